@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
-from rnnbench.analysis.comparison import Change, Finding
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
 from rnnbench.store.metrics import METRICS
@@ -38,11 +37,6 @@ class CaseChange(Record):
     ratio: Estimate | None = None  # of the time, head over base; None if it has no interval
     changes: tuple[tuple[str, int, int], ...] = ()  # metrics whose counts differ, with those of base and head
     reason: str = ""  # why it was not compared
-
-    @classmethod
-    def of(cls, finding: Finding) -> Self:
-        """Return the change that a check found."""
-        return cls(finding.time_verdict, finding.deciding, named(finding.changes), finding.reason)
 
     @property
     def does_more(self) -> bool:

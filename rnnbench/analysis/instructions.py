@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Literal, Self, get_args
 
 CounterName = Literal["callgrind", "perf_event"]
 Part = Literal["python", "dispatch", "kernels"]
@@ -62,14 +62,6 @@ class InstructionCounts:
         return replace(fewest, rounds=(*self.rounds, *again.rounds), between=between)
 
 
-class CountDifference(NamedTuple):
-    """An operator whose calls differ between base and head."""
-
-    name: str
-    base: int
-    head: int
-
-
 @dataclass(frozen=True)
 class InstructionChange:
     """The counts of one case on both sides."""
@@ -103,8 +95,8 @@ class InstructionChange:
         base, head = self.base.parts, self.head.parts
         return {part: (head.get(part, 0) - base.get(part, 0)) / self.base.total for part in PARTS if base and head}
 
-    def operators(self) -> list[CountDifference]:
-        """Return the torch operators whose number of calls changed, the largest change first."""
+    def operators(self) -> list[tuple[str, int, int]]:
+        """Return the torch operators whose calls differ, with those of base and head, the largest change first."""
         base, head = self.base.operators, self.head.operators
-        both = (CountDifference(name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
-        return sorted((each for each in both if each.base != each.head), key=lambda each: -abs(each.head - each.base))
+        both = ((name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
+        return sorted((each for each in both if each[1] != each[2]), key=lambda each: -abs(each[2] - each[1]))

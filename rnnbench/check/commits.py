@@ -187,7 +187,10 @@ class CommitRunner:
             )
         if seconds < most and comparison.count("undecided"):
             raise BudgetSpent  # so that a later part compares them anew
-        return {finding.case.key: CaseChange.of(finding).to_json() for finding in comparison.findings}
+        return {
+            each.case.key: CaseChange(each.time_verdict, each.deciding, named(each.changes), each.reason).to_json()
+            for each in comparison.findings
+        }
 
 
 def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:

@@ -57,60 +57,53 @@ def count_instructions(
     total, done = len(sides) * len(cases), count(1)
     on_done(0, total)
     with scratch("instructions") as folder, ExitStack() as stack:
-        counters = {side: _SideCounter(*how, counter, settings, folder / side) for side, how in sides.items()}
+        askers: dict[str, Asker] = {}
+        for side, (start, _) in sides.items():
+            own = folder / side
+            own.mkdir()
+            askers[side] = Asker(settings, start)
+            if counter == "callgrind":
+                files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / 'vgdb'}"
+                under = partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
+                askers[side] = Asker(settings, under, on_ready=partial(switch_on, folder=own))
+            stack.callback(askers[side].close)
 
         def run(side: str) -> dict[str, Counted]:
             counted = dict[str, Counted]()
             for case in cases:
-                counted[case.key] = counters[side].count(case)
+                counted[case.key] = _count(case, askers[side], sides[side][1], counter, folder / side)
                 on_done(next(done), total)
             return counted
 
-        for each in counters.values():
-            stack.callback(each.asker.close)
         pool = stack.enter_context(ThreadPoolExecutor(len(sides)))
-        for each in counters.values():
-            stack.callback(each.asker.stop)  # so that no thread goes on after a fault of another
+        for asker in askers.values():
+            stack.callback(asker.stop)  # so that no thread goes on after a fault of another
         counting = {side: pool.submit(run, side) for side in sides}
         for future in as_completed(counting.values()):
             future.result()
     return {side: future.result() for side, future in counting.items()}
 
 
-class _SideCounter:
-    """Counts the cases of one side, in a thread of its own."""
-
-    def __init__(
-        self, start: StartWorker, building: Building, counter: CounterName, settings: Settings, folder: Path
-    ) -> None:
-        self._building, self._counter, self._folder = building, counter, folder
-        self.asker = Asker(settings, start)
-        if counter == "callgrind":
-            folder.mkdir()
-            files = f"--callgrind-out-file={folder / DUMP}", f"--vgdb-prefix={folder / 'vgdb'}"
-            under = partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
-            self.asker = Asker(settings, under, on_ready=partial(switch_on, folder=folder))
-
-    def count(self, case: Case) -> Counted:
-        """Count a case, or say why it can't be counted; raises Stopped after `asker.stop`."""
-        if case.workload.phase in ("loading", "epoch"):
-            return f"a call of the phase `{case.workload.phase}` draws from a data set and is not counted"
-        if self._counter == "callgrind" and case.implementation in COMPILED:
-            return "torch.compile would take minutes under callgrind"
-        # Threads that wait for each other spin, for a number of instructions that is chance.
-        with_one_thread = replace(case, workload=replace(case.workload, threads=1))
-        try:
-            reply = self.asker.ask(self._building.count(with_one_thread, self._counter), allowed_cores())
-            calls = take_dumps(self._folder)
-        except (WorkerLost, Unavailable) as reason:
-            self.asker.close()
-            return str(reason)
-        if not reply["ok"]:
-            return str(reply["reason"])
-        if self._counter == "callgrind" and not calls:
-            return "callgrind wrote no counts"
-        least = min(calls, key=lambda call: call.total, default=InstructionCounts(self._counter, ()))
-        return replace(least, rounds=tuple(call.total for call in calls) or tuple(reply["totals"]))
+def _count(case: Case, asker: Asker, building: Building, counter: CounterName, folder: Path) -> Counted:
+    """Count a case, or say why it can't be counted; raises Stopped after `asker.stop`."""
+    if case.workload.phase in ("loading", "epoch"):
+        return f"a call of the phase `{case.workload.phase}` draws from a data set and is not counted"
+    if counter == "callgrind" and case.implementation in COMPILED:
+        return "torch.compile would take minutes under callgrind"
+    # Threads that wait for each other spin, for a number of instructions that is chance.
+    with_one_thread = replace(case, workload=replace(case.workload, threads=1))
+    try:
+        reply = asker.ask(building.count(with_one_thread, counter), allowed_cores())
+        calls = take_dumps(folder)
+    except (WorkerLost, Unavailable) as reason:
+        asker.close()
+        return str(reason)
+    if not reply["ok"]:
+        return str(reply["reason"])
+    if counter == "callgrind" and not calls:
+        return "callgrind wrote no counts"
+    least = min(calls, key=lambda call: call.total, default=InstructionCounts(counter, ()))
+    return replace(least, rounds=tuple(call.total for call in calls) or tuple(reply["totals"]))
 
 
 def switch_on(worker: WorkerProcess, folder: Path) -> None:

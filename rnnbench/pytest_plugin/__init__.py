@@ -25,6 +25,7 @@ Loading the plugin loads neither torch nor pandas; a test that uses it does.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,8 +139,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _rnnbench_session() -> "Iterator[MeasuringSession]":
-    """What all cases of a session share."""
-    from rnnbench.pytest_plugin.cases import open_session
+    """What all cases of a session share: their workers, and the cache of torch.compile."""
+    from rnnbench.harness.coordinator.process import compiler_cache
+    from rnnbench.pytest_plugin.cases import MeasuringSession
 
-    with open_session() as session:
-        yield session
+    with compiler_cache(), ExitStack() as stack:
+        yield MeasuringSession(stack)

@@ -5,8 +5,7 @@ over the blocks that a worker has clocked, one after another: each call advances
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -20,7 +19,7 @@ import pytest
 from rnnbench.analysis.derived import with_derived
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess
 from rnnbench.harness.devices import backend
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building, Reply, Request
@@ -41,27 +40,19 @@ MAX_BLOCKS = 49  # of a turn: a worker tells each of so many
 VISIT_SECONDS = 0.1  # at least, unless all is shorter: each visit has new values of the inputs
 
 
-class BlockClock:
-    """A timer that reads the total time of its blocks, in seconds."""
-
-    __name__ = "rnnbench"  # pytest-benchmark's files name the timer by it
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return the time in seconds."""
-        return self.seconds
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Chosen:
-    """A case to be benchmarked."""
+    """A case to be benchmarked, and the timer of its benchmark, which reads the total seconds of the blocks so far."""
 
     case: Case
     root: Path  # files of a user's own cells are relative to it
     settings: Settings
-    clock: BlockClock
+    seconds: float = 0.0
+    __name__ = "rnnbench"  # pytest-benchmark's files name the timer by it
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return self.seconds
 
     def __repr__(self) -> str:
         return self.case.key
@@ -84,10 +75,10 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     own = metafunc.definition.get_closest_marker("benchmark")  # a case's own marker hides the test's
     params = []
     for case in cases:
-        chosen = Chosen(case, suite.file.parent.resolve(), suite.settings, BlockClock())
+        chosen = Chosen(case, suite.file.parent.resolve(), suite.settings)
         options = {"group": group_name(case.workload), **(own.kwargs if own else {})}
         marks = [
-            pytest.mark.benchmark(**options, timer=chosen.clock, disable_gc=True),
+            pytest.mark.benchmark(**options, timer=chosen, disable_gc=True),
             # A case that fails before it can be timed has already reported its reason.
             pytest.mark.filterwarnings(f"ignore:{UNUSED}"),
         ]
@@ -99,6 +90,7 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
 class MeasuringSession:
     """The workers of each suite: one observes, since probes change their process and so its times; another times."""
 
+    stack: ExitStack  # ends them
     workers: dict[tuple[Path, Settings, str], Asker] = field(default_factory=dict)
 
     def ask(self, chosen: Chosen, request: Request, name: str, when: str = "") -> Reply:
@@ -107,24 +99,13 @@ class MeasuringSession:
         key = chosen.root, chosen.settings, name
         if key not in self.workers:
             self.workers[key] = Asker(chosen.settings, partial(WorkerProcess, name))
+            self.stack.callback(self.workers[key].close)
         reply = self.workers[key].ask(request, measuring_cores(chosen.case.workload.cores))
         if reply["ok"]:
             return reply
         if reply["status"] == "skipped":
             pytest.skip(reply["reason"])
         pytest.fail(when + reply["reason"], pytrace=False)
-
-
-@contextmanager
-def open_session() -> Iterator[MeasuringSession]:
-    """Open a session whose workers share the cache of torch.compile."""
-    session = MeasuringSession()
-    with compiler_cache():
-        try:
-            yield session
-        finally:
-            for asker in session.workers.values():
-                asker.close()
 
 
 def benchmarked(benchmark: Any, request: pytest.FixtureRequest, session: MeasuringSession) -> None:
@@ -161,7 +142,7 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, session: Measuri
     left = iter(rounds)
 
     def advance() -> None:
-        chosen.clock.seconds += next(left, 0.0)
+        chosen.seconds += next(left, 0.0)
 
     benchmark.pedantic(advance, rounds=len(rounds))
     measurement = Measurement.from_json(observed["measurement"])

@@ -256,7 +256,10 @@ def _line(finding: Finding) -> dict[str, Any]:
         "base": finding.instructions.base.total,
         "head": finding.instructions.head.total,
         "parts": finding.instructions.parts(),
-        "operators": [changed._asdict() for changed in finding.instructions.operators()[:MAX_LISTED]],
+        "operators": [
+            {"name": name, "base": base, "head": head}
+            for name, base, head in finding.instructions.operators()[:MAX_LISTED]
+        ],
     }
     line = {
         **finding.case.axes(),

@@ -102,9 +102,9 @@ def instruction_change(known: InstructionChange) -> str:
     sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
     spread = f" (spread {percent(known.spread)})" if known.spread else ""
     size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
-    operators = [each for each in known.operators() if (each.head - each.base) * sign > 0][:NAMED]
+    operators = [each for each in known.operators() if (each[2] - each[1]) * sign > 0][:NAMED]
     if operators:
-        calls = (f"{each.name} ({plural(each.head, 'call')} instead of {each.base:,})" for each in operators)
+        calls = (f"{name} ({plural(head, 'call')} instead of {base:,})" for name, base, head in operators)
         return f"{size}, in {' and '.join(calls)}"
     part, share = max(known.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
     return f"{size}, most in {PARTS[part]}" if share * sign > 0 else size
