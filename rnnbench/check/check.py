@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -168,7 +167,7 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         for _ in range(GUARD_PAIRS):
             if suspects:
                 runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
-            suspects = with_cases(suspects, partial(_looks_changed, runner))
+            suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
         if suspects:
             runner.observe(suspects)
         kept = {case.key for case in cases_of(suspects)}

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from rnnbench.check.instructions import InstructionsMode
     from rnnbench.suite.suites import Suite
 
-instructions_option = click.option(
-    "--instructions",
-    type=click.Choice(["show", "gate"]),
-    is_flag=False,
-    flag_value="show",
-    help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
-)
-
 
 @click.command(short_help="Did SUITE become slower than at a base?")
 @takes_suite
@@ -39,7 +31,13 @@ instructions_option = click.option(
 @takes("source", "only", "device", "margin")
 @click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
-@instructions_option
+@click.option(
+    "--instructions",
+    type=click.Choice(["show", "gate"]),
+    is_flag=False,
+    flag_value="show",
+    help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
+)
 @takes("out", "on-undecided", "json")
 @click.pass_context
 def check(

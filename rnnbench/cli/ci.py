@@ -15,8 +15,6 @@ from rnnbench.text import plural
 if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
 
-KEPT = 30
-
 
 @click.group(short_help="Post the verdicts of a check; remove old checks.")
 def ci() -> None:
@@ -67,7 +65,7 @@ def comment(check: Path, label: str | None) -> None:
 
 @ci.command(short_help="Remove the oldest checks in a folder.")
 @click.argument("folder", metavar="DIR", type=FILE)
-@click.option("--keep", type=click.IntRange(0), default=KEPT, show_default=True, help="Checks of each suite to keep.")
+@click.option("--keep", type=click.IntRange(0), default=30, show_default=True, help="Checks of each suite to keep.")
 def trim(folder: Path, keep: int) -> None:
     """Remove the oldest checks in DIR, by the time at which they began. Runs and all other files stay.
 

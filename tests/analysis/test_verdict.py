@@ -74,22 +74,19 @@ def test_an_early_look_spends_little_and_so_asks_for_more() -> None:
 
 
 @pytest.mark.parametrize(("side", "decided"), [(1, "regressed"), (-1, "improved")])
-@pytest.mark.parametrize("spent", [None, 1.0, 0.25])
+@pytest.mark.parametrize("spent", [1.0, 0.25])
 def test_each_of_the_two_ratios_has_half_of_a_looks_share_of_the_error_rate(
-    side: int, decided: Verdict, spent: float | None
+    side: int, decided: Verdict, spent: float
 ) -> None:
     def verdict_at(p: float) -> Verdict:
         far = math.log1p(MARGIN) + 0.002 * float(stats.t.isf(p, 30))  # at this log-ratio the one-sided test has this p
         trial = Trial({"case": MARGIN})
         nothing = Location(0.0, 0.1, 30.0)
         at_the_edge = Location(side * far, 0.002, 30.0)
-        if spent is None:
-            trial.look("case", at_the_edge, nothing)
-        else:
-            trial.look("case", at_the_edge, nothing, spent)
+        trial.look("case", at_the_edge, nothing, spent)
         return trial.verdicts()["case"].verdict
 
-    share = Q / 2 * (spent or 1.0)
+    share = Q / 2 * spent
     assert verdict_at(0.99 * share) == decided
     assert verdict_at(1.01 * share) == "undecided"
 
@@ -135,27 +132,6 @@ def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
     assert alarms <= 10  # at most 3 expected; more than 10 happen less than once in 1,000 tries
 
 
-@pytest.mark.parametrize(
-    ("low", "mean", "by"),
-    [
-        (at(5), at(5), "low"),
-        (at(0), at(5), "mean"),
-        (at(5), at(0), "low"),
-        (at(-5), at(-5), "low"),
-        (at(-5), at(5), "mean"),
-        (at(5), at(50), "mean"),  # surely more than the typical call shows
-        (at(5), at(50, error=40), "low"),  # perhaps more
-        (at(107, error=45), at(150, error=13), "mean"),  # only the mean is sure
-        (at(0), at(0), None),
-        (at(3), at(3), None),
-    ],
-)
-def test_the_ratio_that_decided_is_named(low: Location, mean: Location, by: str | None) -> None:
-    trial = Trial({"case": MARGIN})
-    trial.look("case", low, mean)
-    assert trial.verdicts()["case"].decided_by == by
-
-
 def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:
     trial = Trial(dict.fromkeys(["case", *map(str, range(9))], MARGIN))
     early = Location(math.log1p(MARGIN) + 3.6 * 0.002, 0.002, 30.0)
@@ -178,12 +154,14 @@ def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:
         (at(5), at(8, error=2), "low"),  # it may be more, and does not reject
         (at(0), at(5), "mean"),
         (at(8), at(5), "low"),
+        (at(-5), at(5), "mean"),  # slower, though the typical call is faster
+        (at(107, error=45), at(150, error=13), "mean"),  # only the mean is sure
     ],
 )
 def test_the_typical_call_decides_unless_the_mean_alone_rejects_or_is_surely_farther(
     low: Location, mean: Location, by: str
 ) -> None:
-    for side, word in ((1, "regressed"), (-1, "improved")):
+    for side, word in ((1, "regressed"), (-1, "improved"))[: 1 if low.value < 0 else 2]:
         trial = Trial({"case": MARGIN, "other": MARGIN})
         less_sure = Location(side * (math.log1p(MARGIN) + 4 * 0.002), 0.002, 30.0)
         trial.look("other", less_sure, at(0))

@@ -48,6 +48,8 @@ def test_a_revision_is_compared_with_the_working_tree_and_leaves_nothing_behind(
         assert base.commit == repository.git(repo, "rev-parse", "HEAD~1")
         assert base.in_words(f"{base.root}/cell.py:3 and {base.tree}") == "HEAD~1:bench/cell.py:3 and HEAD~1"
         assert head.in_words(f"{head.root}/cell.py:3") == f"{repo}/bench/cell.py:3"
+        assert base.variables.keys() == head.variables.keys() >= {"TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"}
+        assert not set(base.variables.values()) & set(head.variables.values())
     assert [*(tmp_path / "temporary").iterdir()] == []
     (repo / "bench" / "cell.py").write_text(CELL.format(note="newer"))
     with opened(repo, "HEAD") as (_, head):
@@ -177,12 +179,6 @@ def test_each_sides_workers_stand_in_their_own_copy_of_the_current_folder(
     monkeypatch.chdir(repo.parent)
     with opened(repo, "HEAD") as (base, head):
         assert base.folder == head.folder == repo.parent.resolve()
-
-
-def test_each_side_has_its_own_folder_for_each_cache_by_name(repo: Path) -> None:
-    with opened(repo, "HEAD") as (base, head):
-        assert base.variables.keys() == head.variables.keys() >= {"TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"}
-        assert not set(base.variables.values()) & set(head.variables.values())
 
 
 def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_commit(

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -31,23 +30,18 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository.copied(tmp_path_factory, "one-commit", make, tmp_path / "there")
 
 
-def test_a_summary_that_can_not_be_written_is_told_and_the_verdict_stands(tmp_path: Path) -> None:
+def test_the_verdict_stands_without_a_summary_and_later_steps_of_a_job_learn_its_folder(tmp_path: Path) -> None:
     base, head = (
         stored.folder(tmp_path / name, stored.several([slower] * MIN_CASES))
         for name, slower in (("base", 2.0), ("head", 3.0))
     )
-    done = rnnbench("compare", base, head, cwd=tmp_path, GITHUB_STEP_SUMMARY=tmp_path / "none" / "summary.md", code=1)
-    assert "6 of 6 cases regressed" in done.stdout
-    assert done.stderr.splitlines()[-1].endswith("/none/summary.md: No such file or directory")
-
-
-def test_later_steps_of_a_job_learn_the_folder_of_the_check_that_has_verdicts(tmp_path: Path) -> None:
-    base, head = (stored.folder(tmp_path / name, stored.several([2.0] * MIN_CASES)) for name in ("base", "head"))
     outputs = tmp_path / "outputs"
-    done = rnnbench("compare", base, head, "--out", "results", cwd=tmp_path, GITHUB_OUTPUT=outputs)
+    variables = {"GITHUB_STEP_SUMMARY": tmp_path / "none" / "summary.md", "GITHUB_OUTPUT": outputs}
+    done = rnnbench("compare", base, head, "--out", "results", cwd=tmp_path, code=1, **variables)
+    assert "6 of 6 cases regressed" in done.stdout
+    assert "/none/summary.md: No such file or directory" in done.stderr
     [folder] = (tmp_path / "results").iterdir()
-    assert (done.returncode, outputs.read_text()) == (0, f"check=results/{folder.name}\n")
-    assert rnnbench("compare", base, "nowhere", "--out", "results", cwd=tmp_path, GITHUB_OUTPUT=outputs).returncode == 2
+    rnnbench("compare", base, "nowhere", "--out", "results", cwd=tmp_path, code=2, **variables)
     assert outputs.read_text() == f"check=results/{folder.name}\n"
 
 
@@ -150,15 +144,10 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     (folder,) = (repo / "results").iterdir()
     assert not list(folder.glob("*/windows-*"))
     assert not (folder / "verdicts.json").exists()
-    assert times_as_many_operators(repo, "bench/mine.toml", "--source", "python", PYTHONPATH=path) > 4
-
-
-def times_as_many_operators(repo: Path, suite: str, *options: str, **variables: Any) -> float:
-    """How many times as many operators the head calls: one replicate decides nothing by time, but counts differ."""
-    command = ["check", suite, "--base", "HEAD", "--json", "--budget", "1s", *options]
-    (finding,) = map(json.loads, rnnbench(*command, cwd=repo, **variables).stdout.splitlines())
-    (operators,) = (change for change in finding["changes"] if change["metric"] == "operators")
-    return float(operators["head"] / operators["base"])
+    options = ("--source", "python", "--json", "--budget", "1s")
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", *options, cwd=repo, PYTHONPATH=path)
+    [operators] = (each for each in json.loads(done.stdout)["changes"] if each["metric"] == "operators")
+    assert operators["head"] > 4 * operators["base"]
 
 
 def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
@@ -168,11 +157,8 @@ def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
     output = " ".join(done.stdout.split())
     assert done.returncode == 2, done.stderr
     assert "2 of 2 cases can't be compared: failed in the base: mine.py can't be imported: SyntaxError" in output
-    assert "improved" not in output
-    assert "Measured in turns" not in output
-    (folder,) = (repo / "results").iterdir()
-    assert json.loads((folder / "verdicts.json").read_text())["counts"]["incomparable"] == 2
-    assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("errors") == "2"
+    (junit,) = repo.glob("results/*/junit.xml")
+    assert ElementTree.parse(junit).getroot()[0].get("errors") == "2"
 
 
 def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Path) -> None:

@@ -46,26 +46,25 @@ class VerdictScreen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        verdicts = self.verdicts
-        yield Text(verdicts.subject, style="bold")
-        yield Text(f"{verdicts.method}\n", style="dim")
-        same = verdicts.by_verdict["unchanged"]
-        others = [row for row in verdicts.judged if row.verdict != "unchanged"]
+        yield Text(self.verdicts.subject, style="bold")
+        yield Text(f"{self.verdicts.method}\n", style="dim")
+        same = self.verdicts.by_verdict["unchanged"]
+        others = [row for row in self.verdicts.judged if row.verdict != "unchanged"]
         listed = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
         if shown := listed[:MAX_LISTED]:
-            yield from _table(shown, options.max_width, HEADS if " to " in verdicts.margins else HEADS[:-1])
+            yield from _table(shown, options.max_width, HEADS if " to " in self.verdicts.margins else HEADS[:-1])
             yield Text()
-        if hidden := Counter([row.word for row in verdicts.judged]) - Counter([row.word for row in shown]):
+        if hidden := Counter([row.word for row in self.verdicts.judged]) - Counter([row.word for row in shown]):
             more = ", ".join(f"{count:,} {word}" for word, count in hidden.items())
             yield Text(f"Not listed: {more}.\n", style="dim")
         missing: dict[str, list[str]] = {}
-        for row in verdicts.by_verdict[None]:
+        for row in self.verdicts.by_verdict[None]:
             missing.setdefault(row.sentence, []).append(row.name)
         if missing:
             told = [f"  {reason}: {few(cases)}" for reason, cases in missing.items()]
             yield Text("\n".join(["Not compared", *told, ""]))
-        yield Text(" ".join(filter(None, [verdicts.answer, verdicts.details])), style="bold")
-        yield from map(Text, verdicts.notes)
+        yield Text(" ".join(filter(None, [self.verdicts.answer, self.verdicts.details])), style="bold")
+        yield from map(Text, self.verdicts.notes)
 
 
 def _table(rows: Sequence[VerdictRow], width: int, heads: Sequence[str]) -> Iterator[RenderableType]:

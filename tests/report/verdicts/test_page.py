@@ -4,7 +4,6 @@ import re
 from html import unescape
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
@@ -13,7 +12,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.verdicts.page import MAX_ROWS, DatedCheck, changes, frame_of_checks, section_of_checks
+from rnnbench.report.verdicts.page import MAX_ROWS, DatedCheck, changes, frame_of_checks, read_check, section_of_checks
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.doubles import workload as small
@@ -77,21 +76,13 @@ def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -
 
 
 def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_path: Path) -> None:
-    files = check_page.render(checks.write(tmp_path, None, {LOOP: 1.05}))
+    check = checks.write(tmp_path, None, {LOOP: 1.05})
+    files = check_page.render(check)
     html = Page(files[PAGE].decode())
     assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
     assert "figures/changes.svg" not in files
-
-
-def test_checks_come_in_the_order_in_which_they_began_and_those_without_verdicts_are_left_out(tmp_path: Path) -> None:
-    same = samples.comparison(samples.finding("unchanged", 1.0, case=LOOP))
-    made = [checks.write(tmp_path / name, same, {LOOP: 1.0}) for name in "ab"]
-    interrupted = checks.write(tmp_path / "c", None, {LOOP: 1.0})
-    found = checks.read_all([*made[::-1], interrupted])
-    assert [check.verdicts.suite for check in found] == ["quick", "quick"]
-    assert found[0].checked <= found[1].checked
-    assert checks.read_all([]) == []
+    assert read_check(check) is None
 
 
 def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path: Path) -> None:
@@ -137,13 +128,9 @@ def test_the_words_count_cases_and_name_the_largest_changes(
     assert shown(section_of_checks(dated(tmp_path, *changes))) == snapshot
 
 
-def findings(compared: Comparison) -> pd.DataFrame:
-    return verdicts.of(compared).frame
-
-
-def drawn(frame: pd.DataFrame) -> tuple[Figure, list[str], list[str]]:
+def drawn(compared: Comparison) -> tuple[Figure, list[str], list[str]]:
     """The figure, the names of its rows, and what stands beside them."""
-    figure = changes(frame)
+    figure = changes(verdicts.of(compared).frame)
     assert figure is not None
     names, texts = ([label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes)
     return figure, names, texts
@@ -151,7 +138,7 @@ def drawn(frame: pd.DataFrame) -> tuple[Figure, list[str], list[str]]:
 
 def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top() -> None:
     compared = samples.every_verdict()
-    figure, names, texts = drawn(findings(compared))
+    figure, names, texts = drawn(compared)
     assert names[:2] == ["vanilla loop inference, batch 16", "lstm loop training, batch 16"]
     assert len(names) == sum(finding.verdict is not None for finding in compared.findings)
     assert [text[0] for text in texts] == ["▲"] * 4 + ["✕"] + ["◇"] * 2 + ["▼", "●"]
@@ -166,25 +153,27 @@ def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top
 
 
 def test_any_order_of_rows_gives_the_same_figure() -> None:
-    frame = findings(samples.realistic())
-    assert drawn(frame.iloc[::-1])[1][0] == drawn(frame)[1][0] == frame["name"].iloc[0]
+    frame = verdicts.of(samples.realistic()).frame
+    for figure in (changes(frame), changes(frame.iloc[::-1])):
+        assert figure is not None
+        assert figure.axes[0].get_yticklabels()[0].get_text() == frame["name"].iloc[0]
 
 
 def test_of_many_cases_the_worst_are_drawn_and_the_others_counted() -> None:
-    _, names, _ = drawn(findings(samples.large(5, 200)))
+    _, names, _ = drawn(samples.large(5, 200))
     assert len(names) == MAX_ROWS
     assert names[-1] == f"{200 - MAX_ROWS + 1} unchanged not drawn"
 
 
 def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible() -> None:
     wide = samples.finding("undecided", samples.estimate(1.0, 0.01, 90.0), mean=samples.estimate(1.0, 0.01, 90.0))
-    figure, _, _ = drawn(findings(samples.comparison(samples.SLOWER, wide)))
+    figure, _, _ = drawn(samples.comparison(samples.SLOWER, wide))
     assert figure.axes[0].get_xlim()[1] < 1.1
     huge = samples.finding("regressed", samples.estimate(30.0, 25.0, 35.0), mean=samples.estimate(30.0, 25.0, 35.0))
-    figure, _, _ = drawn(findings(samples.comparison(samples.SLOWER, huge)))
+    figure, _, _ = drawn(samples.comparison(samples.SLOWER, huge))
     assert figure.axes[0].get_xlim()[1] > 30
 
 
 def test_without_a_time_there_is_no_figure() -> None:
-    assert changes(findings(samples.comparison())) is None
-    assert changes(findings(samples.comparison(samples.FAILING, samples.SKIPPED))) is None
+    for compared in (samples.comparison(), samples.comparison(samples.FAILING, samples.SKIPPED)):
+        assert changes(verdicts.of(compared).frame) is None

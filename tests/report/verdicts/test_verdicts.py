@@ -1,7 +1,6 @@
 """The rows and the answer of a comparison, as they are written and read again."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from .samples import (
     SAME,
     SLOWER,
     SOME_CALLS,
-    changed,
     comparison,
     estimate,
     every_verdict,
@@ -133,27 +131,16 @@ def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: 
     assert sum(whole["counts"].values()) == len(whole["findings"]) == len(compared.findings)
 
 
-def test_a_finding_as_json(snapshot: SnapshotAssertion) -> None:
-    assert verdicts.of(comparison(SLOWER)).json() == snapshot
-
-
-def test_what_is_not_known_is_null() -> None:
-    line = json.loads(verdicts.of(comparison(LONE)).json_lines())
-    assert (line["ratio"], line["ratio_low"], line["ratio_high"]) == (None, None, None)
-    assert math.isnan(verdicts.of(comparison(LONE)).frame["ratio"].iloc[0])
-    none = json.loads(verdicts.of(comparison(finding(None, changes=(changed("macs", 0, 5),)))).json_lines())
-    assert (none["verdict"], none["ratio"], none["mean_ratio_low"]) == (None, None, None)
-
-
-def test_programs_get_the_instructions_that_were_counted() -> None:
-    checked = comparison(with_change(SAME, "python", gate=True), FAILING)
-    by_case = {found["case"]: found for found in map(json.loads, verdicts.of(checked).json_lines().splitlines())}
-    counted = by_case[SAME.case.key]
-    assert counted["decided_by"] == "instructions"
-    assert counted["instructions"]["base"] == 10_000
-    assert counted["instructions"]["operators"] == []
-    assert counted["instructions"]["parts"]["python"] == pytest.approx(0.007)
-    assert by_case[FAILING.case.key]["instructions"] is None
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(SLOWER, id="slower"),
+        pytest.param(with_change(SAME, "python", gate=True), id="more instructions"),
+        pytest.param(replace(LONE, verdict=None), id="not known"),
+    ],
+)
+def test_a_finding_as_json(found: Finding, snapshot: SnapshotAssertion) -> None:
+    assert verdicts.of(comparison(found)).json() == snapshot
 
 
 def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
@@ -173,10 +160,6 @@ def test_verdicts_of_an_older_version_are_read(tmp_path: Path) -> None:
     findings = later.frame
     assert list(findings["verdict"]) == ["undecided", "undecided"]
     assert findings["ratio"].isna().sum() == findings["mean_ratio"].isna().sum() == 1
-
-
-def test_a_check_without_verdicts_has_none(tmp_path: Path) -> None:
-    assert read(tmp_path) is None
 
 
 def test_what_is_wrong_with_a_file_is_the_users_error(tmp_path: Path) -> None:
