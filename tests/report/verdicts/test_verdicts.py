@@ -136,7 +136,6 @@ def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: 
     [
         pytest.param(SLOWER, id="slower"),
         pytest.param(with_change(SAME, "python", gate=True), id="more instructions"),
-        pytest.param(replace(LONE, verdict=None), id="not known"),
     ],
 )
 def test_a_finding_as_json(found: Finding, snapshot: SnapshotAssertion) -> None:
