@@ -214,13 +214,24 @@ def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_pa
     assert missing_reasons(frame["missing"][2]) == {"energy_joules": "not reached within 20% of the budget"}
 
 
-def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all_the_same(tmp_path: Path) -> None:
-    def fault(message: dict[str, Any]) -> None:
-        if message["op"] == "ceiling":
-            raise WorkerLost("no answer within 120 s")
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (LOST.reply, f"the limits of cpu in float64 were not measured: {LOST}"),
+        (
+            {"no_kernels": "no compiler"},
+            "the limits of the processor are those of its fastest product and copy: no compiler",
+        ),
+    ],
+)
+def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all_the_same(
+    tmp_path: Path, answer: dict[str, Any], note: str
+) -> None:
+    def edit(message: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        return reply | answer if message["op"] == "ceiling" else reply
 
-    frame, runner, workers = begin(tmp_path, fault=fault)
-    assert runner.notes == ["the limits of cpu in float64 were not measured: no answer within 120 s"]
+    frame, runner, workers = begin(tmp_path, edit)
+    assert runner.notes == [note]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert workers.are_closed
 
