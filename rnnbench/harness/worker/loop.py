@@ -36,7 +36,7 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     """Answer requests until the input ends.
 
     `layout` is the seed of the memory layout. `current_folder`: a folder from which modules of a suite may be imported.
-    `relay`: see `Cases`.
+    `relay`: see `Operations`.
     """
     bind_to_family()
     streams = WorkerStreams()

@@ -1,50 +1,62 @@
 """The operations of a worker, which the requests of `rnnbench.harness.protocol` name."""
 
 import gc
+import mmap
+import os
 import random
+import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from rnnbench.cells import CellError, CellMissing
+from rnnbench.cells import CellError, load_function, parsed
 from rnnbench.harness import devices
+from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
-from rnnbench.harness.turns.engine import calibrate, joules_per_call
+from rnnbench.harness.turns.engine import calibrate, joules_per_call, plan_window, warm_up
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import ceilings, instructions
-from rnnbench.harness.worker.cases import Cases, MakeImportable
-from rnnbench.harness.worker.guard import CaseGuard
+from rnnbench.harness.worker.cases import PreparedCase, check_fits, failure_kind, failure_reason
+from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.raised import ending, place
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import Failure
-from rnnbench.text import message_of
-from rnnbench.workloads import compiled
+from rnnbench.store.records import AXES, Case, DType, Workload
+from rnnbench.workloads import compiled, loading, referee
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.loading import Loading
+from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import Built
+from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import ParityError
 
 # After these requests the worker holds no case, and it tells which files were used since.
 LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
 ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
 PERSONALITY = Path("/proc/self/personality")
-# What torch, the host's allocator, the driver and libraries say when memory runs out.
-NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+NUMBER, NO_CASE = struct.Struct("i"), -1  # of the case in turn, in memory that the coordinator shares
+TOKEN = b"t"  # which two workers hand each other when the other's turns begin
+MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
+
+MakeImportable = Callable[[str, Path], None]  # lets a user's cell be imported; its file's path is relative to a root
 
 
 class Operations:
-    """Performs the requested operations: those on the cases that are timed are in `Cases`."""
+    """Performs the requested operations; cases are built under the settings of torch that they need."""
 
     def __init__(
         self,
@@ -54,9 +66,18 @@ class Operations:
         make_importable: MakeImportable = lambda cell, root: None,
         relay: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`layout` draws where a case's memory begins."""
-        self._guard, self._files = guard, files or UsedFiles()
-        self._cases = Cases(layout, guard, make_importable, relay)
+        """`layout` draws where a case's memory begins.
+
+        `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
+        another side's worker the ends of two pipes, `token_from` and `token_to`.
+        """
+        self._layout, self._guard, self._files = layout, guard, files or UsedFiles()
+        self._make_importable, self._relay = make_importable, relay
+        self._marks = mmap.mmap(relay["marks"], NUMBER.size) if "marks" in relay else bytearray(NUMBER.size)
+        self._state = self._wanted = global_state.capture()  # of torch: at first, and for what runs now
+        self._visits = count()
+        self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
+        self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
 
     def handle(self, request: Request) -> Reply:
         """The reply to one request; an error of a case becomes a reply, too."""
@@ -91,13 +112,13 @@ class Operations:
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
-            "prepare": self._cases.prepare,
-            "visit": self._cases.visit,
-            "verify": self._cases.verify,
-            "release": self._cases.release,
+            "prepare": self._prepare,
+            "visit": self._visit,
+            "verify": self._verify,
+            "release": self._release,
         }
         if (module := ABOVE.get(request["op"])) is not None:
-            return dict(import_module(module).answer(self._cases.build(request), request))
+            return dict(import_module(module).answer(self._build(request), request))
         return operations[request["op"]](request)
 
     def _put_back(self, request: Request) -> Reply:
@@ -107,9 +128,11 @@ class Operations:
         """
         if request["op"] in LAST_OF_A_CASE:
             _forget()
-        self._cases.put_back()
-        has_workers = bool(request.get("case", {}).get("workers"))
-        self._guard.end(may_have_children=has_workers or self._cases.have_workers)
+        global_state.restore(self._wanted)
+        has_workers = request.get("case", {}).get("workers") or any(
+            ready.built.case.workload.workers for ready in self._ready.values()
+        )
+        self._guard.end(may_have_children=bool(has_workers))
         return {"ok": True}
 
     def _device(self, request: Request) -> Reply:
@@ -121,7 +144,7 @@ class Operations:
 
     def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)
-        self._cases.restore(name, dtype, threads)
+        self._restore(name, dtype, threads)
         device = devices.open_device(name)
         load = partial(ceilings.load, dtype, Path(request["folder"]))
         loaded = Readings.of({"kernels": load} if device.runs_host_code else {})
@@ -130,9 +153,14 @@ class Operations:
         return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> Reply:
-        """Import the code under test before anything else; what this changes in the process stays."""
+        """Import the code under test before anything else; what it changes stays, as it belongs to its side of a check."""
+        root = Path(request["root"])
         with self._tracer.following(request["tree"], self._tracer.doubts):
-            self._cases.import_all(request["cells"], Path(request["root"]))
+            for cell in request["cells"]:
+                self._make_importable(cell, root)
+                with suppress(CellError):  # the case of this cell will tell why
+                    load_function(parsed(cell)[0], root)
+        self._state = self._wanted = global_state.capture()
         self._guard.adopt()
         return {"ok": True}
 
@@ -140,7 +168,7 @@ class Operations:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             raise CellError("it draws from a data set, with code that may run in other processes")
-        return reach(self._tracer, request["tree"], lambda: self._cases.build(request))
+        return reach(self._tracer, request["tree"], lambda: self._build(request))
 
     @cached_property
     def _tracer(self) -> Tracer:
@@ -148,7 +176,7 @@ class Operations:
 
     def _observe(self, request: Request) -> Reply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""
-        built = self._cases.build(request)
+        built = self._build(request)
         device = devices.open_device(built.case.workload.device)
         measurement = observe(built, device.memory) if isinstance(built, Built) else built.observe(device.memory)
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
@@ -156,7 +184,7 @@ class Operations:
 
     def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""
-        built = self._cases.build(request)
+        built = self._build(request)
         device, timed = devices.open_device(built.case.workload.device), built.timed_call()
         with timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
@@ -167,7 +195,7 @@ class Operations:
 
     def _count(self, request: Request) -> Reply:
         """The instructions of one call."""
-        built = self._cases.build(request)
+        built = self._build(request)
         if not isinstance(built, Built):
             raise Skip("the phase `loading` has no model whose call could be counted")
         if not devices.open_device(built.case.workload.device).runs_host_code:
@@ -176,6 +204,126 @@ class Operations:
         totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
         timed.end()
         return {"ok": True, "totals": totals}
+
+    def _build(self, request: dict[str, Any]) -> Built | Loading:
+        """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
+        if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
+            raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
+        case, root = Case.from_axes(request["case"]), Path(request["root"])
+        check_fits(case)
+        self._restore_for(case)
+        for own in case.named_code:
+            self._make_importable(own, root)
+        is_loading = case.workload.phase == "loading"
+        built = loading.build(case) if is_loading else build(case, root, request["compiled_steps"])
+        self._restore_for(case)  # the import of a user's file may have changed them
+        return built
+
+    def _restore_for(self, case: Case) -> None:
+        """Set torch's settings for a case, whatever the case before it did."""
+        self._restore(case.workload.device, case.workload.dtype, case.workload.threads)
+
+    def _restore(self, device: str, dtype: DType, threads: int) -> None:
+        """Set torch's settings for work of this kind; those that it does not need stay as they were at first."""
+        self._wanted = self._state | devices.backend(device).settings(dtype) | {"threads": threads}
+        global_state.restore(self._wanted)
+
+    def _prepare(self, request: Request) -> Reply:
+        """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
+        # Allocates a random size before the case's own memory, so that its addresses differ from process to process.
+        padding = torch.empty(64 * self._layout.randrange(1, MAX_PADDING_LINES), dtype=torch.uint8)
+        built = self._build(request)
+        case = built.case
+        device = devices.open_device(case.workload.device)
+        timed = built.timed_call()
+        seconds, known = request["window_seconds"], request["call_seconds"]
+        is_cold, single_calls = case.workload.is_cold, case.workload.waits_for_each_call
+        with timed.mode(), no_threads_left(case):
+            if known is None or is_cold:
+                plan = calibrate(device, timed.call, seconds, cold=is_cold, single_calls=single_calls)
+            else:
+                plan = plan_window(known, seconds, device.blocks, single_calls=single_calls)
+            warmup_windows = warm_up(device, timed.call, plan, cold=is_cold)
+            flushed = device.clock_cold(timed.call, 1) if is_cold else None
+        kept = replace(built, reference=built.model) if isinstance(built, Built) else built
+        self._ready[case.key] = PreparedCase(kept, device, timed, padding)
+        call_seconds = plan.seconds / plan.calls
+        wall_seconds = call_seconds if flushed is None else max(call_seconds, flushed.host_seconds)
+        return {
+            "ok": True,
+            "call_seconds": call_seconds,
+            "wall_seconds": wall_seconds,
+            "warmup_windows": warmup_windows,
+        }
+
+    def _visit(self, request: Request) -> Reply:
+        """Take all turns of a visit; the worker of another side takes its own in between."""
+        ready = [self._ready[case] for case in request["cases"]]
+        plans = [Turns(**fields) for fields in request["plans"]]
+        side, sides = request["side"], [name for name, _ in request["order"]]
+        takes_turns = any(name != side for name in sides)
+        clocked: list[list[Clocked]] = [[] for _ in ready]
+        printing: set[int] = set()
+        number = next(self._visits)
+        self._restore_for(ready[0].built.case)
+        for index, case in enumerate(ready):
+            NUMBER.pack_into(self._marks, 0, index)
+            # The cases of a group get equal inputs, so that they do equal work.
+            case.timed.renew(f"visit {number}")
+        NUMBER.pack_into(self._marks, 0, NO_CASE)
+        if sides[0] != side:
+            os.write(self._relay["token_to"], TOKEN)  # this side is ready, too
+        for place, (name, index) in enumerate(request["order"]):
+            if name != side:
+                continue
+            if takes_turns and (place == 0 or sides[place - 1] != side):
+                while not os.read(self._relay["token_from"], 1):
+                    time.sleep(1)  # the other side has ended: so will this process
+            NUMBER.pack_into(self._marks, 0, index)
+            printed = self._guard.streams.printed_bytes()
+            clocked[index].append(ready[index].take_turn(plans[index]))
+            if self._guard.streams.printed_bytes() != printed:
+                printing.add(index)
+            NUMBER.pack_into(self._marks, 0, NO_CASE)
+            if place + 1 < len(sides) and sides[place + 1] != side:
+                os.write(self._relay["token_to"], TOKEN)
+        # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
+        windows = [
+            case.window(plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half])
+            | {"printed": index in printing}
+            for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
+            for half in range(2)
+        ]
+        return {"ok": True, "windows": windows}
+
+    def _verify(self, request: Request) -> Reply:
+        """Compare a case with its reference once more, now that it has been timed."""
+        case = Case.from_axes(request["case"])
+        ready = self._ready[case.key]
+        self._restore_for(case)
+        if isinstance(ready.built, Built):
+            with no_threads_left(case):
+                referee.compare(
+                    ready.built,
+                    ready.timed,
+                    partial(self._reference, case, Path(request["root"])),
+                    lambda: build(case, Path(request["root"]), request["compiled_steps"]),
+                )
+        return {"ok": True}
+
+    def _release(self, _request: Request) -> Reply:
+        """Forget the cases of the group."""
+        for ready in self._ready.values():
+            ready.timed.end()
+        self._ready.clear()
+        self._references.clear()
+        return {"ok": True}
+
+    def _reference(self, case: Case, root: Path) -> SequenceModel:
+        """A case's reference, which its group shares."""
+        if case.workload not in self._references:
+            self._references[case.workload] = referee.reference_of(case, root)
+        return self._references[case.workload]
 
 
 def _forget() -> None:
@@ -192,31 +340,6 @@ def _forget() -> None:
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
     """Return the reply to a request in which this error was raised."""
     return {"ok": False, "status": "failed", "reason": reason, "failure": failure_kind(error)}
-
-
-def failure_kind(error: BaseException) -> Failure:
-    """Return `loading` if the error or one of its causes is missing or unreadable code or a file; otherwise `running`.
-
-    Files can be missing because of the place where a case runs, such as a temporary worktree, and not because of its
-    code.
-    """
-    if isinstance(error, CellMissing | ImportError | SyntaxError | OSError):
-        return "loading"
-    cause = error.__cause__ or error.__context__
-    return "running" if cause is None else failure_kind(cause)
-
-
-def failure_reason(error: BaseException) -> str:
-    """Return one line with the error, and the innermost line of code outside installed packages."""
-    if not isinstance(error, Exception):
-        return ending(error)
-    message = message_of(error)
-    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in NO_MEMORY)
-    name = "out of memory" if is_memory else type(error).__name__
-    # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
-    lines = message.strip().splitlines()
-    line = lines[-1 if isinstance(error, torch.jit.Error) else 0][:300] if lines else ""
-    return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"
 
 
 def hello() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from rnnbench.harness import protocol
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.cases import NUMBER
+from rnnbench.harness.worker.operations import NUMBER
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns

@@ -12,7 +12,8 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import Operations, failure_reason
+from rnnbench.harness.worker.cases import failure_reason
+from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
