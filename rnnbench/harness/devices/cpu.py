@@ -5,7 +5,7 @@ import re
 import resource
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -145,13 +145,11 @@ class Cpu:
         """Empty: the description of the machine includes the processor."""
         return ""
 
-    def memory_bytes(self) -> int | None:
-        """Return the machine's memory in bytes, or less if a container or the shell sets a limit; None if unknown."""
-        limits = [resource.getrlimit(resource.RLIMIT_AS)[0]]
-        limits += [int(text) for text in group_texts("memory.max") if text.isdecimal()]
-        with suppress(OSError):  # a sandbox hides /proc
-            limits.append(psutil.virtual_memory().total)
-        return min((limit for limit in limits if limit > 0), default=None)  # -1: no limit
+    def memory_bytes(self) -> int:
+        """Return the machine's memory in bytes, or less if a container or the shell sets a limit."""
+        of_groups = [int(text) for text in group_texts("memory.max") if text.isdecimal()]
+        limits = (resource.getrlimit(resource.RLIMIT_AS)[0], *of_groups, psutil.virtual_memory().total)
+        return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
         """`resident_bytes`: the memory pages that a call adds, in bytes."""

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
@@ -194,7 +194,7 @@ class Cuda:
         """Return the name that the driver gives the card."""
         return str(self._properties().name)
 
-    def memory_bytes(self) -> int | None:
+    def memory_bytes(self) -> int:
         """Return the total memory of the card in bytes."""
         return int(self._properties().total_memory)
 
@@ -244,9 +244,9 @@ class Cuda:
 
     def meter(self) -> Meter:
         """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""
-        gpu = nvml.open_gpu(self.uuid())
-        gpu.energy_joules()
-        return Meter(2.0, lambda: {"gpu": gpu.energy_joules()})  # it steps every 0.1 s or more often
+        read = partial(nvml.READINGS["energy_joules"], nvml.open_gpu(self.uuid()))
+        read()
+        return Meter(2.0, lambda: {"gpu": read()})  # it steps every 0.1 s or more often
 
 
 @cache

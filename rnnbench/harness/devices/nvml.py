@@ -54,10 +54,6 @@ class Gpu:
             {name: partial(read, self) for name, read in READINGS.items() if names is None or name in names}
         )
 
-    def energy_joules(self) -> float:
-        """Return the energy counter in joules, which starts when the driver is loaded; raises Unavailable."""
-        return float(READINGS["energy_joules"](self))
-
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function for this GPU; raises Unavailable."""
         return ask(function, ask(self.function, self.argument), *arguments)
@@ -65,10 +61,8 @@ class Gpu:
 
 def ask(function: str, *arguments: Any) -> Any:
     """Call a function of pynvml; raises Unavailable with the reason if it fails."""
-    try:
-        import pynvml  # type: ignore[import-untyped]
-    except ImportError:
-        raise Unavailable("the package nvidia-ml-py is not installed") from None
+    import pynvml  # type: ignore[import-untyped]
+
     try:
         pynvml.nvmlInit()  # it counts its calls, so another does no harm, and one that failed before may work now
         return getattr(pynvml, function)(*arguments)

@@ -9,10 +9,7 @@ import json
 import os
 import sys
 import sysconfig
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import socket
+from typing import Any
 
 MAX_REQUEST = 1 << 17  # bytes
 MAX_DESCRIPTORS = 8  # of a request
@@ -54,8 +51,8 @@ def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, An
     return started_with
 
 
-def serve(connection: "socket.socket") -> dict[str, Any]:
-    """Fork this process for each request; return, in each fork, what its worker is started with.
+def serve(connection: Any) -> dict[str, Any]:
+    """Fork this process for each request of a socket; return, in each fork, what its worker is started with.
 
     Each worker is the child of the process that sent the request, not of this one, which ends with the requests.
     """

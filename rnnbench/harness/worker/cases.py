@@ -70,7 +70,7 @@ def check_fits(case: Case) -> None:
     if unusable := devices.why_not(workload.device):
         raise Skip(unusable)
     least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes()
-    if available is not None and least > available:
+    if least > available:
         raise Skip(
             f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has {available / 1e9:,.1f} GB"
         )

@@ -69,17 +69,13 @@ class UserModules(MetaPathFinder):
 
     def add(self, cell: str, root: Path) -> None:
         """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
-        if not is_own(cell):
-            return
-        target = file_of(cell)
+        target, folder = file_of(cell), ""
         name = target.partition(".")[0]
-        if target.endswith(".py"):
+        if is_own(cell) and target.endswith(".py"):
             folder = str((root / target).resolve().parent)
-        elif name not in sys.stdlib_module_names:
+        elif is_own(cell) and name not in sys.stdlib_module_names:
             found = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
             folder = self._named[name] = next(found, "")
-        else:
-            return
         if folder and folder not in sys.path:
             sys.path.append(folder)
 

@@ -153,7 +153,7 @@ class Operations:
         return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> Reply:
-        """Import the code under test before anything else; what it changes stays, as it belongs to its side of a check."""
+        """Import the code under test before anything else; what it changes stays, as it belongs to its side."""
         root = Path(request["root"])
         with self._tracer.following(request["tree"], self._tracer.doubts):
             for cell in request["cells"]:

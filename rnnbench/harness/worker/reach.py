@@ -20,7 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -50,6 +50,9 @@ STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", 
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 Variables = dict[str, Any]  # the names of a module
+# The statements of a file outside of functions, or an outermost function or class: a digest; names, as `NAME`, or
+# `NAME.ATTRIBUTE` if one is taken of it, or `.ATTRIBUTE` of anything; modules, and the members that are taken of them.
+CodePart = tuple[str, set[str], set[tuple[str, tuple[str, ...]]]]
 # The functions that ran, by code and names of its module: both, with the arguments and free variables.
 Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
 
@@ -86,7 +89,7 @@ class Tracer:
         file = "<module>" if code is None else code.co_filename
         return _below(self._tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
 
-    def parts(self, own: str) -> "dict[str, CodePart]":
+    def parts(self, own: str) -> dict[str, CodePart]:
         """Return the parts of an own file."""
         return _parts(Path(self._tree + own))
 
@@ -201,20 +204,21 @@ class CaseCode:
 
     def _add_part(self, file: str, name: str, variables: Variables) -> None:
         """Add a part of a file, what it names, and what it imports."""
-        part = self._tracer.parts(file).get(name)
-        if part is None or (file, name, id(variables)) in self._added:
+        parts = self._tracer.parts(file)
+        if name not in parts or (file, name, id(variables)) in self._added:
             return
         self._added.add((file, name, id(variables)))
-        self.code.add(f"{file}:{name} {part.digest}")
-        for first, _, attribute in (use.partition(".") for use in part.names):
+        digest, names, imports = parts[name]
+        self.code.add(f"{file}:{name} {digest}")
+        for first, _, attribute in (use.partition(".") for use in names):
             value = variables.get(first, getattr(builtins, first, None))
             # A module as a whole, if no attribute is taken of it or if it makes this one when it is asked.
             is_from_module = attribute and isinstance(value, ModuleType)
             self._todo.append(vars(value).get(attribute, value) if is_from_module else value)
         is_function = name != STATEMENTS or "__spec__" not in variables  # a function imports what is not loaded
-        self.may_run_any |= not RUNS_ANY.isdisjoint(part.names)
+        self.may_run_any |= not RUNS_ANY.isdisjoint(names)
         package = variables.get("__package__")
-        for module, members in part.imports:
+        for module, members in imports:
             if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone
                 self._add_import(resolve_name(module, package), members, is_function=is_function)
 
@@ -237,14 +241,6 @@ def _spec(name: str) -> ModuleSpec | None:
     package = sys.modules.get(parent) or (_spec(parent) if parent else None)
     places = getattr(package, "__path__", getattr(package, "submodule_search_locations", None))
     return PathFinder.find_spec(name, places or ()) if parent else PathFinder.find_spec(name)
-
-
-class CodePart(NamedTuple):
-    """The statements of a file outside of functions, or an outermost function or class."""
-
-    digest: str
-    names: frozenset[str]  # `NAME`, or `NAME.ATTRIBUTE` if one is taken of it; `.ATTRIBUTE` of anything
-    imports: frozenset[tuple[str, tuple[str, ...]]]  # a module, and the members that are taken of it
 
 
 @cache
@@ -286,4 +282,4 @@ def _part(nodes: Sequence[ast.AST]) -> CodePart:
             names.update(f".{member}" for member in members)
             imports.add(("." * node.level + (node.module or ""), members))
     text = "\n".join(map(ast.dump, nodes)).encode(errors="surrogatepass")
-    return CodePart(hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16], frozenset(names), frozenset(imports))
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16], names, imports

@@ -1,6 +1,5 @@
 """GPUs that NVML describes or refuses, with a fake driver under the real nvidia-ml-py."""
 
-import sys
 from typing import Any
 
 import pynvml  # type: ignore[import-untyped]
@@ -65,11 +64,6 @@ def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(driver: Driver)
     assert set(first["not known"].values()) == {LOST}
     assert second == whole() | {"name": "Fake H200"}
     assert set(nvml.open_gpu(FIRST).read().missing.values()) == {LOST}
-
-
-def test_without_nvidia_ml_py_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert nvml.read_all() == {"gpu": "the package nvidia-ml-py is not installed"}
 
 
 def test_a_gpus_meter_tells_the_energy_between_two_readings(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
