@@ -4,17 +4,15 @@ A process's time of a benchmark is the lower quartile of its rounds, the lowest 
 adds time. Rounds of one process share what differs from process to process, so intervals are over processes.
 """
 
+import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis import stored
@@ -34,6 +32,7 @@ from rnnbench.text import first_few, nearest, plural, writable
 MIN_PROCESSES = MIN_TO_TRIM  # processes on each side for a verdict; among fewer, a single bad one decides
 MIN_TURNS = 5  # stretches of one side's processes in the order of time; with fewer, times are not compared
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
+LOGS = ["log_seconds", "log_mean"]
 NAMED = 5  # benchmarks that an error names
 
 
@@ -51,53 +50,34 @@ class Benchmark:
         return {"group": self.group, "name": self.name}
 
 
-@dataclass(frozen=True)
-class SavedRun(StoredRun):
-    """A file of pytest-benchmark, or a folder of files of the same code on the same machine, as a run."""
-
-    # As `ratios`, with all processes; also `name`, `group`, `log_seconds` and `reference`, a fullname or "".
-    times: pd.DataFrame
-    starts: Sequence[datetime]  # of its processes
-
-
-def read_saved(path: Path, reference: str | None = None, group_by: str | None = None) -> SavedRun:
+def read_saved(path: Path, reference: str | None = None, group_by: str | None = None) -> StoredRun:
     """Read files of pytest-benchmark: each benchmark with its ratio to the reference of its group, or else its time.
 
     `reference` is the name or the fullname of a benchmark, `PARAMETER=VALUE`, or a pattern of any of them, in which `*`
     stands for any text; without it, the reference of a group is torch.nn's case, if the group has exactly one.
     `group_by` has pytest-benchmark's words: benchmarks of one group are equal in all of them. Raises UserError if a
     word or a reference fits nothing, or if the files come from several commits, machines or kinds.
+
+    The run's `ratios` also have each benchmark's `name`, `group`, `log_seconds` and `log_mean`, its `reference` (a
+    fullname or ""), whether it `is_reference`, and when its process `started`.
     """
     files = pytest_benchmark.read_files(path)
-    named, first = next(iter(files.items()))
-    info = _info(first)
-    for file, other in list(files.items())[1:]:
-        commits = [] if other.commit == first.commit else [f"commit was {first.commit} and is {other.commit}"]
-        if apart := differences(info, _info(other)) or commits:
-            raise UserError(
-                f"{path}: the files of one side must be of one commit, machine and Python, so that they differ by "
-                f"chance alone; from {named.name} to {file.name}, {'; '.join(apart)}"
-            )
+    info, commit = _of_one_code(path, files)
     entries = {entry.fullname: entry for saved in files.values() for entry in saved.benchmarks}
     groups = _groups(path.name, entries, group_by)
     references = _references(path.name, entries, groups, reference)
     rows = [
-        (entry.fullname, number, entry.stats.q1, entry.stats.mean)
+        (entry.fullname, entry.name, number, saved.started, math.log(entry.stats.q1), math.log(entry.stats.mean))
         for number, saved in enumerate(files.values())
         for entry in saved.benchmarks
     ]
-    times = pd.DataFrame(rows, columns=["case", "replicate", "log_seconds", "log_mean"])
-    times[["log_seconds", "log_mean"]] = np.log(times[["log_seconds", "log_mean"]])
-    times["reference"] = times["case"].map(lambda name: references.get(groups[name], ""))
-    beside = times.merge(
-        times,
-        "left",
-        left_on=["reference", "replicate"],
-        right_on=["case", "replicate"],
-        suffixes=("", "_of_reference"),
-    )
-    for ratio, log in (("log_ratio", "log_seconds"), ("log_mean_ratio", "log_mean")):
-        times[ratio] = beside[log] - beside[f"{log}_of_reference"].mask(beside["reference"].eq(""), 0.0)
+    times = pd.DataFrame(rows, columns=["case", "name", "replicate", "started", *LOGS])
+    times["group"] = times["case"].map(groups)
+    times["reference"] = [references.get(group, "") for group in times["group"]]
+    times["is_reference"] = times["case"] == times["reference"]
+    beside = pd.MultiIndex.from_frame(times[["reference", "replicate"]])
+    of_reference = times.set_index(["case", "replicate"])[LOGS].reindex(beside).set_axis(times.index)
+    times[["log_ratio", "log_mean_ratio"]] = times[LOGS] - of_reference.mask(times["reference"].eq(""), 0.0)
     cases = {name: entry.case for name, entry in entries.items()}
     subjects = {
         name: Benchmark(name, entry.name, groups[name], references.get(groups[name]) == name)
@@ -105,23 +85,35 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     }
     if reference is None and all(cases.values()) and len({*cases.values()}) == len(cases):
         subjects = cast("dict[str, Benchmark]", cases)
-    times["name"] = times["case"].map({name: entry.name for name, entry in entries.items()})
-    times["group"], times["is_reference"] = times["case"].map(groups), times["case"] == times["reference"]
     times["case"] = times["case"].map({name: subject.key for name, subject in subjects.items()})
     measurements = {
         # What the comparison asks of a case, a benchmark answers too.
         subjects[name].key: Measurement(cast("Case", subjects[name]), "measured", metrics=entry.metrics)
         for name, entry in entries.items()
     }
-    starts = [saved.started for saved in files.values()]
-    commit = f", commit {first.commit[:7]}" if first.commit else ""
-    name = writable(f"{path.resolve().name} ({plural(len(starts), 'file')}{commit})")
-    return SavedRun(name, info, measurements, times.dropna(subset=["log_ratio"]), times, starts)
+    name = writable(f"{path.resolve().name} ({plural(len(files), 'file')}{commit})")
+    return StoredRun(name, info, measurements, times)
 
 
-def _info(saved: SavedFile) -> RunInfo:
-    """Return what a file says of its process, as a run says it."""
-    return RunInfo("pytest-benchmark", "", {}, "", saved.started.isoformat(), saved.environment)
+def _of_one_code(path: Path, files: Mapping[Path, SavedFile]) -> tuple[RunInfo, str]:
+    """Return what the first file says of its process, as a run says it, and `, commit 0123456` if it is known.
+
+    Raises UserError if another file says something else.
+    """
+    infos = {
+        file: RunInfo("pytest-benchmark", "", {}, "", saved.started.isoformat(), saved.environment)
+        for file, saved in files.items()
+    }
+    named, *others = files
+    commit = files[named].commit
+    for file in others:
+        commits = [] if files[file].commit == commit else [f"commit was {commit} and is {files[file].commit}"]
+        if apart := differences(infos[named], infos[file]) or commits:
+            raise UserError(
+                f"{path}: the files of one side must be of one commit, machine and Python, so that they differ by "
+                f"chance alone; from {named.name} to {file.name}, {'; '.join(apart)}"
+            )
+    return infos[named], f", commit {commit[:7]}" if commit else ""
 
 
 def _groups(file: str, entries: Mapping[str, SavedBenchmark], by: str | None) -> dict[str, str]:
@@ -201,7 +193,7 @@ def compare_by_settings(base: StoredRun, head: StoredRun, settings: CheckSetting
     return stored.compare(base, head, margins(settings, cases))
 
 
-def compare_saved(base: SavedRun, head: SavedRun, margin: float | None = None) -> Comparison:
+def compare_saved(base: StoredRun, head: StoredRun, margin: float | None = None) -> Comparison:
     """Compare two sides of pytest-benchmark's files.
 
     A verdict needs `MIN_PROCESSES` processes on each side. If no reference was in the same process, the sides must have
@@ -211,7 +203,7 @@ def compare_saved(base: SavedRun, head: SavedRun, margin: float | None = None) -
         raise UserError(f"{base.name} and {head.name} have no benchmark with the same fullname")
     each = dict.fromkeys(head.measurements, CheckSettings().margin if margin is None else margin)
     is_fair, reasons = in_turns(base, head), dict[str, str]()
-    counts = [side.ratios["case"].value_counts() for side in (base, head)]
+    counts = [side.ratios.groupby("case")["log_ratio"].count() for side in (base, head)]
     beside = [dict(zip(side.ratios["case"], side.ratios["reference"], strict=True)) for side in (base, head)]
     for key in head.measurements:
         then, now = (int(side.get(key, 0)) for side in counts)
@@ -227,7 +219,8 @@ def compare_saved(base: SavedRun, head: SavedRun, margin: float | None = None) -
     return replace(comparison, base=base.name, head=head.name, way="saved")
 
 
-def in_turns(base: SavedRun, head: SavedRun) -> bool:
-    """Whether the sides' processes alternate in time so often that a drift affects both alike."""
-    starts = sorted([*((start, 0) for start in base.starts), *((start, 1) for start in head.starts)])
-    return 1 + sum(before[1] != after[1] for before, after in pairwise(starts)) >= MIN_TURNS
+def in_turns(base: StoredRun, head: StoredRun) -> bool:
+    """Return True if the sides' processes alternate in time so often that a drift affects both alike."""
+    starts = [run.ratios.drop_duplicates("replicate").assign(side=side) for side, run in enumerate((base, head))]
+    sides = pd.concat(starts).sort_values("started", kind="stable")["side"]
+    return 1 + int(sides.diff().abs().sum()) >= MIN_TURNS

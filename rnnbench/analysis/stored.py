@@ -17,7 +17,7 @@ how often that is wrong, and which slowdowns are still found.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,12 @@ class StoredRun:
     name: str
     info: RunInfo
     measurements: Mapping[str, Measurement]  # case key -> its last line
-    ratios: pd.DataFrame  # `case`, `log_ratio` and `log_mean_ratio` to the reference, a row for each replicate
+    # A row for each case and replicate: `case`, `log_ratio` and `log_mean_ratio` to the reference, NaN without one.
+    ratios: pd.DataFrame
 
     def logs(self, column: str) -> dict[str, np.ndarray]:
         """Return the values of a column of `ratios` for each case, by the case's key."""
-        of_cases = self.ratios.groupby("case", sort=False, observed=True)[column]
+        of_cases = self.ratios.dropna(subset=[column]).groupby("case", sort=False, observed=True)[column]
         return {str(case): values.to_numpy() for case, values in of_cases}
 
 
@@ -117,12 +118,13 @@ def compare(
         findings += [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
         reasons, of_runs = undecidable or {}, undecidable is None
-        low, mean = shifts_between(located_ratios(base), located_ratios(head), [case.key for case in common])
-        unsure, open_mean = ({key: side.pop(key) for key in reasons if key in side} for side in (low, mean))
-        judged = judged_shifts(low, mean, margins, of_runs=of_runs)
-        for key, known in judged_shifts(unsure, open_mean, margins, of_runs=of_runs).items():
+        sides = located_ratios(base), located_ratios(head)
+        decidable = {case.key: margins[case.key] for case in common if case.key not in reasons}
+        judged = judged_shifts(*sides, decidable, of_runs=of_runs)
+        # Apart from the others, from which they must take nothing.
+        for key, known in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
             judged[key] = replace(known, verdict="undecided", decided_by=None)
-        counts = [run.ratios["case"].value_counts() for run in (base, head)]
+        counts = [run.ratios.groupby("case")["log_ratio"].count() for run in (base, head)]
         for case in common:
             result = finding(
                 base.measurements[case.key],
@@ -168,16 +170,17 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     for at, apart in enumerate([(), *machines]):
         judged: dict[str, Judged] = {}
         if at and not apart:
-            judged = judged_shifts(*shifts_between(located[0], located[at], common), dict.fromkeys(common, margin))
+            judged = judged_shifts(located[0], located[at], dict.fromkeys(common, margin))
         for key in common:
             known = judged.get(key)
+            change = known.deciding if known and known.deciding.has_interval else None
             is_incomparable = apart and key in estimated[0] and key in estimated[at]
             rows.append(
                 {
                     "case": key,
                     "at": at,
                     **estimate_columns("ratio_to_reference", estimated[at].get(key)),
-                    **estimate_columns("change_to_first_run", known.deciding if known else None),
+                    **estimate_columns("change_to_first_run", change),
                     "verdict": known.verdict if known else "incomparable" if is_incomparable else None,
                     "decided_by": known.decided_by if known else None,
                 }
@@ -203,30 +206,20 @@ def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
     return {key: values for key, values in by_key.items() if any(value != values[0] for value in values)}
 
 
-def shifts_between(
-    base: LocatedRatios, head: LocatedRatios, cases: Iterable[str]
-) -> tuple[dict[str, Location], dict[str, Location]]:
-    """The changes of the cases that have a ratio in both runs, for the typical call and for the mean."""
-    keys = [key for key in cases if key in base and key in head]
-    low, mean = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
-    return low, mean
-
-
 def judged_shifts(
-    low: Mapping[str, Location], mean: Mapping[str, Location], margins: Mapping[str, float], *, of_runs: bool = True
+    base: LocatedRatios, head: LocatedRatios, margins: Mapping[str, float], *, of_runs: bool = True
 ) -> dict[str, Judged]:
-    """Judge changes between two runs; `margins` by case key.
+    """Judge the changes of the cases that have a margin and a ratio in both runs.
 
-    The variation between runs is part of the errors, if the replicates do not show it (`of_runs`). With too few cases
-    to estimate it, the ratios have no intervals and every verdict is `undecided`.
+    The variation between runs is part of the errors, if the replicates do not show it (`of_runs`).
     """
+    keys = [key for key in margins if key in base and key in head]
+    low, mean = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
+    if of_runs:
+        low, mean = with_run_to_run(low), with_run_to_run(mean)
     trial = Trial(margins)
-    wider_low, wider_mean = (with_run_to_run(low), with_run_to_run(mean)) if of_runs else (low, mean)
-    for case in low:
-        if wider_low is None or wider_mean is None:
-            trial.looks[case] = []
-        else:
-            trial.look(case, wider_low[case], wider_mean[case])
+    for key in keys:
+        trial.look(key, low[key], mean[key])
     return trial.verdicts()
 
 
@@ -242,14 +235,14 @@ def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
     return dict(zip(logs, map(as_ratio, estimates_of(list(logs.values()))), strict=True))
 
 
-def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location] | None:
+def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location]:
     """Add the variance between runs to the error of each case's change between two runs.
 
-    Returns None if fewer than `MIN_CASES` cases have an error of their own.
+    No error is known if fewer than `MIN_CASES` cases have one of their own: then every verdict is `undecided`.
     """
     known = [shift for shift in shifts.values() if shift.freedom]
     if len(known) < MIN_CASES:
-        return None
+        return {case: replace(shift, error=math.nan, freedom=0.0) for case, shift in shifts.items()}
     own = float(np.median([shift.error**2 for shift in known]))
     variance = max(0.0, scatter(np.array([shift.value for shift in known])) ** 2 - own)
     wider = {case: shift.plus(variance) for case, shift in shifts.items()}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.compare_files import SavedRun
 from rnnbench.analysis.estimate import as_ratio, estimate_columns, estimates_of
+from rnnbench.analysis.stored import StoredRun
 from rnnbench.report.table import Column, Section, of, table, where_new
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import count, digits, duration, duration_interval, ratio_with_interval
@@ -21,7 +21,7 @@ OF_FILES = (
 )
 
 
-def section(saved: SavedRun) -> Section:
+def section(saved: StoredRun) -> Section:
     """Return the section with the answer and a table of all benchmarks, each group with its reference first."""
     frame = summarize(saved)
     columns = [
@@ -37,9 +37,9 @@ def section(saved: SavedRun) -> Section:
     return Section("benchmarks", title, [_answer(frame), shown])
 
 
-def summarize(saved: SavedRun) -> pd.DataFrame:
+def summarize(saved: StoredRun) -> pd.DataFrame:
     """Return a row for each benchmark: its time and its ratio to its reference, with 95% intervals over replicates."""
-    own = [rows for _, rows in saved.times.groupby("case", sort=False)]
+    own = [rows for _, rows in saved.ratios.groupby("case", sort=False)]
     times = estimates_of([rows["log_seconds"].tolist() for rows in own])
     ratios = estimates_of([rows["log_ratio"].where(rows["reference"].ne("")).dropna().tolist() for rows in own])
     lines = [

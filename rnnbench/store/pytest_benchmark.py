@@ -12,12 +12,11 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.record import HUGE, Positive, Record, Size, adapter, valid
+from rnnbench.store.record import HUGE, Positive, Record, adapter, valid
 from rnnbench.store.records import AXES, Case
 from rnnbench.store.run_info import of_py_cpuinfo
 
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
-VERSIONS = range(3, 6)  # of pytest-benchmark whose files can be read
 UNKNOWN_COMMITS = ("unversioned", "unknown", None)
 WANTED = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
 
@@ -28,7 +27,6 @@ class SavedStats:
 
     q1: Positive
     mean: Positive
-    rounds: Size
 
 
 @dataclass(frozen=True)
@@ -78,26 +76,10 @@ class SavedFile(Record):
     """A file as pytest-benchmark writes it."""
 
     machine_info: dict[str, Any]
-    version: str
     datetime: dt.datetime
     benchmarks: list[SavedBenchmark]
     commit_info: dict[str, Any] = field(default_factory=dict)
     rnnbench: dict[str, Any] | None = None  # in a file that rnnbench wrote
-
-    def checked(self) -> "SavedFile":
-        """Return the file; raises UserError if it is of another version, or its benchmarks are not valid."""
-        major = self.version.partition(".")[0]
-        if not (major.isdecimal() and int(major) in VERSIONS):
-            reads = f"this rnnbench reads {VERSIONS[0]} to {VERSIONS[-1]}"
-            raise UserError(f"written by pytest-benchmark {self.version!r}; {reads}")
-        if self.rnnbench is not None:
-            raise UserError("exported from a run of rnnbench; give the folder of the run")
-        if not self.benchmarks:
-            raise UserError("contains no benchmark; did pytest skip them all?")
-        names = [benchmark.fullname for benchmark in self.benchmarks]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UserError(f"{twice}: appears twice")
-        return self
 
     @property
     def started(self) -> dt.datetime:
@@ -137,11 +119,14 @@ def read_files(path: Path) -> dict[Path, SavedFile]:
 
 
 def _read(path: Path) -> SavedFile:
-    if (path.parent / "run.json").exists():
-        raise UserError(f"{path}: this is part of a run of rnnbench; give its folder, {path.parent}")
     try:
-        return SavedFile.read(path.read_bytes())
+        saved = SavedFile.read(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
     except UserError as fault:
         raise UserError(f"{path}: {fault}\n{WANTED}") from None
+    if saved.rnnbench is not None:
+        raise UserError(f"{path}: exported from a run of rnnbench; give the folder of the run")
+    if not saved.benchmarks:
+        raise UserError(f"{path}: contains no benchmark; did pytest skip them all?")
+    return saved

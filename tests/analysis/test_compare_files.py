@@ -26,13 +26,13 @@ PLAIN = benchmark("test_plain", [1.0])
 
 
 def groups(file: Path, by: str | None) -> dict[str, str]:
-    times = read_saved(file, group_by=by).times
+    times = read_saved(file, group_by=by).ratios
     return dict(zip(times["case"], times["group"], strict=True))
 
 
 def references(file: Path, reference: str | None, by: str | None = None) -> dict[str, str]:
     """The reference of each group that has one."""
-    times = read_saved(file, reference, by).times
+    times = read_saved(file, reference, by).ratios
     return {row["group"]: row["reference"] for row in times.to_dict("records") if row["reference"]}
 
 

@@ -103,23 +103,15 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         "\x00\xff{",
         "[1, 2]",
         '{"results": [{"command": "sleep 1"}]}',
-        '{"context": {}, "benchmarks": []}',
         '{"benchmarks": [{"runs": []}], "version": "1.0"}',
         '{"schema_version": 1, "resolved": {}}',
         json.dumps(content([])),
-        json.dumps(content([GOOD], version="2.5.0")),
-        json.dumps(content([GOOD], version="6.0.0")),
-        json.dumps(content([GOOD], version="new")),
         json.dumps(content([GOOD], datetime="noon")),
-        json.dumps(content([GOOD, GOOD])),
         json.dumps(content([{"name": "x"}])),
         json.dumps(content([GOOD | {"fullname": 7}])),
-        json.dumps(content([]) | {"benchmarks": ["x"]}),
         json.dumps(content(with_stats(q1=float("nan")))),
         json.dumps(content(with_stats(mean=-1.0))),
         json.dumps(content(with_stats(q1=10**400))),
-        json.dumps(content(with_stats(rounds=0))),
-        json.dumps(content(with_stats(rounds=10**400))),
         json.dumps(content([GOOD], rnnbench={})),
     ],
 )
@@ -153,7 +145,7 @@ def test_files_that_differ_by_more_than_chance_are_no_replicates(
 def test_another_name_of_the_machine_or_a_measured_clock_rate_is_no_other_machine(tmp_path: Path) -> None:
     write(tmp_path / "1.json", [GOOD])
     write(tmp_path / "2.json", [GOOD], machine_info=MACHINE | {"node": "builder-8"})
-    assert len(read_saved(tmp_path).starts) == 2
+    assert set(read_saved(tmp_path).ratios["replicate"]) == {0, 1}
 
 
 def test_only_files_and_folders_of_them_are_taken_for_such(tmp_path: Path) -> None:

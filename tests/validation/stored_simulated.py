@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import locations
-from rnnbench.analysis.stored import LocatedRatios, judged_shifts, shifts_between
+from rnnbench.analysis.stored import LocatedRatios, judged_shifts
 
 CASES = 24
 MARGIN = 0.025
@@ -66,7 +66,7 @@ def _verdicts(rng: np.random.Generator, slower: np.ndarray, unlikeness: float) -
     if (slower > 0).all():
         spreads /= math.exp(unlikeness**2)
     base, head = simulated_run(rng, np.zeros(CASES), spreads), simulated_run(rng, np.log1p(slower), spreads)
-    judged = judged_shifts(*shifts_between(base, head, base), dict.fromkeys(base, MARGIN))
+    judged = judged_shifts(base, head, dict.fromkeys(base, MARGIN))
     return [judged[str(case)].verdict for case in range(CASES)]
 
 
