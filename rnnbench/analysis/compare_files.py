@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pandas as pd
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Benchmark, Comparison
 from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import MIN_TO_TRIM
 from rnnbench.analysis.stored import StoredRun
@@ -34,20 +34,6 @@ MIN_TURNS = 5  # stretches of one side's processes in the order of time; with fe
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
 LOGS = ["log_seconds", "log_mean"]
 NAMED = 5  # benchmarks that an error names
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark under the names that its author gave it, where a run has a case."""
-
-    key: str  # its `fullname`: file, function and parameters
-    name: str
-    group: str  # empty if it is in none
-    is_reference: bool
-
-    def axes(self) -> dict[str, str | float]:
-        """What is known about it besides its key."""
-        return {"group": self.group, "name": self.name}
 
 
 def read_saved(path: Path, reference: str | None = None, group_by: str | None = None) -> StoredRun:

@@ -6,13 +6,13 @@ Counts are not timed: base and head differ in them only if the code does.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Judged, RatioName, Verdict
 from rnnbench.store.metrics import METRICS, Metric
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import Case, Measurement
 
 OnUndecided = Literal["pass", "fail"]
 RANKS: dict[Verdict | None, int] = {
@@ -26,15 +26,21 @@ RANKS: dict[Verdict | None, int] = {
 SAME_CODE = "runs the same code on both sides"
 
 
-class Subject(Protocol):
-    """What is compared: a case, or a benchmark that somebody else named."""
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark under the names that its author gave it, where a run has a case."""
 
-    @property
-    def key(self) -> str:
-        """Its identity, the same on both sides."""
+    key: str  # its `fullname`: file, function and parameters
+    name: str
+    group: str  # empty if it is in none
+    is_reference: bool
 
     def axes(self) -> dict[str, str | float]:
-        """What is known about it besides its key."""
+        """Return what is known about it besides its key."""
+        return {"group": self.group, "name": self.name}
+
+
+Subject = Case | Benchmark
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,6 @@ class Finding:
         return self.verdict == "regressed" and is_more and not self.judged_changes and self.time_verdict != self.verdict
 
     @property
-    def has_interval(self) -> bool:
-        """Return True if its time could have shown a regression: that of too few replicates can't."""
-        return self.deciding is not None
-
-    @property
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
@@ -129,7 +130,7 @@ class Comparison:
         stays without one.
         """
         verdicts = {each.verdict for each in self.findings if self.way == "paired" or each.verdict != "undecided"}
-        return bool(verdicts - {None, "incomparable"}) or any(each.has_interval for each in self.findings)
+        return bool(verdicts - {None, "incomparable"}) or any(each.deciding for each in self.findings)
 
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""
@@ -167,7 +168,10 @@ def finding(
     else:
         result = timed(case, judged, margin, replicates, counts)
     is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
-    return with_counts(replace(result, is_counted=is_counted))
+    ratios = [change.ratio for change in result.judged_changes]
+    if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides
+        result = replace(result, verdict="regressed" if max(ratios) > 1 else "improved")
+    return replace(result, is_counted=is_counted)
 
 
 def timed(case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...]) -> Finding:
@@ -222,11 +226,6 @@ def _is_same(base: Measurement, head: Measurement) -> bool:
     return base.status == head.status and base.reason == head.reason
 
 
-def one_sided(cases: Iterable[Subject], where: str) -> list[Finding]:
-    """Cases that only one side has."""
-    return [Finding(case, None, 0.0, f"only {where}") for case in cases]
-
-
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
@@ -234,14 +233,6 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         return RANKS[found.verdict], -(found.deciding.value if found.deciding else math.inf)
 
     return tuple(sorted(findings, key=rank))
-
-
-def with_counts(found: Finding) -> Finding:
-    """The finding with the verdict that its counts require: they have no error, so the margin alone decides."""
-    ratios = [change.ratio for change in found.judged_changes]
-    if not ratios or found.verdict == "regressed":
-        return found
-    return replace(found, verdict="regressed" if any(ratio > 1 for ratio in ratios) else "improved")
 
 
 def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:

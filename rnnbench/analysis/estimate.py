@@ -130,10 +130,8 @@ def minus(whole: Estimate, parts: Sequence[Estimate]) -> Estimate:
 def estimate(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     """Return the Hodges-Lehmann estimate of a single sample, one value from each replicate, as `estimates` does.
 
-    The interval is NaN for one value. Raises ValueError if there is none.
+    The interval is NaN for one value.
     """
-    if not len(values):
-        raise ValueError("no values")
     return Estimate(*estimates(np.zeros(len(values), dtype=int), np.asarray(values), confidence)[0].tolist())
 
 
@@ -159,7 +157,8 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFID
     variances, freedom = raised(variances[several], sizes[several] - 1.0)
     halves[several] = t_quantiles((1 + confidence) / 2, freedom) * np.sqrt(variances / sizes[several])
     for part, members in alike(groups, lambda size: size**2):
-        means = walsh_averages(values[members])
+        first, second = np.triu_indices(members.shape[1])
+        means = np.sort((values[members][:, first] + values[members][:, second]) / 2, axis=1)  # Walsh averages
         result[part, 0] = np.median(means, axis=1)
         if members.shape[1] < MIN_FOR_RANKS:
             result[part, 1] = np.minimum(result[part, 0], centres[part] - halves[part])
@@ -173,11 +172,9 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFID
 def locations(samples: Sequence[Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> list[Location]:
     """Return the centres of samples with something in common, each with an error that the others helped to estimate.
 
-    Samples of fewer than `min_to_trim` values are not trimmed. Raises ValueError if a sample is empty.
+    Samples of fewer than `min_to_trim` values are not trimmed; each has at least one.
     """
     sizes = np.array([len(sample) for sample in samples])
-    if not sizes.all():
-        raise ValueError("no values")
     values, errors, freedom, kept = np.zeros((4, len(sizes)))
     for size in np.unique(sizes).tolist():
         rows = np.flatnonzero(sizes == size)
@@ -226,12 +223,6 @@ def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
     student = special.stdtrit(np.where(is_normal, 1.0, freedom), probability)
     quantiles: np.ndarray = np.where(is_normal, special.ndtri(probability), student)
     return quantiles
-
-
-def walsh_averages(samples: np.ndarray) -> np.ndarray:
-    """Return the sorted means of all pairs of a row, each value with itself included: (..., n) to (..., n(n+1)/2)."""
-    first, second = np.triu_indices(samples.shape[-1])
-    return np.sort((samples[..., first] + samples[..., second]) / 2, axis=-1)
 
 
 @lru_cache

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, finding, ordered
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Estimate, Location, as_ratio, estimate_columns, estimates_of, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
@@ -135,13 +135,13 @@ def compare(
                 reasons.get(case.key, "not timed beside torch.nn in both runs"),
             )
             if result.verdict == "undecided" and not result.reason:
-                result = replace(result, reason=reasons.get(case.key, "" if result.has_interval else TOO_FEW))
+                result = replace(result, reason=reasons.get(case.key, "" if result.deciding else TOO_FEW))
             findings.append(result)
         if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
             needed = IN_TURNS if of_runs else "save more processes of each side"
     for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
         alone = [both[key] for key in run.measurements if key not in other.measurements]
-        findings += one_sided([case for case in alone if not case.is_reference], where)
+        findings += [Finding(case, None, 0.0, f"only {where}") for case in alone if not case.is_reference]
     notes = tuple(noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(
         head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes, needed

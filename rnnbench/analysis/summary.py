@@ -100,7 +100,6 @@ class Noise:
 
     floor: float  # half-width of the 95% interval of an arm's ratio to itself, median over cases; 0.01 is 1%
     worst: float  # the same half-width, 95% quantile over cases
-    alarms: int  # cases whose interval excludes 1, though nothing differs; about 5% are expected
     cases: int
     drift: float  # time of the references in the last third of the replicates over that in the first, less 1
 
@@ -128,5 +127,4 @@ def noise(times: RunTimes) -> Noise:
     )
     changes = (last - first) / third[third > 0]
     drift = float(np.expm1(np.median(changes))) if len(changes) else np.nan
-    alarms = int(((low > 0) | (high < 0)).sum())
-    return Noise(floor, worst, alarms, len(intervals), drift)
+    return Noise(floor, worst, len(intervals), drift)

@@ -305,7 +305,7 @@ def _run(
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
     content = side.suite.content
-    info = RunInfo.begin(
+    info = RunInfo(
         suite=side.suite.name,
         description=content.description,
         resolved=content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.comparison import Finding, one_sided
+from rnnbench.analysis.comparison import Finding
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
@@ -245,9 +245,9 @@ def select(
             f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
             "`rnnbench list cases` shows those of a suite"
         )
-    only_base = one_sided((case for key, case in in_base.items() if key not in in_head), "in the base")
-    only_head = one_sided((case for key, case in in_head.items() if key not in in_base), "in the head")
-    return suites.grouped(common), only_base + only_head
+    alone = [Finding(case, None, 0.0, "only in the base") for key, case in in_base.items() if key not in in_head]
+    alone += [Finding(case, None, 0.0, "only in the head") for key, case in in_head.items() if key not in in_base]
+    return suites.grouped(common), alone
 
 
 def strictest(

@@ -94,7 +94,7 @@ def run_by_slurm(
     given = queue.parse(options)
     pieces = split(groups, groups_per_job)
     folder = RunFolder.create(out, suite.name)
-    info = RunInfo.begin(
+    info = RunInfo(
         suite=suite.name,
         description=suite.content.description,
         resolved=resolved(suite, settings),

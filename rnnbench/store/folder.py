@@ -5,7 +5,6 @@ A run that several processes measure has parts. Each part writes its own files: 
 `measurements-<part>.jsonl`, `telemetry-<part>.jsonl` and `windows-<part>-<number>.jsonl`. No case is in two parts.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -27,7 +26,6 @@ from rnnbench.store.run_info import RunInfo, read_info_file
 TRACES = "traces"  # subfolder of the files of profiles
 # The names of the files that a run, a check or a bisection writes into its folder.
 OWN_FILES = re.compile(r"(run|measurements|windows|telemetry|profiles|machine|bisect|verdicts|junit|badge|visits)\b.*")
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks
 
 
 def dated_folder(parent: Path, name: str) -> Path:
@@ -149,9 +147,8 @@ def lock(file: Path) -> int:
         raise UserError(
             f"{file.parent}: another rnnbench is writing to this run; wait for it, or start a new run"
         ) from None
-    except OSError as fault:
-        if fault.errno not in NO_LOCKS:
-            raise
+    except OSError:
+        pass  # a file system without locks
     return descriptor
 
 
@@ -200,11 +197,9 @@ def dated(folders: Iterable[Path], left_out: list[str]) -> list[tuple[RunInfo, P
 
 def is_record(file: Path) -> bool:
     """Return True if a file has the name of one that a run, a check or a bisection has written into this folder."""
-    folder = file.parent
-    if folder.name == TRACES:
-        return (folder.parent / "run.json").exists()
-    is_own = (folder / "run.json").exists() or (folder / "bisect.jsonl").exists() or is_check(folder)
-    return is_own and OWN_FILES.fullmatch(file.name) is not None
+    folder = file.parent.parent if file.parent.name == TRACES else file.parent
+    is_own = any((folder / name).exists() for name in ("run.json", "bisect.jsonl", "head/run.json"))
+    return is_own and (folder != file.parent or OWN_FILES.fullmatch(file.name) is not None)
 
 
 def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurement]:

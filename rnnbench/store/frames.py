@@ -98,13 +98,21 @@ def window_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFram
     `cases`: the frame of cases; `tables`: windows with the row of their case.
     """
     table = joined(tables).sort_by("number")
-    lists, number = table["quantiles"].combine_chunks(), table["number"].to_numpy()
+    number = table["number"].to_numpy()
+    lists = table["quantiles"].combine_chunks()
+    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
+    starts = np.cumsum(sizes) - sizes
+    quantiles = np.full((len(sizes), MAX_QUANTILES), np.nan)
+    for size in np.unique(sizes):
+        chosen = np.array(evenly_spaced(range(size)))
+        rows = np.flatnonzero(sizes == size)
+        quantiles[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
     cores = pc.binary_join(pc.cast(table["cores"], pa.list_(pa.string())), ",")
     plain = table.drop_columns(["number", "quantiles", "cores"]).append_column("cores", cores)
     frames: list[pd.DataFrame] = [
         with_categories(cases[list(OF_CASES)]).iloc[number].reset_index(drop=True),
         with_categories(plain.to_pandas()),
-        pd.DataFrame(_quantiles(lists), columns=list(QUANTILES)),
+        pd.DataFrame(quantiles, columns=list(QUANTILES)),
     ]
     frame: pd.DataFrame = pd.concat(frames, axis=1)[list(WINDOW_COLUMNS)]
     return frame
@@ -128,15 +136,3 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Return several tables of windows as one; a table without rows, and with all columns, if there is none."""
     nothing = SCHEMA.empty_table().drop_columns(["case", "run"]).append_column("number", pa.array([], pa.int64()))
     return pa.concat_tables([*tables] or [nothing])
-
-
-def _quantiles(lists: pa.ListArray) -> np.ndarray:
-    """Return (windows, 11): up to 11 evenly spaced quantiles of each list, then NaN."""
-    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
-    starts = np.cumsum(sizes) - sizes
-    table = np.full((len(sizes), MAX_QUANTILES), np.nan)
-    for size in np.unique(sizes):
-        chosen = np.array(evenly_spaced(range(size)))
-        rows = np.flatnonzero(sizes == size)
-        table[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
-    return table

@@ -35,17 +35,13 @@ class Record:
     def from_json(cls, content: Any) -> Self:
         """Return the record with this content; raises UserError if a value is wrong or missing."""
         kind: Any = cls
-        return valid(adapter(kind).validate_python, content).checked()  # type: ignore[no-any-return]
+        return valid(adapter(kind).validate_python, content)  # type: ignore[no-any-return]
 
     @classmethod
     def read(cls, line: bytes) -> Self:
         """Return the record in a line of JSON; raises UserError as `from_json` does."""
         kind: Any = cls
-        return valid(partial(adapter(kind).validate_json, strict=True), line).checked()  # type: ignore[no-any-return]
-
-    def checked(self) -> Self:
-        """Return the record itself; raises UserError if values that are valid alone can't be together."""
-        return self
+        return valid(partial(adapter(kind).validate_json, strict=True), line)  # type: ignore[no-any-return]
 
 
 @cache

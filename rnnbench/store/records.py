@@ -1,6 +1,5 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -8,7 +7,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from annotated_types import MinLen
 
-from rnnbench.errors import UserError
 from rnnbench.store.jsonlines import parsed_object
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
@@ -331,10 +329,7 @@ class Measurement(Record):
     def from_json(cls, line: Mapping[str, Any]) -> Self:
         """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        try:
-            return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
-        except UserError as fault:  # the line is flat
-            raise UserError(re.sub(r"^(case\.|workload\.|metrics\.)+", "", str(fault))) from None
+        return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
 
     @classmethod
     def read(cls, line: bytes) -> Self:

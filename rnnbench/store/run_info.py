@@ -2,15 +2,17 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
+
+from annotated_types import Predicate
 
 from rnnbench.errors import UserError
 from rnnbench.store.jsonlines import placed
-from rnnbench.store.record import Count, Record, Seconds, Size, shown
+from rnnbench.store.record import Count, Record, Seconds, Size
 from rnnbench.text import writable
 
 SCHEMA_VERSION = 2
@@ -35,12 +37,12 @@ def now() -> str:
 class RunInfo(Record):
     """What `run.json` holds."""
 
-    suite: str
+    suite: Annotated[str, Predicate(re.compile(SUITE).fullmatch)]  # it names folders
     description: str
     resolved: dict[str, Any]  # the suite as it was understood, defaults filled in
     command: str
-    started: str  # ISO 8601, UTC
-    environment: dict[str, Any]
+    started: str = field(default_factory=now)  # ISO 8601, UTC
+    environment: dict[str, Any] = field(default_factory=dict)
     status: RunStatus = "running"
     seconds: Seconds | None = None  # wall time of the whole run
     seconds_needed: Seconds | None = None  # a budget that is enough for what it lacks
@@ -50,26 +52,6 @@ class RunInfo(Record):
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
-
-    def checked(self) -> Self:
-        """Return the run; raises UserError if its suite has a name that could lead out of the folder of reports."""
-        if not re.fullmatch(SUITE, self.suite):
-            raise UserError(f"suite: expected {SUITE_WORDS}, found {shown(self.suite)}")
-        return self
-
-    @classmethod
-    def begin(
-        cls,
-        *,
-        suite: str,
-        description: str,
-        resolved: dict[str, Any],
-        command: str,
-        environment: dict[str, Any],
-        notes: Sequence[str] = (),
-    ) -> Self:
-        """Return the description of a run that starts now."""
-        return cls(suite, description, resolved, command, now(), environment, notes=list(notes))
 
 
 def read_info_file(file: Path) -> RunInfo:

@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.plugin import pytest_benchmark_group_stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.compare_files import UNFAIR, Benchmark, compare_files, compare_saved, in_turns, read_saved
+from rnnbench.analysis.compare_files import UNFAIR, compare_files, compare_saved, in_turns, read_saved
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
 from rnnbench.store.folder import RunFolder, read_info
@@ -265,7 +265,3 @@ def test_two_paths_are_compared_by_the_suites_margins_or_by_reference_and_two_ki
     ):
         with pytest.raises(UserError, match=words):
             compare_files(first, second, margin=None, **options)
-
-
-def test_a_benchmark_is_known_by_its_group_and_name() -> None:
-    assert Benchmark("a.py::test_a", "test_a", "one", is_reference=False).axes() == {"group": "one", "name": "test_a"}

@@ -43,12 +43,6 @@ def test_any_ratio_is_a_number_whose_interval_has_a_width(logs: list[float]) -> 
     assert math.isfinite((estimated.upper / estimated.lower) ** 0.5)
 
 
-def test_no_values_are_refused() -> None:
-    for refused in (lambda: estimate([]), lambda: locations([[]])):
-        with pytest.raises(ValueError, match="no values"):
-            refused()
-
-
 def test_one_value_has_a_centre_without_an_error_which_rejects_nothing() -> None:
     (single,) = locations([[0.3]])
     assert (single.value, single.freedom, single.p_above(0.0), single.p_below(0.0)) == (0.3, 0, 1.0, 1.0)

@@ -45,7 +45,7 @@ def write_all(folder: Path) -> None:
     reports = {
         "run": files_of(QUICK),
         "wide": _wide(),
-        "streams": files(run_page(streams.summary(folder / "streamed"), Noise(0.01, 0.02, 0, 4, 0.0), stored.INFO)),
+        "streams": files(run_page(streams.summary(folder / "streamed"), Noise(0.01, 0.02, 4, 0.0), stored.INFO)),
         "profile": _profiled(folder),
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),

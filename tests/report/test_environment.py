@@ -22,10 +22,10 @@ from tests.report.conftest import info_with
 
 NAN = float("nan")
 KNOWN = {
-    "quiet": Noise(0.005, 0.005, 0, 4, 0.01),
-    "noisy": Noise(0.05, 0.05, 0, 4, -0.02),
-    "quiet, and drift is not known": Noise(0.005, 0.005, 0, 4, NAN),
-    "not known": Noise(NAN, NAN, 0, 4, NAN),
+    "quiet": Noise(0.005, 0.005, 4, 0.01),
+    "noisy": Noise(0.05, 0.05, 4, -0.02),
+    "quiet, and drift is not known": Noise(0.005, 0.005, 4, NAN),
+    "not known": Noise(NAN, NAN, 4, NAN),
 }
 
 

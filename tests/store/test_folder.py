@@ -81,7 +81,7 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("[]", "schema_version is None"),
         (json.dumps({"schema_version": 99}), "schema_version is 99; this rnnbench reads 1 and 2"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
-        (json.dumps(asdict(INFO) | {"suite": "../../x"}), "suite: expected letters, digits, '.', '_' and '-'"),
+        (json.dumps(asdict(INFO) | {"suite": "../../x"}), "suite: Predicate .* failed, found"),
         (json.dumps(asdict(INFO) | {"notes": "a"}), "notes: expected a list, found 'a'"),
     ],
 )

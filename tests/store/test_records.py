@@ -77,9 +77,9 @@ def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_ru
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"status": "done"}, "status: expected 'pending', 'measured', 'skipped' or 'failed', found 'done'"),
-    ({"reference": 3}, "reference: expected"),
-    ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
-    ({"parameters": "many"}, "parameters: expected a whole number"),
+    ({"reference": 3}, "case.workload.reference: expected"),
+    ({"batch_size": 0}, "case.workload.batch_size: expected 1 or more, found 0"),
+    ({"parameters": "many"}, "metrics.parameters: expected a whole number"),
     ({"missing": {"macs": 3}}, "missing.macs: expected text, found 3"),
 ]
 

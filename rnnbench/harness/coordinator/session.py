@@ -44,7 +44,7 @@ def run_suite(
     with started(groups, settings) as start:
         if all(group.workload.device in start.unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
-        info = RunInfo.begin(
+        info = RunInfo(
             suite=suite.name,
             description=suite.content.description,
             resolved=resolved(suite, settings),

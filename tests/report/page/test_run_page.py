@@ -30,7 +30,7 @@ from tests.report.conftest import (
 
 HOSTILE = "x.py:<script>alert(1)</script>"
 SLOW = {"torch.nn": 1.0, "loop": 3.0, "hoisted": 2.0}
-NOISE = Noise(0.01, 0.02, 1, 20, 0.003)
+NOISE = Noise(0.01, 0.02, 20, 0.003)
 IDS = ["cases", "measured", "environment", "missing"]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.analysis.compare_files import Benchmark
+from rnnbench.analysis.comparison import Benchmark
 from rnnbench.report.words.names import case_name, group_name, identity, names
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import Cache, Processor

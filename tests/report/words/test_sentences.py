@@ -104,7 +104,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
 
 @given(ODD, ODD, st.one_of(ODD, ODD.map(lambda value: -value)), COUNTS)
 def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
-    noise = Noise(floor, worst, 0, cases, drift)
+    noise = Noise(floor, worst, cases, drift)
     assert not faults(f"{noise_sentence(noise)}")
 
 
