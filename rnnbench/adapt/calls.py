@@ -48,7 +48,7 @@ class CellCall:
     taking: Taking
     giving: Giving
     shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
-    batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch; () if all 0
+    batch_dims: tuple[int, ...]  # which dimension of each tensor of the cell's own state is the batch
     copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
 
     @property
@@ -95,16 +95,15 @@ class CellCall:
         elif self.shown:
             parts = (*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :])
         if not self._is_flat:
-            dims = self.batch_dims or (0,) * len(parts)
-            moved = [part.movedim(0, dim) if dim else part for part, dim in zip(parts, dims, strict=True)]
-            return rebuilt(self.like, iter(moved))
+            pairs = zip(parts, self.batch_dims, strict=True)
+            moved = (part.movedim(0, dim) if dim else part for part, dim in pairs)
+            return rebuilt(self.like, moved)
         return parts[0] if isinstance(self.like, Tensor) else parts
 
 
 def batch_in_front(tensors: Sequence[Tensor], batch_dims: Sequence[int]) -> tuple[Tensor, ...]:
-    """Tensors with their batch as the first dimension; `batch_dims` tells where it is, empty if it is in front."""
-    dims = batch_dims or (0,) * len(tensors)
-    return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, dims, strict=True))
+    """Tensors with their batch as the first dimension; `batch_dims` tells where it is."""
+    return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, batch_dims, strict=True))
 
 
 def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking) -> Any:
@@ -266,7 +265,6 @@ def _tried(
         output, own = after_two(cell, input)
         reached = _reach(cell, results)
         dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
-        dims = dims if any(dims) else ()
         parts = batch_in_front(own, dims)
         if output is None:  # the first vector that depends on most parameters is the output, too
             shown: Any = max((i for i, part in enumerate(parts) if part.dim() == 2), key=reached.__getitem__)

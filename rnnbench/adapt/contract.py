@@ -95,9 +95,6 @@ def _arguments(
     """The positional and the keyword arguments; raises CellError if they do not fit the signature."""
     signature = inspect.signature(factory)
     parameters = signature.parameters
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if unknown := [key for key in arguments if key not in parameters and not takes_any]:
-        raise CellError(f"{name}{signature} has no argument {', '.join(unknown)}; take it out of `arguments`")
     positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
     may_be_sizes = [
         parameter for parameter in positional if not isinstance(parameter.default, bool | float | str | None)
@@ -110,22 +107,22 @@ def _arguments(
     named = dict(arguments)
     if not positional and any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values()):
         given = [sizes["input_size"], sizes["hidden_size"]]  # as torch.nn.LSTM, whose signature is (*args, **kwargs)
-    for parameter in parameters.values():
-        is_needed = parameter.default is inspect.Parameter.empty
-        meaning = meanings.get(parameter.name)
-        if meaning is None or (not is_needed and meaning in ("output_size", "batch_size")):
-            continue
-        named[parameter.name] = sizes[meaning]
+    for key, meaning in meanings.items():
+        if parameters[key].default is inspect.Parameter.empty or meaning in ("input_size", "hidden_size"):
+            named[key] = sizes[meaning]
     if isinstance(factory, type) and not (given or meanings or arguments):
         raise CellError(f"{name}{signature} takes no sizes; expected an input size and a hidden size")
     try:
         bound = signature.bind(*given, **named)
     except TypeError as error:
-        lacking = (each.name for each in parameters.values() if each.default is each.empty and each.name not in named)
-        lacks = next(lacking, "NAME")
+        lacking = [each for each in parameters if parameters[each].default is inspect.Parameter.empty]
+        lacks = next((each for each in lacking if each not in named), "")
+        remedy = "take it out of `arguments`"
+        if lacks:
+            needed = f"'{name}({lacks}=VALUE)', or in the sweep, arguments = {{{lacks} = VALUE}}"
+            remedy = f"give what it needs with its name, {needed}"
         raise CellError(
-            f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; give what it needs "
-            f"with its name, '{name}({lacks}=VALUE)', or in the sweep, arguments = {{{lacks} = VALUE}}"
+            f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; {remedy}"
         ) from None
     return list(bound.args), dict(bound.kwargs)
 
@@ -205,11 +202,11 @@ def check_finite(what: str, tensor: Tensor | None) -> None:
         raise CellError(f"{what} has {'NaN' if bool(tensor.isnan().any()) else 'infinite values'}")
 
 
-def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str, *more: Any) -> Any:
+def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str) -> Any:
     """Return the result of a call; raises CellError if the call changes its arguments in place."""
     given = (input, *leaves(state))
     before = [part.clone() for part in given]
-    result = call(input, state, *more)
+    result = call(input, state)
     for index, (part, old) in enumerate(zip(given, before, strict=True)):
         if not torch.equal(part, old):
             part.copy_(old)

@@ -219,13 +219,9 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
     for part in module.modules():
         if part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks:
             return f"{type(part).__name__} has hooks, and only a plain call surely runs them"
-    if kind != "layer":
-        return ""
-    if type(module) not in CELLS:
+    if kind == "layer" and type(module) not in CELLS:
         return f"its class is now {type(module).__name__}, which has no hand-written cell"
-    names = [name for names in module._all_weights for name in names]  # type: ignore[union-attr]
-    lost = [name for name in names if module._parameters.get(name) is None]
-    return f"{lost[0]} is no longer one of its parameters" if lost else ""
+    return ""
 
 
 # A module for whole sequences as people write it may have the batch first, take no state, and give its outputs alone.

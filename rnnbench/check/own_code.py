@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
 
-from rnnbench.cells.registry import USER_MODULE
+from rnnbench.cells import USER_MODULE
 from rnnbench.check.sides import PACKAGE, Side
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git

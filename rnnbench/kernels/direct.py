@@ -168,6 +168,8 @@ def load(dtype: torch.dtype) -> DirectProducts:
 @cache
 def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     """Return the functions, or why they can't be had."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
+
     if dtype not in VALUES:
         return f"rnnbench has no products of its own in {str(dtype).removeprefix('torch.')}"
     value, functions = VALUES[dtype], []
@@ -179,7 +181,7 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     parts = (SOURCE.read_text(), *OPTIONS, *BUILD_OPTIONS, torch.__version__, platform.processor(), *processor)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     try:
-        file = _folder() / f"rnnbench-products-{value}-{key}.so"
+        file = Path(cache_dir()) / f"rnnbench-products-{value}-{key}.so"
         if not file.exists():
             build(SOURCE, (*OPTIONS, f"-DVALUE={value}"), file)
         # Global: torch's compiled code finds the symbols there.
@@ -195,9 +197,3 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
         return str(missing)
     except (OSError, AttributeError) as fault:
         return f"the built products can't be loaded: {fault}"
-
-
-def _folder() -> Path:
-    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
-
-    return Path(cache_dir())

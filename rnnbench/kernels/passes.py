@@ -17,9 +17,9 @@ it, where they hardly depend on the exponential.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import fx
@@ -42,31 +42,42 @@ POWERS = {"sigmoid": -LOG2_E, "tanh": 2 * LOG2_E}  # the power of two in a funct
 SERIES = (1.0, -1 / 3, 2 / 15, -17 / 315)
 NEAR_ZERO = 0.2
 Write = Callable[[Any], str]
-Exponentials = Literal["exact", "short"]
 
 
 @cache
-def install(wanted: Callable[[], Exponentials | None]) -> None:
-    """Have Inductor write the functions of a graph with the exponentials that `wanted` returns while it is compiled.
+def install() -> None:
+    """Have Inductor write the functions of a graph with other exponentials if `LoopPasses` rewrite that graph.
 
-    If that is None, or where torch writes other code than expected, nothing changes.
+    Where torch writes other code than expected, nothing changes.
     """
     from torch._inductor.codegen.cpp import CppVecOverrides
 
     for name in POWERS:
-        setattr(CppVecOverrides, name, staticmethod(_written(name, getattr(CppVecOverrides, name), wanted)))
+        setattr(CppVecOverrides, name, staticmethod(_written(name, getattr(CppVecOverrides, name))))
 
 
-def _written(name: str, write: Write, wanted: Callable[[], Exponentials | None]) -> Write:
+def _written(name: str, write: Write) -> Write:
     def written(x: Any) -> str:
-        code, kind = write(x), wanted()
-        if EXACT not in code or kind is None:
+        from torch._inductor import config
+
+        code, passes, dtype = write(x), config.post_grad_custom_pre_pass, getattr(x, "dtype", None)
+        if EXACT not in code or not isinstance(passes, LoopPasses):
             return code
-        if kind == "short" and getattr(x, "dtype", None) is torch.float32 and _has_wide_vectors():
-            return _by_powers(name, x)
+        one = f"decltype({x})"
+        if passes.has_short_exponentials and dtype is torch.float32 and _has_wide_vectors():
+            # Sigmoid from a power of two, tanh from the power less one.
+            if name == "sigmoid":
+                return f"{one}(1) / ({one}(1) + {POWER}({x}, {POWERS[name]!r}f, false))"
+            tanh = "[](const auto& less) { return less / (less + std::decay_t<decltype(less)>(2)); }"
+            return f"{tanh}({POWER}({x}, {POWERS[name]!r}f, true))"
         if name == "sigmoid":
             return code
-        return f"{x}.tanh()" if getattr(x, "dtype", None) is torch.float64 else _with_series(x, code)
+        if dtype is torch.float64:
+            return f"{x}.tanh()"
+        series = f"{one}({SERIES[-1]!r}f)"
+        for coefficient in SERIES[-2::-1]:
+            series = f"({one}({coefficient!r}f) + {x} * {x} * {series})"
+        return f"{one}::blendv({code}, {x} * {series}, {x}.abs() < {one}({NEAR_ZERO}f))"
 
     return written
 
@@ -79,31 +90,9 @@ def _has_wide_vectors() -> bool:
     return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == WIDE_BITS
 
 
-def _by_powers(name: str, x: Any) -> str:
-    """The function in C++, from a power of two: sigmoid from the power itself, tanh from the power less one."""
-    if name == "sigmoid":
-        return f"decltype({x})(1) / (decltype({x})(1) + {POWER}({x}, {POWERS[name]!r}f, false))"
-    tanh = "[](const auto& less) { return less / (less + std::decay_t<decltype(less)>(2)); }"
-    return f"{tanh}({POWER}({x}, {POWERS[name]!r}f, true))"
-
-
-def _with_series(x: Any, code: str) -> str:
-    """The code of a tanh in C++, with its series near zero."""
-    one = f"decltype({x})"
-    series = f"{one}({SERIES[-1]!r}f)"
-    for coefficient in SERIES[-2::-1]:
-        series = f"({one}({coefficient!r}f) + {x} * {x} * {series})"
-    return f"{one}::blendv({code}, {x} * {series}, {x}.abs() < {one}({NEAR_ZERO}f))"
-
-
-def _polynomial(coefficients: Sequence[float]) -> str:
-    """`(2^rest - 1) / rest` in C++."""
-    code = f"all({coefficients[-1]!r}f)"
-    for coefficient in coefficients[-2::-1]:
-        code = f"_mm512_fmadd_ps({code}, rest, all({coefficient!r}f))"
-    return code
-
-
+POLYNOMIAL = f"all({COEFFICIENTS[-1]!r}f)"  # `(2^rest - 1) / rest` in C++
+for _coefficient in COEFFICIENTS[-2::-1]:
+    POLYNOMIAL = f"_mm512_fmadd_ps({POLYNOMIAL}, rest, all({_coefficient!r}f))"
 # `power(x, factor, less)` is 2**(factor * x), or that less one if `less`, for one vector, or for several, which
 # Inductor uses beside narrower types. The limits come first: of NaN and a number, these instructions keep the second.
 POWER = (
@@ -114,7 +103,7 @@ POWER = (
     f" const __m512 power = _mm512_max_ps(all(-{LARGEST_POWER}.0f), most);"
     " const __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);"
     " const __m512 rest = _mm512_sub_ps(power, whole);"
-    f" const __m512 beyond = _mm512_mul_ps(rest, {_polynomial(COEFFICIENTS)}); const __m512 scale ="
+    f" const __m512 beyond = _mm512_mul_ps(rest, {POLYNOMIAL}); const __m512 scale ="
     " _mm512_scalef_ps(all(1.0f), whole);"
     " return one(_mm512_fmadd_ps(beyond, scale, less ? _mm512_sub_ps(scale, all(1.0f)) : scale)); };"
     " if constexpr (std::is_same_v<std::decay_t<decltype(x)>, one>) { return power(x); }"
@@ -131,10 +120,10 @@ MIN_TERMS = 2  # fewer are not worth stacking
 class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
 
-    exponentials: Exponentials = "exact"  # in the functions of the graph
+    has_short_exponentials = False  # in the functions of the graph
 
     def __init__(self) -> None:
-        install(_exponentials)
+        install()
 
     def __call__(self, graph: fx.Graph) -> None:
         """Run all passes."""
@@ -151,14 +140,6 @@ class LoopPasses(CustomGraphPass):
         return get_hash_for_files((__file__,))
 
 
-def _exponentials() -> Exponentials | None:
-    """Those of the graph that is compiled now; None if it is not rewritten by these passes."""
-    from torch._inductor import config
-
-    passes = config.post_grad_custom_pre_pass
-    return passes.exponentials if isinstance(passes, LoopPasses) else None
-
-
 def share_transposes(graph: fx.Graph) -> None:
     """Let all steps use one transpose of a weight, where each step has made its own."""
     first: dict[Any, Any] = {}
@@ -171,26 +152,26 @@ def share_transposes(graph: fx.Graph) -> None:
 
 def stack_sums(graph: fx.Graph) -> None:
     """Replace each sum of products by one product, and each sum of sums over rows by one sum."""
-    for root, terms in _sums(graph):
-        for operands_of, rebuild in ((_product, _one_product), (_row_sum, _one_row_sum)):
-            operands = [operands_of(term) for term in terms]
-            if all(operands):
-                with graph.inserting_before(root):
-                    root.replace_all_uses_with(rebuild(graph, operands, root))
-                break
-
-
-def _sums(graph: fx.Graph) -> list[tuple[Any, list[Any]]]:
-    """Each sum that is not part of a larger one, with its terms, all of its shape."""
-    found = []
     for root in [node for node in graph.nodes if _is(node, aten.add.Tensor)]:
         if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
             continue  # scaled, or part of a larger sum
         terms = _terms(root)
         shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
-        if len(terms) >= MIN_TERMS and len(shapes) == 1:
-            found.append((root, terms))
-    return found
+        if len(terms) < MIN_TERMS or len(shapes) > 1:
+            continue
+        products, rows = [_product(term) for term in terms], [_summed_rows(term) for term in terms]
+        with graph.inserting_before(root):
+            if all(products):
+                factors = zip(*products, strict=True)
+                gradients, states = (new_node(graph, aten.cat.default, list(parts)) for parts in factors)
+                turned = new_node(graph, aten.permute.default, gradients, [1, 0])
+                total = new_node(graph, aten.mm.default, turned, states)
+            elif all(rows):
+                total = new_node(graph, aten.sum.dim_IntList, new_node(graph, aten.cat.default, rows), [0], True)
+                total = new_node(graph, aten.reshape.default, total, list(root.meta["val"].shape))
+            else:
+                continue
+        root.replace_all_uses_with(total)
 
 
 def _terms(node: fx.Node) -> list[fx.Node]:
@@ -216,25 +197,13 @@ def _product(term: Any) -> tuple[fx.Node, ...]:
     return (turned.args[0], states) if list(turned.args[1]) == [1, 0] else ()
 
 
-def _row_sum(term: Any) -> tuple[fx.Node, ...]:
-    """`dz` of a term that sums the rows of `dz`, in any shape; empty for other terms."""
+def _summed_rows(term: Any) -> fx.Node | None:
+    """`dz` of a term that sums the rows of `dz`, in any shape; None for other terms."""
     inner = term.args[0] if _is(term, aten.view.default) or _is(term, aten.reshape.default) else term
     if not (_is(inner, aten.sum.dim_IntList) and len(term.users) == len(inner.users) == 1 and not inner.kwargs):
-        return ()
-    rows = inner.args[0]
-    is_over_rows = list(inner.args[1]) == [0] and rows.meta["val"].dim() == 2
-    return (rows,) if is_over_rows else ()
-
-
-def _one_product(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    gradients, states = (new_node(graph, aten.cat.default, list(parts)) for parts in zip(*operands, strict=True))
-    return new_node(graph, aten.mm.default, new_node(graph, aten.permute.default, gradients, [1, 0]), states)
-
-
-def _one_row_sum(graph: fx.Graph, operands: Sequence[tuple[fx.Node, ...]], root: fx.Node) -> fx.Node:
-    rows = new_node(graph, aten.cat.default, [gradient for (gradient,) in operands])
-    total = new_node(graph, aten.sum.dim_IntList, rows, [0], True)
-    return new_node(graph, aten.reshape.default, total, list(root.meta["val"].shape))
+        return None
+    rows: fx.Node = inner.args[0]
+    return rows if list(inner.args[1]) == [0] and rows.meta["val"].dim() == 2 else None
 
 
 def new_node(graph: fx.Graph, operator: Callable[..., Any], *args: Any) -> fx.Node:

@@ -20,7 +20,6 @@ from rnnbench.kernels import direct, libraries, passes
 from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library
 from rnnbench.kernels.passes import (
     PRODUCTS,
-    Exponentials,
     LoopPasses,
     aten,
     new_node,
@@ -41,7 +40,7 @@ ProductSet = tuple[Any, Matrix]  # what products have in common: their right fac
 class RoutedPasses(LoopPasses):
     """`LoopPasses`, with the products of each graph in the libraries that `choose` names."""
 
-    exponentials: Exponentials = "short"
+    has_short_exponentials = True
 
     def __init__(self, choose: Choose = fastest_library, made: Counter[str] | None = None) -> None:
         """`made` counts the products in each library."""
@@ -143,10 +142,13 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
     Products in a library that is none of `OWN` stay as they are.
     """
     made: Counter[str] = Counter()
-    factors: dict[tuple[Any, str], Any] = {}  # right factors, and what rnnbench's code reads in their place
+    right_factors: dict[tuple[Any, str], Any] = {}  # and what rnnbench's code reads in their place
+    factors: dict[Any, Any] = {}  # of the products that it makes
     shared: dict[ProductSet, list[Any]] = {}
     for node in graph.nodes:
-        if _is_product(node):
+        if node.target not in PRODUCTS or node.kwargs or not node.meta["val"].is_cpu:
+            continue
+        if len(node.args) == BARE or node.args[0].meta["val"].dim() == VECTOR:  # a bias is one for each column
             left, right = node.args[-2:]
             shared.setdefault((right, Matrix.of(left.meta["val"])), []).append(node)
     for (right, left), library in _libraries(shared, choose).items():
@@ -154,14 +156,12 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
         made[library] += len(products)
         if library not in OWN:
             continue
-        if (right, library) not in factors:
+        if (right, library) not in right_factors:
             lies_by_row = library == DIRECT and Matrix.of(right.meta["val"]).is_by_row
             with graph.inserting_before(products[0]):
-                factors[right, library] = right if lies_by_row else new_node(graph, operators()[1], right)
-        for product in products:
-            _reroute(graph, product, factors[right, library])
-    if any(made[library] for library in OWN):
-        _join_sums(graph)
+                right_factors[right, library] = right if lies_by_row else new_node(graph, operators()[1], right)
+        factors |= dict.fromkeys(products, right_factors[right, library])
+    _reroute(graph, factors)
     return made
 
 
@@ -185,42 +185,30 @@ def _libraries(shared: Mapping[ProductSet, list[Any]], choose: Choose) -> dict[P
     return names
 
 
-def _is_product(node: Any) -> bool:
-    """Whether a node is a product of matrices on the processor, with a bias for each column or none."""
-    if node.target not in PRODUCTS or node.kwargs or not node.meta["val"].is_cpu:
-        return False
-    return node.target is aten.mm.default or node.args[0].meta["val"].dim() == VECTOR
+def _reroute(graph: fx.Graph, factors: dict[Any, Any]) -> None:
+    """Have rnnbench's code make these products, each with its right factor.
 
-
-def _reroute(graph: fx.Graph, product: Any, factor: Any) -> None:
-    bias, columns = product.args[0] if len(product.args) > BARE else None, product.meta["val"].shape[1]
-    replaced, added = _sum_with_matrix(product)
-    with graph.inserting_before(replaced):
-        rerouted = new_node(graph, operators()[0], product.args[-2], factor, bias, added, columns, None, None)
-    replaced.replace_all_uses_with(rerouted)
-    graph.erase_node(replaced)
-    if replaced is not product:
-        graph.erase_node(product)
-
-
-def _join_sums(graph: fx.Graph) -> None:
-    """Make one call of two of rnnbench's own products that are added; their biases are added once for all steps."""
-    own, sums = operators()[0], dict[tuple[Any, Any], Any]()
-    for node in [node for node in graph.nodes if node.target is own]:
-        left, right, bias, added, columns, *second = node.args
-        if added is None or added.target is not own or len(added.users) > 1 or second != [None, None]:
-            continue
-        other_left, other_right, other_bias, other_added, _, *second = added.args
-        if other_added is not None or second != [None, None]:
-            continue
-        with graph.inserting_before(node):
-            if bias is not None and other_bias is not None and (bias, other_bias) not in sums:
-                sums[bias, other_bias] = new_node(graph, aten.add.Tensor, bias, other_bias)
-            biases = sums.get((bias, other_bias), other_bias if bias is None else bias)
-            joined = new_node(graph, own, other_left, other_right, biases, None, columns, left, right)
-        node.replace_all_uses_with(joined)
-        graph.erase_node(node)
-        graph.erase_node(added)
+    Two of them that are added are one call; their biases are added once for all steps.
+    """
+    sums: dict[tuple[Any, ...], Any] = {}
+    for product in [node for node in graph.nodes if node in factors]:
+        if product not in factors:
+            continue  # made in one call with an earlier one
+        total, added = _sum_with_matrix(product)
+        pair = [product]
+        if added in factors and len(added.users) == 1:
+            pair, added = [added, product], None
+        biases = tuple(each.args[0] for each in reversed(pair) if len(each.args) > BARE)
+        with graph.inserting_before(total):
+            if len(biases) > 1 and biases not in sums:
+                sums[biases] = new_node(graph, aten.add.Tensor, *biases)
+            bias = sums.get(biases, biases[0] if biases else None)
+            left, right, *second = [part for each in pair for part in (each.args[-2], factors.pop(each))]
+            more = added, product.meta["val"].shape[1], *(second or (None, None))
+            rerouted = new_node(graph, operators()[0], left, right, bias, *more)
+        total.replace_all_uses_with(rerouted)
+        for node in dict.fromkeys((total, *pair)):
+            graph.erase_node(node)
 
 
 def _sum_with_matrix(product: Any) -> tuple[Any, Any]:

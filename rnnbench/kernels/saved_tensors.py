@@ -48,36 +48,34 @@ def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int)
     alike: dict[Any, list[Any]] = {}
     for node in filter(_can_be_stacked, saved):
         alike.setdefault((node.meta["val"].shape, node.meta["val"].dtype), []).append(node)
-    stacks, wholes = [nodes for nodes in alike.values() if len(nodes) >= MIN_STACKED], []
-    for nodes in stacks:
+    first_input = next(iter(held.values()))
+    first_call = next(node for node in backward.graph.nodes if node.op != "placeholder")
+    wholes, stacked = [], set()
+    for nodes in alike.values():
+        if len(nodes) < MIN_STACKED:
+            continue
         with forward.graph.inserting_before(returned):
-            wholes.append(new_node(forward.graph, aten.cat.default, nodes))
-    _hold(backward.graph, stacks, wholes, held)
-    stacked = {node for nodes in stacks for node in nodes}
+            whole = new_node(forward.graph, aten.cat.default, nodes)
+        # Backward takes whole tensors before all its other inputs, and reads slices of them.
+        with backward.graph.inserting_before(first_input):
+            taken = backward.graph.placeholder(whole.name)
+        taken.meta = held[nodes[0].name].meta | {"val": whole.meta["val"]}
+        rows = nodes[0].meta["val"].shape[0]
+        with backward.graph.inserting_before(first_call):
+            for index, node in enumerate(nodes):
+                part = new_node(backward.graph, aten.slice.Tensor, taken, 0, index * rows, (index + 1) * rows)
+                held[node.name].replace_all_uses_with(part)
+        wholes.append(whole)
+        stacked |= set(nodes)
     kept = [*results[:outputs], *wholes, *(node for node in saved if node not in stacked)]
     returned.args = (type(results)(kept),)
     if "desc" in returned.meta:  # what each output is, by its place
         returned.meta["desc"] = list(returned.meta["desc"])[: len(kept)]
+    for node in stacked:
+        backward.graph.erase_node(held[node.name])
     for module in (forward, backward):
         module.graph.lint()
         module.recompile()
-
-
-def _hold(graph: fx.Graph, stacks: Sequence[Sequence[Any]], wholes: Sequence[Any], held: dict[str, Any]) -> None:
-    """Have backward's graph take whole tensors, before all its other inputs, and read slices of them."""
-    first_input = next(iter(held.values()))
-    first_call = next(node for node in graph.nodes if node.op != "placeholder")
-    for nodes, whole in zip(stacks, wholes, strict=True):
-        with graph.inserting_before(first_input):
-            taken = graph.placeholder(whole.name)
-        taken.meta = held[nodes[0].name].meta | {"val": whole.meta["val"]}
-        rows = nodes[0].meta["val"].shape[0]
-        for index, node in enumerate(nodes):
-            with graph.inserting_before(first_call):
-                part = new_node(graph, aten.slice.Tensor, taken, 0, index * rows, (index + 1) * rows)
-            held[node.name].replace_all_uses_with(part)
-    for node in [node for nodes in stacks for node in nodes]:
-        graph.erase_node(held[node.name])
 
 
 def _is_plain(node: Any) -> bool:

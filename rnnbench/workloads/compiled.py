@@ -103,9 +103,11 @@ def why_not(device: str) -> str:
         raise
     except Exception as error:
         traceback.print_exc()
+        lines = [line.strip() for line in message_of(error).splitlines() if line.strip()] or [type(error).__name__]
+        telling = next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
         return (
-            f"torch.compile does not work on {device}: {_telling(error)}; {REMEDY}, or leave the implementations "
-            "`compiled` and `prepacked` out"
+            f"torch.compile does not work on {device}: {telling}; {REMEDY}, or leave the implementations `compiled` "
+            "and `prepacked` out"
         )
     if not is_compiled:  # torch only calls the function, without a word
         return "torch.compile is switched off: unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE"
@@ -179,12 +181,6 @@ def inductor(passes: Any) -> Callable[..., Any]:
         return compile_fx(graph, inputs, config_patches=on_cpu if is_on_cpu else None)
 
     return compile_graph
-
-
-def _telling(error: Exception) -> str:
-    """The line of a compiler's message that says what is wrong."""
-    lines = [line.strip() for line in message_of(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
 
 
 def _one_if_compiled(input: Tensor) -> Tensor:

@@ -120,7 +120,6 @@ def transpose_weights(
 
 GRAPHED_ON = "cuda"  # the kind of device that can record graphs
 PACKED_ON = "cpu"  # the device whose libraries take packed weights
-NOT_PACKED = "weights are packed for the libraries of a CPU; use `compiled`"
 
 
 def check_makes_sense(case: Case) -> None:
@@ -183,7 +182,7 @@ def check_makes_sense(case: Case) -> None:
                 ),
             ]
         case "prepacked":
-            rules.append((work.device != PACKED_ON, NOT_PACKED))
+            rules.append((work.device != PACKED_ON, "weights are packed for the libraries of a CPU; use `compiled`"))
         case "cudagraph":
             rules += [
                 (

@@ -1,7 +1,10 @@
-"""Make the model of a case or of its reference: cells, layers and modules, by the sizes of a workload."""
+"""Make the model of a case or of its reference: cells, layers and modules, by the sizes of a workload.
+
+Give it the weights of its reference, as a differentiable function of them.
+"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,12 +16,14 @@ from rnnbench.adapt.contract import construct, parameters_of
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError, CellSpec, is_own
+from rnnbench.cells.parity import Weights
 from rnnbench.cells.states import State, fails_in_inference_mode, leaves, to_cell
+from rnnbench.cells.weights import cell_weights, shapes
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import Case, Implementation, Workload
+from rnnbench.store.records import Case, Implementation, Workload, is_cell_reference
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Run, Skip, eager, feed_back, hoisted, loop, scan, step_by_step
-from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, step_mask
+from rnnbench.workloads.model import Body, Cells, OutputHead, SequenceModel, TorchLayer, own_module, step_mask
 
 Factory = Callable[..., nn.Module]
 SEED = 0
@@ -47,8 +52,12 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
 
     def body(input_size: int) -> Body:
         make = partial(_module, workload, spec, factory, input_size)
-        may_be_whole = how == "reference" and is_own(case.cell)
-        if how in WHOLE or (may_be_whole and _runs_whole(make(), workload, input_size, states)):
+        is_whole = how in WHOLE
+        if how == "reference" and is_own(case.cell):
+            h, step = torch.zeros(1, 1, workload.hidden_size), (input_size, *workload.input_shape[1:])
+            usual = h if states == 1 else (h,) * states
+            is_whole = runs_whole(make(), step, usual, reads_tokens=workload.reads_tokens)
+        if is_whole:
             return TorchLayer(
                 make(**_whole_arguments(workload, factory)),
                 directions=workload.directions,
@@ -67,13 +76,6 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     if how in COMPILED:
         model.feed_back = compiled.feed_back_in_pieces(compiled_steps, compiled.compiled(feed_back, how))
     return model.eval() if workload.phase == "inference" else model
-
-
-def _runs_whole(module: nn.Module, workload: Workload, input_size: int, states: int) -> bool:
-    """Return True if a user's module, as the reference, runs whole sequences."""
-    h = torch.zeros(1, 1, workload.hidden_size)
-    step = (input_size, *workload.input_shape[1:])
-    return runs_whole(module, step, h if states == 1 else (h,) * states, reads_tokens=workload.reads_tokens)
 
 
 def _whole_arguments(workload: Workload, factory: Factory) -> dict[str, Any]:
@@ -205,3 +207,60 @@ def _adapt_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | Non
             "expected num_layers = 1 and one direction"
         )
     return [torch.stack(list(part)) for part in zip(*states, strict=True)]
+
+
+def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor] | None:
+    """Return the parameters of `model`, by name, as a function of those of the reference's `SequenceModel`.
+
+    Returns None and raises CellError as `cell_weights`.
+    """
+    if any(name.startswith("body.cells.") for name in reference):  # another cell, with the same parameters
+        return dict(reference) if shapes(dict(model.named_parameters())) == shapes(reference) else None
+    mapped = {name: weight for name, weight in reference.items() if name.startswith("head.")}
+    for part, body in zip(("body", "decoder"), model.bodies, strict=False):
+        start = f"{part}.layer."
+        own = {name.removeprefix(start): weight for name, weight in reference.items() if name.startswith(start)}
+        for place, module, weights in _modules(body, own):
+            given = cell_weights(module, weights, whole=not isinstance(body, Cells))
+            if given is None:
+                return None
+            mapped |= {f"{part}.{place}.{name}": weight for name, weight in given.items()}
+    return mapped
+
+
+def take_weights(workload: Workload, spec: CellSpec, model: SequenceModel, reference: SequenceModel) -> str:
+    """Give a model its reference's weights; returns why its outputs can't be compared, empty if they can.
+
+    If they can't be given, only the head gets them and the body keeps its own. Raises CellError if a class's mapping
+    does not fit it.
+    """
+    why = "the class asks for that (`weights_from = None`)"
+    if getattr(own_module(model.body), "weights_from", ...) is not None:
+        mapped = model_weights(model, dict(reference.named_parameters()))
+        if mapped is not None:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():  # not `load_state_dict`, which would need buffers too
+                    parameter.copy_(mapped[name])
+            return spec.unequal
+        like = f"{workload.layer}{'Cell' if isinstance(model.body, Cells) else ''}"
+        why = f"no weight mapping: offer `weights_from`, or name parameters as {like} does"
+        if is_cell_reference(workload.reference):
+            why = f"its parameters are not those of {workload.layer}"
+    if model.head.in_features == reference.head.in_features:
+        model.head.load_state_dict(reference.head.state_dict())
+    return f"not compared: {why}"
+
+
+def _modules(body: Body, reference: Weights) -> Iterator[tuple[str, nn.Module, Weights]]:
+    """Yield each module of a body, its place there, and the layer's weights that it has.
+
+    The weights of one layer and direction are named as those of the first.
+    """
+    if not isinstance(body, Cells):
+        yield "layer", body.layer, reference
+        return
+    for index, cell in enumerate(body.cells):
+        layer, direction = divmod(index, body.directions)
+        ending = f"_l{layer}{'_reverse' if direction else ''}"
+        own = {f"{key.removesuffix(ending)}_l0": each for key, each in reference.items() if key.endswith(ending)}
+        yield f"cells.{index}", cell, reference if body.stacked else own

@@ -10,7 +10,7 @@ The model that is timed: a body over the sequence, the output head, and the task
 
 from collections.abc import Callable, Iterable
 from copy import copy
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -223,12 +223,6 @@ class SequenceModel(nn.Module):
             return result
         output, final = runner(input, to_cell(state, stacked=self.is_stacked))
         return output, to_layer(final, stacked=self.is_stacked)
-
-    @property
-    def dropout_owners(self) -> list[Any]:
-        """The modules with a `dropout` between their layers; a user's own module gets none."""
-        owners = [body if isinstance(body, Cells) else body.layer for body in self.bodies]
-        return [owner for owner in owners if isinstance(owner, Cells | nn.RNNBase)]
 
     @property
     def is_stacked(self) -> bool:

@@ -115,7 +115,12 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
     }
     for name, probe in probes.items():
         built.model.zero_grad(set_to_none=True)  # as before the first call
-        readings |= _readings(name, probe)
+        try:
+            readings |= probe()
+        except Exception as fault:
+            traceback.print_exc()
+            reason = f"its probe failed: {error_in_words(fault)}"
+            readings |= Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
     timed.end()
     built.model.zero_grad(set_to_none=True)
     backend = readings.values.pop("backend", "")
@@ -156,28 +161,18 @@ def _check_calls(built: Built) -> str:
         ):  # torch's message on a CPU: no fault of the class
             raise
         raise CellError(f"{breaks}: {error_in_words(error)}") from error
-    own = [(part, parameter) for part, parameter in built.model.body.named_parameters() if parameter.requires_grad]
-    unreached = [_own_name(part) for part, parameter in own if parameter.grad is None]
+    own = [  # as the class names them: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`
+        (part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer."), parameter)
+        for part, parameter in built.model.body.named_parameters()
+        if parameter.requires_grad
+    ]
+    unreached = [part for part, parameter in own if parameter.grad is None]
     if own and len(unreached) == len(own):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
     for part, parameter in own:
-        check_finite(f"{breaks}: the gradient of {_own_name(part)}", parameter.grad)
+        check_finite(f"{breaks}: the gradient of {part}", parameter.grad)
     built.model.zero_grad(set_to_none=True)
     return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
-
-
-def _own_name(part: str) -> str:
-    """A body's parameter as its class names it: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`."""
-    return part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer.")
-
-
-def _readings(name: str, probe: Callable[[], Readings]) -> Readings:
-    try:
-        return probe()
-    except Exception as error:
-        traceback.print_exc()
-        reason = f"its probe failed: {error_in_words(error)}"
-        return Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
 
 
 def _check_parity(built: Built) -> tuple[str, float | None]:

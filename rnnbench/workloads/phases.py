@@ -93,7 +93,6 @@ class TrainingStep:
 
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.Adam
     loss: Callable[[Tensor, Tensor], Tensor] | None = None  # of output and target; None: a fixed gradient of the output
-    has_classes: bool = False  # the targets are numbers of classes, (steps, batch)
     clip: float = 0.0  # the largest norm of all gradients together; 0: they are not clipped
 
     def made_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -127,7 +126,6 @@ def of_workload(workload: Workload, root: Path) -> TrainingStep:
     return TrainingStep(
         load_function(optimizer, root) if is_own(optimizer) else OPTIMIZER_CLASSES[optimizer],
         load_function(loss, root) if is_own(loss) else LOSS_FUNCTIONS.get(loss),
-        loss == "cross_entropy",
         workload.clip,
     )
 
@@ -188,7 +186,8 @@ def timed_call(
 
         return TimedCall(call, MODES[phase])
     optimizer = training_step.made_optimizer(parameters)
-    target = direction.argmax(dim=-1) if training_step.has_classes else direction
+    has_classes = training_step.loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
+    target = direction.argmax(dim=-1) if has_classes else direction
 
     def whole_step() -> None:
         optimizer.zero_grad(set_to_none=True)

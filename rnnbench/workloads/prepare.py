@@ -11,12 +11,23 @@ from rnnbench.cells import is_own, load, spec
 from rnnbench.cells.states import State, convert, to_cell
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
-from rnnbench.store.records import LAYERS, Case, DType, Implementation, Workload, is_cell_reference, reference_cell
+from rnnbench.store.records import (
+    GATES,
+    ITEM_BYTES,
+    LAYERS,
+    LOADS,
+    Case,
+    DType,
+    Implementation,
+    Workload,
+    is_cell_reference,
+    reference_cell,
+)
 from rnnbench.workloads import graphed
 from rnnbench.workloads.data import epoch
 from rnnbench.workloads.implementations import PACKED_ON, check_makes_sense, transpose_weights
-from rnnbench.workloads.make_model import SEED, adapt_model, make_model
-from rnnbench.workloads.model import Body, Cells, SequenceModel
+from rnnbench.workloads.make_model import SEED, adapt_model, make_model, take_weights
+from rnnbench.workloads.model import Cells, SequenceModel
 from rnnbench.workloads.phases import (
     ADAM,
     MODES,
@@ -28,7 +39,6 @@ from rnnbench.workloads.phases import (
     streaming_call,
     timed_call,
 )
-from rnnbench.workloads.weights import take_weights
 
 COMPILED_STEPS = 32
 
@@ -136,21 +146,14 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
             unequal = cell_spec.unequal
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
-    for body in model.bodies:
-        _store_weights(case, body)
+    is_inference = workload.phase == "inference"
+    turns = case.implementation == "compiled" and is_inference and workload.device == PACKED_ON
+    for body in model.bodies:  # backward reads weights in both orders
+        if case.implementation == "transposed" or turns:
+            transpose_weights(body)
+        elif case.implementation == "prepacked" and is_inference:
+            transpose_weights(body, row_stride)
     return Built(case, model, compared, input, state, unequal, training_step)
-
-
-def _store_weights(case: Case, body: Body) -> None:
-    """Store a body's weights in the order that suits the implementation; backward reads them in both orders."""
-    workload = case.workload
-    is_on_cpu = workload.device == PACKED_ON
-    if case.implementation == "transposed" or (
-        case.implementation == "compiled" and workload.phase == "inference" and is_on_cpu
-    ):
-        transpose_weights(body)
-    elif case.implementation == "prepacked" and workload.phase == "inference":
-        transpose_weights(body, row_stride)
 
 
 def flatten_weights(module: nn.Module) -> None:
@@ -199,3 +202,22 @@ def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
         input = draw(*steps, *workload.input_shape)
     h = draw(workload.num_layers * workload.directions, workload.batch_size, workload.hidden_size)
     return input, h if states == 1 else (h, *(torch.randn_like(h) for _ in range(states - 1)))
+
+
+def least_bytes(workload: Workload) -> int:
+    """Return how much memory a case needs at least, by its sizes: a case larger than the machine is not tried.
+
+    The bytes are those of inputs, states, weights and outputs of one model; two models, gradients and the rest come on
+    top.
+    """
+    numbers = workload.batch_size * workload.input_steps * workload.input_size
+    numbers += workload.batch_size * workload.output_steps * workload.output_size
+    if workload.phase in LOADS:
+        numbers += workload.samples * (workload.input_size + workload.seq_len * workload.output_size)
+    if workload.phase != "loading":
+        width = workload.directions * workload.hidden_size
+        numbers += workload.batch_size * width * (workload.num_layers + workload.input_steps)
+        numbers += width * workload.output_size
+        gates, above = GATES.get(workload.reference, 0), width * (workload.num_layers - 1)
+        numbers += gates * width * (workload.input_size + above + workload.num_layers * workload.hidden_size)
+    return numbers * ITEM_BYTES[workload.dtype]

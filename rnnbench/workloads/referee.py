@@ -13,18 +13,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import Gradients, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, Case, DType, Implementation, Workload
-from rnnbench.workloads.model import SequenceModel
+from rnnbench.workloads.make_model import model_weights
+from rnnbench.workloads.model import Cells, SequenceModel
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built, build, reference_case
-from rnnbench.workloads.weights import model_weights
 
 # Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
@@ -96,9 +97,11 @@ def check_tolerances(
 def comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
     """Turn dropout off, since the two sides draw different numbers. Not by `eval`, in which cuDNN has no backward."""
     with ExitStack() as put_back:
-        for owner in model.dropout_owners:
-            put_back.callback(setattr, owner, "dropout", owner.dropout)
-            owner.dropout = 0.0
+        for body in model.bodies:
+            owner: Any = body if isinstance(body, Cells) else body.layer
+            if isinstance(owner, Cells | nn.RNNBase):  # a user's own module has no dropout between its layers
+                put_back.callback(setattr, owner, "dropout", owner.dropout)
+                owner.dropout = 0.0
         if not model.training and takes_gradients:
             put_back.callback(model.eval)
             model.train()

@@ -187,16 +187,6 @@ class Picky(Base):
         raise ValueError(f"hidden_size {hidden_size} is not a power of two")
 
 
-class Three(Base):
-    """Says how many tensors its state has."""
-
-    states = 3
-
-    def forward(self, input: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        h, one, two = state
-        return self.new(input, h + two), h, one
-
-
 def built(input_size: int, hidden_size: int) -> nn.Module:
     """A function that builds a cell."""
     return Four(input_size, hidden_size)

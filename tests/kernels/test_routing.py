@@ -166,12 +166,6 @@ def test_the_key_of_the_compiler_s_cache_knows_what_the_choice_depends_on() -> N
     assert RoutedPasses().uuid() != known
 
 
-def plain_loop(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    for _ in range(3):
-        h = torch.tanh(torch.nn.functional.linear(h, weight, bias))
-    return h
-
-
 def always(library: str) -> Any:
     def choose(products: SharedProducts) -> str:
         return library
@@ -185,16 +179,16 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
 
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16), torch.randn(16), torch.randn(4, 16)
-    run = compiled.compiled(plain_loop, "prepacked", RoutedPasses(always(library)))
+    run = compiled.compiled(loop, "prepacked", RoutedPasses(always(library)))
     with torch.inference_mode():
         result, [code] = run_and_get_code(run, weight, bias, h)
-        torch.testing.assert_close(result, plain_loop(weight, bias, h))
+        torch.testing.assert_close(result, loop(weight, bias, h))
         weight.mul_(0.5)
-        torch.testing.assert_close(run(weight, bias, h), plain_loop(weight, bias, h))
+        torch.testing.assert_close(run(weight, bias, h), loop(weight, bias, h))
         weight.data[3] = 0.0
-        torch.testing.assert_close(run(weight, bias, h), plain_loop(weight, bias, h))
+        torch.testing.assert_close(run(weight, bias, h), loop(weight, bias, h))
         weight.copy_(torch.randn(16, 16))
-        torch.testing.assert_close(run(weight, bias, h), plain_loop(weight, bias, h))
+        torch.testing.assert_close(run(weight, bias, h), loop(weight, bias, h))
     assert "rnnbench_multiply" in code
     assert "custom_op_wrapper" not in code  # how generated C++ calls Python
 
@@ -202,9 +196,9 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
 def test_gradients_agree_and_weights_are_packed_anew_after_a_step() -> None:
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16, requires_grad=True), torch.randn(16, requires_grad=True), torch.randn(4, 16)
-    run = compiled.compiled(plain_loop, "prepacked", RoutedPasses(always(DIRECT_PACKED)))
+    run = compiled.compiled(loop, "prepacked", RoutedPasses(always(DIRECT_PACKED)))
     for _ in range(2):
-        expected = torch.autograd.grad(plain_loop(weight, bias, h).square().sum(), (weight, bias))
+        expected = torch.autograd.grad(loop(weight, bias, h).square().sum(), (weight, bias))
         gradients = torch.autograd.grad(run(weight, bias, h).square().sum(), (weight, bias))
         torch.testing.assert_close(gradients, expected)
         with torch.no_grad():

@@ -55,14 +55,14 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 169,
-    "adapt": 647,
+    "adapt": 631,
     "analysis": 1750,
     "api": 208,
-    "cells": 704,
+    "cells": 696,
     "cli": 695,
     "check": 1119,
     "harness": 3370,
-    "kernels": 567,
+    "kernels": 542,
     "profiling": 1120,
     "pytest_plugin": 223,
     "report": 3218,
@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "slurm": 355,
     "store": 861,
     "suite": 498,
-    "workloads": 1301,
+    "workloads": 1233,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 

@@ -144,7 +144,7 @@ def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
 
 
 def test_a_cell_of_another_form_is_found_too() -> None:
-    cell = Adapted(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "state", 0))
+    cell = Adapted(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "state", 0, (0, 0)))
     assert_computes_the_same(cell, 3, 4, is_pair=True)
 
 

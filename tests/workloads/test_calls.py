@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads.calls import count, operator_calls, probe
-from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
@@ -112,20 +111,6 @@ def test_the_products_of_a_layer_are_counted_though_a_library_fuses_them(layer: 
     before = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
     assert probed(case).values["macs"] == forward + is_training * (2 * forward - given)
     assert (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled) == before
-
-
-@pytest.mark.parametrize("lengths", ["equal", "varied"])
-@pytest.mark.parametrize("task", ["many_to_many", "many_to_one", "encoder_decoder"])
-@pytest.mark.parametrize("how", ["torch.nn", "torch.nn-padded"])
-def test_padding_counts_where_a_layer_multiplies_it(how: Any, task: Any, lengths: Any) -> None:
-    work = small.workload(reference="lstm", task=task, dtype="float32", seq_len=7, lengths=lengths)
-    case, looped = Case("torch.nn.LSTM", how, work), Case("lstm", "loop", work)
-    try:
-        found, padded = (probed(each).values["macs"] for each in (case, looped))
-    except Skip:
-        return
-    assert (found < padded) == (how == "torch.nn" and lengths == "varied")
-    assert found <= padded
 
 
 @pytest.mark.usefixtures("quick_compiler")

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -93,16 +92,3 @@ def test_weights_are_flattened_in_bfloat16_as_torch_does_in_other_types(monkeypa
     prepare.flatten_weights(nn.Sequential(layer))
     assert seen == [before | {torch.bfloat16}]
     assert types == before
-
-
-@pytest.mark.parametrize(
-    ("addresses", "is_on_gpu", "copied"), [((1, 2), True, True), ((1, 1), True, False), ((1, 2), False, False)]
-)
-def test_weights_that_a_layer_copies_in_each_call_are_told_beside_its_backend(
-    monkeypatch: pytest.MonkeyPatch, addresses: tuple[int, ...], is_on_gpu: bool, copied: bool
-) -> None:
-    weights = [MagicMock(is_cuda=is_on_gpu) for _ in addresses]
-    for weight, address in zip(weights, addresses, strict=True):
-        weight.untyped_storage().data_ptr.return_value = address
-    monkeypatch.setattr(nn.GRU, "parameters", lambda layer: iter(weights))
-    assert prepare.copied_weights(nn.Sequential(nn.GRU(2, 3))) == copied

@@ -13,9 +13,7 @@ import pytest
 import torch
 
 from rnnbench.cells import CELLS
-from rnnbench.errors import UserError
 from rnnbench.store.records import Case, DType, Phase
-from rnnbench.suite import suites
 from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
@@ -132,10 +130,3 @@ def test_torch_nn_reads_features_alone() -> None:
     ):
         with pytest.raises(Skip, match=words):
             built("Tokens", "tokens:3", **changes)
-
-
-@pytest.mark.parametrize("input", ["token:3", "tokens", "tokens:0", "frames:3xx", "frames:", "features:3"])
-def test_another_input_is_refused(tmp_path: Path, input: str) -> None:
-    (tmp_path / "s.toml").write_text(f'name = "s"\n[[sweep]]\ncell = "gru"\ninput = "{input}"')
-    with pytest.raises(UserError, match=r"expected features, tokens:N \(such as tokens:100\) or frames:CxHxW"):
-        suites.read(str(tmp_path / "s.toml"))

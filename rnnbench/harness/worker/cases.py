@@ -18,8 +18,7 @@ from rnnbench.text import message_of
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.loading import Loading
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.size import least_bytes
+from rnnbench.workloads.prepare import Built, least_bytes
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 # What torch, the host's allocator, the driver and libraries say when memory runs out.

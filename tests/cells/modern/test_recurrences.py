@@ -41,15 +41,6 @@ def _in_float64() -> Any:
     torch.set_default_dtype(torch.float32)
 
 
-def test_peepholes_of_zero_make_an_lstm() -> None:
-    cell, reference = LSTMPeepholeCell(X, H), nn.LSTMCell(X, H)
-    reference.load_state_dict({name: weight for name, weight in cell.state_dict().items() if name != "peepholes"})
-    x, h, c = torch.randn(B, X), torch.randn(B, H), torch.randn(B, H)
-    assert not torch.allclose(cell(x, (h, c))[0], reference(x, (h, c))[0])
-    nn.init.zeros_(cell.peepholes)
-    torch.testing.assert_close(cell(x, (h, c)), reference(x, (h, c)))
-
-
 def test_the_gates_see_the_state_that_the_paper_says() -> None:
     cell = LSTMPeepholeCell(X, H)
     x, h, c = torch.randn(B, X), torch.randn(B, H), torch.randn(B, H)
