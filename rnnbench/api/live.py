@@ -135,13 +135,10 @@ def sweep(
     not fit together, and RuntimeError if every combination failed.
     """
     settings = measure_settings(budget, precision, replicates=replicates)
-    lists = {
-        name: list(each) if isinstance(each, Iterable) and not isinstance(each, str) else each
-        for name, each in sizes.items()
-    }
-    axes = lists | {
-        "phase": [phase] if isinstance(phase, str) else list(phase),
-        "threads": list(threads) if isinstance(threads, Sequence) else [threads],
+    axes: dict[str, Sequence[Any]] = {
+        **sizes,
+        "phase": [phase] if isinstance(phase, str) else phase,
+        "threads": threads if isinstance(threads, Sequence) else [threads],
     }
     with shown_rounds(is_wanted=progress) as show:
         points = each_point(

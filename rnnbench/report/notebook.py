@@ -238,10 +238,9 @@ def swept(
     Without Ctrl-C there is a point for each combination. Raises RuntimeError if every point failed.
     """
     rows, rounds, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
-    reasons, more = list[str](), dict[str, None]()
+    more = dict[str, None]()
     for sizes, found in points:
         if isinstance(found, str):
-            reasons.append(found)
             frame = pd.DataFrame({"module": list(names)}).assign(status="failed", reason=found)
         else:
             known.append(measured(found, settings))
@@ -251,7 +250,7 @@ def swept(
         rows.append(_sized(sizes, frame))
         del found  # with its modules, before those of the next point are built
     if not known:
-        raise RuntimeError(f"all {plural(len(rows), 'combination')} failed; the first: {reasons[0]}")
+        raise RuntimeError(f"all {plural(len(rows), 'combination')} failed; the first: {rows[0]['reason'][0]}")
     frame, expected = pd.concat(rows, ignore_index=True), math.prod(map(len, axes.values()))
     failed = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]

@@ -6,9 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import assert_type
 from unittest import mock
 
 import pandas as pd
@@ -22,11 +20,10 @@ from rnnbench import measure
 from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
-from rnnbench.report.notebook import FrameResult
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up
-from tests.harness.live.modules import INPUT, QUICK, Loop, pair
+from tests.harness.live.modules import INPUT, QUICK, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,9 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
 def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     measured = measure(pair(), INPUT, phase=phase, **QUICK)
-    assert_type(measured, FrameResult)
     frame = measured.frame
-    assert type(frame) is pd.DataFrame
     assert (frame.index.name, frame.index.tolist()) == ("module", ["mine", "torch"])
     assert frame.columns.tolist() == [
         *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
@@ -49,10 +44,8 @@ def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     assert frame.loc["torch", "ratio"] == 1.0
     rounds = measured.rounds.set_index(["module", "round"])
     assert rounds.index.tolist() == [("mine", 0), ("mine", 1), ("torch", 0), ("torch", 1)]
-    seconds = rounds["seconds"].to_dict()
     assert rounds["ratio"].to_dict()["torch", 0] == 1.0
-    assert rounds["ratio"].to_dict()["mine", 0] > 0
-    assert all(taken > 0 for taken in seconds.values())
+    assert (rounds[["seconds", "ratio"]] > 0).all(axis=None)
     assert (measured.phase, measured.reference, measured.device, measured.threads) == (phase, "torch", "cpu", 1)
     facts = measured.environment.set_index("what")["value"]
     assert (facts["torch"], facts["device"], facts["threads"]) == (torch.__version__, "cpu", "1")
@@ -63,10 +56,10 @@ def test_budget_and_precision_are_texts_or_numbers() -> None:
     for budget, precision in (("1s", "50%"), (1, 0.5), (1.0, None)):
         given = QUICK | {"budget": budget, "precision": precision}
         assert (measure(pair(), INPUT, **given).frame["ratio"] > 0).all()
-    with pytest.raises(
-        ValueError, match=r"^budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h$"
-    ):
+    message = r"^budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h$"
+    with pytest.raises(ValueError, match=message) as caught:
         measure(pair(), INPUT, budget="2 parsecs")
+    assert [entry.name for entry in caught.traceback][1:] == ["wrapped"]  # no frames of rnnbench
     with pytest.raises(ValueError, match=r"^precision: '200%' must be between 0% and 100%, such as 2% or 0.02$"):
         rnnbench.sweep(pair(), lambda: INPUT, precision="200%")
 
@@ -81,7 +74,7 @@ def test_a_cell_is_told_to_be_unrolled() -> None:
 
 def test_an_assertion_outside_of_pytest_returns_its_answer_or_raises_it() -> None:
     mine = pair()["mine"]
-    result = rnnbench.assert_not_slower(mine, than=mine, factor=1000, input=INPUT, budget="5s")
+    result = rnnbench.assert_not_slower(mine, than=mine, factor=1000, input=INPUT, budget="60s")
     assert str(result).startswith("not slower: mine takes ")
     assert result.threads == 1
     with pytest.raises(AssertionError, match=r"(?s)^undecided: mine takes .* Give budget='10s', a factor"):
@@ -105,12 +98,6 @@ assert random.getstate() == state
 def test_the_import_is_light_and_the_first_call_leaves_the_users_random_generator_alone() -> None:
     """In a process of its own: only the first import of a package draws numbers."""
     subprocess.run([sys.executable, "-c", FIRST_CALL], check=True)
-
-
-def test_an_error_has_no_frames_of_rnnbench() -> None:
-    with pytest.raises(ValueError, match="budget") as caught:
-        measure(pair(), INPUT, budget="2 parsecs")
-    assert [entry.name for entry in caught.traceback][1:] == ["wrapped"]
 
 
 # How the result and the progress are shown
@@ -151,15 +138,6 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
     assert not out
     measure(pair(), INPUT, **QUICK)
     assert capsys.readouterr().err == ""
-
-
-def _types(modules: Mapping[str, nn.Module], functions: dict[str, Callable[[Tensor], Tensor]]) -> None:
-    """Never run: code that mypy has to accept or to reject."""
-    assert_type(rnnbench.measure(modules, INPUT, phase="step"), FrameResult)
-    assert_type(measure(functions, (INPUT, INPUT)), FrameResult)
-    measure({"mine": Loop(), "function": torch.tanh}, {"mine": INPUT, "function": (INPUT,)})
-    measure(modules, INPUT, phase="train")  # type: ignore[arg-type]
-    measure(modules, INPUT, repeats=3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

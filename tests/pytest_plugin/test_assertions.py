@@ -103,7 +103,7 @@ class TestMine:
     def test_mine(self, rnnbench):
         result = rnnbench.assert_not_slower(more, than=some, input=INPUT, factor=2)
         assert (result.phase, result.budget_seconds, result.answer) == ("inference", 1e-9, None)
-        assert rnnbench.assert_not_slower(more, than=some, input=INPUT, factor=2, budget="2s").budget_seconds == 2
+        assert rnnbench.assert_not_slower(more, than=some, input=INPUT, factor=2, budget="60s").budget_seconds == 60
 """
     result = ran(isolated, in_process, test)
     result.assert_outcomes(failed=1)  # by the second, which is slower

@@ -191,7 +191,8 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
         with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
             for tensor in given:
                 keep_values(tensor, put_back)
-            before = list(map(_version, given))
+            counted = [tensor for tensor in given if not tensor.is_inference()]  # torch counts changes of the others
+            before = [tensor._version for tensor in counted]
             with named(name, what if is_own else ""):
                 output = first_tensor(case.run(*case.args))
             with named(name):
@@ -200,19 +201,16 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
                 is_turned = case.is_turned and output.shape[:2] == case.args[0].shape[:2]
                 # At once: work that is left to a thread comes too late.
                 by_case[name] = (output.transpose(0, 1) if is_turned else output).clone()
-                if before != list(map(_version, given)):
+                if before != [tensor._version for tensor in counted]:
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
-    if len({output.device for output in by_case.values()}) > 1:
-        listed = ", ".join(f"{name}'s on {output.device}" for name, output in by_case.items())
-        raise ValueError(f"outputs are on several devices: {listed}; put all modules and inputs on one")
-    if reason := devices.why_not(str(next(iter(by_case.values())).device)):
+    found = {str(output.device) for output in by_case.values()}
+    if len(found) > 1:
+        raise ValueError(
+            f"outputs are on several devices, {' and '.join(sorted(found))}: put all modules and inputs on one"
+        )
+    if reason := devices.why_not(*found):
         raise ValueError(f"input: {reason}")
     return by_case
-
-
-def _version(tensor: Tensor) -> int | None:
-    """Return torch's count of changes to a tensor; None for one created in inference mode, which has none."""
-    return None if tensor.is_inference() else tensor._version
 
 
 def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import inspect
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +177,7 @@ def _checked(
             f"found {type(input).__name__}"
         )
     for name, values in axes.items():
-        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+        if isinstance(values, str) or not isinstance(values, Sized) or not len(values):
             raise TypeError(f"{name}: expected a list of values, at least one, found {values!r}")
     sizes = set(axes) - set(FIXED)
     functions = {name: _needed(each) for name, each in modules.items() if callable(each)}

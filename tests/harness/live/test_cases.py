@@ -119,7 +119,7 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
         {"a": fine, "b": lambda x: x.to("meta")},
         LEAF,
         {},
-        "outputs are on several devices: a's on cpu, b's on meta",
+        "outputs are on several devices, cpu and meta: put",
     ),
     (dict.fromkeys("ab", lambda x: x.to("meta")), LEAF, {}, "input: no device 'meta': there are cpu"),
 ]

@@ -4,7 +4,6 @@ import gc
 import math
 import random
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import pairwise
@@ -124,34 +123,6 @@ def test_progress_goes_forward_to_its_end_and_tells_the_time_left() -> None:
     assert len(lefts) == len(timed)
     assert lefts[0] == pytest.approx(6 * ROUND_SECONDS, rel=0.3)
     assert lefts[-1] < lefts[0] / 10
-
-
-@pytest.mark.parametrize("was_on", [True, False])
-def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) -> None:
-    machine, seen = Machine(spread=0.0), set()
-    case = machine.case(4)
-
-    def call() -> None:
-        seen.add((gc.isenabled(), sys.gettrace(), sys.getprofile()))
-        case.call()
-
-    def watch(frame: object, event: str, argument: object) -> None:
-        """Do nothing, in place of a debugger or coverage."""
-
-    before = sys.gettrace(), sys.getprofile()
-    if not was_on:
-        gc.disable()
-    sys.settrace(watch)
-    sys.setprofile(watch)
-    try:
-        machine.run(mine=call)
-        afterwards = gc.isenabled(), sys.gettrace(), sys.getprofile()
-    finally:
-        sys.settrace(before[0])
-        sys.setprofile(before[1])
-        gc.enable()
-    assert seen == {(False, None, None)}
-    assert afterwards == (was_on, watch, watch)
 
 
 @pytest.mark.parametrize(

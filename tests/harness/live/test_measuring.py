@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.analysis.rounds import FIRST_LOOK, Question
 from rnnbench.harness.live.loop import MINE, THAN, Factor
-from tests.harness.live.modules import INPUT, QUICK, pair
+from tests.harness.live.modules import INPUT, QUICK
 from tests.harness.live.test_loop import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,21 +63,6 @@ def test_modules_whose_outputs_differ_are_not_timed_unless_they_may() -> None:
     with pytest.raises(AssertionError, match=r"^outputs differ: mine's output is not .* and nothing was timed: "):
         rnnbench.assert_not_slower(nn.LSTM(3, 5), **given)
     assert rnnbench.assert_not_slower(nn.LSTM(3, 5), **given, equal_outputs=False).answer == "not slower"
-
-
-def test_each_may_have_an_input_of_its_own() -> None:
-    mine = pair()["mine"]
-    result = rnnbench.assert_not_slower(
-        lambda input: mine(input.transpose(0, 1)),
-        than=mine,
-        input={MINE: INPUT.transpose(0, 1), THAN: INPUT},
-        factor=1e6,
-        budget=60,
-        phase="training",
-    )
-    assert (result.answer, result.phase) == ("not slower", "training")
-    assert result.frame.loc[MINE, "parity"] == "agrees"
-    assert all(parameter.grad is None for parameter in mine.parameters())
 
 
 SIZES: Any = {"batch": [1, 3], "hidden": [4, 5]}

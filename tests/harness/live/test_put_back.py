@@ -6,6 +6,7 @@ import pickle
 import random
 import signal
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,25 @@ def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
         "grads": grads,
         "input": input.tolist(),
     }
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) -> None:
+    def watch(frame: object, event: str, argument: object) -> None:
+        """Do nothing, in place of a debugger or coverage."""
+
+    with ExitStack() as put_back:
+        put_back.callback(gc.enable)
+        put_back.callback(sys.settrace, sys.gettrace())
+        put_back.callback(sys.setprofile, sys.getprofile())
+        (gc.enable if was_on else gc.disable)()
+        sys.settrace(watch)
+        sys.setprofile(watch)
+        with undisturbed():
+            seen = gc.isenabled(), sys.gettrace(), sys.getprofile()
+        afterwards = gc.isenabled(), sys.gettrace(), sys.getprofile()
+    assert seen == (False, None, None)
+    assert afterwards == (was_on, watch, watch)
 
 
 def work() -> int:
