@@ -1,6 +1,7 @@
 """`rnnbench run`, and whether a run has what it was asked for."""
 
 import shlex
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,10 +115,11 @@ def run(
     settings = suite.settings.model_copy(update=changes)
     measuring: tuple[Any, ...] = shown_progress, run_suite, partial(resume_run, settings=settings)
     if executor == "slurm":
-        from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm, shown_jobs
+        from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
 
         start = partial(run_by_slurm, options=slurm_options, groups_per_job=groups_per_job or GROUPS_PER_JOB)
-        measuring = shown_jobs, start, partial(resume_by_slurm, options=slurm_options, changes=changes)
+        shown_lines = partial(nullcontext, output.note)
+        measuring = shown_lines, start, partial(resume_by_slurm, options=slurm_options, changes=changes)
     shown, begin, go_on = measuring
     try:
         with adding(RESUME, Interrupted), shown() as on_progress:

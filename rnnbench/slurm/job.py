@@ -7,8 +7,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import Interrupted, UserError
@@ -35,11 +34,9 @@ def measure_part(folder: str, part: str, root: str) -> None:
     last line of standard error. SIGTERM and SIGUSR2 end it at once; what was measured stays.
     """
     for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, _stop)
+        signal.signal(number, signal.default_int_handler)
     try:
-        if unlike := _measure(Path(folder), part, Path(root)):
-            print(unlike, file=sys.stderr)
-            sys.exit(UNLIKE)
+        _measure(Path(folder), part, Path(root))
     except (KeyboardInterrupt, Interrupted):
         sys.exit("it was told to end")
     except UserError as fault:
@@ -68,11 +65,10 @@ def unlike_the_first(path: Path, here: RunInfo) -> str:
     return ""
 
 
-def _measure(path: Path, part: str, root: Path) -> str:
-    """Measure the rest of a part; returns why this node can't, or nothing."""
+def _measure(path: Path, part: str, root: Path) -> None:
     info = read_info(path)
     if is_finished(path, part, info.resolved["measure"]):
-        return ""
+        return
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
@@ -88,15 +84,11 @@ def _measure(path: Path, part: str, root: Path) -> str:
                 notes=notes,
             )
             if unlike := unlike_the_first(path, job_info):
-                return unlike
+                print(unlike, file=sys.stderr)
+                sys.exit(UNLIKE)
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
             measure_into(folder, runner, job_info, is_part=True)
             ended, needed = read_info(path, part), runner.planner.seconds_needed()
             total = None if needed is None else (ended.seconds or 0.0) + needed
             about = ended.environment | {MISSED: len(runner.planner.missed()), NODE: os.environ.get("SLURMD_NODENAME")}
             folder.write_info(replace(ended, environment=about, seconds_needed=total))
-    return ""
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -3,21 +3,17 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.resume import refuse_other_suite
 from rnnbench.harness.coordinator.session import filling, resolved, wider_than_asked
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
-from rnnbench.report.screen.progress import bar
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
 from rnnbench.slurm.queue import JobState, SlurmFault
@@ -53,25 +49,7 @@ class JobPart:
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
 
 
-OnProgress = Callable[[str, int, int], None]  # how far the jobs are in words, how many are done, and of how many
-
-
-@contextmanager
-def shown_jobs() -> Iterator[OnProgress]:
-    """Yield a function that shows progress on standard error: a bar on a terminal, elsewhere a line for each change."""
-    console, last = Console(stderr=True), ""
-
-    def show_line(words: str, done: int, jobs: int) -> None:
-        nonlocal last
-        if words != last:
-            console.print(words, soft_wrap=True, highlight=False, markup=False)
-        last = words
-
-    if not console.is_terminal:
-        yield show_line
-        return
-    with bar(console, "submitting", auto_refresh=True) as draw:
-        yield lambda words, done, jobs: draw(words, done, jobs, None)
+OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
 
 def run_by_slurm(
@@ -211,7 +189,7 @@ class Watch:
         self._path, self._root = path.resolve(), root.resolve()
         self._settings, self._parameters = settings.model_dump(mode="json"), parameters
         self._most, self._on_progress = most, on_progress
-        self._began = time.monotonic()
+        self._began, self._told = time.monotonic(), ""
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
 
@@ -233,7 +211,10 @@ class Watch:
             counts = {"running": states["running"], "waiting": states["waiting"], "lost": lost}
             done = f"{states['done']:,} of {plural(len(self.parts), 'job')} done"
             words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
-            self._on_progress("; ".join(filter(None, [words, trouble])), states["done"], len(self.parts))
+            words += f"; {trouble}" if trouble else ""
+            if words != self._told:
+                self._on_progress(words)
+            self._told = words
             if states["done"] < len(self.parts):
                 time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
 

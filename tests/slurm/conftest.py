@@ -73,7 +73,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
             command="rnnbench run tiny.toml",
             options=options,
             groups_per_job=1,
-            on_progress=lambda words, done, jobs: None,
+            on_progress=lambda words: None,
         )
 
     return measure

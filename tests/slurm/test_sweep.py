@@ -1,23 +1,22 @@
 """Runs on a real Slurm, with faults; and with a queue whose answers the test sets."""
 
 import errno
-import io
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from rnnbench.analysis.run_times import read
 from rnnbench.errors import UserError
 from rnnbench.slurm import queue, sweep
 from rnnbench.slurm.job import UNLIKE
 from rnnbench.slurm.queue import JobState
-from rnnbench.slurm.sweep import Watch, shown_jobs
+from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
@@ -150,8 +149,11 @@ class FakeQueue:
         self.log: str | None = ""
         self.jobs: list[JobState] = []
         self.excluded: list[str | None] = []
+        self.most_jobs = 100
 
     def submit(self, folder: Path, name: str, _function: Any, _arguments: Any, parameters: Any) -> str:
+        if len(self.jobs) >= self.most_jobs:
+            raise KeyboardInterrupt
         self.excluded.append(parameters["additional_parameters"].get("exclude"))
         self.jobs.append(JobState(str(len(self.jobs)), name, *self.end, "odd"))
         if self.log is not None:
@@ -161,12 +163,7 @@ class FakeQueue:
 
     def until_sent(self, jobs: int) -> Watch:
         """Watch three parts until so many jobs were submitted, or the watch ends."""
-
-        def look(*_: object) -> None:
-            if len(self.jobs) >= jobs:
-                raise KeyboardInterrupt
-
-        watching = self.watch(look)
+        self.most_jobs, watching = jobs, self.watch()
         with pytest.raises(KeyboardInterrupt):
             watching.until_done()
         return watching
@@ -247,30 +244,33 @@ def test_a_job_on_an_unlike_node_or_that_ended_well_is_not_lost(
     ("most", "jobs"), [(2, ["1", "old", None]), (1, [None, "old", None]), (0, [None, "old", None])]
 )
 def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_are_sent_as_may_wait(
-    fake: FakeQueue, most: int, jobs: list[str | None]
+    fake: FakeQueue, most: int, jobs: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[tuple[str, int, int]] = []
+    steps: list[str] = []
 
-    def look(*step: Any) -> None:
-        steps.append(step)
-        if len(steps) == 3:
+    def ask(run: str, looks: list[None]) -> list[JobState]:
+        looks.append(None)
+        if len(looks) == 4:
             raise KeyboardInterrupt
+        return fake.jobs
 
     fake.jobs.append(JobState("old", f"{fake.path.name}.p00001", "RUNNING", "0:0", "odd"))
-    waiting = fake.watch(look, most=most)
+    monkeypatch.setattr(queue, "states", partial(ask, looks=[]))
+    waiting = fake.watch(steps.append, most=most)
     with pytest.raises(KeyboardInterrupt):
         waiting.until_done()
     assert [part.job for part in waiting.parts] == jobs
     left = jobs.count(None)
     words = f"0 of 3 jobs done, {3 - left} running{f', {left} waiting' if left else ''}"
-    assert steps[-1] == (words, 0, 3)
+    assert steps[-1] == words
+    assert len(steps) == len(set(steps))  # only changes are told
 
 
 def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> str:
         raise queue.SlurmFault("sbatch: Job violates accounting/QOS policy (job submit limit)")
 
-    def look(words: str, *_: int) -> None:
+    def look(words: str) -> None:
         assert "3 waiting; Slurm takes no such job: sbatch: Job violates accounting/QOS policy" in words
         raise KeyboardInterrupt
 
@@ -309,20 +309,3 @@ def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suit
     assert sweep.split(groups, 2) == [groups[:1], groups[1:]]
     with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
         sweep.split([*groups, *chosen.groups({}, "cuda")], 16)
-
-
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_bar_or_a_line_for_each_change_has_the_words_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-) -> None:
-    written = io.StringIO()
-    console = Console(file=written, force_terminal=is_terminal, color_system=None, width=120)
-    monkeypatch.setattr(sweep, "Console", lambda stderr: console)
-    words = "3 of 12 jobs done, 4 running, 5 waiting"
-    with shown_jobs() as show:
-        for step in (words, words, f"{words}; squeue: [red]no"):
-            show(step, 3, 12)
-    if is_terminal:
-        assert f"{words}; squeue: [red]no ━━" in written.getvalue()
-    else:
-        assert written.getvalue().splitlines() == [words, f"{words}; squeue: [red]no"]
