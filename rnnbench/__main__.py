@@ -8,7 +8,6 @@ def main() -> None:
     """Run the command line. Ctrl-C prints one line, even during imports, and is ignored during exit."""
     import signal
 
-    _open_streams()
     try:
         from rnnbench.cli import main as command
 
@@ -18,16 +17,6 @@ def main() -> None:
         sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _open_streams() -> None:
-    """Open standard streams that are closed: a file of rnnbench could take their numbers and be printed into."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
-            os.set_inheritable(descriptor, True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from rnnbench.store.records import REFERENCES
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
 UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
-MAX_ROWS = 100_000
 MAX_DIGITS = 18  # of a size; a machine's whole numbers have no more
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
@@ -91,25 +90,21 @@ def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured:
     prediction is as good as those of points among others, and as those of sizes held out where its own are new: the
     widest counts. NaN if the errors do not show it.
     """
-    known = {key: _half_width(kind.to_numpy()) for key, kind in errors.groupby(["axis", "place"])["log_error"]}
+    known = {}
+    for key, kind in errors.groupby(["axis", "place"])["log_error"]:
+        sizes, count = np.sort(kind.abs()), len(kind)
+        if count < 2:
+            continue
+        # Student's quantile times the root mean square, or what 95% of the next errors stay below, if larger. This
+        # assumes no distribution, but needs 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
+        rank = math.ceil(0.95 * (count + 1))
+        student = t_quantile(0.975, count - 1) * float(np.sqrt(np.mean(sizes**2)))
+        known[key] = max(student, float(sizes[rank - 1])) if rank <= count else student
     widths = []
-    for sizes in at:
-        new = [(axis, place_of(sizes[axis], of)) for axis, of in measured.items() if sizes[axis] not in of]
+    for point in at:
+        new = [(axis, place_of(point[axis], of)) for axis, of in measured.items() if point[axis] not in of]
         widths.append(np.max([known.get(kind, np.nan) for kind in [("", "point"), *new]]))
     return np.array(widths)
-
-
-def _half_width(errors: Array) -> float:
-    """Return Student's quantile times the root mean square, or what 95% of the next errors stay below, if larger.
-
-    The second assumes no distribution, but needs 19 errors (Barber et al. 2021, doi:10.1214/20-AOS1965: the jackknife).
-    """
-    count = len(errors)
-    if count < 2:
-        return np.nan
-    student = t_quantile(0.975, count - 1) * float(np.sqrt(np.mean(errors**2)))
-    rank = math.ceil(0.95 * (count + 1))
-    return max(student, float(np.sort(np.abs(errors))[rank - 1])) if rank <= count else student
 
 
 def _sizes(fit: SizeFit, requested: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -124,6 +119,4 @@ def _sizes(fit: SizeFit, requested: Mapping[str, Sequence[Any]]) -> pd.DataFrame
             if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
                 raise UserError(f"{axis}={text}: expected a whole number, 1 or more, of {MAX_DIGITS} digits at most")
         values[axis] = [int(text) for text in texts]
-    if (count := math.prod(map(len, values.values()))) > MAX_ROWS:
-        raise UserError(f"{count:,} sizes are more than {MAX_ROWS:,}; ask for fewer")
     return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))

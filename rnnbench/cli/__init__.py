@@ -62,7 +62,7 @@ def run_and_exit() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        _tell(" ".join(error.format_message().split()))
+        output.tell(" ".join(error.format_message().split()))
         if isinstance(error, click.UsageError) and error.ctx is not None:
             output.note(f"Try '{error.ctx.command_path} --help' for help.")
         sys.exit(error.exit_code)
@@ -73,18 +73,12 @@ def run_and_exit() -> NoReturn:
         if "--debug" in sys.argv[1:]:
             traceback.print_exc()
         named = [error.filename, error.strerror or error] if isinstance(error, OSError) else [error]
-        _tell(": ".join(str(part) for part in named if part))
+        output.tell(": ".join(str(part) for part in named if part))
         sys.exit(2)
     except Exception as error:
         traceback.print_exc()
-        _tell(f"internal error: {type(error).__name__}: {error}")
+        output.tell(f"internal error: {type(error).__name__}: {error}")
         sys.exit(2)
-
-
-def _tell(words: str) -> None:
-    """Say on standard error why the command fails, line by line."""
-    for line in words.splitlines():
-        output.tell(line)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -26,25 +26,16 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
     """A value that a function reads from text; what it refuses with ValueError is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read
+        self.name, self._read = name, read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; an empty one would mean a default, or the current folder."""
-        if value == "":
-            self.fail(EMPTY, param, ctx)
         try:
+            if value == "":
+                raise ValueError(EMPTY)
             return self._read(value)
         except ValueError as fault:
             self.fail(str(fault), param, ctx)
-
-    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
-        """Name the suites where SUITE is missing."""
-        if self.name != "suite":
-            return None
-        from rnnbench.suite.suites import shipped
-
-        return f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them."
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the names of files, for a path."""
@@ -117,7 +108,10 @@ def takes(*names: str) -> Callable[[Any], Any]:
 
 
 def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself."""
+    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself.
+
+    A class without a reference is compared with torch.nn's layer of its kind, if there is one.
+    """
 
     @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
     @_option(
@@ -138,7 +132,21 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
     def with_suite(
         *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
     ) -> None:
-        command(*context, suite=read_suite_or_cell(suite, reference, input, sequence=sequence), **given)
+        from rnnbench.store.records import LAYERS
+        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
+
+        if is_cell(suite):
+            chosen = of_cell(suite, reference, whole=sequence, input=input or "features")
+            if reference is None and (layer := LAYERS.get(layer_of(suite))):
+                output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
+        elif reference is not None or input is not None or sequence:
+            raise click.UsageError(
+                "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them "
+                "in its file"
+            )
+        else:
+            chosen = read_suite(suite)
+        command(*context, suite=chosen, **given)
 
     made: Callable[..., None] = with_suite
     return made
@@ -158,27 +166,6 @@ def read_suite(name: str) -> "Suite":
     if hidden := suites.hidden_by(name, suite.file):
         output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
     return suite
-
-
-def read_suite_or_cell(name: str, reference: str | None, input: str | None, *, sequence: bool) -> "Suite":
-    """Read the suite that the command line names, or make that of a class, which alone takes the other options.
-
-    A class without a reference is compared with torch.nn's layer of its kind, if there is one.
-    """
-    from rnnbench.store.records import LAYERS
-    from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
-
-    if is_cell(name):
-        suite = of_cell(name, reference, whole=sequence, input=input or "features")
-        if reference is None and (layer := LAYERS.get(layer_of(name))):
-            output.tell(f"{name} is compared with {layer}; --reference none times it alone")
-        return suite
-    if reference is not None or input is not None or sequence:
-        raise click.UsageError(
-            "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them in "
-            "its file"
-        )
-    return read_suite(name)
 
 
 def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:

@@ -9,8 +9,6 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,18 +32,16 @@ def say(text: str) -> None:
 
 def write(data: str | bytes) -> None:
     """Print text, or bytes as they are; on a terminal nothing in them moves the cursor."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         data = "\n".join(map(printable, text.split("\n")))
-    with _guarded():
-        click.echo(data, nl=False)
+    _echo(data)
 
 
-@contextmanager
-def _guarded() -> Iterator[None]:
-    """End the command if standard output can't be written."""
+def _echo(data: str | bytes) -> None:
+    """Print what a terminal may get; ends the command if standard output can't be written."""
     try:
-        yield
+        click.echo(data, nl=False)
     except OSError as fault:
         _discard(1)
         if isinstance(fault, BrokenPipeError):
@@ -59,8 +55,7 @@ def show(renderable: "RenderableType") -> None:
 
     screen, text = Console(file=sys.stdout), io.StringIO()  # rich itself would end the program at a broken pipe
     Console(file=text, force_terminal=screen.is_terminal, width=screen.width).print(renderable)
-    with _guarded():
-        click.echo(text.getvalue(), nl=False)
+    _echo(text.getvalue())
 
 
 def say_path(path: Path, *, err: bool = False) -> None:
@@ -72,11 +67,10 @@ def say_path(path: Path, *, err: bool = False) -> None:
 
 
 def tell(text: str) -> None:
-    """Say something on standard error, after `rnnbench:`; of a long line only both ends, which say the most."""
-    line = printable(text)
-    if len(line) > MAX_LINE:
-        line = f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
-    note(f"rnnbench: {line}")
+    """Say lines on standard error, after `rnnbench:`; of a long one only both ends, which say the most."""
+    for line in map(printable, text.splitlines()):
+        is_long = len(line) > MAX_LINE
+        note(f"rnnbench: {line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}" if is_long else f"rnnbench: {line}")
 
 
 def note(text: str | bytes) -> None:

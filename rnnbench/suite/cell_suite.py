@@ -19,7 +19,7 @@ from rnnbench.store.records import LAYERS, Reference
 from rnnbench.suite import suites
 from rnnbench.suite.file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
 from rnnbench.suite.suites import Suite
-from rnnbench.text import first_few, nearest, writable
+from rnnbench.text import first_few, nearest
 
 MAX_NAMED = 10  # classes of a file that a message names
 SIZES = "quick"  # the suite that gives the sizes
@@ -107,19 +107,18 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
 
     `whole`: write a module that runs the whole sequence instead of a cell.
     """
-    if keyword.iskeyword(name) or hasattr(builtins, name) or name == "self":
-        raise UserError(f"{name!r} can't name a class: it is a word of Python; choose another name, such as MyCell")
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
+    is_word = keyword.iskeyword(name) or hasattr(builtins, name) or name == "self"
+    if is_word or re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
         raise UserError(
-            f"{name!r} can't name a class: it must start with a letter and contain only "
-            "letters, digits and underscores, such as MyCell"
+            f"{name!r} can't name a class: it must start with a letter, contain only letters, digits and underscores, "
+            "and be no word of Python; choose another name, such as MyCell"
         )
     cell = _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True)
     suite = _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", cell, re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
     files = folder / f"{name}.py", folder / f"{name}.toml"
-    _write(dict(zip(files, (cell, suite), strict=True)), folder)
+    _write(dict(zip(files, (cell, suite), strict=True)))
     return files
 
 
@@ -134,27 +133,17 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
         link = Path(where)  # which may lead elsewhere
         relative = os.path.relpath(link.parent.resolve() / link.name, folder.resolve())
         cell = cell.replace(where, Path(relative).as_posix(), 1)
-    if writable(cell) != cell:
-        raise UserError(f"{writable(cell)}: its name is not UTF-8, and a suite's file must be; rename it first")
     file = folder / f"{name}.toml"
-    _write({file: _render("suite.toml.jinja", name, cell, reference, whole=whole, is_hoistable=False)}, folder)
+    _write({file: _render("suite.toml.jinja", name, cell, reference, whole=whole, is_hoistable=False)})
     return file
 
 
-def _write(texts: dict[Path, str], folder: Path) -> None:
-    """Write new files, all or none; raises UserError if one is there already or can't be written."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; create it first or give another")
-    for file in texts:
-        if os.path.lexists(file):
-            raise UserError(f"{file} already exists; choose another name or another folder")
-    try:
-        for file, text in texts.items():
-            file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        for file in filter(os.path.lexists, texts):
-            file.unlink()
-        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+def _write(texts: dict[Path, str]) -> None:
+    """Write new files; raises UserError if one is there already, and OSError if one can't be written."""
+    for file in filter(os.path.lexists, texts):
+        raise UserError(f"{file} already exists; choose another name or another folder")
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
 
 
 def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:

@@ -54,8 +54,8 @@ def parse_only(
             raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, known)}; axes: {', '.join(known)}")
         if axis in only:
             raise UserError(f"{subject} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
-        only[axis] = _values(values)
-        if not all(only[axis]):
+        only[axis] = [_unquoted(value) for value in ONE_VALUE.findall(values)] if VALUES.fullmatch(values) else []
+        if not (only[axis] and all(only[axis])):
             raise UserError(f"{subject} {term}: expected {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
     return only
 
@@ -94,13 +94,6 @@ def quoted(value: str) -> str:
     if BARE.fullmatch(value) and value.isprintable():
         return value
     return json.dumps(value).replace("'", r"\u0027").replace("\x7f", r"\u007f")
-
-
-def _values(text: str) -> list[str]:
-    """The values of an axis; one of them is empty if the text is not a list of values."""
-    if not VALUES.fullmatch(text):
-        return [""]
-    return [_unquoted(value) for value in ONE_VALUE.findall(text)]
 
 
 def _unquoted(value: str) -> str:

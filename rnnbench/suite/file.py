@@ -40,9 +40,8 @@ from rnnbench.store.records import (
     is_cell_reference,
 )
 from rnnbench.store.run_info import SUITE, SUITE_WORDS
-from rnnbench.text import nearest, plural
+from rnnbench.text import nearest
 
-MAX_FAULTS = 20  # that are told
 INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
 MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
@@ -242,7 +241,7 @@ TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measur
 
 
 def read_file(path: Path) -> SuiteFile:
-    """Read and check a suite's file; raises UserError with its first MAX_FAULTS faults."""
+    """Read and check a suite's file; raises UserError with all its faults."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -263,8 +262,6 @@ def read_file(path: Path) -> SuiteFile:
             return content
     except ValidationError as error:
         faults += dict.fromkeys(_words(detail) for detail in error.errors(include_url=False))
-    if len(faults) > MAX_FAULTS:
-        faults[MAX_FAULTS:] = [f"and {plural(len(faults) - MAX_FAULTS, 'more error')}"]
     raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
 
 

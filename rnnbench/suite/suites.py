@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +29,8 @@ from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.suite.file import CheckSettings, Settings, SuiteFile, Sweep, read_file
 from rnnbench.text import nearest
 
+INSTALLED = Path(__file__).parents[1] / "shipped_suites"
+OWN = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "suites"  # the folder of rnnbench's own suites
 MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
 
 
@@ -147,9 +148,7 @@ def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str
 
 def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None) -> dict[str, list[Any]]:
     """A sweep's axes without the values that `only` excludes for cases and references alike, before any product."""
-    axes = sweep.axis_values()
-    if device is not None:
-        axes["device"] = [device]
+    axes = sweep.axis_values() | ({} if device is None else {"device": [device]})
     for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
         axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
     return axes
@@ -194,10 +193,9 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
 
     Raises UserError if the expression of a rule is not valid.
     """
-    rules = _rules(check)
+    rules = _rules(check)[::-1]
     return {
-        case.key: next((margin for only, margin in reversed(rules) if _is_wanted(case, only)), check.margin)
-        for case in cases
+        case.key: next((margin for only, margin in rules if _is_wanted(case, only)), check.margin) for case in cases
     }
 
 
@@ -217,31 +215,24 @@ def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
 
 def shipped() -> dict[str, Path]:
     """The suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
-    folders = [_own_folder(), Path("suites")]  # the later one wins
+    folders = [OWN, Path("suites")]  # the later one wins
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def hidden_by(name: str, file: Path) -> Path | None:
     """The suite of rnnbench that a file of the current folder hides by having the same bare name, or None."""
-    own = _own_folder() / f"{name}.toml"
+    own = OWN / f"{name}.toml"
     return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
 
 
 def is_shipped(file: Path) -> bool:
     """Whether a suite is one of rnnbench's own."""
-    return file.resolve().parent == _own_folder().resolve()
-
-
-def _own_folder() -> Path:
-    installed = Path(str(resources.files("rnnbench"))) / "shipped_suites"
-    return installed if installed.is_dir() else installed.parent.parent / "suites"
+    return file.resolve().parent == OWN.resolve()
 
 
 def find(name: str) -> Path:
     """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
-    if is_own(name) and not path.exists():
-        raise UserError(f"{name}: expected a suite, not a cell; `rnnbench new-cell {name}` writes a suite of it")
     if path.suffix == ".py":
         raise UserError(f"{name}: a Python file is no suite; expected {name}:CELL, or the file of a suite, NAME.toml")
     if path.suffix == ".toml" or len(path.parts) > 1:

@@ -1,7 +1,6 @@
 """A class without a suite: what it is measured as, how wrong names are told, and the files of a new cell."""
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -76,15 +75,6 @@ def test_a_module_of_the_current_folder_of_its_src_or_an_installed_one_is_there(
     (folder / "src" / "in_src.py").write_text("raise SystemExit('it was imported')")
     for cell in ("own_module:Mine", "in_src:Mine", "torch.nn:GRUCell", "awkward:Named"):
         assert cell_suite.of_cell(cell, "none", whole=False).content.sweep[0].cell == (cell,)
-
-
-def test_a_file_whose_name_no_suite_can_hold_is_refused(folder: Path) -> None:
-    name = os.fsdecode(b"m\xff.py")
-    (folder / name).write_text("class Mine(Base): ...")
-    done = in_process("new-cell", f"{name}:Mine", cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "m?.py:Mine: its name is not UTF-8, and a suite's file must be; rename it first" in done.stderr
-    assert not (folder / "Mine.toml").exists()
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:

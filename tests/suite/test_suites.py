@@ -127,7 +127,6 @@ LOADING = "[[sweep]]\ncell = 'windows'\nphase = 'loading'\nimplementation = ['pe
 GRU = '[[sweep]]\ncell = "gru"\n'
 FAULTS = {
     "many faults": FAULTY,
-    "the same fault a thousand times": f"{GRU}batch_size = {[0] * 1000}",
     "no sweep": "",
     "sweep is a number": "sweep = 3",
     "sweep is a table": '[sweep]\ncell = "gru"',
