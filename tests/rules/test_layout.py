@@ -54,22 +54,22 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 169,
+    ".": 162,
     "adapt": 631,
     "analysis": 1750,
     "api": 208,
     "cells": 696,
-    "cli": 695,
+    "cli": 679,
     "check": 1119,
     "harness": 3370,
     "kernels": 542,
-    "profiling": 1120,
+    "profiling": 1119,
     "pytest_plugin": 223,
     "report": 3218,
     "speedup": 593,
-    "slurm": 355,
+    "slurm": 338,
     "store": 861,
-    "suite": 498,
+    "suite": 475,
     "workloads": 1233,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
