@@ -101,7 +101,7 @@ def changes(frame: "pd.DataFrame", ax: Any = None, *, width: float | None = None
     """
     columns = ("name", "verdict", "margin", "change", "change_low", "change_high", "described_by")
     needs = (columns, "the frame of rnnbench.compare for stored runs")
-    return _drawn("changes", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
+    return _drawn("verdicts.page", "changes", frame, ax, "no time was compared", needs, width=width, height=height)
 
 
 def _drawn(

@@ -31,21 +31,12 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """
     from rnnbench import load
     from rnnbench.report.export import exported
-    from rnnbench.store.folder import is_check
+    from rnnbench.report.page import page
+    from rnnbench.store.folder import is_check, is_record
 
     if windows and (to not in ("csv", "parquet") or is_check(run)):
         raise click.UsageError(f"--windows is for a run as csv or parquet; leave it out for {run} as {to}")
     data, notes = exported(run, to, load(run).windows if windows else None)
-    _write(run, data, to, out)
-    for note in notes:
-        output.tell(note)
-
-
-def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
-    """Write a file, or to standard output; raises UserError if the file may not be replaced."""
-    from rnnbench.report.page import page
-    from rnnbench.store.folder import is_record
-
     if out is None and to == "parquet":
         out = Path(f"{run.resolve().name}.parquet")
         if os.path.lexists(out):
@@ -59,3 +50,5 @@ def _write(run: Path, data: bytes, to: str, out: Path | None) -> None:
     else:
         page.write(target if out.is_symlink() else out, data, out)
         output.say_path(out, err=True)
+    for note in notes:
+        output.tell(note)

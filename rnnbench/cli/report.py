@@ -109,7 +109,7 @@ def _show(address: str) -> None:
     import webbrowser
 
     variables = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"
-    has_display = sys.platform != "linux" or any(os.environ.get(name) for name in variables)
+    has_display = sys.platform != "linux" or any(map(os.environ.get, variables))
     if not (has_display and webbrowser.open(address)):
         output.tell(f"no browser can be opened here; open {address} in one")
 

@@ -48,24 +48,18 @@ def of_one(
     def make() -> dict[str, bytes]:
         if is_check(path):
             return verdicts.render(path)
-        if not is_saved(path):
-            return _of_run(path, asked, out)
-        saved = read_saved(path, reference, group_by)
-        return files(page_of_several(saved.name, [benchmarks.section(saved)]))
+        if is_saved(path):
+            saved = read_saved(path, reference, group_by)
+            return files(page_of_several(saved.name, [benchmarks.section(saved)]))
+        sizes = parse_only(asked, "--predict")
+        (info, _, times), profiles = read_whole(path), read_profiles(path)
+        words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
+        again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
+        profiled, summary, noisy = why.sections(times, profiles) if profiles else [], summarize(times), noise(times)
+        del times  # a quarter of the memory of a report of ten million windows
+        return files(run_page(summary, noisy, info, sizes, profiled, again))
 
     return put(name_of(path), [path], out, make)
-
-
-def _of_run(run: Path, asked: tuple[str, ...], out: Path | None) -> dict[str, bytes]:
-    """Return the files of the report of a run, whose page names the command that makes it."""
-    sizes = parse_only(asked, "--predict")
-    (info, _, times), profiles = read_whole(run), read_profiles(run)
-    profiled = why.sections(times, profiles) if profiles else []
-    summary, noisy = summarize(times), noise(times)
-    del times  # a quarter of the memory of a report of ten million windows
-    words = ["rnnbench", "report", str(run), *(word for size in asked for word in ("--predict", size))]
-    again = shlex.join([*words, *(["--out", str(out)] if out else [])])
-    return files(run_page(summary, noisy, info, sizes, profiled, printable(again)))
 
 
 def of_together(paths: Sequence[Path], out: Path | None) -> Path:

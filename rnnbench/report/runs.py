@@ -91,7 +91,19 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     name_of, _ = names(history.cases[key] for key in history.points["case"].unique())
     points, changes = points_of(history, name_of), changes_of(history, name_of)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
-    tables = (_table_of_changes(changes), _table_of_points(points))
+    columns = [
+        Column("case", of("name")),
+        Column("change", of("ratio", change_cell), numeric=True),
+        Column("95% interval", of(("low", "high"), interval_cell), numeric=True),
+        Column("between", of("between")),
+        Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
+        Column("p", of("p_value", digits), numeric=True),
+    ]
+    lasting, machine = "Lasting changes over the runs", changes[list(CHANGES)]
+    tables = (
+        table("history_changes", lasting, SIGNIFICANT, columns, changes, machine=machine),
+        _table_of_points(points),
+    )
     return of_runs("history", title, tuple(_told(history, points, changes)), warnings, [drawn], tables)
 
 
@@ -150,19 +162,6 @@ def _environments(history: History) -> Iterator[str]:
         of_own, since = plural(own["runs"], "run"), when(history.runs[own["first"]][1])
         differ = one_line(own["differences"])
         yield f"Environment {number}, {of_own} since {since}: {differ}. Its runs are not compared with those before."
-
-
-def _table_of_changes(changes: pd.DataFrame) -> Table:
-    shown = [
-        Column("case", of("name")),
-        Column("change", of("ratio", change_cell), numeric=True),
-        Column("95% interval", of(("low", "high"), interval_cell), numeric=True),
-        Column("between", of("between")),
-        Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
-        Column("p", of("p_value", digits), numeric=True),
-    ]
-    title = "Lasting changes over the runs"
-    return table("history_changes", title, SIGNIFICANT, shown, changes, machine=changes[list(CHANGES)])
 
 
 def _table_of_points(points: pd.DataFrame) -> Table:
@@ -332,16 +331,16 @@ def _table_of_environments(found: Together, runs: list[str]) -> Table:
     """Return the table with a row for each key that differs between the runs."""
     heads = ["what", *(name for name, _ in found.runs)]
     machine = pd.DataFrame([[key, *map(str, values)] for key, values in found.unlike.items()], columns=heads)
-    told = [[one_line(key.replace("_", " ")), *map(_value, values)] for key, values in found.unlike.items()]
+    told = []
+    for key, values in found.unlike.items():
+        known = [
+            MISSING if each is None else identity(each) if isinstance(each, Processor) else each for each in values
+        ]
+        told.append([one_line(key.replace("_", " ")), *map(one_line, known)])
     shown = pd.DataFrame(told, columns=[str(place) for place in range(len(heads))])
     columns = [Column(head, of(str(place))) for place, head in enumerate(["what", *runs])]
     note = "" if found.unlike else "Nothing that is recorded of the environments differs."
     return table("together_environment", "What is not the same in the runs", note, columns, shown, machine=machine)
-
-
-def _value(value: Any) -> str:
-    """Return a value of an environment on one line."""
-    return identity(value) if isinstance(value, Processor) else one_line(MISSING if value is None else value)
 
 
 def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:

@@ -24,29 +24,33 @@ def test_a_name_has_just_the_axes_that_differ() -> None:
     assert shared == "length 4, input 5, hidden 6, output 2, 1 layer, cpu, float64, 1 thread, many_to_many"
 
 
-def test_the_number_of_layers_is_said_where_a_cell_has_several() -> None:
-    cases = [case("deep"), case("vanilla"), reference_case(num_layers=1), reference_case(num_layers=3)]
-    assert [names(cases)[0](subject) for subject in cases] == [
-        "deep loop inference",
-        "vanilla loop inference",
-        "torch.nn.RNN inference, 1 layer",
-        "torch.nn.RNN inference, 3 layers",
-    ]
-
-
-def test_one_cell_against_two_layers_of_torch_has_two_names() -> None:
-    cases = [Case("mine.py:Cell", "loop", workload(reference=layer)) for layer in ("rnn", "gru")]
-    assert [names(cases)[0](subject) for subject in cases] == [
-        "mine.py:Cell loop inference, rnn",
-        "mine.py:Cell loop inference, gru",
-    ]
-
-
-def test_a_benchmark_of_somebody_else_has_the_name_of_its_author_on_one_line() -> None:
-    other = Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", is_reference=False)
-    name_of, _ = names([other, case("lstm")])
-    assert name_of(other) == "bench.py::test_sum[1� 2]"
-    assert name_of(case("lstm")) == "lstm loop inference"
+@pytest.mark.parametrize(
+    ("cases", "told"),
+    [
+        (
+            [case("deep"), case("vanilla"), reference_case(num_layers=1), reference_case(num_layers=3)],
+            [
+                "deep loop inference",
+                "vanilla loop inference",
+                "torch.nn.RNN inference, 1 layer",
+                "torch.nn.RNN inference, 3 layers",
+            ],
+        ),
+        (
+            [Case("mine.py:Cell", "loop", workload(reference=layer)) for layer in ("rnn", "gru")],
+            ["mine.py:Cell loop inference, rnn", "mine.py:Cell loop inference, gru"],
+        ),
+        (
+            [Benchmark("bench.py::test_sum[1\x1b\n2]", "test_sum", "", is_reference=False), case("lstm")],
+            ["bench.py::test_sum[1� 2]", "lstm loop inference"],
+        ),
+    ],
+)
+def test_layers_and_references_are_named_where_they_differ_and_benchmarks_by_their_author(
+    cases: list[Any], told: list[str]
+) -> None:
+    name_of, _ = names(cases)
+    assert list(map(name_of, cases)) == told
 
 
 SIZES: dict[str, Any] = {"batch_size": 32, "seq_len": 16, "hidden_size": 64, "input_size": 64, "output_size": 10}

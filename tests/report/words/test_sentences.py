@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.summary import Noise
 from rnnbench.report import cases
-from rnnbench.report.environment import noise_sentence, reached
+from rnnbench.report.environment import reached
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import units
 from rnnbench.store.run_info import RunInfo
@@ -100,12 +99,6 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
     texts += [f"{row.sentence}. {row.brief}" for row in found.rows]
     for text in texts:
         assert not faults(re.sub(r'time="[^"]*"|cell=[^"<&]*', "", text))
-
-
-@given(ODD, ODD, st.one_of(ODD, ODD.map(lambda value: -value)), COUNTS)
-def test_noise(floor: float, worst: float, drift: float, cases: int) -> None:
-    noise = Noise(floor, worst, cases, drift)
-    assert not faults(f"{noise_sentence(noise)}")
 
 
 @settings(max_examples=6)
