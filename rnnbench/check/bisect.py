@@ -25,6 +25,7 @@ from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
     CommitRunner,
+    Counts,
     branches,
     commits_between,
     count_changes,
@@ -80,12 +81,9 @@ def bisect(
     groups = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
-    cases, state = {case.key: case for case in cases_of(groups)}, git.state(repository)
-    known = {
-        f"{plural(len(every) - len(path), 'commit')} changed only documentation: not measured": len(path) < len(every),
-        "uncommitted changes are not measured, except those of the suite's file": state and state["dirty"],
-    }
-    notes = tuple(note for note, holds in known.items() if holds)
+    cases = {case.key: case for case in cases_of(groups)}
+    left_out = plural(len(every) - len(path), "commit")
+    notes = (f"{left_out} changed only documentation: not measured",) if len(path) < len(every) else ()
     if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
@@ -173,7 +171,7 @@ class Search:
     def run(self) -> None:
         """Search until every slowdown is explained or nothing more can be found; raises BudgetSpent."""
         end = len(self.path) - 1
-        steps = self._growing_steps(0, end) if self._runs(0) and self._runs(end) else []
+        steps = self._growing_steps(0, end) if self._counts(0) and self._counts(end) else []
         expected = {key: self.total[key].log / max(1, len(steps)) for key in self.cells}  # of each step
         for low, high in steps:
             self._confirm(low, high, expected, "counts")
@@ -185,7 +183,7 @@ class Search:
 
     def _growing_steps(self, low: int, high: int) -> list[tuple[int, int]]:
         """Return the steps, between commits that run, at which the counts of a case grow."""
-        grown = self._count_changes(low, high)
+        grown = count_changes(self._counts(low) or {}, self._counts(high) or {})
         if not grown:
             return []
         if middle := self._middle(low, high):
@@ -237,7 +235,7 @@ class Search:
         for branch in branches(self.runner.repository, cause.parent, cause.commit):
             cells = {key: self.cells[key] for key in cause.cases if key in self.cells}
             inner = Search(self.runner, branch, {}, cells, self.margin, shares=self.shares)
-            if not (inner._runs(0) and inner._runs(len(branch) - 1)):
+            if not (inner._counts(0) and inner._counts(len(branch) - 1)):
                 continue
             inner.total = inner._compare_part(0, len(branch) - 1, self.margin)
             inner.run()
@@ -250,7 +248,8 @@ class Search:
         """Compare the commits of a step, and keep it as a cause; returns whether the time confirms it."""
         cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
         if witness == "counts":
-            cases = {key: change for key, change in self._count_changes(low, high).items() if change.does_more}
+            grown = count_changes(self._counts(low) or {}, self._counts(high) or {})
+            cases = {key: change for key, change in grown.items() if change.does_more}
         (parent, *untested, commit) = self.path[low : high + 1]
         step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
         self.causes.append(step)  # also if the budget ends now
@@ -271,14 +270,10 @@ class Search:
     def _middle(self, low: int, high: int) -> int:
         """Return the place nearest to the middle between two that runs; 0 if there is none."""
         places = sorted(range(low + 1, high), key=lambda place: abs(place - (low + high) / 2))
-        return next(filter(self._runs, places), 0)
+        return next(filter(self._counts, places), 0)
 
-    def _runs(self, place: int) -> bool:
-        return self.runner.counts(self.path[place], list(self.cells)) is not None
-
-    def _count_changes(self, low: int, high: int) -> dict[str, CaseChange]:
-        counts = (self.runner.counts(self.path[place], list(self.cells)) or {} for place in (low, high))
-        return count_changes(*counts)
+    def _counts(self, place: int) -> Counts | None:
+        return self.runner.counts(self.path[place], list(self.cells))
 
 
 def _margin(log: float) -> float:

@@ -48,9 +48,8 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
     """
     if good == bad:
         raise UserError(f"good and bad are the same commit, {good[:7]}; there is nothing between them")
-    if (common := git.merge_base(repository, good, bad)) != good:
-        hint = f"; their last common commit is {common[:7]}" if common else "; they have no common commit"
-        raise UserError(f"good {good[:7]} is not an ancestor of bad {bad[:7]}{hint}")
+    if git.merge_base(repository, good, bad) != good:
+        raise UserError(f"good {good[:7]} is not an ancestor of bad {bad[:7]}; give an older good")
     after_good = {commit.sha for commit in read_commits(repository, "--ancestry-path", f"{good}..{bad}")}
     steps = read_commits(repository, "--first-parent", "--reverse", f"{good}..{bad}")
     return read_commits(repository, "--no-walk", good) + [commit for commit in steps if commit.sha in after_good]

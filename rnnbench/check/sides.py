@@ -20,7 +20,6 @@ from rnnbench.harness.machine.scratch import scratch
 from rnnbench.project import module_folders, nearest_project
 from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.suite import suites
-from rnnbench.text import listed, plural
 
 PACKAGE = Path("rnnbench/__init__.py")
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
@@ -253,21 +252,15 @@ def select(
 def strictest(
     base: suites.Suite, head: suites.Suite, cases: Sequence[Case]
 ) -> tuple[suites.Suite, dict[str, float], list[str]]:
-    """Return the suite to measure by, the margin of each case, and notes where the base's settings are kept.
+    """Return the suite to measure by, the margin of each case, and a note if the base's settings are kept.
 
     The smaller margin and the larger budget apply, and the base's settings of measuring.
     """
     old, new = suites.margins(base.content.check, cases), suites.margins(head.content.check, cases)
-    wider = [case.key for case in cases if new[case.key] > old[case.key]]
     before, after = base.content.check.budget_seconds, head.content.check.budget_seconds
     measure = base.content.measure
-    kept = {
-        f"margin of {plural(len(wider), 'case')} (the first is {wider[0]})" if wider else "": wider,
-        f"budget of {before:g} s": after < before,
-        "[measure]": measure != head.content.measure,
-    }
-    names = [name for name, is_kept in kept.items() if is_kept]
-    notes = [f"the base's {listed(names)} is kept until this commit is the base"] if names else []
+    is_looser = any(new[key] > old[key] for key in new) or after < before or measure != head.content.measure
+    note = "the base's settings are kept, where they are stricter, until this commit is the base"
     check = head.content.check.model_copy(update={"budget_seconds": max(before, after)})
     suite = replace(head, content=head.content.model_copy(update={"check": check, "measure": measure}))
-    return suite, {key: min(margin, old[key]) for key, margin in new.items()}, notes
+    return suite, {key: min(margin, old[key]) for key, margin in new.items()}, [note] if is_looser else []

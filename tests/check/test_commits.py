@@ -56,14 +56,10 @@ def test_a_good_commit_on_the_branch_makes_the_merge_the_first_step(tmp_path: Pa
 
 
 def test_ends_that_are_not_in_order_are_refused(tmp_path: Path, merged: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"is not an ancestor of bad .*; their last common commit is"):
+    with pytest.raises(UserError, match="is not an ancestor of bad"):
         commits.commits_between(tmp_path, merged["last"], merged["first"])
     with pytest.raises(UserError, match="are the same commit"):
         commits.commits_between(tmp_path, merged["last"], merged["last"])
-    git(tmp_path, "checkout", "--quiet", "--orphan", "other")
-    alone = repository.commit(tmp_path, {"c": "1"}, "alone")
-    with pytest.raises(UserError, match="they have no common commit"):
-        commits.commits_between(tmp_path, alone, merged["last"])
 
 
 def test_commits_that_change_only_documentation_are_left_out(tmp_path: Path) -> None:

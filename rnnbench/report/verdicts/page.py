@@ -121,8 +121,6 @@ def _verdicts(check: Verdicts) -> Section:
     breaks = where_new(frame["verdict"].fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
     parts: list[SectionPart] = [Lines("Notes on this check:", check.notes)] if check.notes else []
-    if without_time := sum(row.ratio is None for row in check.judged):
-        parts.append(f"No time was compared for {plural(without_time, 'case')}; the table says why.")
     return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
 
 

@@ -26,7 +26,6 @@ from rnnbench.report.words.units import (
     change_interval,
     change_span,
     duration,
-    percent,
     round_percent,
     slower,
     span,
@@ -44,6 +43,7 @@ COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "describ
 LEADS: dict[Verdict | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
     "incomparable": ("{} can't be compared", "the first is"),
+    "undecided": ("{} undecided", "the first is"),
     "improved": ("Nothing regressed; {} improved", "the most improved is"),
 }
 WAYS = {
@@ -168,8 +168,6 @@ class Verdicts:
         count = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
         if worst == "unchanged":
             return f"Nothing regressed: {count} unchanged within {self.margins}."
-        if worst == "undecided":
-            return self._undecided(rows, count)
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.described.value if row.described else math.inf)
         first, (text, leader) = rows[0], LEADS[worst]
@@ -178,33 +176,17 @@ class Verdicts:
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
         return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
 
-    def _undecided(self, opens: Sequence[VerdictRow], count: str) -> str:
-        """Return what would decide the undecided cases: an interval that tells nothing is no answer."""
-        if len(opens) == len(self.judged) and not any(row.described for row in opens):
-            return shortened(f"No time was compared: {opens[0].sentence}.")
-        is_harmless = all(row.described is None or row.described.value <= 1 + row.margin for row in opens)
-        needed = self.needed or ("raise --budget" if self.way == "paired" else "")
-        text = f"{count} {'is' if len(opens) == 1 else 'are'} undecided{f': {needed}' if needed else ''}."
-        return f"No regression was found, but {text}" if is_harmless else text
-
     @property
     def details(self) -> str:
         """Return what the answer leaves out: other verdicts, what is needed, instructions; may be empty."""
         others = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows][1:]
         sentences = [f"Also {', '.join(others)}."] if others else []
-        opens = {row.name: row.described for row in self.by_verdict["undecided"] if row.described}
-        if opens and self.rows[0].verdict == "undecided":
-            name, widest = max(opens.items(), key=lambda each: abs(math.log(each[1].value)))
-            sentences.insert(0, f"The largest undecided change is {name}: {between(widest)}.")
-        elif self.needed:
-            sentences.append(f"{self.needed[0].upper()}{self.needed[1:]}.")
-        if counted := [(row.instructions, row.name) for row in self.rows if row.instructions]:
-            beyond = [(each["ratio"] - 1, name) for each, name in counted if each["is_beyond_margin"]]
-            more = [pair for pair in beyond if pair[0] > 0]
-            share, name = max(more, default=(0.0, ""))
-            count = f"{len(more) or 'None'} of {plural(len(counted), 'counted case')}"
-            worst = f"; the most: {name}, {percent(share)}" if more else ""
-            sentences.append(f"{count} {'take' if len(more) > 1 else 'takes'} more instructions{worst}.")
+        if needed := self.needed or ("raise --budget" if self.by_verdict["undecided"] and self.way == "paired" else ""):
+            sentences.append(f"{needed[0].upper()}{needed[1:]}.")
+        if counted := [row.instructions for row in self.rows if row.instructions]:
+            more = sum(each["is_beyond_margin"] and each["ratio"] > 1 for each in counted)
+            takes = f"{'take' if more > 1 else 'takes'} more instructions"
+            sentences.append(f"{more or 'None'} of {plural(len(counted), 'counted case')} {takes}.")
         return " ".join(sentences)
 
     @cached_property

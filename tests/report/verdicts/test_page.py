@@ -70,7 +70,6 @@ def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -
         assert f"rnnbench report {check / side}" in html.text
         assert str(check / side) in html.text
     assert "rnnbench check test --base main" in html.text
-    assert "No time was compared for 3 cases; the table says why." in html.text
     assert "head: a worker was lost" in html.text
     assert b"1a2b3c4" in files["tables/sides.csv"]
 
