@@ -100,10 +100,8 @@ class CommitRunner:
         with ExitStack() as stack:
             stack.callback(os.close, lock(self._file))  # two searches at once would disturb each other
             lines = [*jsonlines.read(self._file)] or [{"question": dict(question)}]
-            asked = lines[0].get("question", {})
-            if other := [name for name, value in question.items() if asked.get(name) != value]:
-                what = f"it holds another bisection (of another {', '.join(other)})"
-                raise UserError(f"{folder}: {what}; give the same revisions and options")
+            if lines[0].get("question") != question:
+                raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
             if len(lines) == 1:
                 jsonlines.append(self._file, lines)
             self.close = stack.pop_all().close

@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnbench.analysis.comparison import Change, Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import RatioName, Verdict
+from rnnbench.analysis.verdict import CHANGED, RatioName, Verdict
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from tests.doubles.workload import case, reference_case
@@ -27,46 +27,35 @@ def changed(name: str, base: int, head: int) -> Change:
     return Change(METRIC[name], base, head)
 
 
-def finding(verdict: Verdict | None, low: float | Estimate | None = None, **more: Any) -> Finding:
-    """A finding of a small case; the mean is near the low quantile and has a wider interval."""
+def finding(
+    verdict: Verdict | None, low: float | Estimate | None = None, by: RatioName | None = "low", **more: Any
+) -> Finding:
+    """A finding of a small case, decided `by` a ratio or by counts; the mean is near the low quantile, and wider."""
     first = near(low) if isinstance(low, float) else low
     wide = None if first is None else Estimate(first.value + 0.002, first.lower - 0.004, first.upper + 0.008)
+    is_by_time = first is not None and by is not None and verdict in CHANGED
     known: dict[str, Any] = {
         "case": case("lstm", phase="training", batch_size=16),
         "margin": 0.025,
         "mean": wide,
         "replicates": 16,
+        "time_verdict": None if first is None else "unchanged" if verdict in CHANGED and not is_by_time else verdict,
+        "decided_by": by if is_by_time else None,
     }
-    known |= more
-    time_verdict, by = _of_time(verdict, first, known["mean"], 1 + known["margin"])
-    return Finding(verdict=verdict, low=first, **({"time_verdict": time_verdict, "decided_by": by} | known))
-
-
-def _of_time(
-    verdict: Verdict | None, low: Estimate | None, mean: Estimate | None, edge: float
-) -> tuple[Verdict | None, RatioName | None]:
-    """The verdict of the time alone, and the ratio that decided it: the first whose interval lies beyond the margin."""
-    if low is None or mean is None:
-        return None, None
-    if verdict not in ("regressed", "improved"):
-        return verdict, None
-    ratios: dict[RatioName, Estimate] = {"low": low, "mean": mean}
-    for ratio, known in ratios.items():
-        if known.lower > edge if verdict == "regressed" else known.upper < 1 / edge:
-            return verdict, ratio
-    return ("regressed" if low.lower > edge else "improved" if low.upper < 1 / edge else "unchanged"), None
+    return Finding(verdict=verdict, low=first, **(known | more))
 
 
 SLOWER = finding("regressed", 1.051, changes=(changed("operators", 412, 508), changed("allocations", 80, 100)))
 LARGER = finding(
     "regressed",
     1.001,
+    None,
     case=case("gru", phase="training", batch_size=16),
     changes=(changed("peak_bytes", 1_200_000, 1_900_000),),
 )
 FAILING = finding("regressed", case=case("vanilla", batch_size=16), reason="fails now: RuntimeError: boom")
 SOME_CALLS = finding(
-    "regressed", near(1.001, 0.004), mean=near(1.051, 0.012), case=case("gru", batch_size=16, phase="inference")
+    "regressed", near(1.001, 0.004), "mean", mean=near(1.051, 0.012), case=case("gru", batch_size=16, phase="inference")
 )
 FASTER = finding(
     "improved", 0.91, case=case("gru", "hoisted", batch_size=16), changes=(changed("operators", 508, 412),)
