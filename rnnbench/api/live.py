@@ -18,9 +18,17 @@ from rnnbench.harness.live.loop import MINE, THAN, Factor
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
 from rnnbench.profiling.profile import explain as explain_live
-from rnnbench.report.notebook import FastestModule, FrameResult, explained, judged, measured, swept
+from rnnbench.report.notebook import (
+    FastestModule,
+    FrameResult,
+    explained,
+    judged,
+    measured,
+    names_of,
+    swept,
+    unequal_outputs,
+)
 from rnnbench.report.screen.progress import at_point, shown_rounds
-from rnnbench.report.words.live import names, unequal_outputs
 from rnnbench.speedup.search import find, recognised
 from rnnbench.speedup.ways import Unrolled, ways_table
 from rnnbench.store.records import Phase
@@ -305,7 +313,7 @@ def assert_not_slower(
         raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
-    stop, called = Factor(float(factor), argument("precision", precision)), names(mine, than)
+    stop, called = Factor(float(factor), argument("precision", precision)), names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
     with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
         if not equal_outputs or found.parity[MINE].startswith("agrees"):

@@ -31,8 +31,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     import pandas as pd
 
     from rnnbench.project import folders_here
+    from rnnbench.report.notebook import described
     from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.report.words.live import described
     from rnnbench.speedup.search import find_wanted, title, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of

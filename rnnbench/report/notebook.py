@@ -1,4 +1,4 @@
-"""What the functions of `import rnnbench` return: frames, a figure, and a short text; and those of live modules."""
+"""What the functions of `import rnnbench` return: frames, a figure, and a short text; the results of live modules."""
 
 import math
 import platform
@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.rounds import compare, rounds_of, wider_than
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.rounds import CONFIDENCE, compare, rounds_of, wider_than
 from rnnbench.harness.live.cases import NOT_FINITE
-from rnnbench.harness.live.loop import Factor
+from rnnbench.harness.live.loop import MINE, Factor
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.profiling.breakdown import frame as breakdown_frame
@@ -23,10 +25,18 @@ from rnnbench.profiling.gap import call_time, cause_frame, of_profiled
 from rnnbench.report import why
 from rnnbench.report.growth import of_sweep
 from rnnbench.report.ratios import measured as measured_figure
-from rnnbench.report.words.live import described, sentence
-from rnnbench.report.words.names import identity
-from rnnbench.report.words.units import MISSING, count, duration, ratio, round_percent
-from rnnbench.speedup.ways import RunInWays
+from rnnbench.report.words.names import identity, one_line
+from rnnbench.report.words.units import (
+    MISSING,
+    count,
+    duration,
+    ratio,
+    ratio_with_interval,
+    round_digits,
+    round_percent,
+    span,
+)
+from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.store.profiles import Profile
 from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, plural
@@ -146,6 +156,7 @@ COLUMNS = (
     *("parity", "replicates", "mean_seconds", "parameters"),
 )
 SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
+PASS = "or undecided='pass' to let it through"
 
 
 def measured(found: LiveComparison, settings: Settings) -> FrameResult:
@@ -191,6 +202,64 @@ def judged(found: LiveComparison, stop: Factor, budget_seconds: float, names: tu
         took_seconds=found.turns.seconds,
         budget_seconds=budget_seconds,
     )
+
+
+def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
+    """Return why the times mean nothing: the outputs of `mine` and `than`, which have these names, differ."""
+    parity = found.parity[MINE].partition(": times only")[0]
+    timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
+    return (
+        f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {parity}\n"
+        "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
+    )
+
+
+def sentence(found: LiveComparison, stop: Factor, budget_seconds: float, names: tuple[str, str]) -> str:
+    """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
+
+    `names`: of `mine` and `than`.
+    """
+    question, turns = stop.question, found.turns
+    by_mean = question.by_the_mean
+    shown, where = (question.mean, " in the mean of its calls") if by_mean else (question.low, "")
+    limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
+    limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
+    answer = f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(shown)} as long as {names[1]}, {limit}"
+    times = " against ".join(duration(median(each.median for each in of)) for of in turns.times.values())
+    parity = found.parity[MINE].partition(": times only")[0]
+    lines = [
+        f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
+        f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
+        f"{plural(len(turns.times[MINE]), 'round')} in {duration(turns.seconds)}, budget {duration(budget_seconds)}; "
+        f"{'outputs agree' if parity.startswith('agrees') else f'outputs: {parity}'}",
+    ]
+    if question.answer == "not slower":
+        lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")
+    elif stop.is_precise:
+        lines.append(f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {PASS}")
+    elif question.answer is None:
+        threads = f"With {found.threads} threads every call waits for the slowest core: give threads=1, or "
+        more = f"budget='{as_budget(4 * budget_seconds)}', a factor further from the ratio, {PASS}"
+        lines.append(f"The budget is spent. {threads if found.threads > 1 else 'Give '}{more}")
+    return "\n".join([*lines, *found.notes])
+
+
+def _ratio(estimate: Estimate) -> str:
+    """Return `1.380x (99% interval 1.310x to 1.457x)`: one digit more than elsewhere, to tell it from the factor."""
+    value, low, high = (
+        f"{each:.3f}×" if 0.001 <= each < 10 else ratio(each)
+        for each in (estimate.value, estimate.lower, estimate.upper)
+    )
+    interval = f"{round_percent(CONFIDENCE)} interval {span(low, high)}" if estimate.has_interval else "no interval"
+    return f"{value} ({interval})"
+
+
+def names_of(mine: object, than: object) -> tuple[str, str]:
+    """Return the names of both classes or functions, or other words if these do not tell them apart."""
+    one, other = (
+        getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)
+    )
+    return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
 def note(
@@ -336,6 +405,28 @@ def explained(
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     note = "\n\n".join([*map(words, gaps), *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
+
+
+def described(given: str, ways: pd.DataFrame) -> str:
+    """Return a line for the module, and one for each shape of its table of ways."""
+    lines = [f"Fastest way to run {one_line(given)}"]
+    for _, rows in ways.groupby(list(SHAPE), sort=False):
+        chosen: Any = next(rows[rows["is_chosen"]].itertuples())
+        phase = chosen.phase + (f" in {chosen.dtype}" if "autocast" in chosen.dtype else "")
+        way = chosen.way
+        if is_timed := math.isfinite(chosen.seconds):
+            way += f", {duration(chosen.seconds)}"
+        if is_timed and chosen.way != AS_GIVEN:
+            way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
+        if is_timed and not chosen.is_sure:
+            way += "; another way may be faster: give it more time"
+        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")
+        lines += [
+            f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
+            for other in rows[rows["reason"] != ""].itertuples()
+        ]
+    lines.append("  other sizes: as the nearest of these; anything else as given")
+    return "\n".join(lines)
 
 
 class FastestModule(RunInWays):

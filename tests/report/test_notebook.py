@@ -1,4 +1,4 @@
-"""How the results of `rnnbench.measure` and `sweep` print and draw themselves, from times that the test makes up."""
+"""How the results of live modules print and draw themselves, and the answers, from times that the test makes up."""
 
 import math
 from contextlib import ExitStack
@@ -9,16 +9,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
-from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, swept
+from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, sentence, swept, unequal_outputs
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady
 
 AGREES = "agrees"
-DIFFERS = "differs by 3.1e-01 of the maximum: times only; use rnnbench.same_weights"
+DIFFERS = "differs by 1.4e+00 of the maximum: times only; use rnnbench.same_weights"
 ROWS = {
     "torch": (1.36e-3, 1.0, 1.0, 1.0, "is the reference", 99_328),
     "loop": (6.23e-3, 4.58, 4.51, 4.66, AGREES, 99_328),
@@ -172,3 +174,57 @@ def test_a_size_of_zero_has_a_place_on_the_figure() -> None:
     [panel] = result(*(point(1e-3, dropout=share) for share in (0.0, 0.25, 0.5))).plot().axes
     assert panel.get_xscale() == "linear"
     assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "0.25", "0.5"]
+
+
+# `assert_not_slower`
+
+
+def told(
+    answer: str | None = "slower",
+    *,
+    factor: float = 1.2,
+    low: Estimate = Estimate(1.38, 1.31, 1.4567),  # noqa: B008
+    mean: Estimate = Estimate(1.45, 1.19, 1.6),  # noqa: B008
+    by_the_mean: bool = False,
+    is_precise: bool = False,
+    rounds: int = 12,
+    parity: str = "agrees",
+    threads: int = 1,
+    notes: tuple[str, ...] = (),
+    must_agree: bool = True,
+) -> str:
+    """Return what is said about 12 rounds of 1.4 seconds."""
+    question = SimpleNamespace(answer=answer, factor=factor, low=low, mean=mean, by_the_mean=by_the_mean)
+    stop: Any = SimpleNamespace(question=question, is_precise=is_precise)
+    times = {name: [steady(seconds)] * rounds for name, seconds in (("mine", 31.2e-6), ("than", 22.6e-6))}
+    turns = SimpleNamespace(times=times, calls_made=2582 if rounds else 0, seconds=1.4)
+    where = {"phase": "training", "device": "cpu", "threads": threads}
+    found: Any = SimpleNamespace(turns=turns, parity={"mine": parity}, notes=notes, **where)
+    if must_agree and parity != "agrees":
+        return unequal_outputs(found, ("MyLSTM", "LSTM"))
+    return sentence(found, stop, 10.0, ("MyLSTM", "LSTM"))
+
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "slower": {},
+    "not slower": {"answer": "not slower", "factor": 1.5},
+    "slower in the mean": {
+        "by_the_mean": True,
+        "low": Estimate(1.01, 0.99, 1.03),
+        "mean": Estimate(1.4, 1.3, 1.5),
+    },
+    "the budget is spent": {"answer": None},
+    "the budget is spent with two threads": {"answer": None, "threads": 2},
+    "known as precisely as asked and undecided": {"answer": None, "is_precise": True},
+    "one round has no interval": {"answer": None, "rounds": 1, "low": Estimate(1.3, math.nan, math.nan)},
+    "outputs that differ where they may not": {"answer": None, "rounds": 0, "parity": DIFFERS},
+    "outputs that may differ": {"parity": DIFFERS, "must_agree": False},
+    "outputs that differ after timing": {"parity": f"after timing: {DIFFERS}"},
+    "unequal work": {"notes": ("cuDNN's layers may use TF32.",)},
+    "a large ratio needs no third decimal": {"low": Estimate(123.4, 120.0, 130.0)},
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_the_answer_says_how_much_slower_and_what_it_rests_on(kind: str, snapshot: SnapshotAssertion) -> None:
+    assert told(**ANSWERS[kind]) == snapshot
