@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.errors import UserError
 from rnnbench.store.records import Case, Implementation
-from rnnbench.suite import suites
 from rnnbench.workloads import referee
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -111,19 +109,3 @@ def test_other_parameters_are_told(folder: Path) -> None:
     assert (
         parity(folder, "mine.py:Larger", "mine.py:Old") == "not compared: its parameters are not those of mine.py:Old"
     )
-
-
-@pytest.mark.usefixtures("folder")
-def test_a_suite_has_the_reference_in_each_group(tmp_path: Path) -> None:
-    text = 'name = "s"\n[[sweep]]\ncell = ["mine.py:New", "gru"]\nreference = "mine.py:Old"\nbatch_size = [1, 2]'
-    (tmp_path / "s.toml").write_text(text)
-    suite = suites.read(str(tmp_path / "s.toml"))
-    for group in suite.groups({"cell": ["mine.py:New"]}, None):
-        assert [(case.cell, case.implementation, case.is_reference) for case in group.cases] == [
-            ("mine.py:Old", "reference", True),
-            ("mine.py:New", "loop", False),
-        ]
-    assert suite.values()["reference"] == ["mine.py:Old"]
-    (tmp_path / "s.toml").write_text(text.replace("mine.py:Old", "none.py:Old"))
-    with pytest.raises(UserError, match=r"sweep\[0\].reference: 'none.py:Old': no file"):
-        suites.read(str(tmp_path / "s.toml"))
