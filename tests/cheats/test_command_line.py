@@ -1,9 +1,11 @@
 """Known cheats through the command line, with real workers."""
 
+import json
 import shutil
 from pathlib import Path
 
 from tests.cheats import cells
+from tests.doubles import repository
 from tests.doubles.commands import rnnbench
 
 SUITE = """
@@ -37,3 +39,16 @@ def test_a_run_fails_what_cheats(tmp_path: Path) -> None:
     printed = " ".join(done.stdout.split())
     assert DISAGREES in printed
     assert "2 cases measured, 1 failed" in printed
+
+
+def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
+    cheating = Path(cells.__file__).read_text()
+    honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n"
+    repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity"), "cells.py": honest})
+    (tmp_path / "cells.py").write_text(cheating)
+    rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", cwd=tmp_path, code=1)
+    [file] = tmp_path.glob("results/*/verdicts.json")
+    verdicts = json.loads(file.read_text())
+    memo = next(each for each in verdicts["findings"] if each["cell"] == "cells.py:MemoByIdentity")
+    assert memo["verdict"] == "regressed"
+    assert memo["reason"].startswith(f"fails now: {DISAGREES}")
