@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import rnnbench.pytest_plugin.cases
-from rnnbench.store.records import AXES
 from tests.pytest_plugin.conftest import ROOT, Run
 
 pytest_plugins = ["pytester"]
@@ -92,11 +91,9 @@ def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     saved = benchmarks(mine.parent / "out.json")
     benchmark = saved["test_mine[gru-loop-training-batch2-length3-hidden4]"]
     assert len(saved) == 4
-    assert benchmark["params"]["hidden_size"] == 4
     assert benchmark["options"]["timer"] == "rnnbench"
     assert benchmark["stats"]["rounds"] >= 5
-    assert {axis: benchmark["extra_info"][axis] for axis in AXES} == benchmark["params"]
-    assert benchmark["extra_info"]["parameters"] > 0
+    assert benchmark["params"].items() <= benchmark["extra_info"].items()
     assert benchmark["extra_info"]["parity"] == "agrees"
     assert benchmark["stats"]["min"] <= benchmark["extra_info"]["seconds"] <= benchmark["stats"]["max"]
 

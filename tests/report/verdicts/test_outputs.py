@@ -14,10 +14,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding, timed
 from rnnbench.analysis.estimate import Location
-from rnnbench.analysis.verdict import Trial
+from rnnbench.analysis.verdict import CHANGED, Trial
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import Verdicts
-from rnnbench.report.words.units import change, change_span
+from rnnbench.report.words.units import change, change_span, slower
 from tests.doubles import screens
 from tests.doubles.workload import case
 
@@ -95,25 +95,20 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
     by_key = {finding.case.key: finding for finding in compared.findings}
     whole = [render(found).replace("\\", "") for render in (outputs.markdown, outputs.junit, screens.of_verdicts)]
     for row in found.rows:
-        finding, verdict = by_key[row.subject.key], row.verdict
+        finding = by_key[row.subject.key]
         estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
-        assert (verdict in ("regressed", "improved")) == (finding.decided_by is not None)
-        assert ("in the mean of its calls" in row.brief) == (finding.is_by_mean and "interval" not in row.brief)
+        assert (row.verdict in CHANGED) == (finding.decided_by is not None)
         assert row.change == (change(estimate.value) if estimate.has_interval else "")
-        if verdict == "regressed":
-            assert estimate.lower > 1.025
-            assert f"slower{' in the mean of its calls' * finding.is_by_mean} ({change_span(estimate)})" in row.brief
-        elif verdict == "improved":
-            assert estimate.upper < 1 / 1.025
-            assert f"faster{' in the mean of its calls' * finding.is_by_mean} ({change_span(estimate)})" in row.brief
-        elif verdict == "unchanged":
+        if row.verdict == "unchanged":
             assert 1 / 1.025 < estimate.lower <= estimate.upper < 1.025
-        if finding.decided_by is not None:
-            assert all(row.change in text and row.interval in text for text in whole)
+        if row.verdict in CHANGED:
+            assert estimate.lower > 1.025 if row.verdict == "regressed" else estimate.upper < 1 / 1.025
+            more = " in the mean of its calls" * finding.is_by_mean
+            assert f"{slower(estimate.value)}{more} ({change_span(estimate)})" in row.brief
             assert ("in the mean of its calls" in row.sentence) == finding.is_by_mean
+            assert all(row.change in text and row.interval in text for text in whole)
     named = compared.findings[0]
-    if named.verdict == "regressed":
-        assert named.deciding is not None
+    if named.verdict == "regressed" and named.deciding:
         assert change_span(named.deciding) in found.answer
         assert change_span(named.deciding) in outputs.annotations(found)[0].replace("%25", "%")
 
