@@ -109,10 +109,8 @@ def _run(folder: Path, *arguments: str) -> str:
         lines = [line.strip() for line in refusal.stderr.decode(errors="replace").splitlines() if line.strip()]
         starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
         fault = " ".join(lines[starts[-1] if starts else -1 :])
-    except FileNotFoundError:
-        fault = "git is not installed, or not on PATH"
-    except subprocess.TimeoutExpired:
-        fault = f"it gives no answer within {SECONDS:g} s"
+    except (OSError, subprocess.TimeoutExpired) as no_answer:  # git is not installed, or hangs
+        fault = str(no_answer)
     raise UserError(f"{folder}: `git {arguments[0]}` fails: {fault}")
 
 

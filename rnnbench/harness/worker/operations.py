@@ -127,7 +127,12 @@ class Operations:
         Also runs after a failed request: only now does nothing refer to its case any more.
         """
         if request["op"] in LAST_OF_A_CASE:
-            _forget()
+            # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
+            # collection is off while cases run; what remains is torch's own, which later collections skip.
+            compiled.forget()
+            gc.collect()
+            gc.freeze()
+            devices.Cuda.empty_cache()
         global_state.restore(self._wanted)
         has_workers = request.get("case", {}).get("workers") or any(
             ready.built.case.workload.workers for ready in self._ready.values()
@@ -324,17 +329,6 @@ class Operations:
         if case.workload not in self._references:
             self._references[case.workload] = referee.reference_of(case, root)
         return self._references[case.workload]
-
-
-def _forget() -> None:
-    """Free everything left of earlier cases: garbage collection is off while cases run.
-
-    Much of it is in reference cycles: compiled code, a recorded graph with all its memory, a profile.
-    """
-    compiled.forget()
-    gc.collect()
-    gc.freeze()  # the remaining objects are torch's own; later collections skip them
-    devices.Cuda.empty_cache()
 
 
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:

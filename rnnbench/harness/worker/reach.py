@@ -62,7 +62,7 @@ class Tracer:
 
     def __init__(self) -> None:
         self.doubts: dict[str, None] = {}  # about all cases
-        self._tree = ""  # ends with a separator
+        self.tree = ""  # ends with a separator
         self._ran: Ran | None = None
         self._doubts: dict[str, None] = {}  # about what runs now
         sys.addaudithook(self._audit)
@@ -70,7 +70,7 @@ class Tracer:
     @contextmanager
     def following(self, tree: str, doubts: dict[str, None]) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
-        self._tree, self._doubts, self._ran = os.path.realpath(tree) + os.sep, doubts, {}
+        self.tree, self._doubts, self._ran = os.path.realpath(tree) + os.sep, doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
         threading.settrace(self._follow)
         sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
@@ -87,11 +87,7 @@ class Tracer:
         A function that was made from a text belongs to the module that made it.
         """
         file = "<module>" if code is None else code.co_filename
-        return _below(self._tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
-
-    def parts(self, own: str) -> dict[str, CodePart]:
-        """Return the parts of an own file."""
-        return _parts(Path(self._tree + own))
+        return _below(self.tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
 
     def _follow(self, frame: FrameType, event: str, _argument: object) -> None:
         code, variables, ran = frame.f_code, frame.f_globals, self._ran
@@ -197,14 +193,14 @@ class CaseCode:
             return
         self._added.add((id(variables), is_whole))
         self._add_import(str(variables["__name__"]).rpartition(".")[0], is_function="__spec__" not in variables)
-        for name in self._tracer.parts(file) if is_whole else [STATEMENTS]:
+        for name in _parts(self._tracer.tree + file) if is_whole else [STATEMENTS]:
             self._add_part(file, name, variables)
         if is_whole:
             self._todo += [value for value in variables.values() if not isinstance(value, ModuleType)]
 
     def _add_part(self, file: str, name: str, variables: Variables) -> None:
         """Add a part of a file, what it names, and what it imports."""
-        parts = self._tracer.parts(file)
+        parts = _parts(self._tracer.tree + file)
         if name not in parts or (file, name, id(variables)) in self._added:
             return
         self._added.add((file, name, id(variables)))
@@ -244,9 +240,10 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 @cache
-def _parts(path: Path) -> dict[str, CodePart]:
+def _parts(file: str) -> dict[str, CodePart]:
     """Return the parts of a file, which is one part if it is not Python's; comments and docstrings do not count."""
-    tree = ast.parse(path.read_bytes()) if path.suffix == ".py" else ast.Constant(path.read_bytes())
+    content = Path(file).read_bytes()
+    tree = ast.parse(content) if file.endswith(".py") else ast.Constant(content)
     outermost = defaultdict[str, list[ast.AST]](list)  # several of one name: overloads, and those of branches
     nodes: list[ast.AST] = [tree]
     for node in nodes:

@@ -63,19 +63,16 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     repository.executable(tmp_path / "bin" / "git", "exec sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(git, "SECONDS", 0.2)
-    with pytest.raises(UserError, match=r"`git rev-parse` fails: it gives no answer within 0\.2 s"):
+    with pytest.raises(UserError, match=r"`git rev-parse` fails: .* timed out after 0\.2 seconds"):
         git.top(repo)
-    with pytest.raises(UserError, match=r"`git worktree` fails: it gives no answer within 0\.2 s"):
+    with pytest.raises(UserError, match=r"`git worktree` fails: .* timed out after 0\.2 seconds"):
         git.worktree(repo, "HEAD").__enter__()
     assert git.state(repo) is None
 
 
 def test_without_git_there_is_no_repository_and_no_state(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert git.top(repo) is None
-    assert git.state(repo) is None
-    with pytest.raises(UserError, match="git is not installed, or not on PATH"):
-        git.log(repo, "%H")
+    assert git.top(repo) is git.state(repo) is None
 
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"ends \n", b"a:b", b"\xff\xfe", b"-C", b"'$(touch x)'"])

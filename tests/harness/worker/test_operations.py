@@ -1,5 +1,7 @@
 """Requests and replies of a worker, in this process."""
 
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +19,7 @@ from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
+from tests.doubles.fake_card import MEGABYTE, FakeCard
 from tests.doubles.visits import TURNS, operations, visit
 from tests.workloads.test_data import forks
 
@@ -270,3 +273,53 @@ def test_the_error_within_a_scripted_module_is_shown() -> None:
     with pytest.raises(torch.jit.Error) as raised:
         scripted(torch.zeros(1))
     assert "too small" in failure_reason(raised.value)
+
+
+POOL = 1000 * MEGABYTE
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
+    """A card whose memory a worker may hold from case to case; garbage collection is off, as in a worker."""
+    fake = FakeCard(POOL)
+    fake.install(monkeypatch)
+    gc.collect()
+    gc.disable()
+    yield fake
+    gc.enable()
+    gc.unfreeze()
+    gc.collect()
+
+
+def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card: FakeCard) -> None:
+    worker = operations()
+    for size in range(1, 21):
+        reply = observe(worker, small.case("gru", "cudagraph", hidden_size=size, phase="training"))
+        assert reply["ok"], reply
+        assert card.reserved() == 0
+    assert card.recordings == 20
+
+
+def test_a_case_that_fails_leaves_nothing_either(card: FakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After its recording, a probe finds nothing where it looks for a measurement.
+    monkeypatch.setattr("rnnbench.harness.worker.operations.observe", lambda built, of_device: built.runner().missing)
+    assert not observe(operations(), small.case("gru", "cudagraph"))["ok"]
+    assert (card.recordings, card.reserved()) == (1, 0)
+
+
+def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: FakeCard) -> None:
+    worker = operations()
+    for _ in range(5):
+        for size in (1, 2, 3):
+            assert prepare(worker, small.case("gru", "cudagraph", hidden_size=size), call_seconds=1e-3)["ok"]
+        assert card.reserved() >= 3 * POOL
+        assert worker.handle({"op": "release"})["ok"]
+        assert card.reserved() == 0
+
+
+def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
+    measurement = observe(operations(), small.case("gru", "cudagraph"))["measurement"]
+    assert card.recordings == 1  # however often it was called
+    assert measurement["reserved_bytes"] == POOL
+    eager = observe(operations(), small.case("gru"))["measurement"]
+    assert eager["reserved_bytes"] == 0
