@@ -14,7 +14,7 @@ from rnnbench.analysis.instructions import CounterName
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, DType
 
-PROTOCOL_VERSION = 11
+PROTOCOL_VERSION = 12
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 Request = dict[str, Any]

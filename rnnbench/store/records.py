@@ -266,7 +266,6 @@ class Window(Record):
     # Up to 49 (older: 11) evenly spaced order statistics of the seconds per call of its blocks, minimum first.
     quantiles: Annotated[tuple[Positive, ...], MinLen(1)]
     cores: tuple[Count, ...]
-    clock_mhz: float | None = None  # of the first core or the GPU, if the system reports it
     device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
     run: str = ""  # the id of its run; runs of older versions have none
 

@@ -29,7 +29,6 @@ SCHEMA = pa.schema(
         pa.field("waits", pa.int64()),
         pa.field("quantiles", pa.list_(pa.float64()), nullable=False),
         pa.field("cores", pa.list_(pa.int64()), nullable=False),
-        pa.field("clock_mhz", pa.float64()),
         pa.field("device_uuid", pa.string()),
         pa.field("run", pa.string()),
     ]

@@ -205,7 +205,6 @@ class FakeWorker:
             "waits": len(seconds),
             "printed": False,
             "cores": [0],
-            "clock_mhz": None,
             "device_uuid": self.cards.get(device),
         }
 

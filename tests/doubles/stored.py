@@ -46,7 +46,6 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
         submit_seconds=total,
         quantiles=tuple(sorted(seconds)),
         cores=(0,),
-        clock_mhz=None,
     )
 
 

@@ -15,7 +15,6 @@ import psutil
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
 from rnnbench.harness.machine.cores import (
     SHORTEST_WAIT,
-    SYSTEM,
     allowed_cores,
     core_waits,
     file_text,
@@ -131,11 +130,6 @@ class Cpu:
 
     def synchronize(self) -> None:
         """Do nothing: the work is done when a call returns."""
-
-    def clock_mhz(self) -> float | None:
-        """Return the clock rate of the first allowed core in MHz; None if the system does not report it."""
-        text = file_text(SYSTEM / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq")
-        return int(text) / 1000 or None if text.isdecimal() else None  # some drivers report 0, or a word
 
     def uuid(self) -> str | None:
         """None: there is only one processor."""

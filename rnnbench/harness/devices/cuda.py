@@ -182,10 +182,6 @@ class Cuda:
         """Wait for all queued work; raises its error, after which no CUDA call of this process works."""
         self._cuda.synchronize(self.name)
 
-    def clock_mhz(self) -> float | None:
-        """None: NVML calls take time, so the coordinator makes them around replicates and not in a window."""
-        return None
-
     def uuid(self) -> str:
         """Return the UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
         return str(self._properties().uuid)

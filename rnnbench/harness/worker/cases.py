@@ -58,7 +58,6 @@ class PreparedCase:
             "submit_seconds": sum(turn.submit_seconds for turn in turns),
             "quantiles": per_call if self.built.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
             "cores": allowed_cores(),
-            "clock_mhz": self.device.clock_mhz(),
             "device_uuid": self.device.uuid(),
         }
 

@@ -69,14 +69,11 @@ def no_threads_left(case: Case) -> Iterator[None]:
 
     Processes that load data are fed by threads, so a case that has some may leave threads.
     """
-    before = running_threads()
+    before = {*threading.enumerate()}
     yield
     if case.workload.workers:
         return
-    if left := sorted(thread.name for thread in running_threads() - before):
-        raise CellError(f"it leaves threads running: {first_few(left, MAX_NAMED)}; end them within the call")
-
-
-def running_threads() -> set[threading.Thread]:
-    """Return the threads that Python code has started; autograd's own are not among them."""
-    return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
+    left = {*threading.enumerate()} - before
+    if names := sorted(thread.name for thread in left if not isinstance(thread, threading._DummyThread)):
+        # A dummy is none that Python code has started, such as autograd's own.
+        raise CellError(f"it leaves threads running: {first_few(names, MAX_NAMED)}; end them within the call")

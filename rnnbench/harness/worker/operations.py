@@ -151,10 +151,10 @@ class Operations:
         name, dtype, threads = (request[axis] for axis in PLACE)
         self._restore(name, dtype, threads)
         device = devices.open_device(name)
-        load = partial(ceilings.load, dtype, Path(request["folder"]))
-        loaded = Readings.of({"kernels": load} if device.runs_host_code else {})
-        native, again = loaded.values.get("kernels"), request["again"]
-        ceiling = ceilings.measure(device, dtype, threads, native, request["passes"], again=again)
+        load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
+        loaded = Readings.of(load if device.runs_host_code else {})
+        passes, native = {name: request[name] for name in ("passes", "again")}, loaded.values.get("kernels")
+        ceiling = ceilings.measure(device, dtype, threads, native, **passes)
         return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> Reply:

@@ -20,11 +20,10 @@ class WorkerStreams:
 
     def restore(self) -> None:
         """Restore descriptors 0 to 2, whatever a case has closed or opened in their place."""
-        for descriptor, source in ((0, self._nothing), (1, self._errors), (2, self._errors)):
+        streams = (("stdin", "r", self._nothing), ("stdout", "w", self._errors), ("stderr", "w", self._errors))
+        for descriptor, (name, mode, source) in enumerate(streams):
             os.dup2(source, descriptor)
-        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(getattr(sys, name), "closed", True):  # a case may have put any object there
-                descriptor = ("stdin", "stdout", "stderr").index(name)
                 setattr(sys, name, os.fdopen(os.dup(descriptor), mode, encoding="utf-8", errors="backslashreplace"))
 
     def printed_bytes(self) -> int:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cpu, Meter, cpu, why_not
-from rnnbench.harness.machine.cores import WAITS, allowed_cores
+from rnnbench.harness.machine.cores import WAITS
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.run_info import Cache, Processor
 
@@ -44,20 +44,6 @@ def test_waits_for_a_core_are_taken_off_unless_they_are_to_count(
     clocked = Cpu(now=now).clock(lambda: None, batches=2, batch=1, counts_waits=counts_waits)
     assert clocked.batch_seconds == [1.0 if counts_waits else 0.5, 3.0]
     assert (clocked.seconds, clocked.host_seconds) == (sum(clocked.batch_seconds), 4.0)
-
-
-@pytest.mark.parametrize(
-    ("content", "megahertz"), [("2893203\n", 2893.203), ("0\n", None), ("<unknown>\n", None), (None, None)]
-)
-def test_a_clock_rate_that_the_system_does_not_tell_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, megahertz: float | None
-) -> None:
-    monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
-    if content is not None:
-        file = tmp_path / f"cpu{allowed_cores()[0]}" / "cpufreq" / "scaling_cur_freq"
-        file.parent.mkdir(parents=True)
-        file.write_text(content)
-    assert Cpu().clock_mhz() == megahertz
 
 
 def test_a_flush_before_every_cold_call_touches_more_than_the_caches_of_all_cores_hold(

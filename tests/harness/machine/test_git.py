@@ -72,7 +72,7 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
 
 def test_without_git_there_is_no_repository_and_no_state(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert git.top(repo) is git.state(repo) is None
+    assert (git.top(repo), git.state(repo)) == (None, None)
 
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"ends \n", b"a:b", b"\xff\xfe", b"-C", b"'$(touch x)'"])
