@@ -100,13 +100,13 @@ class PairedRunner(Visitor):
         workers: dict[str, WorkerProcess] = {}
         self.workers = workers  # from now on `close` ends those that have started, even if one can't be
         # The token of a visit goes round in pipes, each from a worker to the next one. Only the workers keep them open.
-        pipes, hellos = [os.pipe() for _ in self.sides], {}
+        hellos: dict[str, dict[str, Any]] = {}
+        pipes = [os.pipe() for _ in self.sides]
         tokens = [(before[0], after[1]) for before, after in zip(pipes, [*pipes[1:], pipes[0]], strict=True)]
         try:
             # In random order: the one that is forked first is slower by a few thousandths.
             for side, token in self._rng.sample(list(zip(self.sides, tokens, strict=True)), len(self.sides)):
                 workers[side] = self.start_one(name, side, token=token)
-            self.workers = {side: workers[side] for side in self.sides}
             for each, about in self.sides.items():
                 with about.errors_in_words():
                     hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
@@ -206,8 +206,8 @@ class PairedRunner(Visitor):
             self.start()
         known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
         untimed = fmean(untimed for _, untimed in known) if known else GUESSED_UNTIMED_SECONDS
-        seconds = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
-        wanted = (seconds / len(cases_of(groups)) - untimed) / len(self.sides)
+        of_pair = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
+        wanted = (of_pair / len(cases_of(groups)) - untimed) / len(self.sides)
         case_seconds = min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, wanted))
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
