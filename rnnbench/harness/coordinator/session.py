@@ -149,10 +149,13 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
         were = "was" if len(unreached) == 1 else "were"
         notes += [f"{BUDGET}{len(unreached):,} of {plural(len(known), 'case')} {were} not reached"]
-        # As if the rest took as long as what was reached; a case that is observed and not timed counts half.
+        # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
+        # was reached, at least the turns must be added.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
-        before = info.stage_seconds["ceilings"]
-        needed = max(needed or 0.0, before + (seconds - before) * len(known) / reached) if reached else None
+        before, settings = info.stage_seconds["ceilings"], runner.settings
+        turns = len(known) * settings.replicates * settings.windows * settings.window_seconds
+        whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
+        needed = max(needed or 0.0, whole)
     elif needed is None:
         notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
     elif not notes:
