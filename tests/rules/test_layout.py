@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "cells": 696,
     "cli": 679,
     "check": 1111,
-    "harness": 3370,
+    "harness": 3335,
     "kernels": 542,
     "profiling": 1119,
     "pytest_plugin": 216,
