@@ -126,8 +126,7 @@ def _drawn(
     has = frame.columns if isinstance(frame, pd.DataFrame) else ()
     if missing := [column for column in columns if column not in has]:
         raise ValueError(f"frame: expected {source}; this {type(frame).__name__} has no column {missing[0]!r}")
-    is_axes = isinstance(ax, Axes)
-    if ax is not None and not is_axes:
+    if ax is not None and not isinstance(ax, Axes):
         pick = ": pick one, such as ax.flat[0]" if hasattr(ax, "flat") else ""
         raise ValueError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}{pick}")
     if how["width"] is not None and not how["width"] >= _MIN_WIDTH:

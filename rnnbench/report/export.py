@@ -197,7 +197,5 @@ def left_out(summary: pd.DataFrame) -> list[str]:
     """Return how many cases have no time, and why, in a line; none if all have one."""
     without = summary[summary["seconds"].isna()]
     reasons = (without["status"] + ": " + without["reason"]).value_counts()
-    named = [f"{number:,} {reason}" for reason, number in reasons.head(3).items()]
-    more = f"; {int(reasons.iloc[3:].sum()):,} otherwise" if len(reasons) > len(named) else ""
-    told = f"{plural(len(without), 'case')} left out, without a time ({'; '.join(named)}{more})"
-    return [] if without.empty else [told]
+    told = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items())
+    return [f"{plural(len(without), 'case')} left out, without a time ({told})"] if len(without) else []

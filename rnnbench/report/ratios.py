@@ -86,8 +86,8 @@ def ratio(
                     y = names.index(name)
                     axes.vlines(own["ratio"].median(), y - 0.4, y + 0.4, color=drawn.ink(), linewidth=2, zorder=5)
             if math.isfinite(noise_floor):
-                noise = {"color": drawn.ink("line"), "alpha": 0.6, "linewidth": 0, "zorder": 0}
-                axes.axvspan(1 / (1 + noise_floor), 1 + noise_floor, **noise)
+                low, high = 1 / (1 + noise_floor), 1 + noise_floor
+                axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)
             drawn.title(axes, title)
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference_name(summary))
         has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
@@ -154,8 +154,9 @@ def _keys(
     ]
     keys.append(Line2D([], [], color=drawn.ink(), linewidth=1, label="95% interval"))
     if has_medians:
-        bar: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 2, "linestyle": ""}
-        keys.append(Line2D([], [], color=drawn.ink(), label="median", **bar))
+        keys.append(
+            Line2D([], [], color=drawn.ink(), marker="|", markersize=9, markeredgewidth=2, linestyle="", label="median")
+        )
     if math.isfinite(noise_floor):
         keys.append(Patch(facecolor=drawn.ink("line"), alpha=0.6, label=f"noise floor {half_width(noise_floor)}"))
     return keys

@@ -39,9 +39,6 @@ def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -
     assert {"lstm loop, warm caches", "lstm compiled, cold caches"} <= set(shown)
     assert sum(text.startswith("p99.9 ") for text in shown) == 6
     assert "period 1.00 ms" in legend(figure)
-    low, high = figure.axes[0].get_xlim()
-    assert low < summary["latency_p50"].min()
-    assert high > max(summary["latency_p99_9"].max(), streams.PERIOD)
     few = drawn(latency.latency, streams.summary(tmp_path, period=None, steps=50))
     assert any(text.startswith("p95 ") for text in words(few))
     assert not any(text.startswith("period") for text in legend(few))

@@ -144,22 +144,21 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     a data set. Rows of torch.nn have the family's name as their series.
     """
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
-
-    def called(reference: Any, cell: str, implementation: str, is_plain: bool, *sizes: Any) -> tuple[str, str]:
-        family = reference_cell(reference) if is_plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
-        return family, family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
-
     is_plain = summary[fixed].eq(summary[fixed].min()).all(axis=1)
-    keys = summary.assign(is_plain=is_plain)[["reference", "cell", "implementation", "is_plain", *fixed]]
-    number = keys.groupby(list(keys), sort=False, dropna=False).ngroup()  # words are made once for each set of values
-    names = [called(*values) for values in keys[~number.duplicated()].itertuples(index=False, name=None)]
-    frame = summary.assign(family=[names[each][0] for each in number], series=[names[each][1] for each in number])
-    own = ~is_reference(frame).to_numpy()
-    by_family, by_cell, by_implementation = (
-        pd.factorize(frame[key])[0] for key in ("family", "cell", "implementation")
-    )
+    sizes = [say_all(fixed, values) for values in summary[fixed].to_numpy(dtype=object)]
+    families = list(map(reference_cell, summary["reference"]))
+    families = [
+        family if plain else f"{family}, {size}" for family, plain, size in zip(families, is_plain, sizes, strict=True)
+    ]
+    series = [
+        family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
+        for family, cell, implementation in zip(families, summary["cell"], summary["implementation"], strict=True)
+    ]
+    frame = summary.assign(family=families, series=series)
     # By family first; within it the reference, then each cell as it came.
-    return frame.iloc[np.lexsort((by_implementation, by_cell, own, by_family))]
+    own = ~is_reference(frame).to_numpy()
+    order = (pd.factorize(frame[key])[0] for key in ("implementation", "cell"))
+    return frame.iloc[np.lexsort((*order, own, pd.factorize(frame["family"])[0]))]
 
 
 NameOf = Callable[[Subject], str]

@@ -79,13 +79,11 @@ def test_only_the_plainest_implementation_of_a_cell_is_filled(made_up: Summaries
 
 def test_another_cell_has_a_mark_by_its_name_and_a_free_hue_if_that_is_taken() -> None:
     own = [f"mine.py:Cell{number}" for number in range(7)]
-    alone = {cell: hues_of([cell])[cell] for cell in own}
-    assert len(set(alone.values())) > 3  # the names decide
     together = hues_of([*own, "lstm"])
     assert together == hues_of(["lstm", *reversed(own)])
     assert len({hue for hue, _ in together.values()}) == len(HUES)
     assert together["lstm"] == CELLS["lstm"]
-    assert of_cell(own[0]) == HUES[alone[own[0]][0]]
+    assert of_cell(own[0]) == HUES[hues_of(own[:1])[own[0]][0]]
     assert len(set(hues_of([f"cell {number}" for number in range(200)]).values())) > 40
 
 

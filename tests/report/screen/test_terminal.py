@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.harness.turns.progress import Progress
+from rnnbench.report.screen.progress import shown_progress
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import screens
 from tests.report.conftest import (
@@ -72,3 +74,17 @@ def test_the_answer_comes_first_and_last_and_no_column_vanishes_silently(
     assert "No room" not in wide
     if suite == "quick":
         assert named == ["cases, peak memory, times the limit"]
+
+
+def test_without_a_terminal_counting_says_at_each_quarter_how_long_it_still_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with shown_progress() as show:
+        for done in range(9):
+            show(Progress(4, done, 8, (8.0 - done) if done else None, is_counting=True))
+    assert capsys.readouterr().err.splitlines() == [
+        "counting instructions: 8 counts",
+        "counting instructions: 2 of 8, about 10 s left",
+        "counting instructions: 4 of 8, about 10 s left",
+        "counting instructions: 6 of 8, about 10 s left",
+    ]
