@@ -59,9 +59,6 @@ class LayerWeight:
         return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in gates])
 
 
-ZERO = LayerWeight((), is_bias=True)
-
-
 @dataclass(frozen=True)
 class EqualLayer:
     """A layer of torch.nn in place of a cell."""
@@ -91,10 +88,8 @@ def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | No
     parts = leaves(state)
     hidden = parts[0].shape[-1]
     is_usual = all(part.shape == (1, input.shape[1], hidden) and part.dtype == input.dtype for part in parts)
-    if not (is_usual and input.is_floating_point()) or any(True for _ in cell.buffers()):
-        return None
-    trial = on_trial(cell)
-    if trial is cell:  # it can't be copied
+    trial = on_trial(cell)  # the cell itself if it can't be copied
+    if trial is cell or not (is_usual and input.is_floating_point()) or any(True for _ in cell.buffers()):
         return None
     dtype = input.dtype if input.dtype in (torch.float32, torch.float64) else torch.float32
     like = input.new_empty(STEPS, BATCH, input.shape[-1], dtype=dtype)
@@ -124,26 +119,24 @@ def _equal(
     deviations: tuple[float, float, float],
 ) -> list[EqualLayer]:
     """Return the layers that give what the cell gives in a trial; none if its mode matters. Fills `input`."""
-    generator = torch.Generator(device=input.device).manual_seed(0)
+    torch.manual_seed(0)
     of_weights, of_input, of_state = deviations
     for parameter in cell.parameters():
-        parameter.normal_(0, of_weights, generator=generator)
-    input.normal_(0, of_input, generator=generator)
-    parts = tuple(input.new_empty(1, BATCH, hidden).normal_(0, of_state, generator=generator) for _ in range(states))
+        parameter.normal_(0, of_weights)
+    input.normal_(0, of_input)
+    parts = tuple(input.new_empty(1, BATCH, hidden).normal_(0, of_state) for _ in range(states))
     state = parts[0] if states == 1 else parts
     expected = []
     for mode in (True, False):
         outputs, final = loop(cell.train(mode), input, to_cell(state, stacked=False), SequenceOptions())
         expected.append((outputs, *leaves(to_layer(final, stacked=False))))
-    if not all(map(torch.equal, *expected)):
-        return []
-    agreeing = []
-    for layer in layers:
+
+    def agrees(layer: EqualLayer) -> bool:
         outputs, final = layer(cell, input, state)
         pairs = zip((outputs, *leaves(final)), expected[0], strict=True)
-        if all(torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE) for mine, like in pairs):
-            agreeing.append(layer)
-    return agreeing
+        return all(torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE) for mine, like in pairs)
+
+    return list(filter(agrees, layers)) if all(map(torch.equal, *expected)) else []
 
 
 def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hidden: int) -> Iterator[EqualLayer]:
@@ -168,10 +161,9 @@ def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hi
         for of_input, of_state, first, second in halves
     ]
     pairs = [pair for pair in forms if fits(pair[0], inputs) and fits(pair[1], hidden)]
-    every = LayerWeight(flat, is_bias=True)
-    biases = [(every, ZERO), (ZERO, every)] if flat else [(ZERO, ZERO)]
-    biases += [(LayerWeight(one, is_bias=True), LayerWeight(other, is_bias=True)) for one, other in _halves(flat)]
-    biases = [pair for pair in biases if all(each is ZERO or fits(each) for each in pair)]
+    apart = [(flat, ()), ((), flat), *_halves(flat)] if flat else [((), ())]
+    biases = [(LayerWeight(one, is_bias=True), LayerWeight(other, is_bias=True)) for one, other in apart]
+    biases = [pair for pair in biases if all(fits(each) or not each.paths for each in pair)]
     for both, of_bias, order in product(pairs, biases, permutations(range(gates))):
         for sign in (1, -1) if function == "gru" else (1,):
             signed = tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
