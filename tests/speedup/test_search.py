@@ -280,13 +280,6 @@ class InDict(nn.Module):
         return {"outputs": input}
 
 
-class WithTimes(nn.Module):
-    """Needs the times of the steps, too."""
-
-    def forward(self, input: Tensor, times: Tensor, lengths: list[int]) -> Tensor:
-        return input + times[lengths]
-
-
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "words"),
     [
@@ -296,12 +289,6 @@ class WithTimes(nn.Module):
             {},
             ValueError,
             r"a call returns dict; expected outputs, or \(outputs, state\)",
-        ),
-        (
-            (WithTimes(), torch.ones(5, 3, 4)),
-            {},
-            ValueError,
-            "WithTimes can't be called as a cell: it needs `lengths`, which",
         ),
         ((nn.GRU(4, 6), torch.ones(5, 4)), {}, ValueError, r"input: expected \(seq, batch, features\).*\(5, 4\)"),
         (
