@@ -39,7 +39,7 @@ def test_each_module_is_told_once_with_its_file_but_torch_and_pythons_own(folder
     imported = used.new()["imported"]
     assert imported["first_of_test"] == str(folder / "first_of_test.py")
     names = {name.partition(".")[0] for name in imported}
-    assert {"numpy", "rnnbench"} <= names
+    assert {"pytest", "rnnbench"} <= names
     assert not names & {"torch", "os", "json", "__main__"}
     importlib.import_module("second_of_test")
     importlib.import_module("space.inner_of_test")  # in a namespace package, which has no file itself
@@ -75,29 +75,25 @@ def test_a_file_that_is_opened_is_told_once_and_by_where_it_was(
     assert used.new()["opened"] == []
 
 
-def test_a_module_that_a_suite_names_comes_from_the_current_folder_with_what_it_imports(folder: Path) -> None:
-    write(folder, mine_named__cells="import mine_beside\nvalue = mine_beside.value\n", mine_beside="value = 3\n")
-    write(folder, yaml="raise SystemExit('not asked for')\n")
-    modules = UserModules(folder)
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("mine_named.cells")
-    modules.add("mine_named.cells:Cell", Path("/"))
-    assert importlib.import_module("mine_named.cells").value == 3
-
-
-@pytest.mark.parametrize("here", [".", "bench"])
-def test_a_package_in_src_need_not_be_installed(folder: Path, here: str) -> None:
-    write(folder, src__mine_in_src="value = 4\n", bench__other="")
-    (folder / "pyproject.toml").write_text("")
-    UserModules(folder / here).add("mine_in_src:Cell", Path("/"))
-    assert importlib.import_module("mine_in_src").value == 4
-
-
-def test_a_module_that_a_suite_names_is_not_taken_from_where_another_is_installed(folder: Path) -> None:
-    write(folder, installed__mine_twice="place = 'installed'\n", current__mine_twice="place = 'current'\n")
+@pytest.mark.parametrize(
+    ("name", "current", "value"),
+    [
+        ("mine_named.cells", ".", "from beside"),
+        ("mine_in_src", ".", "from src"),  # a package there need not be installed
+        ("mine_in_src", "bench", "from src"),
+        ("mine_twice", "bench", "from bench"),  # and not from where another is installed
+    ],
+)
+def test_a_module_that_a_suite_names_comes_from_the_current_folder_or_its_project(
+    folder: Path, name: str, current: str, value: str
+) -> None:
+    write(folder, mine_named__cells="from mine_beside import value\n", mine_beside="value = 'from beside'\n")
+    write(folder, yaml="raise SystemExit('not asked for')\n", src__mine_in_src="value = 'from src'\n")
+    write(folder, installed__mine_twice="value = 'installed'\n", bench__mine_twice="value = 'from bench'\n")
+    (folder / "pyproject.toml").touch()
     sys.path.append(str(folder / "installed"))
-    UserModules(folder / "current").add("mine_twice:Cell", Path("/"))
-    assert importlib.import_module("mine_twice").place == "current"
+    UserModules(folder / current).add(f"{name}:Cell", Path("/"))
+    assert importlib.import_module(name).value == value
 
 
 @pytest.mark.parametrize(
