@@ -159,13 +159,11 @@ def finding(
     base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
 ) -> Finding:
     """The finding for a case of both sides; `judged` is None if its time was not compared, and `unjudged` says why."""
-    case = head.case
+    case, counts = head.case, changes(base.metrics, head.metrics)
     if not (base.works and head.works):
         return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
-    counts = changes(base.metrics, head.metrics)
-    if judged is None:
-        result = Finding(case, "undecided", margin, unjudged, changes=counts)
-    else:
+    result = Finding(case, "undecided", margin, unjudged, changes=counts)
+    if judged is not None:
         result = timed(case, judged, margin, replicates, counts)
     is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
     ratios = [change.ratio for change in result.judged_changes]
@@ -198,32 +196,19 @@ def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
     if head.works and base.failure == "running" and not base.parity:
         return "improved"
     if "failed" in statuses:
-        return None if base.status == "failed" and not head.works and _is_at_fault(base, head) else "incomparable"
+        is_at_fault = {side.failure for side in (base, head) if side.status == "failed"} == {"running"}
+        return None if base.status == "failed" and not head.works and is_at_fault else "incomparable"
     is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
     return "undecided" if is_unreached and "skipped" not in statuses else None
 
 
-def _is_at_fault(base: Measurement, head: Measurement) -> bool:
-    """Whether every failure was the case's own. Older runs do not record this: then both sides must fail alike."""
-    failures = {side.failure for side in (base, head) if side.status == "failed"}
-    return failures == {"running"} or (failures == {None} and _is_same(base, head))
-
-
 def _why_without_times(base: Measurement, head: Measurement) -> str:
-    if _is_same(base, head):
+    if (base.status, base.reason) == (head.status, head.reason):
         return f"{head.status} on both sides: {head.reason}"
     if base.works and head.status in ("failed", "skipped"):
         return f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
-    statuses = [
-        "failed after it had worked" if side.status == "failed" and side.parity else side.status
-        for side in (base, head)
-    ]
-    sides = zip((base, head), statuses, ("in the base", "in the head"), strict=True)
-    return "; ".join(f"{status} {where}: {side.reason}" for side, status, where in sides if not side.works)
-
-
-def _is_same(base: Measurement, head: Measurement) -> bool:
-    return base.status == head.status and base.reason == head.reason
+    sides = ((base, "in the base"), (head, "in the head"))
+    return "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench.store.ceilings import Ceiling, Rate
-from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, RunInfo
+from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Processor, RunInfo
 from rnnbench.text import listed, plural
 
 UNIDENTIFIED = "made by an rnnbench that did not record the machine's identity"
@@ -103,18 +103,11 @@ def identity_differences(base: RunInfo, head: RunInfo, called: tuple[str, str] =
 
 
 def _clause(key: str, then: Any, now: Any) -> str:
-    """Return how a fact of a processor differs, such as `processor stepping was 1 and is 2`."""
-    if key == "instruction_sets":
-        sides = {"lost": sorted({*then} - {*now}), "gained": sorted({*now} - {*then})}
-        return "instruction sets " + " and ".join(f"{verb} {', '.join(sets)}" for verb, sets in sides.items() if sets)
-    if key == "caches":
-        key, then, now = "cache", _new_caches(now, then), _new_caches(then, now)
-    return f"processor {key} was {then or 'none'} and is {now or 'none'}"
-
-
-def _new_caches(then: tuple[Cache, ...], now: tuple[Cache, ...]) -> str:
-    changed = (cache for cache in now if cache not in then)
-    return ", ".join(f"L{each.level} {each.kind} {each.bytes >> 10:,} KiB for {each.cores}" for each in changed)
+    """Return `processor stepping was 1 and is 2`; of a list only what is not on both sides."""
+    if isinstance(then, tuple):
+        pairs = ((then, now), (now, then))
+        then, now = (", ".join(str(each) for each in side if each not in other) for side, other in pairs)
+    return f"processor {key.replace('_', ' ')} was {then or 'none'} and is {now or 'none'}"
 
 
 def _named(known: Processor) -> str:

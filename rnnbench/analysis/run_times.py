@@ -116,11 +116,8 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
                 f"{path}: all windows of {plural(count, 'measured case')} are missing: windows-*.jsonl; restore these "
                 "files, or measure again"
             )
-        what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}" if lost > 0 else ""
-        if not what and info.status == "finished":
-            without = int((is_measured & ~np.isin(np.arange(len(cases)), visits["number"])).sum())
-            what = f"{without:,} of {plural(count, 'measured case')}" if without else ""
-        if what:
+        if lost > 0:
+            what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}"
             info = replace(info, notes=[*info.notes, f"{LOST}those of {what}; nothing here counts what they held"])
     return info, measurements, RunTimes.of(cases, visits)
 
@@ -161,7 +158,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
     # ABBA: the first of a pair of turns goes to one half, in the next pair to the other, and so on over replicates.
-    turn = places(group, frame["order"].to_numpy())
+    turn = visits["order"].rank(method="first").to_numpy(dtype=int) - 1
     side = (turn % 2 + turn // 2 + frame["replicate"].to_numpy()) % 2
     chosen = frame["number"].to_numpy() % math.ceil(len(is_stream) / MAX_NOISE_CASES) == 0
     sides, of_side = np.unique((2 * group + side)[chosen], return_inverse=True)
@@ -174,15 +171,6 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     for index in np.flatnonzero(is_stream[rows["number"].to_numpy()]):
         steps[index] = points[of_point == index]
     return rows.assign(steps=steps)
-
-
-def places(group: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the index of each row among those of its group, by `order`: 0, 1, 2, ..."""
-    rows = np.lexsort((order, group))
-    ordered = group[rows]
-    indices = np.empty(len(rows), dtype=np.int64)
-    indices[rows] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
-    return indices
 
 
 def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: pd.DataFrame | None = None) -> RunTimes:

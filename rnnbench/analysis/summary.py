@@ -10,7 +10,7 @@ from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import estimates, from_logs
 from rnnbench.analysis.latency import with_latencies
 from rnnbench.analysis.replicate import log_ratios
-from rnnbench.analysis.run_times import RunTimes, places
+from rnnbench.analysis.run_times import RunTimes
 from rnnbench.store.records import REFERENCES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
@@ -119,7 +119,8 @@ def noise(times: RunTimes) -> Noise:
     floor, worst = (float(np.expm1(half)) for half in (np.median(halves), np.quantile(halves, 0.95)))
     references = times.replicates[times.replicates["implementation"].isin(REFERENCES)]
     number, logs = references["number"].to_numpy(dtype=np.int64), references["log_seconds"].to_numpy()
-    place, count = places(number, references["replicate"].to_numpy()), np.bincount(number)
+    place = references.groupby("number")["replicate"].rank(method="first").to_numpy() - 1
+    count = np.bincount(number)
     third = count // 3
     first, last = (
         np.bincount(number, np.where(is_in, logs, 0.0))[third > 0]

@@ -30,15 +30,12 @@ OWN_FILES = re.compile(r"(run|measurements|windows|telemetry|profiles|machine|bi
 
 def dated_folder(parent: Path, name: str) -> Path:
     """Make a new folder below `parent`, named after the time; raises UserError if that fails."""
-    while True:
-        path = parent / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            if path.exists():  # another run has drawn the same number in this second
-                continue
-            raise UserError(f"{parent}: can't be written: {error.strerror}; give another folder") from None
-        return path
+    path = parent / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{parent}: can't be written: {error.strerror}; give another folder") from None
+    return path
 
 
 class RunFolder:

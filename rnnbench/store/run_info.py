@@ -83,6 +83,9 @@ class Cache:
     bytes: Count
     cores: Size  # logical cores that share it
 
+    def __str__(self) -> str:
+        return f"L{self.level} {self.kind} {self.bytes >> 10:,} KiB for {self.cores}"
+
 
 @dataclass(frozen=True)
 class Processor(Record):

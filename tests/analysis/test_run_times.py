@@ -120,10 +120,5 @@ def test_a_lost_file_is_told_and_the_rest_is_read(run: Path, tmp_path: Path) -> 
         assert f"{run.name}: w{words}" in (tmp_path / option[2:] / "index.html").read_text()
 
 
-def test_cases_that_lost_all_of_their_windows_are_counted(tmp_path: Path) -> None:
-    path = finished(made.folder(tmp_path, {**TIMES, small.case("lstm"): []}), 3)
-    assert "those of 1 of 3 measured cases" in read_whole(path)[0].notes[0]
-
-
 def test_a_run_that_was_cut_off_before_its_first_replicate_lacks_nothing(tmp_path: Path) -> None:
     assert read_whole(made.folder(tmp_path, {GRU: []}))[0].notes == []

@@ -55,15 +55,6 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert [next(jsonlines.read(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 
 
-def test_two_runs_of_a_second_that_draw_the_same_number_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb", *["aaaa", "cccc"] * 9])
-    monkeypatch.setattr("secrets.token_hex", lambda size: next(drawn))
-    folders = [RunFolder.create(tmp_path, "quick").path for _ in range(2)]
-    assert len(set(folders)) == 2
-
-
 def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(UserError, match=r"link: can't be written: File exists"):
