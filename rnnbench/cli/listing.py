@@ -99,10 +99,10 @@ def list_cases(
     """
     from rnnbench.store.records import AXES
     from rnnbench.suite.expressions import common, expression, telling
-    from rnnbench.suite.suites import cases_of
+    from rnnbench.suite.suites import cases_of, values
 
     cases = cases_of(selected(suite, only, device))
-    axes = AXES if full else telling(cases, suite.values(device))
+    axes = AXES if full else telling(cases, values(suite.cases(device)))
     if not full:
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))
     for case in cases:

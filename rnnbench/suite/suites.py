@@ -12,7 +12,6 @@ from rnnbench.errors import UserError
 from rnnbench.store.jsonlines import placed
 from rnnbench.store.record import valid
 from rnnbench.store.records import (
-    AXES,
     DEFAULTS,
     LOADS,
     OF_DATA,
@@ -65,24 +64,31 @@ class Suite:
         sweeps = self.content.sweep
         return list(dict.fromkeys(name for sweep in sweeps for cell in sweep.cells for name in _arguments(cell)))
 
+    def cases(self, device: str | None = None) -> list[Case]:
+        """Return all cases in the order of the file, on a device or on the suite's own.
+
+        Raises UserError if they are more than MAX_CASES.
+        """
+        on_device = {} if device is None else {"device": [device]}
+        sweeps = [(sweep, sweep.axis_values() | on_device) for sweep in self.content.sweep]
+        count = sum(math.prod(map(len, axes.values())) for _, axes in sweeps)
+        if count > MAX_CASES:
+            raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_CASES:,}; sweep fewer values")
+        return list(dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes)))
+
     def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
         """Return the cases that `only` selects, grouped by workload in the order of the file.
 
         The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
-        no case or more than MAX_CASES are left. With `knows_all`, also raises UserError if `only` has a value that
-        the suite does not have: a typo would otherwise leave out cases unnoticed.
+        no case is left. With `knows_all`, also raises UserError if `only` has a value that the suite does not have: a
+        typo would otherwise leave out cases unnoticed.
         """
-        if knows_all and (faults := _unknown(only, self.values(device))):
+        cases = self.cases(device)
+        if knows_all and (faults := _unknown(only, values(cases))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
-        sweeps = [(sweep, _narrow(sweep, only, device)) for sweep in self.content.sweep]
-        count = sum(math.prod(len(values) for values in axes.values()) for _, axes in sweeps)
-        if count > MAX_CASES:
-            raise UserError(
-                f"{self.file}: the sweeps have {count:,} cases, more than {MAX_CASES:,}; select fewer values"
-            )
-        cases = dict.fromkeys(case for sweep, axes in sweeps for case in _expand(sweep, axes))
-        groups = grouped(case for case in cases if case.is_reference or _is_wanted(case, only))
-        kept = [group for group in groups if any(_is_wanted(case, only) for case in group.cases)]
+        wanted = {case for case in cases if _is_wanted(case, only)}
+        groups = grouped(case for case in cases if case.is_reference or case in wanted)
+        kept = [group for group in groups if not wanted.isdisjoint(group.cases)]
         if not kept:
             raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
         return self.with_sweeps(kept)
@@ -98,23 +104,14 @@ class Suite:
         numbers = (next((n for n, sweep in enumerate(axes) if has(sweep, group.workload)), 0) for group in groups)
         return [replace(group, sweep=number) for group, number in zip(groups, numbers, strict=True)]
 
-    def values(self, device: str | None = None) -> dict[str, list[str]]:
-        """Return the values that `only` can name, by axis, with torch's own cells and references."""
-        known: dict[str, dict[str, None]] = {axis: {} for axis in (*AXES, *self.arguments)}
-        for sweep in self.content.sweep:
-            references = [sweep.layer(cell) for cell in sweep.cell]
-            others = [reference for reference in references if is_cell_reference(reference)]
-            own = [TORCH_OWN[each] for each in sweep.implementation if each in TORCH_OWN]
-            layers = [cells[reference] for cells in own for reference in references if reference in cells]
-            more = {"reference": references, "cell": [*others, *layers], "implementation": ["reference"] * bool(others)}
-            for axis, values in sweep.axis_values().items():
-                known[axis] |= dict.fromkeys(map(axis_text, [*values, *more.pop(axis, ())]))
-            known["reference"] |= dict.fromkeys(references)
-            for name, value in ((name, value) for cell in sweep.cells for name, value in _arguments(cell).items()):
-                known[name][value] = None
-        if device is not None:
-            known["device"] = {device: None}
-        return {axis: list(values) for axis, values in known.items()}
+
+def values(cases: Iterable[Case]) -> dict[str, list[str]]:
+    """Return the values of some cases that `only` can name, by axis or argument of constructors."""
+    known: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for name, value in _texts(case).items():
+            known.setdefault(name, {})[value] = None
+    return {name: list(texts) for name, texts in known.items()}
 
 
 def grouped(cases: Iterable[Case]) -> list[Group]:
@@ -146,14 +143,6 @@ def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str
     ]
 
 
-def _narrow(sweep: Sweep, only: Mapping[str, Sequence[str]], device: str | None) -> dict[str, list[Any]]:
-    """A sweep's axes without the values that `only` excludes for cases and references alike, before any product."""
-    axes = sweep.axis_values() | ({} if device is None else {"device": [device]})
-    for axis in axes.keys() & only.keys() - {"cell", "implementation"}:
-        axes[axis] = [value for value in axes[axis] if axis_text(value) in only[axis]]
-    return axes
-
-
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
     """The cases of a sweep. Cells with the same reference share its torch cases; without a reference there are none."""
     for values in itertools.product(*axes.values()):
@@ -176,11 +165,13 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
 
 
 def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
-    axes = case.axes()
-    arguments = _arguments(case.cell) if only.keys() - axes.keys() else {}
-    return all(
-        (axis_text(axes[axis]) if axis in axes else arguments.get(axis)) in values for axis, values in only.items()
-    )
+    texts = _texts(case) if only else {}
+    return all(texts.get(name) in wanted for name, wanted in only.items())
+
+
+def _texts(case: Case) -> dict[str, str]:
+    """Return the values of a case as `only` writes them, by axis and by argument of its constructor."""
+    return {axis: axis_text(value) for axis, value in case.axes().items()} | _arguments(case.cell)
 
 
 def _arguments(cell: str) -> dict[str, str]:
@@ -260,8 +251,7 @@ def refuse_idle_margins(suite: Suite) -> None:
 
     A base is not checked: it may be an old commit that nobody can mend, and its margins do not count.
     """
-    known = suite.values()
     for number, (only, _) in enumerate(_rules(suite.content.check)):
         named = {axis: values for axis, values in only.items() if axis != "device"}  # --device may add others
-        if faults := _unknown(named, known):
+        if faults := _unknown(named, values(suite.cases())):
             raise UserError(f"{suite.file}: check.margins[{number}].only: {'; '.join(faults)}")
