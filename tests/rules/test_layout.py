@@ -54,12 +54,12 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 162,
+    ".": 161,
     "adapt": 631,
     "analysis": 1675,
     "api": 208,
     "cells": 696,
-    "cli": 679,
+    "cli": 676,
     "check": 1111,
     "harness": 3335,
     "kernels": 542,
@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "speedup": 593,
     "slurm": 338,
     "store": 828,
-    "suite": 475,
+    "suite": 464,
     "workloads": 1233,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
