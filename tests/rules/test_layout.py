@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 542,
     "profiling": 1119,
     "pytest_plugin": 216,
-    "report": 3218,
+    "report": 3156,
     "speedup": 593,
     "slurm": 338,
     "store": 828,
