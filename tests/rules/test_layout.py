@@ -55,7 +55,7 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 161,
-    "adapt": 631,
+    "adapt": 627,
     "analysis": 1675,
     "api": 208,
     "cells": 696,
