@@ -1,20 +1,22 @@
 """A worker in this process, and a visit of one side as a request to it."""
 
 import random
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
 from unittest.mock import Mock
 
 from rnnbench.harness import protocol
 from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.operations import Operations
 from rnnbench.store.records import Case
 
 TURNS = Turns(turns=2, blocks=3, calls=2, is_warm=False)
 
 
-def operations(**options: Any) -> Operations:
+def operations(relay: Mapping[str, int] = MappingProxyType({})) -> Operations:
     """Return the operations of a worker that leaves its process alone."""
-    return Operations(random.Random(0), Mock(), **options)
+    return Operations(random.Random(0), Mock(), UsedFiles(), lambda cell, root: None, relay)
 
 
 def visit(*cases: Case, turns: Turns = TURNS) -> protocol.Request:

@@ -58,8 +58,7 @@ class Cuda:
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
         """TF32 is on or off for both matrix products and cuDNN."""
-        is_tf32 = dtype == "tf32"
-        return {"float32 matmul precision": "high" if is_tf32 else "highest", "cuDNN TF32": is_tf32}
+        return {"float32 matmul precision": "high" if dtype == "tf32" else "highest", "cuDNN TF32": dtype == "tf32"}
 
     @staticmethod
     def about() -> dict[str, Any]:

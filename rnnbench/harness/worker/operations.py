@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -62,16 +61,16 @@ class Operations:
         self,
         layout: random.Random,
         guard: CaseGuard,
-        files: UsedFiles | None = None,
-        make_importable: MakeImportable = lambda cell, root: None,
-        relay: Mapping[str, int] = MappingProxyType({}),
+        files: UsedFiles,
+        make_importable: MakeImportable,
+        relay: Mapping[str, int],
     ) -> None:
         """`layout` draws where a case's memory begins.
 
         `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
         another side's worker the ends of two pipes, `token_from` and `token_to`.
         """
-        self._layout, self._guard, self._files = layout, guard, files or UsedFiles()
+        self._layout, self._guard, self._files = layout, guard, files
         self._make_importable, self._relay = make_importable, relay
         self._marks = mmap.mmap(relay["marks"], NUMBER.size) if "marks" in relay else bytearray(NUMBER.size)
         self._state = self._wanted = global_state.capture()  # of torch: at first, and for what runs now
