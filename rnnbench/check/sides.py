@@ -193,7 +193,11 @@ class Project:
         tree = self._stack.enter_context(git.worktree(top, commit))
         file = tree / within
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
-            raise NewSuite(f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare")
+            if (former := git.renamed_from(top, commit, within)) is None:
+                raise NewSuite(
+                    f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare"
+                )
+            file, about = tree / former, f"{about}, where the suite is {former}"
         if not has_own_suite and file.suffix == ".toml":
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._suite.file, file)

@@ -37,6 +37,14 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
         except ValueError as fault:
             self.fail(str(fault), param, ctx)
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        """Name the suites where SUITE is missing."""
+        from rnnbench.suite.suites import shipped
+
+        return (
+            f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them." if self is SUITE else None
+        )
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the names of files, for a path."""
         return [CompletionItem(incomplete, type="file")] if self.name == "path" else []

@@ -306,14 +306,17 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     products, others = last.products or (None if eager is None else eager.products), reference.products
     library, steps = list[Step](), list[Step]()
     if products is not None and others is not None and products.library != others.library:
-        # The seconds of all products in each library, without the way to it; below 0 only by noise.
+        # The seconds of all products in each library, without the way to it.
         own, other = (
-            np.maximum(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)), 0.0)
+            np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)))
             for name in (products.library, others.library)
         )
-        # Nothing is known if they were not measured, or in a busy moment.
+        # Nothing is known if they were not measured, or in a busy moment, or if the way to them takes as long.
         calls = [np.median(profile.times["call"]) for profile in (last, reference)]
-        if all(0 < np.median(each) <= (1 + MAX_EXCESS) * call for each, call in zip((own, other), calls, strict=True)):
+        if all(
+            estimate(each.tolist()).lower > 0 and np.median(each) <= (1 + MAX_EXCESS) * call
+            for each, call in zip((own, other), calls, strict=True)
+        ):
             library = [_in_library(products, others.library, own, other)]
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):

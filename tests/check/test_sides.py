@@ -126,10 +126,15 @@ def test_where_a_suite_has_no_repository_a_revision_is_refused(
             sides(suites.read(str(suite)), "HEAD", None).__enter__()
 
 
-def test_a_suite_that_the_base_does_not_have_is_new(repo: Path) -> None:
+def test_a_suite_that_the_base_does_not_have_is_new_and_one_that_was_renamed_is_compared(repo: Path) -> None:
     (repo / "bench" / "mine.toml").rename(repo / "bench" / "other.toml")
+    other = suites.read(str(repo / "bench" / "other.toml"))
     with pytest.raises(NewSuite, match=r"has no bench/other\.toml"):
-        sides(suites.read(str(repo / "bench" / "other.toml")), "HEAD", None).__enter__()
+        sides(other, "HEAD", None).__enter__()
+    repository.git(repo, "add", "--all")
+    with sides(other, "HEAD", None) as (base, head):
+        assert base.about.endswith("where the suite is bench/mine.toml")
+        assert (base.suite.file.name, head.suite.file.name) == ("mine.toml", "other.toml")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def full_name(repository: Path, revision: str) -> str | None:
     return _ask(repository, *asked, "--symbolic-full-name", revision) or _ask(repository, *asked, revision)
 
 
+def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
+    """Return the path in a commit of a file that was renamed since; None if git sees no rename."""
+    options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
+    fields = _listed(repository, "diff", *options, commit, "--") or []  # R087, the old path, the new path, ...
+    return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
+
+
 def merge_base(repository: Path, one: str, other: str) -> str | None:
     """Return the last common commit of two; None if they have none."""
     return _ask(repository, "merge-base", one, other)

@@ -43,7 +43,7 @@ COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "describ
 LEADS: dict[Verdict | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
     "incomparable": ("{} can't be compared", "the first is"),
-    "undecided": ("{} undecided", "the first is"),
+    "undecided": ("No regression was found, but {} stayed undecided", "the first is"),
     "improved": ("Nothing regressed; {} improved", "the most improved is"),
 }
 WAYS = {
