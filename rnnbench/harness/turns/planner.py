@@ -131,6 +131,7 @@ class Planner:
 
         Groups that miss most replicates come first; among equals the sweeps take turns, the cheapest group first.
         """
+        estimate_spreads([*self._records.values()])
         to_come = self._to_come()
         wanted = [group for group in self._groups if to_come[group]]
         left -= fmean(self._start_seconds)
@@ -161,11 +162,11 @@ class Planner:
 
     def seconds_needed(self) -> float | None:
         """Return the expected seconds of all visits that are still wanted; None if none is."""
+        estimate_spreads([*self._records.values()])
         return self._seconds() or None
 
     def _to_come(self) -> dict[Group, int]:
-        """Return the number of visits that each group still needs."""
-        estimate_spreads([*self._records.values()])
+        """Return the number of visits that each group still needs, by the spreads that were estimated last."""
         return {group: visits_to_come(self._records[group.workload], self._settings) for group in self._groups}
 
     def _seconds(self) -> float:

@@ -98,6 +98,13 @@ def test_time_left_counts_this_replicate_and_those_to_come() -> None:
     assert chosen.seconds_left(3.0) == 3.0
 
 
+def test_time_left_is_told_after_each_visit_without_another_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = planner()
+    run(chosen)
+    monkeypatch.setattr("rnnbench.harness.turns.planner.estimates_of", None)  # takes a second for 20,000 cases
+    assert chosen.seconds_left() is not None
+
+
 def test_a_case_that_has_failed_no_longer_counts() -> None:
     chosen = planner(replicates=2, precision=0.02)
     loop, reference = (case.key for case in STEADY.cases)
