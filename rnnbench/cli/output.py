@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 def write(data: str | bytes) -> None:
     """Print text, or bytes as they are; on a terminal nothing in them moves the cursor."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         data = "\n".join(map(printable, text.split("\n")))
     _echo(data)

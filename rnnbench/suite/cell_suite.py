@@ -111,7 +111,7 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
     if is_word or re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
         raise UserError(
             f"{name!r} can't name a class: it must start with a letter, contain only letters, digits and underscores, "
-            "and be no word of Python; choose another name, such as MyCell"
+            "and not be a keyword or a built-in name of Python; choose another name, such as MyCell"
         )
     cell = _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True)
     suite = _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)

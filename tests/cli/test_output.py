@@ -69,8 +69,11 @@ def test_a_command_whose_output_is_not_read_or_can_not_be_written_has_done_its_w
     [(COMPARE, REGRESSED), (["dance"], 2), (["report", "nowhere"], 2)],
     ids=["ok", "usage", "no run"],
 )
-def test_messages_that_can_not_be_written_change_no_exit_code(folder: Path, arguments: list[str], code: int) -> None:
-    assert run(folder, arguments, "2>/dev/full").returncode == code
+@pytest.mark.parametrize("fault", ["2>/dev/full", "0<&- 1>&- 2>&-"])
+def test_streams_that_are_closed_or_full_change_no_exit_code(
+    folder: Path, arguments: list[str], code: int, fault: str
+) -> None:
+    assert run(folder, arguments, fault).returncode == code
 
 
 def test_only_one_module_of_the_command_line_prints() -> None:

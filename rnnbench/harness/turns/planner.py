@@ -97,7 +97,7 @@ class Planner:
     """Adds replicates for imprecise ratios; if the budget is too small for all, each sweep's cheapest come first.
 
     A run stops by the width of its intervals, which it may look at after every replicate. The looks of a check and of
-    `assert_not_slower` (`not_slower.Question`) test hypotheses, so each look costs error rate.
+    `assert_not_slower` (`analysis.rounds.Question`) test hypotheses, so each look costs error rate.
     """
 
     def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
