@@ -41,7 +41,7 @@ and rounds are correlated by no more than 0.5: `results/validation/rounds-simula
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
@@ -196,27 +196,52 @@ def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
 
 
+MINE, THAN = "mine", "than"  # the names of the two in inputs and in messages
+
+
 @dataclass
 class Question:
-    """The result of the looks so far; `low` and `mean` are the last look's ratios with intervals for any process.
+    """Whether `mine` takes more than `factor` times as long as `than`: the rounds, and what looks have shown.
 
-    Rounds of one process cost little, so there are more of them between looks than a check has pairs.
+    Without an answer it is also enough to know both ratios within `precision` (0.01: 1%). `low` and `mean` are the last
+    look's ratios with intervals for any process. Rounds of one process cost little, so there are more of them between
+    looks than a check has pairs.
     """
 
     factor: float
+    precision: float | None = None
     answer: Answer | None = None
     low: Estimate = UNKNOWN
     mean: Estimate = UNKNOWN
     within: tuple[Estimate, ...] = (UNKNOWN, UNKNOWN)  # both ratios with intervals for this process alone
     looks: int = 0
-    next_look: int = FIRST_LOOK  # rounds
+    looked: int = 0  # rounds at the last look
+    ratios: list[tuple[float, float]] = field(default_factory=list)  # of each round, typical and of the means, as logs
 
-    def look(self, low: Sequence[float], mean: Sequence[float]) -> None:
-        """Look at the log-ratios of all rounds so far: one value for each round, at least one."""
-        self.looks += 1
-        self.next_look = math.ceil(GROWTH * len(low))
+    @property
+    def next_look(self) -> int:
+        """The number of rounds at the next look."""
+        return max(FIRST_LOOK, math.ceil(GROWTH * self.looked))
+
+    def wanted(self) -> tuple[tuple[str, str], int]:
+        """Return both names, and the rounds until the next look; 0 if enough is known."""
+        is_enough = self.answer is not None or self.is_precise
+        return (MINE, THAN), 0 if is_enough else self.next_look - len(self.ratios)
+
+    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+        """Add the two ratios of a round, and look at all of them if it is time."""
+        mine, than = times[MINE], times[THAN]
+        self.ratios.append((log_ratio(mine, than), math.log(mine.mean / than.mean)))
+        if len(self.ratios) == self.next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Look at all rounds, if there are new ones; also to be called when the budget has ended them."""
+        if len(self.ratios) == self.looked:
+            return
+        self.looks, self.looked = self.looks + 1, len(self.ratios)
         confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
-        located = [_located(logs) for logs in (low, mean)]
+        located = [_located(logs) for logs in zip(*self.ratios, strict=True)]
         self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
         self.low, self.mean = (as_ratio(location.plus(PROCESS_SPREAD**2).interval(confidence)) for location in located)
         if max(self.low.lower, self.mean.lower) > self.factor:
@@ -231,9 +256,12 @@ class Question:
             return self.low.lower <= self.factor
         return self.answer is None and self.low.upper <= self.factor
 
-    def is_within(self, precision: float | None) -> bool:
-        """Whether both ratios of this process are known within `precision` (0.01: 1%), so that rounds tell little."""
-        return precision is not None and all(ratio.upper / ratio.lower <= (1 + precision) ** 2 for ratio in self.within)
+    @property
+    def is_precise(self) -> bool:
+        """Whether both ratios of this process are known within the precision without an answer: rounds tell little."""
+        if self.answer is not None or self.precision is None:
+            return False
+        return all(ratio.upper / ratio.lower <= (1 + self.precision) ** 2 for ratio in self.within)
 
 
 def _located(logs: Sequence[float]) -> Location:

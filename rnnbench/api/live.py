@@ -10,11 +10,11 @@ import pandas as pd
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from rnnbench.analysis.rounds import MINE, THAN, Question
 from rnnbench.api.errors import for_users
 from rnnbench.cells.headed import Headed
 from rnnbench.cells.headed import with_head as headed
 from rnnbench.cells.weights import copy_weights
-from rnnbench.harness.live.loop import MINE, THAN, Factor
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
 from rnnbench.profiling.profile import explain as explain_live
@@ -313,17 +313,17 @@ def assert_not_slower(
         raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
-    stop, called = Factor(float(factor), argument("precision", precision)), names_of(mine, than)
+    question, called = Question(float(factor), argument("precision", precision)), names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
     with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
         if not equal_outputs or found.parity[MINE].startswith("agrees"):
-            found.until(stop, time.monotonic() + seconds)
+            found.until(question, time.monotonic() + seconds)
             if found.turns.interrupted:
                 raise KeyboardInterrupt
-            stop.look()
+            question.look()
     if equal_outputs and not found.parity[MINE].startswith("agrees"):
         raise AssertionError(unequal_outputs(found, called))
-    result = judged(found, stop, seconds, called)
+    result = judged(found, question, seconds, called)
     if result.answer == "slower" or (result.answer is None and undecided == "fail"):
         raise AssertionError(result.note)
     return result

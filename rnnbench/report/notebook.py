@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.rounds import CONFIDENCE, compare, rounds_of, wider_than
+from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
 from rnnbench.harness.live.cases import NOT_FINITE
-from rnnbench.harness.live.loop import MINE, Factor
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.profiling.breakdown import frame as breakdown_frame
@@ -186,13 +185,13 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
 
 
-def judged(found: LiveComparison, stop: Factor, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
+def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
     """Return the result of `rnnbench.assert_not_slower`, whose note says the answer; `names`: of `mine` and `than`."""
-    question, result = stop.question, measured(found, Settings())
+    result = measured(found, Settings())
     return FrameResult(
         result.frames,
         result.plot,
-        sentence(found, stop, budget_seconds, names),
+        sentence(found, question, budget_seconds, names),
         **result.facts,
         answer=question.answer,  # None: neither answer could be shown
         factor=question.factor,
@@ -214,13 +213,12 @@ def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
     )
 
 
-def sentence(found: LiveComparison, stop: Factor, budget_seconds: float, names: tuple[str, str]) -> str:
+def sentence(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> str:
     """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
 
     `names`: of `mine` and `than`.
     """
-    question, turns = stop.question, found.turns
-    by_mean = question.by_the_mean
+    turns, by_mean = found.turns, question.by_the_mean
     shown, where = (question.mean, " in the mean of its calls") if by_mean else (question.low, "")
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
     limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
@@ -235,7 +233,7 @@ def sentence(found: LiveComparison, stop: Factor, budget_seconds: float, names: 
     ]
     if question.answer == "not slower":
         lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")
-    elif stop.is_precise:
+    elif question.is_precise:
         lines.append(f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {PASS}")
     elif question.answer is None:
         threads = f"With {found.threads} threads every call waits for the slowest core: give threads=1, or "

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -181,7 +182,8 @@ def answered(logs: np.ndarray, factor: float = FACTOR) -> Question:
     question, looked = Question(factor), 0
     while question.answer is None and looked < logs.shape[1]:
         looked = min(question.next_look, logs.shape[1])
-        question.look(*logs[:, :looked].tolist())
+        question.ratios = list(zip(*logs[:, :looked].tolist(), strict=True))
+        question.look()
     return question
 
 
@@ -213,8 +215,7 @@ def test_a_ratio_that_is_clear_of_the_factor_is_decided_in_every_run(ratio: floa
 
 def test_a_ratio_that_is_the_factor_without_any_noise_is_not_decided() -> None:
     """Of this process: the next may be a percent slower."""
-    question = Question(1.0)
-    question.look([0.0] * FIRST_LOOK, [0.0] * FIRST_LOOK)
+    question = answered(np.zeros((2, FIRST_LOOK)), 1.0)
     assert question.answer is None
     assert question.within == (Estimate(1.0, 1.0, 1.0),) * 2
     assert question.low.lower == pytest.approx(1 / question.low.upper)
@@ -230,23 +231,21 @@ def test_what_slows_only_the_mean_is_slower() -> None:
 def test_a_mean_that_is_not_known_well_enough_leaves_it_open() -> None:
     logs = drawn(np.random.default_rng(3), 1.0)
     logs[1] += 0.5 * np.random.default_rng(4).standard_normal(ROUNDS)
-    question = Question(FACTOR)
-    question.look(*logs[:, :FIRST_LOOK].tolist())
+    question = answered(logs[:, :FIRST_LOOK])
     assert question.answer is None
     assert question.by_the_mean
 
 
 def test_a_single_round_decides_nothing() -> None:
-    question = Question(FACTOR)
-    question.look([0.0], [0.0])
+    question = answered(np.zeros((2, 1)))
     assert question.answer is None
     assert question.low.value == 1.0
     assert math.isnan(question.low.upper)
-    assert not question.is_within(0.5)
+    assert not replace(question, precision=0.5).is_precise
 
 
 def test_rounds_tell_little_once_both_ratios_are_known_within_the_precision() -> None:
     near, wide = as_ratio(Estimate(0.0, -0.005, 0.005)), as_ratio(Estimate(0.0, -0.02, 0.02))
-    assert Question(1.5, within=(near, near)).is_within(0.01)
-    assert not Question(1.5, within=(near, wide)).is_within(0.01)
-    assert not Question(1.5, within=(near, near)).is_within(None)
+    assert Question(1.5, 0.01, within=(near, near)).is_precise
+    assert not Question(1.5, 0.01, within=(near, wide)).is_precise
+    assert not Question(1.5, within=(near, near)).is_precise

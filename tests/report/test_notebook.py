@@ -194,15 +194,15 @@ def told(
     must_agree: bool = True,
 ) -> str:
     """Return what is said about 12 rounds of 1.4 seconds."""
-    question = SimpleNamespace(answer=answer, factor=factor, low=low, mean=mean, by_the_mean=by_the_mean)
-    stop: Any = SimpleNamespace(question=question, is_precise=is_precise)
+    asked = {"factor": factor, "by_the_mean": by_the_mean, "is_precise": is_precise}
+    question: Any = SimpleNamespace(answer=answer, low=low, mean=mean, **asked)
     times = {name: [steady(seconds)] * rounds for name, seconds in (("mine", 31.2e-6), ("than", 22.6e-6))}
     turns = SimpleNamespace(times=times, calls_made=2582 if rounds else 0, seconds=1.4)
     where = {"phase": "training", "device": "cpu", "threads": threads}
     found: Any = SimpleNamespace(turns=turns, parity={"mine": parity}, notes=notes, **where)
     if must_agree and parity != "agrees":
         return unequal_outputs(found, ("MyLSTM", "LSTM"))
-    return sentence(found, stop, 10.0, ("MyLSTM", "LSTM"))
+    return sentence(found, question, 10.0, ("MyLSTM", "LSTM"))
 
 
 ANSWERS: dict[str, dict[str, Any]] = {

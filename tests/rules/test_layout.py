@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 161,
     "adapt": 627,
-    "analysis": 1675,
+    "analysis": 1691,
     "api": 206,
     "cells": 696,
     "cli": 679,

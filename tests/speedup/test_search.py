@@ -42,8 +42,8 @@ class FixedTurns:
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def until(self, stop: Fastest, deadline: float, on_progress: Any) -> None:
-        while wanted := stop.wanted():
-            stop.add({name: steady(self.seconds[name]) for name in wanted}, 0.0)
+        while stop.wanted()[1]:
+            stop.add({name: steady(self.seconds[name]) for name in stop.left}, 0.0)
 
 
 @pytest.fixture
@@ -380,7 +380,8 @@ def decided(
     """What is known after at most so many replicates, with noise that all ways share and noise of their own."""
     stop, rng = Fastest(list(seconds)), random.Random(seed)
     for _ in range(most):
-        if not (wanted := stop.wanted()):
+        wanted, to_come = stop.wanted()
+        if not to_come:
             break
         shared = math.exp(rng.gauss(0.0, 0.3))
         stop.add({name: steady(seconds[name] * shared * math.exp(rng.gauss(0.0, spread))) for name in wanted}, 1.0)

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.rounds import Answer, Question, widened, widening
+from rnnbench.analysis.rounds import MINE, THAN, Answer, Question, widened, widening
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import MINE, THAN, Factor, LiveTurns
+from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine
@@ -104,18 +104,18 @@ def _covered(intervals: Sequence[Estimate]) -> float:
 
 
 def _answer(logs: np.ndarray) -> Answer | None:
-    """The answer after the looks at these rounds, as `Factor` takes them."""
+    """The answer after the looks at these rounds."""
     question, taken = Question(FACTOR), 0
     while question.answer is None and taken < len(logs):
         taken = min(question.next_look, len(logs))
-        so_far = logs[:taken].tolist()
-        question.look(so_far, so_far)
+        question.ratios = [(log, log) for log in logs[:taken].tolist()]
+        question.look()
     return question.answer
 
 
 def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[Answer | None, int, float]:
     """The answer, its rounds, and their seconds on the simulated machine."""
-    machine, stop = Machine(rng), Factor(FACTOR)
+    machine, question = Machine(rng), Question(FACTOR)
     cost = CALL_SECONDS * ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
     state, slowness = rng.gauss(0, 1), 1.0
 
@@ -130,6 +130,6 @@ def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[An
         THAN: TimedCall(partial(machine.spend, CALL_SECONDS), nullcontext),
     }
     turns = LiveTurns(Cpu(now=machine), arms, now=machine, seed=rng.randrange(1 << 30))
-    turns.until(stop, machine() + BUDGET_SECONDS)
-    stop.look()
-    return stop.question.answer, len(turns.times[MINE]), turns.seconds
+    turns.until(question, machine() + BUDGET_SECONDS)
+    question.look()
+    return question.answer, len(turns.times[MINE]), turns.seconds

@@ -1,9 +1,8 @@
 """Measure until enough is known: the one loop of `measure`, `sweep`, `assert_not_slower`, `fastest` and `explain`.
 
 Calls of this process take short turns; a round of turns is the replicate. What "enough" means is a `Stop`: every ratio
-is precise, a factor is answered, or the fastest case is known. `wanted()` gives the calls that need another replicate,
-none if enough is known; `to_come()` how many replicates are expected until then; `add(times, seconds)` learns the times
-of a replicate.
+is precise, a question is answered, or the fastest case is known. `wanted()` gives the calls that need another replicate
+and how many replicates are expected, 0 if enough is known; `add(times, seconds)` learns the times of a replicate.
 """
 
 import math
@@ -37,13 +36,9 @@ class Precision:
         self._names, self._reference, self._settings = list(names), reference, settings
         self._record = GroupRecord()
 
-    def wanted(self) -> Sequence[str]:
-        """Return all names, or none."""
-        return self._names if self.to_come() else ()
-
-    def to_come(self) -> int:
-        """Return the replicates that the spread seen so far calls for."""
-        return visits_to_come(self._record, self._settings)
+    def wanted(self) -> tuple[Sequence[str], int]:
+        """Return all names, and the replicates that the spread seen so far calls for."""
+        return self._names, visits_to_come(self._record, self._settings)
 
     def add(self, times: Mapping[str, Times], seconds: float) -> None:
         """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
@@ -54,48 +49,7 @@ class Precision:
 
     def needed(self) -> float:
         """Return how many more seconds would be enough, at least."""
-        return self.to_come() * self._record.cost
-
-
-MINE, THAN = "mine", "than"  # the names of the two in inputs and in messages
-
-
-class Factor:
-    """Enough is known when it is answered whether `mine` is slower than `factor` times `than`: `assert_not_slower`.
-
-    Without an answer it is also enough to know both ratios within `precision`.
-    """
-
-    def __init__(self, factor: float, precision: float | None = None) -> None:
-        self.question, self._precision = Question(factor), precision
-        self._ratios: list[tuple[float, float]] = []  # of each replicate, typical and of the means, as logarithms
-        self._looked = 0
-
-    @property
-    def is_precise(self) -> bool:
-        """Return True if more replicates would tell little, though there is no answer."""
-        return self.question.answer is None and self.question.is_within(self._precision)
-
-    def wanted(self) -> Sequence[str]:
-        """Return both names, or none."""
-        return () if self.question.answer is not None or self.is_precise else (MINE, THAN)
-
-    def to_come(self) -> int:
-        """Return the replicates until the next look."""
-        return self.question.next_look - len(self._ratios)
-
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Add the two ratios of a replicate, and look at all of them if it is time."""
-        mine, than = times[MINE], times[THAN]
-        self._ratios.append((log_ratio(mine, than), math.log(mine.mean / than.mean)))
-        if len(self._ratios) == self.question.next_look:
-            self.look()
-
-    def look(self) -> None:
-        """Look at all replicates, if there are new ones; also to be called when the budget has ended them."""
-        if len(self._ratios) > self._looked:
-            self._looked = len(self._ratios)
-            self.question.look(*zip(*self._ratios, strict=True))
+        return visits_to_come(self._record, self._settings) * self._record.cost
 
 
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
@@ -120,15 +74,12 @@ class Fastest:
         others = [name for name in self.left if name != best]
         return all(self.log_ratio(best, name).upper <= math.log1p(GOOD_ENOUGH) for name in others)
 
-    def wanted(self) -> Sequence[str]:
-        """Return the names of what may be the fastest, or none."""
+    def wanted(self) -> tuple[Sequence[str], int]:
+        """Return the names of what may be the fastest, and the replicates of this stage."""
         made = len(self.times[self.left[0]])
-        return () if made in STAGES and (made == STAGES[-1] or self.is_sure) else self.left
-
-    def to_come(self) -> int:
-        """Return the replicates of this stage."""
-        made = len(self.times[self.left[0]])
-        return next((stage for stage in STAGES if stage > made), made) - made
+        if made == STAGES[-1] or (made in STAGES and self.is_sure):
+            return self.left, 0
+        return self.left, next(stage for stage in STAGES if stage > made) - made
 
     def add(self, times: Mapping[str, Times], seconds: float) -> None:
         """Add a replicate, and leave out what is surely slower if it is the last of a stage."""
@@ -156,7 +107,7 @@ class Fastest:
         return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)
 
 
-Stop = Precision | Factor | Fastest
+Stop = Precision | Question | Fastest
 
 
 class LiveTurns:
@@ -202,23 +153,23 @@ class LiveTurns:
                 if plan.calls > 1 and self._now() < deadline:
                     warm_up(self._device, call, plan)
             self._call_seconds[name] = plan.seconds / plan.calls
-        wanted, made = stop.wanted(), 0
+        (wanted, to_come), made = stop.wanted(), 0
         plans, last = self._planned(wanted)
-        if (asked := last * stop.to_come()) > deadline - self._now():
+        if (asked := last * to_come) > deadline - self._now():
             # More replicates show the spread better than longer ones.
             self._case_seconds *= max(0.0, deadline - self._now()) / asked
             plans, last = self._planned(wanted)
         try:
-            while wanted and (not made or last <= deadline - self._now()):
+            while to_come and (not made or last <= deadline - self._now()):
                 begun = self._now()
-                times = self._replicate(plans, made, stop.to_come(), last, deadline, on_progress)
+                times = self._replicate(plans, made, to_come, last, deadline, on_progress)
                 if times is None:
                     break
                 last, made = self._now() - begun, made + 1
                 stop.add(times, last)
-                wanted = stop.wanted()
-                plans = self._planned(wanted)[0] if wanted else plans
-            self.cut = bool(wanted)
+                wanted, to_come = stop.wanted()
+                plans, _ = self._planned(wanted)
+            self.cut = to_come > 0
         except KeyboardInterrupt:
             if not made:
                 raise

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
-from rnnbench.analysis.rounds import FIRST_LOOK, Question
-from rnnbench.harness.live.loop import MINE, THAN, Factor
+from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question
 from tests.harness.live.modules import INPUT, QUICK
 from tests.harness.live.test_loop import Machine
 
@@ -20,11 +19,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def decide(units: int, budget: float, precision: float | None = None) -> tuple[Question, int, float]:
     """Compare a case of `units` with one of 20 units, by the factor 1.2; the question, its rounds and its seconds."""
-    machine, stop = Machine(), Factor(1.2, precision)
+    machine, question = Machine(), Question(1.2, precision)
     turns = machine.turns({MINE: machine.case(units), THAN: machine.case(20)})
-    turns.until(stop, budget)
-    stop.look()
-    return stop.question, len(turns.times[MINE]), turns.seconds
+    turns.until(question, budget)
+    question.look()
+    return question, len(turns.times[MINE]), turns.seconds
 
 
 @pytest.mark.parametrize(("units", "answer"), [(20, "not slower"), (22, "not slower"), (30, "slower"), (60, "slower")])
@@ -52,7 +51,7 @@ def test_rounds_end_where_the_ratio_is_known_as_well_as_asked() -> None:
     question, rounds, _ = decide(24, 20.0, precision=0.02)
     assert question.answer is None
     assert rounds < at_most / 2
-    assert question.is_within(0.02)
+    assert question.is_precise
 
 
 # Real modules
