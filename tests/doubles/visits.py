@@ -1,11 +1,13 @@
 """A worker in this process, and a visit of one side as a request to it."""
 
 import random
+import tempfile
 from collections.abc import Mapping
 from types import MappingProxyType
 from unittest.mock import Mock
 
 from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.operations import Operations
@@ -16,7 +18,11 @@ TURNS = Turns(turns=2, blocks=3, calls=2, is_warm=False)
 
 def operations(relay: Mapping[str, int] = MappingProxyType({})) -> Operations:
     """Return the operations of a worker that leaves its process alone."""
-    return Operations(random.Random(0), Mock(), UsedFiles(), lambda cell, root: None, relay)
+    with tempfile.TemporaryFile() as marks:
+        marks.write(MARK.pack(-1))
+        marks.flush()
+        relay = {"marks": marks.fileno(), **relay}
+        return Operations(random.Random(0), Mock(), UsedFiles(), lambda cell, root: None, relay)
 
 
 def visit(*cases: Case, turns: Turns = TURNS) -> protocol.Request:

@@ -1,25 +1,31 @@
-"""A case in a worker: why it does not fit, its turns, and why it failed."""
+"""A case in a worker: why it does not fit, its turns, what it may not leave behind, and why it failed."""
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 
-from rnnbench.cells import CellMissing
+from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.guard import no_threads_left
 from rnnbench.raised import ending, place
 from rnnbench.store.records import Case, Failure, evenly_spaced
-from rnnbench.text import message_of
+from rnnbench.text import first_few, message_of
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.loading import Loading
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
 
+MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
+# Python's own helper. It lives as long as the process that started it, and is idle.
+HELPERS = ("multiprocessing.resource_tracker",)
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 # What torch, the host's allocator, the driver and libraries say when memory runs out.
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
@@ -78,6 +84,39 @@ def check_fits(case: Case) -> None:
             raise Skip(f"{axis}={wanted}, but the number of allowed cores is {cores}")
     if lacking := devices.backend(workload.device).lacks(workload.dtype):
         raise Skip(lacking)
+
+
+def running_processes() -> dict[int, str]:
+    """Return the descendants of this process that have not ended: process id -> a readable name."""
+    try:  # whether there is any child, even one that has ended; this system call takes a microsecond
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return {}
+    descriptions = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in HELPERS):
+                descriptions[process.pid] = f"{process.pid} ({command[:60] or process.name()})"
+        except psutil.NoSuchProcess:  # it ended after it was listed
+            continue
+    return descriptions
+
+
+@contextmanager
+def no_threads_left(case: Case) -> Iterator[None]:
+    """Raise CellError at the end if a thread of Python runs that did not run at the beginning.
+
+    Processes that load data are fed by threads, so a case that has some may leave threads.
+    """
+    before = {*threading.enumerate()}
+    yield
+    if case.workload.workers:
+        return
+    left = {*threading.enumerate()} - before
+    if names := sorted(thread.name for thread in left if not isinstance(thread, threading._DummyThread)):
+        # A dummy is none that Python code has started, such as autograd's own.
+        raise CellError(f"it leaves threads running: {first_few(names, MAX_NAMED)}; end them within the call")
 
 
 def failure_kind(error: BaseException) -> Failure:

@@ -45,14 +45,13 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     importlib.import_module("torch")  # first, so that a missing torch is reported
-    from rnnbench.harness.worker.guard import CaseGuard
     from rnnbench.harness.worker.modules import UsedFiles, UserModules
     from rnnbench.harness.worker.operations import Operations, hello
 
     files = UsedFiles()
     files.watch()
     modules = UserModules(Path(current_folder) if current_folder else None)
-    operations = Operations(draw, CaseGuard(streams), files, modules.add, relay)
+    operations = Operations(draw, streams, files, modules.add, relay)
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:
         streams.replies.write(json.dumps(operations.handle(json.loads(line))) + "\n")

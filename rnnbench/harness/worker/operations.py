@@ -1,19 +1,20 @@
 """The operations of a worker, which the requests of `rnnbench.harness.protocol` name."""
 
+import ctypes
 import gc
 import mmap
 import os
 import random
-import struct
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,30 +25,39 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
+from rnnbench.harness.machine.global_state import OF_THE_CODE, PROCESS, capture
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import ceilings, instructions
-from rnnbench.harness.worker.cases import PreparedCase, check_fits, failure_kind, failure_reason
-from rnnbench.harness.worker.guard import CaseGuard, no_threads_left
+from rnnbench.harness.worker.cases import (
+    MAX_NAMED,
+    PreparedCase,
+    check_fits,
+    failure_kind,
+    failure_reason,
+    no_threads_left,
+    running_processes,
+)
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
+from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import AXES, Case, DType, Workload
+from rnnbench.store.records import AXES, Case, DType
+from rnnbench.text import first_few
 from rnnbench.workloads import compiled, loading, referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.loading import Loading
-from rnnbench.workloads.model import SequenceModel
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.referee import ParityError
 
 # After these requests the worker holds no case, and it tells which files were used since.
 LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
 ABOVE = {"profile": "rnnbench.profiling.profile"}  # operations of rooms above this one: each module has an `answer`
 PERSONALITY = Path("/proc/self/personality")
-NUMBER, NO_CASE = struct.Struct("i"), -1  # of the case in turn, in memory that the coordinator shares
+NO_CASE = -1  # in place of the number of the case in turn
 TOKEN = b"t"  # which two workers hand each other when the other's turns begin
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
@@ -55,12 +65,12 @@ MakeImportable = Callable[[str, Path], None]  # lets a user's cell be imported; 
 
 
 class Operations:
-    """Performs the requested operations; cases are built under the settings of torch that they need."""
+    """Performs the requested operations; a case can't harm the cases after it, and may leave no process running."""
 
     def __init__(
         self,
         layout: random.Random,
-        guard: CaseGuard,
+        streams: WorkerStreams,
         files: UsedFiles,
         make_importable: MakeImportable,
         relay: Mapping[str, int],
@@ -70,26 +80,27 @@ class Operations:
         `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
         another side's worker the ends of two pipes, `token_from` and `token_to`.
         """
-        self._layout, self._guard, self._files = layout, guard, files
+        self._layout, self._streams, self._files = layout, streams, files
         self._make_importable, self._relay = make_importable, relay
-        self._marks = mmap.mmap(relay["marks"], NUMBER.size) if "marks" in relay else bytearray(NUMBER.size)
-        self._state = self._wanted = global_state.capture()  # of torch: at first, and for what runs now
+        self._case_in_turn = ctypes.c_int.from_buffer(mmap.mmap(relay["marks"], ctypes.sizeof(ctypes.c_int)))
+        self._torch = self._wanted = capture()  # at first, and for what runs now
+        self._process: dict[str, Any] = {}  # settings before a request
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
-        self._references: dict[Workload, SequenceModel] = {}  # built after the last window of a visit
+        self._reference_of = cache(referee.reference_of)  # used after the last window of a visit
 
     def handle(self, request: Request) -> Reply:
-        """The reply to one request; an error of a case becomes a reply, too."""
-        self._guard.begin()
+        """Reply to one request; an error of a case becomes a reply, too."""
+        before = running_processes()
         reply = self._reply(request, self._answer)
-        put_back = self._reply(request, self._put_back)
+        put_back = self._reply(request, partial(self._put_back, before=before))
         if not put_back["ok"] and reply.get("status") != "failed":
             reply = put_back
         return reply | (self._files.new() if request["op"] in LAST_OF_A_CASE else {})
 
-    def _reply(self, request: Request, answer: Callable[[Request], Reply]) -> dict[str, Any]:
+    def _reply(self, request: Request, answer: Callable[[Request], Reply | None]) -> Reply:
         try:
-            return answer(request)
+            return {"ok": True} | (answer(request) or {})
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
         except CellError as error:
@@ -98,12 +109,13 @@ class Operations:
             late = " after timing" if request["op"] == "verify" else ""
             return failed_reply(error, f"parity{late}: {error}")
         except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
-            self._guard.streams.restore()  # a case that raises may have closed them
+            self._streams.restore()  # a case that raises may have closed them
             traceback.print_exc()
             return failed_reply(error, failure_reason(error))
 
-    def _answer(self, request: Request) -> Reply:
-        operations: dict[str, Callable[[Request], Reply]] = {
+    def _answer(self, request: Request) -> Reply | None:
+        self._process = capture(PROCESS)  # the coordinator may have chosen other cores
+        operations: dict[str, Callable[[Request], Reply | None]] = {
             "device": self._device,
             "ceiling": self._ceiling,
             "import": self._import,
@@ -120,11 +132,12 @@ class Operations:
             return dict(import_module(module).answer(self._build(request), request))
         return operations[request["op"]](request)
 
-    def _put_back(self, request: Request) -> Reply:
-        """Prepare the process for the next case; raises CellError.
+    def _put_back(self, request: Request, before: Mapping[int, str]) -> None:
+        """Prepare the process for the next case; `before`: the processes that ran. Raises CellError.
 
         Also runs after a failed request: only now does nothing refer to its case any more.
         """
+        self._streams.restore()
         if request["op"] in LAST_OF_A_CASE:
             # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
             # collection is off while cases run; what remains is torch's own, which later collections skip.
@@ -133,18 +146,19 @@ class Operations:
             gc.freeze()
             devices.Cuda.empty_cache()
         global_state.restore(self._wanted)
-        has_workers = request.get("case", {}).get("workers") or any(
-            ready.built.case.workload.workers for ready in self._ready.values()
-        )
-        self._guard.end(may_have_children=bool(has_workers))
-        return {"ok": True}
+        global_state.restore(self._process, PROCESS)
+        prepared = (ready.built.case.workload.workers for ready in self._ready.values())
+        if request.get("case", {}).get("workers") or any(prepared):
+            return  # they load data
+        if new := [name for number, name in running_processes().items() if number not in before]:
+            raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
 
     def _device(self, request: Request) -> Reply:
         if reason := devices.why_not(request["device"]):
-            return {"ok": True, "reason": reason, "no_energy": reason, "name": "", "uuid": None}
+            return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         device = devices.open_device(request["device"])
         no_energy = Readings.of({"energy": device.meter}).missing.get("energy", "")
-        return {"ok": True, "reason": "", "no_energy": no_energy, "name": device.model(), "uuid": device.uuid()}
+        return {"reason": "", "no_energy": no_energy, "name": device.model(), "uuid": device.uuid()}
 
     def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)
@@ -154,9 +168,9 @@ class Operations:
         loaded = Readings.of(load if device.runs_host_code else {})
         passes, native = {name: request[name] for name in ("passes", "again")}, loaded.values.get("kernels")
         ceiling = ceilings.measure(device, dtype, threads, native, **passes)
-        return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
+        return {"ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
-    def _import(self, request: Request) -> Reply:
+    def _import(self, request: Request) -> None:
         """Import the code under test before anything else; what it changes stays, as it belongs to its side."""
         root = Path(request["root"])
         with self._tracer.following(request["tree"], self._tracer.doubts):
@@ -164,9 +178,8 @@ class Operations:
                 self._make_importable(cell, root)
                 with suppress(CellError):  # the case of this cell will tell why
                     load_function(parsed(cell)[0], root)
-        self._state = self._wanted = global_state.capture()
-        self._guard.adopt()
-        return {"ok": True}
+        self._torch = self._wanted = capture()
+        self._process |= capture({name: PROCESS[name] for name in OF_THE_CODE})
 
     def _reach(self, request: Request) -> Reply:
         """The code that a case may run."""
@@ -184,7 +197,7 @@ class Operations:
         device = devices.open_device(built.case.workload.device)
         measurement = observe(built, device.memory) if isinstance(built, Built) else built.observe(device.memory)
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
-        return {"ok": True, "measurement": measurement.to_json()}
+        return {"measurement": measurement.to_json()}
 
     def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""
@@ -195,19 +208,17 @@ class Operations:
             meter = device.meter()
             readings = Readings.of({"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)})
         timed.end()
-        return {"ok": True, "values": readings.values, "missing": readings.missing}
+        return {"values": readings.values, "missing": readings.missing}
 
     def _count(self, request: Request) -> Reply:
         """The instructions of one call."""
         built = self._build(request)
-        if not isinstance(built, Built):
-            raise Skip("the phase `loading` has no model whose call could be counted")
         if not devices.open_device(built.case.workload.device).runs_host_code:
             raise Skip("instructions are counted on the CPU only")
         timed = built.timed_call()
         totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
         timed.end()
-        return {"ok": True, "totals": totals}
+        return {"totals": totals}
 
     def _build(self, request: dict[str, Any]) -> Built | Loading:
         """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
@@ -229,7 +240,7 @@ class Operations:
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
         """Set torch's settings for work of this kind; those that it does not need stay as they were at first."""
-        self._wanted = self._state | devices.backend(device).settings(dtype) | {"threads": threads}
+        self._wanted = self._torch | devices.backend(device).settings(dtype) | {"threads": threads}
         global_state.restore(self._wanted)
 
     def _prepare(self, request: Request) -> Reply:
@@ -254,7 +265,6 @@ class Operations:
         call_seconds = plan.seconds / plan.calls
         wall_seconds = call_seconds if flushed is None else max(call_seconds, flushed.host_seconds)
         return {
-            "ok": True,
             "call_seconds": call_seconds,
             "wall_seconds": wall_seconds,
             "warmup_windows": warmup_windows,
@@ -264,32 +274,30 @@ class Operations:
         """Take all turns of a visit; the worker of another side takes its own in between."""
         ready = [self._ready[case] for case in request["cases"]]
         plans = [Turns(**fields) for fields in request["plans"]]
-        side, sides = request["side"], [name for name, _ in request["order"]]
-        takes_turns = any(name != side for name in sides)
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
-        number = next(self._visits)
+        seed = f"visit {next(self._visits)}"
         self._restore_for(ready[0].built.case)
         for index, case in enumerate(ready):
-            NUMBER.pack_into(self._marks, 0, index)
-            # The cases of a group get equal inputs, so that they do equal work.
-            case.timed.renew(f"visit {number}")
-        NUMBER.pack_into(self._marks, 0, NO_CASE)
-        if sides[0] != side:
+            self._case_in_turn.value = index
+            case.timed.renew(seed)  # the cases of a group get equal inputs, so that they do equal work
+        self._case_in_turn.value = NO_CASE
+        rows = [(side, [*turns]) for side, turns in groupby(request["order"], itemgetter(0))]
+        if rows[0][0] != request["side"]:
             os.write(self._relay["token_to"], TOKEN)  # this side is ready, too
-        for place, (name, index) in enumerate(request["order"]):
-            if name != side:
+        for place, (side, turns) in enumerate(rows, 1):
+            if side != request["side"]:
                 continue
-            if takes_turns and (place == 0 or sides[place - 1] != side):
-                while not os.read(self._relay["token_from"], 1):
-                    time.sleep(1)  # the other side has ended: so will this process
-            NUMBER.pack_into(self._marks, 0, index)
-            printed = self._guard.streams.printed_bytes()
-            clocked[index].append(ready[index].take_turn(plans[index]))
-            if self._guard.streams.printed_bytes() != printed:
-                printing.add(index)
-            NUMBER.pack_into(self._marks, 0, NO_CASE)
-            if place + 1 < len(sides) and sides[place + 1] != side:
+            while len(rows) > 1 and not os.read(self._relay["token_from"], 1):
+                time.sleep(1)  # the other side has ended: so will this process
+            for _, index in turns:
+                self._case_in_turn.value = index
+                printed = self._streams.printed_bytes()
+                clocked[index].append(ready[index].take_turn(plans[index]))
+                if self._streams.printed_bytes() != printed:
+                    printing.add(index)
+                self._case_in_turn.value = NO_CASE
+            if place < len(rows):
                 os.write(self._relay["token_to"], TOKEN)
         # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
         windows = [
@@ -298,36 +306,25 @@ class Operations:
             for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
             for half in range(2)
         ]
-        return {"ok": True, "windows": windows}
+        return {"windows": windows}
 
-    def _verify(self, request: Request) -> Reply:
+    def _verify(self, request: Request) -> None:
         """Compare a case with its reference once more, now that it has been timed."""
-        case = Case.from_axes(request["case"])
+        case, root = Case.from_axes(request["case"]), Path(request["root"])
         ready = self._ready[case.key]
         self._restore_for(case)
         if isinstance(ready.built, Built):
+            reference = partial(self._reference_of, reference_case(case), root)
+            anew = partial(build, case, root, request["compiled_steps"])
             with no_threads_left(case):
-                referee.compare(
-                    ready.built,
-                    ready.timed,
-                    partial(self._reference, case, Path(request["root"])),
-                    lambda: build(case, Path(request["root"]), request["compiled_steps"]),
-                )
-        return {"ok": True}
+                referee.compare(ready.built, ready.timed, reference, anew)
 
-    def _release(self, _request: Request) -> Reply:
+    def _release(self, _request: Request) -> None:
         """Forget the cases of the group."""
         for ready in self._ready.values():
             ready.timed.end()
         self._ready.clear()
-        self._references.clear()
-        return {"ok": True}
-
-    def _reference(self, case: Case, root: Path) -> SequenceModel:
-        """A case's reference, which its group shares."""
-        if case.workload not in self._references:
-            self._references[case.workload] = referee.reference_of(case, root)
-        return self._references[case.workload]
+        self._reference_of.cache_clear()
 
 
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
@@ -337,7 +334,7 @@ def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
 
 def hello() -> dict[str, Any]:
     """Describe this worker: versions, and the devices that it sees."""
-    settings = global_state.capture()
+    settings = capture()
     personality = file_text(PERSONALITY) or "0"  # which only Linux tells, and some sandboxes hide
     return {
         "protocol": PROTOCOL_VERSION,

@@ -1,15 +1,23 @@
-"""Cases that a worker prepares and times, in this process."""
+"""Cases that a worker prepares and times, in this process, and what they may leave behind: no thread, no process."""
 
 import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 
+from rnnbench.cells import CellError
 from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.operations import NUMBER
+from rnnbench.harness.worker.cases import no_threads_left, running_processes
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns
@@ -64,7 +72,7 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
 def shared_mark() -> int:
     """Return memory that shows the number of the case in turn."""
     mark = os.memfd_create("mark")
-    os.pwrite(mark, NUMBER.pack(-1), 0)
+    os.pwrite(mark, MARK.pack(-1), 0)
     return mark
 
 
@@ -84,7 +92,7 @@ def test_two_sides_take_turns_in_the_given_order_and_show_which_case_is_called(
     clock = Cpu.clock
 
     def watched(*arguments: Any, **options: Any) -> Any:
-        numbers = {name: NUMBER.unpack(os.pread(mark, NUMBER.size, 0))[0] for name, mark in marks.items()}
+        numbers = {name: MARK.unpack(os.pread(mark, MARK.size, 0))[0] for name, mark in marks.items()}
         [(name, number)] = [(name, number) for name, number in numbers.items() if number >= 0]
         seen.append((name, number))
         return clock(*arguments, **options)
@@ -111,4 +119,58 @@ def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Cpu, "clock", raising)
     assert worker.handle(visit(*cases))["reason"].startswith("StopIteration")
-    assert NUMBER.unpack(os.pread(mark, NUMBER.size, 0)) == (1,)
+    assert MARK.unpack(os.pread(mark, MARK.size, 0)) == (1,)
+
+
+@pytest.fixture
+def thread() -> Iterator[threading.Thread]:
+    """A thread, not yet started, that runs until the end of the test."""
+    ended = threading.Event()
+    made = threading.Thread(target=ended.wait, name="mine")
+    yield made
+    ended.set()
+    made.join()
+
+
+def test_a_thread_that_is_left_is_named(thread: threading.Thread) -> None:
+    with pytest.raises(CellError, match="it leaves threads running: mine; end"), no_threads_left(small.case("gru")):
+        thread.start()
+
+
+def test_a_thread_that_ran_before_or_has_ended_is_none_of_the_cases(thread: threading.Thread) -> None:
+    with no_threads_left(small.case("gru", phase="epoch", samples=8, workers=1)):
+        thread.start()  # it feeds processes that load data
+    with no_threads_left(small.case("gru")):
+        other = threading.Thread(target=int)
+        other.start()
+        other.join()
+    assert thread.is_alive()
+
+
+def test_what_runs_is_told_and_what_has_ended_is_not() -> None:
+    before = running_processes()
+    with subprocess.Popen(["sleep", "60"]) as running, subprocess.Popen(["true"]) as ended:
+        while not psutil.Process(running.pid).cmdline():  # on a busy machine a new process has no arguments at first
+            time.sleep(0.001)
+        new = {pid: name for pid, name in running_processes().items() if pid not in before}
+        running.kill()
+    new.pop(ended.pid, None)
+    assert new == {running.pid: f"{running.pid} (sleep 60)"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone gives orphans to another process than the first")
+def test_an_orphan_belongs_to_the_process_that_adopts_it() -> None:
+    code = """
+import subprocess, time
+from rnnbench.harness.worker.cases import running_processes
+from rnnbench.harness.worker.loop import bind_to_family
+bind_to_family()
+subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"])
+until = time.monotonic() + 10
+while "sleep 60" not in (names := " ".join(running_processes().values())) and time.monotonic() < until:
+    time.sleep(0.01)  # `setsid` becomes `sleep` a moment later
+print(names, flush=True)
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "sleep 60" in output
+    psutil.Process(int(output.split()[0])).kill()

@@ -1,6 +1,8 @@
 """Requests and replies of a worker, in this process."""
 
 import gc
+import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -228,6 +230,30 @@ def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_pa
         assert global_state.capture() == before | {"threads": other.workload.threads}
     finally:
         global_state.restore(before)
+
+
+LOUD = """
+import gc, warnings
+from torch import nn
+warnings.simplefilter("ignore")
+gc.set_threshold(1, 1, 1)
+class Mine(nn.RNNCell): pass
+"""
+
+
+def test_the_cores_that_the_coordinator_has_chosen_are_kept_and_what_an_import_changes(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(LOUD)
+    worker, cores, filters = operations(), os.sched_getaffinity(0), list(warnings.filters)
+    chosen = {min(cores)}
+    try:
+        os.sched_setaffinity(0, chosen)
+        assert worker.handle(Building(str(tmp_path), 64).imports(["mine.py:Mine"], str(tmp_path)))["ok"]
+        assert os.sched_getaffinity(0) == chosen
+        assert list(warnings.filters) != filters
+        assert gc.get_threshold() != (1, 1, 1)
+    finally:
+        os.sched_setaffinity(0, cores)
+        warnings.filters[:] = filters  # type: ignore[index]
 
 
 CHOOSY = """
