@@ -121,9 +121,3 @@ class _OnCard(FakeCuda):
     @staticmethod
     def why_not(name: str) -> str:
         return ""
-
-    def uuid(self) -> str:
-        return "fake"
-
-    def memory_bytes(self) -> int:
-        return 1 << 40

@@ -83,7 +83,7 @@ class FakeCuda(Cuda):
     """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
 
     def __init__(self, line: FakeLine) -> None:
-        self.name = "cuda"
+        self.name, self.uuid, self.memory_bytes = "cuda", "fake", 1 << 40
         self._now = line.host
         self._line = line
 

@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "cells": 696,
     "cli": 679,
     "check": 1113,
-    "harness": 3289,
+    "harness": 3278,
     "kernels": 542,
     "profiling": 1119,
     "pytest_plugin": 216,

@@ -4,7 +4,7 @@ import ctypes
 import re
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -52,6 +52,9 @@ class Cpu:
     blocks = Blocks(shortest_call=20e-6, seconds=100e-6, turn_seconds=1.5e-3)  # reading the clock takes some 50 ns
     is_shared = True
     runs_host_code = True
+    lacks: Mapping[DType, str] = {"tf32": "tf32 is a way of CUDA's matrix units, and a processor has none"}
+    uuid: str | None = None
+    model = ""  # the description of the machine includes the processor
 
     def __init__(self, name: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
@@ -63,11 +66,6 @@ class Cpu:
         return (
             "" if name == "cpu" else f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda and cuda:0"
         )
-
-    @staticmethod
-    def lacks(dtype: DType) -> str:
-        """Return why the device does not support a type; empty if it does."""
-        return "tf32 is a way of CUDA's matrix units, and a processor has none" if dtype == "tf32" else ""
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
@@ -131,14 +129,7 @@ class Cpu:
     def synchronize(self) -> None:
         """Do nothing: the work is done when a call returns."""
 
-    def uuid(self) -> str | None:
-        """None: there is only one processor."""
-        return None
-
-    def model(self) -> str:
-        """Empty: the description of the machine includes the processor."""
-        return ""
-
+    @property
     def memory_bytes(self) -> int:
         """Return the machine's memory in bytes, or less if a container or the shell sets a limit."""
         of_groups = [int(text) for text in group_texts("memory.max") if text.isdecimal()]
@@ -165,20 +156,16 @@ class Cpu:
             )
 
         def read(file: str = "energy_uj") -> Counters:
-            return {package.name: _joules(package / file) for package in packages}
+            try:
+                return {package.name: int((package / file).read_text()) / 1e6 for package in packages}
+            except (OSError, ValueError) as fault:
+                raise Unavailable(
+                    f"{POWERCAP}/*/{file} can't be read ({fault}). Only root may read it, unless root allows it until "
+                    f"the next boot: sudo chmod a+r {POWERCAP}/intel-rapl:*/energy_uj"
+                ) from None
 
         read()
         return Meter(0.5, read, read("max_energy_range_uj"))  # they step about every millisecond, sometimes later
-
-
-def _joules(file: Path) -> float:
-    try:
-        return int(file.read_text()) / 1e6
-    except (OSError, ValueError) as fault:
-        raise Unavailable(
-            f"{file} can't be read ({fault}). Only root may read it, unless root allows it until the next boot: "
-            f"sudo chmod a+r {file.parent.parent}/intel-rapl:*/energy_uj"
-        ) from None
 
 
 @cache

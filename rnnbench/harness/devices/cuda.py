@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,15 @@ class Cuda:
     blocks = Blocks(shortest_call=200e-6, seconds=300e-6, turn_seconds=0.01)
     is_shared = False  # each case may need all of its memory
     runs_host_code = False
+    lacks: Mapping[DType, str] = {}  # older GPUs compute tf32 with their float32 units
 
     def __init__(self, name: str, now: Callable[[], float] = time.perf_counter) -> None:
         self.name = name
         self._now = now
         self._cuda.set_device(int(name.partition(":")[2] or 0))  # everything opened later is on this device
+        properties = self._cuda.get_device_properties(name)
+        self.uuid: str | None = str(properties.uuid)  # without the "GPU-" prefix that NVML adds
+        self.model, self.memory_bytes = str(properties.name), int(properties.total_memory)
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -48,11 +52,6 @@ class Cuda:
         count = torch.cuda.device_count()
         if name not in ("cuda", *(f"cuda:{index}" for index in range(count))):
             return f"no device {name!r}: there are cuda:0 to cuda:{count - 1}"
-        return ""
-
-    @staticmethod
-    def lacks(dtype: DType) -> str:
-        """Always empty: every type is supported, though older GPUs compute tf32 with their float32 units."""
         return ""
 
     @staticmethod
@@ -181,21 +180,6 @@ class Cuda:
         """Wait for all queued work; raises its error, after which no CUDA call of this process works."""
         self._cuda.synchronize(self.name)
 
-    def uuid(self) -> str:
-        """Return the UUID of the GPU in torch's format, without the "GPU-" prefix that NVML adds."""
-        return str(self._properties().uuid)
-
-    def model(self) -> str:
-        """Return the name that the driver gives the card."""
-        return str(self._properties().name)
-
-    def memory_bytes(self) -> int:
-        """Return the total memory of the card in bytes."""
-        return int(self._properties().total_memory)
-
-    def _properties(self) -> Any:
-        return self._cuda.get_device_properties(self.name)
-
     def memory(self, timed: "TimedCall") -> Readings:
         """`reserved_bytes` of a call, and `device_seconds`, which only the device can tell."""
         return Readings.of(
@@ -239,7 +223,7 @@ class Cuda:
 
     def meter(self) -> Meter:
         """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""
-        read = partial(nvml.READINGS["energy_joules"], nvml.open_gpu(self.uuid()))
+        read = partial(nvml.READINGS["energy_joules"], nvml.open_gpu(str(self.uuid)))
         read()
         return Meter(2.0, lambda: {"gpu": read()})  # it steps every 0.1 s or more often
 

@@ -250,7 +250,7 @@ def _not_finite(output: Tensor) -> str:
 
 def rounded_to(dtype: torch.dtype, device: str) -> str:
     """Return the type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
-    is_tf32 = dtype == torch.float32 and not devices.backend(device).lacks("tf32")
+    is_tf32 = dtype == torch.float32 and "tf32" not in devices.backend(device).lacks
     return "tf32" if is_tf32 and any(tf32_allowed(capture())) else str(dtype).removeprefix("torch.")
 
 

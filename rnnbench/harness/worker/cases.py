@@ -64,7 +64,7 @@ class PreparedCase:
             "submit_seconds": sum(turn.submit_seconds for turn in turns),
             "quantiles": per_call if self.built.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
             "cores": allowed_cores(),
-            "device_uuid": self.device.uuid(),
+            "device_uuid": self.device.uuid,
         }
 
 
@@ -73,7 +73,7 @@ def check_fits(case: Case) -> None:
     workload = case.workload
     if unusable := devices.why_not(workload.device):
         raise Skip(unusable)
-    least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes()
+    least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes
     if least > available:
         raise Skip(
             f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has {available / 1e9:,.1f} GB"
@@ -82,7 +82,7 @@ def check_fits(case: Case) -> None:
     for axis, wanted in (("threads", workload.threads), ("workers", workload.workers)):
         if wanted > cores:
             raise Skip(f"{axis}={wanted}, but the number of allowed cores is {cores}")
-    if lacking := devices.backend(workload.device).lacks(workload.dtype):
+    if lacking := devices.backend(workload.device).lacks.get(workload.dtype):
         raise Skip(lacking)
 
 

@@ -158,7 +158,7 @@ class Operations:
             return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         device = devices.open_device(request["device"])
         no_energy = Readings.of({"energy": device.meter}).missing.get("energy", "")
-        return {"reason": "", "no_energy": no_energy, "name": device.model(), "uuid": device.uuid()}
+        return {"reason": "", "no_energy": no_energy, "name": device.model, "uuid": device.uuid}
 
     def _ceiling(self, request: Request) -> Reply:
         name, dtype, threads = (request[axis] for axis in PLACE)

@@ -1,6 +1,7 @@
 """The logic of CUDA's clock, on a device whose kernel times the test sets and whose kernels run beside the host."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -61,6 +62,7 @@ def test_the_first_gpu_is_meant_where_no_number_is_given(
 ) -> None:
     chosen: list[int] = []
     monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)  # torch's own code does the rest
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: Mock(total_memory=1))
     Cuda(name)
     assert chosen == [index]
 

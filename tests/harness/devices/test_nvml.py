@@ -5,7 +5,7 @@ from typing import Any
 import pynvml  # type: ignore[import-untyped]
 import pytest
 
-from rnnbench.harness.devices import Cuda, nvml
+from rnnbench.harness.devices import nvml
 from rnnbench.store.readings import Unavailable
 from tests.doubles.fake_cuda import FakeCuda, FakeLine
 from tests.doubles.fake_nvml import FACTS, FIRST, FUNCTIONS, INSTANCE, MOMENT, SECOND, Driver
@@ -66,10 +66,10 @@ def test_a_lost_gpu_answers_with_the_reason_and_the_others_go_on(driver: Driver)
     assert set(nvml.open_gpu(FIRST).read().missing.values()) == {LOST}
 
 
-def test_a_gpus_meter_tells_the_energy_between_two_readings(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpus_meter_tells_the_energy_between_two_readings(driver: Driver) -> None:
     driver.cards[0].energy_step = 1_500
-    monkeypatch.setattr(Cuda, "uuid", lambda _: FIRST)
     device = FakeCuda(FakeLine())
+    device.uuid = FIRST
     meter = device.meter()
     assert meter.joules(meter.read(), meter.read()) == 1.5
     driver.lose(0)

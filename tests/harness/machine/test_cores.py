@@ -79,7 +79,7 @@ def test_every_group_around_a_process_limits_its_memory(limits: Path) -> None:
     for folder, text in {"a/b": "3000\n", "a": "max\n", ".": "9000\n"}.items():
         (limits / folder / "memory.max").write_text(text)
     assert list(cores.group_texts("memory.max")) == ["3000", "max", "9000"]
-    assert Cpu().memory_bytes() == 3000
+    assert Cpu().memory_bytes == 3000
 
 
 def test_a_system_that_reads_slowly_tells_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
