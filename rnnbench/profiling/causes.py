@@ -5,7 +5,6 @@ Each suspect gives the program without it; `profile` then measures how much time
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.harness.live.cases import tensors_in
-from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, steps_of, storages
+from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, storages
 from rnnbench.profiling.replay import (
     merge_over_rows,
     merge_over_weights,
@@ -22,7 +21,7 @@ from rnnbench.profiling.replay import (
     use_recorded_results,
     use_sources,
 )
-from rnnbench.store.profiles import CauseKind
+from rnnbench.store.profiles import Cause, CauseKind
 
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
 NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
@@ -35,37 +34,14 @@ MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
 
 Remedy = Callable[[Program, Sequence[CallGroup]], Program]  # returns the program without the groups' work
+Suspect = tuple[CauseKind, Sequence[CallGroup], Remedy]  # calls that may be needless
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """Calls that may be needless."""
+def suspects(program: Program, *, trained: bool) -> dict[Cause, Callable[[], Program]]:
+    """Return each possible cause with a function that makes the program without it, those with the most calls first.
 
-    kind: CauseKind
-    groups: Sequence[CallGroup]
-    remedy: Remedy
-
-    @property
-    def calls(self) -> list[ProgramCall]:
-        """All calls, in the order of the program."""
-        return sorted(chain(*self.groups), key=lambda call: call.ordinal)
-
-    @property
-    def what(self) -> str:
-        """Where the calls are: `clone (my_cell.py:31)`, or on several lines `linear (my_cell.py:31, 33)`."""
-        lines: dict[str, list[str]] = defaultdict(list)
-        for where in sorted({call.where for call in self.calls if call.where}):
-            file, _, line = where.rpartition(":")
-            lines[file].append(line)
-        places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
-        names = ", ".join(dict.fromkeys(call.name for call in self.calls))
-        return f"{names} ({places})" if places else names
-
-
-def suspects(program: Program, *, trained: bool) -> list[Suspect]:
-    """Return all suspects, those with the most calls first; `trained`: whether gradients are computed.
-
-    Work is no suspect if it can't be left out without cutting off gradients that flow back through it.
+    `trained`: whether gradients are computed. Work is no suspect if it can't be left out without cutting off gradients
+    that flow back through it.
     """
     dead = _dead(program)
     repeated = [group for group in invariants(program) if group[0].ordinal not in dead]
@@ -79,14 +55,27 @@ def suspects(program: Program, *, trained: bool) -> list[Suspect]:
             factors = sum(isinstance(factor, Tensor) for factor in call.factors)
             by_input[call.name, factors, place(call.rows)].append(call)
     small = [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
-    found = [
-        Suspect("output product", after, partial(merge_over_rows, before=False)),
-        Suspect("not hoisted", before, partial(merge_over_rows, before=True)),
-        Suspect("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
-        Suspect("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
+    found: list[Suspect] = [
+        ("output product", after, partial(merge_over_rows, before=False)),
+        ("not hoisted", before, partial(merge_over_rows, before=True)),
+        ("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
+        ("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
         *_line_by_line(program, ordinals(chain(*repeated)), dead, trained=trained),
     ]
-    return sorted((each for each in found if each.groups), key=lambda each: -len(each.calls))[:MAX_SUSPECTS]
+    remedies = {_cause(kind, groups): partial(remedy, program, groups) for kind, groups, remedy in found if groups}
+    return {cause: remedies[cause] for cause in sorted(remedies, key=lambda cause: -cause.calls)[:MAX_SUSPECTS]}
+
+
+def _cause(kind: CauseKind, groups: Sequence[CallGroup]) -> Cause:
+    """Return a cause with the place of its calls: `clone (my_cell.py:31)`, or `linear (my_cell.py:31, 33)`."""
+    calls = sorted(chain(*groups), key=lambda call: call.ordinal)
+    lines: dict[str, list[str]] = defaultdict(list)
+    for where in sorted({call.where for call in calls if call.where}):
+        file, _, line = where.rpartition(":")
+        lines[file].append(line)
+    places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
+    names = ", ".join(dict.fromkeys(call.name for call in calls))
+    return Cause(kind, f"{names} ({places})" if places else names, len(calls))
 
 
 def invariants(program: Program) -> list[CallGroup]:
@@ -95,14 +84,13 @@ def invariants(program: Program) -> list[CallGroup]:
     Views are not work, and so are not found. Neither is a value into which something is written, nor a plain copy,
     which is a suspect of its own.
     """
-    steps = steps_of(program)
-    same: dict[int, CallGroup] = defaultdict(list)
+    same: dict[Any, CallGroup] = defaultdict(list)
     changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
     for call in program.calls:
         is_work = isinstance(call.result, Tensor) and not call.writes & call.reads
         if is_work and not (call.reads | call.writes) & (changed | program.hidden):
-            same[program.numbers.of_call[call.ordinal]].append(call)
-    groups = [group for group in same.values() if len(group) >= max(steps, MIN_CALLS) and steps >= MIN_CALLS]
+            same[program.key(call.result)].append(call)
+    groups = [group for group in same.values() if len(group) >= program.steps >= MIN_CALLS]
     with torch.no_grad():  # results of a random function are not equal
         equal = [group for group in groups if all(torch.equal(group[0].result, call.result) for call in group[1:])]
     return [
@@ -120,7 +108,7 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
     excluded = ordinals(chain(recurrent, *repeated))
     before, after = list[CallGroup](), list[CallGroup]()
     reading = program.following(recurrent)
-    for group in groups:
+    for group in (group for group in groups if group[0].is_product):
         are_alike = len({call.rows.shape for call in group}) == 1 and group[0].rows.dim() == MATRIX
         if are_alike and group[0].ordinal not in excluded:
             following = program.following(group)
@@ -166,7 +154,7 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, train
         by_line: dict[str, CallGroup] = defaultdict(list)
         for call in of_kind:
             by_line[call.where].append(call)
-        yield from (Suspect(kind, [group], remedy) for group in by_line.values() if len(group) >= MIN_CALLS)
+        yield from ((kind, [group], remedy) for group in by_line.values() if len(group) >= MIN_CALLS)
 
 
 def _is_copy(call: ProgramCall) -> bool:

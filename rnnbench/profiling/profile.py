@@ -25,7 +25,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import ClockedOperators, category, idle, listing, table
 from rnnbench.profiling.products import IDLE, IN, Differences, product_replays
-from rnnbench.profiling.program import NotFollowed, record, steps_of
+from rnnbench.profiling.program import NotFollowed, record
 from rnnbench.profiling.replay import replay
 from rnnbench.profiling.subject import ProfiledCall, of_built, of_live
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
@@ -170,18 +170,19 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
             return found, arms, 1, [f"needless work was not looked for: {long}"]
         finally:
             subject.drop_gradients()
-        for suspect in suspects(program, trained=subject.trained) if subject.own else []:
-            arm = f"without {suspect.kind}: {suspect.what}"
+        suspected = suspects(program, trained=subject.trained) if subject.own else {}
+        for cause, remedied in suspected.items():
+            arm = f"without {cause.kind}: {cause.what}"
             try:
                 if not arms:
                     arms[REPLAYED] = TimedCall(replay(program), subject.call.mode)
-                arms[arm] = TimedCall(replay(suspect.remedy(program, suspect.groups)), subject.call.mode)
-                found[Cause(suspect.kind, suspect.what, len(suspect.calls))] = REPLAYED, arm
+                arms[arm] = TimedCall(replay(remedied()), subject.call.mode)
+                found[cause] = REPLAYED, arm
             except Exception as error:  # a limit of rnnbench, not of the code
-                notes.append(f"the cost of {suspect.what} could not be measured: {first_line(error)}")
+                notes.append(f"the cost of {cause.what} could not be measured: {first_line(error)}")
             finally:
                 subject.drop_gradients()
-    return found, arms if found else {}, steps_of(program), notes
+    return found, arms if found else {}, program.steps, notes
 
 
 def _on_one_thread(timed: TimedCall) -> TimedCall:

@@ -4,11 +4,13 @@ The functions become operators (`operators.py`). Causes are found at this level 
 """
 
 import linecache
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("harness", "prof
 PRODUCTS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
 CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
 FIRST_WEIGHT = 2  # index among the arguments of a cell
+IN_PLACE = re.compile(r".+_|setitem|i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor|lshift|rshift)")
 CONTEXTS = ("_set_grad_enabled",)  # functions without tensors that still change later calls
 
 Storage = int  # the address: all tensors of a call are held, so no address is used twice
@@ -45,17 +48,17 @@ class ProgramCall:
     kwargs: dict[str, Any]
     result: Any
     where: str  # `my_cell.py:31`
-    written: bool = False  # it writes into its first argument, or into `out`
-
-    @property
-    def attribute(self) -> str:
-        """The function's own name, such as `linear` or `__matmul__`."""
-        return str(getattr(self.function, "__name__", self.function))
 
     @property
     def name(self) -> str:
-        """The function's name; for an operator, the name of its function, such as `matmul`."""
-        return self.attribute.strip("_") if self.attribute.startswith("__") else self.attribute
+        """The function's name, such as `linear`; that of an operator without its underscores, such as `matmul`."""
+        name = str(getattr(self.function, "__name__", self.function))
+        return name.strip("_") if name.startswith("__") else name
+
+    @property
+    def written(self) -> bool:
+        """Whether it writes into its first argument, or into `out`."""
+        return bool(IN_PLACE.fullmatch(self.name)) or self.kwargs.get("out") is not None
 
     @cached_property
     def reads(self) -> set[Storage]:
@@ -69,32 +72,27 @@ class ProgramCall:
         return storages(self.result) | into
 
     @property
-    def is_work(self) -> bool:
-        """False for access to `grad`, since a replay drops earlier gradients, and for calls that involve no tensor."""
-        if self.name in ("get", "set"):
-            return getattr(self.function.__self__, "__name__", "") != "grad"
-        return bool(self.reads or storages(self.result)) or self.name in CONTEXTS
-
-    @property
     def is_product(self) -> bool:
         """Whether rows are multiplied with a weight."""
         is_known = self.name in PRODUCTS and len(self.args) > PRODUCTS[self.name] + 1
         return is_known and isinstance(self.result, Tensor) and self.kwargs.get("out") is None
 
     @property
-    def at(self) -> int:
-        """The place of a product's rows among its arguments."""
-        return PRODUCTS[self.name]
-
-    @property
     def rows(self) -> Any:
         """The rows of a product."""
-        return self.args[self.at]
+        return self.args[PRODUCTS[self.name]]
 
     @property
     def factors(self) -> list[Any]:
-        """The other arguments of a product, such as weight and bias."""
-        return [*self.args[: self.at], *self.args[self.at + 1 :], *self.kwargs.values()]
+        """The other arguments of a product, such as weight and bias, in the function's order."""
+        at = PRODUCTS[self.name]
+        return [*self.args[:at], *self.args[at + 1 :], *self.kwargs.values()]
+
+    def product(self, rows: Tensor, factors: Sequence[Any]) -> Tensor:
+        """Make the product of other rows and factors."""
+        at = PRODUCTS[self.name]
+        made: Tensor = self.function(*factors[:at], rows, *factors[at:])
+        return made
 
 
 CallGroup = list[ProgramCall]
@@ -111,43 +109,16 @@ class ProgramRecorder(TorchFunctionMode):
         """Make a call and record it; raises NotFollowed if there are too many."""
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        ordinal = len(self.calls)
-        if ordinal == MAX_CALLS:
+        if len(self.calls) == MAX_CALLS:
             raise NotFollowed(f"it calls more than {MAX_CALLS:,} torch functions")
-        name = str(getattr(function, "__name__", ""))
-        in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
-        written = in_place or kwargs.get("out") is not None
-        call = ProgramCall(ordinal, function, args, kwargs, result, _where(), written)
-        if call.is_work:
+        call = ProgramCall(len(self.calls), function, args, kwargs, result, _where())
+        if call.name in ("get", "set"):
+            counts = getattr(function.__self__, "__name__", "") != "grad"  # a replay drops earlier gradients
+        else:
+            counts = bool(call.reads or storages(result)) or call.name in CONTEXTS
+        if counts:
             self.calls.append(call)
         return result
-
-
-class ValueNumbers:
-    """Gives each value of a program a number: equal for results of one function on arguments with equal numbers."""
-
-    def __init__(self, calls: Iterable[ProgramCall]) -> None:
-        """`of_call`: the number of each call's result, by the call's ordinal."""
-        self._numbers: dict[Any, int] = {}
-        self._values: dict[int, int] = {}  # id of a tensor -> its number; a recording holds all tensors
-        self.of_call: dict[int, int] = {}
-        for call in calls:
-            key = (call.name, *map(self.key, (call.function, call.args, sorted(call.kwargs.items()))))
-            number = self._number(("written", call.ordinal) if call.written else key)
-            self.of_call[call.ordinal] = number
-            for index, tensor in enumerate(tensors_in(call.result)):
-                self._values.setdefault(id(tensor), self._number((number, index)))
-
-    def key(self, value: Any) -> Any:
-        """What is equal for two arguments with equal values."""
-        if isinstance(value, Tensor):
-            return self._values.setdefault(id(value), self._number((*place(value), value.dtype)))
-        if isinstance(value, tuple | list):
-            return tuple(map(self.key, value))
-        return value if isinstance(value, int | float | str | torch.dtype | None) else repr(value)
-
-    def _number(self, key: Any) -> int:
-        return self._numbers.setdefault(key, len(self._numbers) + 1)
 
 
 @dataclass(frozen=True)
@@ -158,22 +129,42 @@ class Program:
     returned: object  # the returned value, or the tensor that backward starts from
     hidden: frozenset[Storage]  # of tensors of unknown origin: from scripted code or a custom autograd function
     backward: ProgramCall | None = None
-    instead: Mapping[int, Tensor] = field(default_factory=dict)  # id of a recorded tensor -> what takes its place
+    instead: dict[int, Tensor] = field(default_factory=dict)  # id of a recorded tensor -> what takes its place
     keeps_views: bool = True  # also those that nothing needs any more
 
     @cached_property
-    def numbers(self) -> ValueNumbers:
-        """The numbers of its values."""
-        return ValueNumbers(self.calls)
+    def key(self) -> Callable[[Any], Any]:
+        """A function that returns equal keys for equal values: for results of one function on equal arguments, too."""
+        numbers: dict[Any, int] = defaultdict(count().__next__)
+        values: dict[int, int] = {}  # id of a tensor -> its number; a recording holds all tensors
+
+        def key(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return values.setdefault(id(value), numbers[place(value), value.dtype])
+            if isinstance(value, tuple | list):
+                return tuple(map(key, value))
+            return value if isinstance(value, int | float | str | torch.dtype | None) else repr(value)
+
+        for call in self.calls:
+            arguments = call.ordinal if call.written else key([call.args, sorted(call.kwargs.items())])
+            for index, tensor in enumerate(tensors_in(call.result)):
+                values.setdefault(id(tensor), numbers[repr(call.function), arguments, index])
+        return key
 
     @cached_property
     def by_weight(self) -> list[CallGroup]:
-        """Groups of products with one weight, which may be computed again for each of them."""
+        """Groups of products, or cells of torch, with one weight, which may be computed again for each of them."""
         groups: dict[Any, list[ProgramCall]] = defaultdict(list)
         for call in self.calls:
-            if call.is_product:
-                groups[call.name, self.numbers.key(call.factors)].append(call)
+            if call.is_product or call.name in CELLS:
+                weights = call.factors if call.is_product else call.args[FIRST_WEIGHT:]
+                groups[call.name, self.key(weights)].append(call)
         return list(groups.values())
+
+    @property
+    def steps(self) -> int:
+        """The steps of a loop: the most products or cells with one weight that depend on each other."""
+        return max((len(group) for group in self.by_weight if self.is_chain(group)), default=1)
 
     def following(self, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()) -> set[int]:
         """Ordinals of the calls with an argument made from an earlier result of `sources`, or from `unknown`."""
@@ -208,15 +199,6 @@ def record(call: Callable[[], object]) -> Program:
     calls = second.calls[:index]
     unknown = _unmade(calls) - _unmade(first.calls)
     return Program(tuple(calls), returned if backward is None else backward.args[0], frozenset(unknown), backward)
-
-
-def steps_of(program: Program) -> int:
-    """Return the steps of a loop: the most products, or cells of torch, with one weight that depend on each other."""
-    cells: dict[Any, list[ProgramCall]] = defaultdict(list)
-    for call in program.calls:
-        if call.name in CELLS:
-            cells[call.name, program.numbers.key(call.args[FIRST_WEIGHT:])].append(call)
-    return max((len(group) for group in (*program.by_weight, *cells.values()) if program.is_chain(group)), default=1)
 
 
 def ordinals(calls: Iterable[ProgramCall]) -> set[int]:

@@ -12,10 +12,9 @@ give 0.9 to 1.1 (`python -m tests.validation explained`), and nothing at all for
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -24,8 +23,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.node import _get_qualified_name
+from torch.utils._pytree import tree_map_only
 
-from rnnbench.harness.live.cases import tensors_in
 from rnnbench.profiling.program import (
     CallGroup,
     NotFollowed,
@@ -42,30 +41,30 @@ from rnnbench.profiling.program import (
 
 def use_sources(program: Program, groups: Sequence[CallGroup]) -> Program:
     """Use the first argument of each call, such as the source of a copy, in place of its result."""
-    return _edited(program, chain(*groups), {id(call.result): call.args[0] for call in chain(*groups)})
+    return _without(program, [(call, call.args[0]) for call in chain(*groups)])
 
 
 def use_recorded_results(program: Program, groups: Sequence[CallGroup]) -> Program:
     """Use the recorded results, without gradients, in place of the calls; what they are made of is still made."""
-    results = [call.result for call in chain(*groups) if isinstance(call.result, Tensor)]
-    made = {id(result): result.detach().clone() for result in results}
-    return replace(_edited(program, chain(*groups), made), keeps_views=program.keeps_views)
+    results = [(call, call.result) for call in chain(*groups)]
+    made = [(call, value.detach().clone() if isinstance(value, Tensor) else value) for call, value in results]
+    return replace(_without(program, made), keeps_views=program.keeps_views)
 
 
 def use_first_results(program: Program, groups: Sequence[CallGroup]) -> Program:
     """Use the result of each group's first call in place of the others, which compute the same value."""
-    return _edited(
-        program,
-        chain(*(group[1:] for group in groups)),
-        {id(call.result): group[0].result for group in groups for call in group[1:]},
-    )
+    return _without(program, [(call, group[0].result) for group in groups for call in group[1:]])
 
 
 def merge_over_rows(program: Program, groups: Sequence[CallGroup], *, before: bool) -> Program:
     """Make the products of one weight one product: in place of the last or, of rows made `before`, of the first."""
     for group in groups:
         rows = torch.cat([call.rows.detach() for call in group]) if before else None
-        program = _spliced(program, group, group[0 if before else -1], partial(_over_rows, group, rows))
+        with ProgramRecorder() as recorder:
+            rows = torch.cat([call.rows for call in group]) if rows is None else rows
+            parts = group[0].product(rows, group[0].factors).chunk(len(group))
+        there = group[0 if before else -1].ordinal
+        program = _without(program, list(zip(group, parts, strict=True)), recorder.calls, there)
     return program
 
 
@@ -73,30 +72,18 @@ def merge_over_weights(program: Program, groups: Sequence[CallGroup]) -> Program
     """Make the products of one input with several weights a single product."""
     stacked: dict[Any, list[Tensor]] = {}  # the factors, which all steps share
     for group in groups:
+        first, sizes = group[0], [int(call.result.shape[-1]) for call in group]
         key = tuple(place(factor) for call in group for factor in call.factors)
         if key not in stacked:
-            along = 0 if group[0].name == "linear" else -1  # its weight is (output, input)
+            along = 0 if first.name == "linear" else -1  # its weight is (output, input)
             columns = zip(*([each for each in call.factors if isinstance(each, Tensor)] for call in group), strict=True)
             stacked[key] = [_joined(parts, 0 if parts[0].dim() == 1 else along) for parts in columns]
-        sizes = [int(call.result.shape[-1]) for call in group]
-        program = _spliced(program, group, group[0], partial(_over_weights, group[0], stacked[key], sizes))
+        with ProgramRecorder() as recorder:
+            whole = first.product(first.rows, stacked[key])
+            # `chunk` is faster, and a cell would use it.
+            parts = whole.chunk(len(sizes), -1) if len(set(sizes)) == 1 else whole.split_with_sizes(sizes, -1)
+        program = _without(program, list(zip(group, parts, strict=True)), recorder.calls, first.ordinal)
     return program
-
-
-def _over_rows(group: CallGroup, rows: Tensor | None) -> Sequence[Tensor]:
-    """Make the products of one weight at once."""
-    first = group[0]
-    rows = torch.cat([call.rows for call in group]) if rows is None else rows
-    whole = first.function(*first.args[: first.at], rows, *first.args[first.at + 1 :], **first.kwargs)
-    parts: Sequence[Tensor] = whole.chunk(len(group))
-    return parts
-
-
-def _over_weights(first: ProgramCall, factors: Sequence[Tensor], sizes: list[int]) -> Sequence[Tensor]:
-    """Make the products of one input at once."""
-    whole: Tensor = first.function(*factors[: first.at], first.rows, *factors[first.at :])
-    # `chunk` is faster, and a cell would use it.
-    return whole.chunk(len(sizes), -1) if len(set(sizes)) == 1 else whole.split_with_sizes(sizes, -1)
 
 
 def _joined(parts: Sequence[Tensor], along: int) -> Tensor:
@@ -106,22 +93,16 @@ def _joined(parts: Sequence[Tensor], along: int) -> Tensor:
     return joined.requires_grad_(any(part.requires_grad for part in parts))
 
 
-def _spliced(program: Program, group: CallGroup, there: ProgramCall, make: Callable[[], Sequence[Tensor]]) -> Program:
-    """Return a program that makes the results of a group in another way, in place of one of its calls."""
-    with ProgramRecorder() as recorder:
-        parts = make()
-    added = [replace(call, ordinal=there.ordinal) for call in recorder.calls]
-    results = {id(call.result): part for call, part in zip(group, parts, strict=True)}
-    return _edited(program, group, results, added)
-
-
-def _edited(
-    program: Program, dropped: Iterable[ProgramCall], instead: Mapping[int, Tensor], added: Sequence[ProgramCall] = ()
+def _without(
+    program: Program, replaced: Sequence[tuple[ProgramCall, Any]], added: Sequence[ProgramCall] = (), there: int = 0
 ) -> Program:
-    gone = ordinals(dropped)
-    calls = [*(call for call in program.calls if call.ordinal not in gone), *added]
+    """Return a program without some calls, each with what takes the place of its result; `added` are made `there`."""
+    gone = ordinals(call for call, _ in replaced)
+    calls = [call for call in program.calls if call.ordinal not in gone]
+    calls += [replace(call, ordinal=there) for call in added]
     calls.sort(key=lambda call: call.ordinal)
-    return replace(program, calls=tuple(calls), instead={**program.instead, **instead}, keeps_views=False)
+    instead = {id(call.result): value for call, value in replaced if isinstance(value, Tensor)}
+    return replace(program, calls=tuple(calls), instead=program.instead | instead, keeps_views=False)
 
 
 # The function
@@ -171,9 +152,10 @@ class _Code:
 
     def add(self, call: ProgramCall) -> None:
         """Add a call."""
-        args, kwargs = self.argument(call.args), {key: self.argument(value) for key, value in call.kwargs.items()}
-        if getattr(Tensor, call.attribute, None) is call.function:
-            node = self.graph.call_method(call.attribute, args, kwargs)
+        args, kwargs = self.argument((call.args, call.kwargs))
+        attribute = getattr(call.function, "__name__", "")
+        if getattr(Tensor, attribute, None) is call.function:
+            node = self.graph.call_method(attribute, args, kwargs)
         else:
             node = self.graph.call_function(_nameable(call.function), args, kwargs)
         is_view = bool(call.reads & storages(call.result)) and not call.written
@@ -185,7 +167,7 @@ class _Code:
         if isinstance(result, Tensor):
             node.meta["like"] = (result.shape, result.dtype)
             self._nodes.setdefault(id(result), node)
-        elif isinstance(result, list | tuple) and any(True for _ in tensors_in(result)):
+        elif isinstance(result, list | tuple):
             for index, part in enumerate(result):
                 part_node = self.graph.call_function(operator.getitem, (node, index))
                 part_node.meta["is_spare"] = True
@@ -193,27 +175,24 @@ class _Code:
 
     def argument(self, value: Any) -> Any:
         """Return an argument with nodes in place of its tensors; raises NotFollowed for one of unknown origin."""
-        if isinstance(value, Tensor):
-            while id(value) in self._program.instead:
-                value = self._program.instead[id(value)]
-            is_custom = isinstance(value.grad_fn, FunctionCtx)  # a custom autograd function
-            if id(value) in self._nodes and not is_custom:
-                return self._nodes[id(value)]
-            if is_custom or (value.requires_grad and not value.is_leaf) or storages(value) & self._made:
-                raise NotFollowed("a part of its code can't be seen")
-            if isinstance(value, nn.Parameter):
-                name = f"parameter_{id(value)}"
-                self.parameters[name] = value
-                return self.graph.get_attr(name)
-            with self.graph.inserting_before(None):  # before all others
-                self._nodes[id(value)] = self.graph.placeholder(f"constant_{len(self.constants)}")
-            self.constants.insert(0, value)
-            return self._nodes[id(value)]
-        if type(value) in (list, tuple):
-            return type(value)(map(self.argument, value))
-        if any(True for _ in tensors_in(value)):
-            raise NotFollowed(f"it gives a function a {type(value).__name__}")
-        return value
+        return tree_map_only(Tensor, self._node, value)
+
+    def _node(self, tensor: Tensor) -> Node:
+        while id(tensor) in self._program.instead:
+            tensor = self._program.instead[id(tensor)]
+        is_custom = isinstance(tensor.grad_fn, FunctionCtx)  # a custom autograd function
+        if id(tensor) in self._nodes and not is_custom:
+            return self._nodes[id(tensor)]
+        if is_custom or (tensor.requires_grad and not tensor.is_leaf) or storages(tensor) & self._made:
+            raise NotFollowed("a part of its code can't be seen")
+        if isinstance(tensor, nn.Parameter):
+            name = f"parameter_{id(tensor)}"
+            self.parameters[name] = tensor
+            return self.graph.get_attr(name)
+        with self.graph.inserting_before(None):  # before all others
+            self._nodes[id(tensor)] = self.graph.placeholder(f"constant_{len(self.constants)}")
+        self.constants.insert(0, tensor)
+        return self._nodes[id(tensor)]
 
 
 class _Checked(Interpreter):
