@@ -161,7 +161,7 @@ class CommitRunner:
                         return side.in_words(reply["reason"])
                     metrics = Measurement.from_json(reply["measurement"]).metrics
                     counted[case.key] = {name: metrics[name] for name in WORK if name in metrics}
-                refuse_foreign(side, side, {side.name: imported})
+                refuse_foreign(side, side, {side.name: imported}, {})
             except (UserError, OSError) as error:  # OSError: the commit has a file in place of the suite's folder
                 return str(error)
             return counted

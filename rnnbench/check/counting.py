@@ -7,7 +7,6 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from rnnbench.analysis.instructions import CounterName, InstructionCounts, Part, part_of
-from rnnbench.harness.coordinator.process import Asker, WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import Asker, WorkerLost, WorkerProcess, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
@@ -55,32 +54,27 @@ def count_instructions(
     """
     total, done = len(sides) * len(cases), count(1)
     on_done(0, total)
+
+    def run(asker: Asker, building: Building, folder: Path) -> dict[str, Counted]:
+        counted = dict[str, Counted]()
+        for case in cases:
+            counted[case.key] = _count(case, asker, building, counter, folder)
+            on_done(next(done), total)
+        return counted
+
     with scratch("instructions") as folder, ExitStack() as stack:
-        askers: dict[str, Asker] = {}
-        for side, (start, _) in sides.items():
+        jobs = []
+        for side, (start, building) in sides.items():
             own = folder / side
             own.mkdir()
-            askers[side] = Asker(settings, start)
+            asker = Asker(settings, start)
             if counter == "callgrind":
                 files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / 'vgdb'}"
                 under = partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
-                askers[side] = Asker(settings, under, on_ready=partial(switch_on, folder=own))
-            stack.callback(askers[side].close)
-
-        def run(side: str) -> dict[str, Counted]:
-            counted = dict[str, Counted]()
-            for case in cases:
-                counted[case.key] = _count(case, askers[side], sides[side][1], counter, folder / side)
-                on_done(next(done), total)
-            return counted
-
-        pool = stack.enter_context(ThreadPoolExecutor(len(sides)))
-        for asker in askers.values():
-            stack.callback(asker.stop)  # so that no thread goes on after a fault of another
-        counting = {side: pool.submit(run, side) for side in sides}
-        for future in as_completed(counting.values()):
-            future.result()
-    return {side: future.result() for side, future in counting.items()}
+                asker = Asker(settings, under, on_ready=partial(switch_on, folder=own))
+            stack.callback(asker.close)
+            jobs.append((partial(run, asker, building, own), asker.stop))
+        return dict(zip(sides, in_parallel(jobs), strict=True))
 
 
 def _count(case: Case, asker: Asker, building: Building, counter: CounterName, folder: Path) -> Counted:

@@ -10,22 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Any, Literal
 
 from rnnbench.cells import USER_MODULE
-from rnnbench.check.sides import PACKAGE, Side
+from rnnbench.check.sides import COPIES, PACKAGE, Side
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
-from rnnbench.store.folder import is_check
 
 Modules = Mapping[str, str]  # a module's name -> its file
 FileKind = Literal["python", "document", "other"]  # data, compiled sources, settings
 Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
-INSTALLED = {"site-packages", "dist-packages"}
-# Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
-COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
-COPIES |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
 SOURCES = (".py", ".pyx")
 
 DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
@@ -34,48 +28,19 @@ DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", 
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 
 
-@dataclass(frozen=True)
-class Tree:
-    """The code of one side."""
-
-    root: Path
-    files: frozenset[str]  # those that git tracks, relative to the root
-
-    def path(self, file: Path, other: "Tree | None" = None) -> str:
-        """Return the path below the root; empty for a file outside, in an environment or in an `other` tree there."""
-        if other and other.root.is_relative_to(self.root) and other.path(file):
-            return ""
-        path = file.relative_to(self.root) if file.is_relative_to(self.root) else Path()
-        return "" if INSTALLED & set(path.parts) else "/".join(path.parts)
-
-
-def read_tree(root: Path) -> Tree:
-    """Read which files a tree has: those that git tracks, including those of submodules.
-
-    In a folder that is no repository, or in which git refuses to work (for example another user's), the tree has all
-    files outside of hidden folders, environments, runs and `COPIES`.
-    """
-    root = root.resolve()
-    tracked = git.files(root) if (root / ".git").exists() else None
-    return Tree(root, frozenset(_walk(root) if tracked is None else tracked))
-
-
 def refuse_foreign(
-    base: Side,
-    head: Side,
-    imported: Mapping[str, Modules],
-    opened: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    base: Side, head: Side, imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]
 ) -> None:
     """Raise UserError if a side used files of the other side's tree, or modules from elsewhere that its tree contains.
 
     By each side's name: `imported`, the modules that its workers imported; `opened`, the files that they opened.
     """
-    for side, other, tree, another in _trees(base, head):
+    for side, other in ((base, head), (head, base)):
         modules = _under_test(side, imported[side.name])
-        if stray := next(_strays(modules, tree, another), None):
+        if stray := next(_strays(modules, side, other), None):
             raise UserError(_told(side, *stray))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
-            if another and another.path(file) in another.files and not tree.path(file, another):
+            if other.path(file, side) in other.files and not side.path(file, other):
                 raise UserError(
                     f"{side.name} {side.about}: {other.in_words(str(file))} of the {other.name} was opened. Both "
                     "sides would read the same file. Name it relative to the code that reads it, or to the current "
@@ -88,26 +53,14 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
 
     Does not judge two interpreters with the same files, or a side whose rnnbench does not report its modules.
     """
-    trees = [each for each in _trees(base, head) if each[3] is not None and imported[each[0].name]]
-    own = (
-        tree.path(file, another)
-        for side, _, tree, another in trees
-        for file in _under_test(side, imported[side.name]).values()
-    )
-    if len(trees) == len((base, head)) and not any(own):
+    if base.tree == head.tree or None in (base.tree, head.tree) or not all(imported.values()):
+        return
+    both = ((side, other, _under_test(side, imported[side.name])) for side, other in ((base, head), (head, base)))
+    if not any(side.path(file, other) for side, other, modules in both for file in modules.values()):
         raise UserError(
             f"{head.suite.file}: nothing differs between base {base.about} and head {head.about}: no case imported a "
-            f"file from {trees[1][2].root}; name cells of the code that you want to compare"
+            f"file from {head.tree}; name cells of the code that you want to compare"
         )
-
-
-def _trees(base: Side, head: Side) -> Iterator[tuple[Side, Side, Tree, Tree | None]]:
-    """Yield each side that has a tree, with the other one and with both trees; that of the other only if it differs."""
-    read = {side.tree: read_tree(side.tree) for side in (head, base) if side.tree is not None}
-    for side, other in ((base, head), (head, base)):
-        if side.tree is not None:
-            is_apart = other.tree is not None and other.tree != side.tree
-            yield side, other, read[side.tree], read[other.tree] if is_apart and other.tree else None
 
 
 def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
@@ -120,20 +73,20 @@ def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
     }
 
 
-def _strays(imported: Mapping[str, Path], tree: Tree, other: Tree | None) -> Iterator[tuple[str, Path, str]]:
-    """Yield the modules of which the tree has one of the same name, and whose files are not the tree's.
+def _strays(imported: Mapping[str, Path], side: Side, other: Side) -> Iterator[tuple[str, Path, str]]:
+    """Yield the modules of which a side's tree has one of the same name, and whose files are not the tree's.
 
     Each with the file that was imported and the tree's own. A cell's file has no name of its own: the file at the same
     path counts. An installed package of which the tree has less than half is another one (`tests/torch/`), and so is a
     package where the tree has a module (`utils/` and `utils.py`), or one of Python's own.
     """
-    own_modules = _modules(tree.files)
-    elsewhere = {name: file for name, file in imported.items() if not tree.path(file, other)}
+    own_modules = _modules(side.files)
+    elsewhere = {name: file for name, file in imported.items() if side.tree and not side.path(file, other)}
     sizes = Counter(name.partition(".")[0] for name in elsewhere)
     known = Counter(name.partition(".")[0] for name in elsewhere if name in own_modules)
     for name, file in elsewhere.items():
-        top, of_other = name.partition(".")[0], other.path(file) if other else ""
-        own = own_modules.get(name) or (of_other if of_other in tree.files else None)
+        top, of_other = name.partition(".")[0], other.path(file, side)
+        own = own_modules.get(name) or (of_other if of_other in side.files else None)
         is_meant = of_other or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
         if own is not None and is_meant and (PurePosixPath(own).stem == "__init__") == (file.stem == "__init__"):
             yield name, file, own
@@ -152,16 +105,6 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
             if folder not in packages:
                 modules.setdefault(".".join(module.parts[depth:]), str(file))
     return modules
-
-
-def _walk(root: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
-        # A virtual environment, or what rnnbench has measured, such as this check.
-        if "pyvenv.cfg" in files or "run.json" in files or is_check(Path(parent)):
-            folders.clear()
-        else:
-            yield from (str((Path(parent) / name).relative_to(root)) for name in files)
 
 
 def _told(side: Side, name: str, file: Path, own: str) -> str:
@@ -203,13 +146,12 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     """Return the files that differ between both sides; None if more than their files differs, or if nobody knows."""
     if base.tree is None or head.tree is None or base.python != head.python or base.tree == head.tree:
         return None
-    suite = os.path.relpath(head.suite.file.resolve(), head.tree.resolve())
+    suite = os.path.relpath(head.suite.file.resolve(), head.tree)
     if base.commit is not None:
         files = git.changed_files(head.tree, base.commit, head.commit)
         return None if files is None else sorted_by_kind(files, suite)
-    one, other = read_tree(base.tree), read_tree(head.tree)
-    both = one.files | other.files
-    return sorted_by_kind((file for file in both if _content(one.root / file) != _content(other.root / file)), suite)
+    both = base.files | head.files
+    return sorted_by_kind((file for file in both if _content(base.tree / file) != _content(head.tree / file)), suite)
 
 
 def _content(file: Path) -> bytes | None:
@@ -217,21 +159,19 @@ def _content(file: Path) -> bytes | None:
 
 
 def used_files(
-    sides: Iterable[Side], imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]
+    base: Side, head: Side, imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]
 ) -> tuple[set[str], set[str]] | None:
     """Return the files of both sides' trees that workers imported, and those that they only read, as paths below them.
 
     `imported` and `opened`: by each side's name. None if git does not track one of them.
     """
     run, texts = set[str](), set[str]()
-    for side in sides:
-        assert side.tree is not None
-        tree = read_tree(side.tree)
+    for side, other in ((base, head), (head, base)):
         modules, read = (
-            {tree.path(Path(file).resolve()) for file in files} - {""}
+            {side.path(Path(file).resolve(), other) for file in files} - {""}
             for files in (imported[side.name].values(), opened[side.name])
         )
-        if not modules | read <= tree.files:
+        if not modules | read <= side.files:
             return None
         run, texts = run | modules, texts | (read - modules)
     return run, texts

@@ -147,7 +147,7 @@ class PairedRunner(Visitor):
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        self.same = same_code(changed, used_files((base, head), *self._files()), reached, [case.key for case in cases])
+        self.same = same_code(changed, used_files(base, head, *self._files()), reached, [case.key for case in cases])
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
         """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.project import module_folders, nearest_project
+from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Group, Implementation
 from rnnbench.suite import suites
 
 PACKAGE = Path("rnnbench/__init__.py")
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
+INSTALLED = {"site-packages", "dist-packages"}
+# Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
+COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
+COPIES |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
 # Caches whose entries are known by a name: one side's extension would serve the other.
 CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -38,7 +44,7 @@ class Side:
     python: str = sys.executable
     paths: tuple[Path, ...] = (PACKAGE_PARENT,)  # where rnnbench and a user's modules are imported from, first
     commit: str | None = None
-    tree: Path | None = None  # the folder whose code is this side's: a repository's top, or the one that was given
+    tree: Path | None = None  # the folder whose code is this side's, resolved: a repository's top, or a given folder
     revision: str | None = None  # of a temporary tree
     folder: Path | None = None  # where its workers stand: its own copy of the current folder, if it has one
     variables: Mapping[str, str] = field(default_factory=dict)  # of its workers: the caches that it has for itself
@@ -50,11 +56,31 @@ class Side:
         """The folder that files of a user's own cells are relative to."""
         return self.suite.file.parent.resolve()
 
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The files of the tree that git tracks, including those of submodules, as paths below it.
+
+        In a folder that is no repository, or in which git refuses to work (for example another user's), these are all
+        files outside of hidden folders, environments, runs and `COPIES`.
+        """
+        if self.tree is None:
+            return frozenset()
+        tracked = git.files(self.tree) if (self.tree / ".git").exists() else None
+        return frozenset(_walk(self.tree) if tracked is None else tracked)
+
+    def path(self, file: Path, other: "Side") -> str:
+        """Return a file's path below the tree; empty outside, in an environment, or in the other side's tree there."""
+        trees = [side.tree for side in (self, other) if side.tree and file.is_relative_to(side.tree)]
+        if self.tree is None or max(trees, key=lambda tree: len(tree.parts), default=None) != self.tree:
+            return ""
+        path = file.relative_to(self.tree)
+        return "" if INSTALLED & set(path.parts) else "/".join(path.parts)
+
     def in_words(self, text: str) -> str:
         """Return the text with git's names for paths of a temporary tree, such as `main:bench.toml`."""
-        for folder in (self.tree, self.tree.resolve()) if self.tree and self.revision else ():
-            text = text.replace(f"{folder}{os.sep}", f"{self.revision}:").replace(str(folder), str(self.revision))
-        return text
+        if self.tree is None or self.revision is None:
+            return text
+        return text.replace(f"{self.tree}{os.sep}", f"{self.revision}:").replace(str(self.tree), self.revision)
 
     @contextmanager
     def errors_in_words(self) -> Iterator[None]:
@@ -127,11 +153,11 @@ class Project:
         (self._scratch / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         self._sources = []
         for folder in map(Path, sources):
-            if self.tree is None or not folder.resolve().is_relative_to(self.tree.resolve()):
+            if self.tree is None or not folder.resolve().is_relative_to(self.tree):
                 raise UserError(
                     f"source {folder}: it is not below {self.tree or 'a repository'}; give a folder that is"
                 )
-            self._sources.append(folder.resolve().relative_to(self.tree.resolve()))
+            self._sources.append(folder.resolve().relative_to(self.tree))
 
     def required(self) -> tuple[Path, Path]:
         """Return the repository and the path of the suite in it; raises UserError if there is none."""
@@ -164,8 +190,8 @@ class Project:
                     raise UserError(f"source {lacking[0]}: {tree} has no such folder; give one that both sides have")
                 own = module_folders(nearest_project(file.parent, tree), tree)
                 paths = [code, *(tree / source for source in self._sources), *own]
-                if self.tree is not None and folder.is_relative_to(self.tree.resolve()):
-                    copy = tree / folder.relative_to(self.tree.resolve())
+                if self.tree is not None and folder.is_relative_to(self.tree):
+                    copy = tree / folder.relative_to(self.tree)
                     folder = next(place for place in (copy, *copy.parents) if place.is_dir())
             variables = {cache: str(self._scratch / f"{name}-caches" / cache.lower()) for cache in CACHES}
             return replace(made, paths=tuple(dict.fromkeys(paths)), folder=folder, variables=variables)
@@ -190,7 +216,7 @@ class Project:
         commit = git.commit(top, revision)
         short = commit[:7]
         shown, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
-        tree = self._stack.enter_context(git.worktree(top, commit))
+        tree = self._stack.enter_context(git.worktree(top, commit)).resolve()
         file = tree / within
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
             if (former := git.renamed_from(top, commit, within)) is None:
@@ -216,13 +242,22 @@ def _interpreter(given: str | None) -> str:
     """Return the interpreter that is given as a path, as a command or as the folder of a virtual environment."""
     if given is None:
         return sys.executable
-    candidate = Path(given) / "bin" / "python"
-    python = str(candidate.absolute()) if candidate.is_file() else shutil.which(given)
+    python = shutil.which(Path(given) / "bin" / "python") or shutil.which(given)
     if python is None:
         raise UserError(
             f"base: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
         )
     return str(Path(python).absolute())
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
+        # A virtual environment, or what rnnbench has measured, such as this check.
+        if "pyvenv.cfg" in files or "run.json" in files or is_check(Path(parent)):
+            folders.clear()
+        else:
+            yield from (str((Path(parent) / name).relative_to(root)) for name in files)
 
 
 def select(

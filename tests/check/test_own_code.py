@@ -13,7 +13,6 @@ from rnnbench.check.own_code import (
     SameCode,
     _strays,
     changed_files,
-    read_tree,
     refuse_equal,
     refuse_foreign,
     same_code,
@@ -46,6 +45,10 @@ def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None 
         yield first, second
 
 
+def side_of(tree: Path) -> Side:
+    return Side("base", "", suites.read("quick"), tree=tree)
+
+
 ELSEWHERE = "/venv/lib/python3.11/site-packages"
 
 
@@ -74,8 +77,8 @@ def test_a_module_is_a_stray_if_the_tree_has_one_of_its_name_and_not_its_file(
     )
     for name in ("own", "other"):
         repository.commit(tmp_path / name, dict.fromkeys(files, ""))
-    own, other = (read_tree(tmp_path / name) for name in ("own", "other"))
-    imported = {name: Path(file.format(own=own.root, other=other.root)) for name, file in modules.items()}
+    own, other = (side_of(tmp_path / name) for name in ("own", "other"))
+    imported = {name: Path(file.format(own=own.tree, other=other.tree)) for name, file in modules.items()}
     assert [name for name, _, _ in _strays(imported, own, other)] == strays
 
 
@@ -83,11 +86,11 @@ def test_a_base_within_the_heads_folder_is_not_the_heads(tmp_path: Path) -> None
     for place in ("head", "head/old"):
         (tmp_path / place / "mypkg").mkdir(parents=True)
         (tmp_path / place / "mypkg" / "cell.py").write_text("")
-    head, base = read_tree(tmp_path / "head"), read_tree(tmp_path / "head" / "old")
-    file = base.root / "mypkg" / "cell.py"
+    head, base = side_of(tmp_path / "head"), side_of(tmp_path / "head" / "old")
+    file = tmp_path / "head" / "old" / "mypkg" / "cell.py"
     assert list(_strays({"mypkg.cell": file}, base, head)) == []
     assert len(list(_strays({"mypkg.cell": file}, head, base))) == 1
-    assert len(list(_strays({"mypkg.cell": head.root / "mypkg" / "cell.py"}, base, head))) == 1
+    assert len(list(_strays({"mypkg.cell": tmp_path / "head" / "mypkg" / "cell.py"}, base, head))) == 1
 
 
 def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden_ones_environments_and_runs(
@@ -97,7 +100,7 @@ def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden
     repository.commit(tmp_path / "there", {"mine.py": ""})
     repository.add_submodule(tmp_path / "there", tmp_path / "lib", "libs/lib")
     (tmp_path / "there" / "left_around.py").write_text("")
-    files = read_tree(tmp_path / "there").files
+    files = side_of(tmp_path / "there").files
     assert files >= {"mine.py", "libs/lib/code.py"}
     assert "left_around.py" not in files
     left_out = (".hidden/x.py", "venv/pyvenv.cfg", "venv/x.py", "a/__pycache__/m.pyc", "build/y.py")
@@ -105,9 +108,9 @@ def test_a_tree_has_its_tracked_files_with_those_of_submodules_or_all_but_hidden
     for name in ("a/mine.py", *left_out, *measured, "results/ci-check-1/verdicts.json"):
         (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "folder" / name).write_text("")
-    assert read_tree(tmp_path / "folder").files == {"a/mine.py"}
+    assert side_of(tmp_path / "folder").files == {"a/mine.py"}
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git refuses to tell
-    assert "left_around.py" in read_tree(tmp_path / "there").files
+    assert "left_around.py" in side_of(tmp_path / "there").files
 
 
 def test_a_stray_module_is_told_with_the_source_to_add(repo: Path) -> None:
@@ -119,7 +122,7 @@ def test_a_stray_module_is_told_with_the_source_to_add(repo: Path) -> None:
             ({"rnnbench_user_cell_0": own}, "a file of a cell was imported from", "its path relative to the suite"),
         ):
             with pytest.raises(UserError) as refused:
-                refuse_foreign(base, head, {"base": modules, "head": modules})
+                refuse_foreign(base, head, {"base": modules, "head": modules}, {})
             lines = str(refused.value).splitlines()
             assert lines[0].startswith(f"base {base.about}: {first}")
             assert lines[-1].endswith(last)
@@ -148,10 +151,10 @@ def test_two_interpreters_with_the_same_files_are_fine_and_one_with_a_copy_is_no
     with sides_of(repo, "HEAD", str(other)) as both:
         assert changed_files(*both) is None  # more than files may differ
     with sides_of(repo, None, str(other)) as (base, head):
-        refuse_foreign(base, head, {"base": own, "head": own})
+        refuse_foreign(base, head, {"base": own, "head": own}, {})
         refuse_equal(base, head, {"base": copy, "head": copy})
         with pytest.raises(UserError, match=r"base the same files, .*: mypkg\.cell was imported from"):
-            refuse_foreign(base, head, {"base": copy, "head": own})
+            refuse_foreign(base, head, {"base": copy, "head": own}, {})
 
 
 def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo: Path) -> None:
@@ -159,17 +162,17 @@ def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo
     vendored = {"tools/rnnbench/rnnbench/__init__.py": "", "tools/rnnbench/rnnbench/cells/gru.py": ""}
     repository.commit(repo, vendored)
     with sides_of(repo, "HEAD") as (base, head):
-        refuse_foreign(base, head, {"base": running, "head": running})
+        refuse_foreign(base, head, {"base": running, "head": running}, {})
     files = dict.fromkeys(["rnnbench/__init__.py", "rnnbench/harness/worker/loop.py", "rnnbench/cells/gru.py"], "")
     repository.commit(repo, files)
     with sides_of(repo, "HEAD") as (base, head):
         with pytest.raises(UserError, match=r"rnnbench\.cells\.gru was imported from"):
-            refuse_foreign(base, head, {"base": running, "head": running})
+            refuse_foreign(base, head, {"base": running, "head": running}, {})
         own = {
             side.name: {"rnnbench.cells.gru": str((side.tree or repo) / "rnnbench/cells/gru.py")}
             for side in (base, head)
         }
-        refuse_foreign(base, head, own)
+        refuse_foreign(base, head, own, {})
         refuse_equal(base, head, own)
 
 
