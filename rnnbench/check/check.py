@@ -22,7 +22,7 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
 from rnnbench.cells import is_own
-from rnnbench.check.instructions import InstructionsMode, added, chosen_counter, count
+from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner, Ratios
 from rnnbench.check.sides import Side, strictest

@@ -1,4 +1,8 @@
-"""Count the instructions of many cases in workers that are never timed: by the kernel, or under callgrind.
+"""The second witness of a check: the instructions of a call on each side, counted in workers that are never timed.
+
+The kernel counts them, or callgrind. A change may be chance: where the interpreter's cache of methods has collisions,
+counts differ between two versions of a file. So a case that seems to have changed is counted again in other processes,
+and the change must be larger than what the processes of a side differ by.
 
 The format of the files that callgrind, a tool of valgrind, writes: https://valgrind.org/docs/manual/cl-format.html.
 """
@@ -10,23 +14,37 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count as numbers
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
-from rnnbench.analysis.instructions import CounterName, InstructionCounts, Part, part_of
-from rnnbench.harness.coordinator.process import Asker, WorkerLost, WorkerProcess, in_parallel
+from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
+from rnnbench.analysis.instructions import CounterName, InstructionChange, InstructionCounts, Part, part_of
+from rnnbench.check.paired import PairedRunner
+from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
+from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.readings import Unavailable
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of
+from rnnbench.text import plural
 
+InstructionsMode = Literal["show", "gate"]
 Counted = InstructionCounts | str  # or the reason why there are none
 # Starts a worker: `start(under=..., start_seconds=...)`.
 StartWorker = Callable[..., WorkerProcess]
 
+CONFIRMATIONS = 2  # times that a case is counted again if it seems to have changed
+AVX2 = (
+    "callgrind counts the instructions. It does not support AVX-512, so libraries use their AVX2 code: a change within "
+    "their kernels may differ from what this processor runs"
+)
 START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
 SWITCH_SECONDS = 60.0
 # Nothing is counted until it is switched on: torch's import would take minutes.
@@ -38,6 +56,60 @@ UNKNOWN = "???"
 DUMP = "dump"  # how the names of a worker's files begin
 # `at::_ops::add_Tensor::call(...)`, the class that torch generates for an overload of `aten::add`.
 OPERATOR = re.compile(r"at::_ops::(\w+?)(?:_(?:[A-Z]\w*|out|int|self|dim))?::call\b")
+
+
+def chosen_counter(mode: InstructionsMode | None) -> tuple[CounterName | None, list[str]]:
+    """Return what counts, or None if nothing does, and notes about it.
+
+    Raises UserError if instructions are a gate and nothing counts them here.
+    """
+    if mode is None:
+        return None, []
+    try:
+        counter = choose_counter()
+    except Unavailable as reason:
+        text = f"instructions can't be counted here: {reason}"
+        if mode == "gate":
+            raise UserError(f"{text}, so they can't be a gate") from None
+        return None, [text]
+    return counter, [AVX2] if counter == "callgrind" else []
+
+
+def count(
+    runner: PairedRunner, groups: Sequence[Group], counter: CounterName, on_progress: Callable[[Progress], None]
+) -> dict[str, InstructionChange | str]:
+    """Count the cases that work on both sides; returns the change of each, or why there is none, by the case's key.
+
+    The number of instructions becomes a metric of the case.
+    """
+    changes: dict[str, InstructionChange | str] = {}
+    cases = [case for case in cases_of(groups) if not runner.failed(case)]
+    for _ in range(1 + CONFIRMATIONS):
+        if not cases:
+            break
+        began = runner.seconds
+
+        def tell(done: int, total: int, began: float = began) -> None:
+            left = (runner.seconds - began) / done * (total - done) if done else None
+            on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
+
+        counted = count_instructions(cases, runner.counters(), counter, runner.settings, tell)
+        for case in cases:
+            base, head, earlier = counted["base"][case.key], counted["head"][case.key], changes.get(case.key)
+            for side, counts in (("base", base), ("head", head)):
+                if isinstance(counts, str):
+                    runner.recorders[side].add_metrics(case, {}, {"instructions": counts})
+                else:
+                    runner.recorders[side].add_metrics(case, {"instructions": counts.total}, {})
+            if isinstance(base, str) or isinstance(head, str):
+                reasons = (reason for reason in (base, head) if isinstance(reason, str))
+                changes[case.key] = "; ".join(dict.fromkeys(reasons))
+            elif isinstance(earlier, InstructionChange):
+                changes[case.key] = InstructionChange(earlier.base.pooled(base), earlier.head.pooled(head))
+            else:
+                changes[case.key] = InstructionChange(base, head)
+        cases = [case for case in cases if isinstance(each := changes[case.key], InstructionChange) and each.is_beyond]
+    return changes
 
 
 def count_instructions(
@@ -52,7 +124,7 @@ def count_instructions(
     `on_done` gets the number of counted cases, and of all. A case that fails or loses its worker has the reason. Passes
     KeyboardInterrupt on. Ends all workers.
     """
-    total, done = len(sides) * len(cases), count(1)
+    total, done = len(sides) * len(cases), numbers(1)
     on_done(0, total)
 
     def run(asker: Asker, building: Building, folder: Path) -> dict[str, Counted]:
@@ -88,7 +160,7 @@ def _count(case: Case, asker: Asker, building: Building, counter: CounterName, f
     try:
         reply = asker.ask(building.count(with_one_thread, counter), allowed_cores())
         calls = take_dumps(folder)
-    except (WorkerLost, Unavailable) as reason:
+    except Unavailable as reason:
         asker.close()
         return str(reason)
     if not reply["ok"]:
@@ -109,7 +181,7 @@ def switch_on(worker: WorkerProcess, folder: Path) -> None:
 
 
 def take_dumps(folder: Path) -> list[InstructionCounts]:
-    """Read and remove the dumps of a worker, if there are any; raises WorkerLost.
+    """Read and remove the dumps of a worker, if there are any; raises Unavailable.
 
     Every second is that of a call that was counted, in the order of the calls.
     """
@@ -117,7 +189,7 @@ def take_dumps(folder: Path) -> list[InstructionCounts]:
     try:
         return [read_dump(file.read_text(errors="replace").splitlines()) for file in files[1::2]]
     except (ValueError, OSError) as fault:
-        raise WorkerLost(f"what callgrind wrote can't be read: {fault}") from None
+        raise Unavailable(f"what callgrind wrote can't be read: {fault}") from None
     finally:
         for file in files:
             file.unlink()
@@ -153,3 +225,30 @@ def read_dump(lines: Iterable[str]) -> InstructionCounts:
     if summary != total:
         raise ValueError(f"the functions have {total} instructions together, and the summary has {summary}")
     return InstructionCounts("callgrind", (parts.total(),), parts, operators)
+
+
+def added(
+    comparison: Comparison, changes: Mapping[str, InstructionChange | str], notes: Iterable[str], *, is_gate: bool
+) -> Comparison:
+    """Return the comparison with what was counted, and notes about what was not."""
+    counted = {key: change for key, change in changes.items() if isinstance(change, InstructionChange)}
+    findings = [
+        with_instructions(found, counted[found.case.key], gate=is_gate) if found.case.key in counted else found
+        for found in comparison.findings
+    ]
+    if is_gate and not counted:  # it would pass without having counted anything
+        findings = [
+            replace(found, verdict="incomparable", reason="its instructions were not counted")
+            if found.case.key in changes and found.verdict != "regressed"
+            else found
+            for found in findings
+        ]
+    reasons: dict[str, list[str]] = {}  # reason -> the cases
+    for key, reason in changes.items():
+        if isinstance(reason, str):
+            reasons.setdefault(reason, []).append(key)
+    not_counted = [
+        f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
+        for reason, keys in reasons.items()
+    ]
+    return replace(comparison, findings=ordered(findings), notes=(*comparison.notes, *notes, *not_counted))

@@ -10,9 +10,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from rnnbench.analysis.instructions import CounterName
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.check.counting import Counted, count_instructions
 from rnnbench.check.own_code import SameCode, changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
@@ -167,27 +165,13 @@ class PairedRunner(Visitor):
             self.close()  # so that no case is observed by a worker that is lost or in an unknown state
         return reached
 
-    def count(
-        self, groups: Sequence[Group], counter: CounterName, on_done: Callable[[int, int], None]
-    ) -> dict[str, dict[str, Counted]]:
-        """Count the instructions of every case that works, both sides at the same time; by side and by case.
-
-        The number of instructions becomes a metric of the case.
-        """
-        cases = [case for case in cases_of(groups) if not self.failed(case)]
+    def counters(self) -> dict[str, tuple[Callable[..., WorkerProcess], Building]]:
+        """Return how to start a worker that counts on each side, in a new layout of memory, and its requests."""
         self._layout = self._rng.randrange(MAX_LAYOUTS)
-        sides = {
+        return {
             name: (partial(self.start_one, "counter", name), recorder.building)
             for name, recorder in self.recorders.items()
         }
-        counted = count_instructions(cases, sides, counter, self.settings, on_done)
-        for name, by_case in counted.items():
-            for case in cases:
-                if isinstance(found := by_case[case.key], str):
-                    self.recorders[name].add_metrics(case, {}, {"instructions": found})
-                else:
-                    self.recorders[name].add_metrics(case, {"instructions": found.total}, {})
-        return counted
 
     def replicate(
         self,

@@ -15,7 +15,7 @@ from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnUndecided, Subject
-    from rnnbench.check.instructions import InstructionsMode
+    from rnnbench.check.counting import InstructionsMode
     from rnnbench.suite.suites import Suite
 
 

@@ -1,4 +1,4 @@
-"""Counting many cases: on workers whose replies the test sets, once on real ones; and what callgrind leaves behind."""
+"""Instructions in a check: on workers whose counts the test sets, once on real ones; and what callgrind leaves."""
 
 import sys
 from collections.abc import Mapping
@@ -6,18 +6,22 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.instructions import InstructionChange, InstructionCounts
 from rnnbench.check import counting
-from rnnbench.check.counting import Counted, count_instructions, read_dump
+from rnnbench.check.counting import AVX2, Counted, added, chosen_counter, count_instructions, read_dump
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
 from rnnbench.harness.protocol import Building
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import grouped
 from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
@@ -84,6 +88,96 @@ def test_what_can_not_be_counted_is_not_asked_for() -> None:
     reasons = [counts["base"][case.key] for case in cases]
     assert reasons[0] == "torch.compile would take minutes under callgrind"
     assert "draws from a data set" in str(reasons[1])
+
+
+class Runner:
+    """A check's runner. Its workers count what the test sets of each case, in each process or in all: total or reason.
+
+    A case without a count has failed.
+    """
+
+    replicates, seconds, settings = 4, 10.0, Settings()
+
+    def __init__(self, *processes: dict[str, list[int | str | None]]) -> None:
+        self.processes = list(processes)
+        self.recorders = {side: Mock() for side in ("base", "head")}
+        self.broken = {case for case, count in zip(CASES, processes[0]["head"], strict=False) if count is None}
+
+    def failed(self, case: Case) -> bool:
+        return case in self.broken
+
+    def counters(self) -> dict[str, Any]:
+        process = self.processes.pop(0) if len(self.processes) > 1 else self.processes[0]
+        sides = {}
+        for side, counts in process.items():
+            told = [
+                fine(each) if isinstance(each, int) else {"ok": False, "status": "failed", "reason": each}
+                for each in counts
+            ]
+            replies = {case.key: reply for case, reply in zip(CASES, told, strict=False)}
+            sides[side] = partial(workers(replies), "counter"), Building("/", 32)
+        return sides
+
+
+def counted(mode: Any, runner: Any) -> Comparison:
+    """Two or three unchanged cases with what was counted."""
+    cases = CASES[: len(runner.processes[0]["base"])]
+    changes = counting.count(runner, grouped(cases), "perf_event", lambda step: None)
+    findings = tuple(Finding(case, "unchanged", 0.025, time_verdict="unchanged") for case in cases)
+    comparison = Comparison("mine", "main", "head", "paired", findings, ("a note",))
+    return added(comparison, changes, ["another"], is_gate=mode == "gate")
+
+
+def test_a_change_is_shown_and_is_a_verdict_only_as_a_gate_and_a_case_that_failed_is_not_counted() -> None:
+    totals: dict[str, list[int | str | None]] = {"base": [1000, 1000, 1000], "head": [1000, 1010, None]}
+    runner = Runner(totals)
+    shown, gated = counted("show", runner), counted("gate", Runner(totals))
+    assert [finding.verdict for finding in shown.findings] == ["unchanged"] * 3
+    assert [finding.verdict for finding in gated.findings] == ["regressed", "unchanged", "unchanged"]
+    assert gated.findings[0].case == CASES[1]
+    assert [finding.instructions is None for finding in shown.findings] == [False, False, True]
+    assert shown.notes == ("a note", "another")
+    runner.recorders["head"].add_metrics.assert_called_with(CASES[1], {"instructions": 1010}, {})
+
+
+@pytest.mark.parametrize("head", [1000, "it was killed"])
+def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: int | str) -> None:
+    found = counted("show", Runner({"base": ["it was killed"] * 2, "head": [head] * 2}))
+    assert all(finding.instructions is None for finding in found.findings)
+    told = f"instructions of 2 cases were not counted, the first is {CASES[0].key}: it was killed"
+    assert found.notes[2:] == (told,)
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "code"), [("show", "it was killed", 0), ("gate", "it was killed", 2), ("gate", 1000, 0)]
+)
+def test_a_gate_that_counted_nothing_does_not_pass(mode: str, first: Any, code: int) -> None:
+    """Workers under callgrind were forked once: nothing was counted, a note said so, and the exit code was 0."""
+    totals = [first, "it was killed"]
+    assert counted(mode, Runner({"base": totals, "head": totals})).exit_code() == code
+
+
+def test_without_a_counter_the_check_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = Mock(side_effect=["callgrind", *[Unavailable("valgrind can't be found")] * 2])
+    monkeypatch.setattr(counting, "choose_counter", choose)
+    assert chosen_counter("show") == ("callgrind", [AVX2])
+    assert chosen_counter("show") == (None, ["instructions can't be counted here: valgrind can't be found"])
+    with pytest.raises(UserError, match="valgrind can't be found, so they can't be a gate"):
+        chosen_counter("gate")
+
+
+def test_a_change_that_is_not_larger_than_that_of_equal_code_in_other_processes_is_chance() -> None:
+    first: dict[str, list[int | str | None]] = {"base": [1000, 1000], "head": [1000, 1010]}
+    runner = Runner(first, {"base": [1, 1000], "head": [1, 1000]})
+    found = next(each for each in counted("gate", runner).findings if each.case == CASES[1])
+    asked = [call.args[0] for call in runner.recorders["head"].add_metrics.call_args_list]
+    assert asked == [*CASES[:2], CASES[1]]  # again only what seems to have changed
+    assert found.verdict == "unchanged"
+    assert found.instructions is not None
+    assert (found.instructions.ratio, found.instructions.spread) == (1.0, 0.01)
+    slower = Runner(first)
+    assert counted("gate", slower).exit_code() == 1
+    assert slower.recorders["head"].add_metrics.call_count == 2 + counting.CONFIRMATIONS
 
 
 def test_ctrl_c_ends_the_workers() -> None:
