@@ -60,7 +60,7 @@ MAX_STATEMENTS = {
     "api": 206,
     "cells": 696,
     "cli": 679,
-    "check": 1113,
+    "check": 1087,
     "harness": 3278,
     "kernels": 542,
     "profiling": 1119,
