@@ -89,6 +89,6 @@ def in_process(*arguments: str | Path, cwd: Path, code: int | None = None) -> su
     ):
         cli.run_and_exit()
     ended = int(ending.value.code or 0)
-    outputs = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    outputs = [stream.buffer.getvalue().decode(errors="surrogateescape") for stream in (out, err)]
     assert code in (None, ended), outputs[1]
     return subprocess.CompletedProcess(list(map(str, arguments)), ended, *outputs)

@@ -1,4 +1,4 @@
-"""The rules of the layout: which folders ("rooms") of the package may import which."""
+"""The rules of the code: which folders ("rooms") of the package may import which, their size, and clocks."""
 
 import ast
 import graphlib
@@ -73,6 +73,9 @@ MAX_STATEMENTS = {
     "workloads": 1233,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
+# Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
+MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
+NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py"}
 
 
 def modules() -> dict[str, Path]:
@@ -234,3 +237,11 @@ def test_no_room_outgrows_its_ceiling() -> None:
         folder = file.relative_to(PACKAGE).parts[0] if file.parent != PACKAGE else "."
         statements[folder] += len(nodes) - docstrings
     assert {room: number for room, number in statements.items() if number > MAX_STATEMENTS[room]} == {}
+
+
+def test_only_the_names_of_runs_and_their_start_come_from_a_clock_that_can_be_set() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                read = (node.value.id, node.attr) in MAY_BE_SET
+                assert not read or str(file.relative_to(PACKAGE)) in NAMES_A_RUN, f"{file}:{node.lineno}"

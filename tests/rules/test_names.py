@@ -1,5 +1,6 @@
-"""Names of folders and files: with unusual characters, or with a meaning for Python or rnnbench."""
+"""Names of folders and files: with unusual characters, not in UTF-8, or with a meaning for Python or rnnbench."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from rnnbench import load, summarize
+from rnnbench.cli.export import FORMATS
+from rnnbench.report.export import exported
+from rnnbench.store.folder import read_info
 from rnnbench.suite import suites
 from tests.cli.test_run import CELLS
-from tests.doubles.commands import SUITE, rnnbench
+from tests.doubles.commands import SUITE, in_process, rnnbench
 
 STRANGE = "a:b, c=d\n'e' \"f\" $g `h` \\i"
+ODD = os.fsdecode(b"caf\xe9")
 FILE = "my cell, 'x'\n\"y\" = $z:1.py"
 
 
@@ -84,3 +89,46 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
     for arguments in (["--version"], ["list", "cases", "quick"], ["doctor", "--no-probe"]):
         rnnbench(*arguments, cwd=tmp_path, code=0)
+
+
+ODD_SUITE = """
+name = "odd"
+[measure]
+replicates = 1
+max_replicates = 1
+windows = 2
+window_seconds = 0.001
+[[sweep]]
+cell = ["mine.py:Good", "mine.py:Bad"]
+reference = "gru"
+implementation = ["loop", "torch.nn"]
+batch_size = 2
+seq_len = 2
+hidden_size = 4
+"""
+ODD_CELLS = """
+from torch import nn
+class Good(nn.GRUCell):
+    pass
+class Bad(nn.GRUCell):
+    def forward(self, input, h):
+        raise ValueError("half: \\ud800")
+"""
+
+
+def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_and_reported(tmp_path: Path) -> None:
+    folder = tmp_path / ODD
+    folder.mkdir()
+    (folder / "odd.toml").write_text(ODD_SUITE)
+    (folder / "mine.py").write_text(ODD_CELLS)
+    in_process("run", folder / "odd.toml", "--out", folder, "--allow-missing", cwd=tmp_path, code=0)
+    (run,) = folder.glob("odd-*")
+    summary = summarize(load(run)).set_index("cell")
+    assert "half: ?" in str(summary.loc["mine.py:Bad", "reason"])
+    assert summary.loc["mine.py:Good", "status"] == "measured"
+    assert f"{folder / 'odd.toml'}".replace(ODD, "caf?") in read_info(run).command
+    in_process("report", run, "--out", tmp_path / "page", cwd=tmp_path, code=0)
+    files = [file for file in (tmp_path / "page").rglob("*") if file.is_file() and file.suffix != ".png"]
+    assert any("half: ?" in file.read_text(encoding="utf-8") for file in files)
+    for to in FORMATS:
+        exported(run, to)

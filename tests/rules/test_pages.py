@@ -1,14 +1,23 @@
-"""The documentation pages: every link leads somewhere, and the front page stays short."""
+"""The documentation: pages, the help of every command as a new user reads it, and the reference of the Python API."""
 
+import inspect
 import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from syrupy.assertion import SnapshotAssertion
 
+import rnnbench
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
+from rnnbench.report.notebook import FastestModule, FrameResult
 from rnnbench.store.folder import read_info
 from tests.doubles import screens
 from tests.validation.__main__ import TABLES
@@ -16,6 +25,9 @@ from tests.validation.__main__ import TABLES
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MAX_LINES = 150
+FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
+WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
+PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
 
 
 def pages() -> list[str]:
@@ -100,3 +112,70 @@ def test_the_front_page_shows_the_numbers_of_the_run_that_it_names() -> None:
     block = re.findall(r"^    .*\d×.*$", page.partition("## Measure")[2].partition("## Check")[0], re.MULTILINE)
     assert len(block) > 5
     assert {" ".join(line.split()) for line in block} <= printed
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(cli)), ids=" ".join)
+def test_every_command_has_a_help_with_an_example_of_itself(path: tuple[str, ...], snapshot: SnapshotAssertion) -> None:
+    text = CliRunner().invoke(cli, [*path, "--help"], terminal_width=100).output
+    assert f"rnnbench {' '.join(path[:1])}" in text.partition("Example")[2]
+    assert text == snapshot
+
+
+def test_the_list_of_commands(snapshot: SnapshotAssertion) -> None:
+    text = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    assert "..." not in text.partition("Commands:\n")[2]
+    assert text == snapshot
+
+
+@pytest.mark.parametrize("name", list(PUBLIC))
+def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: str) -> None:
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    arguments = set(inspect.signature(PUBLIC[name]).parameters) - {"self"}
+    assert {argument for argument in arguments if f"`{argument}`" not in text} == set()
+    assert f"    rnnbench.{name}(" in text or f" = rnnbench.{name}(" in text
+    assert "Error" in text
+    assert "second" in text or name in WITHOUT_TIMES
+
+
+@pytest.mark.parametrize("name", rnnbench.plot.__all__)
+def test_a_figures_docstring_says_what_its_panels_are_and_names_its_own_arguments(name: str) -> None:
+    draw = getattr(rnnbench.plot, name)
+    text = inspect.getdoc(draw) or ""
+    shared = inspect.getdoc(rnnbench.plot) or ""
+    arguments = set(inspect.signature(draw).parameters) - {"frame"}
+    assert {argument for argument in arguments if f"`{argument}`" not in text + shared} == set()
+    assert "panel" in text
+    assert "ValueError" in shared
+
+
+@pytest.mark.parametrize("result", [FrameResult, FastestModule])
+def test_every_part_of_a_result_has_a_docstring(result: type) -> None:
+    for name, member in vars(result).items():
+        if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+            assert member.__doc__, name
+
+
+def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.rules.reference", str(tmp_path / "docs")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = Path(done.stdout.strip())
+    text = page.read_text()
+    assert [name for name in FUNCTIONS if f'id="{name}"' not in text] == []
+    written = {str(file.relative_to(page.parent)) for file in page.parent.rglob("*.html")}
+    assert written == {
+        "index.html",
+        "rnnbench.html",
+        "rnnbench/errors.html",
+        "rnnbench/plot.html",
+        "rnnbench/pytest_plugin.html",
+        "rnnbench/pytest_plugin/assertions.html",
+        "rnnbench/report/notebook.html",
+    }

@@ -21,6 +21,7 @@ from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
     bisect_simulated,
+    fuzz,
     gate,
     noise,
     not_slower_simulated,
@@ -160,3 +161,11 @@ def test_simulated_bisections_name_the_slow_commit_and_no_other(seen: bool) -> N
     assert (row["all named"], row["a wrong one named"]) == (1.0, 0.0)
     assert 0 < row["median seconds"] < bisect_simulated.BUDGET_SECONDS
     assert bisect_simulated._row(5, "heavy tails", "none", True)["a wrong one named"] == 0.0
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
+    done = fuzz.try_inputs(name, 150 if name in ("suite files", "--only expressions") else 40, 0)
+    assert done["faults"] == {}
+    assert done["tried"] > 30
+    assert min(done["read"], done["refused in words"]) > 0

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.validation.faults import disks, interrupts, kills, misbehaving, stopped
+from tests.validation.faults import disks, kills, misbehaving, signals
 from tests.validation.faults.command import Outcome
 
 SEED = 11
 FAULTS: dict[str, tuple[int, Callable[[Path, int, int], Iterator[Outcome]]]] = {  # name -> number of times, function
     "coordinator killed": (200, kills.coordinator),
     "worker killed": (200, kills.workers),
-    "Ctrl-C": (200, interrupts.interrupts),
+    "Ctrl-C": (200, signals.interrupts),
     "full disk": (30, disks.full),
     "cell that misbehaves": (2 * len(misbehaving.DEEDS), misbehaving.cells),
-    "command that is stopped and goes on": (40, stopped.stops),
+    "command that is stopped and goes on": (40, signals.stops),
 }
 
 

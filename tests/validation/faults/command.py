@@ -7,7 +7,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,11 +87,16 @@ class Command:
         return psutil.Process(self.process.pid).children()
 
     def orphans(self) -> list[str]:
-        """The commands of its processes that do not end."""
+        """Its processes that do not end within ten seconds."""
         end = time.monotonic() + 10
         while (commands := list(self._marked())) and time.monotonic() < end:
             time.sleep(0.02)
-        return commands
+        return [f"still there: {command}" for command in commands]
+
+    def leftovers(self) -> list[str]:
+        """Its processes that do not end, and its temporary files that remain."""
+        orphans = self.orphans()
+        return orphans + [f"left in the temporary folder: {path.name}" for path in sorted(self.temporary.iterdir())]
 
     def _marked(self) -> Iterator[str]:
         for process in psutil.process_iter():
@@ -102,18 +106,13 @@ class Command:
             except psutil.Error:
                 continue  # it has ended, or belongs to another user
 
-    def leftovers(self) -> list[str]:
-        """The names of remaining temporary files."""
-        return sorted(path.name for path in self.temporary.iterdir())
 
-
-@contextmanager
-def tiny(folder: Path) -> Iterator[Path]:
-    """A folder with the suite `tiny`."""
+def tiny(folder: Path) -> Path:
+    """Make a folder with the suite `tiny`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.toml").write_text(SUITE)
     (folder / "mine.py").write_text(CELLS)
-    yield folder
+    return folder
 
 
 def life_seconds(folder: Path, *arguments: str) -> float:

@@ -38,14 +38,14 @@ def remount(folder: Path, options: str) -> None:
 def full(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """Run on disks of increasing size, from one page on; then add space and resume the run."""
     for number in range(times):
-        with tiny(parent / f"disk-{number}") as folder:
-            outcome = Outcome("full disk", "at the start")
-            try:
-                with mounted(folder / "results", f"size={(number % 24 + 1) * PAGE}"):
-                    _fill(folder, outcome)
-            except NotAllowed as why:
-                outcome.skipped = str(why)
-            yield outcome
+        folder = tiny(parent / f"disk-{number}")
+        outcome = Outcome("full disk", "at the start")
+        try:
+            with mounted(folder / "results", f"size={(number % 24 + 1) * PAGE}"):
+                _fill(folder, outcome)
+        except NotAllowed as why:
+            outcome.skipped = str(why)
+        yield outcome
 
 
 def _fill(folder: Path, outcome: Outcome) -> None:
@@ -56,8 +56,7 @@ def _fill(folder: Path, outcome: Outcome) -> None:
         outcome.stage = "not full"
     elif code != 2 or "Traceback" in errors or "No space left on device" not in last:
         outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
-    outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
-    outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
+    outcome.wrong += command.leftovers()
     remount(folder / "results", "size=10m")
     for run in runs(folder):
         timed = load(run).windows

@@ -21,14 +21,14 @@ REPLICATES = 3
 
 def coordinator(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """Kill a run, check its files, resume it and kill it again until it ends; then the next run."""
-    with tiny(parent / "undisturbed") as folder:
-        seconds = life_seconds(folder, "run", "tiny.toml")
+    folder = tiny(parent / "undisturbed")
+    seconds = life_seconds(folder, "run", "tiny.toml")
     delays = moments(times, seconds, seed)
     number = 0
     while delays:
         number += 1
-        with tiny(parent / f"run-{number}") as folder:
-            yield from _one_run(folder, delays)
+        folder = tiny(parent / f"run-{number}")
+        yield from _one_run(folder, delays)
 
 
 def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
@@ -49,7 +49,7 @@ def _one_run(folder: Path, delays: list[float]) -> Iterator[Outcome]:
         stage, windows = witness.read(note)
         kept += windows
         outcome = Outcome("coordinator killed", stage if was_killed else "whole", len(kept))
-        outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
+        outcome.wrong += command.orphans()
         if not was_killed and code != 0:
             outcome.wrong.append(errors)
         _compare(folder, kept, outcome)
@@ -99,27 +99,27 @@ def _whole(run: Path) -> list[str]:
 
 def workers(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     """Kill one worker of a run at a random moment; the run goes on without it."""
-    with tiny(parent / "undisturbed") as folder:
-        seconds = life_seconds(folder, "run", "tiny.toml")
+    folder = tiny(parent / "undisturbed")
+    seconds = life_seconds(folder, "run", "tiny.toml")
     rng = random.Random(seed)
     for number, delay in enumerate(moments(times, seconds, seed)):
-        with tiny(parent / f"run-{number}") as folder:
-            note = folder / "witness"
-            command = Command(folder, "run", "tiny.toml", "--allow-missing", witness=note)
-            lives(command, delay)
-            victim = _kill_a_worker(command, rng)
-            stage, _ = witness.read(note)
-            code, errors = command.end()
-            outcome = Outcome("worker killed", stage if victim else "no worker there")
-            if code != 0 or "Traceback" in errors:
-                outcome.wrong.append(f"exit code {code}: {errors[-300:]}")
-            else:
-                kept = witness.read(note)[1]
-                outcome.windows = len(kept)
-                _compare(folder, kept, outcome)
-                outcome.wrong += _goes_on(runs(folder)[0])
-            outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
-            yield outcome
+        folder = tiny(parent / f"run-{number}")
+        note = folder / "witness"
+        command = Command(folder, "run", "tiny.toml", "--allow-missing", witness=note)
+        lives(command, delay)
+        victim = _kill_a_worker(command, rng)
+        stage, _ = witness.read(note)
+        code, errors = command.end()
+        outcome = Outcome("worker killed", stage if victim else "no worker there")
+        if code != 0 or "Traceback" in errors:
+            outcome.wrong.append(f"exit code {code}: {errors[-300:]}")
+        else:
+            kept = witness.read(note)[1]
+            outcome.windows = len(kept)
+            _compare(folder, kept, outcome)
+            outcome.wrong += _goes_on(runs(folder)[0])
+        outcome.wrong += command.orphans()
+        yield outcome
 
 
 def _kill_a_worker(command: Command, rng: random.Random) -> bool:

@@ -83,28 +83,27 @@ def cells(parent: Path, times: int, seed: int) -> Iterator[Outcome]:
     for number in range(times):
         first = names[number % len(names)]
         second = rng.choice([name for name in names if name != first])
-        with tiny(parent / f"misbehaving-{number}") as folder:
-            (folder / "good.py").write_text(GOOD)
-            for file, name in (("first", first), ("second", second)):
-                (folder / f"{file}.py").write_text(CELL.format(deed=DEEDS[name][0]))
-            (folder / "tiny.toml").write_text(SUITE.format(first="first", second="second"))
-            command = Command(folder, "run", "tiny.toml", "--allow-missing")
-            code, errors = command.end()
-            outcome = Outcome("cell that misbehaves", first)
-            if code != 0 or "Traceback" in errors:
-                outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
-            outcome.wrong += [f"still there: {orphan}" for orphan in command.orphans()]
-            outcome.wrong += [f"left in the temporary folder: {name}" for name in command.leftovers()]
-            for run in runs(folder):
-                may_be_measured = {"first.py:Bad": DEEDS[first][1], "second.py:Bad": DEEDS[second][1]}
-                try:
-                    outcome.windows = len(load(run).windows)
-                    outcome.wrong += _wrong(run, may_be_measured)
-                except UserError as fault:
-                    outcome.wrong.append(f"does not open: {fault}")
-            if outcome.wrong:
-                outcome.wrong.append(f"beside a cell that {second}")
-            yield outcome
+        folder = tiny(parent / f"misbehaving-{number}")
+        (folder / "good.py").write_text(GOOD)
+        for file, name in (("first", first), ("second", second)):
+            (folder / f"{file}.py").write_text(CELL.format(deed=DEEDS[name][0]))
+        (folder / "tiny.toml").write_text(SUITE.format(first="first", second="second"))
+        command = Command(folder, "run", "tiny.toml", "--allow-missing")
+        code, errors = command.end()
+        outcome = Outcome("cell that misbehaves", first)
+        if code != 0 or "Traceback" in errors:
+            outcome.wrong.append(f"exit code {code}: {errors[-1000:]}")
+        outcome.wrong += command.leftovers()
+        for run in runs(folder):
+            may_be_measured = {"first.py:Bad": DEEDS[first][1], "second.py:Bad": DEEDS[second][1]}
+            try:
+                outcome.windows = len(load(run).windows)
+                outcome.wrong += _wrong(run, may_be_measured)
+            except UserError as fault:
+                outcome.wrong.append(f"does not open: {fault}")
+        if outcome.wrong:
+            outcome.wrong.append(f"beside a cell that {second}")
+        yield outcome
 
 
 def _wrong(run: Path, may_be_measured: dict[str, bool]) -> list[str]:
