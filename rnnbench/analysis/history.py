@@ -16,16 +16,16 @@ Runs in different environments are never on one line: another machine or another
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage, special, stats
 
-from rnnbench.analysis.environments import differences, processor
+from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import ENDS, from_logs, raised, t_quantiles
-from rnnbench.analysis.stored import RATIO, StoredRun, estimated_ratios, located_ratios
+from rnnbench.analysis.stored import StoredRun, case_ratios
 from rnnbench.analysis.verdict import CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -60,33 +60,22 @@ class History:
     # A row for each change of a line, between the runs `before` and `after`: the new level over the old as `ratio`,
     # `low` and `high`, its `p_value`, and `is_significant`.
     changes: pd.DataFrame
-    unidentified: int  # runs that are left out, since their machine is not known
 
 
 def history(runs: Sequence[StoredRun]) -> History:
-    """Return the lines of all cases that have a reference in two runs of one environment or more.
-
-    Runs by an older rnnbench, which did not record the machine's identity, are left out and counted.
-    """
-    known = [run for run in runs if processor(run.info) is not None]
-    ordered = sorted(known, key=lambda run: (run.info.started, run.name))
-    cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
+    """Return the lines of all cases that have a reference in two runs of one environment or more."""
+    ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
     firsts: list[int] = []  # the first run of each environment
-    numbers = []  # the environment of each run
-    rows = []
+    numbers, parts = [], []  # of each run: that of its environment, and the ratios
     for at, run in enumerate(ordered):
         same = (number for number, first in enumerate(firsts, 1) if not differences(ordered[first].info, run.info))
         numbers.append(next(same, len(firsts) + 1))
         if numbers[-1] > len(firsts):
             firsts.append(at)
-        estimated = estimated_ratios(run)
-        for key, (low, _) in located_ratios(run).items():
-            own = low.error**2 if low.freedom else 0.0  # a single replicate shows no variance
-            rows.append((numbers[at], key, at, low.value, own, *astuple(estimated[key])))
-    points = pd.DataFrame(rows, columns=["environment", "case", "at", "log", "own_variance", *RATIO])
-    points = points.astype({"at": int, "log": float, "own_variance": float})  # even if there is none
-    is_reference = points["case"].map(lambda key: cases[key].is_reference).astype(bool)
-    points = points[~is_reference].sort_values("environment", kind="stable")
+        parts.append(case_ratios(run).assign(environment=numbers[-1], at=at))
+    points = pd.concat(parts).rename_axis("case").reset_index().sort_values("environment", kind="stable")
+    points["log"] = [low.value for low in points["low"]]
+    points["own_variance"] = [low.error**2 if low.freedom else 0.0 for low in points["low"]]  # 0: a single replicate
     points = points[points.groupby(["environment", "case"])["at"].transform("size") > 1]
     points["line"] = points.groupby(["environment", "case"], sort=False).ngroup()
     scatters = {number: run_scatter(of_runs) for number, of_runs in points.groupby("environment")}
@@ -96,14 +85,16 @@ def history(runs: Sequence[StoredRun]) -> History:
     points = points.assign(piece=pd.Series(starts, points.index).groupby(points["line"]).cumsum())
     level, weight = levels(points)
     points[LEVEL] = ratios(level, np.sqrt(points["factor"] / weight), points["freedom"])
-    apart = ["; ".join(differences(ordered[0].info, ordered[first].info)) for first in firsts]
+    called = "the first run", "this run"
+    apart = ["; ".join(differences(ordered[0].info, ordered[first].info, called)) for first in firsts]
     environments = pd.DataFrame({"first": firsts, "differences": apart}, index=range(1, len(firsts) + 1))
     environments["runs"] = pd.Series(numbers).value_counts()
     # The variance of the difference of neighbouring runs is known whatever their correlation is.
     spread = {number: math.sqrt(2 * variance * (1 - shared)) for number, (variance, shared) in scatters.items()}
     environments["spread"] = environments.index.map(spread)
     infos = tuple((run.name, run.info) for run in ordered)
-    return History(infos, cases, environments, points, changes, len(runs) - len(known))
+    cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
+    return History(infos, cases, environments, points, changes)
 
 
 def cut_lines(points: pd.DataFrame, scatters: Mapping[Any, tuple[float, float]]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ how often that is wrong, and which slowdowns are still found.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, finding, ordered
 from rnnbench.analysis.environments import differences, machine_differences
-from rnnbench.analysis.estimate import ENDS, Estimate, Location, as_ratio, estimate_columns, estimates_of, shift
+from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
 from rnnbench.analysis.summary import reference_ratios
-from rnnbench.analysis.verdict import Judged, Trial, located
+from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
@@ -50,8 +50,6 @@ MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
 LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
 RATIO, CHANGE = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "change_to_first_run"))
-# Case key -> the location of its log-ratio for the typical call, and for the mean.
-LocatedRatios = Mapping[str, tuple[Location, Location]]
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,6 @@ class StoredRun:
     measurements: Mapping[str, Measurement]  # case key -> its last line
     # A row for each case and replicate: `case`, `log_ratio` and `log_mean_ratio` to the reference, NaN without one.
     ratios: pd.DataFrame
-
-    def logs(self, column: str) -> dict[str, np.ndarray]:
-        """Return the values of a column of `ratios` for each case, by the case's key."""
-        of_cases = self.ratios.dropna(subset=[column]).groupby("case", sort=False, observed=True)[column]
-        return {str(case): values.to_numpy() for case, values in of_cases}
 
 
 @dataclass(frozen=True)
@@ -88,10 +81,25 @@ class Together:
 def read(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
     info, measurements, times = read_whole(path)
-    ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]]
+    ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]].astype({"case": object})
     resolved = path.resolve()
     name = f"{resolved.parent.name}/{resolved.name}" if is_check(resolved.parent) else resolved.name
     return StoredRun(writable(name), info, measurements, ratios)
+
+
+def case_ratios(run: StoredRun) -> pd.DataFrame:
+    """Return a row for each case with a ratio to its reference, by the case's key; the references are left out.
+
+    Columns: `low` and `mean`, the `Location` of its log-ratios for the typical call and for the mean; `RATIO`, with its
+    95% interval, as a report shows it; and the number of `replicates`.
+    """
+    samples = run.ratios.dropna(subset="log_ratio").groupby("case", sort=False)
+    low, mean = ([values.to_numpy() for _, values in samples[name]] for name in ("log_ratio", "log_mean_ratio"))
+    replicates = samples.size()
+    ratios = [astuple(as_ratio(known)) for known in estimates_of(low)]
+    located: dict[str, Any] = {"low": locations(low), "mean": locations(mean)}
+    frame = pd.DataFrame(ratios, replicates.index, RATIO, dtype=float).assign(**located, replicates=replicates)
+    return frame.loc[[key for key in frame.index if not run.measurements[key].case.is_reference]]
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
@@ -118,20 +126,19 @@ def compare(
         findings += [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
     else:
         reasons, of_runs = undecidable or {}, undecidable is None
-        sides = located_ratios(base), located_ratios(head)
+        sides = case_ratios(base), case_ratios(head)
         decidable = {case.key: margins[case.key] for case in common if case.key not in reasons}
         judged = judged_shifts(*sides, decidable, of_runs=of_runs)
         # Apart from the others, from which they must take nothing.
         for key, known in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
             judged[key] = replace(known, verdict="undecided", decided_by=None)
-        counts = [run.ratios.groupby("case")["log_ratio"].count() for run in (base, head)]
         for case in common:
             result = finding(
                 base.measurements[case.key],
                 head.measurements[case.key],
                 judged.get(case.key),
                 margins[case.key],
-                min(int(count.get(case.key, 0)) for count in counts),
+                min(int(side["replicates"].get(case.key, 0)) for side in sides),
                 reasons.get(case.key, "not timed beside torch.nn in both runs"),
             )
             if result.verdict == "undecided" and not result.reason:
@@ -153,43 +160,34 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
 
     Raises UserError if no case is in two runs.
     """
-    located, estimated = [located_ratios(run) for run in runs], [estimated_ratios(run) for run in runs]
+    known = [case_ratios(run) for run in runs]
     cases = {
         key: measurement.case
         for run in runs
         for key, measurement in run.measurements.items()
         if not measurement.case.is_reference
     }
-    counts = {key: sum(key in of_run for of_run in located) for key in cases}
+    counts = {key: sum(key in of_run.index for of_run in known) for key in cases}
     common = [key for key, count in counts.items() if count > 1]
     if not common:
         names = " and ".join(run.name for run in runs)
         raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
     machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
-    rows = []
+    parts = []
     for at, apart in enumerate([(), *machines]):
-        judged: dict[str, Judged] = {}
-        if at and not apart:
-            judged = judged_shifts(located[0], located[at], dict.fromkeys(common, margin))
-        for key in common:
-            known = judged.get(key)
-            change = known.deciding if known and known.deciding.has_interval else None
-            is_incomparable = apart and key in estimated[0] and key in estimated[at]
-            rows.append(
-                {
-                    "case": key,
-                    "at": at,
-                    **estimate_columns("ratio_to_reference", estimated[at].get(key)),
-                    **estimate_columns("change_to_first_run", change),
-                    "verdict": known.verdict if known else "incomparable" if is_incomparable else None,
-                    "decided_by": known.decided_by if known else None,
-                }
-            )
-    of_cases = pd.DataFrame(rows)
-    of_cases = of_cases.astype(dict.fromkeys([*RATIO, *CHANGE], float))  # even if no run has one
+        part = known[at].reindex(common)[RATIO].assign(at=at, verdict=None, decided_by=None, **dict.fromkeys(CHANGE))
+        if apart:
+            part.loc[part.index.isin(known[0].index) & part["ratio_to_reference"].notna(), "verdict"] = "incomparable"
+        elif at:
+            for key, judged in judged_shifts(known[0], known[at], dict.fromkeys(common, margin)).items():
+                part.loc[key, ["verdict", "decided_by"]] = judged.verdict, judged.decided_by
+                if judged.deciding.has_interval:
+                    part.loc[key, CHANGE] = astuple(judged.deciding)
+        parts.append(part.rename_axis("case").reset_index())
+    rows = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(CHANGE, float))
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
-    return Together(infos, margin, cases, of_cases, alone, unlike([run.info for run in runs]), tuple(machines))
+    return Together(infos, margin, cases, rows, alone, unlike([run.info for run in runs]), tuple(machines))
 
 
 def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
@@ -207,32 +205,22 @@ def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
 
 
 def judged_shifts(
-    base: LocatedRatios, head: LocatedRatios, margins: Mapping[str, float], *, of_runs: bool = True
+    base: pd.DataFrame, head: pd.DataFrame, margins: Mapping[str, float], *, of_runs: bool = True
 ) -> dict[str, Judged]:
-    """Judge the changes of the cases that have a margin and a ratio in both runs.
+    """Judge the changes of the cases that have a margin and a ratio in both runs, which are frames of `case_ratios`.
 
     The variation between runs is part of the errors, if the replicates do not show it (`of_runs`).
     """
-    keys = [key for key in margins if key in base and key in head]
-    low, mean = ({key: shift(base[key][ratio], head[key][ratio]) for key in keys} for ratio in (0, 1))
+    keys = [key for key in margins if key in base.index and key in head.index]
+    low, mean = (
+        dict(zip(keys, map(shift, base.loc[keys, name], head.loc[keys, name]), strict=True)) for name in ("low", "mean")
+    )
     if of_runs:
         low, mean = with_run_to_run(low), with_run_to_run(mean)
     trial = Trial(margins)
     for key in keys:
         trial.look(key, low[key], mean[key])
     return trial.verdicts()
-
-
-def located_ratios(run: StoredRun) -> LocatedRatios:
-    """Return the location of each case's log-ratios to its reference, for the typical call and for the mean."""
-    low, mean = (located(run.logs(column)) for column in ("log_ratio", "log_mean_ratio"))
-    return {case: (low[case], mean[case]) for case in low}
-
-
-def estimated_ratios(run: StoredRun) -> dict[str, Estimate]:
-    """Return each case's ratio to its reference, with its 95% interval, as a report shows it."""
-    logs = run.logs("log_ratio")
-    return dict(zip(logs, map(as_ratio, estimates_of(list(logs.values()))), strict=True))
 
 
 def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location]:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.environments import UNIDENTIFIED
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, History
 from rnnbench.analysis.run_times import noted_of_runs
@@ -154,10 +153,7 @@ def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iter
 
 
 def _environments(history: History) -> Iterator[str]:
-    """Yield a note on the runs of unknown machines, and on each environment after the first."""
-    if history.unidentified:
-        was, is_now = ("was", "is") if history.unidentified == 1 else ("were", "are")
-        yield f"{plural(history.unidentified, 'run')} {was} {UNIDENTIFIED}, and {is_now} left out."
+    """Yield a note on each environment after the first."""
     for number, own in history.environments.iloc[1:].iterrows():
         of_own, since = plural(own["runs"], "run"), when(history.runs[own["first"]][1])
         differ = one_line(own["differences"])

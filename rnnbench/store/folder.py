@@ -152,13 +152,10 @@ def lock(file: Path) -> int:
 def read_info(path: Path, part: str = "") -> RunInfo:
     """Read `run.json` of a run, or of a part; raises UserError if it is missing, cut off or of another schema."""
     file = path / _named("run.json", part)
-    try:
-        return read_info_file(file)
-    except (FileNotFoundError, NotADirectoryError):
+    if not file.exists():
         why = f"not a run folder: it has no {file.name}" if path.is_dir() else "not a run folder: it is a file"
-        raise UserError(
-            f"{path}: {why if path.exists() else 'no such folder'}; expected one that `rnnbench run` made"
-        ) from None
+        raise UserError(f"{path}: {why if path.exists() else 'no such folder'}; expected one that `rnnbench run` made")
+    return read_info_file(file)
 
 
 def run_id(path: Path) -> str:
@@ -206,14 +203,14 @@ def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurem
     """
     wanted = [*parts(path), ""] if part is None else [part]
     files = [path / _named("measurements.jsonl", name) for name in wanted]
-    found = (each for file in files if file.exists() for each in jsonlines.parsed_lines(file, Measurement.read))
+    found = (each for file in files if file.exists() for each in jsonlines.read(file, Measurement.from_json))
     return {measurement.case.key: measurement for measurement in found}
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
     """Return the last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
     file = path / "profiles.jsonl"
-    return {profile.case: profile for profile in jsonlines.parsed_lines(file, Profile.read)} if file.exists() else {}
+    return {profile.case: profile for profile in jsonlines.read(file, Profile.from_json)} if file.exists() else {}
 
 
 def parts(path: Path) -> list[str]:

@@ -5,44 +5,45 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store.record import clean, valid
 
-T = TypeVar("T")
+
+def content_of(path: Path) -> bytes:
+    """Return what a file holds; raises UserError if it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from None
 
 
 def complete_lines(path: Path) -> bytes:
     """Return a file without a last line that was cut off; raises UserError if it can't be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror}") from None
+    content = content_of(path)
     return content[: content.rfind(b"\n") + 1]
 
 
-def parsed_lines(path: Path, parse: Callable[[bytes], T]) -> Iterator[T]:
-    """Yield what is in every complete line of a file; a UserError of `parse` is raised with the place."""
-    for number, line in enumerate(complete_lines(path).split(b"\n")[:-1], 1):
-        with placed(f"{path}, line {number}"):
-            parsed = parse(line)
-        yield parsed
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield every complete line of a file as an object; raises UserError if one is none."""
-    return parsed_lines(path, parsed_object)
-
-
-def parsed_object(line: bytes) -> dict[str, Any]:
-    """Return the object in a line of JSON; raises UserError if there is none."""
+def parsed(text: bytes) -> dict[str, Any]:
+    """Return the object that some JSON holds; raises UserError if it holds none."""
     from pydantic_core import from_json
 
-    content: dict[str, Any] = valid(from_json, line)
+    content: dict[str, Any] = valid(from_json, text)
     if not isinstance(content, dict):
-        raise UserError(f"expected an object, found {line[:40].decode(errors='replace')}")
+        raise UserError(f"expected an object, found {text[:40].decode(errors='replace')}")
     return content
+
+
+def read(path: Path, parse: Callable[[dict[str, Any]], Any] = dict) -> Iterator[Any]:
+    """Yield what `parse` makes of the object in every complete line of a file.
+
+    Raises UserError with the place of a line that has no object, or that `parse` refuses.
+    """
+    for number, line in enumerate(complete_lines(path).split(b"\n")[:-1], 1):
+        with placed(f"{path}, line {number}"):
+            record = parse(parsed(line))
+        yield record
 
 
 @contextmanager

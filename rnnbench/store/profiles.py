@@ -1,11 +1,11 @@
 """What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
 
-from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size, rounded
+from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size, clean, rounded
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
@@ -108,4 +108,4 @@ class Profile(Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
-        return rounded(super().to_json())  # type: ignore[no-any-return]
+        return clean(asdict(self), rounded)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
+from rnnbench.store.jsonlines import content_of, parsed
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.record import HUGE, Positive, Record, adapter, valid
 from rnnbench.store.records import AXES, Case
@@ -119,10 +120,9 @@ def read_files(path: Path) -> dict[Path, SavedFile]:
 
 
 def _read(path: Path) -> SavedFile:
+    content = content_of(path)
     try:
-        saved = SavedFile.read(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror}") from None
+        saved = SavedFile.from_json(parsed(content))
     except UserError as fault:
         raise UserError(f"{path}: {fault}\n{WANTED}") from None
     if saved.rnnbench is not None:

@@ -3,16 +3,17 @@
 Extra keys are ignored, so that an older rnnbench reads what a newer one wrote.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import cache, partial
+from functools import cache
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from rnnbench.errors import UserError
-from rnnbench.text import writable
+from rnnbench.text import encoded
 
 MAX_INTEGER = 1 << 63  # frames hold whole numbers below this
 MAX_SHOWN_LENGTH = 40  # characters of a wrong value
@@ -36,12 +37,6 @@ class Record:
         """Return the record with this content; raises UserError if a value is wrong or missing."""
         kind: Any = cls
         return valid(adapter(kind).validate_python, content)  # type: ignore[no-any-return]
-
-    @classmethod
-    def read(cls, line: bytes) -> Self:
-        """Return the record in a line of JSON; raises UserError as `from_json` does."""
-        kind: Any = cls
-        return valid(partial(adapter(kind).validate_json, strict=True), line)  # type: ignore[no-any-return]
 
 
 @cache
@@ -102,32 +97,15 @@ def key_path(location: tuple[int | str, ...]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as messages show it: short, and in characters that every terminal has."""
-    try:
-        text = ascii(value)
-    except (ValueError, RecursionError):  # it holds a number with more digits than Python writes, or is too deep
-        return "a value that is too large"
+    text = ascii(value)
     return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."
 
 
-def clean(value: Any) -> Any:
-    """Return a JSON value with text that every file can hold."""
-    match value:
-        case str():
-            return writable(value)
-        case dict():
-            return {clean(key): clean(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [clean(inner) for inner in value]
-    return value
+def clean(value: Any, number: Callable[[str], float] = float) -> Any:
+    """Return a value as JSON gives it back, with text that every file can hold; `number` reads numbers with a point."""
+    return json.loads(encoded(json.dumps(value, ensure_ascii=False)), parse_float=number)
 
 
-def rounded(content: Any) -> Any:
-    """Return content with its times rounded to a tenth of a nanosecond, but never to zero: lines stay short."""
-    match content:
-        case float():
-            return round(content, 10) or content
-        case dict():
-            return {key: rounded(value) for key, value in content.items()}
-        case list():
-            return [rounded(value) for value in content]
-    return content
+def rounded(time: str) -> float:
+    """Return a time rounded to a tenth of a nanosecond, but never to zero: lines stay short."""
+    return round(float(time), 10) or float(time)

@@ -1,13 +1,12 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from annotated_types import MinLen
 
-from rnnbench.store.jsonlines import parsed_object
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
 
@@ -271,7 +270,7 @@ class Window(Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
-        return rounded(super().to_json())  # type: ignore[no-any-return]
+        return clean(asdict(self), rounded)  # type: ignore[no-any-return]
 
 
 MAX_QUANTILES = 11  # in columns of a frame
@@ -329,11 +328,6 @@ class Measurement(Record):
         """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
         return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
-
-    @classmethod
-    def read(cls, line: bytes) -> Self:
-        """Return the measurement in a line of JSON; raises UserError if there is none."""
-        return cls.from_json(parsed_object(line))
 
 
 APART = ("case", "metrics", "missing", "failure")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 
 from rnnbench.errors import UserError
-from rnnbench.store.jsonlines import placed
+from rnnbench.store.jsonlines import content_of, parsed, placed
 from rnnbench.store.record import Count, Record, Seconds, Size
 from rnnbench.text import writable
 
@@ -55,22 +55,15 @@ class RunInfo(Record):
 
 
 def read_info_file(file: Path) -> RunInfo:
-    """Read a file like `run.json`; raises UserError if it is no such file, but FileNotFoundError if there is none."""
-    from pydantic_core import from_json
-
-    try:
-        content = from_json(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: can't be read: {getattr(error, 'strerror', error)}") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version not in READ_VERSIONS:
-        reads = " and ".join(map(str, READ_VERSIONS))
-        raise UserError(
-            f"{file}: schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
-        )
+    """Read a file like `run.json`; raises UserError if it is no such file."""
+    text = content_of(file)
     with placed(str(file)):
+        content = parsed(text)
+        if (version := content.get("schema_version")) not in READ_VERSIONS:
+            reads = " and ".join(map(str, READ_VERSIONS))
+            raise UserError(
+                f"schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
+            )
         return RunInfo.from_json({"id": ""} | content)
 
 

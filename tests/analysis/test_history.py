@@ -151,15 +151,13 @@ def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
     return replace(stored, info=replace(stored.info, environment=on(processor).environment))
 
 
-def test_runs_of_an_unknown_machine_are_on_no_line_and_counted() -> None:
+def test_a_run_of_an_unknown_machine_is_an_environment_of_its_own_and_on_no_line() -> None:
     known = [None, PROCESSOR, None, PROCESSOR]
     runs = [of(stored_run(number, CASES[:1], np.zeros((1, 6))), known[number]) for number in range(4)]
     result = history(runs)
-    assert (result.unidentified, result.environments["runs"].tolist()) == (2, [2])
-    assert [name for name, _ in result.runs] == ["simulated-01", "simulated-03"]
-    assert result.points["at"].tolist() == [0, 1]
-    nothing = history(runs[::2])
-    assert (len(nothing.environments), len(nothing.points), len(nothing.changes)) == (0, 0, 0)
+    assert result.environments["runs"].tolist() == [1, 2, 1]
+    assert result.points["at"].tolist() == [1, 3]
+    assert len(history(runs[::2]).points) == 0
 
 
 def test_machines_that_take_turns_have_a_line_each() -> None:

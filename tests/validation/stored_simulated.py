@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import locations
-from rnnbench.analysis.stored import LocatedRatios, judged_shifts
+from rnnbench.analysis.stored import judged_shifts
 
 CASES = 24
 MARGIN = 0.025
@@ -66,12 +66,13 @@ def _verdicts(rng: np.random.Generator, slower: np.ndarray, unlikeness: float) -
     if (slower > 0).all():
         spreads /= math.exp(unlikeness**2)
     base, head = simulated_run(rng, np.zeros(CASES), spreads), simulated_run(rng, np.log1p(slower), spreads)
-    judged = judged_shifts(base, head, dict.fromkeys(base, MARGIN))
+    judged = judged_shifts(base, head, dict.fromkeys(base.index, MARGIN))
     return [judged[str(case)].verdict for case in range(CASES)]
 
 
-def simulated_run(rng: np.random.Generator, true: np.ndarray, spreads: float | np.ndarray) -> LocatedRatios:
-    """A run whose cases have these true log-ratios; `spreads`: by which they differ from those of another run."""
+def simulated_run(rng: np.random.Generator, true: np.ndarray, spreads: float | np.ndarray) -> pd.DataFrame:
+    """The frame `case_ratios` of a run with these true log-ratios; `spreads`: by which those of another run differ."""
     run = rng.standard_normal(CASES) * spreads / math.sqrt(2)
     logs = true[:, None] + run[:, None] + rng.normal(0, SPREAD, (CASES, REPLICATES))
-    return {str(case): (ratio, ratio) for case, ratio in enumerate(locations(list(logs)))}
+    known = locations(list(logs))
+    return pd.DataFrame({"low": known, "mean": known}, [str(case) for case in range(CASES)])
