@@ -191,12 +191,16 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
 
 
 class ClockedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A call whose operators are timed. `rounds` has a list of rows for each round, and a row for each call."""
+    """A call whose operators are timed: `arm` takes turns with others.
+
+    `rounds` has a list of rows for each round, and a row for each call.
+    """
 
     def __init__(self, timed: TimedCall) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rounds: list[list[list[float]]] = [[]]  # the first: calls before all rounds
         self._timed, self._seconds = timed, list[float]()
+        self.arm = TimedCall(self._call, timed.mode, restart=lambda: self.rounds.append([]))
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Time a call and make it."""
@@ -206,20 +210,15 @@ class ClockedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seconds.append(perf_counter() - start)
         return result
 
-    def arm(self) -> TimedCall:
-        """The timed call, as an arm that takes turns with others."""
+    def _call(self) -> None:
+        self._seconds = []
+        with self:
+            self._timed.call()
+        self.rounds[-1].append(self._seconds)
 
-        def call() -> None:
-            self._seconds = []
-            with self:
-                self._timed.call()
-            self.rounds[-1].append(self._seconds)
-
-        return TimedCall(call, self._timed.mode, restart=lambda: self.rounds.append([]))
-
-    def last(self, finished: int, count: int, width: int) -> list[np.ndarray]:
-        """The rows of the last `count` finished rounds, without calls that took another path through their code."""
-        rounds = self.rounds[1 : 1 + finished][-count:]  # the time may have cut one more short
+    def last(self, finished: int, width: int) -> list[np.ndarray]:
+        """The rows of the finished rounds, without calls that took another path through their code."""
+        rounds = self.rounds[1 : 1 + finished]  # the time may have cut one more short
         return [np.asarray([row for row in rows if len(row) == width] or [[0.0] * width]) for rows in rounds]
 
 
@@ -252,20 +251,18 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
     return TimedCall(call, torch.no_grad)
 
 
-def table(
-    found: Listing, clocked: ClockedOperators, idling: ClockedOperators, finished: int, rounds: int
-) -> tuple[Operator, ...]:
-    """The operators with their times in each round, from the last `rounds` of the `finished` ones of both arms."""
+def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, finished: int) -> tuple[Operator, ...]:
+    """The operators with their times in each of the `finished` rounds of both arms."""
     kinds, order = found.kinds, np.asarray(found.order, dtype=int)
     full = []
-    for rows in clocked.last(finished, rounds, len(order)):
+    for rows in clocked.last(finished, len(order)):
         totals = rows.sum(axis=1)
         faster = rows[totals <= np.median(totals)].mean(axis=0)  # the faster half of the calls
         full.append(np.bincount(order, weights=faster, minlength=len(kinds)))
     # The lower quartile of the calls of an idle operator: everything above is noise.
     overhead = [
         np.quantile(rows.reshape(-1, len(kinds), IDLE_CALLS), 0.25, axis=(0, 2))
-        for rows in idling.last(finished, rounds, IDLE_CALLS * len(kinds))
+        for rows in idling.last(finished, IDLE_CALLS * len(kinds))
     ]
     return tuple(
         replace(

@@ -8,33 +8,37 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from rnnbench.harness import devices
+from rnnbench.harness.devices import Device
+from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
+from rnnbench.harness.live.cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
-from rnnbench.profiling.operators import ClockedOperators, category, idle, listing, table
+from rnnbench.profiling.operators import ClockedOperators, Listing, category, idle, listing, table
 from rnnbench.profiling.products import IDLE, IN, Differences, product_replays
 from rnnbench.profiling.program import NotFollowed, record
 from rnnbench.profiling.replay import replay
-from rnnbench.profiling.subject import ProfiledCall, of_built, of_live
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
-from rnnbench.store.records import Phase
+from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, first_line
 from rnnbench.workloads import calls  # which mutes the profiler's log before its first use
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.phases import TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 
 ROUNDS = 10
@@ -47,7 +51,73 @@ NO_KERNELS = (
     "torch's profiler saw no kernel of this call: it has no CUPTI, or another profiler or the driver forbids it"
 )
 ONE_THREAD = "one thread"  # the arm that runs the call on one
-MEASURED = ("call", "forward", "forward_backward")  # arms whose times a profile keeps
+COMPILED = "compiled code calls its kernels without operators"
+SCRIPTED = "rnnbench can't look inside TorchScript; profile the module before `torch.jit.script` to see its operators"
+
+
+# The call to be profiled
+
+
+@dataclass(frozen=True)
+class ProfiledCall:
+    """A call to be profiled: of a built case, or of a module in the user's process."""
+
+    name: str
+    device: Device
+    parts: dict[str, TimedCall]  # the `call`, and its first part (`forward`) or two (`forward_backward`) if it has more
+    parameters: list[nn.Parameter]
+    steps: int | None = None  # of the sequence; None if they must be found from the program
+    opaque: str = ""  # why its operators are not visible: it is compiled, or a recording
+    own: bool = True  # whether to look for causes: it is a user's or a cell's code, not torch's own layer
+
+    def drop_gradients(self) -> None:
+        """Drop the gradients that a call leaves."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+def of_built(built: Built, device: Device) -> ProfiledCall:
+    """The call of a case of a suite; raises Skip for an epoch."""
+    case, workload = built.case, built.case.workload
+    if workload.phase == "epoch":
+        raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
+    parts = {"call": built.timed_call()}
+    if workload.phase != "inference":
+        runner = built.runner()
+        parts["forward"] = TimedCall(lambda: runner(built.input, built.state), torch.enable_grad)
+    if workload.phase == "step":
+        parts["forward_backward"] = timed_call(
+            "training", built.runner(), [built.input], built.state, built.output_shape
+        )
+    backend = GRAPH_BACKENDS.get(case.implementation, "")
+    graph = f"{case.implementation} code calls its kernels without operators ({backend})" if backend else ""
+    own = built.is_of_cells or case.implementation == "sequence"
+    parameters, opaque = list(built.model.parameters()), graph or hidden(built.model)
+    return ProfiledCall(case.key, device, parts, parameters, workload.seq_len, opaque, own)
+
+
+def of_live(case: LiveCase, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
+    """The call of a module or function of the user's process; `timed` is that call in the phase."""
+    parts = {"call": timed}
+    if phase != "inference":
+        parts["forward"] = TimedCall(partial(case.run, *case.args), with_gradients)
+    if phase == "step":
+        parts["forward_backward"] = live_call(case, "training", put_back)
+    opaque, own = hidden(case.run), not is_torchs(case.run)
+    return ProfiledCall(case.name, device, parts, case.parameters(), opaque=opaque, own=own)
+
+
+def hidden(run: Callable[..., object]) -> str:
+    """Why a module's or function's operators, or a part's, can't be seen; empty if they can."""
+    for part in run.modules() if isinstance(run, nn.Module) else [run]:
+        if isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            return SCRIPTED
+        if type(part).__name__ == "OptimizedModule" or hasattr(part, "_torchdynamo_orig_callable"):
+            return COMPILED
+    return ""
+
+
+# Its profile
 
 
 def explain(
@@ -95,88 +165,84 @@ def profile(
     window_seconds: float = WINDOW_SECONDS,
     seconds: float | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    now: Callable[[], float] = time.monotonic,
 ) -> Profile:
     """Find out where the time of a call goes; its trace is written into `folder`, if one is given.
 
     With `seconds`, fewer rounds are taken if these would take longer, at least one. Raises any error of the call.
     `notes` says which parts of the profile are missing.
     """
-    until = None if seconds is None else now() + seconds
-    with subject.call.mode():
-        subject.call.call()  # lazy set-up
+    until = math.inf if seconds is None else time.monotonic() + seconds
+    timed, trained = subject.parts["call"], "forward" in subject.parts
+    with timed.mode():
+        timed.call()  # lazy set-up
     # Inference mode hides the parts of composite operators.
-    eager = torch.no_grad if subject.call.mode is torch.inference_mode else subject.call.mode
-    visible = TimedCall(subject.call.call, eager)
-    listed = None if subject.opaque else listing(visible)
+    visible = TimedCall(timed.call, torch.no_grad if timed.mode is torch.inference_mode else timed.mode)
+    listed = Listing() if subject.opaque else listing(visible)
     subject.drop_gradients()
     differences, replays, steps, notes = _replays(subject)
-    is_host_code = listed is not None and subject.device.runs_host_code
-    products, product_arms = None, dict[str, TimedCall]()
-    if listed and is_host_code:  # a device's products are only queued
-        products, product_arms, gradients = product_replays(listed, trained=subject.trained)
+    arms, products, in_libraries = dict(subject.parts), None, dict[str, TimedCall]()
+    if listed.kinds and subject.device.runs_host_code:  # a device's products are only queued
+        products, in_libraries, gradients = product_replays(listed, trained=trained)
         differences |= gradients
-    parts = {"call": subject.call, "forward": subject.forward, "forward_backward": subject.forward_backward}
-    arms = {name: part for name, part in parts.items() if part is not None}
-    threads = torch.get_num_threads()
-    if threads > 1 and subject.own and is_host_code:
-        arms[ONE_THREAD] = _on_one_thread(subject.call)  # compiled code has its threads built in
-        differences[Cause("threads", f"{threads} threads", 1)] = "call", ONE_THREAD
-    clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds if listed else []))
-    operators = {} if listed is None else {"clocked": clocked.arm(), "idle": idling.arm()}
+        threads = torch.get_num_threads()
+        if threads > 1 and subject.own:
+            arms[ONE_THREAD] = _on_one_thread(timed)
+            differences[Cause("threads", f"{threads} threads", 1)] = "call", ONE_THREAD
+    clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds))
+    operators = {"clocked": clocked.arm, "idle": idling.arm} if listed.kinds else {}
     settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
-    groups = [(arms, settings), (replays, longer), (product_arms, settings), (operators, settings)]
+    groups = [(arms, settings), (replays, longer), (in_libraries, settings), (operators, settings)]
     waiting = [group for group in groups if group[0]]
     times: dict[str, tuple[float, ...]] = {}
     for number, (own, how) in enumerate(waiting):
-        deadline = math.inf if until is None else now() + max(0.0, until - now()) / (len(waiting) - number)
-        turns = LiveTurns(subject.device, own, case_seconds=2 * window_seconds, now=now)
+        now = time.monotonic()
+        turns = LiveTurns(subject.device, own, case_seconds=2 * window_seconds)
+        deadline = now + max(0.0, until - now) / (len(waiting) - number)
         turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
         times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in turns.times.items()}
-    finished = len(times["clocked"]) if operators else 0
-    rounds = min(len(times[arm]) for arm in (*arms, *operators))  # equal numbers, of which there may be fewer
-    times |= {arm: times[arm][-rounds:] for arm in arms}
-    in_libraries, idle_in_libraries = (
-        {arm.removeprefix(prefix): times[arm] for arm in product_arms if arm.startswith(prefix)}
+    in_full, idle_ones = (
+        {arm.removeprefix(prefix): times[arm] for arm in in_libraries if arm.startswith(prefix)}
         for prefix in (IN, IDLE)
     )
-    result = Profile(
+    seen, files = _watched(subject, folder)
+    return Profile(
         subject.name,
         steps=subject.steps or steps,
-        times={arm: times[arm] for arm in MEASURED if arm in arms},
-        operators=() if listed is None else table(listed, clocked, idling, finished, rounds),
+        times={arm: times[arm] for arm in subject.parts},
+        operators=table(listed, clocked, idling, len(times.get("clocked", ()))),
         opaque=subject.opaque,
         causes=tuple(
             replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
             for cause, (whole, without) in differences.items()
         ),
-        products=products and replace(products, seconds=in_libraries, idle_seconds=idle_in_libraries),
+        products=products and replace(products, seconds=in_full, idle_seconds=idle_ones),
+        kernels=seen,
+        no_kernels="" if seen or subject.device.runs_host_code else NO_KERNELS,
+        files=files,
         notes=tuple(notes),
     )
-    return _with_trace(subject, result, folder)
 
 
 def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], int, list[str]]:
     """Return causes with the arms that measure them, these arms, the steps of the call, and what can't be measured."""
-    found, arms, notes = Differences(), dict[str, TimedCall](), list[str]()
+    found, arms, notes, timed = Differences(), dict[str, TimedCall](), list[str](), subject.parts["call"]
     if subject.opaque:
         return found, arms, 1, notes
-    with subject.call.mode():
+    with timed.mode():
         try:
-            program = record(subject.call.call)
+            program = record(timed.call)
         except NotFollowed as long:
             return found, arms, 1, [f"needless work was not looked for: {long}"]
         finally:
             subject.drop_gradients()
-        suspected = suspects(program, trained=subject.trained) if subject.own else {}
-        for cause, remedied in suspected.items():
+        for cause, remedied in suspects(program, trained="forward" in subject.parts).items() if subject.own else ():
             arm = f"without {cause.kind}: {cause.what}"
             try:
                 if not arms:
-                    arms[REPLAYED] = TimedCall(replay(program), subject.call.mode)
-                arms[arm] = TimedCall(replay(remedied()), subject.call.mode)
+                    arms[REPLAYED] = TimedCall(replay(program), timed.mode)
+                arms[arm] = TimedCall(replay(remedied()), timed.mode)
                 found[cause] = REPLAYED, arm
             except Exception as error:  # a limit of rnnbench, not of the code
                 notes.append(f"the cost of {cause.what} could not be measured: {first_line(error)}")
@@ -201,14 +267,14 @@ def _on_one_thread(timed: TimedCall) -> TimedCall:
     return TimedCall(timed.call, mode)
 
 
-def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> Profile:
-    """Return the profile with what one watched call shows: a GPU's kernels, and a trace in `folder`.
+def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None, dict[str, str]]:
+    """Watch a call: return the kernels that a device was given, and the file of a trace in `folder`.
 
     The trace has Python's frames, shapes and blocks of memory.
     """
-    launches, timed = not subject.device.runs_host_code, subject.call
+    launches, timed = not subject.device.runs_host_code, subject.parts["call"]
     if folder is None and not launches:
-        return result
+        return None, {}
     with timed.mode():
         timed.call()
         for _ in range(LOOKS):
@@ -217,15 +283,13 @@ def _with_trace(subject: ProfiledCall, result: Profile, folder: Path | None) -> 
             with torch.profiler.profile(profile_memory=True, with_stack=True, record_shapes=True) as seen:
                 timed.call()
                 subject.device.synchronize()
-    if launches:
-        summed = kernels(seen.events())
-        result = replace(result, kernels=summed, no_kernels="" if summed else NO_KERNELS)
+    summed = kernels(seen.events()) if launches else None
     if folder is None:
-        return result
+        return summed, {}
     file = f"traces/{file_name(subject.name)}.json.gz"
     (folder / "traces").mkdir(parents=True, exist_ok=True)
     seen.export_chrome_trace(str(folder / file))  # torch packs it
-    return replace(result, files={"trace": file})
+    return summed, {"trace": file}
 
 
 def kernels(events: Iterable[calls.ProfilerEvent]) -> Kernels | None:

@@ -55,7 +55,7 @@ def test_the_times_of_a_kind_are_those_of_the_faster_half_of_whole_calls() -> No
     clocked, idling = ClockedOperators(inference()), ClockedOperators(inference())
     clocked.rounds = [[slow], [slow, fast, fast, slow], [fast, slow, fast, fast]]
     idling.rounds = [[[1e-6] * 4 * IDLE_CALLS]] * 3
-    operators = {operator.name: operator for operator in table(listed, clocked, idling, 2, 2)}
+    operators = {operator.name: operator for operator in table(listed, clocked, idling, 2)}
     assert operators["aten::addmm"].seconds == pytest.approx((3e-6, 3e-6))
     assert operators["aten::addmm"].idle_seconds == pytest.approx((1e-6, 1e-6))
     assert operators["aten::t"].calls == 1
@@ -70,7 +70,7 @@ def test_what_has_nothing_to_do_is_called_as_often_for_each_operator_whatever_it
 
     kinds = listing(TimedCall(call, torch.no_grad)).kinds
     clocked = ClockedOperators(idle(kinds))
-    arm = clocked.arm()
+    arm = clocked.arm
     with arm.mode():
         arm.call()
     assert len(clocked.rounds[0][0]) == IDLE_CALLS * len(kinds)

@@ -15,8 +15,7 @@ from torch.profiler import ProfilerActivity
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.cases import LiveCase
 from rnnbench.profiling.breakdown import breakdown, in_one_piece
-from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, kernels, profile
-from rnnbench.profiling.subject import hidden, of_built, of_live
+from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, hidden, kernels, of_built, of_live, profile
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.workloads.implementations import Skip

@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1087,
     "harness": 3278,
     "kernels": 542,
-    "profiling": 1119,
+    "profiling": 1077,
     "pytest_plugin": 216,
     "report": 3156,
     "speedup": 585,
