@@ -91,7 +91,7 @@ def bisect(
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step, now)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
     with closing(runner), faults_in_words(folder, "answer"):
-        return folder, answered(answer, runner, path, suite.content.check.margin, suite.content.check.budget_seconds)
+        return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)
 
 
 def answered(

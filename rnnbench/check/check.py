@@ -71,7 +71,7 @@ def check_against_run(
     before = stored.read(baseline)  # first, so that an unusable baseline costs no run
     stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     folder = run_suite(suite, groups, settings, out=out, command=command, on_progress=on_progress)
-    return folder, compare_by_settings(before, stored.read(folder), suite.content.check)
+    return folder, compare_by_settings(before, stored.read(folder), suite.check)
 
 
 def check(
@@ -101,14 +101,14 @@ def check(
     own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
     may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
     base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
-    runner = PairedRunner((base, head), cases, suite.settings)
+    runner = PairedRunner((base, head), cases, suite.measure)
     with ExitStack() as stack:
         stack.callback(runner.end)
         hellos = runner.start()
         folder = dated_folder(out, f"{suite.name}-check")
         stack.enter_context(faults_in_words(folder, "verdict"))
         runs = {
-            side.name: stack.enter_context(_run(folder, side, suite.settings, hellos[side.name], command, runner))
+            side.name: stack.enter_context(_run(folder, side, suite.measure, hellos[side.name], command, runner))
             for side in (base, head)
         }
         runner.record(runs)
@@ -128,7 +128,7 @@ def check(
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
         if timed := changed_groups(runner, groups):
-            measure(runner, timed, trial, suite.content.check.budget_seconds, on_progress, share=share)
+            measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened, *runner.recorded_notes()]
         seconds = runner.seconds
         counted = count(runner, timed, counter, on_progress) if counter else {}
@@ -304,11 +304,11 @@ def _run(
     folder: Path, side: Side, measured_by: Settings, hello: Mapping[str, Any], command: str, runner: PairedRunner
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
-    content = side.suite.content
+    suite = side.suite
     info = RunInfo(
-        suite=side.suite.name,
-        description=content.description,
-        resolved=content.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
+        suite=suite.name,
+        description=suite.description,
+        resolved=suite.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
         command=command,
         environment=environment.describe(side.root) | {"worker": hello},
         notes=[f"{side.name} of a check: {side.about}"],

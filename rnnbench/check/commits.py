@@ -145,7 +145,7 @@ class CommitRunner:
         return self._results[measured]
 
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:
-        settings = self._suite.settings
+        settings = self._suite.measure
         with ExitStack() as stack:
             try:
                 side = Project(stack, self._suite, self._sources).at_commit(commit.sha, "base")

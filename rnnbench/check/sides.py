@@ -181,7 +181,7 @@ class Project:
         nearest to the suite and the top of the tree, each with its `src`. They stand in the tree's copy of the current
         folder. Raises UserError.
         """
-        made = Side(name, about, replace(self._suite, file=file), tree=tree, **more)
+        made = Side(name, about, self._suite.model_copy(update={"file": file}), tree=tree, **more)
         with made.errors_in_words():
             paths, folder = [self._scratch], Path.cwd()
             if tree is not None:
@@ -295,11 +295,11 @@ def strictest(
 
     The smaller margin and the larger budget apply, and the base's settings of measuring.
     """
-    old, new = suites.margins(base.content.check, cases), suites.margins(head.content.check, cases)
-    before, after = base.content.check.budget_seconds, head.content.check.budget_seconds
-    measure = base.content.measure
-    is_looser = any(new[key] > old[key] for key in new) or after < before or measure != head.content.measure
+    old, new = suites.margins(base.check, cases), suites.margins(head.check, cases)
+    before, after = base.check.budget_seconds, head.check.budget_seconds
+    measure = base.measure
+    is_looser = any(new[key] > old[key] for key in new) or after < before or measure != head.measure
     note = "the base's settings are kept, where they are stricter, until this commit is the base"
-    check = head.content.check.model_copy(update={"budget_seconds": max(before, after)})
-    suite = replace(head, content=head.content.model_copy(update={"check": check, "measure": measure}))
+    check = head.check.model_copy(update={"budget_seconds": max(before, after)})
+    suite = head.model_copy(update={"check": check, "measure": measure})
     return suite, {key: min(margin, old[key]) for key, margin in new.items()}, [note] if is_looser else []

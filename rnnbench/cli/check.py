@@ -89,7 +89,7 @@ def check(
         if sources or base_python or instructions:
             raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
         groups = selected(suite, only, device)
-        settings = suite.settings.model_copy(update={} if budget is None else {"budget_seconds": budget})
+        settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
     else:

@@ -42,7 +42,7 @@ def list_suites() -> None:
             continue
         hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
         cases = "case" if count == 1 else "cases"
-        output.say(printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.content.description}{hides}"))
+        output.say(printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.description}{hides}"))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")

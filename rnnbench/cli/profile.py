@@ -44,7 +44,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     from rnnbench.store.folder import last_measurements
     from rnnbench.store.records import NOT_REACHED
 
-    groups, settings = selected(suite, only, device), suite.settings
+    groups, settings = selected(suite, only, device), suite.measure
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()

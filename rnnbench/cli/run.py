@@ -112,7 +112,7 @@ def run(
     groups = [] if resume else selected(suite, only, device)
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
-    settings = suite.settings.model_copy(update=changes)
+    settings = suite.measure.model_copy(update=changes)
     measuring: tuple[Any, ...] = shown_progress, run_suite, partial(resume_run, settings=settings)
     if executor == "slurm":
         from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm

@@ -75,7 +75,7 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     own = metafunc.definition.get_closest_marker("benchmark")  # a case's own marker hides the test's
     params = []
     for case in cases:
-        chosen = Chosen(case, suite.file.parent.resolve(), suite.settings)
+        chosen = Chosen(case, suite.file.parent.resolve(), suite.measure)
         options = {"group": group_name(case.workload), **(own.kwargs if own else {})}
         marks = [
             pytest.mark.benchmark(**options, timer=chosen, disable_gc=True),

@@ -74,7 +74,7 @@ def run_by_slurm(
     folder = RunFolder.create(out, suite.name)
     info = RunInfo(
         suite=suite.name,
-        description=suite.content.description,
+        description=suite.description,
         resolved=resolved(suite, settings),
         command=command,
         environment={"git": git.state(suite.file.parent), SLURM: {"options": given}},
@@ -107,7 +107,7 @@ def resume_by_slurm(
     """
     queue.require()
     info = read_info(path)
-    refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
+    refuse_other_suite(path, info, suite.model_dump(mode="json"))
     if not parts(path):
         raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))

@@ -17,8 +17,8 @@ from rnnbench.errors import UserError
 from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS, Reference
 from rnnbench.suite import suites
-from rnnbench.suite.file import INPUT, INPUTS_ALLOWED, MAX_NAME, SuiteFile
-from rnnbench.suite.suites import Suite
+from rnnbench.suite.file import INPUT, INPUTS_ALLOWED
+from rnnbench.suite.suites import MAX_NAME, Suite
 from rnnbench.text import first_few, nearest
 
 MAX_NAMED = 10  # classes of a file that a message names
@@ -53,10 +53,11 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
     elif reference not in (*LAYERS, "none", *CELLS):
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
-    quick = suites.read(SIZES).content
+    quick = suites.read(SIZES)
     sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     content = {
+        "file": file,
         "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES}`",
         "measure": quick.measure.model_dump(exclude_unset=True),
@@ -64,7 +65,7 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
             {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations},
         ],
     }
-    return Suite(file, SuiteFile.model_validate(content))
+    return Suite.model_validate(content)
 
 
 def _checked(cell: str) -> Path:

@@ -1,9 +1,8 @@
-"""What a suite file may hold: sweeps, and how they are measured and checked. All faults of a file are told together."""
+"""The tables of a suite's file: sweeps, and how they are measured and checked."""
 
 import itertools
 import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -15,14 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, spec, with_arguments
-from rnnbench.errors import UserError
-from rnnbench.store.record import MAX_INTEGER, Count, Size, problem
+from rnnbench.store.record import MAX_INTEGER, Count, Size
 from rnnbench.store.records import (
     AXES,
     DATA_SETS,
@@ -39,12 +36,10 @@ from rnnbench.store.records import (
     Task,
     is_cell_reference,
 )
-from rnnbench.store.run_info import SUITE, SUITE_WORDS
 from rnnbench.text import nearest
 
 INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
-MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
 OF_DATA_SETS = {  # the values of axes that only data sets have
     "cell": tuple(DATA_SETS),
     "phase": ("loading",),
@@ -113,11 +108,13 @@ Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)] 
 Argument = Annotated[Any, AfterValidator(_argument)]
 
 
-class _Strict(BaseModel):
+class Table(BaseModel):
+    """A table of a suite's file, without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Sweep(_Strict):
+class Sweep(Table):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
     cell: Axis[Annotated[str, AfterValidator(_cell)]]
@@ -184,7 +181,7 @@ class Sweep(_Strict):
         return spec(cell, self.reference or "none").reference
 
 
-class Settings(_Strict):
+class Settings(Table):
     """How a suite is measured."""
 
     model_config = ConfigDict(frozen=True)
@@ -212,72 +209,16 @@ class Settings(_Strict):
 Margin = Annotated[float, Field(gt=0, lt=1)]
 
 
-class CaseMargin(_Strict):
+class CaseMargin(Table):
     """A separate margin for the cases that an `--only` expression selects."""
 
     only: str
     margin: Margin
 
 
-class CheckSettings(_Strict):
+class CheckSettings(Table):
     """How `rnnbench check` and `compare` judge a suite."""
 
     margin: Margin = 0.025  # how much slower is too slow
     margins: list[CaseMargin] = []  # the last one that selects a case counts
     budget_seconds: Annotated[float, Field(gt=0)] = 120.0
-
-
-class SuiteFile(_Strict):
-    """A suite as written in the file, with the defaults filled into the sweeps."""
-
-    name: Annotated[str, Field(pattern=f"^{SUITE}$", max_length=MAX_NAME)]
-    description: str = ""
-    measure: Settings = Settings()
-    check: CheckSettings = CheckSettings()
-    sweep: Annotated[list[Sweep], Field(min_length=1)]
-
-
-TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
-
-
-def read_file(path: Path) -> SuiteFile:
-    """Read and check a suite's file; raises UserError with all its faults."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read: {getattr(error, 'strerror', error)}") from None
-    except (ValueError, RecursionError) as error:  # invalid TOML, a number too long, or nested too deep
-        raise UserError(f"{path}: not TOML: {error}") from None
-    defaults, faults = data.pop("defaults", {}), []
-    if not isinstance(defaults, dict):
-        faults.append(f"defaults: expected a table, found {defaults!r}")
-    elif isinstance(sweeps := data.get("sweep"), list):
-        unknown = defaults.keys() - Sweep.model_fields.keys()
-        faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in sorted(unknown)]
-        known = {key: value for key, value in defaults.items() if key not in unknown}
-        data["sweep"] = [known | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps]
-    try:
-        content = SuiteFile.model_validate(data, context={"root": path.parent})
-        if not faults:
-            return content
-    except ValidationError as error:
-        faults += dict.fromkeys(_words(detail) for detail in error.errors(include_url=False))
-    raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
-
-
-def _words(detail: Mapping[str, Any]) -> str:
-    """Return one line for one fault: key path, value, and what would be right."""
-    table, key = TABLES.get(str(detail["loc"][0]), SuiteFile), str(detail["loc"][-1])
-    words = problem(detail)
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{words.partition(':')[0]}: unknown key{nearest(key, table.model_fields)}"
-        case "list_type" if key == "sweep":
-            return "sweep: expected tables, each below a line [[sweep]]"
-        case "literal_error" if isinstance(detail["input"], str):
-            return words + nearest(detail["input"], detail["ctx"]["expected"].replace("'", "").split(", "))
-        case "string_pattern_mismatch" if "input" in detail["loc"]:
-            return f"{words.partition(':')[0]}: {INPUTS_ALLOWED}, found {detail['input']!r}"
-        case "string_pattern_mismatch":
-            return f"{words.partition(':')[0]}: expected {SUITE_WORDS}, found {detail['input']!r}"
-    return words

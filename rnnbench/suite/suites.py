@@ -2,15 +2,18 @@
 
 import itertools
 import math
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError
 
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
 from rnnbench.store.jsonlines import placed
-from rnnbench.store.record import valid
+from rnnbench.store.record import problem, valid
 from rnnbench.store.records import (
     DEFAULTS,
     LOADS,
@@ -24,44 +27,39 @@ from rnnbench.store.records import (
     axis_text,
     is_cell_reference,
 )
+from rnnbench.store.run_info import SUITE, SUITE_WORDS
 from rnnbench.suite.expressions import parse_only, quoted
-from rnnbench.suite.file import CheckSettings, Settings, SuiteFile, Sweep, read_file
+from rnnbench.suite.file import INPUTS_ALLOWED, CheckSettings, Settings, Sweep, Table
 from rnnbench.text import nearest
 
 INSTALLED = Path(__file__).parents[1] / "shipped_suites"
 OWN = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "suites"  # the folder of rnnbench's own suites
+MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
+TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
 MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A valid suite and the file it came from."""
+class Suite(Table):
+    """A suite as its file says it, with the defaults filled into the sweeps."""
 
-    file: Path
-    content: SuiteFile
-
-    @property
-    def name(self) -> str:
-        """The name that the file gives itself."""
-        return self.content.name
-
-    @property
-    def settings(self) -> Settings:
-        """The file's settings for the measurement."""
-        return self.content.measure
+    file: Annotated[Path, Field(exclude=True)]
+    name: Annotated[str, Field(pattern=f"^{SUITE}$", max_length=MAX_NAME)]
+    description: str = ""
+    measure: Settings = Settings()
+    check: CheckSettings = CheckSettings()
+    sweep: Annotated[list[Sweep], Field(min_length=1)]
 
     def with_check(self, **changes: float | None) -> Self:
-        """A copy with other check settings. None leaves a setting unchanged; a margin replaces all of the file's."""
+        """Return a copy with other check settings: None changes none; a margin replaces all of the file's."""
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         if "margin" in given:
             given["margins"] = []
-        check = self.content.check.model_copy(update=given)
-        return replace(self, content=self.content.model_copy(update={"check": check}))
+        return self.model_copy(update={"check": self.check.model_copy(update=given)})
 
     @property
     def arguments(self) -> list[str]:
         """The names of the arguments of constructors, which `only` can name beside the axes."""
-        sweeps = self.content.sweep
+        sweeps = self.sweep
         return list(dict.fromkeys(name for sweep in sweeps for cell in sweep.cells for name in _arguments(cell)))
 
     def cases(self, device: str | None = None) -> list[Case]:
@@ -70,7 +68,7 @@ class Suite:
         Raises UserError if they are more than MAX_CASES.
         """
         on_device = {} if device is None else {"device": [device]}
-        sweeps = [(sweep, sweep.axis_values() | on_device) for sweep in self.content.sweep]
+        sweeps = [(sweep, sweep.axis_values() | on_device) for sweep in self.sweep]
         count = sum(math.prod(map(len, axes.values())) for _, axes in sweeps)
         if count > MAX_CASES:
             raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_CASES:,}; sweep fewer values")
@@ -95,7 +93,7 @@ class Suite:
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
         """Return the groups, each with the number of the first sweep that has its workload on any device."""
-        axes = [sweep.axis_values() | {"reference": set(map(sweep.layer, sweep.cell))} for sweep in self.content.sweep]
+        axes = [sweep.axis_values() | {"reference": set(map(sweep.layer, sweep.cell))} for sweep in self.sweep]
 
         def has(sweep: Mapping[str, Collection[Any]], workload: Workload) -> bool:
             free = {"device", *(axis for axis in (*OF_DATA, *OF_STEP) if getattr(workload, axis) == DEFAULTS[axis])}
@@ -240,10 +238,45 @@ def find(name: str) -> Path:
 def read(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
     path = find(name)
-    suite = Suite(path, read_file(path))
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: nested too deep
+        raise UserError(f"{path}: can't be read as TOML: {getattr(error, 'strerror', error)}") from None
+    defaults, faults = data.pop("defaults", {}), []
+    if not isinstance(defaults, dict):
+        faults.append(f"defaults: expected a table, found {defaults!r}")
+    elif isinstance(sweeps := data.get("sweep"), list):
+        unknown = defaults.keys() - Sweep.model_fields.keys()
+        faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in sorted(unknown)]
+        known = {key: value for key, value in defaults.items() if key not in unknown}
+        data["sweep"] = [known | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps]
+    try:
+        suite = Suite.model_validate(data | {"file": path}, context={"root": path.parent})
+    except ValidationError as error:
+        faults += dict.fromkeys(_words(detail) for detail in error.errors(include_url=False))
+    if faults:
+        raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
     with placed(str(path)):
-        _rules(suite.content.check)
+        _rules(suite.check)
     return suite
+
+
+def _words(detail: Mapping[str, Any]) -> str:
+    """Return one line for one fault: key path, value, and what would be right."""
+    table, key = TABLES.get(str(detail["loc"][0]), Suite), str(detail["loc"][-1])
+    words = problem(detail)
+    where = words.partition(":")[0]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key{nearest(key, table.model_fields)}"
+        case "list_type" if key == "sweep":
+            return "sweep: expected tables, each below a line [[sweep]]"
+        case "literal_error" if isinstance(detail["input"], str):
+            return words + nearest(detail["input"], detail["ctx"]["expected"].replace("'", "").split(", "))
+        case "string_pattern_mismatch":
+            right = INPUTS_ALLOWED if "input" in detail["loc"] else f"expected {SUITE_WORDS}"
+            return f"{where}: {right}, found {detail['input']!r}"
+    return words
 
 
 def refuse_idle_margins(suite: Suite) -> None:
@@ -251,7 +284,7 @@ def refuse_idle_margins(suite: Suite) -> None:
 
     A base is not checked: it may be an old commit that nobody can mend, and its margins do not count.
     """
-    for number, (only, _) in enumerate(_rules(suite.content.check)):
+    for number, (only, _) in enumerate(_rules(suite.check)):
         named = {axis: values for axis, values in only.items() if axis != "device"}  # --device may add others
         if faults := _unknown(named, values(suite.cases())):
             raise UserError(f"{suite.file}: check.margins[{number}].only: {'; '.join(faults)}")

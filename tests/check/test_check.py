@@ -293,7 +293,7 @@ def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> Non
     cases = [case for group in select(base, head, {}, None)[0] for case in group.cases]
     suite, allowed, notes = strictest(base.suite, head.suite, cases)
     assert {(case.workload.batch_size, allowed[case.key]) for case in cases} == {(1, 0.025), (2, 0.025), (3, 0.01)}
-    assert (suite.content.check.budget_seconds, suite.settings) == (60.0, base.suite.settings)
+    assert (suite.check.budget_seconds, suite.measure) == (60.0, base.suite.measure)
     assert notes == ["the base's settings are kept, where they are stricter, until this commit is the base"]
     assert strictest(base.suite, base.suite, cases)[2] == []
 
@@ -351,7 +351,7 @@ def test_a_baseline_of_another_machine_is_incomparable(
     baseline = stored_run(tmp_path / "base", processor)
     groups = [Group(case.workload, (case,)) for case in several([2.0] * MIN_CASES)]
     _, comparison = check_against_run(
-        suite, groups, suite.settings, baseline, out=tmp_path, command="", on_progress=lambda _: None
+        suite, groups, suite.measure, baseline, out=tmp_path, command="", on_progress=lambda _: None
     )
     assert {finding.reason for finding in comparison.findings} == {reason}
     assert comparison.exit_code() == code

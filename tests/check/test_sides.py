@@ -193,7 +193,7 @@ def test_a_class_is_compared_with_itself_at_a_revision_in_a_folder_and_at_a_comm
     mine = of_cell("bench/cell.py:Mine", None, whole=False)
     with sides(mine, "HEAD~1", None) as (base, head):
         assert ("old" in cell(base), "new" in cell(head)) == (True, True)
-        assert base.suite.content == head.suite.content
+        assert base.suite.model_dump() == head.suite.model_dump()
     other = tmp_path / "other" / "bench"
     other.mkdir(parents=True)
     (other / "cell.py").write_text(CELL.format(note="other"))

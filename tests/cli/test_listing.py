@@ -65,7 +65,7 @@ def test_suites_cells_and_metrics_are_listed_and_a_broken_suite_does_not_hide_th
     (tmp_path / "suites" / "broken.toml").write_text("[")
     done = in_process("list", "suites", cwd=tmp_path, code=0)
     assert "quick" in done.stdout
-    assert "broken         can't be used: suites/broken.toml: not TOML: " in done.stderr
+    assert "broken         can't be used: suites/broken.toml: can't be read as TOML: " in done.stderr
     assert {"deep-notebook", "overlapping"} <= set(in_process("list", "cells", cwd=tmp_path).stdout.split())
     lines = in_process("list", "metrics", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in lines] == [metric.name for metric in METRICS]

@@ -68,7 +68,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
         return run_by_slurm(
             chosen,
             chosen.groups({}, None),
-            chosen.settings,
+            chosen.measure,
             out=tmp_path / "results",
             command="rnnbench run tiny.toml",
             options=options,

@@ -169,7 +169,7 @@ class FakeQueue:
         return watching
 
     def watch(self, on_progress: Any = lambda *step: None, most: int = 100) -> Watch:
-        settings = suites.read(str(self.path.parent / "tiny.toml")).settings
+        settings = suites.read(str(self.path.parent / "tiny.toml")).measure
         return Watch(self.path, settings, {"additional_parameters": {}}, self.path, most, on_progress)
 
 
@@ -220,7 +220,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     monkeypatch.setattr(Watch, "until_done", refuse)
     options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
     with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
-        sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.settings, out=tmp_path, **options)
+        sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.measure, out=tmp_path, **options)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
         used.append(settings.budget_seconds)
         folder.close()
 
-    settings = chosen.settings.model_copy(update={"budget_seconds": 25.0})
+    settings = chosen.measure.model_copy(update={"budget_seconds": 25.0})
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(sweep, "_go_on", go_on)
     options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda *step: None}

@@ -38,12 +38,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("whole", "implementation"), [(False, "loop"), (True, "sequence")])
 def test_it_has_the_sizes_of_quick(implementation: Any, whole: bool) -> None:
     suite = cell_suite.of_cell("awkward.py:Other(theta=3)", "gru", whole=whole)
-    quick = suites.read("quick").content
-    [sweep] = suite.content.sweep
+    quick = suites.read("quick")
+    [sweep] = suite.sweep
     assert (suite.name, sweep.cell, sweep.reference) == ("Other", ("awkward.py:Other(theta=3)",), "gru")
     assert sweep.implementation == (implementation, "torch.nn")
     assert (sweep.batch_size, sweep.hidden_size) == (quick.sweep[0].batch_size, quick.sweep[0].hidden_size)
-    assert suite.settings == quick.measure
+    assert suite.measure == quick.measure
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_module_of_the_current_folder_of_its_src_or_an_installed_one_is_there(
     (folder / "src").mkdir()
     (folder / "src" / "in_src.py").write_text("raise SystemExit('it was imported')")
     for cell in ("own_module:Mine", "in_src:Mine", "torch.nn:GRUCell", "awkward:Named"):
-        assert cell_suite.of_cell(cell, "none", whole=False).content.sweep[0].cell == (cell,)
+        assert cell_suite.of_cell(cell, "none", whole=False).sweep[0].cell == (cell,)
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     assert rows["torch.nn.GRU"]["ratio"] == 1
     for where, cell in ((".", "awkward.py:Named"), ("below", "../awkward.py:Named")):
         done = in_process("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder, code=0)
-        [sweep] = suites.read(str(folder / where / "Named.toml")).content.sweep
+        [sweep] = suites.read(str(folder / where / "Named.toml")).sweep
         assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
     again = in_process("new-cell", "awkward.py:Named", cwd=folder)
     assert (again.returncode, again.stdout) == (2, "")

@@ -199,7 +199,7 @@ def test_a_suite_that_does_not_exist_says_which_do(name: str, snapshot: Snapshot
 
 def test_the_older_name_of_max_replicates_is_read_in_suites_and_in_runs(tmp_path: Path) -> None:
     older = suite(tmp_path, '[measure]\nmost_replicates = 7\n[[sweep]]\ncell = "gru"')
-    assert older.settings.max_replicates == 7
+    assert older.measure.max_replicates == 7
     assert Settings.model_validate({"replicates": 2, "most_replicates": 3}).max_replicates == 3
 
 
@@ -220,11 +220,10 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
     suite = suites.read(str(file))
     cases = [case for group in suite.groups({}, None) for case in group.cases]
     margins = {
-        f"{case.cell} {case.workload.batch_size}": suites.margins(suite.content.check, cases)[case.key]
-        for case in cases
+        f"{case.cell} {case.workload.batch_size}": suites.margins(suite.check, cases)[case.key] for case in cases
     }
     assert margins == {"lstm 1": 0.03, "lstm 2": 0.03, "gru 1": 0.2, "gru 2": 0.1}
-    changed = suite.with_check(margin=0.5, budget_seconds=None).content.check
+    changed = suite.with_check(margin=0.5, budget_seconds=None).check
     assert set(suites.margins(changed, cases).values()) == {0.5}
     assert changed.budget_seconds == 120
 

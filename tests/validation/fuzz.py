@@ -172,7 +172,7 @@ def suite_files() -> Target:
         file.write_bytes(content)
         chosen = suites.read(str(file))
         groups = chosen.groups({}, None)
-        suites.margins(chosen.content.check, [case for group in groups for case in group.cases])
+        suites.margins(chosen.check, [case for group in groups for case in group.cases])
 
     def text(tree: Any) -> bytes:
         pairs = tree.items() if isinstance(tree, dict) else ()

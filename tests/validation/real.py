@@ -62,7 +62,7 @@ def one_run() -> tuple[pd.DataFrame, pd.DataFrame]:
     suite = suites.read(str(SUITE))
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups({}, None)
-        path = run_suite(suite, groups, suite.settings, out=Path(out), command="", on_progress=lambda step: None)
+        path = run_suite(suite, groups, suite.measure, out=Path(out), command="", on_progress=lambda step: None)
         return times_of(path), counted_windows(path)
 
 

@@ -46,7 +46,7 @@ def run_suite(
             raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
         info = RunInfo(
             suite=suite.name,
-            description=suite.content.description,
+            description=suite.description,
             resolved=resolved(suite, settings),
             command=command,
             environment=environment.describe(suite.file.parent) | {"worker": start.software},
@@ -72,7 +72,7 @@ def resume_run(
         raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
-        refuse_other_suite(path, info, suite.content.model_dump(mode="json"))
+        refuse_other_suite(path, info, suite.model_dump(mode="json"))
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
             refuse_other_machine(path, info, environment.describe(suite.file.parent) | {"worker": start.software})
@@ -137,7 +137,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: b
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
     """The suite as it was read, with the settings that it is measured with."""
-    return suite.content.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}
+    return suite.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}
 
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
