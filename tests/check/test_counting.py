@@ -16,7 +16,7 @@ from rnnbench.check import counting
 from rnnbench.check.counting import AVX2, Counted, added, chosen_counter, count_instructions, read_dump
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerProcess, lost
 from rnnbench.harness.protocol import Building
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import Case
@@ -65,7 +65,7 @@ def test_the_rounds_of_each_case_are_kept_and_the_worker_is_ended() -> None:
 
 def test_a_case_that_fails_or_loses_its_worker_has_the_reason_and_the_next_one_a_new_worker() -> None:
     failed = {"ok": False, "status": "failed", "reason": "RuntimeError: boom"}
-    counted, started = count([failed, WorkerLost("it was killed"), fine(9)])
+    counted, started = count([failed, lost("it was killed"), fine(9)])
     assert [counted[case.key] for case in CASES[:2]] == ["RuntimeError: boom", "it was killed"]
     assert isinstance(counted[CASES[2].key], InstructionCounts)
     assert len(started.started) == 3

@@ -12,7 +12,7 @@ import pytest
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
@@ -146,10 +146,8 @@ def test_a_base_that_speaks_another_protocol_is_refused_in_words(make_bench: Cal
 def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_temporary_folder(
     make_bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(worker: FakeWorker) -> None:
-        raise WorkerLost(f"the worker exited with 1: {tmp_path}/rnnbench/harness/worker/loop.py is broken")
-
-    monkeypatch.setattr(FakeWorker, "wait_ready", lose)
+    reply = lost(f"the worker exited with 1: {tmp_path}/rnnbench/harness/worker/loop.py is broken")
+    monkeypatch.setattr(FakeWorker, "wait_ready", lambda worker: reply)
     bench = make_bench(tree=tmp_path, revision="main")
     with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
         bench.runner.start()

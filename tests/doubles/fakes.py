@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.devices import Cpu
@@ -173,7 +173,7 @@ class FakeWorker:
                 continue
             with self._clock.turn(message["order"], place, lambda: self.closed):
                 if self.closed:
-                    raise WorkerLost("the worker was killed by SIGKILL")
+                    return lost("the worker was killed by SIGKILL")
                 self.turn = number
                 key, calls = message["cases"][number], message["plans"][number]["calls"]
                 try:

@@ -62,7 +62,7 @@ BROKEN_STREAM = 120  # Python's exit code if standard output can't be written in
 _started_with: dict[str, str] = {}  # the environment of the server
 _server: list[tuple[list[socket.socket], "subprocess.Popen[bytes]"]] = []
 _one_request = threading.Lock()
-_started = WorkerProcess._started
+_start = WorkerProcess._start
 
 
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -119,12 +119,12 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
     if sys.platform != "linux":
         return
 
-    def started(worker: WorkerProcess, relay: Mapping[str, int]) -> Any:
+    def start(worker: WorkerProcess) -> None:
         if worker._command == [sys.executable, "-P", str(STARTER)] and not _differs_at_start(worker._environment):
             worker._origin = _Server(connection or _connection, worker._environment)
-        return _started(worker, relay)
+        _start(worker)
 
-    WorkerProcess._started = started  # type: ignore[method-assign, assignment]
+    WorkerProcess._start = start  # type: ignore[method-assign]
 
 
 class _Server(Origin):
@@ -145,12 +145,12 @@ class _Server(Origin):
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process and of the commands that it runs."""
-    with mock.patch.object(WorkerProcess, "_started", _started):
+    with mock.patch.object(WorkerProcess, "_start", _start):
         yield
 
 
 def _forks_workers() -> bool:
-    return WorkerProcess._started is not _started
+    return WorkerProcess._start is not _start
 
 
 def _differs_at_start(environment: Mapping[str, str]) -> bool:

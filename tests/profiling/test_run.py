@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
 from rnnbench.store.folder import read_profiles
@@ -16,7 +16,7 @@ from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case, Measurement
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fakes import START_SECONDS, FakeWorkers, Fault
+from tests.doubles.fakes import START_SECONDS, Failing, FakeWorkers, Fault
 from tests.doubles.stored import folder
 
 LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
@@ -70,7 +70,7 @@ def test_every_case_that_was_measured_is_profiled_and_kept(run: Path) -> None:
 def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run: Path) -> None:
     def dies(message: dict[str, Any]) -> None:
         if message["op"] == "profile" and Case.from_axes(message["case"]) == LOOP:
-            raise WorkerLost("the worker was killed by SIGSEGV")
+            raise Failing(lost("the worker was killed by SIGSEGV"))
 
     profiles = profiled(run, dies)
     assert profiles[LOOP.key] == Profile(LOOP.key, "failed", "under the profiler: the worker was killed by SIGSEGV")

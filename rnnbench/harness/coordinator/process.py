@@ -24,7 +24,6 @@ from rnnbench.harness.coordinator.origin import (
     PACKAGE_PARENT,
     START_SECONDS,
     STARTER,
-    ForkedProcess,
     Origin,
     fixed_addresses,
     worker_environment,
@@ -64,17 +63,13 @@ def compiler_cache() -> Iterator[None]:
                 del os.environ[COMPILER_CACHE]
 
 
-class WorkerLost(Exception):
-    """The worker died, hung or sent something that is not a reply; the message is the reason in a clause."""
-
-    @property
-    def reply(self) -> Reply:
-        """What the worker would have replied."""
-        return {"ok": False, "status": "failed", "reason": str(self), "failure": "lost"}
+def lost(reason: str) -> Reply:
+    """Return what stands for the reply of a worker that died or hung; the reason is a clause."""
+    return {"ok": False, "status": "failed", "reason": reason, "failure": "lost"}
 
 
 class WorkerProcess:
-    """A worker that is starting; `wait_ready` returns its hello."""
+    """A worker that is starting; `wait_ready` returns its hello. When it is lost, its replies say so from then on."""
 
     def __init__(
         self,
@@ -106,7 +101,7 @@ class WorkerProcess:
         """
         self.name = name
         self._start_seconds, self._now = start_seconds, now
-        self._stopped = False
+        self._is_ended = False  # by this process
         self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         self._started_with: dict[str, Any] = {
             "paths": [str(path) for path in paths or (PACKAGE_PARENT,)],
@@ -121,39 +116,36 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
+        self._lost: Reply | None = None
         self._unread, self._output = b"", tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
+        stderr, folder, variables = self._output.fileno(), self._folder, {**self._variables}
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
+            relay, forked = {"marks": marks.fileno(), **self._token}, None
+            if self._origin is not None:
+                forked = self._origin.fork(self._started_with, relay, stderr=stderr, folder=folder, variables=variables)
+            started_with = self._started_with | {"options": self._started_with["options"] | {"relay": relay}}
             try:
-                self._process = self._started({"marks": marks.fileno(), **self._token})
+                with self._addresses():
+                    self._process = forked or subprocess.Popen(
+                        [*self._command, json.dumps(started_with)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=stderr,
+                        env=self._environment | variables,
+                        cwd=folder,
+                        start_new_session=True,  # the coordinator handles Ctrl-C
+                        bufsize=0,
+                        pass_fds=tuple(relay.values()),
+                    )
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
                 self._output.close()
                 why = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
                 raise UserError(f"no worker can start: {why}") from None
-
-    def _started(self, relay: Mapping[str, int]) -> "subprocess.Popen[bytes] | ForkedProcess":
-        stderr, folder, variables = self._output.fileno(), self._folder, {**self._variables}
-        if self._origin is not None and (
-            forked := self._origin.fork(self._started_with, relay, stderr=stderr, folder=folder, variables=variables)
-        ):
-            return forked
-        started_with = self._started_with | {"options": self._started_with["options"] | {"relay": relay}}
-        with self._addresses():
-            return subprocess.Popen(
-                [*self._command, json.dumps(started_with)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=self._environment | variables,
-                cwd=folder,
-                start_new_session=True,  # the coordinator handles Ctrl-C
-                bufsize=0,
-                pass_fds=tuple(relay.values()),
-            )
 
     @property
     def turn(self) -> int | None:
@@ -166,18 +158,15 @@ class WorkerProcess:
         """The number of its process."""
         return self._process.pid
 
-    def wait_ready(self) -> dict[str, Any]:
-        """The worker's hello; raises WorkerLost if it can't start."""
+    def wait_ready(self) -> Reply:
+        """Return the worker's hello, or that it is lost."""
         hello, first, self._first = self._read(self._start_seconds), self._first, None
         if first is not None:
-            try:
-                self.request(first, self._start_seconds)
-            except WorkerLost:
-                if self._stopped:
-                    raise
+            self.request(first, self._start_seconds)
+            if self._lost and not self._is_ended:
                 self._start()
                 hello = self._read(self._start_seconds)
-        return hello
+        return self._lost or hello
 
     def pin(self, cores: Sequence[int]) -> None:
         """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
@@ -189,18 +178,17 @@ class WorkerProcess:
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)
 
-    def request(self, message: Mapping[str, Any], deadline_seconds: float) -> dict[str, Any]:
-        """Send one request and wait for its reply; raises WorkerLost."""
+    def request(self, message: Request, seconds: float) -> Reply:
+        """Send one request and wait so long for its reply."""
         assert self._process.stdin is not None
-        if self._process.returncode is not None:
-            raise WorkerLost("the worker has ended")
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        except BrokenPipeError:
-            raise WorkerLost(self._how_it_ended()) from None
-        return self._read(deadline_seconds)
+        if self._lost is None:
+            try:
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            except BrokenPipeError:
+                self._lost = lost(self._how_it_ended())
+        return self._lost or self._read(seconds)
 
-    def _read(self, seconds: float) -> dict[str, Any]:
+    def _read(self, seconds: float) -> Reply:
         assert self._process.stdout is not None
         waited, before = 0.0, self._now()
         with selectors.DefaultSelector() as selector:
@@ -214,15 +202,17 @@ class WorkerProcess:
                 if is_there:
                     chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                     if not chunk:
-                        raise WorkerLost(self._how_it_ended())
+                        self._lost = lost(self._how_it_ended())
+                        return self._lost
                     self._unread += chunk
                 elif waited >= seconds:
                     self.close()
-                    raise WorkerLost(f"no answer within {seconds:g} s")
+                    self._lost = lost(f"no answer within {seconds:g} s")
+                    return self._lost
                 if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
                     os.ftruncate(self._output.fileno(), 0)
         line, _, self._unread = self._unread.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
+        reply: Reply = json.loads(line)
         return reply
 
     def _how_it_ended(self) -> str:
@@ -238,13 +228,13 @@ class WorkerProcess:
         return f"the worker exited with {code}{f': {last}' if last else ''}"
 
     def kill(self) -> None:
-        """End the worker from another thread; a waiting request raises WorkerLost."""
-        self._stopped = True
+        """End the worker from another thread; a request that waits gets the reply that it is lost."""
+        self._is_ended = True
         self._process.kill()
 
     def close(self) -> None:
         """End the worker and every process that it started, whatever they are doing."""
-        self._stopped = True
+        self._is_ended, self._lost = True, self._lost or lost("the worker has ended")
         self._end(grace_seconds=0.0)
         self._output.close()
 
@@ -273,16 +263,15 @@ class WorkerProcess:
                 stream.close()
 
 
-def hello(worker: WorkerProcess, of: str = "") -> dict[str, Any]:
+def hello(worker: WorkerProcess, of: str = "") -> Reply:
     """Wait until a worker is ready, and return its hello, which describes it.
 
     `of`: whose worker it is, for messages. Raises UserError if it can't start or uses another protocol, as a worker of
     an older revision may.
     """
-    try:
-        reply = worker.wait_ready()
-    except WorkerLost as lost:
-        raise UserError(f"{of}no worker can start: {lost}") from None
+    reply = worker.wait_ready()
+    if not reply.get("ok", True):
+        raise UserError(f"{of}no worker can start: {reply['reason']}")
     if (version := reply.get("protocol")) != PROTOCOL_VERSION:
         raise UserError(
             f"{of}the worker uses protocol {version}, but this rnnbench uses {PROTOCOL_VERSION}; choose a revision "
@@ -337,17 +326,14 @@ class Asker:
 
     def ask(self, request: Request, cores: Sequence[int]) -> Reply:
         """The reply of a worker on these cores; if the worker is lost, the reply says so."""
-        try:
-            if self._worker is None:
-                self._worker = self._start()
-                self._worker.wait_ready()
+        if self._worker is None:
+            self._worker = self._start()
+            if self._worker.wait_ready().get("ok", True):
                 self._on_ready(self._worker)
-            if self._stopped:
-                raise Stopped
-            self._worker.pin(cores)
-            reply = self._worker.request(request, deadline_seconds(request, self._settings))
-        except WorkerLost as lost:
-            reply = lost.reply
+        if self._stopped:
+            raise Stopped
+        self._worker.pin(cores)
+        reply = self._worker.request(request, deadline_seconds(request, self._settings))
         if self._stopped:
             raise Stopped
         if reply.get("status") == "failed":  # the state of the worker is unknown

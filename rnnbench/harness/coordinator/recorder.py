@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess, deadline_seconds
+from rnnbench.harness.coordinator.process import WorkerProcess, deadline_seconds
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
@@ -44,10 +44,7 @@ class Recorder:
 
     def ask(self, worker: WorkerProcess, request: Request) -> Reply:
         """Return the worker's reply, which says so if the worker is lost; keep the files that it used."""
-        try:
-            reply = worker.request(request, deadline_seconds(request, self._settings))
-        except WorkerLost as lost:
-            reply = lost.reply
+        reply = worker.request(request, deadline_seconds(request, self._settings))
         self._note_used(reply)
         return reply
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
-from rnnbench.harness.coordinator.process import WorkerLost, WorkerProcess
+from rnnbench.harness.coordinator.process import WorkerProcess
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
@@ -53,8 +53,7 @@ def test_a_forked_worker_that_dies_is_told_at_once_while_the_other_lives(pair: l
     for worker in pair:
         worker.wait_ready()
     psutil.Process(pair[0].pid).send_signal(signal.SIGSEGV)
-    with pytest.raises(WorkerLost, match="killed by SIGSEGV"):
-        pair[0].request({"op": "release"}, 60.0)
+    assert pair[0].request({"op": "release"}, 60.0)["reason"] == "the worker was killed by SIGSEGV"
     assert pair[1].request({"op": "release"}, 60.0)["ok"]
 
 
@@ -73,8 +72,7 @@ def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Pat
     origin = Origin(python, 7)
     worker = WorkerProcess("0", python, origin=origin)
     try:
-        with pytest.raises(WorkerLost, match="No module named 'torch'"):
-            worker.wait_ready()
+        assert "No module named 'torch'" in worker.wait_ready()["reason"]
     finally:
         worker.close()
         origin.close()

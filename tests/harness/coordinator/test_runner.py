@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rnnbench.harness.coordinator.process import OBSERVER, WorkerLost
+from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import missing_reasons
@@ -53,19 +54,19 @@ def timing(workers: list[FakeWorker]) -> list[FakeWorker]:
     return [worker for worker in workers if worker.name != OBSERVER]
 
 
-LOST = WorkerLost("the worker was killed by SIGSEGV")
+LOST = lost("the worker was killed by SIGSEGV")
 ILLEGAL = {"ok": False, "status": "failed", "reason": "CUDA error: an illegal memory access was encountered"}
 
 
-def at(case: Case, op: str, count: int = 1, raised: Exception = LOST) -> Fault:
-    """Raise at the n-th request of this kind for this case."""
+def at(case: Case, op: str, count: int = 1, reply: Reply = LOST) -> Fault:
+    """Fail with this reply at the n-th request of this kind for this case."""
     requests: Counter[str] = Counter()
 
     def fault(message: dict[str, Any]) -> None:
         if message["op"] == op and message["case"] == (case.key if op == "turn" else case.axes()):
             requests[op] += 1
             if requests[op] == count:
-                raise raised
+                raise Failing(reply)
 
     return fault
 
@@ -86,14 +87,14 @@ def test_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
     assert len(orders) > 1
 
 
-@pytest.mark.parametrize("raised", [LOST, Failing(ILLEGAL)])
+@pytest.mark.parametrize("reply", [LOST, ILLEGAL])
 @pytest.mark.parametrize(("op", "count"), [("observe", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
 def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_runs_in_that_process(
-    tmp_path: Path, op: str, count: int, raised: Any
+    tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:
     culprit = small.case("vanilla", batch_size=2)
-    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count, raised))
-    reason = str(raised) if raised is LOST else ILLEGAL["reason"]
+    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count, reply))
+    reason = reply["reason"]
     cases = frame.drop_duplicates("case").set_index("case")
     assert cases.loc[culprit.key, ["status", "reason"]].tolist() == ["failed", reason]
     assert op == "observe" or cases.loc[culprit.key, "parameters"] == 7  # what was known of it stays
@@ -103,7 +104,7 @@ def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_run
     assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
     assert len(timing(workers)) == 3 + (op != "observe")
     assert len(workers) - len(timing(workers)) == 1 + (op == "observe")
-    assert runner.notes == ([f"a worker was lost at {culprit.key}: {reason}"] if raised is LOST else [])
+    assert runner.notes == ([f"a worker was lost at {culprit.key}: {reason}"] if reply is LOST else [])
 
 
 def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_pa
 @pytest.mark.parametrize(
     ("answer", "note"),
     [
-        (LOST.reply, f"the limits of cpu in float64 were not measured: {LOST}"),
+        (LOST, f"the limits of cpu in float64 were not measured: {LOST['reason']}"),
         (
             {"no_kernels": "no compiler"},
             "the limits of the processor are those of its fastest product and copy: no compiler",
@@ -256,7 +257,7 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_is_spent_on_every_sweep
 
 
 def test_a_case_that_breaks_its_worker_while_energy_is_measured_loses_only_its_energy(tmp_path: Path) -> None:
-    frame, _, workers = begin(tmp_path, metered, at(SINGLE[1].cases[0], "energy", raised=Failing(ILLEGAL)))
+    frame, _, workers = begin(tmp_path, metered, at(SINGLE[1].cases[0], "energy", reply=ILLEGAL))
     assert frame["energy_joules"].notna().tolist() == [True, False, True]
     assert missing_reasons(frame["missing"][1]) == {"energy_joules": ILLEGAL["reason"]}
     assert len(workers.started) == 3

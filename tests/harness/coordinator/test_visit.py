@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.coordinator import visit
-from rnnbench.harness.coordinator.process import WorkerLost
+from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
+from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement, Window
 from rnnbench.store.windows import read_windows
@@ -140,19 +141,19 @@ def test_each_case_takes_turns_with_itself_on_the_other_side(begin: Callable[...
         assert names in (("base", "head", "head", "base"), ("head", "base", "base", "head"))
 
 
-LOST = WorkerLost("the worker was killed by SIGSEGV")
+LOST = lost("the worker was killed by SIGSEGV")
 
 
 @pytest.mark.parametrize("op", ["prepare", "turn", "verify"])
-@pytest.mark.parametrize("raised", [LOST, Failing(FAILED)])
+@pytest.mark.parametrize("reply", [LOST, FAILED])
 def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_workers_repeat_the_visit(
-    begin: Callable[..., Visits], sides: tuple[str, ...], op: str, raised: Exception
+    begin: Callable[..., Visits], sides: tuple[str, ...], op: str, reply: Reply
 ) -> None:
     culprit = GROUP.cases[1]
 
     def fault(name: str, message: dict[str, Any]) -> None:
         if name == sides[-1] and message["op"] == op and message["case"] in (culprit.key, culprit.axes()):
-            raise raised
+            raise Failing(reply)
 
     visits = begin(sides, fault)
     windows = visits.windows()
@@ -162,8 +163,8 @@ def test_a_case_that_fails_or_loses_its_worker_is_dropped_there_and_fresh_worker
         assert {window.case for window in windows[side]} == set(KEYS) - {culprit.key}
     assert len(visits.started) == 2 * len(sides)
     assert visits.dropped() == {(sides[-1], culprit.key)}
-    lost = [f"a worker was lost at {culprit.key}: {raised}"] if isinstance(raised, WorkerLost) else []
-    assert [*visits.recorders[sides[-1]].notes] == lost
+    notes = [f"a worker was lost at {culprit.key}: {reply['reason']}"] if reply is LOST else []
+    assert [*visits.recorders[sides[-1]].notes] == notes
 
 
 def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_released(
@@ -223,7 +224,7 @@ def test_an_interrupt_does_not_wait_for_a_case_that_hangs(
 
     def hang(_side: str, _message: dict[str, Any]) -> None:
         assert killed.wait(60)
-        raise WorkerLost("the worker was killed by SIGKILL")
+        raise Failing(lost("the worker was killed by SIGKILL"))
 
     def interrupt(_running: object) -> None:
         raise KeyboardInterrupt
