@@ -108,13 +108,13 @@ Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)] 
 Argument = Annotated[Any, AfterValidator(_argument)]
 
 
-class Table(BaseModel):
+class SuiteTable(BaseModel):
     """A table of a suite's file, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Sweep(Table):
+class Sweep(SuiteTable):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
     cell: Axis[Annotated[str, AfterValidator(_cell)]]
@@ -181,7 +181,7 @@ class Sweep(Table):
         return spec(cell, self.reference or "none").reference
 
 
-class Settings(Table):
+class Settings(SuiteTable):
     """How a suite is measured."""
 
     model_config = ConfigDict(frozen=True)
@@ -209,14 +209,14 @@ class Settings(Table):
 Margin = Annotated[float, Field(gt=0, lt=1)]
 
 
-class CaseMargin(Table):
+class CaseMargin(SuiteTable):
     """A separate margin for the cases that an `--only` expression selects."""
 
     only: str
     margin: Margin
 
 
-class CheckSettings(Table):
+class CheckSettings(SuiteTable):
     """How `rnnbench check` and `compare` judge a suite."""
 
     margin: Margin = 0.025  # how much slower is too slow

@@ -29,7 +29,7 @@ from rnnbench.store.records import (
 )
 from rnnbench.store.run_info import SUITE, SUITE_WORDS
 from rnnbench.suite.expressions import parse_only, quoted
-from rnnbench.suite.file import INPUTS_ALLOWED, CheckSettings, Settings, Sweep, Table
+from rnnbench.suite.file import INPUTS_ALLOWED, CheckSettings, Settings, SuiteTable, Sweep
 from rnnbench.text import nearest
 
 INSTALLED = Path(__file__).parents[1] / "shipped_suites"
@@ -39,7 +39,7 @@ TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measur
 MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
 
 
-class Suite(Table):
+class Suite(SuiteTable):
     """A suite as its file says it, with the defaults filled into the sweeps."""
 
     file: Annotated[Path, Field(exclude=True)]

@@ -124,7 +124,7 @@ def fork_workers(connection: Callable[[], socket.socket] | None = None) -> None:
             worker._origin = _Server(connection or _connection, worker._environment)
         _start(worker)
 
-    WorkerProcess._start = start  # type: ignore[method-assign]
+    WorkerProcess._start = start  # type: ignore[method-assign, assignment]
 
 
 class _Server(Origin):

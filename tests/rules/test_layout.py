@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "speedup": 585,
     "slurm": 338,
     "store": 828,
-    "suite": 464,
+    "suite": 454,
     "workloads": 1233,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`

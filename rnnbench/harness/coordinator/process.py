@@ -79,7 +79,7 @@ class WorkerProcess:
         layout: int | None = None,
         variables: Mapping[str, str] | None = None,
         folder: Path | None = None,
-        first: Mapping[str, Any] | None = None,
+        first: Request | None = None,
         *,
         token: tuple[int, int] | None = None,
         origin: Origin | None = None,
