@@ -85,8 +85,8 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Pa
 
     def make() -> dict[str, bytes]:
         read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-        found = filter(None, _readable(verdicts.read_check, filter(is_check, folders), left_out))
-        checks = sorted(found, key=lambda check: (check.checked, check.name))
+        found = _readable(verdicts.read_check, filter(is_check, folders), left_out)
+        checks = [check for check in found if check is not None]
         sections = [runs.over_time(history(read), left_out)] if len(read) > 1 else []
         if len(checks) > 1:
             sections.append(verdicts.section_of_checks(checks, () if sections else left_out))

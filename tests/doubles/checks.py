@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.verdicts.page import DatedCheck, read_check
+from rnnbench.report.verdicts.page import read_check
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
@@ -53,9 +54,9 @@ def write(
     return folder
 
 
-def read_all(folders: Iterable[Path]) -> list[DatedCheck]:
-    """The checks in these folders that ended with verdicts, the oldest first."""
-    return sorted(filter(None, map(read_check, folders)), key=lambda check: (check.checked, check.name))
+def read_all(folders: Iterable[Path]) -> list[pd.DataFrame]:
+    """The checks in these folders that ended with verdicts."""
+    return [check for check in map(read_check, folders) if check is not None]
 
 
 def _info(side: str, pairs: int, *, is_finished: bool) -> RunInfo:

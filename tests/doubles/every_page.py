@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rnnbench.analysis.compare_files import read_saved
@@ -22,7 +23,7 @@ from rnnbench.report.page.page import PAGE, files, page_of_several, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
-from rnnbench.report.verdicts.page import DatedCheck, section_of_checks
+from rnnbench.report.verdicts.page import section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case
@@ -104,7 +105,7 @@ def _together() -> dict[str, bytes]:
     return files(page_of_several("three runs", [side_by_side(together(runs, 0.025))]))
 
 
-def _checks(folder: Path) -> list[DatedCheck]:
+def _checks(folder: Path) -> list[pd.DataFrame]:
     return checks.read_all([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
 
 

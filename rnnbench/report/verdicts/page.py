@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,59 +198,47 @@ def _verdict(row: Mapping[Any, Any], *, is_short: bool) -> str:
     return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, told, interval]))
 
 
-class DatedCheck(NamedTuple):
-    """A check that ended with verdicts."""
+def read_check(folder: Path) -> pd.DataFrame | None:
+    """Return a row for each case of a check: that of `Verdicts.frame`, its subject, and what is known of the check.
 
-    checked: str  # when it began
-    name: str  # of its folder
-    commits: str  # `1a2b3c4 → 5e6f7a8`, or what was compared in other words
-    verdicts: Verdicts
-
-
-def read_check(folder: Path) -> DatedCheck | None:
-    """Read a check; None if it ended without verdicts. Raises UserError if it can't be read."""
+    None if the check ended without verdicts. Raises UserError if it can't be read.
+    """
     if (verdicts := read(folder)) is None:
         return None
     base, head = (read_info(folder / side) for side in ("base", "head"))
-    commits = f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}"
-    return DatedCheck(when(head), folder.resolve().name, commits, verdicts)
+    return verdicts.frame.assign(
+        check=folder.resolve().name,
+        commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
+        checked=when(head),
+        answer=verdicts.answer,
+        subject=[row.subject for row in verdicts.rows],
+    )
 
 
-def section_of_checks(checks: Sequence[DatedCheck], left_out: Sequence[str] = ()) -> Section:
-    """Return words and tables of checks, the oldest first; `left_out`: files of others that can't be read."""
+def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all checks, the oldest first, with a `place` for each check; names tell all cases apart."""
+    cases = pd.concat(checks, keys=range(len(checks)), names=["place"]).reset_index("place")
+    cases = cases.sort_values(["checked", "check", "place"], kind="stable", ignore_index=True)
+    name_of, _ = names(cases["subject"])
+    return cases.assign(name=cases["subject"].map(name_of)).drop(columns="subject")
+
+
+def section_of_checks(checks: Sequence[pd.DataFrame], left_out: Sequence[str] = ()) -> Section:
+    """Return words and tables of checks; `left_out`: files of others that can't be read."""
     cases = frame_of_checks(checks)
-    judged, days = cases[cases["verdict"].notna()], span(checks[0].checked[:10], checks[-1].checked[:10])
+    judged, days = cases[cases["verdict"].notna()], span(*(cases["checked"].iloc[end][:10] for end in (0, -1)))
     counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
     told = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
     over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
     which = " and ".join(told) if told else "none regressed and none improved"
     words = f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
-    tables = (_changed(cases), _every(cases, checks))
+    tables = (_changed(cases), _every(cases))
     return of_runs("checks", "What the checks found", [words], {LEFT_OUT: left_out}, (), tables)
-
-
-def frame_of_checks(checks: Sequence[DatedCheck]) -> pd.DataFrame:
-    """Return a row for each case of each check: that of `Verdicts.frame`, and the check; `place` is that of the check.
-
-    A `name` tells its case apart from those of all checks.
-    """
-    name_of, _ = names(row.subject for check in checks for row in check.verdicts.rows)
-    parts = [
-        check.verdicts.frame.assign(
-            check=check.name,
-            commits=check.commits,
-            checked=check.checked,
-            place=place,
-            name=[name_of(row.subject) for row in check.verdicts.rows],
-        )
-        for place, check in enumerate(checks)
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def _changed(cases: pd.DataFrame) -> Table:
     """Return the table of what regressed or improved, the largest change first."""
-    changed = cases[cases["verdict"].isin(CHANGED)].drop(columns="place")
+    changed = cases[cases["verdict"].isin(CHANGED)].drop(columns=["place", "answer"])
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [*SHOWN, *(Column(name, of(name)) for name in ("commits", "checked", "why"))]
     return table(
@@ -258,18 +246,11 @@ def _changed(cases: pd.DataFrame) -> Table:
     )
 
 
-def _every(cases: pd.DataFrame, checks: Sequence[DatedCheck]) -> Table:
+def _every(cases: pd.DataFrame) -> Table:
     """Return the table of the checks, the newest first."""
-    counts = pd.crosstab(cases["place"], cases["verdict"]).reindex(range(len(checks)), fill_value=0)
+    facts = cases.groupby("place", sort=False)[["checked", "commits", "answer", "check"]].first()
+    counts = pd.crosstab(cases["place"], cases["verdict"]).reindex(facts.index, fill_value=0)
     verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
-    frame = pd.DataFrame(
-        {
-            "checked": [check.checked for check in checks],
-            "commits": [check.commits for check in checks],
-            **{verdict: counts[verdict] for verdict in verdicts},
-            "answer": [check.verdicts.answer for check in checks],
-            "check": [check.name for check in checks],
-        }
-    )[::-1]
+    frame = facts.join(counts)[["checked", "commits", *verdicts, "answer", "check"]][::-1]
     columns = [Column(name, of(name, one_line), numeric=name in verdicts) for name in map(str, frame)]
     return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)

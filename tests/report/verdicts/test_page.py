@@ -4,6 +4,7 @@ import re
 from html import unescape
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
@@ -12,7 +13,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.verdicts.page import MAX_ROWS, DatedCheck, changes, frame_of_checks, read_check, section_of_checks
+from rnnbench.report.verdicts.page import MAX_ROWS, changes, frame_of_checks, read_check, section_of_checks
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.doubles import workload as small
@@ -86,7 +87,7 @@ def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path:
         for of, case in zip(same, cases, strict=True)
     ]
     found = checks.read_all(made)
-    assert {name for check in found for name in check.verdicts.frame["name"]} == {"vanilla loop inference"}
+    assert {name for check in found for name in check["name"]} == {"vanilla loop inference"}
     names = [f"vanilla loop inference, batch {case.workload.batch_size}" for case in cases]
     assert frame_of_checks(found)["name"].tolist() == names
 
@@ -94,7 +95,7 @@ def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path:
 CASES = [small.case("gru", batch_size=size) for size in range(1, 16)]
 
 
-def dated(tmp_path: Path, *changes: dict[int, float]) -> list[DatedCheck]:
+def dated(tmp_path: Path, *changes: dict[int, float]) -> list[pd.DataFrame]:
     """A check for each entry, which says by what factor some cases, by their index, became slower."""
     folders = []
     for number, slower in enumerate(changes):
