@@ -205,7 +205,7 @@ def measure(
     it out as an outlier, and `unchanged` counts it: it asks for the interval of the typical call without trimming, too.
     (Not of the mean, which stalls of the machine spoil too often.)
     """
-    looks, seen = Counter[str](), Counter[str]()  # of each case: the looks so far, and its pairs at the last of them
+    seen = Counter[str]()  # of each case: its pairs at the last look
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
@@ -217,12 +217,12 @@ def measure(
         low, whole_low = located(lows, MIN_PAIRS_TO_TRIM), located(lows, min_to_trim=runner.replicates + 1)
         mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
         for case in cases:
-            looks[case.key], seen[case.key] = looks[case.key] + 1, pairs_of(runner, case)
+            seen[case.key] = pairs_of(runner, case)
             trial.look(
                 case.key,
                 low[case.key],
                 mean[case.key],
-                share * share_of_look(looks[case.key]),
+                share * share_of_look(1 + len(trial.looks[case.key])),
                 confidence=1 - (1 - LOOK_CONFIDENCE) * share,
                 whole_low=whole_low[case.key],
                 may_be_unchanged=seen[case.key] >= MIN_PAIRS_FOR_UNCHANGED,
@@ -268,7 +268,7 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
 
 def pairs_of(runner: PairedRunner, case: Case) -> int:
     """Return the number of pairs that have timed a case."""
-    return len(runner.log_ratios[case.key].low) if case.key in runner.log_ratios else 0
+    return len(runner.log_ratios.get(case.key, Ratios()).low)
 
 
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:

@@ -97,16 +97,19 @@ class CommitRunner:
         self._suite, self._groups, self._folder, self._file = suite, groups, folder, folder / FILE
         self._command, self._sources, self._on_step, self._now = command, sources, on_step, now
         self._compared = 0
-        with ExitStack() as stack:
-            stack.callback(os.close, lock(self._file))  # two searches at once would disturb each other
-            lines = [*jsonlines.read(self._file)] or [{"question": dict(question)}]
-            if lines[0].get("question") != question:
-                raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
-            if len(lines) == 1:
-                jsonlines.append(self._file, lines)
-            self.close = stack.pop_all().close
+        self._lock = lock(self._file)  # two searches at once would disturb each other
+        lines = [*jsonlines.read(self._file)]
+        if not lines:
+            lines = [{"question": dict(question)}]
+            jsonlines.append(self._file, lines)
+        if lines[0].get("question") != question:
+            raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
         self._results = {line["measured"]: line["result"] for line in lines[1:]}
         self._began: float = now() - lines[-1].get("seconds", 0.0)
+
+    def close(self) -> None:
+        """Let others go on with the folder."""
+        os.close(self._lock)
 
     @property
     def seconds(self) -> float:

@@ -184,6 +184,12 @@ def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(benc
     assert file.read_bytes() == whole
 
 
+def test_a_search_that_was_interrupted_twice_before_its_first_result_goes_on(bench: Bench) -> None:
+    for _ in range(3):
+        with bench.runner() as runner:
+            assert runner._results == {}
+
+
 def test_another_question_and_another_writer_are_refused(bench: Bench) -> None:
     with bench.runner(), pytest.raises(UserError, match="another rnnbench is writing to this run"), bench.runner():
         pass

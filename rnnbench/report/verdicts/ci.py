@@ -3,7 +3,6 @@
 A later check replaces the comment of the one before.
 """
 
-import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ from rnnbench.errors import UserError
 
 MARKER = re.compile(r"<!-- rnnbench check \S[^\n]* -->\n")  # the first line of `verdicts.md`
 SECONDS = 30.0  # timeout of a request
-PAGE = 100  # comments of a request
 
 
 def command(level: str, title: str, message: str, place: tuple[str, int] | None = None) -> str:
@@ -57,14 +55,10 @@ def post(text: str, environment: Mapping[str, str]) -> str:
         old = comments
     else:
         raise UserError("comments are for jobs of GitHub Actions and GitLab CI, whose variables are not set here")
-    for page in itertools.count(1):
-        found = _ask(f"{comments}?per_page={PAGE}&page={page}", headers)
-        for comment in found:
-            if comment["body"].startswith(marker.group()):
-                _ask(f"{old}/{comment['id']}", headers, {"body": text}, method)
-                return f"replaced the comment on {pull}"
-        if len(found) < PAGE:
-            break
+    for comment in _ask(f"{comments}?per_page=100&sort=asc", headers):
+        if comment["body"].startswith(marker.group()):
+            _ask(f"{old}/{comment['id']}", headers, {"body": text}, method)
+            return f"replaced the comment on {pull}"
     _ask(comments, headers, {"body": text}, "POST")
     return f"commented on {pull}"
 
