@@ -77,8 +77,7 @@ def bisect(
     first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
     every = commits_between(repository, first, last)
     path = without_documents(repository, every, within)
-    groups = suite.groups(only, device)
-    groups = with_cases(groups, lambda case: case.implementation not in NOT_OF_THE_CODE)
+    groups = with_cases(suite.groups(only, device), lambda case: case.implementation not in NOT_OF_THE_CODE)
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}

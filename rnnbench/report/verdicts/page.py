@@ -211,7 +211,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
         commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
         checked=when(head),
         answer=verdicts.answer,
-        subject=[row.subject for row in verdicts.rows],
+        subject=pd.Series([row.subject for row in verdicts.rows], dtype=object),
     )
 
 
