@@ -1,13 +1,15 @@
-"""Real git on small repositories."""
+"""Real git on small repositories, and the temporary folders for its worktrees."""
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
+from rnnbench.harness.machine.scratch import scratch
 from tests.doubles import repository
 
 
@@ -107,3 +109,14 @@ def test_no_hook_runs_at_a_checkout(repo: Path, tmp_path: Path) -> None:
     repository.executable(repo / ".git" / "hooks" / "post-checkout", f"touch {tmp_path}/ran")
     with git.worktree(repo, "HEAD"):
         assert not (tmp_path / "ran").exists()
+
+
+def test_a_temporary_folder_is_there_and_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch("trial") as folder:
+        (folder / "file").write_text("x")
+        assert folder.parent == tmp_path
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
+        scratch("trial").__enter__()
