@@ -25,7 +25,6 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
-from rnnbench.harness.machine.global_state import OF_THE_CODE, PROCESS, capture
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
@@ -83,7 +82,7 @@ class Operations:
         self._layout, self._streams, self._files = layout, streams, files
         self._make_importable, self._relay = make_importable, relay
         self._case_in_turn = ctypes.c_int.from_buffer(mmap.mmap(relay["marks"], ctypes.sizeof(ctypes.c_int)))
-        self._torch = self._wanted = capture()  # at first, and for what runs now
+        self._torch = self._wanted = global_state.capture()  # at first, and for what runs now
         self._process: dict[str, Any] = {}  # settings before a request
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
@@ -114,7 +113,7 @@ class Operations:
             return failed_reply(error, failure_reason(error))
 
     def _answer(self, request: Request) -> Reply | None:
-        self._process = capture(PROCESS)  # the coordinator may have chosen other cores
+        self._process = global_state.capture(global_state.PROCESS)  # the coordinator may have chosen other cores
         operations: dict[str, Callable[[Request], Reply | None]] = {
             "device": self._device,
             "ceiling": self._ceiling,
@@ -146,7 +145,7 @@ class Operations:
             gc.freeze()
             devices.Cuda.empty_cache()
         global_state.restore(self._wanted)
-        global_state.restore(self._process, PROCESS)
+        global_state.restore(self._process, global_state.PROCESS)
         prepared = (ready.built.case.workload.workers for ready in self._ready.values())
         if request.get("case", {}).get("workers") or any(prepared):
             return  # they load data
@@ -178,8 +177,8 @@ class Operations:
                 self._make_importable(cell, root)
                 with suppress(CellError):  # the case of this cell will tell why
                     load_function(parsed(cell)[0], root)
-        self._torch = self._wanted = capture()
-        self._process |= capture({name: PROCESS[name] for name in OF_THE_CODE})
+        self._torch = self._wanted = global_state.capture()
+        self._process |= global_state.capture({name: global_state.PROCESS[name] for name in global_state.OF_THE_CODE})
 
     def _reach(self, request: Request) -> Reply:
         """The code that a case may run."""
@@ -334,7 +333,7 @@ def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
 
 def hello() -> dict[str, Any]:
     """Describe this worker: versions, and the devices that it sees."""
-    settings = capture()
+    settings = global_state.capture()
     personality = file_text(PERSONALITY) or "0"  # which only Linux tells, and some sandboxes hide
     return {
         "protocol": PROTOCOL_VERSION,

@@ -61,14 +61,14 @@ class Tracer:
     """Follows the code of one tree while the functions of a context run."""
 
     def __init__(self) -> None:
-        self.doubts: dict[str, None] = {}  # about all cases
+        self.doubts = set[str]()  # about all cases
         self.tree = ""  # ends with a separator
         self._ran: Ran | None = None
-        self._doubts: dict[str, None] = {}  # about what runs now
+        self._doubts = self.doubts  # about what runs now
         sys.addaudithook(self._audit)
 
     @contextmanager
-    def following(self, tree: str, doubts: dict[str, None]) -> Iterator[Ran]:
+    def following(self, tree: str, doubts: set[str]) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
         self.tree, self._doubts, self._ran = os.path.realpath(tree) + os.sep, doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
@@ -99,7 +99,7 @@ class Tracer:
 
     def _audit(self, event: str, _arguments: object) -> None:
         if self._ran is not None and event in STARTS_PROCESS:
-            self._doubts["a process is started"] = None
+            self._doubts.add("a process is started")
 
 
 @cache
@@ -117,7 +117,7 @@ def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> Re
     is_compiled = built.case.implementation in COMPILED
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
-    doubts: dict[str, None] = {}
+    doubts = set[str]()
     with stance, timed.mode(), tracer.following(tree, doubts) as calling:
         for call in ("first", "second"):
             timed.renew(call)
@@ -126,18 +126,18 @@ def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> Re
     found = CaseCode(tracer, doubts, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
     if found.may_run_any:
-        doubts["it may run any code, by a name made at run time"] = None
+        doubts.add("it may run any code, by a name made at run time")
     found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
-        doubts["it compiles itself"] = None
-    return {"ok": True, "code": sorted(found.code), "doubts": [*(tracer.doubts | doubts)]}
+        doubts.add("it compiles itself")
+    return {"ok": True, "code": sorted(found.code), "doubts": sorted(tracer.doubts | doubts)}
 
 
 class CaseCode:
     """The parts of the tree's files that a case may run, each with a digest."""
 
-    def __init__(self, tracer: Tracer, doubts: dict[str, None], *, whole_modules: bool) -> None:
+    def __init__(self, tracer: Tracer, doubts: set[str], *, whole_modules: bool) -> None:
         """Doubts are added to `doubts`; `whole_modules`: count all of each module that the case imports."""
         self._tracer, self._doubts, self._is_whole = tracer, doubts, whole_modules
         self._todo: list[Any] = []
@@ -156,7 +156,7 @@ class CaseCode:
         while self._todo and len(self._seen) <= MAX_OBJECTS:
             self._visit(self._todo.pop())
         if self._todo:
-            self._doubts[f"it holds more than {MAX_OBJECTS:,} objects"] = None
+            self._doubts.add(f"it holds more than {MAX_OBJECTS:,} objects")
 
     def _visit(self, value: Any) -> None:
         kind = type(value)
@@ -164,7 +164,7 @@ class CaseCode:
             return
         self._seen[id(value)] = value
         if isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
-            self._doubts["it is a TorchScript module"] = None
+            self._doubts.add("it is a TorchScript module")
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
             # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.

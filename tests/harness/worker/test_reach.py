@@ -180,7 +180,7 @@ def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, tracer: Tracer, bod
 def test_what_a_thread_runs_counts(tmp_path: Path, tracer: Tracer) -> None:
     space: dict[str, Any] = {}
     exec(compile("def fast(): pass", str(tmp_path / "mine.py"), "exec"), space)
-    with tracer.following(str(tmp_path), {}) as ran:
+    with tracer.following(str(tmp_path), set()) as ran:
         thread = threading.Thread(target=space["fast"])
         thread.start()
         thread.join()
