@@ -43,12 +43,12 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
             raise UserError(f"{out} already exists; give --out {out} to replace it, or give another file")
     if out is None:
         output.write(data)
-    elif out.exists() and not (out.is_file() or out.is_dir()):
-        raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
     elif is_record(target := Path(os.path.realpath(out))):  # `resolve` raises for a link to itself
         raise UserError(f"{out}: it would replace a file of a run; give another file")
+    elif target.exists() and not (target.is_file() or target.is_dir()):
+        raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
     else:
-        page.write(target if out.is_symlink() else out, data, out)
+        page.write(target, data, out)
         output.say_path(out, err=True)
     for note in notes:
         output.tell(note)

@@ -65,7 +65,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     page = of_one(folder)
     found = sections(run, profiles)
     for section in found:
-        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.paragraphs[0], indent=2, hang=2)}\n")
+        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")
     known = last_measurements(folder)
     name_of, _ = names(measurement.case for measurement in known.values())
     for line in not_profiled(profiles, {case: name_of(known[case].case) for case in profiles}):

@@ -15,7 +15,7 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.report import benchmarks, runs, why
-from rnnbench.report.page.page import files, name_of, page_of_several, put
+from rnnbench.report.page.page import files, folder_of, name_of, page_of_several, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.verdicts import page as verdicts
 from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_checks
@@ -44,22 +44,19 @@ def of_one(
 
     `asked`: sizes to predict for a run, such as `batch_size=64`; `reference`, `group_by`: of pytest-benchmark's files.
     """
-
-    def make() -> dict[str, bytes]:
-        if is_check(path):
-            return verdicts.render(path)
-        if is_saved(path):
-            saved = read_saved(path, reference, group_by)
-            return files(page_of_several(saved.name, [benchmarks.section(saved)]))
-        sizes = parse_only(asked, "--predict")
-        (info, _, times), profiles = read_whole(path), read_profiles(path)
-        words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
-        again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
-        profiled, summary, noisy = why.sections(times, profiles) if profiles else [], summarize(times), noise(times)
-        del times  # a quarter of the memory of a report of ten million windows
-        return files(run_page(summary, noisy, info, sizes, profiled, again))
-
-    return put(name_of(path), [path], out, make)
+    place = folder_of(name_of(path), [path], out)
+    if is_check(path):
+        return put(*place, verdicts.render(path))
+    if is_saved(path):
+        saved = read_saved(path, reference, group_by)
+        return put(*place, files(page_of_several(saved.name, [benchmarks.section(saved)])))
+    sizes = parse_only(asked, "--predict")
+    (info, _, times), profiles = read_whole(path), read_profiles(path)
+    words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
+    again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
+    profiled, summary, noisy = why.sections(times, profiles) if profiles else [], summarize(times), noise(times)
+    del times  # a quarter of the memory of a report of ten million windows
+    return put(*place, files(run_page(summary, noisy, info, sizes, profiled, again)))
 
 
 def of_together(paths: Sequence[Path], out: Path | None) -> Path:
@@ -67,12 +64,9 @@ def of_together(paths: Sequence[Path], out: Path | None) -> Path:
     read = [stored.read(path) for path in paths]
     margin = check_settings(paths[0], read[0].info.resolved).margin
     first, *others = (run.name for run in read)
-
-    def make() -> dict[str, bytes]:
-        section = runs.side_by_side(stored.together(read, margin))
-        return files(page_of_several(f"{first} beside {listed(others)}", [section]))
-
-    return put(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out, make)
+    place = folder_of(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out)
+    section = runs.side_by_side(stored.together(read, margin))
+    return put(*place, files(page_of_several(f"{first} beside {listed(others)}", [section])))
 
 
 def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Path:
@@ -82,20 +76,17 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Pa
     """
     left_out: list[str] = []
     suite, folders = _of_one_suite(paths, suite, left_out)
-
-    def make() -> dict[str, bytes]:
-        read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-        found = _readable(verdicts.read_check, filter(is_check, folders), left_out)
-        checks = [check for check in found if check is not None]
-        sections = [runs.over_time(history(read), left_out)] if len(read) > 1 else []
-        if len(checks) > 1:
-            sections.append(verdicts.section_of_checks(checks, () if sections else left_out))
-        if not sections:
-            why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
-            raise UserError(f"history: {'; '.join(why_none)}")
-        return files(page_of_several(f"{suite}: history", sections))
-
-    return put(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out, make)
+    place = folder_of(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
+    read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
+    found = _readable(verdicts.read_check, filter(is_check, folders), left_out)
+    checks = [check for check in found if check is not None]
+    sections = [runs.over_time(history(read), left_out)] if len(read) > 1 else []
+    if len(checks) > 1:
+        sections.append(verdicts.section_of_checks(checks, () if sections else left_out))
+    if not sections:
+        why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
+        raise UserError(f"history: {'; '.join(why_none)}")
+    return put(*place, files(page_of_several(f"{suite}: history", sections)))
 
 
 def _readable(read: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:

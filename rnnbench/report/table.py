@@ -6,7 +6,7 @@ A table is rows of text for readers and a frame for programs, and is written as 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
 import numpy as np
 import pandas as pd
@@ -187,6 +187,7 @@ class Lines:
     are_commands: bool = False
 
 
+Part = TypeVar("Part")
 SectionPart = Union[str, Lines, "Picture", Table]  # a text is a paragraph
 
 
@@ -199,20 +200,9 @@ class Section:
     parts: Sequence[SectionPart]
     is_folded: bool = False  # the reader opens it
 
-    @property
-    def paragraphs(self) -> list[str]:
-        """Return its paragraphs."""
-        return [part for part in self.parts if isinstance(part, str)]
-
-    @property
-    def pictures(self) -> "list[Picture]":
-        """Return its figures."""
-        return [part for part in self.parts if not isinstance(part, str | Lines | Table)]
-
-    @property
-    def tables(self) -> list[Table]:
-        """Return its tables."""
-        return [part for part in self.parts if isinstance(part, Table)]
+    def of(self, kind: type[Part]) -> list[Part]:
+        """Return the parts of one kind, such as the paragraphs, which are `str`."""
+        return [part for part in self.parts if isinstance(part, kind)]
 
 
 def of_runs(

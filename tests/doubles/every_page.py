@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,7 +18,7 @@ from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
 from rnnbench.report.benchmarks import section as benchmarks_section
 from rnnbench.report.drawing import sheet
-from rnnbench.report.page.page import PAGE, files, page_of_several, put
+from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
@@ -55,7 +54,7 @@ def write_all(folder: Path) -> None:
         "benchmarks": files(page_of_several("saved", [benchmarks_section(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():
-        put(name, [folder], folder / REPORTS / name, partial(dict, content))
+        put(*folder_of(name, [folder], folder / REPORTS / name), content)
 
 
 def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:

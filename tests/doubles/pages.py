@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.page.page import files, put
+from rnnbench.report.drawing.sheet import Picture
+from rnnbench.report.page.page import files, folder_of, put
 from rnnbench.report.page.run import run_page
-from rnnbench.report.table import Lines, Section, markdown
+from rnnbench.report.table import Lines, Section, Table, markdown
 from rnnbench.store.run_info import RunInfo
 
 LOADS = {"src", "srcset", "data", "poster", "background", "action"}
@@ -37,12 +38,12 @@ class Page(HTMLParser):
 
 def written(summary: pd.DataFrame, noise: Noise, info: RunInfo, folder: Path) -> Path:
     """Write a report to a folder and return the path of its page."""
-    return put("test", [folder], folder, lambda: files(run_page(summary, noise, info)))
+    return put(*folder_of("test", [folder], folder), files(run_page(summary, noise, info)))
 
 
 def shown(section: Section) -> str:
     """What a section says, without its figures: paragraphs, warnings and tables as Markdown."""
-    tables = [markdown(table) for table in section.tables]
-    pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.pictures]
-    warnings = [line for part in section.parts if isinstance(part, Lines) for line in part.lines]
-    return "\n\n".join([*section.paragraphs, *warnings, *pictures, *tables])
+    tables = [markdown(table) for table in section.of(Table)]
+    pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.of(Picture)]
+    warnings = [line for part in section.of(Lines) for line in part.lines]
+    return "\n\n".join([*section.of(str), *warnings, *pictures, *tables])

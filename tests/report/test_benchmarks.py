@@ -4,14 +4,14 @@ from pathlib import Path
 
 from rnnbench.analysis.compare_files import read_saved
 from rnnbench.report.benchmarks import section, summarize
-from rnnbench.report.page.page import files, page_of_several, put
+from rnnbench.report.page.page import files, folder_of, page_of_several, put
 from tests.doubles.pages import Page
 from tests.doubles.saved_files import benchmark, side, write
 
 
 def page(path: Path, out: Path, reference: str | None = None) -> Page:
     saved = read_saved(path, reference)
-    file = put("test", [path], out, lambda: files(page_of_several(saved.name, [section(saved)])))
+    file = put(*folder_of("test", [path], out), files(page_of_several(saved.name, [section(saved)])))
     return Page(file.read_text(encoding="utf-8"))
 
 

@@ -57,9 +57,9 @@ def test_how_it_was_measured_has_commands_precision_noise_and_notes(quick: pd.Da
     with_target = info_with(info, resolved={"measure": {"precision": 0.02}})
     found = {each.id: each for each in sections(quick, KNOWN["quiet"], with_target, ["rnnbench run quick"])}
     measured = found["measured"]
-    assert "The target was ±2% for every ratio; " in " ".join(measured.paragraphs)
-    assert "Noise floor: a case differs from itself by ±0.5%" in " ".join(measured.paragraphs)
-    listings = [part.lines for part in measured.parts if isinstance(part, Lines)]
+    assert "The target was ±2% for every ratio; " in " ".join(measured.of(str))
+    assert "Noise floor: a case differs from itself by ±0.5%" in " ".join(measured.of(str))
+    listings = [part.lines for part in measured.of(Lines)]
     assert listings == [tuple(with_target.notes), ("rnnbench run quick",)]
     assert set(found) == {"measured", "environment", "missing"}
 

@@ -12,7 +12,7 @@ from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.runs import MAX_PANELS, changes_of, draw_over_time, over_time, points_of, side_by_side
-from rnnbench.report.table import Lines, Section
+from rnnbench.report.table import Lines, Section, Table
 from rnnbench.report.words.names import named, names
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
@@ -46,22 +46,25 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(
     compared: Section, snapshot: SnapshotAssertion
 ) -> None:
     assert shown(compared) == snapshot
-    assert len(compared.tables[0].frame) == 3 * len(CASES)
+    assert len(compared.of(Table)[0].frame) == 3 * len(CASES)
 
 
 @pytest.mark.parametrize("later", [1, 2])
 def test_runs_of_another_machine_are_not_compared(later: int, snapshot: SnapshotAssertion) -> None:
     compared = side_by_side(together([run(0), *map(elsewhere, range(1, later + 1))], 0.025))
-    assert compared.paragraphs == snapshot
-    assert set(compared.tables[0].frame["verdict"].dropna()) == {"incomparable"}
+    assert compared.of(str) == snapshot
+    assert set(compared.of(Table)[0].frame["verdict"].dropna()) == {"incomparable"}
 
 
 @pytest.mark.parametrize(
     ("facts", "names"),
     [
-        ([{"torch": "2.13"}, {"torch": "2.14"}], ["torch 2.13", "torch 2.14"]),
-        ([{"torch": "2.13", "cpu": "a"}, {"torch": "2.13", "cpu": "b"}], ["a", "b"]),
-        ([{"commit": "abcdef012"}, {"commit": "1234567890"}], ["abcdef0", "1234567"]),
+        ([{"torch": "2.13"}, {"torch": "2.14"}], ["torch 2.13, 2026-01-01 00:00", "torch 2.14, 2026-01-01 01:00"]),
+        ([{"torch": "2.13", "cpu": "a"}, {"torch": "2.13"}], ["a, 2026-01-01 00:00", "2026-01-01 01:00"]),
+        (
+            [{"commit": "abcdef012"}, {"commit": "1234567890"}],
+            ["abcdef0, 2026-01-01 00:00", "1234567, 2026-01-01 01:00"],
+        ),
         ([{}, {}], ["2026-01-01 00:00", "2026-01-01 01:00"]),
     ],
 )
@@ -78,16 +81,8 @@ def test_runs_are_called_by_what_tells_them_apart(facts: list[dict[str, str]], n
             }
         )
         runs.append((stored.name, stored.info))
-    assert [text.partition(" (")[0] for text in named(runs)] == names
-
-
-def test_every_run_is_named_with_its_commit_and_date() -> None:
-    stored = [run(index) for index in range(3)]
-    runs = [(name, stored[0].info) for name in "ABC"]  # of one commit and minute: only their folders differ
-    assert named(runs) == [f"{name} (0000000, 2026-01-01 00:00)" for name in "ABC"]
-    compared = side_by_side(together(stored, 0.025))
-    texts = [*compared.paragraphs, *(head for table in compared.tables for head in table.headers[1:4])]
-    assert all("(0000000)" in text for text in texts if "2026" in text)
+    assert named(runs) == names
+    assert named([(name, runs[0][1]) for name in "ABC"]) == ["A", "B", "C"]  # only their folders differ
 
 
 # Over time
@@ -110,7 +105,7 @@ def test_a_history_counts_what_changed_and_names_the_largest(
     changed_section: Section, snapshot: SnapshotAssertion
 ) -> None:
     assert shown(changed_section) == snapshot
-    changes, lines = changed_section.tables
+    changes, lines = changed_section.of(Table)
     assert changes.frame[["from_run", "to_run"]].iloc[0].tolist() == ["simulated-08", "simulated-09"]
     assert len(lines.frame) == 20 * 16
 
@@ -156,8 +151,8 @@ def of_unknown_machines(count: int) -> list[StoredRun]:
 )
 def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotAssertion) -> None:
     of_runs = over_time(history(runs))
-    warnings = [line for part in of_runs.parts if isinstance(part, Lines) for line in part.lines]
-    assert [of_runs.paragraphs, warnings] == snapshot
+    warnings = [line for part in of_runs.of(Lines) for line in part.lines]
+    assert [of_runs.of(str), warnings] == snapshot
 
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:

@@ -12,8 +12,10 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.profiling.gap import KINDS, LADDER, NOT_PROFILED, Gap, Step, between, take_apart
 from rnnbench.report import why
+from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import files as files_of
 from rnnbench.report.page.run import run_page
+from rnnbench.report.table import Table
 from rnnbench.report.words.units import MISSING
 from rnnbench.store.folder import read_info
 from rnnbench.store.profiles import CATEGORIES, Cause, CauseKind, Kernels, Products, Profile
@@ -110,7 +112,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
     profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
     [section] = why.sections(read(path), profiles)
-    assert reason in section.paragraphs[0]
+    assert reason in section.of(str)[0]
 
 
 def test_the_waterfall_goes_from_the_first_rung_to_the_reference() -> None:
@@ -157,11 +159,11 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
     (section,) = why.sections(read(run), profiles)
     assert section.title == "gru in inference"
-    assert section.paragraphs[0].startswith("gru loop takes 5.00×")
-    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall", "01-gru-breakdown"]
-    assert [table.name for table in section.tables] == ["01-gru-breakdown", "01-gru-operators"]
-    assert "Not profiled: gru hoisted: under the profiler: ValueError: no." in section.pictures[0].caption
-    assert section.paragraphs[1].endswith(". gru loop: t.json.gz.")
+    assert section.of(str)[0].startswith("gru loop takes 5.00×")
+    assert [picture.name for picture in section.of(Picture)] == ["01-gru-waterfall", "01-gru-breakdown"]
+    assert [table.name for table in section.of(Table)] == ["01-gru-breakdown", "01-gru-operators"]
+    assert "Not profiled: gru hoisted: under the profiler: ValueError: no." in section.of(Picture)[0].caption
+    assert section.of(str)[1].endswith(". gru loop: t.json.gz.")
     times = read(run)
     files = files_of(run_page(summarize(times), noise(times), read_info(run), profiled=[section]))
     page = files["index.html"].decode()
@@ -173,5 +175,5 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
 @pytest.mark.parametrize("profiled", [[], [small.case("gru").key]])
 def test_a_run_without_profiles_that_worked_still_has_its_ladder(run: Path, profiled: list[str]) -> None:
     (section,) = why.sections(read(run), {case: Profile(case, "failed", "why") for case in profiled})
-    assert [picture.name for picture in section.pictures] == ["01-gru-waterfall"]
-    assert not section.tables
+    assert [picture.name for picture in section.of(Picture)] == ["01-gru-waterfall"]
+    assert not section.of(Table)

@@ -1,15 +1,18 @@
 """A self-contained page: it has figures, style and one script inside, and loads nothing else.
 
-It is written into a folder of its own, never somebody else's. A marker file in each report's folder says what the
-report is of. So a report replaces an older one of the same run, gets another folder if there is one of another run, and
-never touches a folder that rnnbench did not make.
+Its figures are in the page's colours, light or dark, and each mark leads to its case. The page is written into a folder
+of its own, never somebody else's. A marker file in each report's folder says what the report is of. So a report
+replaces an older one of the same run, gets another folder if there is one of another run, and never touches a folder
+that rnnbench did not make.
 """
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,8 +20,7 @@ from markupsafe import Markup
 from rnnbench.errors import UserError
 from rnnbench.report.colors import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
-from rnnbench.report.page.inline import inline
-from rnnbench.report.table import FORMATS, Section, Table
+from rnnbench.report.table import FORMATS, Section, SectionPart, Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.folder import is_check, write_whole
 from rnnbench.text import encoded
@@ -28,6 +30,17 @@ MARKER = ".rnnbench-report"
 WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
 PAGE = "index.html"
 MAX_OPEN_ROWS = 200  # a longer table without heads of its parts is folded
+SVG = "{http://www.w3.org/2000/svg}"
+# Colours of figures and the variables of the page that hold them; what is coloured alike in light and dark stays.
+VARIABLES = {shade.light: name for name, shade in variables().items()}
+COLOR = re.compile("|".join(VARIABLES))
+UNUSED = re.compile(r"(?<=>)\s+(?=<)|(?<=<g) id=\"[^\"]*\"|xlink:(?=href)")  # indents, and names of groups
+PLACES = re.compile(r" (?:d|x|y)=\"[^\"]*\"")
+LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
+NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
+MAX_MARKS = 1_000  # of one figure that lead to their cases
+
+Xml.register_namespace("", SVG[1:-1])
 
 
 @dataclass(frozen=True)
@@ -46,22 +59,28 @@ class Page:
     titles: Mapping[int, str] = field(default_factory=dict)  # of the cases that figures mark, by row of the summary
 
     @property
+    def parts(self) -> list[SectionPart]:
+        """Return all parts, in their order."""
+        shown = [self.first, self.fastest, *(part for section in self.sections for part in section.parts)]
+        return [part for part in shown if part is not None]
+
+    @property
     def pictures(self) -> list[Picture]:
         """Return all figures."""
-        return [*filter(None, [self.first]), *(picture for section in self.sections for picture in section.pictures)]
+        return [part for part in self.parts if isinstance(part, Picture)]
 
     @property
     def tables(self) -> list[Table]:
         """Return all tables, with those whose rows are the heads of others."""
-        shown = [*filter(None, [self.fastest]), *(table for section in self.sections for table in section.tables)]
+        shown = [part for part in self.parts if isinstance(part, Table)]
         return [*shown, *(table.heads for table in shown if table.heads)]
 
 
 def page_of_several(title: str, sections: Sequence[Section]) -> Page:
     """Return the page of several runs: the paragraphs and the figure of the first section are its first screen."""
     top = sections[0]
-    answer, *more = top.paragraphs
-    first = next(iter(top.pictures), None)
+    answer, *more = top.of(str)
+    first = next(iter(top.of(Picture)), None)
     rest = [part for part in top.parts if not isinstance(part, str) and part is not first]
     return Page(
         name="Answer",
@@ -95,10 +114,7 @@ def html(page: Page) -> str:
     script = templates.get_template("page.js").render()
     return templates.get_template("page.html").render(
         page=page,
-        inline={
-            each.name: inline(each.svg, each.name, f"{each.title}. {each.caption}", page.titles)
-            for each in page.pictures
-        },
+        inline={each.name: inline(each, page.titles) for each in page.pictures},
         formats=dict(zip(FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
         max_open_rows=MAX_OPEN_ROWS,
         shades={name: shade for name, shade in variables().items() if name not in INKS},
@@ -107,20 +123,24 @@ def html(page: Page) -> str:
     )
 
 
-def put(name: str, sources: Sequence[Path], out: Path | None, make: Callable[[], Mapping[str, bytes]]) -> Path:
-    """Write the files that `make` returns, by path within the report's folder; return the path of its page.
+def folder_of(name: str, sources: Sequence[Path], out: Path | None) -> tuple[Path, str]:
+    """Return the folder of a report, and the identity of what it is of, which `put` writes there.
 
-    The folder is `out`, or one below `reports/` without a report of other `sources`. Raises UserError, before anything
-    is made, if it is not empty and was not made by rnnbench.
+    The folder is `out`, or one below `reports/` without a report of other `sources`. Raises UserError if it is not
+    empty and was not made by rnnbench.
     """
     resolved = [source.resolve() for source in sources]
     # It reveals nothing about the machine.
     identity = hashlib.sha256("\n".join([name, *map(str, resolved)]).encode(errors="surrogateescape")).hexdigest()[:16]
     names = (name, f"{resolved[0].parent.name}-{name}".lstrip("-"), f"{name}-{identity[:8]}")
     folders = [REPORTS / each for each in names] if out is None else [out]
-    folder = next((each for each in folders if _owner(each) in ("", identity)), folders[-1])
-    content = {MARKER: f"{identity}\n{WORDS}".encode(), **make()}  # marked first: half a report is known for one
-    for file, data in content.items():
+    return next((each for each in folders if _owner(each) in ("", identity)), folders[-1]), identity
+
+
+def put(folder: Path, identity: str, contents: Mapping[str, bytes]) -> Path:
+    """Write the files of a report, by path within its folder; return the path of its page."""
+    marker = f"{identity}\n{WORDS}".encode()
+    for file, data in {MARKER: marker, **contents}.items():  # marked first: half a report is known for one
         write(folder / file, data, folder)
     return folder / PAGE
 
@@ -132,25 +152,56 @@ def name_of(path: Path) -> str:
 
 
 def _owner(folder: Path) -> str:
-    """Return what the report in a folder is of; empty if the folder is empty or does not exist."""
+    """Return the identity of the report in a folder; empty if the folder is empty or does not exist."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ""
     marker = folder / MARKER
-    identity, _, words = marker.read_text(errors="replace").partition("\n") if marker.is_file() else ("", "", "")
-    if words != WORDS:
+    if not marker.is_file():
         raise UserError(
             f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
             f"for example {folder / 'report'}"
         )
-    return identity
+    return marker.read_text(errors="replace").partition("\n")[0]
 
 
 def write(file: Path, data: bytes, asked: Path) -> None:
     """Write a file whole or not at all; raises UserError, which names the path that was `asked` for, if it can't be."""
-    if file.is_dir():
-        raise UserError(f"{file if file.name else asked}: can't be written: Is a directory; give a file in it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, data)
     except OSError as error:
-        raise UserError(f"{asked}: can't be written: {error.strerror}; give another folder") from None
+        raise UserError(f"{asked}: can't be written: {error.strerror}; give another path") from None
+
+
+# Figures as elements of the page
+
+
+def inline(picture: Picture, titles: Mapping[int, str]) -> Markup:
+    """Turn a figure into an element of a page, with a label for readers who can't see it.
+
+    Each mark has the row of the run's summary that it shows (`data-case="3"`) and the row's title, unless there are
+    very many. CSS variables hold the figure's size, so that the page's style can keep letters legible.
+    """
+    svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", UNUSED.sub("", picture.svg))
+    svg = PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
+    root = Xml.fromstring(NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
+    width, height = (root.attrib.pop(side).removesuffix("pt") for side in ("width", "height"))
+    root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
+    root.set("style", f"--wide: {width}px; --high: {height}px")
+    cases = {group: group.attrib.pop("data-cases", "").split() for group in root.iter()}
+    if sum(map(len, cases.values())) <= MAX_MARKS:
+        for group, rows in cases.items():
+            _tell_apart(group, list(map(int, rows)), titles)
+    return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
+
+
+def _tell_apart(group: Xml.Element, rows: list[int], titles: Mapping[int, str]) -> None:
+    """Give each mark of a group its row; or the group, if it shows one row, such as the letters of a number."""
+    hidden = {part for defs in group.iter(f"{SVG}defs") for part in defs.iter()}
+    kinds = ([part for part in group.iter(f"{SVG}{kind}") if part not in hidden] for kind in ("use", "path"))
+    marks = next(filter(None, kinds), [])
+    if len(marks) != len(rows):
+        marks = [group] if len(rows) == 1 else []
+    for part, row in zip(marks, rows, strict=False):
+        part.set("data-case", str(row))
+        Xml.SubElement(part, f"{SVG}title").text = titles[row]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -123,10 +124,7 @@ def flushed(summary: pd.DataFrame) -> str:
 
 def one_line(value: object) -> str:
     """Return a value from outside as one line of printable characters: it can't move a cursor or break a row."""
-    text = str(value)
-    if text.isprintable() and "  " not in text and text == text.strip():
-        return text  # true of nearly all
-    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split()))
+    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(str(value).split()))
 
 
 def series_name(cell: str, implementation: str) -> str:
@@ -240,25 +238,18 @@ def commit(info: RunInfo) -> str:
 
 
 def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
-    """Return `torch 2.13 (1713406, 2026-11-25 02:17)`: what tells runs apart, with commit and time where they lack.
+    """Return `torch 2.13, 2026-11-25 02:17`: which of torch, processor, commit and time differ between the runs.
 
-    That is the first of torch, processor, commit, time and folder that differs for each.
+    Runs that these do not tell apart are called by their folders.
     """
-    environments = [info.environment for _, info in runs]
-    torch = [((each.get("software") or {}).get("packages") or {}).get("torch") for each in environments]
-    candidates = (
-        [f"torch {one_line(version)}" if version else "" for version in torch],
-        [one_line((each.get("machine") or {}).get("cpu") or "") for each in environments],
-        [commit(info) for _, info in runs],
-        [when(info) for _, info in runs],
-        [one_line(name) for name, _ in runs],
-    )
-    telling = next((texts for texts in candidates if all(texts) and len(set(texts)) == len(texts)), candidates[-1])
-    texts = []
-    for name, (_, info) in zip(telling, runs, strict=True):
-        known = [fact for fact in (commit(info), when(info)) if fact not in ("", name)]
-        texts.append(f"{name} ({', '.join(known)})" if known else name)
-    return texts
+    facts = []
+    for _, info in runs:
+        software, machine = (info.environment.get(part) or {} for part in ("software", "machine"))
+        torch = (software.get("packages") or {}).get("torch")
+        facts.append([f"torch {torch}" if torch else "", machine.get("cpu") or "", commit(info), when(info)])
+    differ = [len(set(texts)) > 1 for texts in zip(*facts, strict=True)]
+    texts = [one_line(", ".join(filter(None, compress(own, differ)))) for own in facts]
+    return texts if len(set(texts)) == len(texts) else [one_line(name) for name, _ in runs]
 
 
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")

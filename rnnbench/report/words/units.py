@@ -1,7 +1,7 @@
 """Numbers as a reader sees them: three significant digits with their unit, and changes as `+5.1%`, `5.1% slower`.
 
-A number that is too large or too small to say anything is written as a bound or as words: see `digits`, `percent` and
-`half_width`. No number has an exponent, and none is `nan` or `inf`.
+A number that is too large or too small to say anything is written as a bound: see `digits` and `percent`. No number has
+an exponent, and none is `nan` or `inf`.
 """
 
 import math
@@ -19,20 +19,19 @@ PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "
 NOT_KNOWN = "not known"
 MIN_NUMBER, MAX_NUMBER = 1e-4, 1e6  # the ends of an uninformative interval lie beyond: only that is said of them
 MAX_PERCENT = 9_999
-MAX_FACTOR = 100  # of a half-width or a change; a larger one says no more
+MAX_FACTOR = 100  # of a change; a larger one says no more
 MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
 
 
 def digits(value: float) -> str:
     """Return three significant digits, never in exponents: 0.987, 6.88, 12.3, 1,234, <0.0001, >1,000,000."""
-    size = abs(value)
     if not math.isfinite(value):
         return MISSING
-    if size > MAX_NUMBER:
-        return f"{'>' if value > 0 else '<-'}{MAX_NUMBER:,.0f}"
-    if 0 < size < MIN_NUMBER:
-        return f"{'<' if value > 0 else '>-'}{MIN_NUMBER:.4f}"
-    if size >= 999.5:
+    if value > MAX_NUMBER:
+        return f">{MAX_NUMBER:,.0f}"
+    if 0 < abs(value) < MIN_NUMBER:
+        return f"<{MIN_NUMBER:.4f}"
+    if abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if value else "0"
 
@@ -108,21 +107,12 @@ def ratio_box(value: float) -> str:
 def percent(share: float) -> str:
     """Return `5.1%`, `58%`: a share without its sign, with one decimal below 10% and just below 100%."""
     size = abs(100 * share)
-    if 99.5 <= size < 100:
-        return f"{min(size, 99.9):.1f}%"
-    return f"{size:.1f}%" if size < 9.95 else _bounded(size, count)
+    return f"{size:.1f}%" if size < 9.95 or 99.5 <= size < 99.95 else _bounded(size, count)
 
 
 def half_width(half: float) -> str:
-    """Return how precise a ratio is, from the half-width of its interval: `±5.1%` for 0.051.
-
-    From 100% on a percentage is hard to read: `a factor of 12`, and `more than a factor of 100` for any above.
-    """
-    if not half >= 0:
-        return NOT_KNOWN
-    if half < 0.995:
-        return f"±{percent(half)}"
-    return f"a factor of {1 + half:.0f}" if half < MAX_FACTOR - 0.5 else f"more than a factor of {MAX_FACTOR}"
+    """Return how precise a ratio is, from the half-width of its interval: `±5.1%` for 0.051."""
+    return f"±{percent(half)}" if 0 <= half < math.inf else NOT_KNOWN
 
 
 def whole_percent(share: float) -> str:
@@ -188,7 +178,6 @@ GLYPHS: dict[Verdict | None, str] = {  # beside the colour of a verdict, for who
     None: "–",
 }
 FAR = f"over {MAX_FACTOR}×"
-NEARLY_ALL = -0.9999
 
 
 def change(ratio: float) -> str:
@@ -240,5 +229,5 @@ def between(estimate: Estimate) -> str:
 
 
 def _size(ratio: float) -> str:
-    """Return how far a ratio is from 1; a time above zero is never 100% less."""
-    return FAR if ratio > MAX_FACTOR else percent(max(ratio - 1, NEARLY_ALL) if ratio > 0 else ratio - 1)
+    """Return how far a ratio is from 1."""
+    return FAR if ratio > MAX_FACTOR else percent(ratio - 1)
