@@ -187,7 +187,7 @@ class Lines:
     are_commands: bool = False
 
 
-Part = TypeVar("Part")
+KindOfPart = TypeVar("KindOfPart")
 SectionPart = Union[str, Lines, "Picture", Table]  # a text is a paragraph
 
 
@@ -200,7 +200,7 @@ class Section:
     parts: Sequence[SectionPart]
     is_folded: bool = False  # the reader opens it
 
-    def of(self, kind: type[Part]) -> list[Part]:
+    def of(self, kind: type[KindOfPart]) -> list[KindOfPart]:
         """Return the parts of one kind, such as the paragraphs, which are `str`."""
         return [part for part in self.parts if isinstance(part, kind)]
 

@@ -194,4 +194,4 @@ def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_
         assert text.count(str(file)) == 1
     assert text.count(LEFT_OUT.replace("'", "&#39;")) == 1
     assert DIFFERENCES not in text
-    assert f"{torn[1]}: can't be read" in refused("--history", runs[0], runs[1])
+    assert f"{torn[1]}: not JSON" in refused("--history", runs[0], runs[1])

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 542,
     "profiling": 1077,
     "pytest_plugin": 216,
-    "report": 3259,
+    "report": 3107,
     "speedup": 585,
     "slurm": 338,
     "store": 809,
