@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "cells": 696,
     "cli": 679,
     "check": 1087,
-    "harness": 3271,
+    "harness": 3268,
     "kernels": 542,
     "profiling": 1077,
     "pytest_plugin": 216,

@@ -6,9 +6,9 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -194,8 +194,16 @@ def resident_bytes(timed: "TimedCall") -> int:
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
         libc.mallopt(parameter, value)
+    buffer = bytearray(MAX_ROLLUP)
     with ROLLUP.open("rb", buffering=0) as file, timed.mode():
-        resident = partial(_resident, file, bytearray(MAX_ROLLUP))
+
+        def resident() -> int:
+            """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
+            file.seek(0)
+            file.readinto(buffer)
+            [kilobytes] = re.findall(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
+            return int(kilobytes) * 1024
+
         libc.malloc_trim(0)
         before = resident()
         bytearray(b"1") * TRIAL_BYTES
@@ -207,12 +215,3 @@ def resident_bytes(timed: "TimedCall") -> int:
         before = resident()
         timed.call()
         return resident() - before
-
-
-def _resident(file: BinaryIO, buffer: bytearray) -> int:
-    """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
-    file.seek(0)
-    file.readinto(buffer)  # type: ignore[attr-defined]
-    match = re.search(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
-    assert match is not None
-    return int(match[1]) * 1024

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
 
 MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
-# Python's own helper. It lives as long as the process that started it, and is idle.
-HELPERS = ("multiprocessing.resource_tracker",)
+HELPER = "multiprocessing.resource_tracker"  # Python's own, which lives as long as its parent, and is idle
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 # What torch, the host's allocator, the driver and libraries say when memory runs out.
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
@@ -94,12 +93,10 @@ def running_processes() -> dict[int, str]:
         return {}
     descriptions = {}
     for process in psutil.Process().children(recursive=True):
-        try:
+        with suppress(psutil.NoSuchProcess):  # it ended after it was listed
             command = " ".join(process.cmdline())
-            if process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in HELPERS):
+            if process.status() != psutil.STATUS_ZOMBIE and HELPER not in command:
                 descriptions[process.pid] = f"{process.pid} ({command[:60] or process.name()})"
-        except psutil.NoSuchProcess:  # it ended after it was listed
-            continue
     return descriptions
 
 

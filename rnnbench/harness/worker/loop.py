@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import mmap
 import random
@@ -44,7 +43,8 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     # Everything mapped later, including torch's libraries, gets an address that is lower by this much.
     shift = mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
-    importlib.import_module("torch")  # first, so that a missing torch is reported
+    import torch  # noqa: F401 - first, so that a missing torch is reported
+
     from rnnbench.harness.worker.modules import UsedFiles, UserModules
     from rnnbench.harness.worker.operations import Operations, hello
 

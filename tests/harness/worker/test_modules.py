@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.harness.worker import __main__
 from rnnbench.harness.worker.__main__ import import_path
 from rnnbench.harness.worker.modules import UsedFiles, UserModules
 
@@ -131,16 +129,3 @@ def test_the_standard_library_comes_first_and_nothing_is_lost(entries: list[str]
     assert path[: len(standard)] == standard
     assert path[len(standard) :][: len(set(first))] == list(dict.fromkeys(first))
     assert set(path) == {*entries, *first}
-
-
-def test_python_starts_a_worker_without_importing_what_lies_beside_its_starter(tmp_path: Path) -> None:
-    copy = tmp_path / "start_worker.py"
-    copy.write_text(Path(__main__.__file__).read_text())
-    (tmp_path / "json.py").write_text("raise SystemExit(9)\n")
-    (tmp_path / "rnnbench" / "harness" / "worker").mkdir(parents=True)
-    for folder in ("rnnbench", "rnnbench/harness", "rnnbench/harness/worker"):
-        (tmp_path / folder / "__init__.py").touch()
-    (tmp_path / "rnnbench" / "harness" / "worker" / "loop.py").write_text("def main(word):\n    print(word)\n")
-    command = [sys.executable, "-P", str(copy), f'{{"paths": ["{tmp_path}"], "options": {{"word": "well"}}}}']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("well\n", "")

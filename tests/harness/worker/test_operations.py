@@ -192,46 +192,6 @@ def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> 
     assert second == set()
 
 
-HOSTILE = """
-import random
-import torch
-from torch import nn
-torch.set_default_dtype(torch.float64)
-class Mine(nn.RNNCell):
-    def forward(self, input, h):
-        result = super().forward(input, h)
-        torch.set_num_threads(1 + random.randrange(4))
-        torch.set_default_dtype(torch.float64)
-        torch.set_grad_enabled(False)
-        torch.manual_seed(random.randrange(1000))
-        torch.use_deterministic_algorithms(True)
-        torch.backends.mkldnn.enabled = False
-        torch.set_float32_matmul_precision("medium")
-        return result
-"""
-
-
-def test_a_cell_that_changes_torchs_settings_changes_them_for_nobody_else(tmp_path) -> None:
-    before = global_state.capture()
-    try:
-        (tmp_path / "mine.py").write_text(HOSTILE)
-        worker, hostile, other = (
-            operations(),
-            Case("mine.py:Mine", "loop", small.workload(dtype="float32")),
-            small.case("lstm"),
-        )
-        first = observe(worker, other)["measurement"]
-        assert prepare(worker, hostile, tmp_path)["ok"]
-        assert observe(worker, other)["measurement"] | {"resident_bytes": first["resident_bytes"]} == first
-        assert prepare(worker, other)["ok"]
-        assert global_state.capture() == before | {"threads": other.workload.threads}
-        assert take_turns(worker, hostile)["ok"]
-        assert take_turns(worker, other)["ok"]
-        assert global_state.capture() == before | {"threads": other.workload.threads}
-    finally:
-        global_state.restore(before)
-
-
 LOUD = """
 import gc, warnings
 from torch import nn
