@@ -1,14 +1,16 @@
 """Where the time of one call goes: kernels by what they do, and the time between them."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, astuple, dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate, minus
 from rnnbench.store.profiles import CATEGORIES, PARTS, CallPart, Category, Profile
+from rnnbench.store.record import clean
 
 What = Literal[Category, "overhead", "gaps", "whole"]
 MAX_EXCESS = 0.1  # of the call: noise alone does not make its kernels longer than the call by more than this
@@ -31,9 +33,8 @@ class Share:
     part: CallPart
     what: What
     seconds: Estimate
-    share: float  # of the whole call
-    operators: int  # number of calls
-    new_bytes: int
+    operators: int  # number of calls; of `gaps`, of launches
+    new_bytes: int = 0
 
 
 def breakdown(profile: Profile) -> list[Share]:
@@ -43,24 +44,20 @@ def breakdown(profile: Profile) -> list[Share]:
     operator with one value in each of its tensors. A device's kernels are timed by its own clock, not split by part.
     What lies between kernels is the rest. Kernels that come to a little more than their part, by noise, fill it.
     """
-    whole = estimate(profile.times["call"])
     if in_one_piece(profile):
-        return [Share("forward", "whole", whole, 1.0, 0, 0)]
+        return [Share("forward", "whole", estimate(profile.times["call"]), 0)]
     shares = []
     for part, seconds in part_times(profile).items():
         kernels = _kernels(profile, part)
         taken = sum(kernel.seconds.value for kernel in kernels)
         fit = min(1.0, seconds.value / taken) if taken else 1.0
-        shares += [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
-        rest = minus(seconds, [share.seconds for share in shares if share.part == part])
-        calls = sum(operator.calls for operator in profile.operators if operator.part == part)
-        left = rest.at(max(0.0, rest.value))
-        shares.append(
-            Share(part, "overhead", left, 0.0, calls, 0)
-            if profile.kernels is None
-            else Share(part, "gaps", left, 0.0, profile.kernels.launches, 0)
-        )
-    return [replace(share, share=share.seconds.value / whole.value) for share in shares]
+        kernels = [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
+        rest = minus(seconds, [kernel.seconds for kernel in kernels])
+        left, calls = rest.at(max(0.0, rest.value)), sum(each.calls for each in profile.operators if each.part == part)
+        device = profile.kernels
+        outside = Share(part, "gaps", left, device.launches) if device else Share(part, "overhead", left, calls)
+        shares += [*kernels, outside]
+    return shares
 
 
 def in_one_piece(profile: Profile) -> str:
@@ -75,18 +72,17 @@ def in_one_piece(profile: Profile) -> str:
 
 
 def _kernels(profile: Profile, part: CallPart) -> list[Share]:
-    """Return the kernels of a part by what they do, whose share of the call is not known yet; views have none."""
+    """Return the kernels of a part by what they do; views have none."""
     shares = []
     for what in CATEGORIES:
-        of_part = (each for each in profile.operators if each.part == part or profile.kernels is not None)
-        own = [each for each in of_part if each.category == what]
+        own = [each for each in profile.operators if each.category == what and (each.part == part or profile.kernels)]
         calls, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
         if profile.kernels is not None:
             if (known := profile.kernels.seconds.get(what)) is not None:
-                shares.append(Share(part, what, Estimate(known, known, known), 0.0, calls, 0))
+                shares.append(Share(part, what, Estimate(known, known, known), calls))
         elif own and what != "views":
             rounds = np.sum([np.subtract(operator.seconds, operator.idle_seconds) for operator in own], axis=0)
-            shares.append(Share(part, what, estimate(np.maximum(rounds, 0.0)), 0.0, calls, size))
+            shares.append(Share(part, what, estimate(np.maximum(rounds, 0.0)), calls, size))
     return shares
 
 
@@ -107,15 +103,17 @@ def part_times(profile: Profile) -> dict[CallPart, Estimate]:
 
 
 def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
-    """All shares of all successful profiles: `case`, `part`, `what`, `seconds` with its interval, `share`, counts."""
+    """Return a row for each share of each successful profile: its `case`, `part`, `what`, time, `share`, and counts."""
     columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
     rows = [
-        (case, share.part, share.what, *astuple(share.seconds), share.share, share.operators, share.new_bytes)
+        (case, share.part, share.what, *astuple(share.seconds), math.nan, share.operators, share.new_bytes)
         for case, profile in profiles.items()
         if profile.works
         for share in breakdown(profile)
     ]
-    return pd.DataFrame(rows, columns=columns)
+    shares = pd.DataFrame(rows, columns=columns)
+    shares["share"] = shares["seconds"] / shares.groupby("case", sort=False)["seconds"].transform("sum")
+    return shares
 
 
 def is_alike(profile: Profile, seconds: float) -> bool:
@@ -126,28 +124,9 @@ def is_alike(profile: Profile, seconds: float) -> bool:
 
 
 def rescaled(profile: Profile, seconds: float) -> Profile:
-    """Multiply all times of a profile by one factor, so that its call takes `seconds`, as in the run.
+    """Multiply all times of a profile, its only fractions, so that its call takes `seconds`, as in the run.
 
     Shares come from profiles, times from the run.
     """
     factor = seconds / estimate(profile.times["call"]).value
-
-    def times(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(value * factor for value in values)
-
-    def rows(table: Mapping[Any, tuple[float, ...]]) -> dict[Any, tuple[float, ...]]:
-        return {name: times(values) for name, values in table.items()}
-
-    products, kernels = profile.products, profile.kernels
-    return replace(
-        profile,
-        times=rows(profile.times),
-        operators=tuple(
-            replace(each, seconds=times(each.seconds), idle_seconds=times(each.idle_seconds))
-            for each in profile.operators
-        ),
-        causes=tuple(replace(each, seconds=times(each.seconds)) for each in profile.causes),
-        kernels=kernels and replace(kernels, seconds={what: value * factor for what, value in kernels.seconds.items()}),
-        products=products
-        and replace(products, seconds=rows(products.seconds), idle_seconds=rows(products.idle_seconds)),
-    )
+    return Profile.from_json(clean(asdict(profile), lambda time: float(time) * factor))

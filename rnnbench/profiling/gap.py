@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from rnnbench.analysis.estimate import ENDS, Estimate, as_ratio, estimate, estimate_columns, minus
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimate, minus
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.breakdown import MAX_EXCESS, OVERHEADS, breakdown, in_one_piece, is_alike, rescaled
 from rnnbench.store.profiles import Cause, Products, Profile
@@ -119,16 +118,12 @@ class Step:
 class Gap:
     """The distance from the first rung that was measured to the reference."""
 
-    name: str  # of the implementation, or the module, at the first rung
-    start: Estimate  # its time
+    start: Estimate  # the time of the first rung
     end: Estimate  # the reference's time
     seconds: Estimate  # their difference
     ratio: Estimate
     steps: tuple[Step, ...]
     rest: Step  # what nothing explains
-    axes: dict[str, Any] = field(default_factory=dict)  # cell and workload; empty for modules of a user's process
-    case: str = ""  # key of the first rung's case
-    reference: str = ""  # key of the reference's
     note: str = ""  # why the part below the last rung is not taken apart, although something was profiled
 
     @property
@@ -149,25 +144,24 @@ class Gap:
 # The gap of a case
 
 
-def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> list[Gap]:
-    """Return one gap for each cell and workload of a run with both ends."""
+def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[tuple[str, str], Gap]:
+    """Return a gap for each cell and workload of a run with both ends, by the keys of the cases at these ends."""
     times: dict[str, TimesByReplicate] = {
         str(case): dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
         for case, rows in run.replicates.groupby("case", observed=True, sort=False)
     }
-    measured, result = run.cases.set_index("case", drop=False).loc[list(times)], []
-    for workload, group in measured.groupby([*WORKLOAD_AXES], sort=False):
+    measured, result = run.cases.set_index("case", drop=False).loc[list(times)], dict[tuple[str, str], Gap]()
+    for _, group in measured.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
-        for cell, own in group.groupby("cell", sort=False):
+        for _, own in group.groupby("cell", sort=False):
             cases = dict(zip(own["implementation"], own["case"].astype(str), strict=True))
             rungs: dict[str, TimesByReplicate] = {name: times[cases[name]] for name in LADDER if name in cases}
             reference = str(references["case"].iloc[0]) if len(references) else ""
             if not rungs or not all(rung.keys() & times.get(reference, {}).keys() for rung in rungs.values()):
                 continue
             taken = [profiles.get(cases[name]) for name in rungs]
-            gap = of_profiled(rungs, times[reference], taken, profiles.get(reference))
-            axes = {"cell": str(cell), **dict(zip(WORKLOAD_AXES, workload, strict=True))}
-            result.append(replace(gap, axes=axes, case=cases[next(iter(rungs))], reference=reference))
+            ends = cases[next(iter(rungs))], reference
+            result[ends] = of_profiled(rungs, times[reference], taken, profiles.get(reference))
     return result
 
 
@@ -223,7 +217,7 @@ def take_apart(
         Step(kind, "", _difference(before, after))
         for kind, (before, after) in zip((*names[1:], "rest"), pairwise(times), strict=True)
     )
-    steps, rest = [*steps, *below], rest.less(below)
+    steps = [*steps, *below, rest.less(below)]
     start, named = call_time(times[0].values()), list[Step]()
     removed = {"not hoisted"} if "hoisted" in rungs else set()
     sizes = [(estimate(cause.seconds), cause) for cause in causes if cause.seconds and cause.kind not in removed]
@@ -232,22 +226,21 @@ def take_apart(
             continue
         named.append(Step(cause.kind, cause.what, size, cause.calls))
         # The step that also removes the cause, and so contains it; weight gradients cost kernels their time.
-        around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead")
+        around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead", "rest")
         kinds = [step.kind for step in steps]
-        index = next((kinds.index(kind) for kind in around if kind in kinds), None)
-        if index is None:
-            rest = rest.less(named[-1:])
-        else:
-            steps[index] = steps[index].less(named[-1:])
+        index = next(kinds.index(kind) for kind in around if kind in kinds)
+        steps[index] = steps[index].less(named[-1:])
     first, common = times[0], sorted(times[0].keys() & reference.keys())
     ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
     end, gap = call_time(reference.values()), _difference(first, reference)
-    return Gap(names[0], start, end, gap, ratio, (*named, *steps), rest)
+    return Gap(start, end, gap, ratio, (*named, *steps[:-1]), steps[-1])
 
 
-def at_the_speed_of(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
-    """Return the profiles with the times of the run, so that no figure beside the run's contradicts them."""
-    seconds = call_seconds(run)
+def at_the_speed_of(seconds: Mapping[str, float], profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Return the profiles with the times of a run, so that no figure beside the run's contradicts them.
+
+    `seconds`: of a call of each case that was timed.
+    """
     return {
         case: rescaled(profile, seconds[case]) if profile.works and case in seconds else profile
         for case, profile in profiles.items()
@@ -263,28 +256,6 @@ def call_seconds(run: RunTimes) -> dict[str, float]:
 def call_time(seconds: Iterable[float]) -> Estimate:
     """Return the time of a call from those of its replicates, as in the tables of a run."""
     return as_ratio(estimate([math.log(value) for value in seconds]))
-
-
-def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
-    """Return a row for each step of each gap, the largest first, and one for what nothing explains.
-
-    `module` names the gap.
-    """
-    rows = [
-        {
-            "module": name,
-            "kind": step.kind,
-            "what": step.what,
-            **estimate_columns("seconds", step.seconds),
-            "share": gap.share(step),
-            "calls": step.calls,
-            "is_certain": step.is_certain,
-        }
-        for name, gap in all_gaps.items()
-        for step in gap.by_size
-    ]
-    ends = [f"seconds{end}" for end in ENDS]
-    return pd.DataFrame(rows, columns=["module", "kind", "what", *ends, "share", "calls", "is_certain"])
 
 
 def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:

@@ -19,8 +19,7 @@ from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.profiling.breakdown import frame as breakdown_frame
-from rnnbench.profiling.breakdown import rescaled
-from rnnbench.profiling.gap import call_time, cause_frame, of_profiled
+from rnnbench.profiling.gap import at_the_speed_of, call_time, of_profiled
 from rnnbench.report import why
 from rnnbench.report.growth import of_sweep
 from rnnbench.report.ratios import measured as measured_figure
@@ -368,18 +367,10 @@ def explained(
         for name, profile in profiles.items()
         if name != end
     }
-    shown = {
-        name: rescaled(profile, call_time(taken[name].values()).value) if profile.works else profile
-        for name, profile in profiles.items()
-    }
+    shown = at_the_speed_of({name: call_time(times.values()).value for name, times in taken.items()}, profiles)
 
     def words(name: str) -> str:
         return why.words(gaps[name], name, end, shown[name])
-
-    def causes() -> pd.DataFrame:
-        frame = cause_frame(gaps)
-        frame.insert(1, "label", [why.label(step) for gap in gaps.values() for step in gap.by_size])
-        return frame
 
     def operators() -> pd.DataFrame:
         tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
@@ -396,7 +387,7 @@ def explained(
         return None if folder is None or file is None else folder / file
 
     frames: dict[str, Frame] = {
-        "causes": causes,
+        "causes": partial(why.cause_frame, gaps),
         "breakdown": partial(breakdown_frame, shown),
         "operators": operators,
     }

@@ -1,7 +1,6 @@
 """Why a cell takes longer than its reference: sentences, tables, figures, and all of them for each cell of a run."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 
@@ -10,22 +9,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.estimate import ENDS, estimate, estimate_columns
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.breakdown import (
     NAMES,
     OVERHEADS,
     What,
-    breakdown,
     frame,
     in_one_piece,
 )
-from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, faster_library, gaps
+from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, call_seconds, faster_library, gaps
 from rnnbench.report import colors
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
-from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, picture, sheet
-from rnnbench.report.table import Column, Section, SectionPart, Table, of, table, where_new
+from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
+from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
 from rnnbench.report.words.units import (
     count,
@@ -124,16 +122,15 @@ def _explained(gap: Gap) -> Iterable[str]:
 def _goes(base: Profile) -> str:
     if reason := in_one_piece(base):
         return f"Its call can't be taken apart: {reason}."
-    shares, operators, counted = breakdown(base), sum(operator.calls for operator in base.operators) / base.steps, ""
-    by_what, outside = Counter[str](), sum(share.seconds.value for share in shares if share.what in OVERHEADS)
-    for share in shares:
-        by_what[NAMES[share.what]] += share.share  # type: ignore[assignment] # shares, not counts
+    shares, operators, counted = frame({"": base}), sum(operator.calls for operator in base.operators) / base.steps, ""
+    by_what = shares.groupby(shares["what"].map(NAMES), sort=False)["share"].sum().sort_values(ascending=False)
     above = NAMES["gaps" if base.kernels is not None else "overhead"]
     if operators >= 1 and by_what[above]:
+        outside = shares.loc[shares["what"].isin(OVERHEADS), "seconds"].sum()
         number, each = round_digits(operators), duration(outside / (operators * base.steps))
         counted = f" ({number} operator{'' if number == '1' else 's'}{' a step' * (base.steps > 1)}, {each} each)"
-    kernels = [pair for pair in by_what.most_common() if pair[0] != above and pair[1] >= 0.01][:2]
-    told = "".join(f", {share_text(share)} {what}" for what, share in kernels)
+    kernels = by_what[by_what >= 0.01].drop(above, errors="ignore").head(2)
+    told = "".join(f", {share_text(share)} {what}" for what, share in kernels.items())
     return f"{share_text(by_what[above])} of its call is {above}{counted}{told}."
 
 
@@ -153,6 +150,30 @@ def not_profiled(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> l
 
 
 # Tables
+
+
+def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
+    """Return a row for each step of each gap, the largest first, and one for what nothing explains.
+
+    `module` names the gap, `label` the step in figures.
+    """
+    rows = [
+        {
+            "module": name,
+            "label": label(step),
+            "kind": step.kind,
+            "what": step.what,
+            **estimate_columns("seconds", step.seconds),
+            "share": gap.share(step),
+            "calls": step.calls,
+            "is_certain": step.is_certain,
+        }
+        for name, gap in all_gaps.items()
+        for step in gap.by_size
+    ]
+    ends = [f"seconds{end}" for end in ENDS]
+    return pd.DataFrame(rows, columns=["module", "label", "kind", "what", *ends, "share", "calls", "is_certain"])
+
 
 KERNEL_TIME = (
     "The kernel time of an operator is its time at its place in the call, minus its time with a single value in "
@@ -241,41 +262,42 @@ def breakdowns(
     profiles: Mapping[str, Profile], *, ax: Ax = None, width: Inches = None, height: Inches = None
 ) -> Figure | None:
     """Draw where the time of a call goes: a bar for each profile, by its name; None if no profile worked."""
-    taken = {one_line(name): profile for name, profile in profiles.items() if profile.works}
-    if not taken:
+    calls = {one_line(name): estimate(list(each.times["call"])) for name, each in profiles.items() if each.works}
+    shares, wide = frame({one_line(name): profile for name, profile in profiles.items()}), width or PAGE
+    if shares.empty:
         return None
-    calls, wide = [estimate(list(profile.times["call"])) for profile in taken.values()], width or PAGE
-    with sheet(ax, wide, rows_high(len(taken), wide), height=height) as drawn:
-        axes, ink, parts, seen = drawn.axes, drawn.ink, [], set[What]()
-        for y, profile in enumerate(taken.values()):
-            left, shares, part = 0.0, breakdown(profile), ""
-            for share in shares:
-                if share.part != part and shares[-1].part != "forward":
-                    part = share.part
-                    axes.text(left, y - 0.3, part, va="bottom", fontsize=MIN_LETTERS, color=ink("soft"))
-                color, seconds = ink(SHADES[share.what]), share.seconds.value
-                parts.append((y, left, seconds, color, whole_percent(share.share)))
-                left += seconds
-                seen.add(share.what)
-            if calls[y].has_interval:
-                axes.hlines(y, calls[y].lower, calls[y].upper, color=ink(), linewidth=1, zorder=4)
-        boxes = pd.DataFrame(parts, columns=["y", "left", "width", "color", "text"])
-        bars(drawn, axes, list(taken), boxes, duration_tick, [duration(call.value) for call in calls])
+    ends, bar = shares.groupby("case", sort=False)["seconds"].cumsum(), pd.factorize(shares["case"])[0]
+    parts = shares.assign(y=bar, left=ends - shares["seconds"], width=shares["seconds"])
+    with sheet(ax, wide, rows_high(len(calls), wide), height=height) as drawn:
+        axes, ink = drawn.axes, drawn.ink
+        parts["color"], parts["text"] = [ink(SHADES[what]) for what in parts["what"]], parts["share"].map(whole_percent)
+        bars(drawn, axes, list(calls), parts, duration_tick, [duration(call.value) for call in calls.values()])
+        several_parts = parts.groupby("y")["part"].transform("nunique") > 1
+        for first in parts[several_parts].drop_duplicates(["y", "part"]).to_dict("records"):
+            axes.text(
+                first["left"], first["y"] - 0.3, first["part"], va="bottom", fontsize=MIN_LETTERS, color=ink("soft")
+            )
+        for y, call in enumerate(calls.values()):
+            if call.has_interval:
+                axes.hlines(y, call.lower, call.upper, color=ink(), linewidth=1, zorder=4)
         axes.set_xlabel("time per call")
+        seen = set(parts["what"])
         drawn.legend([Patch(color=ink(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen])
     return drawn.figure
 
 
 def waterfall(
-    gap: Gap, name: str, reference: str, *, ax: Ax = None, width: Inches = None, height: Inches = None
+    gap: Gap, name: str, reference: str, cell: str = "", *, ax: Ax = None, width: Inches = None, height: Inches = None
 ) -> Figure:
-    """Draw the way from a cell's time down to its reference's: a bar for each step that explains part of the gap."""
+    """Draw the way from a cell's time down to its reference's: a bar for each step that explains part of the gap.
+
+    `cell`: of a run, which gives the first bar its colour.
+    """
     wide, steps, level = width or PAGE, [*gap.steps, gap.rest], gap.start.value
     names = [name, *map(label, steps), reference]
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
         ink = drawn.ink
-        of_gap = of_cell(str(gap.axes["cell"])) if "cell" in gap.axes else colors.INKS["soft"]  # a live module
-        rows = [(0.0, level, ink(of_gap), "", duration(level))]
+        rows = [(0.0, level, ink(of_cell(cell) if cell else colors.INKS["soft"]), "", duration(level))]
         for y, step in enumerate(steps, start=1):
             seconds, share = step.seconds.value, gap.share(step)
             color = ink("line") if step.kind == "rest" else ink(colors.FASTER if seconds >= 0 else colors.SLOWER)
@@ -302,42 +324,45 @@ def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[Section]:
     cases = times.cases
     axes = several(cases, (*SIZES, *SETTINGS))
     rows = {str(row["case"]): row for row in cases.to_dict("records")}
-    shown = at_the_speed_of(times, profiles)
+    shown = at_the_speed_of(call_seconds(times), profiles)
     described = []
-    for number, gap in enumerate(gaps(times, profiles), start=1):
-        own = {
-            case: row
-            for case, row in rows.items()
-            if row["cell"] == gap.axes["cell"] and all(row[axis] == gap.axes[axis] for axis in WORKLOAD_AXES)
-        }
-        own |= {gap.reference: rows[gap.reference]}
-        names = {case: series_name(row["cell"], row["implementation"]) for case, row in own.items()}
-        order = sorted(own, key=lambda case: rung(str(own[case]["implementation"])))
-        cell = str(gap.axes["cell"])
+    for number, ((case, reference), gap) in enumerate(gaps(times, profiles).items(), start=1):
+        first = rows[case]
+        own = [key for key, row in rows.items() if all(row[axis] == first[axis] for axis in ("cell", *WORKLOAD_AXES))]
+        order = sorted(dict.fromkeys([*own, reference]), key=lambda key: rung(str(rows[key]["implementation"])))
+        names = {key: series_name(rows[key]["cell"], rows[key]["implementation"]) for key in order}
+        cell = str(first["cell"])
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in cell)[-40:].strip("-")
         # The workload tells the figures of one page apart.
-        setting = ", ".join(filter(None, [gap.axes["phase"], say_all(axes, [gap.axes[axis] for axis in axes])]))
-        own_profiles = {case: shown[case] for case in order if case in shown}
-        parts = list(_parts(f"{number:02d}-{plain}", gap, setting, own_profiles, names))
-        described.append(Section(plain, one_line(f"{cell} in {setting}"), parts))
+        setting = ", ".join(filter(None, [first["phase"], say_all(axes, [first[axis] for axis in axes])]))
+        own_profiles = {key: shown[key] for key in order if key in shown}
+        parts = [*_parts(gap, (case, reference), cell, setting, own_profiles, names)]
+        named = [
+            part if isinstance(part, str) else replace(part, name=f"{number:02d}-{plain}-{part.name}") for part in parts
+        ]
+        described.append(Section(plain, one_line(f"{cell} in {setting}"), named))
     return described
 
 
 def _parts(
-    name: str, gap: Gap, setting: str, profiles: Mapping[str, Profile], names: Mapping[str, str]
-) -> Iterable[SectionPart]:
-    """Yield words, figures, folded tables and the place of traces; `name` begins those of files."""
-    first, reference, base = names[gap.case], names[gap.reference], profiles.get(gap.case)
+    gap: Gap,
+    ends: tuple[str, str],
+    cell: str,
+    setting: str,
+    profiles: Mapping[str, Profile],
+    names: Mapping[str, str],
+) -> Iterable[str | Picture | Table]:
+    """Yield words, figures, folded tables and the place of traces; `ends`: the cases at both ends of the gap."""
+    (first, reference), base = (names[case] for case in ends), profiles.get(ends[0])
     yield words(gap, first, reference, base)
     told = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
-    caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference)
-    yield picture(f"{name}-waterfall", f"From {first} to {reference}, {setting}", caption, drawn)
+    caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference, cell)
+    yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, drawn)
     if parts := breakdowns({names[case]: profile for case, profile in profiles.items()}):
-        yield picture(f"{name}-breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts)
+        yield picture("breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts)
     tables = [breakdown_table(profiles, names) if parts else None, operators_table(base, first) if base else None]
     for each in filter(None, tables):
-        title = f"{one_line(str(gap.axes['cell']))}: {each.title}: {setting}"
-        yield replace(each, name=f"{name}-{each.name}", title=title, is_folded=True)
+        yield replace(each, title=f"{one_line(cell)}: {each.title}: {setting}", is_folded=True)
     traces = {names[case]: profile.files["trace"] for case, profile in profiles.items() if "trace" in profile.files}
     if traces:
         where = "; ".join(f"{one_line(name)}: {one_line(file)}" for name, file in traces.items())
