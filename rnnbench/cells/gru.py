@@ -10,13 +10,13 @@ Cho et al. 2014 (arXiv:1406.1078), in the form that cuDNN and torch.nn.GRU compu
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 
-class GRUCell(nn.Module):
+class GRUCell(TwoPartCell):
     """`cell(input, h) -> h'`, with the parameter names, shapes and gate order (r, z, n) of torch.nn.GRUCell."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -38,7 +38,3 @@ class GRUCell(nn.Module):
         z = torch.sigmoid(i_z + h_z)
         n = torch.tanh(i_n + r * h_n)
         return n + z * (h - n)  # (1 - z) * n + z * h with one product fewer
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)

@@ -12,15 +12,15 @@ Hochreiter & Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735) with the forget g
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 LSTMState = tuple[Tensor, Tensor]
 
 
-class LSTMCell(nn.Module):
+class LSTMCell(TwoPartCell):
     """`cell(input, (h, c)) -> (h', c')`, with the parameter names, shapes and gate order (i, f, g, o) of torch's."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -40,7 +40,3 @@ class LSTMCell(nn.Module):
         i, f, g, o = (projected + linear(h, self.weight_hh, self.bias_hh)).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
-
-    def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
-        """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
-        return self.advance(self.project(input), state)

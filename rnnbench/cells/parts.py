@@ -1,12 +1,24 @@
-"""What several cells have in common: initial values, nonlinearities and scans."""
+"""What several cells have in common: a step in two parts, initial values, nonlinearities and scans."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from rnnbench.store.records import Nonlinearity
+
+
+class TwoPartCell(nn.Module):
+    """A cell with the step `advance(project(input), state)`; `project` is the part that does not depend on the state."""
+
+    project: Callable[..., Any]
+    advance: Callable[..., Any]
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        """One step: (batch, input), the state -> the new state."""
+        return self.advance(self.project(input), state)
 
 
 def uniform(*shape: int, bound: float) -> nn.Parameter:

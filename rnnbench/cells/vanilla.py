@@ -6,14 +6,14 @@ or with relu or sigmoid in the place of tanh. Elman 1990, "Finding structure in 
 form of torch.nn.RNN, with its two biases.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import NONLINEARITIES, uniform
+from rnnbench.cells.parts import NONLINEARITIES, TwoPartCell, uniform
 from rnnbench.store.records import Nonlinearity
 
 
-class VanillaCell(nn.Module):
+class VanillaCell(TwoPartCell):
     """`cell(input, h) -> h'`, with the parameter names and shapes of torch.nn.RNNCell."""
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: Nonlinearity = "tanh") -> None:
@@ -31,7 +31,3 @@ class VanillaCell(nn.Module):
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
         return self.nonlinearity(projected + linear(h, self.weight_hh, self.bias_hh))
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)

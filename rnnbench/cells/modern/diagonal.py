@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import complex_scan, times, uniform
+from rnnbench.cells.parts import TwoPartCell, complex_scan, times, uniform
 
 DiagonalState = tuple[Tensor, Tensor, Tensor]
 LEAST_RADIUS, LARGEST_RADIUS = 0.9, 0.999  # of a, when it is made
 
 
-class DiagonalCell(nn.Module):
+class DiagonalCell(TwoPartCell):
     """`cell(input, (y, re, im)) -> (y', re', im')`, with hidden_size complex states; `y` is only given."""
 
     weights_from = None
@@ -58,10 +58,6 @@ class DiagonalCell(nn.Module):
         re, im = times((a_re, a_im), (before[0], before[1]))
         re, im = re + b_re, im + b_im
         return self._shown(re, im) + d, re, im
-
-    def forward(self, input: Tensor, state: DiagonalState) -> DiagonalState:
-        """One step: (batch, input), 3 x (batch, hidden) -> 3 x (batch, hidden)."""
-        return self.advance(self.project(input), state)
 
     def scan(self, input: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:
         """All steps at once: (seq, batch, input), 3 x (batch, hidden) -> (seq, batch, hidden), 3 x (batch, hidden)."""

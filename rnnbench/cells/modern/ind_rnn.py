@@ -9,13 +9,13 @@ whose W_hh is diagonal.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 
-class IndRNNCell(nn.Module):
+class IndRNNCell(TwoPartCell):
     """`cell(input, h) -> h'`, with `weight_ih`: (hidden, input), `weight_hh`: (hidden,) and `bias`: (hidden,)."""
 
     weights_from = None
@@ -33,7 +33,3 @@ class IndRNNCell(nn.Module):
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
         return torch.relu(projected + self.weight_hh * h)
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)

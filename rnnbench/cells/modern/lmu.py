@@ -12,17 +12,17 @@ Voelker, Kajić & Eliasmith 2019, "Legendre memory units" (NeurIPS), equations 1
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 LMUState = tuple[Tensor, Tensor]
 ORDER = 16  # coefficients of the memory
 THETA = 64.0  # steps that the memory spans
 
 
-class LMUCell(nn.Module):
+class LMUCell(TwoPartCell):
     """`cell(input, (h, m)) -> (h', m')`, with `m`: (batch, 16)."""
 
     weights_from = None
@@ -56,10 +56,6 @@ class LMUCell(nn.Module):
         u = both[:, -1:] + linear(m, self.write)
         m = linear(m, self.a) + u * self.b
         return torch.tanh(both[:, :-1] + linear(m, self.weight_mh)), m
-
-    def forward(self, input: Tensor, state: LMUState) -> LMUState:
-        """One step: (batch, input), (batch, hidden), (batch, 16) -> (batch, hidden), (batch, 16)."""
-        return self.advance(self.project(input), state)
 
 
 def delay(order: int, theta: float) -> tuple[Tensor, Tensor]:

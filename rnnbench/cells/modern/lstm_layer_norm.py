@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnnbench.cells.lstm import LSTMState
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 
-class LSTMLayerNormCell(nn.Module):
+class LSTMLayerNormCell(TwoPartCell):
     """`cell(input, (h, c)) -> (h', c')`; the rows of its weights are those of i, f, g, o."""
 
     weights_from = None
@@ -42,7 +42,3 @@ class LSTMLayerNormCell(nn.Module):
         i, f, g, o = (projected + self.norm_hh(linear(h, self.weight_hh))).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
-
-    def forward(self, input: Tensor, state: LSTMState) -> LSTMState:
-        """One step: (batch, input), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
-        return self.advance(self.project(input), state)

@@ -11,13 +11,13 @@ Feng et al. 2024, "Were RNNs all we needed?" (arXiv:2410.01201), in the form of 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear, softplus
 
-from rnnbench.cells.parts import log_scan, uniform
+from rnnbench.cells.parts import TwoPartCell, log_scan, uniform
 
 
-class MinGRUCell(nn.Module):
+class MinGRUCell(TwoPartCell):
     """`cell(input, h) -> h'`; the rows of its weight are those of z, then n."""
 
     weights_from = None
@@ -36,10 +36,6 @@ class MinGRUCell(nn.Module):
         """One step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
         z, n = projected.chunk(2, dim=-1)
         return torch.lerp(h, positive(n), torch.sigmoid(z))
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)
 
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""

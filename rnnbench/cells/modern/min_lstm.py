@@ -11,14 +11,14 @@ Feng et al. 2024, "Were RNNs all we needed?" (arXiv:2410.01201), in the form of 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear, softplus
 
 from rnnbench.cells.modern.min_gru import log_positive, positive
-from rnnbench.cells.parts import log_scan, uniform
+from rnnbench.cells.parts import TwoPartCell, log_scan, uniform
 
 
-class MinLSTMCell(nn.Module):
+class MinLSTMCell(TwoPartCell):
     """`cell(input, h) -> h'`; the rows of its weight are those of f, i, then n."""
 
     weights_from = None
@@ -37,10 +37,6 @@ class MinLSTMCell(nn.Module):
         """One step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
         f, i, n = projected.chunk(3, dim=-1)
         return torch.lerp(h, positive(n), torch.sigmoid(_input_log_odds(f, i)))
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)
 
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""

@@ -13,15 +13,15 @@ forget gate and one head.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear, logsigmoid
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 SLSTMState = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-class SLSTMCell(nn.Module):
+class SLSTMCell(TwoPartCell):
     """`cell(input, (h, c, n, m)) -> (h', c', n', m')`; the rows of its weights are those of i, f, z, o."""
 
     weights_from = None
@@ -53,7 +53,3 @@ class SLSTMCell(nn.Module):
         c = f * c + i * torch.tanh(z)
         n = f * n + i
         return torch.sigmoid(o) * c / n, c, n, m
-
-    def forward(self, input: Tensor, state: SLSTMState) -> SLSTMState:
-        """One step: (batch, input), 4 x (batch, hidden) -> 4 x (batch, hidden)."""
-        return self.advance(self.project(input), state)

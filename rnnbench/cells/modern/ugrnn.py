@@ -9,13 +9,13 @@ With g = 0 it equals an Elman cell.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 
-class UGRNNCell(nn.Module):
+class UGRNNCell(TwoPartCell):
     """`cell(input, h) -> h'`; the rows of its weights are those of g, then c."""
 
     weights_from = None
@@ -34,7 +34,3 @@ class UGRNNCell(nn.Module):
         """One step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
         g, c = (projected + linear(h, self.weight_hh)).chunk(2, dim=-1)
         return torch.lerp(torch.tanh(c), h, torch.sigmoid(g))
-
-    def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
-        return self.advance(self.project(input), h)
