@@ -11,7 +11,7 @@ from rnnbench.store.records import Nonlinearity
 
 
 class TwoPartCell(nn.Module):
-    """A cell with the step `advance(project(input), state)`; `project` is the part that does not depend on the state."""
+    """A cell whose step is `advance(project(input), state)`: `project` reads no state."""
 
     project: Callable[..., Any]
     advance: Callable[..., Any]

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbench.store.records import DType
+
 BATCHED = 3  # dimensions of a batch of sequences
 State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
 
@@ -59,6 +61,12 @@ def storage_address(tensor: Tensor) -> int:
 def leaves(state: State) -> tuple[Tensor, ...]:
     """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """The type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
+    tensor_type: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
+    return tensor_type
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,7 +23,7 @@ from rnnbench.adapt.states import copied, on_trial
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.parity import TOLERANCES, Gradients, allowed, errors
-from rnnbench.cells.states import BATCHED, State, convert, leaves
+from rnnbench.cells.states import BATCHED, State, convert, leaves, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_gradients
@@ -50,7 +50,6 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import torch_dtype
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES: tuple[Phase, ...] = ("inference", "training")

@@ -1,10 +1,12 @@
-"""The data sets of a case, the two ways to load them, and the phase `epoch`, which trains on a whole data set.
+"""The data sets of a case, the two ways to load them, and the phases `loading` and `epoch`, whose calls read them all.
 
-Both ways give the same batches in the same order. To compare with: `loading` only draws these batches, and `step`
-trains on one batch that is already in memory.
+Both ways give the same batches in the same order. `loading` only draws these batches, and has no model; `epoch` trains
+on them, and `step` on one batch that is already in memory. With `workers`, other processes load, each on a core of its
+own if there are enough. More processes than cores share all cores, also that of the timed process.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, TensorDataset, default_collate
 
-from rnnbench.cells.states import State
-from rnnbench.store.records import DataSet, Implementation, Workload
-from rnnbench.workloads.phases import TimedCall
+from rnnbench.cells.states import State, torch_dtype
+from rnnbench.store.records import Case, DataSet, Implementation, Workload
+from rnnbench.workloads.phases import TimedCall, resting
 
 Samples = TensorDataset  # item i is `(inputs[i], targets[i])`; inputs: (items, seq, input), targets: (items, ...)
 Example = tuple[Tensor, Tensor]
@@ -44,7 +46,7 @@ def windows(series: Tensor, length: int, stride: int) -> Tensor:
     return series.unfold(0, length, stride).movedim(-1, 1)
 
 
-def make(name: DataSet, workload: Workload, dtype: torch.dtype) -> Samples:
+def make(name: DataSet, workload: Workload) -> Samples:
     """Return `samples` inputs (seq, input) with targets (seq, output), in the memory of the host: normal draws.
 
     The series that windows are cut from is as long as `samples` sequences. If windows overlap, it is as long as one
@@ -53,7 +55,7 @@ def make(name: DataSet, workload: Workload, dtype: torch.dtype) -> Samples:
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
+        return torch.randn(shape, generator=generator).to(torch_dtype(workload.dtype))
 
     samples, length = workload.samples, workload.seq_len
     targets = draw(samples, length, workload.output_size)
@@ -119,14 +121,38 @@ class Epochs:
         self._loader = None
 
 
-def epoch(model: nn.Module, state_of: Callable[[int], State], workload: Workload, dtype: torch.dtype) -> TimedCall:
+@dataclass(frozen=True)
+class Loading:
+    """A data set from which a timed call is made, in the place of a built case."""
+
+    case: Case
+    dataset: Samples
+
+    def timed_call(self) -> TimedCall:
+        """The call for an epoch that reads every input."""
+        epochs = Epochs(self.dataset, self.case.implementation, self.case.workload)
+
+        def call() -> None:
+            for inputs, _ in epochs:
+                inputs.sum()  # otherwise, data in memory shared with other processes would not be fetched
+
+        return TimedCall(call, torch.enable_grad, epochs.close)
+
+
+def build_loading(case: Case) -> Loading:
+    """The data set that the case names."""
+    name: Any = case.workload.reference  # a data set, as the suite has checked
+    return Loading(case, make(name, case.workload))
+
+
+def epoch(model: nn.Module, state_of: Callable[[int], State], workload: Workload) -> TimedCall:
     """Return the call that trains on an epoch of `windows` by mean squared error, loaded item by item, as usual.
 
     `state_of`: the initial state for a number of sequences, in the model's form. Adam's learning rate is zero, as in
     `step`.
     """
-    epochs = Epochs(make("windows", workload, dtype), "per_item", workload)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
+    epochs = Epochs(make("windows", workload), "per_item", workload)
+    optimizer = resting(torch.optim.Adam, list(model.parameters()))
     sizes = {min(workload.batch_size, workload.samples), workload.samples % workload.batch_size or workload.batch_size}
     states = {size: state_of(size) for size in sizes}  # the last batch may be smaller
 

@@ -20,10 +20,11 @@ from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled
+from rnnbench.workloads.data import Epochs, Loading
 from rnnbench.workloads.model import SequenceModel, own_module
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built, copied_weights
-from rnnbench.workloads.referee import largest_error
+from rnnbench.workloads.referee import ParityError, largest_error
 
 
 def saved_bytes(built: Built) -> Readings:
@@ -137,6 +138,35 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
         metrics=readings.values,
         missing=readings.missing,
     )
+
+
+# Why the metrics of a probe are missing: for every data set, and for one that other processes load.
+NO_MODEL = {**dict.fromkeys(("model", "summary"), "loading has no model"), "saved": "loading trains nothing"}
+NOT_HERE = dict.fromkeys(("calls", "device"), "other processes load")
+
+
+def observe_loading(loading: Loading, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
+    """Check that the batches equal those loaded item by item, and count what a call does in this process.
+
+    Raises ParityError if a batch differs, and whatever the call raises.
+    """
+    case, work = loading.case, loading.case.workload
+    if not case.is_reference:
+        plain = Epochs(loading.dataset, "per_item", replace(work, workers=0))
+        mine = Epochs(loading.dataset, case.implementation, work)
+        for number, (batch, expected) in enumerate(zip(mine, plain, strict=True)):
+            if not all(map(torch.equal, batch, expected)):
+                raise ParityError(f"batch {number} is not the one that comes item by item")
+    readings, why = Readings(), NO_MODEL | (NOT_HERE if work.workers else {})
+    if not work.workers:
+        timed = loading.timed_call()
+        timed.call()  # the first call sets up much
+        counts = calls.count(timed, torch.device(work.device))
+        values = {name: counts[name] for name in ("operators", "allocations", "peak_bytes")}
+        readings = Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
+    missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
+    parity = "is the reference" if case.is_reference else "agrees"
+    return Measurement(case, "pending", parity=parity, metrics=readings.values, missing=missing | readings.missing)
 
 
 def _check_calls(built: Built) -> str:

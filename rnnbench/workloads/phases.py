@@ -87,51 +87,39 @@ LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingStep:
-    """What a step does with an output: (steps, batch, output)."""
-
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.Adam
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # of output and target; None: a fixed gradient of the output
-    clip: float = 0.0  # the largest norm of all gradients together; 0: they are not clipped
-
-    def made_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer with a learning rate of zero: the arithmetic is the same, and the weights stay the same.
-
-        An `eps` that is zero in float16 would make weights NaN, so it is larger there. Raises CellError if a function
-        makes something else.
-        """
-        optimizer = self.optimizer(parameters)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise CellError(f"the suite's optimizer is {type(optimizer).__name__}; expected a torch.optim.Optimizer")
-        for group in optimizer.param_groups:
-            group["lr"] = 0.0
-            if "eps" in group and any(parameter.dtype == torch.float16 for parameter in group["params"]):
-                group["eps"] = max(group["eps"] or 0.0, FLOAT16_EPS)
-        return optimizer
-
-    def backward(self, output: Tensor, target: Tensor, parameters: list[nn.Parameter]) -> None:
-        """From the output to the clipped gradients of all parameters; `target`: the gradient itself without a loss."""
-        if self.loss is None:
-            torch.autograd.backward(output, target)
-        else:
-            torch.autograd.backward(self.loss(output, target))
-        if self.clip:
-            nn.utils.clip_grad_norm_(parameters, self.clip)
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Loss = Callable[[Tensor, Tensor], Tensor]  # of output and target, each (steps, batch, output)
 
 
-def of_workload(workload: Workload, root: Path) -> TrainingStep:
-    """The step of a workload; functions of files are relative to `root`. Raises CellError if one can't be loaded."""
+def optimizer_and_loss(workload: Workload, root: Path) -> tuple[MakeOptimizer, Loss | None]:
+    """What a workload's steps train with; without a loss, they begin backward with a fixed gradient of the output.
+
+    Functions of files are relative to `root`. Raises CellError if one can't be loaded.
+    """
     loss, optimizer = workload.loss, workload.optimizer
-    return TrainingStep(
+    return (
         load_function(optimizer, root) if is_own(optimizer) else OPTIMIZER_CLASSES[optimizer],
         load_function(loss, root) if is_own(loss) else LOSS_FUNCTIONS.get(loss),
-        workload.clip,
     )
 
 
+def resting(make: MakeOptimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """An optimizer with a learning rate of zero: the arithmetic is the same, and the weights stay the same.
+
+    An `eps` that is zero in float16 would make weights NaN, so it is larger there. Raises CellError if a function makes
+    something else.
+    """
+    optimizer = make(parameters)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise CellError(f"the suite's optimizer is {type(optimizer).__name__}; expected a torch.optim.Optimizer")
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        if "eps" in group and any(parameter.dtype == torch.float16 for parameter in group["params"]):
+            group["eps"] = max(group["eps"] or 0.0, FLOAT16_EPS)
+    return optimizer
+
+
 Mode = Callable[[], AbstractContextManager[object]]
-ADAM = TrainingStep()
 
 
 @dataclass(frozen=True)
@@ -160,41 +148,47 @@ MODES: dict[Phase, Mode] = {
 
 
 def timed_call(
-    phase: Phase,
+    workload: Workload,
     model: nn.Module,
     inputs: Sequence[Tensor],
     state: State,
-    output_shape: Sequence[int],
-    training_step: TrainingStep = ADAM,
+    make_optimizer: MakeOptimizer = torch.optim.Adam,
+    loss: Loss | None = None,
 ) -> TimedCall:
-    """The call of a phase, which takes the inputs in turn; `training_step`: of the phase `step`.
+    """The call of a workload's phase, which takes the inputs in turn: `model(input, state) -> (output, state)`.
 
-    `model(input, state) -> (output, state)`, `output_shape`: (steps, batch, output). Inference is forward only;
-    training is forward and backward; a step is that and the optimizer's, whose learning rate is zero.
+    Inference is forward only; training is forward and backward; a step is that and the optimizer's.
     """
-    next_input = cycle(inputs).__next__
-    if phase == "inference":
-        return TimedCall(lambda: model(next_input(), state), MODES[phase])
+    next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
+    if workload.phase == "inference":
+        return TimedCall(lambda: model(next_input(), state), mode)
     parameters = list(model.parameters())
-    direction = fixed_direction(leaves(state)[0], output_shape)
-    if phase == "training":  # from a fixed gradient of the output to the gradients of all parameters
+    shape = workload.output_steps, workload.batch_size, workload.output_size
+    direction = fixed_direction(leaves(state)[0], shape)
+    if workload.phase == "training":  # from a fixed gradient of the output to the gradients of all parameters
 
         def call() -> None:
             for parameter in parameters:
                 parameter.grad = None  # or backward would add to the gradients of the previous call
             model(next_input(), state)[0].backward(direction)
 
-        return TimedCall(call, MODES[phase])
-    optimizer = training_step.made_optimizer(parameters)
-    has_classes = training_step.loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
+        return TimedCall(call, mode)
+    optimizer = resting(make_optimizer, parameters)
+    has_classes = loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
     target = direction.argmax(dim=-1) if has_classes else direction
 
     def whole_step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        training_step.backward(model(next_input(), state)[0], target, parameters)
+        output = model(next_input(), state)[0]
+        if loss is None:
+            torch.autograd.backward(output, target)
+        else:
+            torch.autograd.backward(loss(output, target))
+        if workload.clip:
+            nn.utils.clip_grad_norm_(parameters, workload.clip)
         optimizer.step()
 
-    return TimedCall(whole_step, MODES[phase])
+    return TimedCall(whole_step, mode)
 
 
 def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.cells import is_own, load, spec
-from rnnbench.cells.states import State, convert, to_cell
+from rnnbench.cells.states import State, convert, to_cell, torch_dtype
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
 from rnnbench.store.records import (
@@ -17,7 +17,6 @@ from rnnbench.store.records import (
     LAYERS,
     LOADS,
     Case,
-    DType,
     Implementation,
     Workload,
     is_cell_reference,
@@ -29,13 +28,13 @@ from rnnbench.workloads.implementations import PACKED_ON, check_makes_sense, tra
 from rnnbench.workloads.make_model import SEED, adapt_model, make_model, take_weights
 from rnnbench.workloads.model import Cells, SequenceModel
 from rnnbench.workloads.phases import (
-    ADAM,
     MODES,
+    Loss,
+    MakeOptimizer,
     TimedCall,
-    TrainingStep,
     fixed,
     in_turn,
-    of_workload,
+    optimizer_and_loss,
     streaming_call,
     timed_call,
 )
@@ -53,7 +52,8 @@ class Built:
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
     unequal: str = ""  # why outputs are not compared with the reference's; empty if they are
-    training_step: TrainingStep = ADAM  # of the phase `step`
+    make_optimizer: MakeOptimizer = torch.optim.Adam  # of the phase `step`
+    loss: Loss | None = None
     recorded: list[graphed.Replayed] = field(default_factory=list, repr=False, compare=False)  # empty, or one
 
     @property
@@ -80,23 +80,17 @@ class Built:
                 self.recorded.append(graphed.Replayed(self.model, self.input, self.state))
         return self.recorded[0]
 
-    @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """(steps, batch, output)."""
-        workload = self.case.workload
-        return workload.output_steps, workload.batch_size, workload.output_size
-
     def timed_call(self) -> TimedCall:
         """The call of this case's phase."""
         workload = self.case.workload
         if workload.phase == "epoch":
-            return epoch(self.model, self.state_of, workload, self.input.dtype)
+            return epoch(self.model, self.state_of, workload)
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
         if workload.is_streamed:
             return replace(streaming_call(runner, inputs, self.state), pool=pool)
-        timed = timed_call(workload.phase, runner, inputs.tensors, self.state, self.output_shape, self.training_step)
+        timed = timed_call(workload, runner, inputs.tensors, self.state, self.make_optimizer, self.loss)
         return replace(timed, inputs=inputs, pool=pool)
 
 
@@ -126,7 +120,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     workload = case.workload
     cell_spec = spec(case.cell, "none" if case.implementation == "reference" else workload.reference)
     factory = load(cell_spec.target, root)
-    training_step = of_workload(workload, root) if workload.phase == "step" else ADAM
+    make_optimizer, loss = optimizer_and_loss(workload, root)
     states = state_count(factory, cell_spec.reference)
     model = make_model(case, cell_spec, factory, states, compiled_steps)
     # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
@@ -153,7 +147,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
             transpose_weights(body)
         elif case.implementation == "prepacked" and is_inference:
             transpose_weights(body, row_stride)
-    return Built(case, model, compared, input, state, unequal, training_step)
+    return Built(case, model, compared, input, state, unequal, make_optimizer, loss)
 
 
 def flatten_weights(module: nn.Module) -> None:
@@ -179,12 +173,6 @@ def copied_weights(module: nn.Module) -> bool:
         for layer in module.modules()
         if isinstance(layer, nn.RNNBase) and next(layer.parameters()).is_cuda
     )
-
-
-def torch_dtype(dtype: DType) -> torch.dtype:
-    """The type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
-    tensor_type: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
-    return tensor_type
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnbench.store.records import Case
-from rnnbench.workloads.data import Epochs, Example, Samples, windows
-from rnnbench.workloads.observe import observe
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import DATA_SETS, Case
+from rnnbench.workloads.data import Batches, Epochs, Example, Samples, build_loading, windows
+from rnnbench.workloads.observe import observe, observe_loading
 from rnnbench.workloads.prepare import build
+from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
 ROOT = Path()
@@ -120,9 +122,14 @@ def test_loading_processes_last_from_epoch_to_epoch_and_end_with_the_loader() ->
 EPOCH: dict[str, Any] = {"phase": "epoch", "samples": 7, "batch_size": 3}
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("cell", ["gru", "lstm", "deep"])
-def test_an_epoch_with_a_last_batch_that_is_smaller_changes_no_weight_and_leaves_gradients(cell: str) -> None:
-    built = build(small.case(cell, **EPOCH), ROOT)
+def test_an_epoch_with_a_last_batch_that_is_smaller_changes_no_weight_and_leaves_gradients(
+    cell: str, dtype: Any
+) -> None:
+    built = build(small.case(cell, **EPOCH, dtype=dtype), ROOT)
+    for parameter in built.model.parameters():
+        parameter.data.mul_(1e-3)  # so that gradients are zero in float16
     before = [parameter.detach().clone() for parameter in built.model.parameters()]
     timed = built.timed_call()
     with timed.mode():
@@ -144,3 +151,49 @@ def test_an_epoch_is_checked_and_counted_as_its_steps(case: Case) -> None:
     assert epoch.metrics["macs"] == step.metrics["macs"]
     assert epoch.metrics["operators"] > 2 * step.metrics["operators"]
     assert epoch.metrics["parameters"] == step.metrics["parameters"]
+
+
+# The phase `loading`: a call is one epoch, both ways are compared, and what it has not is missing with a reason
+
+
+def loading(implementation: Any = "vectorised", cell: Any = "windows", **changes: Any) -> Case:
+    sizes = {"phase": "loading", "samples": 10, "batch_size": 4, "dtype": "float32"}
+    return Case(cell, implementation, small.workload(reference=cell, **sizes | changes))
+
+
+@pytest.mark.parametrize("cell", DATA_SETS)
+@pytest.mark.parametrize("implementation", ["per_item", "vectorised"])
+def test_one_call_draws_every_sample_once(cell: str, implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build_loading(loading(implementation, cell))
+    drawn = []
+    monkeypatch.setattr(torch.Tensor, "sum", lambda inputs: drawn.append(tuple(inputs.shape)))
+    built.timed_call().call()
+    assert drawn == [(4, 4, 5), (4, 4, 5), (4, 2, 5)]
+
+
+@pytest.mark.parametrize("cell", DATA_SETS)
+def test_both_ways_agree(cell: str) -> None:
+    assert observe_loading(build_loading(loading("per_item", cell))).parity == "is the reference"
+    assert observe_loading(build_loading(loading("vectorised", cell))).parity == "agrees"
+
+
+def test_a_way_that_gives_other_batches_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build_loading(loading())
+    batch = Batches.__getitem__
+    monkeypatch.setattr(Batches, "__getitem__", lambda batches, indices: batch(batches, indices[::-1].copy()))
+    with pytest.raises(ParityError, match="batch 0 is not the one that comes item by item"):
+        observe_loading(built)
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_loading_has_not_is_missing_with_a_reason(workers: int) -> None:
+    measurement = observe_loading(build_loading(loading("per_item", workers=workers)))
+    by_others = {"energy", "instructions", "compiled"} | (
+        {"device"} if workers == 0 else set()
+    )  # other probes measure these
+    observed = {metric.name for metric in METRICS if metric.probe and metric.probe not in by_others}
+    assert measurement.metrics.keys() | measurement.missing.keys() == observed
+    assert measurement.missing["parameters"] == "loading has no model"
+    assert measurement.missing["macs"] == ("other processes load" if workers else "loading multiplies nothing")
+    assert ("operators" in measurement.metrics) == (workers == 0)

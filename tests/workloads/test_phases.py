@@ -22,8 +22,8 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.phases import (
     COUNT,
     OPTIMIZER_CLASSES,
-    TrainingStep,
     in_turn,
+    resting,
 )
 from rnnbench.workloads.prepare import Built, build
 from rnnbench.workloads.referee import ParityError
@@ -84,7 +84,7 @@ def test_weights_stay_the_same_and_have_gradients(optimizer: str, loss: str) -> 
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "sgd"])
 def test_weights_in_float16_stay_numbers(optimizer: str) -> None:
     weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
-    made = TrainingStep(OPTIMIZER_CLASSES[optimizer]).made_optimizer([weight])
+    made = resting(OPTIMIZER_CLASSES[optimizer], [weight])
     for gradient in (0.0, 1e-4, 1.0):
         weight.grad = torch.full_like(weight, gradient)
         made.step()
@@ -105,7 +105,8 @@ def test_functions_of_a_file_are_used_and_the_learning_rate_is_zero(tmp_path: Pa
     triple = gradients(case)
     assert all(torch.equal(old, new) for old, new in zip(before, case.model.parameters(), strict=True))
     mean = gradients(built(tmp_path, loss="mse"))
-    numbers = case.output_shape[0] * case.output_shape[1] * case.output_shape[2]
+    work = case.case.workload
+    numbers = work.output_steps * work.batch_size * work.output_size
     for one, other in zip(triple, mean, strict=True):
         torch.testing.assert_close(one, 3 * numbers * other)
     assert observe(case).parity == "agrees"

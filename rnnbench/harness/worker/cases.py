@@ -18,8 +18,8 @@ from rnnbench.harness.turns.schedule import Turns
 from rnnbench.raised import ending, place
 from rnnbench.store.records import Case, Failure, evenly_spaced
 from rnnbench.text import first_few, message_of
+from rnnbench.workloads.data import Loading
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.loading import Loading
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from rnnbench.cells.states import torch_dtype
 from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.machine.cores import processor
 from rnnbench.kernels.direct import build
@@ -26,7 +27,6 @@ from rnnbench.kernels.libraries import product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.readings import Unavailable
 from rnnbench.store.records import DType
-from rnnbench.workloads.prepare import torch_dtype
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing

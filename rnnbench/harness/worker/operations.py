@@ -45,10 +45,10 @@ from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
-from rnnbench.workloads import compiled, loading, referee
+from rnnbench.workloads import compiled, referee
+from rnnbench.workloads.data import Loading, build_loading
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.loading import Loading
-from rnnbench.workloads.observe import observe
+from rnnbench.workloads.observe import observe, observe_loading
 from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.referee import ParityError
 
@@ -194,7 +194,9 @@ class Operations:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""
         built = self._build(request)
         device = devices.open_device(built.case.workload.device)
-        measurement = observe(built, device.memory) if isinstance(built, Built) else built.observe(device.memory)
+        measurement = (
+            observe(built, device.memory) if isinstance(built, Built) else observe_loading(built, device.memory)
+        )
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
         return {"measurement": measurement.to_json()}
 
@@ -229,7 +231,7 @@ class Operations:
         for own in case.named_code:
             self._make_importable(own, root)
         is_loading = case.workload.phase == "loading"
-        built = loading.build(case) if is_loading else build(case, root, request["compiled_steps"])
+        built = build_loading(case) if is_loading else build(case, root, request["compiled_steps"])
         self._restore_for(case)  # the import of a user's file may have changed them
         return built
 

@@ -26,7 +26,7 @@ import torch
 
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.metrics import COMPILED
-from rnnbench.workloads.loading import Loading
+from rnnbench.workloads.data import Loading
 from rnnbench.workloads.prepare import Built
 
 MAX_OBJECTS = 200_000  # that a case may hold; more are not looked through
