@@ -11,7 +11,7 @@ step without a state. Of several calls that work, the one that depends on most p
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from types import MethodType
@@ -47,19 +47,13 @@ class CellCall:
     like: Any  # a state in the cell's own structure
     taking: Taking
     giving: Giving
-    shown: int | None  # the tensor of the state that is the output too; None if the output is none of them
-    batch_dims: tuple[int, ...]  # which dimension of each tensor of the cell's own state is the batch
+    shown: int | None = 0  # the tensor of the state that is the output too; None if the output is none of them
+    batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch
     copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
 
-    @property
-    def is_usual(self) -> bool:
-        """Whether the cell can be called as it is, with a state of another size or number of tensors."""
-        return (self.taking, self.giving, self.shown) == ("second", "state", 0) and self._is_flat
-
-    @property
-    def is_pair(self) -> bool:
-        """Whether the cell gives its output beside a usual state, which holds the output too."""
-        return (self.taking, self.giving, self.shown) == ("second", "output, state", 0) and self._is_flat
+    def is_plain(self, giving: Giving) -> bool:
+        """Whether a step takes a usual state, which begins with the output, and gives one in this way."""
+        return (self.taking, self.giving, self.shown) == ("second", giving, 0) and self._is_flat
 
     @cached_property
     def _is_flat(self) -> bool:
@@ -73,9 +67,22 @@ class CellCall:
         """One step in the usual form."""
         parts = (state,) if isinstance(state, Tensor) else state
         own = self.own(tuple(part.clone() for part in parts) if self.copies_state else parts)
-        output, new = split(called(forward, input, own, self.taking), self.giving)
-        flat = self.flat(output, new)
+        flat = self.flat(*self.split(self.result(forward, input, own)))
         return flat[0] if len(flat) == 1 else flat
+
+    def result(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
+        """What a step returns for a state of the cell."""
+        return forward(input, state) if self.taking == "second" else forward(input, *state)
+
+    def split(self, result: Any) -> tuple[Any, Any]:
+        """The output and the state of a step's result; the output is None where the step gives only a state."""
+        match self.giving:
+            case "state":
+                return None, result
+            case "output, state":
+                return result[0], result[1]
+            case "output, *state":
+                return result[0], tuple(result[1:])
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """A state of the cell as it is passed around."""
@@ -96,30 +103,13 @@ class CellCall:
             parts = (*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :])
         if not self._is_flat:
             pairs = zip(parts, self.batch_dims, strict=True)
-            moved = (part.movedim(0, dim) if dim else part for part, dim in pairs)
-            return rebuilt(self.like, moved)
+            return rebuilt(self.like, (part.movedim(0, dim) if dim else part for part, dim in pairs))
         return parts[0] if isinstance(self.like, Tensor) else parts
 
 
 def batch_in_front(tensors: Sequence[Tensor], batch_dims: Sequence[int]) -> tuple[Tensor, ...]:
     """Tensors with their batch as the first dimension; `batch_dims` tells where it is."""
     return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, batch_dims, strict=True))
-
-
-def called(forward: Callable[..., Any], input: Tensor, state: Any, taking: Taking) -> Any:
-    """Call a step with a state in one of the ways."""
-    return forward(input, state) if taking == "second" else forward(input, *state)
-
-
-def split(result: Any, giving: Giving) -> tuple[Any, Any]:
-    """The output and the state of a step's result; the output is None where the step gives only a state."""
-    match giving:
-        case "state":
-            return None, result
-        case "output, state":
-            return result[0], result[1]
-        case "output, *state":
-            return result[0], tuple(result[1:])
 
 
 def can_hoist(cell: nn.Module) -> bool:
@@ -146,9 +136,9 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
     if found is None:
         return cell, None
     call, first = found
-    if not call.is_usual:
+    if not call.is_plain("state"):
         cell = in_usual_form(cell, call)
-        if call.is_pair and not isinstance(cell, Adapted):
+        if call.is_plain("output, state") and not isinstance(cell, Adapted):
             cell.forward = MethodType(_state_of_pair, cell)
     return cell, first
 
@@ -161,25 +151,26 @@ def found_call(
     `in_both_modes`: the call must be right in training and in evaluation. The output may be a tensor of the state in
     one mode alone, as with dropout between the two: then it is kept apart.
     """
-    count = len(list(cell.parameters()))
     best, most = None, -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for arguments in _candidates(cell, input, usual):
-            found = _tried(*arguments, in_both_modes)
-            if found is not None and found[2] > most:
-                call, first, most = found
-                best = call, tuple(part[: len(input)].detach().clone() for part in first)
-            if most == count:
+        for trial, rows, candidate in _candidates(cell, input, usual):
+            try:
+                call, first, reached = _tried(trial, rows, candidate, in_both_modes)
+            except Exception:  # whatever a stranger's code raises: another way may fit
+                continue
+            if reached > most:
+                best, most = (call, tuple(part[: len(input)].detach().clone() for part in first)), reached
+            if most == len(list(cell.parameters())):
                 break
     return best
 
 
-def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, Any, Taking, Giving]]:
-    """Yield ways to call a cell: a copy of it, an input, a state, how the state is taken, and how it is given."""
+def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, CellCall]]:
+    """Yield ways to call a cell, each with a copy of the cell and an input."""
     h = tensors_of(usual)[0]
     own = own_first_state(on_trial(cell), len(input), h)
     if own is None or is_alike(own, usual):
-        yield on_trial(cell), input, usual, "second", "state"
+        yield on_trial(cell), input, CellCall(copied(usual), "second", "state")
     names, has_default = _state_parameters(cell)
     if not names:
         return
@@ -195,18 +186,18 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
                 continue
             if taking == "apart" and giving == "state" and own is None and not all(map(is_of_state, names[1:])):
                 continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
-            yield trial, rows, state, taking, giving
+            yield trial, rows, CellCall(state, taking, giving)
 
 
-def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: Callable[[nn.Module], Any]) -> bool:
+def begins_with_zeros(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Tensor]) -> bool:
     """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
 
-    `input`: (batch, features); `like`: a tensor of a state; `from_zeros` makes a first step from zeros. A first state
-    that is learned, is a buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A
-    cell that says nothing of its first state begins with zeros, as torch.nn's do.
+    `input`: (batch, features); `call` and `first` as `found_call` returns them. A first state that is learned, is a
+    buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A cell that says nothing
+    of its first state begins with zeros, as torch.nn's do.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if own_first_state(on_trial(cell), len(input), like) is not None:
+        if own_first_state(on_trial(cell), len(input), first[0]) is not None:
             return not says_first_state(cell)
         if not _state_parameters(cell)[1]:
             return True
@@ -214,7 +205,8 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, like: Tensor, from_zeros: 
             without = tensors_of(_shaken(cell)(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return True
-        return all(map(torch.equal, without, tensors_of(from_zeros(_shaken(cell)))))
+        zeros = call.own(tuple(map(torch.zeros_like, first)))
+        return all(map(torch.equal, without, tensors_of(call.result(_shaken(cell), input.clone(), zeros))))
 
 
 def _shaken(cell: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
@@ -237,62 +229,55 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
 
 
 def _tried(
-    cell: nn.Module, input: Tensor, state: Any, taking: Taking, giving: Giving, in_both_modes: bool
-) -> tuple[CellCall, tuple[Tensor, ...], int] | None:
-    """Try a way of `_candidates` twice in a row.
+    cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: bool
+) -> tuple[CellCall, tuple[Tensor, ...], int]:
+    """Try a way of `_candidates` on other numbers than `input`, since zeros would hide what a result depends on.
 
-    Returns the call, its first state and the number of parameters that it reaches, if the state after a step has the
-    form of the one before it.
+    Returns the call with what was found out, its first state, and the number of parameters that it reaches. Raises
+    CellError if the state after a step does not have the form of the one before it, or the output is no row for each
+    sequence; and whatever the cell raises.
     """
+    x = torch.randn_like(input) if input.is_floating_point() else input
 
-    def after_two(by: nn.Module, x: Tensor) -> tuple[Any, list[Tensor]]:
-        """Return the output and the state after two steps: after one from zeros, unlike parts of it may be equal."""
+    def after_two(by: nn.Module) -> list[Tensor]:
+        """Return the state and the output after two steps: after one from zeros, unlike parts of it may be equal."""
         torch.manual_seed(0)  # the same random numbers, such as those of dropout, each time
-        output, new = None, state
+        output, new = None, call.like
         for _ in range(2):
-            output, new = split(called(by, x.clone(), copied(new), taking), giving)
-            if not is_alike(new, state):
+            output, new = call.split(call.result(by, x.clone(), copied(new)))
+            if not is_alike(new, call.like):
                 raise CellError("its state has another form after a step")
-        return output, tensors_of(new, state)
+        results = [*tensors_of(new, call.like), *([] if output is None else [output])]
+        return [each.clone() for each in results]
 
-    other_input = torch.randn_like(input) if input.is_floating_point() else input  # zeros would hide a dependence
-
-    def results() -> list[Tensor]:
-        output, new = after_two(cell, other_input)
-        return [each.clone() for each in (*new, *([] if output is None else tensors_of(output)))]
-
-    try:
-        output, own = after_two(cell, input)
-        reached = _reach(cell, results)
-        dims = tuple(part.shape[:2].index(len(input)) for part in own)  # the second behind that of layers
-        parts = batch_in_front(own, dims)
-        if output is None:  # the first vector that depends on most parameters is the output, too
-            shown: Any = max((i for i, part in enumerate(parts) if part.dim() == 2), key=reached.__getitem__)
-            output = parts[shown]
-        elif not (isinstance(output, Tensor) and output.dim() == 2 and len(output) == len(input)):
-            return None
-        else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
-            other, changed = after_two(_shaken(cell, in_other_mode=in_both_modes), input)
-            pairs = enumerate(zip(parts, batch_in_front(changed, dims), strict=True))
-            shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
-    except Exception:  # whatever a stranger's code raises: another way may fit
-        return None
-    call = CellCall(copied(state), taking, giving, shown, dims)
-    return call, call.flat(torch.zeros_like(output), state), max(reached)
+    results = after_two(cell)
+    reached = _reach(cell, results, after_two)
+    own = results if call.giving == "state" else results[:-1]
+    dims = tuple(part.shape[:2].index(len(x)) for part in own)  # the second behind that of layers
+    output, shown = results[-1], None
+    if call.giving == "state":  # the first vector that depends on most parameters is the output, too
+        shown = max((i for i, part in enumerate(own) if part.dim() == 2), key=reached.__getitem__)
+    elif output.dim() != 2 or len(output) != len(x):
+        raise CellError("its output is no row for each sequence")
+    else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
+        *changed, other = after_two(_shaken(cell, in_other_mode=in_both_modes))
+        pairs = enumerate(zip(batch_in_front(own, dims), batch_in_front(changed, dims), strict=True))
+        shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
+    call = replace(call, shown=shown, batch_dims=dims)
+    return call, call.flat(torch.zeros_like(output), call.like), max(reached)
 
 
-def _reach(cell: nn.Module, results: Callable[[], list[Tensor]]) -> list[int]:
-    """Return on how many parameters of a cell each of some results depends.
+def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Module], list[Tensor]]) -> list[int]:
+    """Return on how many parameters of a cell each of its `results` depends, which are `before` as it is.
 
     Found by changing one at a time: a compiled cell may be specialised for gradients by a trial call.
     """
-    before = results()
     reached = [0] * len(before)
     for parameter in cell.parameters():
         kept = parameter.detach().clone()
         try:
             parameter.copy_(kept + torch.randn_like(kept))
-            pairs = zip(reached, before, results(), strict=True)
+            pairs = zip(reached, before, results(cell), strict=True)
             reached = [count + (not torch.equal(one, other)) for count, one, other in pairs]
         finally:
             parameter.copy_(kept)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from rnnbench.adapt.calls import CellCall, begins_with_zeros, called, can_hoist, found_call
+from rnnbench.adapt.calls import CellCall, begins_with_zeros, can_hoist, found_call
 from rnnbench.adapt.contract import last_exception, likely_cause, needed_after_input
 from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
 from rnnbench.cells import CellError
@@ -144,15 +144,14 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
         is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
         if not _steps_as_cell(module, call, x, first, is_known=is_known):
             return None
-        zero = call.own(tuple(map(torch.zeros_like, first)))
-        begins = begins_with_zeros(module, x, first[0], lambda cell: called(cell, x.clone(), zero, call.taking))
+        begins = begins_with_zeros(module, x, call, first)
     except CellError as error:
         raise ValueError(f"module: {error}") from error
     like = tuple(part[None, :1] for part in first)
     if given:
         like = like[: int(lacks_output)] + _given_state(input, state, 2)
     copies_state = not can_hoist(module) and _stepped(module, call, x, first)[1]
-    if copies_state or not call.is_usual:
+    if copies_state or not call.is_plain("state"):
         module = Adapted(module, replace(call, copies_state=copies_state))
     return RunModule(module, "cell", like, begins)
 
