@@ -61,19 +61,17 @@ NAMES: dict[str, tuple[str, ...]] = {
 MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
 
 
-def construct(
-    factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any], more: Mapping[str, Any]
-) -> nn.Module:
+def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
     """A module from its class, or from a function that builds it.
 
     `sizes`: the values for what `NAMES` means. Sizes go to the parameters with these names. The first two parameters
-    without a value are the input size and the hidden size, whatever their names. `arguments`: those that the suite
-    gives. `more`: further keyword arguments, which only some need. Raises CellError if it can't be built.
+    without a value are the input size and the hidden size, whatever their names. `arguments`: those with a value of
+    their own. Raises CellError if it can't be built.
     """
     name = getattr(factory, "__name__", type(factory).__name__)
     given, named = _arguments(factory, name, sizes, arguments)
     try:
-        module = factory(*given, **named, **more)
+        module = factory(*given, **named)
     except Exception as error:  # whatever a stranger's constructor raises
         shown = ", ".join([*map(repr, given), *(f"{key}={value!r}" for key, value in named.items())])
         frames = traceback.extract_tb(error.__traceback__)
@@ -91,40 +89,37 @@ def construct(
 
 def _arguments(
     factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and the keyword arguments; raises CellError if they do not fit the signature."""
     signature = inspect.signature(factory)
     parameters = signature.parameters
     positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
-    may_be_sizes = [
-        parameter for parameter in positional if not isinstance(parameter.default, bool | float | str | None)
-    ]
+    may_be_sizes = [each for each in positional if not isinstance(each.default, bool | float | str | None)]
     meanings = {key: MEANINGS[key] for key in parameters if key in MEANINGS and key not in arguments}
     for size, parameter in zip(("input_size", "hidden_size"), may_be_sizes, strict=False):
         if size not in meanings.values() and parameter.name not in {*meanings, *arguments}:
             meanings[parameter.name] = size
-    given: list[Any] = []
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
+    # As torch.nn.LSTM, whose signature is (*args, **kwargs).
+    given = [sizes["input_size"], sizes["hidden_size"]] if takes_any and not positional else []
+    lacking = [key for key, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
     named = dict(arguments)
-    if not positional and any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values()):
-        given = [sizes["input_size"], sizes["hidden_size"]]  # as torch.nn.LSTM, whose signature is (*args, **kwargs)
     for key, meaning in meanings.items():
-        if parameters[key].default is inspect.Parameter.empty or meaning in ("input_size", "hidden_size"):
+        if key in lacking or meaning in ("input_size", "hidden_size"):
             named[key] = sizes[meaning]
-    if isinstance(factory, type) and not (given or meanings or arguments):
+    if isinstance(factory, type) and not (given or named):
         raise CellError(f"{name}{signature} takes no sizes; expected an input size and a hidden size")
     try:
         bound = signature.bind(*given, **named)
     except TypeError as error:
-        lacking = [each for each in parameters if parameters[each].default is inspect.Parameter.empty]
-        lacks = next((each for each in lacking if each not in named), "")
         remedy = "take it out of `arguments`"
-        if lacks:
+        if lacks := next((each for each in lacking if each not in named), ""):
             needed = f"'{name}({lacks}=VALUE)', or in the sweep, arguments = {{{lacks} = VALUE}}"
             remedy = f"give what it needs with its name, {needed}"
         raise CellError(
             f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; {remedy}"
         ) from None
-    return list(bound.args), dict(bound.kwargs)
+    return bound.args, bound.kwargs
 
 
 OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

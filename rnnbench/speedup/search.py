@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from rnnbench.adapt.contract import construct
 from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
 from rnnbench.adapt.states import copied, on_trial
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
@@ -49,6 +48,7 @@ from rnnbench.text import as_budget, error_in_words, first_line, plural, rounded
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.make_model import make_module
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
@@ -345,8 +345,7 @@ def build(module: Case, root: Path) -> nn.Module:
     sizes, found = module.workload, spec(module.cell, module.workload.reference)
     is_stack = sizes.num_layers > 1 or sizes.bidirectional  # which only layers of torch.nn are
     more = {"num_layers": sizes.num_layers, "bidirectional": sizes.bidirectional} if is_stack else {}
-    named = {name: getattr(sizes, name) for name in ("input_size", "hidden_size", "output_size", "batch_size")}
-    built = construct(load(found.target, root), named, found.arguments, more)
+    built = make_module(sizes, found, load(found.target, root), sizes.input_size, **more)
     convert(built, sizes.device, torch_dtype(sizes.dtype))
     return built.eval() if sizes.phase == "inference" else built
 

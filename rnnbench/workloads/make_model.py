@@ -51,7 +51,7 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     workload, how = case.workload, case.implementation
 
     def body(input_size: int) -> Body:
-        make = partial(_module, workload, spec, factory, input_size)
+        make = partial(make_module, workload, spec, factory, input_size)
         is_whole = how in WHOLE
         if how == "reference" and is_own(case.cell):
             h, step = torch.zeros(1, 1, workload.hidden_size), (input_size, *workload.input_shape[1:])
@@ -92,16 +92,14 @@ def _whole_arguments(workload: Workload, factory: Factory) -> dict[str, Any]:
 def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, input_size: int) -> Cells:
     """Make the cells of all layers and directions; raises Skip if the implementation can't run the cell."""
     workload, how = case.workload, case.implementation
-    if spec.stacked:
-        if workload.bidirectional or workload.dropout:
-            raise Skip(
-                "the cell has layers of its own, which support neither a second direction nor dropout between layers"
-            )
-        cells = [factory(input_size, workload.hidden_size, workload.num_layers, **_nonlinearity(workload, factory))]
-    else:
-        above = workload.directions * workload.hidden_size
-        sizes = [input_size, *[above] * (workload.num_layers - 1)]
-        cells = [_module(workload, spec, factory, size) for size in sizes for _ in range(workload.directions)]
+    if spec.stacked and (workload.bidirectional or workload.dropout):
+        raise Skip(
+            "the cell has layers of its own, which support neither a second direction nor dropout between layers"
+        )
+    above = workload.directions * workload.hidden_size
+    sizes = [input_size] if spec.stacked else [input_size, *[above] * (workload.num_layers - 1)]
+    more = {"num_layers": workload.num_layers} if spec.stacked else {}
+    cells = [make_module(workload, spec, factory, size, **more) for size in sizes for _ in range(workload.directions)]
     if how == "hoisted" and not can_hoist(cells[0]):
         raise Skip("nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call")
     if how == "scan" and not hasattr(cells[0], "scan"):
@@ -122,25 +120,18 @@ def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, in
     )
 
 
-def _module(workload: Workload, spec: CellSpec, factory: Factory, input_size: int, **more: Any) -> nn.Module:
-    """Make a module of its own sizes, or of the sizes and the arguments that the suite gives."""
-    sizes = {
-        "input_size": input_size,
-        "hidden_size": workload.hidden_size,
-        "output_size": workload.output_size,
-        "batch_size": workload.batch_size,
-    }
-    return construct(factory, sizes, spec.arguments, {**more, **_nonlinearity(workload, factory)})
+def make_module(workload: Workload, spec: CellSpec, factory: Factory, input_size: int, **more: Any) -> nn.Module:
+    """Make a module of its own sizes, or of the sizes and the arguments that the suite gives.
 
-
-def _nonlinearity(workload: Workload, factory: Factory) -> dict[str, Any]:
-    """Return the argument for a nonlinearity other than tanh; raises Skip if the constructor does not take it."""
-    if workload.nonlinearity == "tanh":
-        return {}
-    takes_it = "nonlinearity" in parameters_of(factory)
-    if not takes_it and not (isinstance(factory, type) and issubclass(factory, nn.RNN)):
-        raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
-    return {"nonlinearity": workload.nonlinearity}
+    Raises Skip if it should have a nonlinearity other than tanh, and its constructor does not take one.
+    """
+    named = {name: getattr(workload, name) for name in ("hidden_size", "output_size", "batch_size")}
+    if workload.nonlinearity != "tanh":
+        takes_it = "nonlinearity" in parameters_of(factory)
+        if not takes_it and not (isinstance(factory, type) and issubclass(factory, nn.RNN)):
+            raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
+        more["nonlinearity"] = workload.nonlinearity
+    return construct(factory, {"input_size": input_size, **named}, {**spec.arguments, **more})
 
 
 def _lengths(workload: Workload) -> Tensor | None:
@@ -184,8 +175,7 @@ def adapt_model(
         why = why or f"its outputs have {width} features where those of {workload.layer} have another number"
         weight = model.head.weight
         model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
-    of_model = to_cell(state, stacked=model.is_stacked) if isinstance(model.body, Cells) else state
-    model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], of_model))
+    model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], model.own_state(state)))
     return state, why and f"not compared: {why}"
 
 

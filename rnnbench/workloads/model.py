@@ -185,7 +185,6 @@ class SequenceModel(nn.Module):
         *,
         output_steps: int = 1,
         decoder: Body | None = None,
-        feed_back: FeedBack = feed_back,
     ) -> None:
         """`output_steps`: for a task that feeds outputs back; `decoder`: the second body of encoder_decoder."""
         super().__init__()
@@ -194,7 +193,7 @@ class SequenceModel(nn.Module):
         self.decoder = decoder
         self.task = task
         self.output_steps = output_steps
-        self.feed_back = feed_back
+        self.feed_back: FeedBack = feed_back
         self.takes_own_gradients = False  # and so can't run in inference mode
 
     @property
@@ -213,21 +212,19 @@ class SequenceModel(nn.Module):
                 setattr(model, name, looped)
         return model
 
-    def on_layer_state(self, runner: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Call `runner`, the model or a recording of it, with a state in torch.nn's form, and return one in that form.
-
-        The state is (num_layers * directions, batch, hidden), or two of them.
-        """
-        if not isinstance(self.body, Cells):
-            result: tuple[Tensor, State] = runner(input, state)
-            return result
-        output, final = runner(input, to_cell(state, stacked=self.is_stacked))
-        return output, to_layer(final, stacked=self.is_stacked)
-
     @property
     def is_stacked(self) -> bool:
         """Whether the body is made of cells and takes a tuple of states."""
         return isinstance(self.body, Cells) and (self.body.stacked or len(self.body.cells) > 1)
+
+    def own_state(self, layer_state: State) -> State:
+        """A state (num_layers * directions, batch, hidden), or two of them, in the form that the body takes."""
+        return to_cell(layer_state, stacked=self.is_stacked) if isinstance(self.body, Cells) else layer_state
+
+    def on_layer_state(self, runner: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Call `runner`, the model or a recording of it, with a state as torch.nn's; the returned one is of that form."""
+        output, final = runner(input, self.own_state(state))
+        return output, to_layer(final, stacked=self.is_stacked) if isinstance(self.body, Cells) else final
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the task."""

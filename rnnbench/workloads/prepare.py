@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.cells import is_own, load, spec
-from rnnbench.cells.states import State, convert, to_cell, torch_dtype
+from rnnbench.cells.states import State, convert, torch_dtype
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
 from rnnbench.store.records import (
@@ -64,7 +64,7 @@ class Built:
     def state_of(self, sequences: int) -> State:
         """The initial state for the first `sequences` of the batch, in the same form."""
         layer_state = tree_map(lambda part: part[:, :sequences].contiguous(), self.layer_state)  # as cuDNN requires
-        return to_cell(layer_state, stacked=self.model.is_stacked) if self.is_of_cells else layer_state
+        return self.model.own_state(layer_state)
 
     @property
     def is_of_cells(self) -> bool:

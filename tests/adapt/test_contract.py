@@ -283,7 +283,7 @@ def nothing() -> nn.Module:
 def test_sizes_go_where_their_names_say(
     factory: Callable[..., nn.Module], arguments: dict[str, Any], given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    built = construct(factory, SIZES, arguments, {})
+    built = construct(factory, SIZES, arguments)
     assert isinstance(built, Kept)
     assert (built.given, built.named) == (given, named)
 
@@ -304,5 +304,5 @@ def test_sizes_go_where_their_names_say(
 )
 def test_what_does_not_fit_is_told(factory: Any, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(CellError) as raised:
-        construct(factory, SIZES, arguments, {})
+        construct(factory, SIZES, arguments)
     assert words in str(raised.value)
