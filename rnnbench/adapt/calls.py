@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.contract import POSITIONAL, is_of_state, parameters_of
 from rnnbench.adapt.states import (
+    INITIAL,
     Adapted,
     copied,
     first_states,
@@ -30,7 +31,6 @@ from rnnbench.adapt.states import (
     on_trial,
     own_first_state,
     rebuilt,
-    says_first_state,
     tensors_of,
 )
 from rnnbench.cells import CellError
@@ -198,7 +198,7 @@ def begins_with_zeros(cell: nn.Module, input: Tensor, call: CellCall, first: Seq
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if own_first_state(on_trial(cell), len(input), first[0]) is not None:
-            return not says_first_state(cell)
+            return not any(callable(getattr(cell, name, None)) for name in INITIAL)
         if not _state_parameters(cell)[1]:
             return True
         try:

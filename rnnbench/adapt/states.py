@@ -133,11 +133,6 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
         yield from [state[0]] if tensors == 1 else [state, list(state)]
 
 
-def says_first_state(cell: nn.Module) -> bool:
-    """Whether a cell has a function that gives its first state."""
-    return any(callable(getattr(cell, name, None)) for name in INITIAL)
-
-
 def own_first_state(cell: nn.Module, batch: int, h: Tensor) -> Any:
     """Return the state that a cell says it begins with, in the type of `h`; None if it says none.
 

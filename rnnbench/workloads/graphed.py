@@ -31,23 +31,17 @@ class Graphs:
                 outputs = call()
                 _gradients(outputs, wanted, _directions(outputs))
         cuda.current_stream().wait_stream(stream)
-        self._forward, self._backward = cuda.CUDAGraph(), cuda.CUDAGraph()
-        with cuda.graph(self._forward, pool=pool, stream=stream):
+        forward, backward = cuda.CUDAGraph(), cuda.CUDAGraph()
+        self.forward: Callable[[], None] = forward.replay  # fills `outputs`
+        self.backward: Callable[[], None] = backward.replay  # fills `gradients`, from `directions`
+        with cuda.graph(forward, pool=pool, stream=stream):
             outputs = call()
         self.outputs = [output.detach() for output in outputs]  # not what autograd knows of them
         self.directions = _directions(outputs)  # the gradient of each output, which backward reads; None without one
         self.gradients: Sequence[Tensor | None] = ()  # of `wanted`
         if any(direction is not None for direction in self.directions):
-            with cuda.graph(self._backward, pool=pool, stream=stream):
+            with cuda.graph(backward, pool=pool, stream=stream):
                 self.gradients = _gradients(outputs, wanted, self.directions)
-
-    def forward(self) -> None:
-        """Replay the call: fill `outputs`."""
-        self._forward.replay()
-
-    def backward(self) -> None:
-        """Replay backward from `directions`: fill `gradients`."""
-        self._backward.replay()
 
 
 def _directions(outputs: Sequence[Tensor]) -> list[Tensor | None]:

@@ -222,7 +222,7 @@ class SequenceModel(nn.Module):
         return to_cell(layer_state, stacked=self.is_stacked) if isinstance(self.body, Cells) else layer_state
 
     def on_layer_state(self, runner: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-        """Call `runner`, the model or a recording of it, with a state as torch.nn's; the returned one is of that form."""
+        """Call `runner`, the model or a recording of it; states are in torch.nn's form."""
         output, final = runner(input, self.own_state(state))
         return output, to_layer(final, stacked=self.is_stacked) if isinstance(self.body, Cells) else final
 

@@ -215,9 +215,3 @@ class StepStream:
     def restart(self) -> None:
         """Begin again with the first state."""
         self._state = self._first
-
-
-def streaming_call(model: nn.Module, inputs: Inputs, state: State) -> TimedCall:
-    """The call of a stream: a step whose output is in the host's memory when the call returns."""
-    stream = StepStream(model, inputs.tensors, state)
-    return TimedCall(lambda: stream.step().cpu(), MODES["inference"], inputs=inputs, restart=stream.restart)

@@ -31,11 +31,11 @@ from rnnbench.workloads.phases import (
     MODES,
     Loss,
     MakeOptimizer,
+    StepStream,
     TimedCall,
     fixed,
     in_turn,
     optimizer_and_loss,
-    streaming_call,
     timed_call,
 )
 
@@ -88,9 +88,11 @@ class Built:
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
-        if workload.is_streamed:
-            return replace(streaming_call(runner, inputs, self.state), pool=pool)
-        timed = timed_call(workload, runner, inputs.tensors, self.state, self.make_optimizer, self.loss)
+        if workload.is_streamed:  # a step whose output is in the host's memory when the call returns
+            stream = StepStream(runner, inputs.tensors, self.state)
+            timed = TimedCall(lambda: stream.step().cpu(), MODES["inference"], restart=stream.restart)
+        else:
+            timed = timed_call(workload, runner, inputs.tensors, self.state, self.make_optimizer, self.loss)
         return replace(timed, inputs=inputs, pool=pool)
 
 
@@ -198,14 +200,13 @@ def least_bytes(workload: Workload) -> int:
     The bytes are those of inputs, states, weights and outputs of one model; two models, gradients and the rest come on
     top.
     """
-    numbers = workload.batch_size * workload.input_steps * workload.input_size
-    numbers += workload.batch_size * workload.output_steps * workload.output_size
+    width = workload.directions * workload.hidden_size
+    steps = workload.input_steps * workload.input_size + workload.output_steps * workload.output_size
+    numbers = workload.batch_size * steps
     if workload.phase in LOADS:
         numbers += workload.samples * (workload.input_size + workload.seq_len * workload.output_size)
     if workload.phase != "loading":
-        width = workload.directions * workload.hidden_size
+        read = workload.input_size + width * (workload.num_layers - 1) + workload.num_layers * workload.hidden_size
+        numbers += width * (GATES.get(workload.reference, 0) * read + workload.output_size)
         numbers += workload.batch_size * width * (workload.num_layers + workload.input_steps)
-        numbers += width * workload.output_size
-        gates, above = GATES.get(workload.reference, 0), width * (workload.num_layers - 1)
-        numbers += gates * width * (workload.input_size + above + workload.num_layers * workload.hidden_size)
     return numbers * ITEM_BYTES[workload.dtype]
