@@ -1,4 +1,7 @@
-"""A user's own class: compared if its weights can be mapped, otherwise only timed, and its errors are named."""
+"""Models: of users' own classes, with another cell as the reference, and what each task feeds into the sequence.
+
+A class is compared if its weights can be mapped, otherwise only timed, and its errors are named.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,8 @@ import torch
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.cells import CellError
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, Implementation
+from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -95,14 +99,66 @@ class OneLayer(nn.Module):
 """
 
 
+MINE = """
+import torch
+from torch import nn
+
+class Old(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x, self.h = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+    def forward(self, input, state=None):
+        h, count = state or (input.new_zeros(len(input), self.h.out_features), input.new_zeros(len(input), 1))
+        h = torch.tanh(self.x(input) + self.h(h))
+        return h, (h, count + 1)
+
+class New(Old):
+    def project(self, input):
+        return self.x(input)
+    def forward(self, input, state):
+        h, count = state
+        return torch.tanh(torch.addmm(self.x(input) + self.h.bias, h, self.h.weight.T)), count + 1
+
+class Wrong(Old):
+    def forward(self, input, state=None):
+        h, (_, count) = super().forward(input, state)
+        return 1.001 * h, (1.001 * h, count)
+
+class Larger(Old):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.more = nn.Parameter(torch.zeros(1))
+    def forward(self, input, state=None):
+        return super().forward(input + self.more, state)
+
+class Whole(nn.GRU):
+    pass
+
+class Same(nn.GRU):
+    def forward(self, input, state=None):
+        outputs, h = super().forward(input, state)
+        return outputs.clone(), h
+"""
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    """A folder with the cells' files."""
     (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "mine.py").write_text(MINE)
     return tmp_path
 
 
-def parity(target: str, root: Path, implementation: Any = "loop", **changes: Any) -> str:
-    return observe(build(Case(target, implementation, small.workload(**changes)), root)).parity
+def parity(root: Path, cell: str, implementation: Implementation = "loop", **changes: Any) -> str:
+    """The parity before a case is timed; it is compared again after a call."""
+    case = Case(cell, implementation, small.workload(**changes))
+    built = build(case, root)
+    found = observe(built).parity
+    timed = built.timed_call()
+    with timed.mode():
+        timed.call()
+    referee.compare(built, timed, lambda: referee.reference_of(case, root), lambda: build(case, root))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -133,7 +189,7 @@ def test_a_class_whose_weights_can_be_mapped_is_compared(
 
 def test_a_class_of_the_same_names_and_another_function_is_found(root: Path) -> None:
     with pytest.raises(ParityError, match="output is off by"):
-        parity("good.py:ReLU", root)
+        parity(root, "good.py:ReLU")
 
 
 @pytest.mark.parametrize(
@@ -161,13 +217,13 @@ def test_what_can_not_be_compared_is_timed_alone_and_says_why(
 
 
 def test_a_class_that_knows_no_gradient_can_be_timed_in_inference(root: Path) -> None:
-    assert parity("good.py:NoGradient", root) == "agrees"
+    assert parity(root, "good.py:NoGradient") == "agrees"
 
 
 def test_a_class_with_dropout_of_its_own_draws_none_in_inference(root: Path) -> None:
-    assert parity("good.py:Dropping", root) == "agrees"
+    assert parity(root, "good.py:Dropping") == "agrees"
     with pytest.raises(ParityError, match="is off by"):
-        parity("good.py:Dropping", root, phase="training")
+        parity(root, "good.py:Dropping", phase="training")
 
 
 def test_a_weight_that_is_tied_to_another_counts_once(root: Path) -> None:
@@ -262,3 +318,87 @@ def test_a_cell_that_takes_gradients_in_its_steps_is_observed_and_timed(tmp_path
     with timed.mode():
         timed.call()
         timed.call()
+
+
+@pytest.mark.parametrize("phase", ["inference", "training", "step"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_layers": 2, "bidirectional": True},
+        {"lengths": "varied"},
+        {"task": "many_to_one"},
+        {"task": "encoder_decoder"},
+    ],
+)
+def test_a_rewritten_cell_is_compared_with_the_old_one(root: Path, phase: Any, changes: Any) -> None:
+    assert parity(root, "mine.py:New", reference="mine.py:Old", phase=phase, **changes) == "agrees"
+    assert (
+        parity(root, "mine.py:Old", "reference", reference="mine.py:Old", phase=phase, **changes) == "is the reference"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "implementation", "reference", "words"),
+    [
+        ("gru", "loop", "gru", "agrees"),  # torch.nn.GRU
+        ("torch.nn:LSTMCell", "loop", "lstm", "agrees"),
+        ("mine.py:Same", "sequence", "mine.py:Whole", "agrees"),
+        ("min_gru", "loop", "min_gru", "not compared: the class asks for that (`weights_from = None`)"),
+        ("min_gru", "loop", "mine.py:Old", "not compared: its state is not that of mine.py:Old"),
+        ("mine.py:Old", "loop", "mine.py:Whole", "not compared: its state is not that of mine.py:Whole"),
+        ("mine.py:Larger", "loop", "mine.py:Old", "not compared: its parameters are not those of mine.py:Old"),
+    ],
+)
+def test_a_shipped_cell_or_a_module_is_a_reference_too(
+    root: Path, cell: str, implementation: Any, reference: Any, words: str
+) -> None:
+    assert parity(root, cell, implementation, reference=reference, phase="training") == words
+
+
+def test_another_function_of_the_same_parameters_is_found(root: Path) -> None:
+    with pytest.raises(ParityError, match="of the reference's largest value"):
+        parity(root, "mine.py:Wrong", reference="mine.py:Old")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "read", "given"),
+    [
+        ("many_to_many", {}, 4, 4),
+        ("many_to_one", {}, 4, 1),
+        ("one_to_one", {"seq_len": 1}, 1, 1),
+        ("one_to_many", {"input_size": 2}, 1, 4),
+        ("encoder_decoder", {}, 4, 4),
+        ("encoder_decoder", {"output_len": 9}, 4, 9),
+    ],
+)
+def test_each_task_reads_and_gives_its_own_number_of_steps(task: Any, changes: Any, read: int, given: int) -> None:
+    for case in (
+        small.case("lstm", task=task, **changes),
+        small.reference_case("lstm", task=task, **changes),
+    ):
+        built = build(case, Path())
+        output, _ = built.model(built.input, built.state)
+        assert built.input.shape[0] == read
+        assert output.shape == (given, 3, 2)
+        assert case.workload.output_steps == given
+
+
+def test_one_to_many_is_fed_what_it_has_given() -> None:
+    built = build(small.case("gru", task="one_to_many", input_size=2), Path())
+    output, _ = built.model(built.input, built.state)
+    body: Any = built.model.body
+    h, fed = built.state, built.input[0]
+    for step in output:
+        h = body.cells[0](fed, h)
+        fed = built.model.head(h)
+        torch.testing.assert_close(step, fed)
+
+
+def test_a_decoder_has_weights_of_its_own_and_starts_where_the_encoder_ended() -> None:
+    built = build(small.case("vanilla", task="encoder_decoder", output_len=1), Path())
+    model: Any = built.model
+    assert model.decoder.cells[0].weight_ih.shape == (6, 2)  # it is fed outputs
+    _, end = model.body(built.input, built.state)
+    expected = model.head(model.decoder.cells[0](torch.zeros(3, 2).double(), end))
+    torch.testing.assert_close(model(built.input, built.state)[0][0], expected)
