@@ -86,8 +86,9 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
         runner = built.runner()
         parts["forward"] = TimedCall(lambda: runner(built.input, built.state), torch.enable_grad)
     if workload.phase == "step":
-        training = replace(workload, phase="training")
-        parts["forward_backward"] = timed_call(training, built.runner(), [built.input], built.state)
+        parts["forward_backward"] = timed_call(
+            replace(workload, phase="training"), built.runner(), [built.input], built.state
+        )
     backend = GRAPH_BACKENDS.get(case.implementation, "")
     graph = f"{case.implementation} code calls its kernels without operators ({backend})" if backend else ""
     own = built.is_of_cells or case.implementation == "sequence"

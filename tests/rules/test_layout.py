@@ -55,10 +55,10 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 161,
-    "adapt": 627,
+    "adapt": 614,
     "analysis": 1682,
     "api": 206,
-    "cells": 696,
+    "cells": 682,
     "cli": 679,
     "check": 1087,
     "harness": 3268,
@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "slurm": 338,
     "store": 809,
     "suite": 454,
-    "workloads": 1233,
+    "workloads": 1203,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 # Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
