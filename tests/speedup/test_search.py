@@ -223,7 +223,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
         return run
 
     monkeypatch.setattr(search, "way", rounded)
-    monkeypatch.setattr(Cpu, "lacks", lambda dtype: "" if may_round else "no such units")
+    monkeypatch.setattr(Cpu, "lacks", {} if may_round else {"tf32": "no such units"})
     monkeypatch.setattr(cases, "tf32_allowed", lambda state: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
     found = fast(nn.LSTMCell(4, 6))
