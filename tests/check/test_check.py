@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -47,48 +48,35 @@ PAIR_SECONDS, CASE_SECONDS = 1.0, 0.5
 Run = Callable[..., tuple[Path, Comparison, Any]]
 
 
-class FakeRunner:
-    """Returns the log-ratios that the test sets, at a known cost."""
+def fake_runner(
+    ratio: Callable[[Case], float],
+    noise: float,
+    fault: BaseException | None,
+    *,
+    notes: Sequence[str] = ("a note",),
+    guarded: bool | None = None,
+    broken: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    fixed_addresses: bool = True,
+) -> Any:
+    """Return a runner with the log-ratios that the test sets, at a known cost.
 
-    def __init__(self, ratio: Callable[[Case], float], noise: float, fault: BaseException | None) -> None:
-        self.log_ratios: dict[str, Ratios] = {}
-        self.replicates, self.seconds, self.notes = 0, 0.0, ["a note"]
-        self.visited: list[int] = []
-        self.observed: set[str] = set()
-        self.fixed_addresses, self.closed = True, False
-        self.broken: dict[tuple[str, str], str] = {}
-        self.same = SameCode()
-        self.guarded: bool | None = None  # whether all cases are the same, and need a guard
-        self.modules: dict[str, dict[str, str]] = {"base": {}, "head": {}}
-        self._ratio, self._noise, self._fault = ratio, noise, fault
-        self._rng = np.random.default_rng(1)
+    `guarded`: whether cases, which all run the same code, need a guard; `broken`: a side and a case -> why it fails.
+    """
+    runner = Mock(log_ratios={}, replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[])
+    rng = np.random.default_rng(1)
+    hello = {"torch": "1", "fixed_addresses": fixed_addresses}
+    runner.start.return_value = {"base": hello, "head": hello}
+    runner.imported.return_value = {}
+    runner.recorded_notes.return_value = []
+    runner.failed.side_effect = lambda case: any((side, case.key) in broken for side in ("base", "head"))
+    runner.expected_seconds.side_effect = lambda groups: PAIR_SECONDS + CASE_SECONDS * len(cases_of(groups))
 
-    def start(self) -> dict[str, dict[str, Any]]:
-        return {side: {"torch": "1", "fixed_addresses": self.fixed_addresses} for side in ("base", "head")}
-
-    def record(self, folders: object) -> None:
-        pass
-
-    def end(self) -> None:
-        self.closed = True
-
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        on_done(0, len(groups))
-        self.observed |= {case.key for group in groups for case in group.cases}
-
-    def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
+    def find_same(cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(cases))
-        if self.guarded is not None:
-            self.same = SameCode(frozenset(case.key for case in cases), self.guarded)
-
-    def imported(self, side: str) -> dict[str, str]:
-        return self.modules[side]
-
-    def expected_seconds(self, groups: Sequence[Group]) -> float:
-        return PAIR_SECONDS + CASE_SECONDS * sum(len(group.cases) for group in groups)
+        if guarded is not None:
+            runner.same = SameCode(frozenset(case.key for case in cases), guarded)
 
     def replicate(
-        self,
         groups: Sequence[Group],
         left: float,
         on_visit: Callable[[int], None] = lambda done: None,
@@ -96,28 +84,24 @@ class FakeRunner:
         is_observed: bool = True,
     ) -> None:
         on_visit(0)
-        if self._fault and self.replicates == 2:
-            raise self._fault
-        cases = [case for group in groups for case in group.cases]
-        assert is_observed or not self.observed & {case.key for case in cases}
-        for case in cases:
-            ratios = self.log_ratios.setdefault(case.key, Ratios())
-            log = math.log(self._ratio(case)) + self._noise * self._rng.standard_normal()
+        if fault and runner.replicates == 2:
+            raise fault
+        assert is_observed or not runner.observe.called
+        for case in cases_of(groups):
+            ratios = runner.log_ratios.setdefault(case.key, Ratios())
+            log = math.log(ratio(case)) + noise * rng.standard_normal()
             ratios.low.append(log)
             ratios.mean.append(log)
-        self.visited.append(len(cases))
-        self.replicates += 1
-        self.seconds += self.expected_seconds(groups)
+        runner.visited.append(len(cases_of(groups)))
+        runner.replicates += 1
+        runner.seconds += runner.expected_seconds(groups)
 
-    def recorded_notes(self) -> list[str]:
-        return []
-
-    def failed(self, case: Case) -> bool:
-        return any((side, case.key) in self.broken for side in ("base", "head"))
-
-    def measurement(self, side: str, case: Case) -> Measurement:
-        reason = self.broken.get((side, case.key), "")
+    def measurement(side: str, case: Case) -> Measurement:
+        reason = broken.get((side, case.key), "")
         return Measurement(case, "failed", reason, failure="loading") if reason else Measurement(case, "measured")
+
+    runner.find_same, runner.replicate, runner.measurement = find_same, replicate, measurement
+    return runner
 
 
 def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: float = 60.0) -> Side:
@@ -127,8 +111,8 @@ def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: floa
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, Comparison, FakeRunner]]:
-    """A check of a fake runner, which has been given these attributes, and of sides that have been given others."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A check of a fake runner."""
 
     def run_check(
         ratio: Callable[[Case], float] = lambda case: 1.0,
@@ -137,18 +121,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         fault: BaseException | None = None,
         budget: float = 60.0,
         sides: Callable[[Side], Side] = lambda side: side,
-        **attributes: Any,
-    ) -> tuple[Path, Comparison, FakeRunner]:
+        **more: Any,
+    ) -> tuple[Path, Comparison, Any]:
         base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
-        runner = FakeRunner(ratio, noise, fault)
-        runner.__dict__.update(attributes)
+        runner = fake_runner(ratio, noise, fault, **more)
         monkeypatch.setattr(module, "PairedRunner", lambda *_: runner)
         monkeypatch.setattr(module, "library_notes", list)
         chosen = select(base, head, {}, None)
-        result = check(
-            base, head, *chosen, out=tmp_path / "out", command="rnnbench check", on_progress=lambda step: None
-        )
-        return *result, runner
+        how: Any = {"out": tmp_path / "out", "command": "rnnbench check", "on_progress": lambda step: None}
+        return *check(base, head, *chosen, **how), runner
 
     return run_check
 
@@ -160,7 +141,7 @@ def verdicts(comparison: Comparison) -> dict[str, Any]:
 def test_a_check_ends_when_all_is_clear_and_blames_only_what_is_slower_than_its_margin(run: Run) -> None:
     _, comparison, runner = run()
     assert set(verdicts(comparison).values()) == {"unchanged"}
-    assert (runner.replicates, runner.closed) == (MIN_PAIRS_FOR_UNCHANGED, True)
+    assert (runner.replicates, runner.end.called) == (MIN_PAIRS_FOR_UNCHANGED, True)
     _, comparison, _ = run(lambda case: 1.08 if case.cell == "vanilla" else 1.0)
     expected = {f"{cell} {size}": "unchanged" for cell in ("vanilla", "combined") for size in (1, 2, 3)}
     assert verdicts(comparison) == expected | {"vanilla 1": "regressed", "vanilla 2": "regressed"}  # 3 has 20%
@@ -302,7 +283,7 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     _, comparison, runner = run(lambda case: 1.5 if case.workload.batch_size == 2 else 1.0, guarded=True)
     assert verdicts(comparison)["vanilla 2"] == "regressed"
     assert runner.visited[:3] == [6, 2, 2]  # all, those that look changed, and then only these
-    assert len(runner.observed) == 2
+    assert len(cases_of(runner.observe.call_args.args[0])) == 2
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
     assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
 

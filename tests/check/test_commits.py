@@ -168,7 +168,7 @@ def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench
 
 
 def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:
-    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0))
+    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0), (("operators", 10, 12),), "why")
     with bench.runner() as runner:
         bench.clock.seconds = 3.21
         kept(runner, "compare 1 a b", {"x": unknown.to_json()})
