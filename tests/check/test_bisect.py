@@ -1,7 +1,8 @@
 """The search on histories whose truth is known, and its answer; the measuring is simulated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ def answer_of(
     operators: dict[int, int] | None = None,
     broken: tuple[int, ...] = (),
     noise: Any = QUIET,
-    edit: Callable[[Any], None] = lambda runner: None,
+    around: Callable[..., Any] = lambda runner, compare, *arguments: compare(*arguments),
 ) -> Bisection:
-    """The answer for 20 commits; `slow`: place -> slowdown, `operators`: place -> what it adds."""
+    """The answer for 20 commits; `slow`: place -> slowdown, `operators`: place -> what it adds.
+
+    `around` is called in place of the runner's `compare`, which it gets.
+    """
     levels, calls = np.zeros(21), np.full(21, 100)
     for place, size in slow.items():
         levels[place:] += np.log1p(size)
@@ -39,7 +43,7 @@ def answer_of(
         calls[place:] += more
     runs = [place not in broken for place in range(21)]
     runner: Any = SimulatedCommitRunner(np.random.default_rng(1), levels, calls.tolist(), runs, CASES, noise)
-    edit(runner)
+    runner.compare = partial(around, runner, runner.compare)
     path = [Commit(str(place), parents=(str(place - 1),)) for place in range(21)]
     return answered(Bisection("mine", path[0], path[-1], 20, {}, tuple(CASES)), runner, path, MARGIN, 120.0)
 
@@ -91,38 +95,27 @@ def test_in_noise_the_search_by_time_finds_the_commit(noise: str) -> None:
 
 
 def test_after_a_wrong_turn_the_search_begins_anew_and_without_an_end_it_tells_suspects() -> None:
-    def misled(times: int) -> Callable[[Any], None]:
-        def edit(runner: Any) -> None:
-            compare, left = runner.compare, iter(range(times))
+    def misled(left: Iterator[int], runner: Any, compare: Any, base: Commit, head: Commit, *more: Any) -> Any:
+        changes = compare(base, head, *more)
+        if (base.sha, head.sha) == ("0", "10") and next(left, None) is not None:
+            return {key: replace(change, ratio=Estimate(1.0, 0.99, 1.01)) for key, change in changes.items()}
+        return changes
 
-            def wrong(base: Commit, head: Commit, *more: Any) -> Any:
-                changes = compare(base, head, *more)
-                if (base.sha, head.sha) == ("0", "10") and next(left, None) is not None:
-                    return {key: replace(change, ratio=Estimate(1.0, 0.99, 1.01)) for key, change in changes.items()}
-                return changes
-
-            runner.compare = wrong
-
-        return edit
-
-    assert named(answer_of({7: 0.05}, edit=misled(1))) == {"7": "time"}
-    lost = answer_of({7: 0.05}, edit=misled(100))
+    assert named(answer_of({7: 0.05}, around=partial(misled, iter(range(1))))) == {"7": "time"}
+    lost = answer_of({7: 0.05}, around=partial(misled, iter(range(100))))
     assert (lost.causes, set(lost.unexplained), lost.is_complete) == ((), set(KEYS), False)
     assert lost.suspects
 
 
 def test_what_is_known_when_the_budget_ends_is_the_answer() -> None:
-    def edit(runner: Any) -> None:
-        compare, left = runner.compare, iter(range(2))
+    left = iter(range(2))
 
-        def spent(*arguments: Any) -> Any:
-            if next(left, None) is None:
-                raise BudgetSpent
-            return compare(*arguments)
+    def spent(runner: Any, compare: Any, *arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise BudgetSpent
+        return compare(*arguments)
 
-        runner.compare = spent
-
-    answer = answer_of({7: 0.05, 12: 0.05}, {7: 16, 12: 16}, edit=edit)
+    answer = answer_of({7: 0.05, 12: 0.05}, {7: 16, 12: 16}, around=spent)
     assert [(cause.commit.sha, cause.is_confirmed) for cause in answer.causes] == [("7", True), ("12", False)]
     assert (answer.is_finished, answer.is_complete) == (False, False)
     assert answer.notes[-1] == "the budget of 900 s was spent before the search ended"
@@ -135,20 +128,15 @@ def test_a_bad_that_is_not_slower_is_an_error(size: float) -> None:
 
 
 def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
-    def edit(runner: Any) -> None:
-        compare = runner.compare
+    def undecided(runner: Any, compare: Any, base: Commit, head: Commit, keys: Any, *more: Any) -> Any:
+        changes = count_changes(*(runner.counts(commit, keys) for commit in (base, head)))
+        compared = compare(base, head, keys, *more)
+        return {
+            key: replace(change, verdict="undecided", changes=changes[key].changes if key in changes else ())
+            for key, change in compared.items()
+        }
 
-        def undecided(base: Commit, head: Commit, keys: Any, *more: Any) -> Any:
-            changes = count_changes(*(runner.counts(commit, keys) for commit in (base, head)))
-            compared = compare(base, head, keys, *more)
-            return {
-                key: replace(change, verdict="undecided", changes=changes[key].changes if key in changes else ())
-                for key, change in compared.items()
-            }
-
-        runner.compare = undecided
-
-    answer = answer_of({3: 0.01}, {3: 16}, edit=edit)
+    answer = answer_of({3: 0.01}, {3: 16}, around=undecided)
     assert [(cause.commit.sha, cause.is_confirmed) for cause in answer.causes] == [("3", False)]
     assert not answer.is_complete
     assert answer.notes[-1] == NOTHING_CONFIRMED

@@ -1,7 +1,6 @@
 """The commits of real histories, what is measured of them, and what of that is kept."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +115,12 @@ class Bench:
         self.folder = folder / "found"
         self.folder.mkdir()
 
-    @contextmanager
-    def runner(self, **question: Any) -> Iterator[CommitRunner]:
-        """What goes on with the folder."""
+    def runner(self, **question: Any) -> closing[CommitRunner]:
+        """Return what goes on with the folder."""
         asked = {"suite": "mine", "good": "a", "cases": ["x"]} | question
-
-        def tell(words: str, left: float) -> None:
-            self.steps.append((words, left))
-
         places = self.repository, self.folder, asked
-        made = CommitRunner(self.suite, self.groups, *places, "rnnbench bisect", (), 600.0, tell, self.clock)
-        try:
-            yield made
-        finally:
-            made.close()
+        tell, command = lambda *step: self.steps.append(step), "rnnbench bisect"
+        return closing(CommitRunner(self.suite, self.groups, *places, command, (), 600.0, tell, self.clock))
 
 
 @pytest.fixture

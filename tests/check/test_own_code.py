@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +37,8 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository.copied(tmp_path_factory, "own-code", make, tmp_path / "there")
 
 
-@contextmanager
-def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None) -> Iterator[tuple[Side, Side]]:
-    with sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python) as (first, second):
-        yield first, second
+def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None):
+    return sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python)
 
 
 def side_of(tree: Path) -> Side:

@@ -3,9 +3,9 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,37 +17,20 @@ from tests.report.verdicts import samples
 MARKER = "<!-- rnnbench check mine -->"
 
 
-@dataclass
-class Service:
-    """The comments of a pull request, and what was asked."""
-
-    address: str = ""
-    comments: list[dict[str, Any]] = field(default_factory=list)
-    written: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, text
-    pulls: list[dict[str, Any]] = field(default_factory=list)
-    status: int = 200
-
-    def answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        if body and "body" in body:
-            self.written.append((method, path, body["body"]))
-            return {}
-        if "/pulls?" in path:
-            return self.pulls
-        return self.comments
-
-
 @pytest.fixture
-def service() -> Iterator[Service]:
-    known = Service()
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """GitHub, in a job about pull request 7: its comments, the pull requests, and what was written."""
+    known = SimpleNamespace(comments=[], written=[], pulls=[], status=200)
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            answer = json.dumps(known.answer(self.command, self.path, body)).encode()
+            answer: Any = known.pulls if "/pulls?" in self.path else known.comments
+            if length := int(self.headers.get("Content-Length") or 0):
+                known.written.append((self.command, self.path, json.loads(self.rfile.read(length))["body"]))
+                answer = {}
             self.send_response(known.status)
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(json.dumps(answer).encode())
 
         do_GET = do_POST = do_PUT = do_PATCH = reply  # noqa: N815 - the names that http.server calls
 
@@ -57,6 +40,11 @@ def service() -> Iterator[Service]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         known.address = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        known.event = tmp_path / "event.json"
+        known.event.write_text(json.dumps({"pull_request": {"number": 7}}))
+        variables = {"REPOSITORY": "me/mine", "API_URL": known.address, "TOKEN": "secret", "EVENT_PATH": known.event}
+        for name, value in variables.items():
+            monkeypatch.setenv(f"GITHUB_{name}", str(value))
         yield known
         server.shutdown()
 
@@ -69,30 +57,13 @@ def check(tmp_path: Path) -> Path:
     return folder
 
 
-def on_github(monkeypatch: pytest.MonkeyPatch, service: Service, folder: Path, event: dict[str, Any]) -> None:
-    (folder / "event.json").write_text(json.dumps(event))
-    variables = {"REPOSITORY": "me/mine", "API_URL": service.address, "TOKEN": "secret"}
-    variables["EVENT_PATH"] = str(folder / "event.json")
-    for name, value in variables.items():
-        monkeypatch.setenv(f"GITHUB_{name}", value)
-
-
-PULL = {"pull_request": {"number": 7}}
-
-
-def test_the_first_comment_is_new(
-    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
-) -> None:
-    on_github(monkeypatch, service, tmp_path, PULL)
+def test_the_first_comment_is_new(service: Any, check: Path, tmp_path: Path) -> None:
     done = in_process("ci", "comment", check, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "commented on #7\n")
     assert service.written == [("POST", "/repos/me/mine/issues/7/comments", f"{MARKER}\n## new\n")]
 
 
-def test_a_later_check_of_the_suite_replaces_the_comment(
-    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
-) -> None:
-    on_github(monkeypatch, service, tmp_path, PULL)
+def test_a_later_check_of_the_suite_replaces_the_comment(service: Any, check: Path, tmp_path: Path) -> None:
     service.comments = [
         {"id": 1, "body": f"> {MARKER}\nsomebody who quotes it"},
         {"id": 2, "body": "<!-- rnnbench check mine too -->\n"},
@@ -105,11 +76,9 @@ def test_a_later_check_of_the_suite_replaces_the_comment(
     assert (method, text) == ("POST", "<!-- rnnbench check mine Python 3.13 -->\nPython 3.13\n\n## new\n")
 
 
-def test_another_workflow_finds_the_pull_request_by_its_commit(
-    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
-) -> None:
+def test_another_workflow_finds_the_pull_request_by_its_commit(service: Any, check: Path, tmp_path: Path) -> None:
     run = {"head_sha": "abc", "head_branch": "topic/x", "head_repository": {"owner": {"login": "you"}}}
-    on_github(monkeypatch, service, tmp_path, {"workflow_run": run})
+    service.event.write_text(json.dumps({"workflow_run": run}))
     service.pulls = [{"number": 8, "head": {"sha": "older"}}, {"number": 9, "head": {"sha": "abc"}}]
     assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "commented on #9\n"
     service.pulls.pop()  # a newer commit was pushed
@@ -117,7 +86,7 @@ def test_another_workflow_finds_the_pull_request_by_its_commit(
 
 
 def test_gitlab_has_the_same_comment(
-    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, service: Any, check: Path, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     for name, value in (("API_V4_URL", service.address), ("PROJECT_ID", "5"), ("MERGE_REQUEST_IID", "3")):
@@ -131,10 +100,7 @@ def test_gitlab_has_the_same_comment(
     assert [each[:2] for each in service.written] == [("POST", notes), ("PUT", f"{notes}/5")]
 
 
-def test_what_can_not_be_posted_is_told(
-    monkeypatch: pytest.MonkeyPatch, service: Service, check: Path, tmp_path: Path
-) -> None:
-    on_github(monkeypatch, service, tmp_path, PULL)
+def test_what_can_not_be_posted_is_told(service: Any, check: Path, tmp_path: Path) -> None:
     service.status = 403
     done = in_process("ci", "comment", check, cwd=tmp_path)
     assert (done.returncode, "refused with 403" in done.stderr) == (2, True)
@@ -156,9 +122,8 @@ def dated(parent: Path, suite: str, started: str, number: int, *, verdicts: bool
 
 
 def test_of_a_folder_the_newest_check_is_posted_and_no_older_one_in_place_of_one_without_verdicts(
-    monkeypatch: pytest.MonkeyPatch, service: Service, tmp_path: Path
+    service: Any, tmp_path: Path
 ) -> None:
-    on_github(monkeypatch, service, tmp_path, PULL)
     results = tmp_path / "results"
     results.mkdir()
     assert "nothing to comment" in in_process("ci", "comment", results, cwd=tmp_path).stdout
