@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices import Device
 from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
 from rnnbench.harness.live.cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision
@@ -28,8 +27,18 @@ from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects
-from rnnbench.profiling.operators import ClockedOperators, Listing, category, idle, listing, table
-from rnnbench.profiling.products import IDLE, IN, Differences, product_replays
+from rnnbench.profiling.operators import (
+    IDLE,
+    IN,
+    ClockedOperators,
+    Differences,
+    Listing,
+    category,
+    idle,
+    listing,
+    product_replays,
+    table,
+)
 from rnnbench.profiling.program import NotFollowed, record
 from rnnbench.profiling.replay import replay
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
@@ -38,7 +47,7 @@ from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, first_line
 from rnnbench.workloads import calls  # which mutes the profiler's log before its first use
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.phases import TimedCall, timed_call
+from rnnbench.workloads.phases import Mode, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
 
 ROUNDS = 10
@@ -63,7 +72,7 @@ class ProfiledCall:
     """A call to be profiled: of a built case, or of a module in the user's process."""
 
     name: str
-    device: Device
+    device: devices.Device
     parts: dict[str, TimedCall]  # the `call`, and its first part (`forward`) or two (`forward_backward`) if it has more
     parameters: list[nn.Parameter]
     steps: int | None = None  # of the sequence; None if they must be found from the program
@@ -76,7 +85,7 @@ class ProfiledCall:
             parameter.grad = None
 
 
-def of_built(built: Built, device: Device) -> ProfiledCall:
+def of_built(built: Built, device: devices.Device) -> ProfiledCall:
     """The call of a case of a suite; raises Skip for an epoch."""
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
@@ -96,7 +105,9 @@ def of_built(built: Built, device: Device) -> ProfiledCall:
     return ProfiledCall(case.key, device, parts, parameters, workload.seq_len, opaque, own)
 
 
-def of_live(case: LiveCase, timed: TimedCall, phase: Phase, device: Device, put_back: ExitStack) -> ProfiledCall:
+def of_live(
+    case: LiveCase, timed: TimedCall, phase: Phase, device: devices.Device, put_back: ExitStack
+) -> ProfiledCall:
     """The call of a module or function of the user's process; `timed` is that call in the phase."""
     parts = {"call": timed}
     if phase != "inference":
@@ -186,7 +197,7 @@ def profile(
         differences |= gradients
         threads = torch.get_num_threads()
         if threads > 1 and subject.own:
-            arms[ONE_THREAD] = _on_one_thread(timed)
+            arms[ONE_THREAD] = TimedCall(timed.call, partial(_on_one_thread, timed.mode))
             differences[Cause("threads", f"{threads} threads", 1)] = "call", ONE_THREAD
     clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds))
     operators = {"clocked": clocked.arm, "idle": idling.arm} if listed.kinds else {}
@@ -251,20 +262,16 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
     return found, arms if found else {}, program.steps, notes
 
 
-def _on_one_thread(timed: TimedCall) -> TimedCall:
-    """Return the same call on one thread."""
+@contextmanager
+def _on_one_thread(mode: Mode) -> Iterator[None]:
+    """Enter a call's mode, with one thread."""
     threads = torch.get_num_threads()
-
-    @contextmanager
-    def mode() -> Iterator[None]:
-        torch.set_num_threads(1)
-        try:
-            with timed.mode():
-                yield
-        finally:
-            torch.set_num_threads(threads)
-
-    return TimedCall(timed.call, mode)
+    torch.set_num_threads(1)
+    try:
+        with mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None, dict[str, str]]:

@@ -126,16 +126,14 @@ def replay(program: Program) -> Callable[[], object]:
             code.graph.erase_node(node)
     module, constants = GraphModule(code.parameters, code.graph), tuple(code.constants)
     leaves = [each for each in (*code.parameters.values(), *constants) if each.requires_grad and each.is_leaf]
-    dropped, forward = leaves if program.backward is not None else [], module.forward
+    dropped = leaves if program.backward is not None else []
 
-    def call() -> object:
+    def call(run: Callable[..., object] = module.forward) -> object:
         for leaf in dropped:
             leaf.grad = None
-        return forward(*constants)
+        return run(*constants)
 
-    for leaf in dropped:
-        leaf.grad = None
-    _Checked(module).run(*constants)
+    call(_Checked(module).run)
     return call
 
 

@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1087,
     "harness": 3268,
     "kernels": 542,
-    "profiling": 1061,
+    "profiling": 1048,
     "pytest_plugin": 216,
     "report": 3100,
     "speedup": 585,
