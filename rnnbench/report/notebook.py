@@ -428,5 +428,6 @@ class FastestModule(RunInWays):
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""
-        text = repr(self._given)
-        return described(type(self._given).__name__ if "\n" in text else text, self.frame)
+        given = self._run.given
+        text = repr(given)
+        return described(type(given).__name__ if "\n" in text else text, self.frame)

@@ -7,9 +7,9 @@ much is new or how much stays. These forms are tried on a copy of the cell with 
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from typing import Any, Literal
 
@@ -34,49 +34,49 @@ UPDATE = 1  # the gate of a GRU that may be the opposite
 
 # Which gate of the cell is the layer's first, second, ...; with -1, the opposite: sigmoid(-x) is 1 - sigmoid(x).
 GateOrder = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class LayerWeight:
-    """A matrix (gates * hidden, size) or a bias (gates * hidden) of a layer, made from parameters of a cell."""
-
-    paths: tuple[str, ...]  # of a parameter for all gates, or of one for each; of none if it is zero
-    is_turned: bool = False
-    columns: slice | None = None  # of one matrix for input and state
-    is_bias: bool = False
-
-    def of(self, cell: nn.Module, gates: GateOrder) -> Tensor:
-        """Return the weight as it is now, differentiably; the parameter itself if it has the layer's form."""
-        parts: list[Tensor] = []
-        for path in self.paths:  # the parameter may be another tensor than in the last call
-            weight: Tensor = cell.get_parameter(path)
-            weight = weight.flatten() if self.is_bias else weight.t() if self.is_turned else weight
-            parts.append(weight if self.columns is None else weight[:, self.columns])
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if gates == tuple((gate, 1) for gate in range(len(gates))):
-            return whole.contiguous()
-        by_gate = whole.chunk(len(gates))
-        return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in gates])
+Paths = tuple[str, ...]  # of a parameter for all gates, or of one for each
 
 
 @dataclass(frozen=True)
 class EqualLayer:
-    """A layer of torch.nn in place of a cell."""
+    """A layer of torch.nn in place of a cell, and where its weights are in the cell."""
 
     function: LayerFunction
     gates: GateOrder
-    weights: tuple[LayerWeight, ...]  # of input and state, then both biases
+    matrices: tuple[tuple[Paths, slice], ...]  # of input and state, with the columns that count
+    is_turned: bool  # matrices are stored by column
+    biases: tuple[Paths, ...]  # of input and state; of none if it is zero
+
+    def weights(self, cell: nn.Module) -> list[Tensor]:
+        """Return the weights as they are now, differentiably: the parameters themselves where they have this form."""
+        matrices = [self._weight(cell, paths, columns) for paths, columns in self.matrices]
+        rows = matrices[0]
+        return [
+            *matrices,
+            *(self._weight(cell, paths) if paths else rows.new_zeros(len(rows)) for paths in self.biases),
+        ]
+
+    def _weight(self, cell: nn.Module, paths: Paths, columns: slice | None = None) -> Tensor:
+        """Return a matrix, or a bias, in the order of the layer's gates."""
+        parts: list[Any] = [cell.get_parameter(path) for path in paths]  # another tensor than in the last call, maybe
+        if columns is None:
+            parts = [part.flatten() for part in parts]
+        elif self.is_turned:
+            parts = [part.t() for part in parts]
+        whole: Tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
+        whole = whole if columns is None else whole[:, columns]
+        if self.gates == tuple((gate, 1) for gate in range(len(self.gates))):
+            return whole.contiguous()
+        by_gate = whole.chunk(len(self.gates))
+        return torch.cat([by_gate[gate] if sign > 0 else -by_gate[gate] for gate, sign in self.gates])
 
     def __call__(self, cell: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence (seq, batch, features) with the cell's weights; states are (1, batch, hidden)."""
-        matrix = self.weights[0].of(cell, self.gates)
-        flat = [each.of(cell, self.gates) if each.paths else matrix.new_zeros(len(matrix)) for each in self.weights]
         run: Any = getattr(torch, self.function)
         trains = torch.is_grad_enabled()  # else oneDNN keeps nothing for backward
-        with warnings.catch_warnings() if input.is_cuda else nullcontext():
-            if input.is_cuda:  # cuDNN copies weights into one piece of memory: they are the cell's, which stay apart
-                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-            outputs, *final = run(input, state, flat, True, 1, 0.0, trains, False, False)
+        # cuDNN warns that it copies weights into one piece of memory: they are the cell's, which stay apart.
+        with warnings.catch_warnings(action="ignore") if input.is_cuda else nullcontext():
+            outputs, *final = run(input, state, self.weights(cell), True, 1, 0.0, trains, False, False)
         return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
@@ -93,39 +93,30 @@ def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | No
         return None
     dtype = input.dtype if input.dtype in (torch.float32, torch.float64) else torch.float32
     like = input.new_empty(STEPS, BATCH, input.shape[-1], dtype=dtype)
+    begun = [like.new_empty(1, BATCH, hidden) for _ in parts]
     with torch.no_grad(), ExitStack() as put_back, suppress(Exception):  # whatever a stranger's code raises
         keep_process(put_back)
         torch.backends.cudnn.allow_tf32 = False  # else a GPU's layers are too coarse to be told apart
         trial = trial.to(dtype)
-        layers = [
-            layer
-            for function, gates in FUNCTIONS.get(len(parts), {}).items()
-            for layer in _forms(trial, function, gates, like.shape[-1], hidden)
-        ]
+        layers = _forms(trial, FUNCTIONS.get(len(parts), {}), like.shape[-1], hidden)
         before = traits_of(trial)
         for deviations in TRIALS:
-            layers = layers and _equal(layers, trial, like, len(parts), hidden, deviations)
+            layers = layers and _equal(layers, trial, like, begun, deviations)
         if is_alike(before, traits_of(trial)):  # else its code counts or keeps something, which a layer would not
             return next(iter(layers), None)
     return None
 
 
 def _equal(
-    layers: Sequence[EqualLayer],
-    cell: nn.Module,
-    input: Tensor,
-    states: int,
-    hidden: int,
-    deviations: tuple[float, float, float],
+    layers: list[EqualLayer], cell: nn.Module, input: Tensor, parts: list[Tensor], deviations: tuple[float, ...]
 ) -> list[EqualLayer]:
-    """Return the layers that give what the cell gives in a trial; none if its mode matters. Fills `input`."""
+    """Return the layers that give what the cell gives in a trial; none if its mode matters. Fills all tensors."""
     torch.manual_seed(0)
     of_weights, of_input, of_state = deviations
     for parameter in cell.parameters():
         parameter.normal_(0, of_weights)
     input.normal_(0, of_input)
-    parts = tuple(input.new_empty(1, BATCH, hidden).normal_(0, of_state) for _ in range(states))
-    state = parts[0] if states == 1 else parts
+    state = tuple(part.normal_(0, of_state) for part in parts) if len(parts) > 1 else parts[0].normal_(0, of_state)
     expected = []
     for mode in (True, False):
         outputs, final = loop(cell.train(mode), input, to_cell(state, stacked=False), SequenceOptions())
@@ -139,38 +130,31 @@ def _equal(
     return list(filter(agrees, layers)) if all(map(torch.equal, *expected)) else []
 
 
-def _forms(cell: nn.Module, function: LayerFunction, gates: int, inputs: int, hidden: int) -> Iterator[EqualLayer]:
-    """Yield all layers with so many gates whose weights a cell's parameters may stand for, by their shapes."""
+def _forms(cell: nn.Module, functions: Mapping[LayerFunction, int], inputs: int, hidden: int) -> list[EqualLayer]:
+    """Return all layers whose weights a cell's parameters may stand for, by their shapes."""
     shapes = {path: tuple(parameter.shape) for path, parameter in cell.named_parameters()}
     may_be_flat = 1 not in (inputs, hidden)  # else a matrix has a dimension of 1, too
     flat = tuple(path for path, shape in shapes.items() if len(shape) <= 1 or (may_be_flat and 1 in shape))
     matrices = tuple(path for path in shapes if path not in flat)
-    in_order = tuple((gate, 1) for gate in range(gates))
-
-    def fits(weight: LayerWeight, *size: int) -> bool:
+    pairs: list[Any] = [tuple((half, slice(None)) for half in halves) for halves in _halves(matrices)]
+    # One matrix for both, in either order.
+    pairs += [((matrices, slice(inputs)), (matrices, slice(inputs, None)))]
+    pairs += [((matrices, slice(hidden, None)), (matrices, slice(hidden)))]
+    biases = [(flat, ()), ((), flat), *_halves(flat)] if flat else [((), ())]
+    forms = []
+    for (function, gates), pair, is_turned, of_bias in product(functions.items(), pairs, (False, True), biases):
+        layer = EqualLayer(function, tuple((gate, 1) for gate in range(gates)), pair, is_turned, of_bias)
+        rows = gates * hidden
         with suppress(RuntimeError, IndexError):  # parameters that can't be one weight
-            return len(weight.paths) in (1, gates) and weight.of(cell, in_order).shape == (gates * hidden, *size)
-        return False
-
-    halves: list[Any] = [(*half, None, None) for half in _halves(matrices)]
-    first = (slice(inputs), slice(inputs, None)), (slice(hidden, None), slice(hidden))
-    halves += [(matrices, matrices, *columns) for columns in first]  # one matrix for both, in either order
-    forms = [
-        (LayerWeight(of_input, turned, first), LayerWeight(of_state, turned, second))
-        for turned in (False, True)
-        for of_input, of_state, first, second in halves
-    ]
-    pairs = [pair for pair in forms if fits(pair[0], inputs) and fits(pair[1], hidden)]
-    apart = [(flat, ()), ((), flat), *_halves(flat)] if flat else [((), ())]
-    biases = [(LayerWeight(one, is_bias=True), LayerWeight(other, is_bias=True)) for one, other in apart]
-    biases = [pair for pair in biases if all(fits(each) or not each.paths for each in pair)]
-    for both, of_bias, order in product(pairs, biases, permutations(range(gates))):
-        for sign in (1, -1) if function == "gru" else (1,):
-            signed = tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
-            yield EqualLayer(function, signed, (*both, *of_bias))
+            if [weight.shape for weight in layer.weights(cell)] != [(rows, inputs), (rows, hidden), (rows,), (rows,)]:
+                continue
+            for order, sign in product(permutations(range(gates)), (1, -1) if function == "gru" else (1,)):
+                signed = tuple((gate, sign if index == UPDATE else 1) for index, gate in enumerate(order))
+                forms.append(replace(layer, gates=signed))
+    return forms
 
 
-def _halves(paths: tuple[str, ...]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _halves(paths: Paths) -> list[tuple[Paths, Paths]]:
     """Return the parameters of the input and of the state: half and half, or in turns; either may come first."""
     half = len(paths) // 2
     if not half or len(paths) % 2:

@@ -4,7 +4,7 @@ The module is the user's (`rnnbench.fastest(...)`), or one that a suite's cases 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_g
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending, place
+from rnnbench.raised import ending
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -39,12 +39,13 @@ from rnnbench.speedup.ways import (
     CallShape,
     RunInWays,
     WayName,
+    by_step,
     names,
-    way,
+    run_in_way,
     ways_table,
 )
 from rnnbench.store.records import Case, Phase, Workload
-from rnnbench.text import as_budget, error_in_words, first_line, plural, rounded_up
+from rnnbench.text import as_budget, first_line, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
@@ -53,6 +54,9 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES: tuple[Phase, ...] = ("inference", "training")
+COMPILED_AGAIN = (
+    "it would be compiled again in each call: something that its code depends on changes, such as a counter"
+)
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
 
 
@@ -66,10 +70,9 @@ class RunSubject:
     args: tuple[Any, ...]  # of a call of the user's: the input in the module's own layout, and the state if it is given
     phase: Phase
 
-    def call(self, name: WayName, input: Tensor | None = None) -> tuple[Tensor, State]:
-        """Run the module in a way, over another input if one is given."""
-        by = way(self.run.kind, name, self.run.is_batch_first)
-        return by(self.run.module, self.input if input is None else input, self.state)
+    def call(self, name: WayName, steps: int | None = None) -> tuple[Tensor, State]:
+        """Run the module in a way, over the first steps if their number is given."""
+        return run_in_way(self.run, name, by_step(self.run, self.input[:steps]), self.state)
 
 
 def find(
@@ -87,13 +90,13 @@ def find(
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
-    inputs = [first, *_others(shapes, first, turns=run.is_batch_first)]
+    inputs = [first, *_others(run, shapes or (), first)]
     rows: list[dict[str, Any]] = []
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
         begun = tree_map_only(Tensor, Tensor.detach, begun)
-        args = (given.transpose(0, 1) if run.is_batch_first else given, *(() if state is None else (begun,)))
+        args = (by_step(run, given), *(() if state is None else (begun,)))
         # A copy is measured: a call may change more of a module than can be put back.
         subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
@@ -103,7 +106,7 @@ def find(
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
     """Return the module as ways run it, and the input (seq, batch, features) and the state of a call of the user's."""
-    module = module._given if isinstance(module, RunInWays) else module
+    module = module._run.given if isinstance(module, RunInWays) else module
     given, state = input if isinstance(input, tuple) and len(input) == 2 else (input, None)
     is_tensor = isinstance(given, Tensor)
     if not is_tensor or not given.numel() or given.dim() < (BATCHED if given.is_floating_point() else BATCHED - 1):
@@ -120,21 +123,20 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
     return replace(run, is_batch_first=turns), given.transpose(0, 1) if turns else given, state
 
 
-def _others(shapes: Iterable[Sequence[int]] | None, like: Tensor, *, turns: bool) -> list[Tensor]:
-    """Random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
-    made, features, device = [], list(like.shape[2:]), like.device
+def _others(run: RunModule, shapes: Iterable[Sequence[int]], like: Tensor) -> Iterator[Tensor]:
+    """Yield random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
+    features, device = list(like.shape[2:]), like.device
     generator = torch.Generator(device=device).manual_seed(0)  # the user's own stays as it is
-    for shape in shapes or ():
-        batched, own = list(shape[:2]), list(shape[2:])
-        if len(batched) < 2 or own not in ([], features) or not all(isinstance(n, int) and n > 0 for n in batched):
+    for shape in shapes:
+        sizes = [*shape[:2], *features]
+        if len(shape) < 2 or list(shape) not in (sizes[:2], sizes) or not all(isinstance(n, int) and n for n in sizes):
             wanted = f"(seq, batch) or (seq, batch, {', '.join(map(str, features))})"
             raise ValueError(f"shapes: expected {wanted}, each 1 or more; found {list(shape)}")
-        sizes = [*(reversed(batched) if turns else batched), *features]
         if like.is_floating_point():
-            made.append(torch.randn(sizes, dtype=like.dtype, device=device, generator=generator))
+            made = torch.randn(sizes, dtype=like.dtype, device=device, generator=generator)
         else:  # numbers that the module takes
-            made.append(like.flatten()[torch.randint(like.numel(), sizes, device=device, generator=generator)])
-    return made
+            made = like.flatten()[torch.randint(like.numel(), sizes, device=device, generator=generator)]
+        yield by_step(run, made)
 
 
 def _of_shape(
@@ -162,7 +164,7 @@ def _of_shape(
                 reason = _why_not_compiled(subject, name, deadline, budget_seconds, shapes, on_progress)
             elif not reason and name != AS_GIVEN:
                 reason = why_not(subject, name)
-            rows[name] = {**shape, "way": name, "is_chosen": not reason and not calls, "reason": reason}
+            rows[name] = {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": reason}
             if not reason:
                 is_plain = name == AS_GIVEN and run.kind != "cell"
                 handed_back = run.given if is_plain else RunInWays(run, ways_table([{**shape, "way": name}]))
@@ -210,7 +212,7 @@ def _why_not_compiled(
     How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
     """
     steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
-    piece = subject.input if subject.run.kind == "sequence" else subject.input[:steps]
+    piece = None if subject.run.kind == "sequence" else steps
     eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
     operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
     expected = START_SECONDS + FIRST_SECONDS * (len(PACES) == 1) + OPERATOR_SECONDS[subject.phase] * operators
@@ -233,15 +235,13 @@ def varies(subject: RunSubject) -> str:
     Raises ValueError if a call returns no tensor of a batch of sequences.
     """
     with torch.no_grad():
-        results = [tree_map_only(Tensor, Tensor.clone, subject.call(AS_GIVEN)) for _ in range(2)]
-    for outputs, final in results:
-        if not isinstance(outputs, Tensor) or (final is not ALONE and outputs.dim() < BATCHED):
-            is_tensor = isinstance(outputs, Tensor)
-            raise ValueError(
-                f"module: a call returns {tuple(outputs.shape) if is_tensor else type(outputs).__name__}; expected "
-                "outputs, or (outputs, state) as torch.nn's layers return it, or a cell (`cell(input, state) -> state`)"
-            )
-    if torch.equal(*(outputs for outputs, _ in results)):
+        (outputs, final), (again, _) = (tree_map_only(Tensor, Tensor.clone, subject.call(AS_GIVEN)) for _ in range(2))
+    if not isinstance(outputs, Tensor) or (final is not ALONE and outputs.dim() < BATCHED):
+        raise ValueError(
+            f"module: a call returns {tuple(getattr(outputs, 'shape', ())) or type(outputs).__name__}; expected "
+            "outputs, or (outputs, state) as torch.nn's layers return it, or a cell (`cell(input, state) -> state`)"
+        )
+    if torch.equal(outputs, again):
         return ""
     return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
 
@@ -250,26 +250,23 @@ def why_not(subject: RunSubject, name: Any) -> str:
     """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
-    graphs = []
     try:
         if name in COMPILED:
             compiled.check(str(subject.input.device))
         counters.clear()  # the process may have compiled something else
         _check_parity(subject, name)
-        breaks = sum(counters["graph_break"].values())
+        if breaks := sum(counters["graph_break"].values()):
+            return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}"
+        graphs = []
         with torch.inference_mode() if subject.phase == "inference" else with_gradients():
-            for _ in range(0 if breaks else 2):  # the first may have reason to be compiled again, after other calls
+            for _ in range(2):  # the first may have reason to be compiled again, after other calls
                 subject.call(name)
                 graphs.append(counters["stats"]["unique_graphs"])
     except (Skip, ParityError) as reason:
         return str(reason)
-    except SystemExit as end:
-        return ending(end, "the module")
-    except Exception as error:
-        return error_in_words(error)
-    if graphs and graphs[1] > graphs[0]:
-        return "it would be compiled again in each call: something that its code depends on changes, such as a counter"
-    return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}" if breaks else ""
+    except (Exception, SystemExit) as error:
+        return ending(error, "the module")
+    return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
 
 
 def _check_parity(subject: RunSubject, name: WayName) -> None:
@@ -366,12 +363,8 @@ def find_wanted(
         input = torch.randn(*first, sizes.input_size, generator=torch.Generator().manual_seed(0))
         input = input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
         return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
-    except SystemExit as end:
-        said = f"{ending(end)}; a cell must return, or raise another exception"
-        raise UserError(f"{title(module)}: {said}") from end
-    except Exception as fault:  # whatever a stranger's module raises
-        is_told = isinstance(fault, CellError | RuntimeError | ValueError)
-        said = first_line(fault) if is_told else f"{error_in_words(fault)}{place(fault)}"
+    except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
+        said = first_line(fault) if isinstance(fault, CellError | RuntimeError | ValueError) else ending(fault)
         raise UserError(f"{title(module)}: {said}") from fault
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ state of their own: they read the module's parameters in each call.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 from weakref import WeakKeyDictionary
@@ -56,18 +56,35 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     return [AS_GIVEN, *eager, "compiled", *(MODES if input.is_cuda else ("prepacked",))]
 
 
+def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run a module in a way over an input in the module's own layout, which the outputs have, too."""
+    by = way(run.kind, name)
+    if run.kind == "sequence" or (run.kind == "layer" and name == AS_GIVEN):
+        result: Any = by(run.module, input, state)
+        return result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
+    outputs, final = by(run.module, by_step(run, input), state)
+    return by_step(run, outputs), final
+
+
+def by_step(run: RunModule, batch: Tensor) -> Tensor:
+    """Return a batch in a module's own layout as (seq, batch, ...), and back."""
+    return batch.transpose(0, 1) if run.is_batch_first else batch
+
+
 @cache
-def way(kind: Kind, name: WayName, is_batch_first: bool = False) -> Way:
+def way(kind: Kind, name: WayName) -> Way:
     """Return the way of this name; compiled code is shared by all modules of a process."""
-    match name:
-        case "torch.nn" if kind == "cell":
+    match kind, name:
+        case "cell", "torch.nn":
             return _by_equal_layer()
-        case "as given" | "torch.nn":
-            return _cell_by(loop) if kind == "cell" else _sequence_by(call, is_batch_first=is_batch_first)
-        case "hoisted":
+        case "cell", "as given":
+            return _cell_by(loop)
+        case _, "as given" | "torch.nn":
+            return call
+        case "sequence", _:
+            return _compiled(call, name)
+        case _, "hoisted":
             run: Run = hoisted
-        case _ if kind == "sequence":
-            return _sequence_by(_compiled(call, name), is_batch_first=is_batch_first)
         case _:
             run = _in_pieces(name)
     return _layer_by(run) if kind == "layer" else _cell_by(run)
@@ -97,16 +114,6 @@ def _compiled(function: Callable[..., Any], name: Any) -> Callable[..., Any]:
 def call(module: nn.Module, input: Any, state: State) -> Any:
     """Call a module as it is."""
     return module(input) if state is None else module(input, state)
-
-
-def _sequence_by(run: Callable[[nn.Module, Tensor, State], Any], *, is_batch_first: bool) -> Way:
-    def of_sequence(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-        result: Any = run(module, input.transpose(0, 1) if is_batch_first else input, state)
-        outputs, final = result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
-        is_turned = is_batch_first and isinstance(outputs, Tensor) and outputs.dim() > 1
-        return outputs.transpose(0, 1) if is_turned else outputs, final
-
-    return of_sequence
 
 
 def _cell_by(run: Run) -> Way:
@@ -234,6 +241,12 @@ class CallShape:
         return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
 
 
+def nearest_way(chosen: Mapping[CallShape, WayName], shape: CallShape) -> WayName:
+    """Return the way of the nearest shape that has one; as given if none tells anything about this shape."""
+    nearest = min(chosen, key=shape.distance, default=None)
+    return AS_GIVEN if nearest is None or math.isinf(shape.distance(nearest)) else chosen[nearest]
+
+
 SHAPE = tuple(field.name for field in fields(CallShape))
 # What a row of the table of ways says beside the shape and the way, and what it says where nothing was measured.
 UNMEASURED: dict[str, Any] = {
@@ -276,21 +289,18 @@ class RunInWays(nn.Module):
     torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_chosen", "_given", "_kind", "_known", "_run", "frame")
-    _chosen: dict[CallShape, WayName]
-    _given: Any
+    __slots__ = ("_kind", "_run", "frame", "way_for")
     _kind: type
-    _known: dict[CallShape, WayName]  # the way of each kind of call so far
     _run: RunModule
     frame: pd.DataFrame
+    way_for: Callable[[CallShape], WayName]  # the way in which a call of this shape runs
 
     def __new__(cls, run: RunModule, frame: pd.DataFrame) -> Self:
         """Make an object whose attributes are the given module's own."""
-        given = run.given
         # TorchScript makes classes in a way of its own.
-        may_inherit = not isinstance(given, torch.jit.ScriptModule)
-        self: Self = object.__new__(type(cls.__name__, (cls, type(given)), {}) if may_inherit else cls)
-        object.__setattr__(self, "__dict__", vars(given))
+        may_inherit = not isinstance(run.given, torch.jit.ScriptModule)
+        self: Self = object.__new__(type(cls.__name__, (cls, type(run.given)), {}) if may_inherit else cls)
+        object.__setattr__(self, "__dict__", vars(run.given))
         object.__setattr__(self, "_kind", cls)
         return self
 
@@ -298,18 +308,12 @@ class RunInWays(nn.Module):
         """Run a module in the ways that a table chooses, which has a row for each shape and way."""
         rows = frame[frame["is_chosen"].astype(bool)]  # of no rows, the column has no type
         shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
-        chosen = dict(zip(shapes, rows["way"], strict=True))
-        own = {"_given": run.given, "_known": {}, "_run": run, "_chosen": chosen, "frame": frame}
-        for name, value in own.items():
+        way_for = cache(partial(nearest_way, dict(zip(shapes, rows["way"], strict=True))))
+        for name, value in {"_run": run, "frame": frame, "way_for": way_for}.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._kind, (self._run, self.frame)
-
-    def way_for(self, shape: CallShape) -> WayName:
-        """Return the way in which a call of this shape runs."""
-        nearest = min(self._chosen, key=shape.distance, default=None)
-        return AS_GIVEN if nearest is None or math.isinf(shape.distance(nearest)) else self._chosen[nearest]
 
     def __call__(self, input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) with `batch_first`.
@@ -322,7 +326,7 @@ class RunInWays(nn.Module):
         sequences.
         """
         state = hx if state is None else state
-        run, given, is_packed = self._run, self._given, isinstance(input, PackedSequence)
+        run, given, is_packed = self._run, self._run.given, isinstance(input, PackedSequence)
         if run.kind == "cell":
             if more:
                 raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")
@@ -331,28 +335,23 @@ class RunInWays(nn.Module):
                 raise ValueError(f"input: expected (seq, batch, features), found {found}")
         elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
-        turns = run.is_batch_first
-        by_step = input.transpose(0, 1) if turns else input
-        name = self._way(by_step, state)
+        steps = by_step(run, input)
+        name = self._way(steps, state)
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
-        outputs, final = way(run.kind, name, turns)(run.module, by_step, run.first_state(by_step, state))
-        outputs = outputs.transpose(0, 1) if turns and outputs.dim() > 1 else outputs
+        outputs, final = run_in_way(run, name, input, run.first_state(steps, state))
         return outputs if final is ALONE else (outputs, final)
 
     forward = __call__
 
     def _way(self, input: Tensor, state: State) -> WayName:
         """Return the way of a call; as given where the other ways would not do all that the module does."""
-        given, kind = self._given, self._run.kind
+        given = self._run.given
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
-        if is_transformed or why_only_as_given(given, kind):
+        if is_transformed or why_only_as_given(given, self._run.kind):
             return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
-        shape = CallShape.of(input, "training" if trains else "inference")
-        if shape not in self._known:
-            self._known[shape] = self.way_for(shape)
-        return self._known[shape]
+        return self.way_for(CallShape.of(input, "training" if trains else "inference"))

@@ -66,8 +66,8 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("sys.exit(0)", "the cell called sys.exit(0) (ends.py:7); a cell must return, or raise another exception"),
-        ("raise LookupError(3)", "LookupError: 3"),
+        ("sys.exit(0)", "the cell called sys.exit(0) (ends.py:7)"),
+        ("raise LookupError(3)", "the cell raised LookupError: 3 (ends.py:7)"),
     ],
 )
 def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str, words: str) -> None:

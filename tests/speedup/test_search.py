@@ -213,16 +213,13 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
 def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], may_round: bool, chosen: str
 ) -> None:
-    way = ways.way
+    run = ways.run_in_way
 
-    def rounded(kind: Any, name: Any, *_: Any) -> Any:  # as cuDNN's layers are by default
-        def run(*arguments: Any) -> Any:
-            outputs, state = way(kind, name)(*arguments)
-            return outputs * (1 + 2**-11 * (name == "torch.nn")), state
+    def rounded(module: Any, name: Any, *arguments: Any) -> Any:  # as cuDNN's layers are by default
+        outputs, state = run(module, name, *arguments)
+        return outputs * (1 + 2**-11 * (name == "torch.nn")), state
 
-        return run
-
-    monkeypatch.setattr(search, "way", rounded)
+    monkeypatch.setattr(search, "run_in_way", rounded)
     monkeypatch.setattr(Cpu, "lacks", {} if may_round else {"tf32": "no such units"})
     monkeypatch.setattr(cases, "tf32_allowed", lambda state: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
