@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 EXACT = ".exp()"
 WIDE_BITS = 512  # of a vector
@@ -60,11 +59,12 @@ def _written(name: str, write: Write) -> Write:
     def written(x: Any) -> str:
         from torch._inductor import config
 
-        code, passes, dtype = write(x), config.post_grad_custom_pre_pass, getattr(x, "dtype", None)
-        if EXACT not in code or not isinstance(passes, LoopPasses):
+        code, dtype = write(x), getattr(x, "dtype", None)
+        has_short_exponentials = getattr(config.post_grad_custom_pre_pass, "has_short_exponentials", None)
+        if EXACT not in code or has_short_exponentials is None:
             return code
         one = f"decltype({x})"
-        if passes.has_short_exponentials and dtype is torch.float32 and _has_wide_vectors():
+        if has_short_exponentials and dtype is torch.float32 and _has_wide_vectors():
             # Sigmoid from a power of two, tanh from the power less one.
             if name == "sigmoid":
                 return f"{one}(1) / ({one}(1) + {POWER}({x}, {POWERS[name]!r}f, false))"
@@ -113,31 +113,7 @@ POWER = (
 
 
 aten: Any = torch.ops.aten
-PRODUCTS = (aten.mm.default, aten.addmm.default)
 MIN_TERMS = 2  # fewer are not worth stacking
-
-
-class LoopPasses(CustomGraphPass):
-    """Rewrites one graph in place."""
-
-    has_short_exponentials = False  # in the functions of the graph
-
-    def __init__(self) -> None:
-        install()
-
-    def __call__(self, graph: fx.Graph) -> None:
-        """Run all passes."""
-        share_transposes(graph)
-        stack_sums(graph)
-        self.route(graph)
-        graph.eliminate_dead_code()
-
-    def route(self, graph: fx.Graph) -> None:
-        """Choose who makes the products: torch's own library makes all of them."""
-
-    def uuid(self) -> Any:
-        """The key of these passes in torch's cache of compiled graphs."""
-        return get_hash_for_files((__file__,))
 
 
 def share_transposes(graph: fx.Graph) -> None:

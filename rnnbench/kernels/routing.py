@@ -1,4 +1,4 @@
-"""A pass over graphs of torch.compile that has rnnbench's own code make the products for which it is fastest here.
+"""The passes over graphs of torch.compile, one of which has rnnbench's own code make products where it is fastest.
 
 The products are operators of the graph, which Inductor's C++ calls without Python (see `direct`). A weight is packed in
 each call, so a packed copy can't be older than the weight.
@@ -14,16 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._inductor.custom_graph_pass import get_hash_for_files
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from rnnbench.kernels import direct, libraries, passes
 from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library
-from rnnbench.kernels.passes import (
-    PRODUCTS,
-    LoopPasses,
-    aten,
-    new_node,
-)
+from rnnbench.kernels.passes import aten, install, new_node, share_transposes, stack_sums
 
 NAMESPACE = "rnnbench"
 MULTIPLY = (
@@ -31,32 +26,34 @@ MULTIPLY = (
     " -> Tensor"
 )
 PACK = "pack_into_panels(Tensor right) -> Tensor"
+PRODUCTS = (aten.mm.default, aten.addmm.default)
 VECTOR = 1  # dimensions
 BARE = 2  # arguments of a product without a bias
 Choose = Callable[[SharedProducts], str]
 ProductSet = tuple[Any, Matrix]  # what products have in common: their right factor, and the form of the left one
 
 
-class RoutedPasses(LoopPasses):
-    """`LoopPasses`, with the products of each graph in the libraries that `choose` names."""
+class LoopPasses(CustomGraphPass):
+    """Rewrites one graph in place."""
 
-    has_short_exponentials = True
+    def __init__(self, made: Counter[str] | None = None) -> None:
+        """`made`: have products made where they are fastest here, and count those of each library."""
+        install()
+        self._made, self.has_short_exponentials = made, made is not None
+        self._key = str(made is None or direct.available())  # loaded, since a graph from torch's cache may call them
 
-    def __init__(self, choose: Choose = fastest_library, made: Counter[str] | None = None) -> None:
-        """`made` counts the products in each library."""
-        self._direct = direct.available()  # loaded, since a graph from torch's cache may call them
-        super().__init__()
-        self._choose = choose
-        self._made = Counter() if made is None else made
-
-    def route(self, graph: fx.Graph) -> None:
-        """Have each product made in the library that `choose` names."""
-        self._made.update(route_products(graph, self._choose))
+    def __call__(self, graph: fx.Graph) -> None:
+        """Run all passes."""
+        share_transposes(graph)
+        stack_sums(graph)
+        if self._made is not None:
+            self._made.update(route_products(graph, fastest_library))
+        graph.eliminate_dead_code()
 
     def uuid(self) -> Any:
         """Return the key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
         files = (*(module.__file__ for module in (passes, libraries, direct)), __file__)
-        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._choose.__qualname__} {self._direct}")
+        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._key}")
 
 
 @cache

@@ -150,16 +150,15 @@ def libraries() -> str:
 _made: Counter[str] = Counter()  # products by library
 
 
-def compiled(function: Callable[..., Any], implementation: Implementation, passes: Any = None) -> Callable[..., Any]:
-    """A function, compiled anew for each shape, in one of the two ways, or with passes of its own."""
+def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
+    """A function, compiled anew for each shape, in one of the two ways."""
     from torch._dynamo import config
 
-    from rnnbench.kernels.passes import LoopPasses
-    from rnnbench.kernels.routing import RoutedPasses
+    from rnnbench.kernels.routing import LoopPasses
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
-    passes = passes or (RoutedPasses(made=_made) if implementation == "prepacked" else LoopPasses())
+    passes = LoopPasses(_made if implementation == "prepacked" else None)
     return torch.compile(function, dynamic=False, backend=inductor(passes))
 
 

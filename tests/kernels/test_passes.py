@@ -14,7 +14,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rnnbench.kernels import passes
-from rnnbench.kernels.passes import LoopPasses, aten
+from rnnbench.kernels.passes import aten
+from rnnbench.kernels.routing import LoopPasses
 from rnnbench.store.records import Implementation
 from rnnbench.workloads import compiled
 

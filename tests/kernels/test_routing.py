@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from rnnbench.kernels import direct, libraries
+from rnnbench.kernels import direct, libraries, routing
 from rnnbench.kernels.libraries import DIRECT, DIRECT_PACKED, OWN, Matrix, SharedProducts, torch_library
 from rnnbench.kernels.passes import aten
-from rnnbench.kernels.routing import RoutedPasses, operators, route_products
+from rnnbench.kernels.routing import LoopPasses, operators, route_products
 from rnnbench.workloads import compiled
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -159,27 +159,20 @@ def test_what_is_no_plain_product_stays(function: Callable[..., Any]) -> None:
 
 
 def test_the_key_of_the_compiler_s_cache_knows_what_the_choice_depends_on() -> None:
-    passes = RoutedPasses(made=Counter())
-    known = passes.uuid()
-    assert RoutedPasses().uuid() == known
+    known = LoopPasses(Counter()).uuid()
+    assert LoopPasses(Counter(["MKL"])).uuid() == known != LoopPasses().uuid()
     torch.set_num_threads(2)  # the fixture sets it back
-    assert RoutedPasses().uuid() != known
-
-
-def always(library: str) -> Any:
-    def choose(products: SharedProducts) -> str:
-        return library
-
-    return choose
+    assert LoopPasses(Counter()).uuid() != known
 
 
 @pytest.mark.parametrize("library", OWN)
-def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
+def test_changed_weights_are_seen_and_no_python_is_called(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor.utils import run_and_get_code
 
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16), torch.randn(16), torch.randn(4, 16)
-    run = compiled.compiled(loop, "prepacked", RoutedPasses(always(library)))
+    monkeypatch.setattr(routing, "fastest_library", lambda products: library)
+    run = compiled.compiled(loop, "prepacked")
     with torch.inference_mode():
         result, [code] = run_and_get_code(run, weight, bias, h)
         torch.testing.assert_close(result, loop(weight, bias, h))
@@ -190,10 +183,11 @@ def test_changed_weights_are_seen_and_no_python_is_called(library: str) -> None:
     assert "custom_op_wrapper" not in code  # how generated C++ calls Python
 
 
-def test_gradients_agree_and_weights_are_packed_anew_after_a_step() -> None:
+def test_gradients_agree_and_weights_are_packed_anew_after_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     weight, bias, h = torch.randn(16, 16, requires_grad=True), torch.randn(16, requires_grad=True), torch.randn(4, 16)
-    run = compiled.compiled(loop, "prepacked", RoutedPasses(always(DIRECT_PACKED)))
+    monkeypatch.setattr(routing, "fastest_library", lambda products: DIRECT_PACKED)
+    run = compiled.compiled(loop, "prepacked")
     for _ in range(2):
         expected = torch.autograd.grad(loop(weight, bias, h).square().sum(), (weight, bias))
         gradients = torch.autograd.grad(run(weight, bias, h).square().sum(), (weight, bias))

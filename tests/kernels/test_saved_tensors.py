@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from rnnbench.kernels import saved_tensors
-from rnnbench.kernels.passes import LoopPasses
 from rnnbench.workloads import compiled
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler", "partitioner")
@@ -46,7 +45,7 @@ def leaves(*shapes: tuple[int, ...]) -> list[Tensor]:
 def assert_equal_gradients(function: Callable[..., Any], inputs: list[Tensor]) -> int:
     """Compile a function and compare its gradients; returns how many tensors it keeps."""
     torch._dynamo.reset()
-    kept, found = gradients(compiled.compiled(function, "prepacked", LoopPasses()), *inputs)
+    kept, found = gradients(compiled.compiled(function, "compiled"), *inputs)
     _, expected = gradients(function, *inputs)
     torch.testing.assert_close(found, expected)
     return kept
