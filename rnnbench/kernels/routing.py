@@ -20,12 +20,6 @@ from rnnbench.kernels import direct, libraries, passes
 from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library
 from rnnbench.kernels.passes import aten, install, new_node, share_transposes, stack_sums
 
-NAMESPACE = "rnnbench"
-MULTIPLY = (
-    "direct_product(Tensor x, Tensor right, Tensor? bias, Tensor? added, int outputs, Tensor? x_2, Tensor? right_2)"
-    " -> Tensor"
-)
-PACK = "pack_into_panels(Tensor right) -> Tensor"
 PRODUCTS = (aten.mm.default, aten.addmm.default)
 VECTOR = 1  # dimensions
 BARE = 2  # arguments of a product without a bias
@@ -62,26 +56,26 @@ def operators() -> tuple[Any, Any]:
 
     Raises ImportError, AttributeError, RuntimeError or TypeError if torch's internals are not as expected.
     """
-    make: Any = torch.library.Library  # untyped
-    library = operators.library = make(NAMESPACE, "FRAGMENT")  # type: ignore[attr-defined] # lives as long as they do
 
-    def multiply(x: Tensor, *others: Any) -> Tensor:
-        return direct.load(x.dtype)(x, *others)
+    def multiply(
+        x: Tensor,
+        right: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None,
+        outputs: int,
+        x_2: Tensor | None,
+        right_2: Tensor | None,
+    ) -> Tensor:
+        return direct.load(x.dtype)(x, right, bias, added, outputs, x_2, right_2)
 
     def pack(right: Tensor) -> Tensor:
         return direct.load(right.dtype).pack(right)
 
-    def like_product(x: Tensor, right: Tensor, bias: Any, added: Any, outputs: int, *_second: Any) -> Tensor:
-        return x.new_empty(x.shape[0], outputs)
-
-    def like_panels(right: Tensor) -> Tensor:
-        return right.new_empty(direct.load(right.dtype).panels(*right.shape))
-
-    for schema, function, fake in ((MULTIPLY, multiply, like_product), (PACK, pack, like_panels)):
-        name = library.define(schema)
-        library.impl(name, function, "CPU")
-        torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=library)
-    own: Any = getattr(torch.ops, NAMESPACE)
+    product = torch.library.custom_op("rnnbench::direct_product", multiply, mutates_args=(), device_types="cpu")
+    product.register_fake(lambda x, right, bias, added, outputs, *second: x.new_empty(len(x), outputs))
+    packing = torch.library.custom_op("rnnbench::pack_into_panels", pack, mutates_args=(), device_types="cpu")
+    packing.register_fake(lambda right: right.new_empty(direct.load(right.dtype).panels(*right.shape)))
+    own: Any = torch.ops.rnnbench
     _lower(own.direct_product.default, own.pack_into_panels.default)
     return own.direct_product.default, own.pack_into_panels.default
 
