@@ -428,6 +428,5 @@ class FastestModule(RunInWays):
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""
-        given = self._run.given
-        text = repr(given)
-        return described(type(given).__name__ if "\n" in text else text, self.frame)
+        text = repr(self._run.given)
+        return described(type(self._run.given).__name__ if "\n" in text else text, self.frame)
