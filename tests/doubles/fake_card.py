@@ -114,9 +114,7 @@ class _OnCard(FakeCuda):
 
     def __init__(self, name: str) -> None:
         super().__init__(FakeLine())
-
-    def event(self) -> Any:
-        return Mock(**{"elapsed_time.return_value": 1.0})
+        self.event = Mock(**{"return_value.elapsed_time.return_value": 1.0})  # type: ignore[method-assign]
 
     @staticmethod
     def why_not(name: str) -> str:

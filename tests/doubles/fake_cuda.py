@@ -85,19 +85,8 @@ class FakeCuda(Cuda):
     def __init__(self, line: FakeLine) -> None:
         self.name, self.uuid, self.memory_bytes = "cuda", "fake", 1 << 40
         self._now = line.host
-        self._line = line
-
-    def event(self) -> Any:
-        return self._line.mark()
-
-    def hold(self, seconds: float) -> None:
-        self._line.hold(seconds)
-
-    def flush(self) -> None:
-        self._line.flush()
-
-    def synchronize(self) -> None:
-        self._line.synchronize()
+        of_line: Any = line.mark, line.hold, line.flush, line.synchronize
+        self.event, self.hold, self.flush, self.synchronize = of_line  # type: ignore[method-assign]
 
 
 def kernels(

@@ -155,8 +155,15 @@ def processor(root: Path = Path("/")) -> Processor:
     name = value("model name")
     if name is None:  # ARM's text has numbers only, which `lscpu` knows
         with suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(["lscpu"], capture_output=True, text=True, errors="replace", check=True, timeout=10)
-            name = next(iter(re.findall(r"^Model name: *(\S.*)$", done.stdout, re.MULTILINE)), None)
+            lines = subprocess.check_output(
+                ["lscpu"],
+                env=os.environ | {"LC_ALL": "C"},  # names that are not translated
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                timeout=10,
+            )
+            name = next(iter(re.findall(r"^Model name: *(\S.*)$", lines, re.MULTILINE)), None)
     is_arm = "CPU part" in cores[0]
     hypervisor = None  # ARM has no such flag
     if "hypervisor" in flags:

@@ -207,8 +207,10 @@ def test_an_arm_server_has_its_numbers_and_the_name_that_the_system_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "lscpu"
-    program.write_text("#!/bin/sh\necho 'Architecture:  aarch64'\necho 'Model name:    Neoverse-V1'\n")
+    named = "if [ $LC_ALL = C ]; then echo 'Model name:    Neoverse-V1'; else echo 'Modellname:    Neoverse-V1'; fi"
+    program.write_text(f"#!/bin/sh\necho 'Architecture:  aarch64'\n{named}\n")
     program.chmod(0o755)
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert on(tmp_path, GRAVITON, sys__class__dmi__id__sys_vendor="Amazon EC2") == Processor(
         "Neoverse-V1",

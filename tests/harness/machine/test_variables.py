@@ -1,9 +1,8 @@
 """Variables of the shell that change times or precision, and what is said of them."""
 
-import psutil
 import pytest
 
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.origin import worker_environment
 from rnnbench.harness.machine import variables
 
 
@@ -59,10 +58,4 @@ def test_float32_in_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch, settings: 
 def test_workers_multiply_float32_in_full_precision_whatever_the_shell_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "BF16")
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    worker = WorkerProcess("0000")
-    try:
-        worker.wait_ready()
-        environment = psutil.Process(worker.pid).environ()
-    finally:
-        worker.close()
-    assert environment["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
+    assert worker_environment(None)["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
