@@ -123,7 +123,7 @@ def check(
 
         if not everything:
             runner.find_same(cases, tell)
-        if changed := _without(groups, runner.same.cases):
+        if changed := _without(groups, runner.same):
             runner.observe(changed, tell)
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
@@ -150,7 +150,7 @@ def check(
 
 def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:
     """Return what the check found of a case, by its code or by its measurements on both sides."""
-    if case.key in runner.same.cases:
+    if case.key in runner.same:
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     before, after = (runner.measurement(side, case) for side in ("base", "head"))
     pairs = pairs_of(runner, case)
@@ -162,8 +162,8 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
 
     A case that fails or looks changed there, and in another pair of such cases, is kept.
     """
-    if runner.same.needs_guard:
-        suspects = with_cases(groups, lambda case: case.key in runner.same.cases)
+    if runner.needs_guard:
+        suspects = with_cases(groups, lambda case: case.key in runner.same)
         for _ in range(GUARD_PAIRS):
             if suspects:
                 runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
@@ -171,10 +171,10 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         if suspects:
             runner.observe(suspects)
         kept = {case.key for case in cases_of(suspects)}
-        runner.same = replace(runner.same, cases=runner.same.cases - kept)
-        for key in runner.same.cases:
+        runner.same = runner.same - kept
+        for key in runner.same:
             runner.log_ratios.pop(key, None)
-    return _without(groups, runner.same.cases)
+    return _without(groups, runner.same)
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:

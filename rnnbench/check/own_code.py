@@ -8,7 +8,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -122,17 +121,8 @@ def _told(side: Side, name: str, file: Path, own: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class SameCode:
-    """The cases that run the same code on both sides."""
-
-    cases: frozenset[str] = frozenset()  # keys
-    needs_guard: bool = False  # a file that was imported differs, so that one pair shall show that the time does not
-
-
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
     """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
-
     kinds: dict[str, FileKind] = {}
     for file in files:
         path = PurePosixPath(file)
@@ -182,8 +172,10 @@ def same_code(
     used: tuple[set[str], set[str]] | None,
     reached: Mapping[str, Mapping[str, Any]] | None,
     cases: Iterable[str],
-) -> SameCode:
-    """Return the cases (keys) that run the same code on both sides.
+) -> tuple[frozenset[str], bool]:
+    """Return the cases (keys) that run the same code on both sides, and whether one pair shall show that they do.
+
+    It shall if a file that was imported differs.
 
     `used`: what `used_files` returns; `reached`: for each case, the replies of both sides about what it may run; None
     if nobody was asked, since only documentation has changed.
@@ -192,13 +184,13 @@ def same_code(
     differing = {file for file in imported if changed.get(file) == "python"}
     is_of_harness = any(file.startswith(HARNESS) for file in differing)
     if used is None or "other" in changed.values() or read & changed.keys() or is_of_harness:
-        return SameCode()
+        return frozenset(), False
     if reached is None:
-        return SameCode(frozenset(cases))
+        return frozenset(cases), False
     same = set()
     for key in cases:
         replies = [*reached.get(key, {}).values()]
         is_known = len(replies) == 2 and all(reply["ok"] and not reply["doubts"] for reply in replies)
         if is_known and replies[0]["code"] == replies[1]["code"]:
             same.add(key)
-    return SameCode(frozenset(same), needs_guard=bool(differing))
+    return frozenset(same), bool(differing)

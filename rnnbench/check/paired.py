@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from rnnbench.analysis.replicate import log_ratio, times_by_case
-from rnnbench.check.own_code import SameCode, changed_files, refuse_foreign, same_code, used_files
+from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, hello
@@ -61,7 +61,8 @@ class PairedRunner(Visitor):
     ) -> None:
         super().__init__(settings, now, seed)
         self.sides = {side.name: side for side in sides}
-        self.same = SameCode()
+        self.same: frozenset[str] = frozenset()  # keys of the cases that run the same code on both sides
+        self.needs_guard = False  # one pair shall show that they do
         self.log_ratios: dict[str, Ratios] = {}
         self.notes: list[str] = []
         self._cases, self._start_worker = cases, start_worker
@@ -145,7 +146,8 @@ class PairedRunner(Visitor):
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        self.same = same_code(changed, used_files(base, head, *self._files()), reached, [case.key for case in cases])
+        used, keys = used_files(base, head, *self._files()), [case.key for case in cases]
+        self.same, self.needs_guard = same_code(changed, used, reached, keys)
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
         """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""

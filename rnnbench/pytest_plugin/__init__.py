@@ -25,7 +25,6 @@ Loading the plugin loads neither torch nor pandas; a test that uses it does.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,7 +33,7 @@ from rnnbench.text import nearest
 
 if TYPE_CHECKING:
     from rnnbench.pytest_plugin.assertions import Assertions
-    from rnnbench.pytest_plugin.cases import MeasuringSession
+    from rnnbench.pytest_plugin.cases import Ask
 
 CASE_FIXTURE, WAS_CALLED = "rnnbench_case", pytest.StashKey[bool]()
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
@@ -115,9 +114,7 @@ def rnnbench(request: pytest.FixtureRequest) -> "Assertions":
 
 
 @pytest.fixture
-def rnnbench_case(
-    request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "MeasuringSession"
-) -> Callable[[], None]:
+def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "Ask") -> Callable[[], None]:
     """A case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.cases import benchmarked
 
@@ -138,10 +135,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _rnnbench_session() -> "Iterator[MeasuringSession]":
-    """What all cases of a session share: their workers, and the cache of torch.compile."""
-    from rnnbench.harness.coordinator.process import compiler_cache
-    from rnnbench.pytest_plugin.cases import MeasuringSession
+def _rnnbench_session() -> "Iterator[Ask]":
+    """What all cases of a session share: their workers."""
+    from rnnbench.pytest_plugin.cases import workers
 
-    with compiler_cache(), ExitStack() as stack:
-        yield MeasuringSession(stack)
+    with workers() as ask:
+        yield ask

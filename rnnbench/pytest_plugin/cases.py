@@ -5,8 +5,9 @@ over the blocks that a worker has clocked, one after another: each call advances
 """
 
 import math
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from rnnbench.analysis.derived import with_derived
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache
 from rnnbench.harness.devices import backend
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building, Reply, Request
@@ -37,6 +38,7 @@ DEFAULT_SUITE = "quick"
 UNUSED = "Benchmark fixture was not used at all"
 NO_ENERGY = {"energy_joules": "not measured under pytest"}
 MAX_BLOCKS = 49  # of a turn: a worker tells each of so many
+Ask = Callable[..., Reply]  # `ask(chosen, request, name, when)`
 VISIT_SECONDS = 0.1  # at least, unless all is shorter: each visit has new values of the inputs
 
 
@@ -86,29 +88,33 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     metafunc.parametrize(fixture, params, indirect=True)
 
 
-@dataclass
-class MeasuringSession:
-    """The workers of each suite: one observes, since probes change their process and so its times; another times."""
+@contextmanager
+def workers() -> Iterator[Ask]:
+    """Yield a function that asks a suite's workers, which share the cache of torch.compile.
 
-    stack: ExitStack  # ends them
-    workers: dict[tuple[Path, Settings, str], Asker] = field(default_factory=dict)
+    A suite has one that observes, since probes change their process and so its times, and another one that times. The
+    function skips or fails the test, with the reason, if the worker can't do what is asked.
+    """
+    started: dict[tuple[Path, Settings, str], Asker] = {}
+    with compiler_cache(), ExitStack() as stack:
 
-    def ask(self, chosen: Chosen, request: Request, name: str, when: str = "") -> Reply:
-        """Return a worker's reply; skips or fails the test, with the reason, if it can't do what is asked."""
-        __tracebackhide__ = True
-        key = chosen.root, chosen.settings, name
-        if key not in self.workers:
-            self.workers[key] = Asker(chosen.settings, partial(WorkerProcess, name))
-            self.stack.callback(self.workers[key].close)
-        reply = self.workers[key].ask(request, measuring_cores(chosen.case.workload.cores))
-        if reply["ok"]:
-            return reply
-        if reply["status"] == "skipped":
-            pytest.skip(reply["reason"])
-        pytest.fail(when + reply["reason"], pytrace=False)
+        def ask(chosen: Chosen, request: Request, name: str, when: str = "") -> Reply:
+            __tracebackhide__ = True
+            key = chosen.root, chosen.settings, name
+            if key not in started:
+                started[key] = Asker(chosen.settings, partial(WorkerProcess, name))
+                stack.callback(started[key].close)
+            reply = started[key].ask(request, measuring_cores(chosen.case.workload.cores))
+            if reply["ok"]:
+                return reply
+            if reply["status"] == "skipped":
+                pytest.skip(reply["reason"])
+            pytest.fail(when + reply["reason"], pytrace=False)
+
+        yield ask
 
 
-def benchmarked(benchmark: Any, request: pytest.FixtureRequest, session: MeasuringSession) -> None:
+def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> None:
     """Benchmark a case with pytest-benchmark's fixture.
 
     A round is a block: one call, or as many short calls as its device clocks together. Rounds fill
@@ -125,20 +131,20 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, session: Measuri
     )
     benchmark.params = case.axes()  # for --benchmark-group-by=param:AXIS
     building = Building(str(chosen.root), chosen.settings.compiled_steps)
-    observed = session.ask(chosen, building.observe(case), OBSERVER)
+    observed = ask(chosen, building.observe(case), OBSERVER)
     if benchmark.disabled:
         benchmark.pedantic(lambda: None)
         return
-    ready = session.ask(chosen, building.prepare(case, chosen.settings.window_seconds, None), "timer")
+    ready = ask(chosen, building.prepare(case, chosen.settings.window_seconds, None), "timer")
     seconds = ready["wall_seconds"]
     turns, visits = planned(case, seconds, min_rounds=min_rounds, max_time=max_time, min_time=min_time)
     rounds: list[float] = []
     for _ in range(visits):
         order, expected = [("timer", 0)] * turns.turns, turns.turns * turns.blocks * turns.calls * seconds
-        visit = session.ask(chosen, protocol.visit([case], [turns], order, "timer", expected), "timer")
+        visit = ask(chosen, protocol.visit([case], [turns], order, "timer", expected), "timer")
         rounds += [each for window in visit["windows"] for each in window["quantiles"]]
-    session.ask(chosen, building.verify(case), "timer", "after timing: ")
-    session.ask(chosen, protocol.release(), "timer")
+    ask(chosen, building.verify(case), "timer", "after timing: ")
+    ask(chosen, protocol.release(), "timer")
     left = iter(rounds)
 
     def advance() -> None:

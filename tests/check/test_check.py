@@ -23,7 +23,6 @@ from rnnbench.check.check import (
     check_against_run,
     more_time,
 )
-from rnnbench.check.own_code import SameCode
 from rnnbench.check.paired import Ratios
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
@@ -62,7 +61,9 @@ def fake_runner(
 
     `guarded`: whether cases, which all run the same code, need a guard; `broken`: a side and a case -> why it fails.
     """
-    runner = Mock(log_ratios={}, replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[])
+    runner = Mock(
+        log_ratios={}, replicates=0, seconds=0.0, notes=[*notes], needs_guard=False, same=frozenset(), visited=[]
+    )
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
     runner.start.return_value = {"base": hello, "head": hello}
@@ -74,7 +75,7 @@ def fake_runner(
     def find_same(cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(cases))
         if guarded is not None:
-            runner.same = SameCode(frozenset(case.key for case in cases), guarded)
+            runner.same, runner.needs_guard = frozenset(case.key for case in cases), guarded
 
     def replicate(
         groups: Sequence[Group],

@@ -240,7 +240,7 @@ def same(name: str, base: Any, head: Any) -> set[str]:
     """The cells that are said to run the same code after the edit of one file."""
     cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
     imported, opened = ({*base[kind], *head[kind]} for kind in ("imported", "opened"))
-    return {*same_code(sorted_by_kind([name], ""), (imported, opened), cells, CELLS).cases}
+    return {*same_code(sorted_by_kind([name], ""), (imported, opened), cells, CELLS)[0]}
 
 
 def edit(draw: random.Random) -> tuple[str, str, str]:
