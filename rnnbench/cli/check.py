@@ -95,18 +95,18 @@ def check(
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
-            with sides(suite, base, base_python, sources) as (first, second):
+            with sides(suite, base, base_python, sources) as (first, second), shown_progress() as on_progress:
                 groups, others = select(first, second, expression, device)
-                how |= {"instructions": instructions, "everything": everything}
-                with shown_progress() as on_progress:
-                    folder, comparison = live.check(
-                        replace(first, suite=first.suite.with_check(**given)),
-                        second,
-                        groups,
-                        others,
-                        on_progress=on_progress,
-                        **how,
-                    )
+                folder, comparison = live.check(
+                    replace(first, suite=first.suite.with_check(**given)),
+                    second,
+                    groups,
+                    others,
+                    on_progress=on_progress,
+                    instructions=instructions,
+                    everything=everything,
+                    **how,
+                )
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)

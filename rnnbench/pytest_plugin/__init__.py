@@ -139,5 +139,4 @@ def _rnnbench_session() -> "Iterator[Ask]":
     """What all cases of a session share: their workers."""
     from rnnbench.pytest_plugin.cases import workers
 
-    with workers() as ask:
-        yield ask
+    yield from workers()

@@ -6,7 +6,7 @@ over the blocks that a worker has clocked, one after another: each call advances
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -88,7 +88,6 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     metafunc.parametrize(fixture, params, indirect=True)
 
 
-@contextmanager
 def workers() -> Iterator[Ask]:
     """Yield a function that asks a suite's workers, which share the cache of torch.compile.
 

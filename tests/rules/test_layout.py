@@ -59,7 +59,7 @@ MAX_STATEMENTS = {
     "analysis": 1682,
     "api": 206,
     "cells": 682,
-    "cli": 679,
+    "cli": 677,
     "check": 1085,
     "harness": 3268,
     "kernels": 523,
