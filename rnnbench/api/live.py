@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rnnbench.analysis.rounds import MINE, THAN, Question
-from rnnbench.api.errors import for_users
+from rnnbench.api import for_users
 from rnnbench.cells.headed import Headed
 from rnnbench.cells.headed import with_head as headed
 from rnnbench.cells.weights import copy_weights

@@ -15,7 +15,7 @@ from rnnbench.analysis.compare_files import compare_files
 from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
 from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
-from rnnbench.api.errors import for_users
+from rnnbench.api import for_users
 from rnnbench.errors import UserError
 from rnnbench.report.cases import answer
 from rnnbench.report.environment import table_of_environment

@@ -38,11 +38,9 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS)
         unfinished.replace(file)
-    except subprocess.CalledProcessError as fault:
-        lines = fault.stderr.strip().splitlines() or [f"exit code {fault.returncode}"]
-        raise Unavailable(f"{compiler} can't build {source.name}: {lines[0][:200]}") from None
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise Unavailable(f"{compiler} can't build {source.name}: {fault}") from None
+    except (OSError, subprocess.SubprocessError) as fault:
+        said = str(getattr(fault, "stderr", None) or fault).strip().splitlines()
+        raise Unavailable(f"{compiler} can't build {source.name}: {said[0][:200]}") from None
 
 
 CPUINFO = Path("/proc/cpuinfo")

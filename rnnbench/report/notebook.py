@@ -9,7 +9,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -108,23 +108,18 @@ class FrameResult:
         column of a paper. The docstring of the function that gave the result names the other arguments. Raises
         ValueError if there is nothing to show.
         """
-        from matplotlib.axes import Axes
-
-        if args and isinstance(args[-1], Axes):
-            *args, how["ax"] = args  # type: ignore[assignment]
         figure = self._draw(*args, **how)
         if figure is None:
             raise ValueError("nothing to show: nothing was measured that this figure needs")
         return figure if how.get("ax") is None else how["ax"]
 
-    def _table(self) -> pd.DataFrame:
-        """Return the first rows of the shown columns as text, with units."""
-        shown = self.frame[list(self._columns)].head(MAX_ROWS)
-        texts = {
-            name: [MISSING if pd.isna(value) else FORMATS.get(name, str)(value) for value in shown[name]]
-            for name in shown.columns
-        }
-        return pd.DataFrame(texts, index=shown.index)
+    def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
+        """Return the first rows of the shown columns, with units; empty if none are shown."""
+        if not self._columns:
+            return ""
+        shown = self.frame[self._columns].head(MAX_ROWS)
+        has_names = shown.index.name is not None
+        return str(getattr(shown, form)(formatters=FORMATS, na_rep=MISSING, index=has_names, **how))
 
     def _lines(self) -> list[str]:
         """Return the lines of the note, after how many rows are not shown."""
@@ -134,13 +129,10 @@ class FrameResult:
     def __repr__(self) -> str:
         width = shutil.get_terminal_size((120, 24)).columns
         text = "\n".join(textwrap.fill(line, width) for line in self._lines())
-        if not self._columns:
-            return text
-        return f"{self._table().to_string(line_width=width, index=self.frame.index.name is not None)}\n\n{text}"
+        return "\n\n".join(filter(None, [self._rows("to_string", line_width=width), text]))
 
     def _repr_html_(self) -> str:
-        rows = self._table().to_html(index=self.frame.index.name is not None) if self._columns else ""
-        return rows + "".join(f"<p>{escape(line)}</p>" for line in self._lines() if line)
+        return self._rows("to_html") + "".join(f"<p>{escape(line)}</p>" for line in self._lines() if line)
 
 
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
