@@ -158,28 +158,25 @@ def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, .
 def finding(
     base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
 ) -> Finding:
-    """The finding for a case of both sides; `judged` is None if its time was not compared, and `unjudged` says why."""
-    case, counts = head.case, changes(base.metrics, head.metrics)
-    if not (base.works and head.works):
-        return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
-    result = Finding(case, "undecided", margin, unjudged, changes=counts)
-    if judged is not None:
-        result = timed(case, judged, margin, replicates, counts)
-    is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
-    ratios = [change.ratio for change in result.judged_changes]
-    if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides
-        result = replace(result, verdict="regressed" if max(ratios) > 1 else "improved")
-    return replace(result, is_counted=is_counted)
-
-
-def timed(case: Subject, judged: Judged, margin: float, replicates: int, counts: tuple[Change, ...]) -> Finding:
-    """The finding for a case whose times were judged, before its counts.
+    """The finding for a case of both sides; `judged` is None if its time was not compared, and `unjudged` says why.
 
     A ratio without an interval is left out, so that nothing shows it as a change.
     """
-    low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
-    verdict, decided_by = judged.verdict, judged.decided_by
-    return Finding(case, verdict, margin, "", low, mean, replicates, counts, verdict, decided_by)
+    case, counts = head.case, changes(base.metrics, head.metrics)
+    if not (base.works and head.works):
+        return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
+    is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
+    result = Finding(case, "undecided", margin, unjudged, changes=counts, is_counted=is_counted)
+    if judged is not None:
+        low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
+        verdict, decided_by = judged.verdict, judged.decided_by
+        result = Finding(
+            case, verdict, margin, "", low, mean, replicates, counts, verdict, decided_by, is_counted=is_counted
+        )
+    ratios = [change.ratio for change in result.judged_changes]
+    if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides
+        return replace(result, verdict="regressed" if max(ratios) > 1 else "improved")
+    return result
 
 
 def _without_times(base: Measurement, head: Measurement) -> Verdict | None:

@@ -85,8 +85,7 @@ def history(runs: Sequence[StoredRun]) -> History:
     points = points.assign(piece=pd.Series(starts, points.index).groupby(points["line"]).cumsum())
     level, weight = levels(points)
     points[LEVEL] = ratios(level, np.sqrt(points["factor"] / weight), points["freedom"])
-    called = "the first run", "this run"
-    apart = ["; ".join(differences(ordered[0].info, ordered[first].info, called)) for first in firsts]
+    apart = ["; ".join(differences(ordered[0].info, ordered[first].info)) for first in firsts]
     environments = pd.DataFrame({"first": firsts, "differences": apart}, index=range(1, len(firsts) + 1))
     environments["runs"] = pd.Series(numbers).value_counts()
     # The variance of the difference of neighbouring runs is known whatever their correlation is.

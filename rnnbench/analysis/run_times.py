@@ -176,8 +176,8 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
 def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: pd.DataFrame | None = None) -> RunTimes:
     """Return the times of one run or several. Without `cases`, only what the windows say of their cases is known.
 
-    Raises UserError if a column is missing, if a case of the windows is not in `cases`, or if there are windows of
-    streams and no `steps`.
+    Raises UserError if a column is missing, if a case of the windows has not one row in `cases`, or if there are
+    windows of streams and no `steps`.
     """
     windows = _plain(windows, WINDOW_NEEDS, "windows", "and so has what `rnnbench export --windows` writes")
     known = windows.drop_duplicates(KEYS) if cases is None else cases
@@ -186,36 +186,27 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
         known[name] = known[name].where(known[name].notna(), value).astype(type(value))
     known = known.astype(dict.fromkeys(NUMBERS, float))
-    rows = pd.MultiIndex.from_frame(known[KEYS])
-    if rows.has_duplicates:
-        raise UserError(f"cases: the case {rows[rows.duplicated()][0][1]!r} has two rows of one run; keep one of them")
-    number = rows.get_indexer(pd.MultiIndex.from_frame(windows[KEYS])).astype(np.int64)
-    if len(number) and number.min() < 0:
-        stranger = windows["case"].iloc[int(np.argmax(number < 0))]
-        raise UserError(f"windows: the case {stranger!r} is not in the frame of cases; take both from the same runs")
+    rows, of_windows = (pd.MultiIndex.from_frame(frame[KEYS]) for frame in (known, windows))
+    if rows.has_duplicates or not of_windows.isin(rows).all():
+        raise UserError("cases: expected one row for each case of each run; take windows and cases from the same runs")
+    number = rows.get_indexer(of_windows).astype(np.int64)
     lists = [row[~np.isnan(row)] for row in windows[list(QUANTILES)].to_numpy(dtype=float)]
     is_stream = known["task"].eq("streaming").to_numpy()
-    if is_stream[number].any():
-        plain_steps, streams = (  # with workers by their numbers: `0001` is 1 once a CSV file was read
-            frame.assign(worker=frame["worker"].astype(str).str.lstrip("0"))
-            for frame in (
-                _plain(steps, STEP_COLUMNS, "steps", "if the run has streams"),
-                windows[is_stream[number]],
-            )
-        )
-        of_windows = plain_steps.groupby(SAME_WINDOW)["seconds"].agg(list)
-        found = of_windows.reindex(pd.MultiIndex.from_frame(streams[SAME_WINDOW]))
+    streamed = np.flatnonzero(is_stream[number])
+    if len(streamed):
+        by_window = _plain(steps, STEP_COLUMNS, "steps", "if the run has streams").groupby(SAME_WINDOW)["seconds"]
+        found = by_window.agg(list).reindex(pd.MultiIndex.from_frame(windows.iloc[streamed][SAME_WINDOW]))
         if found.isna().any():
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
-        for index, seconds in zip(np.flatnonzero(is_stream[number]).tolist(), found, strict=True):
+        for index, seconds in zip(streamed.tolist(), found, strict=True):
             lists[index] = seconds
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *SUMMED]).assign(number=number)
-    table = pa.Table.from_pandas(frame.astype({"worker": str, **dict.fromkeys(SUMMED, float)}), preserve_index=False)
+    table = pa.Table.from_pandas(frame.astype(dict.fromkeys(SUMMED, float)), preserve_index=False)
     return RunTimes.of(known, reduced(table.append_column("quantiles", pa.array(lists)), is_stream))
 
 
 def _plain(frame: object, columns: Iterable[str], name: str, also: str) -> pd.DataFrame:
-    """Return a frame of a user without categories.
+    """Return a frame of a user without categories, and with workers by their numbers: `0001` is 1 in a CSV file.
 
     Raises UserError if it is no frame, or lacks one of the columns; `also` says what else has them.
     """
@@ -224,4 +215,5 @@ def _plain(frame: object, columns: Iterable[str], name: str, also: str) -> pd.Da
     if lacking := [column for column in columns if column not in frame]:
         others = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         raise UserError(f"{name}: no column {lacking[0]!r}{others}; rnnbench.load(...).{name} has it, {also}")
-    return without_categories(frame)
+    plain = without_categories(frame)
+    return plain.assign(worker=plain["worker"].astype(str).str.lstrip("0")) if "worker" in plain else plain

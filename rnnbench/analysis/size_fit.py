@@ -170,17 +170,16 @@ def macs_of_sizes(sizes: pd.DataFrame, macs: Array) -> Callable[[pd.DataFrame], 
         return None
     rows = terms / per_sequence[:, None]
     scale = np.linalg.norm(rows, axis=0)
-    left, singular, right = np.linalg.svd(rows / scale, full_matrices=False)
-    rank = int((singular > DEPENDENT * singular[0]).sum())
-    known = right[:rank]  # the directions that the recorded sizes determine
-    coefficients = known.T @ ((left[:, :rank].T @ np.ones(len(rows))) / singular[:rank]) / scale
+    inverse = np.linalg.pinv(rows / scale, rcond=DEPENDENT)
+    known = inverse @ (rows / scale)  # projects on the directions that the recorded sizes determine
+    coefficients = inverse.sum(axis=1) / scale
     if np.abs(rows @ coefficients - 1).max() > EXACT:
         return None
 
     def macs_at(wanted: pd.DataFrame) -> Array:
         products = _products(wanted)
         scaled = products / scale
-        outside = np.linalg.norm(scaled - scaled @ known.T @ known, axis=1)
+        outside = np.linalg.norm(scaled - scaled @ known, axis=1)
         is_known = outside <= EXACT * np.linalg.norm(scaled, axis=1)
         batch = wanted["batch_size"].to_numpy(dtype=float)
         return np.where(is_known, batch * (products @ coefficients), np.nan)

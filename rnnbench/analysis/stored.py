@@ -172,7 +172,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     if not common:
         names = " and ".join(run.name for run in runs)
         raise UserError(f"{names} have no case with a ratio in common; `rnnbench list cases SUITE` shows a suite's")
-    machines = [tuple(machine_differences(runs[0].info, run.info, ("the first run", "this run"))) for run in runs[1:]]
+    machines = [tuple(machine_differences(runs[0].info, run.info)) for run in runs[1:]]
     parts = []
     for at, apart in enumerate([(), *machines]):
         part = known[at].reindex(common)[RATIO].assign(at=at, verdict=None, decided_by=None, **dict.fromkeys(CHANGE))

@@ -59,7 +59,7 @@ def unlike_the_first(path: Path, here: RunInfo) -> str:
         os.link(temporary, path / MACHINE)  # in one step, since several jobs may be first
     except FileExistsError:
         first = read_info_file(path / MACHINE)
-        return "; ".join(differences(first, here, ("the first node", "this node")))
+        return "; ".join(differences(first, here))
     finally:
         temporary.unlink()
     return ""

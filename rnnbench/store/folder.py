@@ -47,12 +47,8 @@ class RunFolder:
     def __init__(self, path: Path, part: str = "", *, is_new: bool = False) -> None:
         self.path = path
         self._is_new = is_new
-        self._id: str | None = None  # of the run; None until it is needed
-        self._info = path / _named("run.json", part)
-        self._measurements = path / _named("measurements.jsonl", part)
-        self._telemetry = path / _named("telemetry.jsonl", part)
-        self._profiles = path / _named("profiles.jsonl", part)
-        self._lock: int | None = lock(self._measurements)
+        self._part = part
+        self._lock: int | None = lock(self._file("measurements.jsonl"))
 
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
@@ -61,18 +57,17 @@ class RunFolder:
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
-        self._id = info.id
-        write_whole(self._info, info_bytes(info))
+        write_whole(self._file("run.json"), info_bytes(info))
 
     def add_measurement(self, measurement: Measurement) -> Measurement:
         """Add the measurement of a case, and return it as it will be read; the last line of a case counts."""
         line = measurement.to_json()
-        jsonlines.append(self._measurements, [line])
+        jsonlines.append(self._file("measurements.jsonl"), [line])
         return Measurement.from_json(line)
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add the readings of a GPU from before or after a replicate."""
-        jsonlines.append(self._telemetry, [sample])
+        jsonlines.append(self._file("telemetry.jsonl"), [sample])
 
     def add_profile(self, profile: Profile) -> Profile:
         """Add the profile of a case, and return it as it will be read; the last line of a case counts.
@@ -84,17 +79,17 @@ class RunFolder:
             kept = Profile.from_json(line)
         except UserError as fault:
             kept = Profile(line["case"], "failed", f"its profile can't be stored: {fault}")
-        jsonlines.append(self._profiles, [kept.to_json()])
+        jsonlines.append(self._file("profiles.jsonl"), [kept.to_json()])
         return kept
 
     def add_window(self, *windows: Window) -> None:
         """Add windows of one worker to its file, with the id of the run."""
-        if not windows:
-            return
-        if self._id is None:
-            self._id = run_id(self.path)
-        file = self.path / f"windows-{windows[0].worker}.jsonl"
-        jsonlines.append(file, [replace(window, run=self._id).to_json() for window in windows])
+        if windows:
+            file, run = self.path / f"windows-{windows[0].worker}.jsonl", run_id(self.path)
+            jsonlines.append(file, [replace(window, run=run).to_json() for window in windows])
+
+    def _file(self, name: str) -> Path:
+        return self.path / _named(name, self._part)
 
     def discard(self) -> None:
         """Let others write, and remove the folder if `create` made it; a folder that existed before stays."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import MinLen
 
@@ -203,7 +203,8 @@ class Case:
     @cached_property
     def key(self) -> str:
         """Identity in files and tables; an axis that older versions lack is in it only if it is not the default."""
-        return key(self.axes())
+        named = {axis: value for axis, value in self.axes().items() if value != DEFAULTS.get(axis)}
+        return " ".join(f"{axis}={axis_text(value)}" for axis, value in named.items())
 
     @property
     def named_code(self) -> tuple[str, ...]:
@@ -219,12 +220,6 @@ class Case:
         """The inverse of `axes`. Ignores keys that are no axis; axes that older versions lack take their default."""
         known = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
         return cls(axes["cell"], axes["implementation"], Workload(**known))
-
-
-def key(axes: Mapping[str, Any]) -> str:
-    """The key of the case with these axes, from a case or a record; a missing axis has its default."""
-    named = (axis for axis in AXES if axis in axes and axes[axis] != DEFAULTS.get(axis))
-    return " ".join([f"{axis}={axis_text(axes[axis])}" for axis in named])
 
 
 def axis_text(value: object) -> str:
@@ -274,10 +269,9 @@ class Window(Record):
 
 
 MAX_QUANTILES = 11  # in columns of a frame
-T = TypeVar("T")
 
 
-def evenly_spaced(ordered: Sequence[T], most: int = MAX_QUANTILES) -> tuple[T, ...]:
+def evenly_spaced(ordered: Sequence[Any], most: int = MAX_QUANTILES) -> tuple[Any, ...]:
     """Return at most `most` evenly spaced order statistics, including the smallest and the largest."""
     if len(ordered) <= most:
         return tuple(ordered)

@@ -322,7 +322,7 @@ def stored_run(parent: Path, processor: Processor | None) -> Path:
     [
         (PROCESSOR, "", 0),
         (replace(PROCESSOR, stepping="0"), "processor stepping was 0 and is 1", 2),
-        (None, "the base was made by an rnnbench that did not record the machine's identity", 2),
+        (None, "the run of 2026-01-01 was made by an rnnbench that did not record the machine's identity", 2),
     ],
 )
 def test_a_baseline_of_another_machine_is_incomparable(

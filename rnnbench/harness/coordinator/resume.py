@@ -58,7 +58,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:
     """Raise UserError if resuming would mix two machines or environments in one run."""
     here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
-    apart = differences(info, here, ("the run", "this machine"))
+    apart = differences(info, here)
     then, now = (each.get("machine", {}).get("cores_allowed") for each in (info.environment, environment))
     if not apart and then != now:  # its workers stay on the same ones
         apart = [f"allowed cores were {then} and are {now}"]

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Comparison, Finding, timed
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import finding as finding_of
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import CHANGED, Trial
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import Verdicts
 from rnnbench.report.words.units import change, change_span, slower
+from rnnbench.store.records import Measurement
 from tests.doubles import screens
 from tests.doubles.workload import case
 
@@ -90,7 +92,8 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
         for low, mean in of_case:
             trial.look(subject.key, low, mean, 1 / len(of_case))
     judged = trial.verdicts()
-    compared = comparison(*(timed(subject, judged[subject.key], 0.025, 9, ()) for subject in cases))
+    measured = [Measurement(subject, "measured") for subject in cases]
+    compared = comparison(*(finding_of(each, each, judged[each.case.key], 0.025, 9, "") for each in measured))
     found = verdicts.of(compared)
     by_key = {finding.case.key: finding for finding in compared.findings}
     whole = [render(found).replace("\\", "") for render in (outputs.markdown, outputs.junit, screens.of_verdicts)]
