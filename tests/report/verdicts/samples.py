@@ -14,10 +14,6 @@ METRIC = {metric.name: metric for metric in METRICS}
 NASTY = "a|b\n<script>alert(1)</script>::error::%0A,\x1b[2J\x00[bold]"
 
 
-def estimate(value: float, low: float, high: float) -> Estimate:
-    return Estimate(value, low, high)
-
-
 def near(value: float, half: float = 0.009) -> Estimate:
     """An estimate with an interval around it."""
     return Estimate(value, value - half, value + half)
@@ -60,7 +56,7 @@ SOME_CALLS = finding(
 FASTER = finding(
     "improved", 0.91, case=case("gru", "hoisted", batch_size=16), changes=(changed("operators", 508, 412),)
 )
-OPEN = finding("undecided", estimate(1.013, 0.988, 1.039), case=case("lstm", "hoisted", batch_size=16))
+OPEN = finding("undecided", Estimate(1.013, 0.988, 1.039), case=case("lstm", "hoisted", batch_size=16))
 SAME = finding("unchanged", near(1.004, 0.006), case=case("combined", batch_size=16))
 APART = finding(
     "incomparable", case=case("combined", batch_size=1), reason="torch 2.8.0 in the base, 2.9.1 in the head"
@@ -112,11 +108,11 @@ def realistic() -> Comparison:
     special = {
         9: SLOWER,
         11: finding("regressed", 1.034),
-        15: finding("undecided", estimate(1.013, 0.988, 1.039)),
+        15: finding("undecided", Estimate(1.013, 0.988, 1.039)),
         20: FASTER,
     }
     findings = [
-        _as(special.get(n) or finding("unchanged", near(1 + 0.001 * (n % 5 - 2), 0.007)), subject)
+        replace(special.get(n) or finding("unchanged", near(1 + 0.001 * (n % 5 - 2), 0.007)), case=subject)
         for n, subject in enumerate(cases)
     ]
     return comparison(
@@ -149,7 +145,3 @@ def large(regressed: int = 40, total: int = 2000) -> Comparison:
         for n in range(regressed)
     ]
     return comparison(*slow, *unchanged(total - regressed))
-
-
-def _as(template: Finding, subject: Case) -> Finding:
-    return replace(template, case=subject)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
@@ -160,10 +161,10 @@ def test_of_many_cases_the_worst_are_drawn_and_the_others_counted() -> None:
 
 
 def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible() -> None:
-    wide = samples.finding("undecided", samples.estimate(1.0, 0.01, 90.0), mean=samples.estimate(1.0, 0.01, 90.0))
+    wide = samples.finding("undecided", Estimate(1.0, 0.01, 90.0), mean=Estimate(1.0, 0.01, 90.0))
     figure, _, _ = drawn(samples.comparison(samples.SLOWER, wide))
     assert figure.axes[0].get_xlim()[1] < 1.1
-    huge = samples.finding("regressed", samples.estimate(30.0, 25.0, 35.0), mean=samples.estimate(30.0, 25.0, 35.0))
+    huge = samples.finding("regressed", Estimate(30.0, 25.0, 35.0), mean=Estimate(30.0, 25.0, 35.0))
     figure, _, _ = drawn(samples.comparison(samples.SLOWER, huge))
     assert figure.axes[0].get_xlim()[1] > 30
 

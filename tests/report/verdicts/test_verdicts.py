@@ -9,6 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import FILE, Verdicts, read
@@ -27,7 +28,6 @@ from .samples import (
     SLOWER,
     SOME_CALLS,
     comparison,
-    estimate,
     every_verdict,
     finding,
     large,
@@ -38,7 +38,7 @@ from .samples import (
 from .test_words import with_change
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
-FAR_OFF = finding("undecided", estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))
+FAR_OFF = finding("undecided", Estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))
 MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 
@@ -51,7 +51,7 @@ ANSWERS = {
     "the worst of two": [SLOWER, SOME_CALLS, SAME],
     "regressed in the mean": [SOME_CALLS],
     "larger": [LARGER],
-    "larger and faster": [replace(LARGER, low=estimate(0.8, 0.79, 0.81))],  # the time is not what regressed
+    "larger and faster": [replace(LARGER, low=Estimate(0.8, 0.79, 0.81))],  # the time is not what regressed
     "fails now": [FAILING],
     "two fail now": [FAILING] * 2,
     "incomparable": [APART] * 3,
@@ -68,7 +68,7 @@ ANSWERS = {
     "mended": [MENDED],
     "undecided with and without an interval": [OPEN, LONE, SAME],
     "improved": [FASTER, SAME, ONE_SIDED],
-    "the most improved": [FASTER, replace(FASTER, low=estimate(0.8, 0.79, 0.81))],
+    "the most improved": [FASTER, replace(FASTER, low=Estimate(0.8, 0.79, 0.81))],
 }
 
 
@@ -94,7 +94,7 @@ def answers_of(compared: Comparison) -> tuple[str, str]:
 
 def test_the_answer_says_what_would_decide() -> None:
     needed = "about 6 min more would be enough for 1 of 1 undecided case"
-    found = verdicts.of(comparison(replace(OPEN, low=estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
+    found = verdicts.of(comparison(replace(OPEN, low=Estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
     assert "1 of 2 cases stayed undecided: lstm hoisted inference" in found.answer
     assert found.details == "Also 1 unchanged. About 6 min more would be enough for 1 of 1 undecided case."
 
@@ -143,7 +143,7 @@ def test_a_finding_as_json(found: Finding, snapshot: SnapshotAssertion) -> None:
 
 
 def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
-    open_in_the_mean = finding("undecided", estimate(1.0, 0.99, 1.01), mean=estimate(1.04, 0.97, 1.11))
+    open_in_the_mean = finding("undecided", Estimate(1.0, 0.99, 1.01), mean=Estimate(1.04, 0.97, 1.11))
     [row] = kept(tmp_path, comparison(open_in_the_mean)).rows
     assert (row.described_by, row.decided_by, row.change) == ("mean_ratio", None, "+4.0%")
 

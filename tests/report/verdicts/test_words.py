@@ -4,6 +4,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Finding, with_instructions
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange, InstructionCounts, Part
 from rnnbench.report.verdicts.words import MAX_LENGTH, differences, instruction_change, why
 
@@ -17,7 +18,6 @@ from .samples import (
     SLOWER,
     SOME_CALLS,
     changed,
-    estimate,
     every_verdict,
     finding,
     near,
@@ -44,7 +44,7 @@ SAMPLES = {
         "regressed", near(0.997, 0.004), "mean", mean=near(1.051)
     ),
     "the interval of the low quantile holds 1": finding(
-        "regressed", estimate(2.07, 0.81, 5.27), "mean", mean=estimate(2.5, 1.9, 3.3)
+        "regressed", Estimate(2.07, 0.81, 5.27), "mean", mean=Estimate(2.5, 1.9, 3.3)
     ),
     "larger and slower": finding("regressed", 1.08, changes=(*LARGER.changes, MORE_OPERATORS)),
     "larger with more operators": finding("regressed", 1.0, None, changes=(*LARGER.changes, MORE_OPERATORS)),
@@ -52,10 +52,10 @@ SAMPLES = {
     "unchanged with other counts": finding(
         "unchanged", 1.0, changes=(changed("peak_bytes", 1000, 1004), MORE_OPERATORS)
     ),
-    "undecided in the mean": finding("undecided", 1.0, mean=estimate(1.01, 0.97, 1.05)),
+    "undecided in the mean": finding("undecided", 1.0, mean=Estimate(1.01, 0.97, 1.05)),
     "not sure enough among all cases": finding("undecided", near(1.04)),
     "no interval": finding("undecided"),
-    "undecided with equal counts": finding("undecided", estimate(1.013, 0.988, 1.039), is_counted=True),
+    "undecided with equal counts": finding("undecided", Estimate(1.013, 0.988, 1.039), is_counted=True),
     "undecided with other counts": finding(
         "undecided", is_counted=True, changes=(changed("operators", 227, 243), changed("allocations", 147, 99))
     ),

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.words.units import (
     between,
     change,
@@ -22,7 +23,6 @@ from rnnbench.report.words.units import (
     round_percent,
     whole_percent,
 )
-from tests.report.verdicts.samples import estimate
 
 Write = Callable[..., str]
 WRITTEN: dict[Write, dict[float, str]] = {
@@ -120,4 +120,4 @@ def test_an_interval_has_no_exponent_and_no_equal_ends(write: Write, low: float,
     ],
 )
 def test_a_change_is_a_span_in_words(write: Write, low: float, high: float, text: str) -> None:
-    assert write(estimate(1.05, low, high)) == text
+    assert write(Estimate(1.05, low, high)) == text
