@@ -14,11 +14,11 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.session import measure_into
+from rnnbench.harness.coordinator.session import ended, recorded
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
-from rnnbench.store.run_info import RunInfo, now, read_info_file
+from rnnbench.store.run_info import RunInfo, RunStatus, now, read_info_file
 from rnnbench.suite.file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job
@@ -87,8 +87,14 @@ def _measure(path: Path, part: str, root: Path) -> None:
                 print(unlike, file=sys.stderr)
                 sys.exit(UNLIKE)
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
-            measure_into(folder, runner, job_info, is_part=True)
-            ended, needed = read_info(path, part), runner.planner.seconds_needed()
-            total = None if needed is None else (ended.seconds or 0.0) + needed
-            about = ended.environment | {MISSED: len(runner.planner.missed()), NODE: os.environ.get("SLURMD_NODENAME")}
-            folder.write_info(replace(ended, environment=about, seconds_needed=total))
+
+            def at_end(status: RunStatus) -> RunInfo:
+                needed, missed = runner.planner.seconds_needed(), len(runner.planner.missed())
+                known = ended(job_info, runner, status)
+                return replace(
+                    known,
+                    environment=known.environment | {MISSED: missed, NODE: os.environ.get("SLURMD_NODENAME")},
+                    seconds_needed=None if needed is None else runner.seconds + needed,
+                )
+
+            recorded(folder, job_info, runner.run, at_end)

@@ -4,14 +4,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.resume import refuse_other_suite
-from rnnbench.harness.coordinator.session import filling, resolved, wider_than_asked
+from rnnbench.harness.coordinator.session import begun, recorded, resolved, wider_than_asked
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
@@ -20,7 +22,7 @@ from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Group, Measurement
-from rnnbench.store.run_info import RunInfo, read_info_file
+from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
 from rnnbench.text import last_line, plural
@@ -33,10 +35,6 @@ NO_JOB = "no job measured it"  # why cases were not measured
 SLURM = "slurm"  # key of the environment
 LOGS = "slurm"  # folder of a run, with what submitit writes
 RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew at each end
-
-
-class NotTaken(UserError):
-    """Slurm takes no job, and none of the run is left to wait for."""
 
 
 @dataclass
@@ -71,20 +69,13 @@ def run_by_slurm(
     queue.require()
     given = queue.parse(options)
     pieces = split(groups, groups_per_job)
-    folder = RunFolder.create(out, suite.name)
-    info = RunInfo(
-        suite=suite.name,
-        description=suite.description,
-        resolved=resolved(suite, settings),
-        command=command,
-        environment={"git": git.state(suite.file.parent), SLURM: {"options": given}},
-    )
-    with filling(folder, out):
+    about = {"git": git.state(suite.file.parent), SLURM: {"options": given}}
+    with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
         write_parts(folder.path, pieces)
     try:
-        _go_on(folder, info, settings, suite.file.parent, given, on_progress)
-    except NotTaken:
+        _go_on(folder, info, settings, suite.file.parent, on_progress)
+    except UserError:
         if not any(folder.path.glob("run-p*.json")):  # no job has begun
             folder.discard()
         raise
@@ -107,21 +98,18 @@ def resume_by_slurm(
     """
     queue.require()
     info = read_info(path)
-    refuse_other_suite(path, info, suite.model_dump(mode="json"))
+    refuse_other_suite(path, info, suite)
     if not parts(path):
         raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
-    folder = RunFolder(path)
     given = info.environment.get(SLURM, {}).get("options", {}) | queue.parse(options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
         environment=info.environment | {SLURM: {"options": given}},
-        status="running",
     )
-    folder.write_info(info)
-    _go_on(folder, info, settings, suite.file.parent, given, on_progress)
+    _go_on(RunFolder(path), info, settings, suite.file.parent, on_progress)
 
 
 def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
@@ -146,31 +134,16 @@ def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
         folder.close()
 
 
-def _go_on(
-    folder: RunFolder, info: RunInfo, settings: Settings, root: Path, given: dict[str, str], on_progress: OnProgress
-) -> None:
+def _go_on(folder: RunFolder, info: RunInfo, settings: Settings, root: Path, on_progress: OnProgress) -> None:
     """Submit and wait; `run.json` records how the run ended, even after an error. Raises UserError if a write fails."""
-    path = folder.path
+    path, given = folder.path, dict(info.environment[SLURM]["options"])
     workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
     cards = 0 if all(is_shared(workload.device) for workload in workloads) else 1
-    options = {name: value for name, value in given.items() if name != "array_parallelism"}
-    parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, options)
-    most = int(given.get("array_parallelism", MAX_JOBS))
-    watch, finished = Watch(path, settings, parameters, root, most, on_progress), False
-    try:
-        try:
-            watch.until_done()
-            finished = True
-        except KeyboardInterrupt:
-            raise Interrupted(f"{watch.cancel()}; what was measured is in {path} and can be resumed") from None
-        except UserError:
-            watch.cancel()
-            raise
-        finally:
-            folder.write_info(_summed_up(path, info, watch, settings, finished=finished))
-            folder.close()
-    except OSError as fault:
-        raise UserError(f"{path}: can't be written: {fault.strerror}; the run can be resumed") from None
+    most = int(given.pop("array_parallelism", MAX_JOBS))
+    parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, given)
+    watch = Watch(path, settings, parameters, root, most, on_progress)
+    with closing(folder):
+        recorded(folder, info, watch.until_done, partial(_summed_up, path, info, watch, settings))
 
 
 class Watch:
@@ -189,17 +162,27 @@ class Watch:
         self._path, self._root = path.resolve(), root.resolve()
         self._settings, self._parameters = settings.model_dump(mode="json"), parameters
         self._most, self._on_progress = most, on_progress
-        self._began, self._told = time.monotonic(), ""
+        self.began = time.monotonic()
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the watch began."""
-        return time.monotonic() - self._began
-
     def until_done(self) -> None:
-        """Wait for all parts; passes KeyboardInterrupt on, and raises NotTaken."""
+        """Wait for all parts; cancels the jobs on Ctrl-C and if `wait` raises."""
+        try:
+            self.wait()
+        except (KeyboardInterrupt, UserError) as end:
+            outcome = "its jobs are cancelled"
+            try:
+                queue.cancel(self._path.name)
+            except SlurmFault as fault:
+                outcome = f"its jobs go on, since they could not be cancelled: {fault}"
+            if isinstance(end, UserError):
+                raise
+            raise Interrupted(f"{outcome}; what was measured is in {self._path} and can be resumed") from None
+
+    def wait(self) -> None:
+        """Wait for all parts; raises UserError if Slurm takes no job, and none is left to wait for."""
+        told = ""
         while any(part.state != "done" for part in self.parts):
             try:
                 self._look(queue.states(self._path.name))
@@ -212,22 +195,11 @@ class Watch:
             done = f"{states['done']:,} of {plural(len(self.parts), 'job')} done"
             words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
             words += f"; {trouble}" if trouble else ""
-            if words != self._told:
+            if words != told:
                 self._on_progress(words)
-            self._told = words
+            told = words
             if states["done"] < len(self.parts):
-                time.sleep(min(MAX_WAIT, max(MIN_WAIT, self.seconds / 20)))
-
-    def cancel(self) -> str:
-        """Cancel all jobs; returns the outcome in a clause."""
-        try:
-            queue.cancel(self._path.name)
-        except SlurmFault as fault:
-            return f"its jobs go on, since they could not be cancelled: {fault}"
-        return "its jobs are cancelled"
-
-    def _name(self, part: JobPart) -> str:
-        return f"{self._path.name}.{part.name}"
+                time.sleep(min(MAX_WAIT, max(MIN_WAIT, (time.monotonic() - self.began) / 20)))
 
     def _look(self, states: list[JobState]) -> None:
         """Judge each part by its own files, which may be newer than the controller's answer, then by that answer.
@@ -237,7 +209,7 @@ class Watch:
         by_job = {state.job: state for state in states}
         alive = {state.name: state for state in states if state.is_alive}
         for part in self.parts:
-            state = alive.get(self._name(part))
+            state = alive.get(f"{self._path.name}.{part.name}")
             if part.state == "done" or is_finished(self._path, part.name, self._settings):
                 part.state = "done"
             elif state is not None:
@@ -268,7 +240,7 @@ class Watch:
     def _submit(self) -> str:
         """Submit jobs for the parts that need one, as many as may be in the queue; returns why Slurm takes no more.
 
-        Raises NotTaken if it takes none, and no other job is left to wait for.
+        Raises UserError if it takes none, and no other job is left to wait for.
         """
         options = dict(self._parameters["additional_parameters"])
         if self.left_out:
@@ -276,20 +248,20 @@ class Watch:
         undone = [part for part in self.parts if part.state != "done"]
         waiting = [part for part in undone if part.job is None]
         for part in waiting[: max(0, self._most - len(undone) + len(waiting))]:
-            arguments = (str(self._path), part.name, str(self._root))
+            arguments, name = (str(self._path), part.name, str(self._root)), f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
-                part.job = queue.submit(self._path / LOGS, self._name(part), measure_part, arguments, parameters)
+                part.job = queue.submit(self._path / LOGS, name, measure_part, arguments, parameters)
             except SlurmFault as words:
                 asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
                 why = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
                 if all(other.job is None for other in undone):
-                    raise NotTaken(f"Slurm: {why}") from None
+                    raise UserError(f"Slurm: {why}") from None
                 return why  # it may take it when others have ended
         return ""
 
 
-def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, finished: bool) -> RunInfo:
+def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, status: RunStatus) -> RunInfo:
     """Return `info` with what all parts have recorded, and notes about all of them together."""
     infos = [read_info(path, part.name) for part in watch.parts if (path / f"run-{part.name}.json").exists()]
     lost = Counter(why for part in watch.parts for why in part.lost)
@@ -301,7 +273,7 @@ def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, f
         *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
     ]
     needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
-    if finished:
+    if status == "finished":
         missed = sum(part_info.environment.get(MISSED, 0) for part_info in infos)
         groups = len({measurement.case.workload for measurement in last_measurements(path).values()})
         notes += wider_than_asked(missed, groups, settings)
@@ -316,9 +288,9 @@ def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, *, f
     ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
     return replace(
         info,
-        status="finished" if finished else "interrupted",
-        seconds=round((info.seconds or 0.0) + watch.seconds, 1),
-        seconds_needed=max(needed, default=None) if finished else None,
+        status=status,
+        seconds=round((info.seconds or 0.0) + time.monotonic() - watch.began, 1),
+        seconds_needed=max(needed, default=None) if status == "finished" else None,
         replicates=max((part_info.replicates for part_info in infos), default=0),
         ceilings=[ceiling.to_json() for ceiling in ceilings],
         notes=list(dict.fromkeys(notes)),

@@ -18,6 +18,7 @@ from rnnbench.slurm.job import UNLIKE
 from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 from tests.doubles.stored import rows
@@ -165,7 +166,7 @@ class FakeQueue:
         """Watch three parts until so many jobs were submitted, or the watch ends."""
         self.most_jobs, watching = jobs, self.watch()
         with pytest.raises(KeyboardInterrupt):
-            watching.until_done()
+            watching.wait()
         return watching
 
     def watch(self, on_progress: Any = lambda *step: None, most: int = 100) -> Watch:
@@ -202,7 +203,7 @@ def test_a_lost_job_is_sent_again_twice_unless_somebody_cancelled_it(
 ) -> None:
     fake.end, fake.log = (state, exit_code), None if exit_code == "0:53" else "at first\nno cell\n"
     waiting = fake.watch()
-    waiting.until_done()
+    waiting.wait()
     assert len(fake.jobs) == jobs
     for part in waiting.parts:
         assert part.state == "done"
@@ -219,7 +220,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(Watch, "until_done", refuse)
     options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
-    with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
+    with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; what it holds"):
         sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.measure, out=tmp_path, **options)
 
 
@@ -258,7 +259,7 @@ def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_a
     monkeypatch.setattr(queue, "states", partial(ask, looks=[]))
     waiting = fake.watch(steps.append, most=most)
     with pytest.raises(KeyboardInterrupt):
-        waiting.until_done()
+        waiting.wait()
     assert [part.job for part in waiting.parts] == jobs
     left = jobs.count(None)
     words = f"0 of 3 jobs done, {3 - left} running{f', {left} waiting' if left else ''}"
@@ -275,11 +276,11 @@ def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(queue, "submit", refuse)
-    with pytest.raises(sweep.NotTaken, match="QOS policy"):
-        fake.watch().until_done()
+    with pytest.raises(UserError, match="QOS policy"):
+        fake.watch().wait()
     fake.jobs.append(JobState("old", f"{fake.path.name}.p00001", "PENDING", "0:0", ""))
     with pytest.raises(KeyboardInterrupt):  # others may be taken when this one has ended
-        fake.watch(look).until_done()
+        fake.watch(look).wait()
 
 
 def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
@@ -288,8 +289,9 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     chosen = suites.read(str(suite))
     used: list[float | None] = []
 
-    def go_on(folder: RunFolder, _info: Any, settings: Any, *_: Any) -> None:
+    def go_on(folder: RunFolder, info: RunInfo, settings: Any, *_: Any) -> None:
         used.append(settings.budget_seconds)
+        folder.write_info(info)
         folder.close()
 
     settings = chosen.measure.model_copy(update={"budget_seconds": 25.0})

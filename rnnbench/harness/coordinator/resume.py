@@ -10,7 +10,7 @@ from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.windows import read_windows
-from rnnbench.suite.suites import grouped
+from rnnbench.suite.suites import Suite, grouped
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
 # the seconds from the start of its first window to the end of its last.
@@ -66,9 +66,9 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
         raise UserError(f"{path}: can't be resumed here: {'; '.join(apart)}; start a new run")
 
 
-def refuse_other_suite(path: Path, info: RunInfo, suite: dict[str, Any]) -> None:
+def refuse_other_suite(path: Path, info: RunInfo, suite: Suite) -> None:
     """Raise UserError if a run belongs to another suite, or the suite's sweeps have changed since."""
-    if info.suite != suite["name"]:
-        raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite['name']!r}; give that suite")
-    if info.resolved.get("sweep") != suite["sweep"]:
-        raise UserError(f"{path}: the sweeps of {suite['name']!r} have changed since; start a new run")
+    if info.suite != suite.name:
+        raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite.name!r}; give that suite")
+    if info.resolved.get("sweep") != suite.model_dump(mode="json")["sweep"]:
+        raise UserError(f"{path}: the sweeps of {suite.name!r} have changed since; start a new run")

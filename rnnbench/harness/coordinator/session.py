@@ -44,18 +44,12 @@ def run_suite(
     with started(groups, settings) as start:
         if all(group.workload.device in start.unusable for group in groups):
             raise NoDevice("; ".join(dict.fromkeys(start.unusable.values())))
-        info = RunInfo(
-            suite=suite.name,
-            description=suite.description,
-            resolved=resolved(suite, settings),
-            command=command,
-            environment=environment.describe(suite.file.parent) | {"worker": start.software},
-        )
-        with closing(RunFolder.create(out, info.suite)) as folder:
-            with filling(folder, out):
-                # Before run.json: if a run is killed here, either it has all of its cases or it is no run yet.
-                runner = Runner(groups, settings, start, folder, root=suite.file.parent, on_progress=on_progress)
-                folder.write_info(info)
+        about = environment.describe(suite.file.parent) | {"worker": start.software}
+        with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
+            # Before run.json: if a run is killed here, either it has all of its cases or it is no run yet.
+            runner = Runner(groups, settings, start, folder, root=suite.file.parent, on_progress=on_progress)
+            folder.write_info(info)
+        with closing(folder):
             measure_into(folder, runner, info)
     return folder.path
 
@@ -72,7 +66,7 @@ def resume_run(
         raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
-        refuse_other_suite(path, info, suite.model_dump(mode="json"))
+        refuse_other_suite(path, info, suite)
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
             refuse_other_machine(path, info, environment.describe(suite.file.parent) | {"worker": start.software})
@@ -94,10 +88,25 @@ def resume_run(
 
 
 @contextmanager
-def filling(folder: RunFolder, out: Path) -> Iterator[None]:
-    """Remove a new folder if it can't be filled completely; raises UserError if it can't be written."""
+def begun(
+    suite: Suite, settings: Settings, *, out: Path, command: str, environment: dict[str, Any]
+) -> Iterator[tuple[RunFolder, RunInfo]]:
+    """Make a new run's folder below `out`, which the context fills; it is removed if it can't be filled completely.
+
+    Raises UserError if it can't be written.
+    """
+    folder = RunFolder.create(out, suite.name)
     try:
-        yield
+        yield (
+            folder,
+            RunInfo(
+                suite=suite.name,
+                description=suite.description,
+                resolved=resolved(suite, settings),
+                command=command,
+                environment=environment,
+            ),
+        )
     except BaseException as fault:
         folder.discard()
         if isinstance(fault, OSError):
@@ -105,32 +114,48 @@ def filling(folder: RunFolder, out: Path) -> Iterator[None]:
         raise
 
 
-def measure_into(folder: RunFolder, runner: Runner, info: RunInfo, *, is_part: bool = False) -> None:
-    """Run, and record in `run.json` how the run ended, even after an error; raises UserError if a write fails.
+def measure_into(folder: RunFolder, runner: Runner, info: RunInfo) -> None:
+    """Run, and record in `run.json` how the run ended, with notes about what it lacks; raises what `recorded` does."""
 
-    A part has no note about what it lacks of what was asked: the whole run has that note.
+    def whole(status: RunStatus) -> RunInfo:
+        at_end = ended(info, runner, status)
+        return with_shortfall(at_end, runner) if status == "finished" else at_end
+
+    recorded(folder, info, runner.run, whole)
+
+
+def ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
+    """Return what a run, or a part of one, says when it has ended."""
+    return replace(
+        info,
+        status=status,
+        seconds=round(runner.seconds, 1),
+        seconds_needed=None,
+        replicates=runner.replicates,
+        ceilings=[ceiling.to_json() for ceiling in runner.ceilings],
+        stage_seconds=runner.stage_seconds,
+        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
+        environment=info.environment | {"load_at_the_end": environment.load()},
+    )
+
+
+def recorded(
+    folder: RunFolder, info: RunInfo, measure: Callable[[], None], at_end: Callable[[RunStatus], RunInfo]
+) -> None:
+    """Measure, and record in `run.json` what `at_end` says then, even after an error.
+
+    Raises UserError if a write fails, and Interrupted on Ctrl-C.
     """
+    status: RunStatus = "interrupted"
     try:
         folder.write_info(replace(info, status="running"))
-        status: RunStatus = "interrupted"
         try:
-            runner.run()
+            measure()
             status = "finished"
-        except KeyboardInterrupt:
-            raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
         finally:
-            ended = replace(
-                info,
-                status=status,
-                seconds=round(runner.seconds, 1),
-                seconds_needed=None,
-                replicates=runner.replicates,
-                ceilings=[ceiling.to_json() for ceiling in runner.ceilings],
-                stage_seconds=runner.stage_seconds,
-                notes=list(dict.fromkeys([*info.notes, *runner.notes])),
-                environment=info.environment | {"load_at_the_end": environment.load()},
-            )
-            folder.write_info(with_shortfall(ended, runner) if status == "finished" and not is_part else ended)
+            folder.write_info(at_end(status))
+    except KeyboardInterrupt:
+        raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
     except OSError as fault:
         raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
 

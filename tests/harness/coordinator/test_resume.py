@@ -13,6 +13,8 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder
+from rnnbench.suite.file import Sweep
+from rnnbench.suite.suites import Suite
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR, folder, window
 
@@ -35,16 +37,18 @@ THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "
 
 
 @pytest.mark.parametrize(
-    ("suite", "words"),
+    ("changed", "words"),
     [
-        ({"name": "t", "sweep": []}, "a run of the suite 's', not of 't'"),
-        ({"name": "s", "sweep": [1]}, "the sweeps of 's' have changed"),
+        ({"name": "t"}, "a run of the suite 's', not of 't'"),
+        ({"sweep": [Sweep(cell=("lstm",))]}, "the sweeps of 's' have changed"),
     ],
 )
-def test_another_suite_is_not_mixed_in(tmp_path: Path, suite: dict[str, Any], words: str) -> None:
+def test_another_suite_is_not_mixed_in(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    suite = Suite(file=tmp_path / "s.toml", name="s", sweep=[Sweep(cell=("gru",))])
+    info = replace(THEN, resolved=suite.model_dump(mode="json"))
     with pytest.raises(UserError, match=words):
-        refuse_other_suite(tmp_path, THEN, suite)
-    refuse_other_suite(tmp_path, THEN, {"name": "s", "sweep": []})
+        refuse_other_suite(tmp_path, info, suite.model_copy(update=changed))
+    refuse_other_suite(tmp_path, info, suite)
 
 
 @pytest.mark.parametrize(
