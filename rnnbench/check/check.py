@@ -24,7 +24,7 @@ from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, s
 from rnnbench.cells import is_own
 from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
 from rnnbench.check.own_code import refuse_equal
-from rnnbench.check.paired import PairedRunner, Ratios
+from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
@@ -126,10 +126,11 @@ def check(
         if changed := _without(groups, runner.same):
             runner.observe(changed, tell)
         if not all(runner.failed(case) for case in cases):
-            refuse_equal(base, head, {side.name: runner.imported(side.name) for side in (base, head)})
+            refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
         if timed := changed_groups(runner, groups):
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
-        notes = [*runner.notes, *loosened, *runner.recorded_notes()]
+        notes = [*runner.notes, *loosened]
+        notes += [f"{side}: {note}" for side, recorder in runner.recorders.items() for note in recorder.notes]
         seconds = runner.seconds
         counted = count(runner, timed, counter, on_progress) if counter else {}
     judged = trial.verdicts()
@@ -152,7 +153,7 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
     """Return what the check found of a case, by its code or by its measurements on both sides."""
     if case.key in runner.same:
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
-    before, after = (runner.measurement(side, case) for side in ("base", "head"))
+    before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
     pairs = pairs_of(runner, case)
     return finding(before, after, judged if pairs else None, margin, pairs, "no time was left to measure it")
 
@@ -173,12 +174,13 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         kept = {case.key for case in cases_of(suspects)}
         runner.same = runner.same - kept
         for key in runner.same:
-            runner.log_ratios.pop(key, None)
+            runner.log_shifts.pop(key, None)
+            runner.log_means.pop(key, None)
     return _without(groups, runner.same)
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:
-    differs = [abs(log) > math.log(GUARD_RATIO) for log in runner.log_ratios.get(case.key, Ratios()).low]
+    differs = [abs(log) > math.log(GUARD_RATIO) for log in runner.log_shifts.get(case.key, ())]
     return runner.failed(case) or bool(differs and all(differs))
 
 
@@ -213,9 +215,8 @@ def measure(
 
     def look(cases: Sequence[Case]) -> None:
         # Decided cases are included: they still show how noisy cases are.
-        lows = {case: ratios.low for case, ratios in runner.log_ratios.items()}
-        low, whole_low = located(lows, MIN_PAIRS_TO_TRIM), located(lows, min_to_trim=runner.replicates + 1)
-        mean = located({case: ratios.mean for case, ratios in runner.log_ratios.items()}, MIN_PAIRS_TO_TRIM)
+        low, mean = (located(logs, MIN_PAIRS_TO_TRIM) for logs in (runner.log_shifts, runner.log_means))
+        whole_low = located(runner.log_shifts, min_to_trim=runner.replicates + 1)
         for case in cases:
             seen[case.key] = pairs_of(runner, case)
             trial.look(
@@ -249,8 +250,8 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
         return groups
 
     def order(case: Case) -> tuple[int, float]:
-        ratios = runner.log_ratios.get(case.key, Ratios([0.0], [0.0]))
-        return min(len(ratios.low), MIN_PAIRS), max(median(ratios.low), median(ratios.mean))
+        shifts, means = (logs.get(case.key, [0.0]) for logs in (runner.log_shifts, runner.log_means))
+        return min(len(shifts), MIN_PAIRS), max(median(shifts), median(means))
 
     cases = sorted(cases_of(groups), key=order, reverse=True)
     if cases and runner.replicates < PAIRS_TO_CHOOSE:
@@ -268,7 +269,7 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
 
 def pairs_of(runner: PairedRunner, case: Case) -> int:
     """Return the number of pairs that have timed a case."""
-    return len(runner.log_ratios.get(case.key, Ratios()).low)
+    return len(runner.log_shifts.get(case.key, ()))
 
 
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:

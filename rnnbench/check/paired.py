@@ -4,8 +4,8 @@ import itertools
 import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -19,7 +19,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement, Workload
+from rnnbench.store.records import Case, Group, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 
@@ -29,14 +29,6 @@ PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of 
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
 MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
-
-
-@dataclass
-class Ratios:
-    """Logarithms of the head's time over the base's, one from each replicate."""
-
-    low: list[float] = field(default_factory=list)  # shifts between the logarithms of both sides' times
-    mean: list[float] = field(default_factory=list)  # of their mean
 
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
@@ -63,7 +55,8 @@ class PairedRunner(Visitor):
         self.sides = {side.name: side for side in sides}
         self.same: frozenset[str] = frozenset()  # keys of the cases that run the same code on both sides
         self.needs_guard = False  # one pair shall show that they do
-        self.log_ratios: dict[str, Ratios] = {}
+        # By case, one from each pair: shifts between the logarithms of both sides' times, and ratios of their means.
+        self.log_shifts, self.log_means = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
         self.notes: list[str] = []
         self._cases, self._start_worker = cases, start_worker
         self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
@@ -200,9 +193,8 @@ class PairedRunner(Visitor):
             windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
             base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
             for case in base:
-                ratios = self.log_ratios.setdefault(case, Ratios())
-                ratios.low.append(log_ratio(head[case], base[case]))
-                ratios.mean.append(math.log(head[case].mean / base[case].mean))
+                self.log_shifts[case].append(log_ratio(head[case], base[case]))
+                self.log_means[case].append(math.log(head[case].mean / base[case].mean))
             timed = sum(window.host_seconds for own in windows.values() for window in own)
             cases = len(group.cases)
             self._costs[group.workload] = timed / cases, max(0.0, seconds - timed) / cases
@@ -214,18 +206,6 @@ class PairedRunner(Visitor):
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
         visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
         return (0.0 if self.workers else self._start_seconds) + visits
-
-    def measurement(self, side: str, case: Case) -> Measurement:
-        """What is known about a case on one side, apart from its windows."""
-        return self.recorders[side].measurements[case.key]
-
-    def imported(self, side: str) -> Mapping[str, str]:
-        """The modules that workers of a side imported, and their files."""
-        return self.recorders[side].imported
-
-    def recorded_notes(self) -> list[str]:
-        """Notes for the reader about lost workers, and about how the cases of each side were timed."""
-        return [f"{side}: {note}" for side, recorder in self.recorders.items() for note in recorder.notes]
 
     def failed(self, case: Case) -> bool:
         """Whether a case can't be measured on one side or both."""

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -23,7 +24,6 @@ from rnnbench.check.check import (
     check_against_run,
     more_time,
 )
-from rnnbench.check.paired import Ratios
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import RunFolder, read_info
@@ -48,6 +48,7 @@ Run = Callable[..., tuple[Path, Comparison, Any]]
 
 
 def fake_runner(
+    cases: Sequence[Case],
     ratio: Callable[[Case], float],
     noise: float,
     fault: BaseException | None,
@@ -57,18 +58,17 @@ def fake_runner(
     broken: Mapping[tuple[str, str], str] = MappingProxyType({}),
     fixed_addresses: bool = True,
 ) -> Any:
-    """Return a runner with the log-ratios that the test sets, at a known cost.
+    """Return a runner of cases with the log-ratios that the test sets, at a known cost.
 
     `guarded`: whether cases, which all run the same code, need a guard; `broken`: a side and a case -> why it fails.
     """
     runner = Mock(
-        log_ratios={}, replicates=0, seconds=0.0, notes=[*notes], needs_guard=False, same=frozenset(), visited=[]
+        replicates=0, seconds=0.0, notes=[*notes], needs_guard=False, same=frozenset(), visited=[], recorders={}
     )
+    runner.log_shifts, runner.log_means = defaultdict(list), defaultdict(list)
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
     runner.start.return_value = {"base": hello, "head": hello}
-    runner.imported.return_value = {}
-    runner.recorded_notes.return_value = []
     runner.failed.side_effect = lambda case: any((side, case.key) in broken for side in ("base", "head"))
     runner.expected_seconds.side_effect = lambda groups: PAIR_SECONDS + CASE_SECONDS * len(cases_of(groups))
 
@@ -89,10 +89,9 @@ def fake_runner(
             raise fault
         assert is_observed or not runner.observe.called
         for case in cases_of(groups):
-            ratios = runner.log_ratios.setdefault(case.key, Ratios())
             log = math.log(ratio(case)) + noise * rng.standard_normal()
-            ratios.low.append(log)
-            ratios.mean.append(log)
+            runner.log_shifts[case.key].append(log)
+            runner.log_means[case.key].append(log)
         runner.visited.append(len(cases_of(groups)))
         runner.replicates += 1
         runner.seconds += runner.expected_seconds(groups)
@@ -101,7 +100,10 @@ def fake_runner(
         reason = broken.get((side, case.key), "")
         return Measurement(case, "failed", reason, failure="loading") if reason else Measurement(case, "measured")
 
-    runner.find_same, runner.replicate, runner.measurement = find_same, replicate, measurement
+    runner.find_same, runner.replicate = find_same, replicate
+    for name in ("base", "head"):
+        known = {case.key: measurement(name, case) for case in cases}
+        runner.recorders[name] = SimpleNamespace(measurements=known, imported={}, notes={})
     return runner
 
 
@@ -125,10 +127,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         **more: Any,
     ) -> tuple[Path, Comparison, Any]:
         base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
-        runner = fake_runner(ratio, noise, fault, **more)
+        chosen = select(base, head, {}, None)
+        runner = fake_runner(cases_of(chosen[0]), ratio, noise, fault, **more)
         monkeypatch.setattr(module, "PairedRunner", lambda *_: runner)
         monkeypatch.setattr(module, "library_notes", list)
-        chosen = select(base, head, {}, None)
         how: Any = {"out": tmp_path / "out", "command": "rnnbench check", "on_progress": lambda step: None}
         return *check(base, head, *chosen, **how), runner
 

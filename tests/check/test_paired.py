@@ -96,10 +96,8 @@ def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of
     bench = make_bench()
     for _ in range(3):
         bench.runner.replicate(GROUPS, BUDGET)
-    assert set(bench.runner.log_ratios) == {case.key for case in CASES}
-    for ratios in bench.runner.log_ratios.values():
-        assert ratios.low == pytest.approx([math.log(HEAD_COSTS)] * 3)
-        assert ratios.mean == pytest.approx([math.log(HEAD_COSTS)] * 3)
+    for logs in (bench.runner.log_shifts, bench.runner.log_means):
+        assert logs == {case.key: pytest.approx([math.log(HEAD_COSTS)] * 3) for case in CASES}
     layouts = [layout for _, layout, _ in bench.workers]
     assert layouts[::2] == layouts[1::2]
     assert len(set(layouts)) == 3
@@ -178,9 +176,10 @@ def test_reasons_name_the_revision_and_keep_the_kind_of_failure(
 
     bench = make_bench(tree=tmp_path, revision="main", worker=Broken)
     bench.runner.observe(GROUPS)
-    measurement = bench.runner.measurement("base", CASES[0])
+    recorder = bench.runner.recorders["base"]
+    measurement = recorder.measurements[CASES[0].key]
     assert (measurement.status, measurement.reason, measurement.failure) == ("failed", "main:a.py", "loading")
-    assert bench.runner.imported("base") == {"a": f"{tmp_path}/a.py"}
+    assert recorder.imported == {"a": f"{tmp_path}/a.py"}
     stored = bench.folders["base"].path / "measurements.jsonl"
     assert '"failure":"loading"' in stored.read_text()
 

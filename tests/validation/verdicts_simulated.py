@@ -1,6 +1,7 @@
 """Error rates of the check by simulation: the real looks and tests, on simulated pairs of workers."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import pandas as pd
 
 from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.check.check import measure
-from rnnbench.check.paired import Ratios
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import CASES, MODES, NOISES, START_SECONDS, Noise
@@ -29,7 +29,7 @@ class SimulatedRunner:
         self, rng: np.random.Generator, low: np.ndarray, mean: np.ndarray, groups: Sequence[Group], noise: Noise
     ) -> None:
         """`low`, `mean`: true log-ratios of the cases."""
-        self.log_ratios: dict[str, Ratios] = {}
+        self.log_shifts, self.log_means = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
         self.replicates, self.seconds = 0, OBSERVING_SECONDS
         self._low, self._mean = low, mean
         self._indices = {group.cases[0].key: number for number, group in enumerate(groups)}
@@ -41,9 +41,9 @@ class SimulatedRunner:
         low, mean = self._pair()
         for group in groups:
             key = group.cases[0].key
-            ratios, index = self.log_ratios.setdefault(key, Ratios()), self._indices[key]
-            ratios.low.append(float(self._low[index] + low[index]))
-            ratios.mean.append(float(self._mean[index] + mean[index]))
+            index = self._indices[key]
+            self.log_shifts[key].append(float(self._low[index] + low[index]))
+            self.log_means[key].append(float(self._mean[index] + mean[index]))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
 

@@ -51,8 +51,7 @@ class Visitor(ABC):
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
-        self._call_seconds: dict[tuple[str, str], float] = {}
-        self._flush_seconds: dict[tuple[str, str], float] = {}
+        self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
 
     @abstractmethod
     def start(self) -> object:
@@ -142,8 +141,8 @@ class Visitor(ABC):
         """Take over the shortest call of these windows."""
         for window in windows:
             place, shortest = (side, window.case), window.quantiles[0]
-            self._flush_seconds.setdefault(place, window.host_seconds / window.calls - shortest)
-            self._call_seconds[place] = min(self._call_seconds.get(place, shortest), shortest)
+            call, flush = self._seconds.get(place, (shortest, window.host_seconds / window.calls - shortest))
+            self._seconds[place] = min(call, shortest), flush
 
     def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
         workers, timed = self.workers.values(), measuring_cores(group.workload.cores)
@@ -174,13 +173,13 @@ class Visitor(ABC):
         for case in cases:
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
-            known = self._call_seconds.get((side, case.key))
+            known, _ = self._seconds.get((side, case.key), (None, None))
             request = recorder.building.prepare(case, self.settings.window_seconds, known)
             reply = recorder.ask(self.workers[side], request)
             if reply["ok"]:
                 recorder.note_prepared(case, reply)
-                self._call_seconds.setdefault((side, case.key), reply["call_seconds"])
-                self._flush_seconds.setdefault((side, case.key), reply["wall_seconds"] - reply["call_seconds"])
+                call, wall = reply["call_seconds"], reply["wall_seconds"]
+                self._seconds.setdefault((side, case.key), (call, wall - call))
                 ready.append(case)
             elif reply["status"] == "skipped":
                 recorder.note_fault(case, reply)
@@ -227,7 +226,7 @@ class Visitor(ABC):
 
     def _wall_seconds(self, side: str, case: Case) -> float:
         """Return the seconds of a call with the flush before it."""
-        return self._call_seconds[side, case.key] + self._flush_seconds[side, case.key]
+        return sum(self._seconds[side, case.key])
 
     def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""
