@@ -170,9 +170,7 @@ class WorkerProcess:
 
     def pin(self, cores: Sequence[int]) -> None:
         """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
-        if not hasattr(os, "sched_setaffinity"):
-            return
-        # The worker has ended, as the next request will find; or a sandbox refuses.
+        # Not Linux; or the worker has ended, as the next request will find; or a sandbox refuses.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             for task in Path(f"/proc/{self._process.pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
@@ -193,27 +191,24 @@ class WorkerProcess:
         waited, before = 0.0, self._now()
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
+            while self._lost is None and b"\n" not in self._unread:
                 is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
                 now = self._now()
                 before, passed = now, now - before
                 # If a wait takes longer than requested, this process was stopped (Ctrl-Z), and perhaps the worker too.
                 waited += min(passed, LOOK_SECONDS)
+                if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
+                    os.ftruncate(self._output.fileno(), 0)
                 if is_there:
                     chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+                    self._unread += chunk
                     if not chunk:
                         self._lost = lost(self._how_it_ended())
-                        return self._lost
-                    self._unread += chunk
                 elif waited >= seconds:
                     self.close()
                     self._lost = lost(f"no answer within {seconds:g} s")
-                    return self._lost
-                if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
-                    os.ftruncate(self._output.fileno(), 0)
         line, _, self._unread = self._unread.partition(b"\n")
-        reply: Reply = json.loads(line)
-        return reply
+        return self._lost or json.loads(line)
 
     def _how_it_ended(self) -> str:
         """The exit in words, with the last line that the worker wrote to its standard error."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,27 +50,23 @@ def started(
     Raises UserError if no worker can start.
     """
     began = now()
-    with compiler_cache(), scratch("kernels") as kernels:
+    with compiler_cache(), scratch("kernels") as kernels, ExitStack() as stack:
         start = partial(start_worker, OBSERVER)
-        first = Asker(settings, start, worker := start())
-        try:
-            about = hello(worker)
-            worker_seconds = now() - began
-            devices: dict[str, Reply] = {}
-            for name in dict.fromkeys(group.workload.device for group in groups):
-                devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
-                if not reply["ok"]:  # the driver lists the device, but it does not work
-                    devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
-            cards = {
-                name: [{"name": reply["name"], "uuid": reply["uuid"]}]
-                for name, reply in devices.items()
-                if reply["uuid"]
-            }
-            of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
-            software = about | {"settings": of_cases, "devices": cards}
-            yield RunStart(first, software, devices, began, worker_seconds, kernels)
-        finally:
-            first.close()
+        worker = start()
+        first = stack.enter_context(closing(Asker(settings, start, worker)))
+        about = hello(worker)
+        worker_seconds = now() - began
+        devices: dict[str, Reply] = {}
+        for name in dict.fromkeys(group.workload.device for group in groups):
+            devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
+            if not reply["ok"]:  # the driver lists the device, but it does not work
+                devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
+        cards = {
+            name: [{"name": reply["name"], "uuid": reply["uuid"]}] for name, reply in devices.items() if reply["uuid"]
+        }
+        of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
+        software = about | {"settings": of_cases, "devices": cards}
+        yield RunStart(first, software, devices, began, worker_seconds, kernels)
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
