@@ -51,8 +51,8 @@ def ratio(
     from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A panel
     for each phase, device, data type and number of workers.
     """
-    how: dict[str, Any] = {"width": width, "height": height, "noise_floor": noise_floor}
-    return _drawn("ratios", "ratio", frame, ax, "no case has a ratio", **how)
+    why = "no case has a ratio"
+    return _drawn("ratios", "ratio", frame, ax, why, width=width, height=height, noise_floor=noise_floor)
 
 
 def ratio_by_size(

@@ -74,14 +74,12 @@ def noise_sentence(noise: Noise) -> str:
 
 def readiness(advice: Sequence[str], noise: Noise | None) -> str:
     """Say whether a machine is ready to measure; `noise` is None if it was not measured."""
-    is_noisy = noise is not None and noise.floor > NOISY_FLOOR
     if advice:
-        opening = "This machine is noisy. C" if is_noisy else "C"
-        return f"{opening}hange {plural(len(advice), 'thing')} before measuring here:"
-    if is_noisy:
-        return "This machine is noisy, and no cause is known: give each run more time."
+        return f"Change {plural(len(advice), 'thing')} before measuring here:"
     if noise is None or math.isnan(noise.floor):
         return "No obstacle is known. How noisy this machine is was not measured."
+    if noise.floor > NOISY_FLOOR:
+        return "This machine is noisy, and no cause is known: give each run more time."
     return "Ready: no obstacle is known, and this machine is quiet enough to see 5% in a few replicates."
 
 
@@ -160,14 +158,11 @@ def _show(key: str, value: Any) -> str:
         case Processor():
             return identity(value)
         case Ceiling():
-            parts = [f"arithmetic {scaled(value.macs_per_second, PREFIXES, 'MAC/s')} at best"]
+            best = [f"arithmetic {scaled(value.macs_per_second, PREFIXES, 'MAC/s')}"]
             for kind, rates in (("copies", value.copies), ("reads", value.reads)):
-                if rates:
-                    parts.append(f"{kind} {scaled(max(rate.value for rate in rates), PREFIXES, 'B/s')} at best")
-            parts.append(f"{duration(value.dispatch_seconds)} an operator")
-            if value.launch_seconds is not None:
-                parts.append(f"{duration(value.launch_seconds)} a kernel in a queue")
-            return "; ".join(parts)
+                best += [f"{kind} {scaled(max(rate.value for rate in rates), PREFIXES, 'B/s')}"] if rates else []
+            launch = "" if value.launch_seconds is None else f"; {duration(value.launch_seconds)} a kernel in a queue"
+            return f"at best {', '.join(best)}; {duration(value.dispatch_seconds)} an operator{launch}"
         case list():
             return ", ".join(_show(key, item) for item in value) or "none"
         case _:

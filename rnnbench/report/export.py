@@ -46,8 +46,7 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     its axes, verdict, ratios and reason. Raises UserError if the format has no place for verdicts, or there are none.
     """
     if is_check(folder):
-        frame = _verdicts(folder, to)
-        return parquet(frame) if to == "parquet" else encoded(csv(frame)), []
+        return _frame(_verdicts(folder, to), to), []
     info, _, times = read_whole(folder)
     summary, notes = summarize(times), noted(info)
     if to == "pytest-benchmark":
@@ -57,8 +56,11 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     if to in ("markdown", "latex"):
         write = markdown if to == "markdown" else latex
         return encoded(write(table_of_cases(summary, info))), notes
-    frame = frame_of_run(info, summary if windows is None else windows)
-    return parquet(frame) if to == "parquet" else encoded(csv(frame)), notes
+    return _frame(frame_of_run(info, summary if windows is None else windows), to), notes
+
+
+def _frame(frame: pd.DataFrame, to: str) -> bytes:
+    return parquet(frame) if to == "parquet" else encoded(csv(frame))
 
 
 def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:

@@ -110,8 +110,10 @@ def growth(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    size: dict[str, Any] = {"ax": ax, "width": width, "height": height}
-    return over_sizes(measured, sizes, ways, looks, value, reference_name(summary), least, are_cases=True, **size)
+    reference = reference_name(summary)
+    return over_sizes(
+        measured, sizes, ways, looks, value, reference, least, ax=ax, width=width, height=height, are_cases=True
+    )
 
 
 def over_sizes(
@@ -142,10 +144,9 @@ def over_sizes(
     if not shown:
         return None
     columns = len({phase for phase, _ in shown})
-    refuse_several(ax, cases, ["phase"], columns)
+    refuse_several(ax, columns, ["phase"])
     if ax is not None and len(shown) > 1:
-        some = next(axis for _, axis in shown)
-        raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={some!r}, or leave ax out")
+        raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={ways[0]!r}, or leave ax out")
     shape, handles = (math.ceil(len(shown) / columns), columns), dict[str, Artist]()
     drawn_cases = pd.concat([own for own, _ in shown.values()])
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
@@ -208,8 +209,8 @@ def of_sweep(
         raise ValueError(f"along: expected one of {', '.join(numbers) or 'no size'}, found {along!r}")
     hues = hues_of(measured["module"].astype(str))
     looks = {one_line(name): CellMark(HUES[hue], marker, filled=True) for name, (hue, marker) in hues.items()}
-    size: dict[str, Any] = {"ax": ax, "width": width, "height": height}
-    figure = over_sizes(cases, varied, [along] if along else numbers, looks, value, "the reference", **size)
+    ways = [along] if along else numbers
+    figure = over_sizes(cases, varied, ways, looks, value, "the reference", ax=ax, width=width, height=height)
     if figure is None:
         raise ValueError("no size was measured at two values, so there is no axis to draw along")
     return figure

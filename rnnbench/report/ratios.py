@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -117,7 +118,7 @@ def panels(
     by_panel = sorted(
         cases.groupby([*varied, "phase"], sort=False), key=lambda panel: (*panel[0][:-1], phases.index(panel[0][-1]))
     )
-    refuse_several(ax, cases, ["phase", *varied], len(by_panel))
+    refuse_several(ax, len(by_panel), several(cases, ["phase", *context]))
     shown = []
     for (*setting, phase), own in by_panel:
         told = [pair for pair in zip(varied, setting, strict=True) if phase in LOADS or pair[0] not in OF_DATA]
@@ -135,9 +136,9 @@ def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Se
 
 
 def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) -> str:
+    median, worst = ratio_text(known["ratio"].median()), known.nlargest(1, "ratio").iloc[0]
     if drawn.is_narrow and drawn.grid.shape[1] > 2:
         return ""  # there is no room
-    median, worst = ratio_text(known["ratio"].median()), known.sort_values("ratio").iloc[-1]
     if drawn.width < PAGE or drawn.grid.shape[1] > 2 or ratio_text(worst["ratio"]) == median:
         return median
     return f"{median}   up to {ratio_text(worst['ratio'])} {say_all(others, map(worst.get, others))}".rstrip()
@@ -243,16 +244,19 @@ def _boxes(
     """Draw a box with its number for each case, over hatches where nothing was measured, and the sizes on top."""
     nothing: dict[str, Any] = {"facecolor": drawn.ink("faint"), "edgecolor": drawn.ink("line"), "hatch": "////"}
     axes.add_patch(Rectangle((-0.5, -0.5), len(keys), len(names), linewidth=0, zorder=0, **nothing))
-    shown = cases[cases["ratio"].notna()]
+    shown, boxes = cases[cases["ratio"].notna()], []
     for index, case in zip(shown.index, shown.to_dict("records"), strict=True):
         column, row = keys.index(tuple(case[size] for size in sizes)), names.index(case["series"])
-        box = Rectangle((column - 0.5, row - 0.5), 1, 1, edgecolor=drawn.paper, linewidth=0.8)
-        axes.add_patch(box).set_facecolor(SCALE(norm(math.log2(case["ratio"]))))
+        boxes.append(Rectangle((column - 0.5, row - 0.5), 1, 1))
         text = f"({ratio_box(case['ratio'])})" if undecided(case) else ratio_box(case["ratio"])
         number = axes.text(column, row, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
         number.set_in_layout(False)  # it is inside its box, and laying out many takes long
-        for part in (box, number) if are_cases else ():
-            mark(part, [index])
+        if are_cases:
+            mark(number, [index])
+    colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
+    areas = axes.add_collection(PatchCollection(boxes, facecolor=colors, edgecolor=drawn.paper, linewidth=0.8))
+    if are_cases:
+        mark(areas, shown.index)
     for column in range(1, len(keys)):
         if len(sizes) > 1 and keys[column][0] != keys[column - 1][0]:
             axes.axvline(column - 0.5, color=drawn.paper, linewidth=4)

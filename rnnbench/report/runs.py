@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,7 @@ FARTHEST = 1.5  # times the farthest mark: an axis goes no farther, however long
 OVER_TIME = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
     "since its last change. The band is the 95% interval of that level, which includes the scatter from run to run. At "
-    f"most {MAX_PANELS} cases are drawn: first those that changed, the largest change first, then those that vary "
-    "most. The table has all cases."
+    f"most {MAX_PANELS} cases are drawn: first those that changed, the largest change first. The table has all cases."
 )
 SIGNIFICANT = (
     "A change is significant where its p-value, times the places where it could have been found, passes Benjamini and "
@@ -183,13 +182,9 @@ def _table_of_points(points: pd.DataFrame) -> Table:
 
 
 def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Figure:
-    """Draw the ratios of the most telling cases over all runs, with levels and changes."""
+    """Draw the ratios of the cases that changed most, and of others, over all runs, with levels and changes."""
     significant = changes[changes["is_significant"]]
-    largest = np.log(significant["ratio"]).abs().groupby(significant["name"]).max()
-    logs = np.log(points["ratio_to_reference"])
-    spread = logs.groupby([points["name"], points["environment"]]).std(ddof=0).groupby(level=0, sort=False).max()
-    telling = pd.DataFrame({"spread": spread}).assign(largest=largest).fillna(0.0)
-    cases = telling.sort_values(["largest", "spread"], ascending=False, kind="stable").index[:MAX_PANELS]
+    cases = list(dict.fromkeys([*significant["name"], *points["name"]]))[:MAX_PANELS]
     columns = min(PER_ROW, len(cases))
     shape = math.ceil(len(cases) / columns), columns
     times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
@@ -261,26 +256,27 @@ def rows_of(found: Together) -> pd.DataFrame:
     rows = found.rows.assign(place=pd.factorize(found.rows["case"])[0], is_judged=found.rows["verdict"].notna())
     rows["size"] = (rows["change_to_first_run"] - 1).abs().where(rows["verdict"].isin(CHANGED), 0.0)
     rows[["size", "is_judged"]] = rows.groupby("place")[["size", "is_judged"]].transform("max")
-    lines = []
     rows = rows.sort_values(["size", "is_judged", "place", "at"], ascending=[False, False, True, True])
-    for row in rows.to_dict("records"):
-        case, ratios = found.cases[row["case"]], [row[name] for name in RATIO]
-        known = Estimate(*(row[name] for name in CHANGE))
-        told = MISSING
-        if not math.isnan(known.value):
-            by = "in the mean" if row["decided_by"] == "mean" else ""
-            told = " ".join(filter(None, [change(known.value), by, change_interval(known)]))
-        texts = {
-            "name": name_of(case),
-            "series": series_name(case.cell, case.implementation),
-            "phase": case.workload.phase,
-            "ratio": MISSING if math.isnan(ratios[0]) else ratio_with_interval(*ratios),
-            "change": told,
-            "said": SAID.get(row["verdict"], MISSING),
-            "run": found.runs[row["at"]][0],
-        }
-        lines.append(row | texts)
-    return pd.DataFrame(lines)
+    cases = [found.cases[key] for key in rows["case"]]
+    return rows.assign(
+        name=list(map(name_of, cases)),
+        series=[series_name(case.cell, case.implementation) for case in cases],
+        phase=[case.workload.phase for case in cases],
+        ratio=[
+            MISSING if math.isnan(value) else ratio_with_interval(value, low, high)
+            for value, low, high in rows[list(RATIO)].itertuples(index=False)
+        ],
+        change=[_change(row) for row in rows.to_dict("records")],
+        said=rows["verdict"].map(SAID).fillna(MISSING),
+        run=[found.runs[at][0] for at in rows["at"]],
+    )
+
+
+def _change(row: Mapping[Any, Any]) -> str:
+    """Return the change of a case since the first run, with its interval."""
+    known = Estimate(*(row[name] for name in CHANGE))
+    by = "in the mean" if row["decided_by"] == "mean" else ""
+    return " ".join(filter(None, [change(known.value), by, change_interval(known)])) or MISSING
 
 
 def _compared(found: Together, rows: pd.DataFrame, runs: list[str]) -> Iterator[str]:

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 523,
     "profiling": 1048,
     "pytest_plugin": 216,
-    "report": 3100,
+    "report": 3060,
     "speedup": 568,
     "slurm": 329,
     "store": 809,

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from rnnbench.report.colors import ON_AREAS
 from rnnbench.report.drawing.marks import CellMark
@@ -170,20 +170,6 @@ def among(sizes: Sequence[float], low: float, high: float, most: int) -> list[fl
     return kept if len(sizes) == 1 else [*kept, sizes[-1]]
 
 
-def round_numbers(low: float, high: float, most: int) -> list[float]:
-    """Return as many round numbers between two positive ones as are at most `most`."""
-    if high < SHORT_SPAN * low:
-        even = MaxNLocator(max(2, most - 1), steps=[1, 2, 5, 10]).tick_values(low, high)
-        return [float(f"{tick:.6g}") for tick in even if low <= tick <= high]
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in STEPS:
-        numbers = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        within = [number for number in numbers if low <= number <= high]
-        if len(within) <= most:
-            break
-    return within[:: math.ceil(len(within) / most)]
-
-
 def log_ticks(drawn: Sheet, axis: Axis, low: float, high: float, label: Label, sizes: Sequence[float] = ()) -> None:
     """Make an axis logarithmic, from `low` to `high`, with plainly written numbers: round ones, or these `sizes`."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})  # type: ignore[attr-defined]
@@ -191,8 +177,10 @@ def log_ticks(drawn: Sheet, axis: Axis, low: float, high: float, label: Label, s
     if axis is axis.axes.xaxis:
         inches = (0.45 if drawn.is_narrow else 0.7) * drawn.width / drawn.grid.shape[1]  # beside names and texts
         most = max(2, min(7, int(inches / (0.3 if len(sizes) else 0.5))))
-    ticks = among(sizes, low, high, most) if len(sizes) else round_numbers(low, high, most)
-    axis.set_major_locator(FixedLocator(ticks))
+    fine = next((steps for steps in STEPS if len(steps) * math.log10(high / low) < most + 0.5), STEPS[-1])
+    even = MaxNLocator(max(2, most - 1), steps=[1, 2, 5, 10])
+    round_numbers = even if high < SHORT_SPAN * low else LogLocator(subs=fine, numticks=most)
+    axis.set_major_locator(FixedLocator(among(sizes, low, high, most)) if len(sizes) else round_numbers)
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axis.set_minor_locator(NullLocator())
 

@@ -68,18 +68,14 @@ def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
 def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return the hue and the marker of each cell, whatever the order of `cells` is.
 
-    A name that is not shipped takes the first free hue from its own on; if none is free, the first free pair.
+    A name that is not shipped takes one of the free hues; if none is free, any hue.
     """
     names = set(cells)
     taken = {cell: CELLS[cell] for cell in CELLS if cell in names}
     for cell in sorted(names - taken.keys()):
-        number, hues = zlib.crc32(cell.encode(errors="replace")), list(HUES)
-        first = [hues[(number + step) % len(hues)] for step in range(len(hues))]
-        markers = [MARKERS[(number // len(hues) + step) % len(MARKERS)] for step in range(len(MARKERS))]
-        used = {hue for hue, _ in taken.values()}
-        free = [hue for hue in first if hue not in used] or first
-        looks = [(hue, marker) for marker in markers for hue in free]
-        taken[cell] = next((look for look in looks if look not in taken.values()), looks[0])
+        number, used = zlib.crc32(cell.encode(errors="replace")), {hue for hue, _ in taken.values()}
+        free = [hue for hue in HUES if hue not in used] or list(HUES)
+        taken[cell] = free[number % len(free)], MARKERS[number // len(HUES) % len(MARKERS)]
     return taken
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from matplotlib import style as styles
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -56,7 +55,7 @@ METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, s
 DOTS_PER_INCH = 160
 MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
 PAPER = INKS["card"].light
-BRIGHT = 0.18  # relative luminance of a background that is as far from white as from black
+BRIGHT = 1.4  # sum of red, green and blue of a background that is as far from white as from black
 
 
 @contextmanager
@@ -128,12 +127,6 @@ def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
         part.set_gid("-".join(["cases", *map(str, cases)]))
 
 
-def luminance(color: str) -> float:
-    """Return the relative luminance from 0 (black) to 1 (white), as WCAG 2 defines it."""
-    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-
 @dataclass(frozen=True)
 class Sheet:
     """The axes to draw on, and what their style gives."""
@@ -148,7 +141,7 @@ class Sheet:
     def ink(self, shade: Shade | str = "ink") -> str:
         """Return the form of a colour, or of one of `INKS`, for the background; letters have the default."""
         known = INKS[shade] if isinstance(shade, str) else shade
-        return known.dark if luminance(self.paper) < BRIGHT else known.light
+        return known.dark if sum(to_rgb(self.paper)) < BRIGHT else known.light
 
     @property
     def axes(self) -> Axes:
@@ -215,13 +208,7 @@ def sheet(
             axes.set_visible(axes.has_data())
 
 
-def refuse_several(ax: Axes | None, cases: pd.DataFrame, axes: Sequence[str], panels: int) -> None:
-    """Raise ValueError if there are several panels and one `ax` to draw them on; it says what to select.
-
-    `axes`: the columns whose values make the panels.
-    """
-    if ax is None or panels <= 1:
-        return
-    terms = [f"(frame[{axis!r}] == {cases[axis].tolist()[0]!r})" for axis in axes if cases[axis].nunique() > 1]
-    picked = " & ".join(terms) if len(terms) > 1 else terms[0][1:-1]
-    raise ValueError(f"the frame makes {panels} panels: select one, such as frame[{picked}], or leave ax out")
+def refuse_several(ax: Axes | None, panels: int, axes: Sequence[str]) -> None:
+    """Raise ValueError if there are several panels, by these axes, and one `ax` to draw them on."""
+    if ax is not None and panels > 1:
+        raise ValueError(f"the frame makes {panels} panels: select one {' and one '.join(axes)}, or leave ax out")

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from rnnbench.harness.turns.progress import Progress as RunProgress
 from rnnbench.text import plural, rounded_up
 
 ShowRun = Callable[[RunProgress], None]
-Draw = Callable[[str, float, int, float | None], None]  # words, how many are done, of how many in total, seconds left
+Draw = Callable[[str, float, float | None], None]  # words, which share is done, seconds left
 
 REDRAW_SECONDS = 0.1  # rounds in the user's own process have turns of milliseconds
 BAR_WIDTH = 24  # characters, in a notebook
@@ -27,27 +27,23 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
     `words`: what is done, if it is not a run.
     """
     console = Console(stderr=True)
-    is_drawn = console.is_terminal
-    with bar(console, "starting a worker", auto_refresh=False) if is_drawn else nullcontext() as draw:
-        if draw is None:
-            yield _lines(console, words)
-        else:
-            yield lambda step: draw(
-                words or _stage(step, "replicate"), step.visits_done, step.visits, step.seconds_left
-            )
+    if not console.is_terminal:
+        yield _lines(console, words)
+        return
+    with _bar(console, "starting a worker") as draw:
+        yield lambda step: draw(words or _stage(step, "replicate"), _share(step), step.seconds_left)
 
 
 @contextmanager
 def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
     """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
     console = Console(stderr=True)
-    drawing: AbstractContextManager[Draw | None] = nullcontext()
-    if is_wanted and console.is_jupyter:  # rich's own bar needs ipywidgets there, and warns without it
-        drawing = _in_notebook()
-    elif is_wanted and console.is_terminal:
-        drawing = bar(console, "checking outputs", auto_refresh=False)
-    with drawing as draw:
-        yield _forward(draw) if draw else lambda step: None
+    if not is_wanted or not (console.is_jupyter or console.is_terminal):
+        yield lambda step: None
+        return
+    # In a notebook rich's own bar needs ipywidgets, and warns without it.
+    with _in_notebook() if console.is_jupyter else _bar(console, "checking outputs") as draw:
+        yield _forward(draw)
 
 
 def at_point(show: ShowRun, number: int, points: int) -> ShowRun:
@@ -63,11 +59,10 @@ def at_point(show: ShowRun, number: int, points: int) -> ShowRun:
 
 
 @contextmanager
-def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
+def _bar(console: Console, first: str) -> Iterator[Draw]:
     """Show a bar on a terminal until the end; yields a function that draws it, with words without markup.
 
-    `first`: words until the first drawing; `auto_refresh`: a thread keeps the spinner turning, and takes time from the
-    cores.
+    `first`: words until the first drawing. No thread keeps the spinner turning, since that takes time from the cores.
     """
     columns = (
         SpinnerColumn(),
@@ -75,11 +70,11 @@ def bar(console: Console, first: str, *, auto_refresh: bool) -> Iterator[Draw]:
         BarColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh) as shown:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
         task = shown.add_task(first, total=None, left="")
         shown.refresh()
-        yield lambda words, done, total, seconds_left: shown.update(
-            task, description=words, completed=done, total=total, left=time_left(seconds_left), refresh=True
+        yield lambda words, share, seconds_left: shown.update(
+            task, description=words, completed=share, total=1, left=time_left(seconds_left), refresh=True
         )
 
 
@@ -90,9 +85,8 @@ def _in_notebook() -> Iterator[Draw]:
 
     shown: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-    def draw(words: str, done: float, total: int, seconds_left: float | None) -> None:
-        full = int(BAR_WIDTH * done / max(1, total))
-        drawn = "█" * full + "░" * (BAR_WIDTH - full)
+    def draw(words: str, share: float, seconds_left: float | None) -> None:
+        drawn = ("█" * int(BAR_WIDTH * share)).ljust(BAR_WIDTH, "░")
         shown.update({"text/plain": f"{words} {drawn} {time_left(seconds_left)}"}, raw=True)
 
     try:
@@ -107,9 +101,9 @@ def _forward(draw: Draw) -> ShowRun:
 
     def forward(step: RunProgress) -> None:
         nonlocal furthest, last
-        furthest = max(furthest, step.visits_done / max(1, step.visits) if step.replicate else 0.0)
+        furthest = max(furthest, _share(step) if step.replicate else 0.0)
         if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
-            draw(_stage(step, "round"), furthest, 1, step.seconds_left)
+            draw(_stage(step, "round"), furthest, step.seconds_left)
             last = time.monotonic()
 
     return forward
@@ -120,7 +114,7 @@ def _lines(console: Console, words: str) -> ShowRun:
     shown = set[tuple[str, int]]()
 
     def show(step: RunProgress) -> None:
-        quarter = 4 * step.visits_done // max(1, step.visits) if step.is_counting else 0
+        quarter = int(4 * _share(step)) if step.is_counting else 0
         now = words or _stage(replace(step, stage=""), "replicate")
         is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
         if (now, quarter) in shown or quarter == 4 or is_early:
@@ -131,6 +125,10 @@ def _lines(console: Console, words: str) -> ShowRun:
         console.print(", ".join(filter(None, [f"{now}: {done}", time_left(step.seconds_left)])))
 
     return show
+
+
+def _share(step: RunProgress) -> float:
+    return step.visits_done / max(1, step.visits)
 
 
 def _stage(step: RunProgress, unit: str) -> str:

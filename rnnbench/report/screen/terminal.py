@@ -1,8 +1,8 @@
 """What `rnnbench run` prints: the answer, a table of medians or of all cases, and the answer again."""
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import pandas as pd
 from rich import box
@@ -69,22 +69,21 @@ def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[Renderabl
     chosen = [place for place, column in enumerate(table.columns) if not column.is_optional or column.header in brief]
     # The last column says whether a number can be trusted, so it goes before costs.
     chosen.sort(key=lambda place: table.columns[place].is_optional)
-    texts = {place: [row[place] for row in table.rows] for place in chosen}
-    widest = {place: max(map(len, (*texts[place], *table.headers[place].split()))) for place in chosen}
+    texts = {place: [*table.headers[place].split(), *(row[place] for row in table.rows)] for place in chosen}
+    widest = {place: max(map(len, texts[place])) for place in chosen}
     widths = {place: min(size, MAX_WIDTH if place < last else NARROWEST) for place, size in widest.items()}
-    shown = list(chosen)
-    while len(shown) > 1 and sum(widths[place] + GAP for place in shown) > width:
-        shown.pop()
-    room = width - sum(widths[place] + GAP for place in shown)
+    ends = accumulate(widths[place] + GAP for place in chosen)
+    shown = sorted(place for place, end in zip(chosen, ends, strict=True) if end <= max(width, widths[0] + GAP))
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for place in sorted(shown):
-        size = widths[place] if place < last else min(widest[place], widths[place] + max(room, 0))
-        header = textwrap.fill(table.headers[place], size)
+    for place in shown:
         grid.add_column(
-            Text(header), justify="right" if table.columns[place].numeric else "left", overflow="fold", width=size
+            Text(table.headers[place]),
+            justify="right" if table.columns[place].numeric else "left",
+            overflow="fold",
+            width=widths[place] if place < last else None,
         )
     for number, row in enumerate(table.rows):
-        grid.add_row(*(Text(row[place]) for place in sorted(shown)), end_section=number + 1 in table.breaks)
+        grid.add_row(*(Text(row[place]) for place in shown), end_section=number + 1 in table.breaks)
     yield grid
     if len(shown) < len(chosen):
         left_out = ", ".join(table.headers[place] for place in chosen if place not in shown)
