@@ -8,7 +8,6 @@
 - `plot`: the figures of reports, on axes of your own.
 """
 
-import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +46,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")
     if name == "plot":
         return import_module("rnnbench.plot")
+    import random
+
     state = random.getstate()  # the import of rich draws numbers
     function = getattr(import_module(f"rnnbench.api.{'stored' if name in OF_RUNS else 'live'}"), name)
     random.setstate(state)

@@ -16,7 +16,7 @@ from rnnbench.store.folder import RunFolder, info_bytes, read_info
 from rnnbench.store.records import Measurement
 from tests.doubles import stored as made
 from tests.doubles import workload as small
-from tests.doubles.commands import in_process
+from tests.doubles.commands import rnnbench
 from tests.doubles.stored import INFO, window
 
 GROUPS = [
@@ -97,7 +97,7 @@ def test_a_run_without_any_windows_is_refused_wherever_it_is_read(run: Path, tmp
     words = f"{run}: all windows of 2 measured cases are missing: windows-*.jsonl; restore these files"
     other = made.folder(tmp_path / "other", TIMES)
     for arguments in (("report", run), ("export", run, "--format", "csv"), ("compare", run, other)):
-        done = in_process(*arguments, cwd=tmp_path)
+        done = rnnbench(*arguments, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
     with pytest.raises(UserError, match="all windows of 2 measured cases are missing"):
@@ -107,16 +107,16 @@ def test_a_run_without_any_windows_is_refused_wherever_it_is_read(run: Path, tmp
 def test_a_lost_file_is_told_and_the_rest_is_read(run: Path, tmp_path: Path) -> None:
     (run / "windows-0001.jsonl").unlink()
     words = "indows are missing: those of 1 of 3 finished replicates; nothing here counts what they held"
-    exported = in_process("export", run, "--format", "csv", cwd=tmp_path, code=0)
+    exported = rnnbench("export", run, "--format", "csv", cwd=tmp_path, code=0)
     assert words in exported.stderr
-    in_process("report", run, "--out", "page", cwd=tmp_path, code=0)
+    rnnbench("report", run, "--out", "page", cwd=tmp_path, code=0)
     assert words in (tmp_path / "page" / "index.html").read_text()
     assert words in repr(load(run)).replace("\n", " ")
     other = finished(made.folder(tmp_path / "other", TIMES), 3)
     notes = stored.compare(stored.read(other), stored.read(run), {GRU.key: 0.05}).notes
     assert f"{run.name}: w{words}" in notes
     for option in ("--together", "--history"):
-        in_process("report", option, other, run, "--out", option[2:], cwd=tmp_path, code=0)
+        rnnbench("report", option, other, run, "--out", option[2:], cwd=tmp_path, code=0)
         assert f"{run.name}: w{words}" in (tmp_path / option[2:] / "index.html").read_text()
 
 

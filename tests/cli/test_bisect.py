@@ -12,7 +12,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from tests.doubles import repository
-from tests.doubles.commands import MINE, cells, in_process, rnnbench
+from tests.doubles.commands import MINE, cells, rnnbench
 from tests.doubles.repository import git
 
 FAST, BROKEN = "pass", "raise RuntimeError('not today')"
@@ -90,7 +90,7 @@ def test_ends_that_are_equally_fast_or_unknown_or_not_in_order_are_refused(
     }
     told = {}
     for kind, arguments in commands.items():
-        done = in_process("bisect", "mine.toml", "--out", "out", *arguments, cwd=tmp_path, code=2)
+        done = rnnbench("bisect", "mine.toml", "--out", "out", *arguments, cwd=tmp_path, code=2)
         message = done.stderr.splitlines()[0].replace(str(tmp_path), "FOLDER")
         told[kind] = message.replace(shas[0][:7], "FIRST").replace(shas[1][:7], "SECOND")
     assert told == snapshot

@@ -18,7 +18,7 @@ from rnnbench.cli.check import place_of
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case
 from tests.doubles import repository, stored
-from tests.doubles.commands import MINE, SLOW, cells, in_process, rnnbench
+from tests.doubles.commands import MINE, SLOW, cells, rnnbench
 from tests.doubles.workload import workload
 
 
@@ -222,11 +222,11 @@ def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None
 def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
     (repo / "new.toml").write_text(MINE.replace('"mine"', '"new"', 1))
     for options, code in (([], 0), (["--on-undecided", "fail"], 3)):
-        done = in_process("check", "new.toml", "--base", "HEAD", *options, cwd=repo)
+        done = rnnbench("check", "new.toml", "--base", "HEAD", *options, cwd=repo)
         assert (done.returncode, done.stdout) == (code, "")
         assert "has no new.toml: the suite is new, so there is nothing to compare" in done.stderr
     assert not (repo / "results").exists()
-    in_process("check", "gone.toml", "--base", "HEAD", cwd=repo, code=2)
+    rnnbench("check", "gone.toml", "--base", "HEAD", cwd=repo, code=2)
 
 
 def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witness(repo: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import checks
-from tests.doubles.commands import in_process
+from tests.doubles.commands import rnnbench
 from tests.report.verdicts import samples
 
 MARKER = "<!-- rnnbench check mine -->"
@@ -58,7 +58,7 @@ def check(tmp_path: Path) -> Path:
 
 
 def test_the_first_comment_is_new(service: Any, check: Path, tmp_path: Path) -> None:
-    done = in_process("ci", "comment", check, cwd=tmp_path)
+    done = rnnbench("ci", "comment", check, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "commented on #7\n")
     assert service.written == [("POST", "/repos/me/mine/issues/7/comments", f"{MARKER}\n## new\n")]
 
@@ -69,9 +69,9 @@ def test_a_later_check_of_the_suite_replaces_the_comment(service: Any, check: Pa
         {"id": 2, "body": "<!-- rnnbench check mine too -->\n"},
         {"id": 3, "body": f"{MARKER}\n## old\n"},
     ]
-    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on #7\n"
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on #7\n"
     assert service.written == [("PATCH", "/repos/me/mine/issues/comments/3", f"{MARKER}\n## new\n")]
-    in_process("ci", "comment", check, "--label", "Python 3.13", cwd=tmp_path)  # of another job of a matrix
+    rnnbench("ci", "comment", check, "--label", "Python 3.13", cwd=tmp_path)  # of another job of a matrix
     [_, (method, _, text)] = service.written
     assert (method, text) == ("POST", "<!-- rnnbench check mine Python 3.13 -->\nPython 3.13\n\n## new\n")
 
@@ -80,9 +80,9 @@ def test_another_workflow_finds_the_pull_request_by_its_commit(service: Any, che
     run = {"head_sha": "abc", "head_branch": "topic/x", "head_repository": {"owner": {"login": "you"}}}
     service.event.write_text(json.dumps({"workflow_run": run}))
     service.pulls = [{"number": 8, "head": {"sha": "older"}}, {"number": 9, "head": {"sha": "abc"}}]
-    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "commented on #9\n"
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "commented on #9\n"
     service.pulls.pop()  # a newer commit was pushed
-    assert "no open pull request has the commit" in in_process("ci", "comment", check, cwd=tmp_path).stderr
+    assert "no open pull request has the commit" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
 
 
 def test_gitlab_has_the_same_comment(
@@ -91,23 +91,23 @@ def test_gitlab_has_the_same_comment(
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     for name, value in (("API_V4_URL", service.address), ("PROJECT_ID", "5"), ("MERGE_REQUEST_IID", "3")):
         monkeypatch.setenv(f"CI_{name}", value)
-    assert "$GITLAB_TOKEN is not set; make a project" in in_process("ci", "comment", check, cwd=tmp_path).stderr
+    assert "$GITLAB_TOKEN is not set; make a project" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
     monkeypatch.setenv("GITLAB_TOKEN", "secret")
-    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "commented on !3\n"
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "commented on !3\n"
     service.comments = [{"id": 5, "body": f"{MARKER}\n"}]
-    assert in_process("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on !3\n"
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on !3\n"
     notes = "/projects/5/merge_requests/3/notes"
     assert [each[:2] for each in service.written] == [("POST", notes), ("PUT", f"{notes}/5")]
 
 
 def test_what_can_not_be_posted_is_told(service: Any, check: Path, tmp_path: Path) -> None:
     service.status = 403
-    done = in_process("ci", "comment", check, cwd=tmp_path)
+    done = rnnbench("ci", "comment", check, cwd=tmp_path)
     assert (done.returncode, "refused with 403" in done.stderr) == (2, True)
     assert "does the token have the right to write comments?" in done.stderr
     (check / "verdicts.md").write_text("## no marker, as somebody else would write it\n")
-    assert "is not the marker of a check" in in_process("ci", "comment", check, cwd=tmp_path).stderr
-    assert "no such folder" in in_process("ci", "comment", "nowhere", cwd=tmp_path).stderr
+    assert "is not the marker of a check" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
+    assert "no such folder" in rnnbench("ci", "comment", "nowhere", cwd=tmp_path).stderr
 
 
 def dated(parent: Path, suite: str, started: str, number: int, *, verdicts: bool = True) -> Path:
@@ -126,12 +126,12 @@ def test_of_a_folder_the_newest_check_is_posted_and_no_older_one_in_place_of_one
 ) -> None:
     results = tmp_path / "results"
     results.mkdir()
-    assert "nothing to comment" in in_process("ci", "comment", results, cwd=tmp_path).stdout
+    assert "nothing to comment" in rnnbench("ci", "comment", results, cwd=tmp_path).stdout
     dated(results, "zz", "2026-01-01T00:00:00+00:00", 1)
     dated(results, "aa", "2027-01-01T00:00:00+00:00", 2)
-    assert in_process("ci", "comment", results, cwd=tmp_path).stdout == "commented on #7\n"
+    assert rnnbench("ci", "comment", results, cwd=tmp_path).stdout == "commented on #7\n"
     dated(results, "mm", "2028-01-01T00:00:00+00:00", 3, verdicts=False)
-    done = in_process("ci", "comment", results, cwd=tmp_path)
+    done = rnnbench("ci", "comment", results, cwd=tmp_path)
     assert (done.returncode, "no verdicts, so there is nothing to comment" in done.stdout) == (0, True)
     assert len(service.written) == 1
 
@@ -147,9 +147,9 @@ def test_the_oldest_checks_of_each_suite_are_removed_by_time_and_nothing_else(tm
     for other in others:
         other.mkdir()
     (results / "link").symlink_to(old[0])
-    done = in_process("ci", "trim", results, "--keep", "1", cwd=tmp_path)
+    done = rnnbench("ci", "trim", results, "--keep", "1", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"3 checks removed from {results}\n")
     assert f"{old[1].name}: it holds files that rnnbench did not make, so it stays" in done.stderr
     left = {path.name for path in results.iterdir()}
     assert left == {path.name for path in [*new, *others, old[1], results / "link"]}
-    assert "3 checks removed" not in in_process("ci", "trim", results, "--keep", "1", cwd=tmp_path).stdout
+    assert "3 checks removed" not in rnnbench("ci", "trim", results, "--keep", "1", cwd=tmp_path).stdout

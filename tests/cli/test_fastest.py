@@ -9,7 +9,7 @@ import rnnbench
 from rnnbench.cells import load
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case
-from tests.doubles.commands import in_process
+from tests.doubles import commands
 
 MINE = """
 import torch
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("quick_compiler", "one_thread")
 def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> None:
     save = ("--save", "ways.csv")
-    result = in_process("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=0)
+    result = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=0)
     first, second, *_, last, path = result.stdout.splitlines()
     assert first == "Fastest way to run mine.py:Mine, input size 64, hidden size 64, float32, cpu, 1 thread"
     assert second.startswith("  batch 1, length 16, inference: ")
@@ -57,7 +57,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     with torch.inference_mode():
         torch.testing.assert_close(fast(torch.ones(16, 1, 64)), rnnbench.unroll(cell)(torch.ones(16, 1, 64)))
     written = (folder / "ways.csv").read_text()
-    again = in_process("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=2)
+    again = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=2)
     assert "ways.csv already exists; give the name of a new file" in again.stderr
     assert (folder / "ways.csv").read_text() == written
 
@@ -73,7 +73,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
 def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str, words: str) -> None:
     (folder / "ends.py").write_text(ENDS.format(body=body))
     only = [word.replace("batch_size=1", "batch_size=32") for word in ONLY]
-    result = in_process("fastest", "ends.py:Ends", *only, cwd=folder)
+    result = commands.rnnbench("fastest", "ends.py:Ends", *only, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr
     assert "layers" not in result.stderr
@@ -89,12 +89,12 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
     monkeypatch.setattr("rnnbench.speedup.search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.notebook.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
-    result = in_process("fastest", "modern", "--only", only, cwd=folder, code=0)
+    result = commands.rnnbench("fastest", "modern", "--only", only, cwd=folder, code=0)
     found = {line.partition(",")[0] for line in result.stdout.splitlines()}
     assert found == {"ind_rnn", "torch.nn.GRU", "torch.nn.RNN"}
     assert "left out: ugrnn: its state is not known" in result.stderr
     bad |= {"ind_rnn", "torch.nn.GRU", "torch.nn.RNN"}
-    result = in_process("fastest", "modern", "--only", only, cwd=folder)
+    result = commands.rnnbench("fastest", "modern", "--only", only, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert "ind_rnn: its state is not known" in result.stderr
 
@@ -119,7 +119,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
 def test_other_arguments_are_refused_and_nothing_is_written(
     folder: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    result = in_process("fastest", *arguments, cwd=folder)
+    result = commands.rnnbench("fastest", *arguments, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr
     assert [file.name for file in folder.iterdir()] == ["mine.py"]

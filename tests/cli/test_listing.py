@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rnnbench.cli import cli, output
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import DEFAULTS, axis_text
-from tests.doubles.commands import in_process
+from tests.doubles.commands import rnnbench
 
 FEW = "cell=gru batch_size=1 seq_len=16 hidden_size=64 phase=inference"
 
@@ -63,9 +63,9 @@ def test_doctor_says_first_whether_the_machine_is_ready_and_stays_within_the_ter
 def test_suites_cells_and_metrics_are_listed_and_a_broken_suite_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "broken.toml").write_text("[")
-    done = in_process("list", "suites", cwd=tmp_path, code=0)
+    done = rnnbench("list", "suites", cwd=tmp_path, code=0)
     assert "quick" in done.stdout
     assert "broken         can't be used: suites/broken.toml: can't be read as TOML: " in done.stderr
-    assert {"deep-notebook", "overlapping"} <= set(in_process("list", "cells", cwd=tmp_path).stdout.split())
-    lines = in_process("list", "metrics", cwd=tmp_path).stdout.splitlines()
+    assert {"deep-notebook", "overlapping"} <= set(rnnbench("list", "cells", cwd=tmp_path).stdout.split())
+    lines = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in lines] == [metric.name for metric in METRICS]

@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from tests.adapt import awkward
 from tests.doubles import checks, repository, saved_files, stored
 from tests.doubles import workload as small
-from tests.doubles.commands import SUITE, in_process
+from tests.doubles.commands import SUITE, rnnbench
 from tests.report.verdicts import samples
 
 CELL = small.case("vanilla")
@@ -163,7 +163,7 @@ def test_a_refusal_says_what_is_wrong_and_what_would_be_right(
     before, told = sorted(folder.rglob("*")), {}
     for line in map(str.strip, COMMANDS[kind].strip().splitlines()):
         words = [places.get(word, word).replace("RUN/", "results/RUN/") for word in shlex.split(line)]
-        done = in_process(*words, cwd=folder)
+        done = rnnbench(*words, cwd=folder)
         assert (done.returncode, done.stdout) == (2, ""), line
         assert done.stderr.startswith("rnnbench: ")
         assert len(done.stderr) < 800

@@ -1,7 +1,6 @@
 """`rnnbench report` end to end, on runs made by hand: one run, several, checks."""
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from rnnbench.errors import UserError
 from rnnbench.report.table import DIFFERENCES, LEFT_OUT
 from rnnbench.store.records import Case, Workload
 from tests.analysis import made_up
-from tests.doubles import checks, forks, stored
+from tests.doubles import checks, stored
 from tests.doubles import workload as small
+from tests.doubles.commands import started
 from tests.doubles.stored import folder, several
 from tests.report.verdicts import samples
 from tests.report.verdicts.samples import comparison, finding
@@ -75,9 +75,7 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
     browser, shown = tmp_path / "browser", tmp_path / "shown"
     browser.write_text(f'#!/bin/sh\necho "$1" > {shown}\n')
     browser.chmod(browser.stat().st_mode | stat.S_IEXEC)
-    done = forks.run(
-        ["report", str(run), "--out", "page", "--open"], tmp_path, os.environ | {"BROWSER": f"{browser} %s"}
-    )
+    done = started("report", run, "--out", "page", "--open", cwd=tmp_path, BROWSER=f"{browser} %s")
     assert (done.stdout, done.stderr) == ("page/index.html\n", "")
     assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
 

@@ -21,7 +21,7 @@ from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import NOT_REACHED
 from tests.doubles import stored
 from tests.doubles import workload as small
-from tests.doubles.commands import SUITE, in_process, rnnbench
+from tests.doubles.commands import SUITE, rnnbench
 
 CELLS = """
 import os, resource, signal, time
@@ -138,7 +138,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_has_and_can_be_reported_and_resumed
     [path] = folder.glob("results/*")
     assert read_info(path).status == status
     assert load(path).windows["replicate"].nunique() >= 1
-    in_process("report", path, cwd=folder, code=0)
+    rnnbench("report", path, cwd=folder, code=0)
     if by == signal.SIGINT:  # an interrupted run resumes like the one below
         return
     (folder / "tiny.toml").write_text(SUITE)
@@ -271,5 +271,5 @@ def test_a_run_by_slurm_is_continued_by_slurm(tmp_path: Path, monkeypatch: pytes
     with contextlib.closing(RunFolder(path)) as run:
         run.write_info(replace(read_info(path), seconds_needed=90.0))
     monkeypatch.setattr(sweep, "run_by_slurm", lambda *arguments, **options: path)
-    done = in_process("run", "quick", "--executor", "slurm", cwd=tmp_path, code=0)
+    done = rnnbench("run", "quick", "--executor", "slurm", cwd=tmp_path, code=0)
     assert f"To continue: rnnbench run quick --executor slurm --resume {path} --budget 90s" in done.stdout

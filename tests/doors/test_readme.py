@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import rnnbench
-from tests.doubles.commands import in_process
+from tests.doubles import commands
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -28,7 +28,7 @@ def within_a_second(function: Callable[..., Any], *given: Any, **more: Any) -> A
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_python_blocks_of_the_readme_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert in_process("new-cell", "MyLSTM", "--sequence", cwd=tmp_path).returncode == 0
+    assert commands.rnnbench("new-cell", "MyLSTM", "--sequence", cwd=tmp_path).returncode == 0
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     # The blocks stand as they are; only the budgets that they name are cut.

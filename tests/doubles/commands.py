@@ -5,13 +5,13 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from rnnbench import cli
-from tests.doubles import forks
 
 SUITE = """
 name = "tiny"
@@ -68,27 +68,34 @@ def cells(mine: str = "pass", other: str = "pass") -> str:
 def rnnbench(
     *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own; `code`: how it has to end."""
-    ours = {"COLUMNS": "100", "GITHUB_ACTIONS": ""}
-    environment = os.environ | ours | {name: str(value) for name, value in variables.items()}
-    environment.pop("GITHUB_STEP_SUMMARY" if "GITHUB_STEP_SUMMARY" not in variables else "", None)
-    done = forks.run([*map(str, arguments)], cwd, environment)
-    assert code in (None, done.returncode), done.stderr
-    return done
-
-
-def in_process(*arguments: str | Path, cwd: Path, code: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command in this process, which saves a second; `code`: how it has to end."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True) for _ in range(2))
     with (
         contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, environment(variables), clear=True),
         mock.patch.object(sys, "argv", ["rnnbench", *map(str, arguments)]),
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),
         pytest.raises(SystemExit) as ending,
     ):
         cli.run_and_exit()
-    ended = int(ending.value.code or 0)
     outputs = [stream.buffer.getvalue().decode(errors="surrogateescape") for stream in (out, err)]
-    assert code in (None, ended), outputs[1]
-    return subprocess.CompletedProcess(list(map(str, arguments)), ended, *outputs)
+    done = subprocess.CompletedProcess(list(map(str, arguments)), int(ending.value.code or 0), *outputs)
+    assert code in (None, done.returncode), done.stderr
+    return done
+
+
+def started(
+    *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; `code`: how it has to end."""
+    command = [sys.executable, "-m", "rnnbench", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment(variables), capture_output=True, text=True, check=False)
+    assert code in (None, done.returncode), done.stderr
+    return done
+
+
+def environment(variables: Mapping[str, object]) -> dict[str, str]:
+    """Return the environment of a command: that of this process with `variables`, and outside of GitHub's CI."""
+    here = {name: value for name, value in os.environ.items() if name not in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")}
+    return here | {"COLUMNS": "100"} | {name: str(value) for name, value in variables.items()}

@@ -15,7 +15,7 @@ from rnnbench.report.export import exported
 from rnnbench.store.folder import read_info
 from rnnbench.suite import suites
 from tests.cli.test_run import CELLS
-from tests.doubles.commands import SUITE, in_process, rnnbench
+from tests.doubles.commands import SUITE, rnnbench, started
 
 STRANGE = "a:b, c=d\n'e' \"f\" $g `h` \\i"
 ODD = os.fsdecode(b"caf\xe9")
@@ -88,7 +88,7 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
     (tmp_path / "scipy").mkdir()
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
     for arguments in (["--version"], ["list", "cases", "quick"], ["doctor", "--no-probe"]):
-        rnnbench(*arguments, cwd=tmp_path, code=0)
+        started(*arguments, cwd=tmp_path, code=0)
 
 
 ODD_SUITE = """
@@ -121,13 +121,13 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     folder.mkdir()
     (folder / "odd.toml").write_text(ODD_SUITE)
     (folder / "mine.py").write_text(ODD_CELLS)
-    in_process("run", folder / "odd.toml", "--out", folder, "--allow-missing", cwd=tmp_path, code=0)
+    rnnbench("run", folder / "odd.toml", "--out", folder, "--allow-missing", cwd=tmp_path, code=0)
     (run,) = folder.glob("odd-*")
     summary = summarize(load(run)).set_index("cell")
     assert "half: ?" in str(summary.loc["mine.py:Bad", "reason"])
     assert summary.loc["mine.py:Good", "status"] == "measured"
     assert f"{folder / 'odd.toml'}".replace(ODD, "caf?") in read_info(run).command
-    in_process("report", run, "--out", tmp_path / "page", cwd=tmp_path, code=0)
+    rnnbench("report", run, "--out", tmp_path / "page", cwd=tmp_path, code=0)
     files = [file for file in (tmp_path / "page").rglob("*") if file.is_file() and file.suffix != ".png"]
     assert any("half: ?" in file.read_text(encoding="utf-8") for file in files)
     for to in FORMATS:

@@ -1,6 +1,5 @@
 """Files that rnnbench did not make stay as they are, whatever their names."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,9 @@ from click.testing import CliRunner
 
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from tests.doubles import forks, repository, stored
+from tests.doubles import repository, stored
 from tests.doubles import workload as small
+from tests.doubles.commands import rnnbench
 
 SUITE = """
 name = "mine"
@@ -74,26 +74,24 @@ def others(tmp_path: Path) -> Iterator[Path]:
     assert {path for path in new if not path.is_relative_to(temporary / "rnnbench.results")} == set()
 
 
-def rnnbench(*arguments: object, cwd: Path, code: int = 0) -> str:
-    done = forks.run([*map(str, arguments)], cwd, os.environ | {"TMPDIR": str(cwd.parent / "tmp")})
-    assert done.returncode == code, done.stderr
-    return done.stdout.splitlines()[-1]
+def last_line(*arguments: str | Path, cwd: Path) -> str:
+    return rnnbench(*arguments, cwd=cwd, code=0, TMPDIR=cwd.parent / "tmp").stdout.splitlines()[-1]
 
 
 def test_a_run_a_resumption_and_a_report_leave_them_alone(others: Path) -> None:
     out = others.parent / "tmp" / "rnnbench.results"  # among the temporary folders, and named like one
-    run = Path(rnnbench("run", "mine.toml", "--out", out, cwd=others))
+    run = Path(last_line("run", "mine.toml", "--out", out, cwd=others))
     mine = {run / name: "of years" for name in ("notes.md", "spoilt-notes.jsonl", "run.json.new", ".run.json.new")}
     for file, text in mine.items():
         file.write_text(text)
-    rnnbench("run", "mine.toml", "--resume", run, cwd=others)
-    rnnbench("report", run, cwd=others)
+    last_line("run", "mine.toml", "--resume", run, cwd=others)
+    last_line("report", run, cwd=others)
     assert {file: file.read_text() for file in mine} == mine
     assert (run / "windows-0000.jsonl").exists()
 
 
 def test_a_check_leaves_them_alone(others: Path) -> None:
-    rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "0.5s", cwd=others)
+    last_line("check", "mine.toml", "--base", "HEAD", "--budget", "0.5s", cwd=others)
 
 
 @pytest.fixture

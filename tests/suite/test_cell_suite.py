@@ -19,7 +19,7 @@ from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
 from tests.doubles import workload as small
-from tests.doubles.commands import in_process, rnnbench
+from tests.doubles.commands import rnnbench
 
 ROOT = Path(__file__).parents[2]
 FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
@@ -78,7 +78,7 @@ def test_a_module_of_the_current_folder_of_its_src_or_an_installed_one_is_there(
 
 
 def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
-    done = in_process(
+    done = rnnbench(
         "run", "awkward.py:Named", "--reference", "gru", *FEW, "--precision", "99%", "--json", cwd=folder, code=0
     )
     rows = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
@@ -86,13 +86,13 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     assert rows["awkward.py:Named"]["ratio"] > 0
     assert rows["torch.nn.GRU"]["ratio"] == 1
     for where, cell in ((".", "awkward.py:Named"), ("below", "../awkward.py:Named")):
-        done = in_process("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder, code=0)
+        done = rnnbench("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder, code=0)
         [sweep] = suites.read(str(folder / where / "Named.toml")).sweep
         assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
-    again = in_process("new-cell", "awkward.py:Named", cwd=folder)
+    again = rnnbench("new-cell", "awkward.py:Named", cwd=folder)
     assert (again.returncode, again.stdout) == (2, "")
     assert "Named.toml already exists; choose another name or another folder" in again.stderr
-    listed = in_process("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
+    listed = rnnbench("list", "cases", "Named.toml", "--only", "batch_size=1 phase=inference", cwd=folder)
     assert [line.partition(" ")[0] for line in listed.stdout.splitlines()] == [
         "cell=awkward.py:Named",
         "cell=torch.nn.GRU",
@@ -110,7 +110,7 @@ def test_the_strangers_file_of_the_cells_page_is_read_as_it_says(folder: Path) -
 
 
 def test_a_cell_that_reads_tokens_needs_no_suite(folder: Path) -> None:
-    listed = in_process("list", "cases", "awkward.py:Tokens", "--input", "tokens:11", *FEW, cwd=folder, code=0)
+    listed = rnnbench("list", "cases", "awkward.py:Tokens", "--input", "tokens:11", *FEW, cwd=folder, code=0)
     [line] = listed.stdout.splitlines()
     assert line.startswith("cell=awkward.py:Tokens")
     assert "input=tokens:11" in listed.stderr  # as all of its cases
@@ -120,7 +120,7 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     (folder / "below/new.py").write_text(
         "import sys\nsys.path.append('..')\nfrom awkward import Named\n\n\nclass New(Named):\n    pass\n"
     )
-    done = in_process(
+    done = rnnbench(
         "run",
         "below/new.py:New",
         "--reference",
@@ -136,7 +136,7 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     [run] = folder.glob("results/New-*")
     rows = json.loads(load(run).cases.drop_duplicates("case").to_json(orient="records"))
     assert {row["implementation"]: row["parity"] for row in rows} == {"loop": "agrees", "reference": "is the reference"}
-    done = in_process("report", run, cwd=folder, code=0)
+    done = rnnbench("report", run, cwd=folder, code=0)
     page = Path(folder / done.stdout.splitlines()[-1]).read_text()
     assert "time over that of ../awkward.py:Named" in page
 

@@ -91,7 +91,9 @@ SIZES = [0, 1 << 16, 1 << 20, 3 * (1 << 20) + 12345, 100 << 20]
 @pytest.mark.skipif(sys.platform != "linux", reason="the resident set is read from Linux's /proc")
 def test_a_known_block_is_measured_within_a_page() -> None:
     command = [sys.executable, "-c", SCRIPT, json.dumps(SIZES)]
-    growth = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    growth = json.loads(done.stdout)
     page = mmap.PAGESIZE
     for index, size in enumerate(SIZES):
         assert abs(growth["one"][index] - size) <= page
