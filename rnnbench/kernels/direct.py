@@ -138,15 +138,6 @@ def row_stride(columns: int, dtype: torch.dtype) -> int:
     return columns + is_crowded * LINE_BYTES // dtype.itemsize
 
 
-def shim(function: str, dtype: torch.dtype) -> tuple[str, str]:
-    """Return the symbol of a function (`multiply`, `pack`) for compiled code, and its declaration in C++."""
-    pointers, numbers = ARGUMENTS[function]
-    # torch's compiler takes a name that begins like this as it is.
-    symbol = f"aoti_torch_cpu_rnnbench_{function}_{VALUES[dtype]}"
-    arguments = ", ".join(["AtenTensorHandle"] * pointers + ["int64_t"] * numbers)
-    return symbol, f'extern "C" AOTITorchError {symbol}({arguments});'
-
-
 def available() -> list[str]:
     """Return the types for which this machine has the functions, which are loaded."""
     return [name for dtype, name in VALUES.items() if not isinstance(_loaded(dtype), str)]

@@ -88,7 +88,11 @@ def _lower(product: Any, packing: Any) -> None:
         """A call of a function in C, into memory that Inductor plans."""
 
         def __init__(self, function: str, layout: Any, tensors: Sequence[Any], numbers: Sequence[Any]) -> None:
-            symbol, self._declaration = direct.shim(function, layout.dtype)
+            # torch's compiler takes a name that begins like this as it is.
+            symbol = f"aoti_torch_cpu_rnnbench_{function}_{direct.VALUES[layout.dtype]}"
+            pointers, integers = direct.ARGUMENTS[function]
+            arguments = ", ".join(["AtenTensorHandle"] * pointers + ["int64_t"] * integers)
+            self._declaration = f'extern "C" AOTITorchError {symbol}({arguments});'
             self._given = [tensor is not None for tensor in tensors]
             inputs = [tensor for tensor in tensors if tensor is not None]
             super().__init__(layout, inputs, numbers, python_kernel_name=symbol, cpp_kernel_name=symbol)

@@ -7,7 +7,7 @@ state of their own: they read the module's parameters in each call.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -234,9 +234,9 @@ class CallShape:
 
     def distance(self, other: "CallShape") -> float:
         """Return how far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
-        mine, its = ((each.phase, each.dtype, each.device, each.input_size) for each in (self, other))
         sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
-        if mine != its or not all(mine and theirs for mine, theirs in sizes):
+        is_alike = replace(self, batch_size=other.batch_size, seq_len=other.seq_len, threads=other.threads) == other
+        if not is_alike or not all(mine and theirs for mine, theirs in sizes):
             return math.inf
         return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
 
