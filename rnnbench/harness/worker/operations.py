@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from importlib import import_module
 from itertools import count, groupby
 from operator import itemgetter
@@ -86,6 +86,7 @@ class Operations:
         self._process: dict[str, Any] = {}  # settings before a request
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
+        self._tracer = cache(Tracer)  # of a tree; it lasts as long as the process
         self._reference_of = cache(referee.reference_of)  # used after the last window of a visit
 
     def handle(self, request: Request) -> Reply:
@@ -171,8 +172,8 @@ class Operations:
 
     def _import(self, request: Request) -> None:
         """Import the code under test before anything else; what it changes stays, as it belongs to its side."""
-        root = Path(request["root"])
-        with self._tracer.following(request["tree"], self._tracer.doubts):
+        root, tracer = Path(request["root"]), self._tracer(request["tree"])
+        with tracer.following(tracer.doubts):
             for cell in request["cells"]:
                 self._make_importable(cell, root)
                 with suppress(CellError):  # the case of this cell will tell why
@@ -184,11 +185,7 @@ class Operations:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             raise CellError("it draws from a data set, with code that may run in other processes")
-        return reach(self._tracer, request["tree"], lambda: self._build(request))
-
-    @cached_property
-    def _tracer(self) -> Tracer:
-        return Tracer()
+        return reach(self._tracer(request["tree"]), lambda: self._build(request))
 
     def _observe(self, request: Request) -> Reply:
         """All metrics except time. This process must not time cases later, since some probes change its allocator."""

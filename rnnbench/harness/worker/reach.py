@@ -60,17 +60,17 @@ Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
 class Tracer:
     """Follows the code of one tree while the functions of a context run."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: str) -> None:
+        self.tree = os.path.realpath(tree) + os.sep
         self.doubts = set[str]()  # about all cases
-        self.tree = ""  # ends with a separator
         self._ran: Ran | None = None
         self._doubts = self.doubts  # about what runs now
         sys.addaudithook(self._audit)
 
     @contextmanager
-    def following(self, tree: str, doubts: set[str]) -> Iterator[Ran]:
+    def following(self, doubts: set[str]) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
-        self.tree, self._doubts, self._ran = os.path.realpath(tree) + os.sep, doubts, {}
+        self._doubts, self._ran = doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
         threading.settrace(self._follow)
         sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
@@ -104,21 +104,21 @@ class Tracer:
 
 @cache
 def _below(tree: str, file: str) -> str:
-    path = os.path.realpath(file) if tree and file.startswith(os.sep) else ""
+    path = os.path.realpath(file) if file.startswith(os.sep) else ""
     within = path.removeprefix(tree) if path.startswith(tree) else ""
     return "" if within.startswith(HARNESS) or INSTALLED & set(within.split(os.sep)) else within  # noqa: PTH206
 
 
-def reach(tracer: Tracer, tree: str, build: Callable[[], Built | Loading]) -> Reply:
+def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     """Build a case and call it twice; return what it may run."""
-    with tracer.following(tree, tracer.doubts) as building:
+    with tracer.following(tracer.doubts) as building:
         built = build()
         timed = built.timed_call()
     is_compiled = built.case.implementation in COMPILED
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
     doubts = set[str]()
-    with stance, timed.mode(), tracer.following(tree, doubts) as calling:
+    with stance, timed.mode(), tracer.following(doubts) as calling:
         for call in ("first", "second"):
             timed.renew(call)
             timed.call()

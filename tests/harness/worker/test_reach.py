@@ -65,11 +65,6 @@ DEEP = "def work(x):\n    return x + 1\n"
 SLOW = ("    return x + 1  # slowly", "    return x + 2")
 
 
-@pytest.fixture
-def tracer() -> Tracer:
-    return Tracer()
-
-
 @pytest.fixture(autouse=True)
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The modules of a test are forgotten after it, and before it what other tests have compiled in this process."""
@@ -85,9 +80,7 @@ def forget() -> None:
         del sys.modules[name]
 
 
-def reached(
-    folder: Path, tracer: Tracer, *edit: str, top: str = "", init: str = "", late: str = "pass", call: str = ""
-) -> Reply:
+def reached(folder: Path, *edit: str, top: str = "", init: str = "", late: str = "pass", call: str = "") -> Reply:
     """What the cell of a tree may run; `edit`: a file, an old text and the new one."""
     package = folder / "of_test"
     package.mkdir(parents=True)
@@ -102,8 +95,8 @@ def reached(
     forget()
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    tracer.doubts.clear()
-    with tracer.following(str(folder), tracer.doubts):
+    tracer = Tracer(str(folder))
+    with tracer.following(tracer.doubts):
         main: Any = importlib.import_module("of_test.main")
 
     def build() -> Any:
@@ -112,7 +105,7 @@ def reached(
         return SimpleNamespace(case=SimpleNamespace(implementation="loop"), timed_call=lambda: timed)
 
     try:
-        return reach(tracer, str(folder), build)
+        return reach(tracer, build)
     finally:
         sys.path.remove(str(folder))
 
@@ -137,9 +130,9 @@ def reached(
         ({}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
     ],
 )
-def test_code_that_a_later_call_may_run_counts(tmp_path: Path, tracer: Tracer, body: Any, edit: Any) -> None:
-    before = reached(tmp_path / "base", tracer, **body)
-    after = reached(tmp_path / "head", tracer, *edit, **body)
+def test_code_that_a_later_call_may_run_counts(tmp_path: Path, body: Any, edit: Any) -> None:
+    before = reached(tmp_path / "base", **body)
+    after = reached(tmp_path / "head", *edit, **body)
     assert before["code"] != after["code"]
     assert before["doubts"] == after["doubts"] == []
 
@@ -155,9 +148,9 @@ def test_code_that_a_later_call_may_run_counts(tmp_path: Path, tracer: Tracer, b
         ("helpers", "return x\ndef decorated", "return x + 2\ndef decorated"),  # a method of another class
     ],
 )
-def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edit: Any) -> None:
-    before = reached(tmp_path / "base", tracer, late="x = helpers.slow(x)")
-    after = reached(tmp_path / "head", tracer, *edit, late="x = helpers.slow(x)")
+def test_what_no_call_can_run_does_not_count(tmp_path: Path, edit: Any) -> None:
+    before = reached(tmp_path / "base", late="x = helpers.slow(x)")
+    after = reached(tmp_path / "head", *edit, late="x = helpers.slow(x)")
     assert before["code"] == after["code"]
     assert any("slow" in part for part in after["code"])
 
@@ -173,14 +166,14 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, tracer: Tracer, edi
         ({"top": "pick = lambda name: globals()[name]", "late": "pick('he' + 'lpers').slow(x)"}, "any code, by a name"),
     ],
 )
-def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, tracer: Tracer, body: Any, doubt: str) -> None:
-    assert doubt in " ".join(reached(tmp_path, tracer, **body)["doubts"])
+def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, body: Any, doubt: str) -> None:
+    assert doubt in " ".join(reached(tmp_path, **body)["doubts"])
 
 
-def test_what_a_thread_runs_counts(tmp_path: Path, tracer: Tracer) -> None:
+def test_what_a_thread_runs_counts(tmp_path: Path) -> None:
     space: dict[str, Any] = {}
     exec(compile("def fast(): pass", str(tmp_path / "mine.py"), "exec"), space)
-    with tracer.following(str(tmp_path), set()) as ran:
+    with Tracer(str(tmp_path)).following(set()) as ran:
         thread = threading.Thread(target=space["fast"])
         thread.start()
         thread.join()
