@@ -7,7 +7,6 @@ from torch import nn
 
 from rnnbench.analysis.instructions import CounterName
 from rnnbench.harness.machine.perf_event import counting
-from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 
 ROUNDS = 5
@@ -17,11 +16,9 @@ WARMUP_STEPS = 32  # of a recurrence before a call is counted: Python specialize
 def count(timed: TimedCall, steps: int, counter: CounterName) -> list[int]:
     """Return the instructions of one call in each round; under callgrind zeros, since it writes a file for each.
 
-    `steps`: of the recurrence in a call. Raises Unavailable if there is no such counter, and what the call raises.
+    `steps`: of the recurrence in a call. Raises Unavailable if the kernel has no counter, and what the call raises.
     """
     calls, totals = -(-WARMUP_STEPS // steps), list[int]()
-    if counter == "callgrind" and not hasattr(torch._C, "_valgrind_toggle"):
-        raise Unavailable(f"torch {torch.__version__} has no requests for callgrind")
     with timed.mode():
         timed.call()
         for _ in range(ROUNDS):

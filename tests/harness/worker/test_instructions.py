@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from rnnbench.harness.worker import instructions
-from rnnbench.store.readings import Unavailable
 from rnnbench.workloads.phases import TimedCall
 
 
@@ -39,9 +38,3 @@ def test_under_callgrind_all_calls_so_far_and_then_the_one_are_dumped(
     assert instructions.count(timed, 100, "callgrind") == [0] * instructions.ROUNDS
     made = [" ".join(each.args) or "call" for each in calls.call_args_list]
     assert made == ["call", *["call", *["toggle", "call", "dump"] * 2] * instructions.ROUNDS]
-
-
-def test_a_torch_without_requests_for_callgrind_is_told(timed: TimedCall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch._C, "_valgrind_toggle", raising=False)
-    with pytest.raises(Unavailable, match="has no requests for callgrind"):
-        instructions.count(timed, 100, "callgrind")
