@@ -3,17 +3,16 @@
 Each suspect gives the program without it; `profile` then measures how much time that saves.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnbench.harness.live.cases import tensors_in
-from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, ordinals, place, storages
+from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, grouped, place, storages
 from rnnbench.profiling.replay import (
     merge_over_rows,
     merge_over_weights,
@@ -44,23 +43,26 @@ def suspects(program: Program, *, trained: bool) -> dict[Cause, Callable[[], Pro
     that flow back through it.
     """
     dead = _dead(program)
-    repeated = [group for group in invariants(program) if group[0].ordinal not in dead]
+    repeated = [group for group in invariants(program) if group[0] not in dead]
     before, after = _mergeable(program, repeated)
     before = [group for group in before if not (trained and any(call.rows.requires_grad for call in group))]
+    excluded = {*chain(*repeated, *before, *after)}
+    products = [
+        call for call in program.calls if call.is_product and call not in excluded and call.rows.dim() == MATRIX
+    ]
+
+    def of_input(call: ProgramCall) -> Any:
+        return call.name, sum(isinstance(factor, Tensor) for factor in call.factors), place(call.rows)
+
     # Products of one input with several weights, which could be a single product with all weights.
-    by_input: dict[Any, CallGroup] = defaultdict(list)
-    excluded = ordinals(chain(*repeated, *before, *after))
-    for call in program.calls:
-        if call.is_product and call.ordinal not in excluded and call.rows.dim() == MATRIX:
-            factors = sum(isinstance(factor, Tensor) for factor in call.factors)
-            by_input[call.name, factors, place(call.rows)].append(call)
-    small = [group for group in by_input.values() if len(group) >= MIN_CALLS and not program.is_chain(group)]
+    by_input = [group for group in grouped(products, of_input) if len(group) >= MIN_CALLS]
+    small = [group for group in by_input if not program.is_chain(group)]
     found: list[Suspect] = [
         ("output product", after, partial(merge_over_rows, before=False)),
         ("not hoisted", before, partial(merge_over_rows, before=True)),
         ("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
         ("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
-        *_line_by_line(program, ordinals(chain(*repeated)), dead, trained=trained),
+        *_line_by_line(program, {*chain(*repeated)}, dead, trained=trained),
     ]
     remedies = {_cause(kind, groups): partial(remedy, program, groups) for kind, groups, remedy in found if groups}
     return {cause: remedies[cause] for cause in sorted(remedies, key=lambda cause: -cause.calls)[:MAX_SUSPECTS]}
@@ -69,13 +71,11 @@ def suspects(program: Program, *, trained: bool) -> dict[Cause, Callable[[], Pro
 def _cause(kind: CauseKind, groups: Sequence[CallGroup]) -> Cause:
     """Return a cause with the place of its calls: `clone (my_cell.py:31)`, or `linear (my_cell.py:31, 33)`."""
     calls = sorted(chain(*groups), key=lambda call: call.ordinal)
-    lines: dict[str, list[str]] = defaultdict(list)
-    for where in sorted({call.where for call in calls if call.where}):
-        file, _, line = where.rpartition(":")
-        lines[file].append(line)
-    places = "; ".join(f"{file}:{', '.join(numbers)}" for file, numbers in lines.items())
+    places = sorted({call.where.rpartition(":")[::2] for call in calls if call.where})
+    by_file = groupby(places, lambda place: place[0])
+    where = "; ".join(f"{file}:{', '.join(line for _, line in lines)}" for file, lines in by_file)
     names = ", ".join(dict.fromkeys(call.name for call in calls))
-    return Cause(kind, f"{names} ({places})" if places else names, len(calls))
+    return Cause(kind, f"{names} ({where})" if where else names, len(calls))
 
 
 def invariants(program: Program) -> list[CallGroup]:
@@ -84,13 +84,11 @@ def invariants(program: Program) -> list[CallGroup]:
     Views are not work, and so are not found. Neither is a value into which something is written, nor a plain copy,
     which is a suspect of its own.
     """
-    same: dict[Any, CallGroup] = defaultdict(list)
     changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
-    for call in program.calls:
-        is_work = isinstance(call.result, Tensor) and not call.writes & call.reads
-        if is_work and not (call.reads | call.writes) & (changed | program.hidden):
-            same[program.key(call.result)].append(call)
-    groups = [group for group in same.values() if len(group) >= program.steps >= MIN_CALLS]
+    lasting = [call for call in program.calls if not (call.reads | call.writes) & (changed | program.hidden)]
+    work = [call for call in lasting if isinstance(call.result, Tensor) and not call.writes & call.reads]
+    same = grouped(work, lambda call: program.key(call.result))
+    groups = [group for group in same if len(group) >= program.steps >= MIN_CALLS]
     with torch.no_grad():  # results of a random function are not equal
         equal = [group for group in groups if all(torch.equal(group[0].result, call.result) for call in group[1:])]
     return [
@@ -105,21 +103,23 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
     """
     groups = [group for group in program.by_weight if len(group) >= MIN_CALLS]
     recurrent = [call for group in groups if program.is_chain(group) for call in group]
-    excluded = ordinals(chain(recurrent, *repeated))
+    excluded = {*chain(recurrent, *repeated)}
     before, after = list[CallGroup](), list[CallGroup]()
     reading = program.following(recurrent)
     for group in (group for group in groups if group[0].is_product):
         are_alike = len({call.rows.shape for call in group}) == 1 and group[0].rows.dim() == MATRIX
-        if are_alike and group[0].ordinal not in excluded:
+        if are_alike and group[0] not in excluded:
             following = program.following(group)
-            if not reading & ordinals(group) or following & ordinals(recurrent):
+            if reading.isdisjoint(group) or not following.isdisjoint(recurrent):
                 before.append(group)
-            elif min(following, default=group[-1].ordinal) >= group[-1].ordinal:  # nothing in the loop needs them
+            elif all(call.ordinal > group[-1].ordinal for call in following):  # nothing in the loop needs them
                 after.append(group)
     return before, after
 
 
-def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, trained: bool) -> Iterable[Suspect]:
+def _line_by_line(
+    program: Program, repeated: set[ProgramCall], dead: set[ProgramCall], *, trained: bool
+) -> Iterable[Suspect]:
     """Yield what a line makes again and again: copies, concatenations, values read back, unused results."""
     calls = program.calls
     waits = [call for call in calls if _is_wait(call)]
@@ -128,15 +128,13 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, train
         storage: call.ordinal for call in calls if call.written for storage in storages(call.args[:1])
     }
 
-    def is_cut(call: ProgramCall) -> bool:
-        return trained and any(tensor.requires_grad for tensor in tensors_in(call.result))
-
     def without_waiting(program: Program, groups: Sequence[CallGroup]) -> Program:
         """Leave out the dead calls that are made for the values, too."""
         fed = dead - _dead(program, chain(*groups))
-        return use_recorded_results(program, [*groups, [call for call in calls if call.ordinal in fed]])
+        return use_recorded_results(program, [*groups, list(fed)])
 
-    once = [call for call in calls if call.ordinal not in repeated]
+    cut = {call for call in calls if trained and any(tensor.requires_grad for tensor in tensors_in(call.result))}
+    once = [call for call in calls if call not in repeated]
     lasting = [  # copies into which, or into whose sources, no later call writes
         call
         for call in filter(_is_copy, once)
@@ -146,15 +144,13 @@ def _line_by_line(program: Program, repeated: set[int], dead: set[int], *, train
     joins = [call for call in once if call.name in JOINS and isinstance(call.result, Tensor) and not call.written]
     chosen: list[tuple[CauseKind, list[ProgramCall], Remedy]] = [
         ("copy", lasting, use_sources),
-        ("concatenation", [call for call in joins if not is_cut(call)], use_recorded_results),
-        ("synchronisation", [call for call in waits if not is_cut(call)], without_waiting),
-        ("unused", [call for call in new if call.name != GETTER and call.ordinal in unused], use_recorded_results),
+        ("concatenation", [call for call in joins if call not in cut], use_recorded_results),
+        ("synchronisation", [call for call in waits if call not in cut], without_waiting),
+        ("unused", [call for call in new if call.name != GETTER and call in unused], use_recorded_results),
     ]
     for kind, of_kind, remedy in chosen:
-        by_line: dict[str, CallGroup] = defaultdict(list)
-        for call in of_kind:
-            by_line[call.where].append(call)
-        yield from ((kind, [group], remedy) for group in by_line.values() if len(group) >= MIN_CALLS)
+        by_line = grouped(of_kind, lambda call: call.where)
+        yield from ((kind, [group], remedy) for group in by_line if len(group) >= MIN_CALLS)
 
 
 def _is_copy(call: ProgramCall) -> bool:
@@ -180,7 +176,7 @@ def _is_wait(call: ProgramCall) -> bool:
     return is_masked or call.name in COUNTS or all(tensor.is_cpu for tensor in results)
 
 
-def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[int]:
+def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[ProgramCall]:
     """Return calls whose tensors contribute to neither the returned value nor `needed_calls`.
 
     Empty if not all tensors can be followed.
@@ -188,11 +184,11 @@ def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[int
     if program.hidden:
         return set()
     fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
-    needed, dead, kept = storages(program.returned), set[int](), ordinals(needed_calls)
+    needed, dead, kept = storages(program.returned), set[ProgramCall](), set(needed_calls)
     for call in reversed(program.calls):
         lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
-        if lasts or call.writes & needed or call.ordinal in kept:
+        if lasts or call.writes & needed or call in kept:
             needed |= call.reads
         elif storages(call.result):
-            dead.add(call.ordinal)
+            dead.add(call)
     return dead

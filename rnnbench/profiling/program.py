@@ -38,9 +38,9 @@ class NotFollowed(Exception):
     """A call can't be recorded, or a recorded one can't be made again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProgramCall:
-    """One call of a torch function."""
+    """One call of a torch function; it is equal to no other."""
 
     ordinal: int
     function: Any
@@ -154,32 +154,30 @@ class Program:
     @cached_property
     def by_weight(self) -> list[CallGroup]:
         """Groups of products, or cells of torch, with one weight, which may be computed again for each of them."""
-        groups: dict[Any, list[ProgramCall]] = defaultdict(list)
-        for call in self.calls:
-            if call.is_product or call.name in CELLS:
-                weights = call.factors if call.is_product else call.args[FIRST_WEIGHT:]
-                groups[call.name, self.key(weights)].append(call)
-        return list(groups.values())
 
-    @property
+        def weight(call: ProgramCall) -> Any:
+            return call.name, self.key(call.factors if call.is_product else call.args[FIRST_WEIGHT:])
+
+        return grouped((call for call in self.calls if call.is_product or call.name in CELLS), weight)
+
+    @cached_property
     def steps(self) -> int:
         """The steps of a loop: the most products or cells with one weight that depend on each other."""
         return max((len(group) for group in self.by_weight if self.is_chain(group)), default=1)
 
-    def following(self, sources: Iterable[ProgramCall], unknown: Iterable[Storage] = ()) -> set[int]:
-        """Ordinals of the calls with an argument made from an earlier result of `sources`, or from `unknown`."""
-        among, tainted = ordinals(sources), set(unknown)
-        following = set()
+    def following(self, sources: Sequence[ProgramCall], unknown: Iterable[Storage] = ()) -> set[ProgramCall]:
+        """The calls with an argument made from an earlier result of `sources`, or from `unknown`."""
+        among, tainted, following = set(sources), set(unknown), set[ProgramCall]()
         for call in self.calls:
             if call.reads & tainted:
-                following.add(call.ordinal)
-            if call.ordinal in among or call.ordinal in following:
+                following.add(call)
+            if call in among or call in following:
                 tainted |= call.writes
         return following
 
-    def is_chain(self, group: Iterable[ProgramCall]) -> bool:
+    def is_chain(self, group: CallGroup) -> bool:
         """Whether a call of the group depends on an earlier one, or on what can't be seen."""
-        return bool(self.following(group, self.hidden) & ordinals(group))
+        return not self.following(group, self.hidden).isdisjoint(group)
 
 
 def record(call: Callable[[], object]) -> Program:
@@ -201,9 +199,12 @@ def record(call: Callable[[], object]) -> Program:
     return Program(tuple(calls), returned if backward is None else backward.args[0], frozenset(unknown), backward)
 
 
-def ordinals(calls: Iterable[ProgramCall]) -> set[int]:
-    """Return the places of calls in their program."""
-    return {call.ordinal for call in calls}
+def grouped(calls: Iterable[ProgramCall], key: Callable[[ProgramCall], Any]) -> list[CallGroup]:
+    """Return the calls in groups with equal keys, both in their order."""
+    groups: dict[Any, CallGroup] = defaultdict(list)
+    for call in calls:
+        groups[key(call)].append(call)
+    return list(groups.values())
 
 
 def storages(value: object) -> set[Storage]:

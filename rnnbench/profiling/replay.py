@@ -31,7 +31,6 @@ from rnnbench.profiling.program import (
     Program,
     ProgramCall,
     ProgramRecorder,
-    ordinals,
     place,
     storages,
 )
@@ -97,8 +96,8 @@ def _without(
     program: Program, replaced: Sequence[tuple[ProgramCall, Any]], added: Sequence[ProgramCall] = (), there: int = 0
 ) -> Program:
     """Return a program without some calls, each with what takes the place of its result; `added` are made `there`."""
-    gone = ordinals(call for call, _ in replaced)
-    calls = [call for call in program.calls if call.ordinal not in gone]
+    gone = {call for call, _ in replaced}
+    calls = [call for call in program.calls if call not in gone]
     calls += [replace(call, ordinal=there) for call in added]
     calls.sort(key=lambda call: call.ordinal)
     instead = {id(call.result): value for call, value in replaced if isinstance(value, Tensor)}
