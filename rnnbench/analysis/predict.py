@@ -57,8 +57,7 @@ def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataF
         errors = fit.errors.merge(reference.errors, on=[*MOVING, "axis", "place"], suffixes=("", "_reference"))
         errors["log_error"] -= errors["log_error_reference"]
         ratio, ratio_half = seconds / reference.seconds(sizes), half_widths(errors, rows, fit.levels)
-    table = pd.DataFrame({axis: [value] * len(sizes) for axis, value in fit.axes.items()})
-    table = pd.concat([table, sizes[list(MOVING)].reset_index(drop=True)], axis=1)
+    table = sizes[list(MOVING)].assign(**fit.axes)[[*fit.axes, *MOVING]]
     table["status"] = np.where(is_predicted, "predicted", "not predicted")
     table["reason"] = np.where(is_predicted & np.isnan(half), UNTOLD, why)
     for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):

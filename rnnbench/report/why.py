@@ -216,7 +216,8 @@ def operators_table(profile: Profile, name: str) -> Table | None:
     rows = pd.DataFrame(map(asdict, profile.operators)).rename(columns={"name": "operator"})
     rows["seconds"] = rows["seconds"].map(np.median)
     above = (rows["seconds"] - rows.pop("idle_seconds").map(np.median)).clip(lower=0.0)
-    rows.insert(6, "kernel_seconds", None if profile.launches else above)
+    is_queued = profile.kernels is not None or profile.no_kernels != ""  # so the host's clock can't time a kernel
+    rows.insert(6, "kernel_seconds", None if is_queued else above)
     rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
         Column("operator", of("operator", one_line)),
@@ -228,7 +229,7 @@ def operators_table(profile: Profile, name: str) -> Table | None:
         Column("of that in kernels", of("kernel_seconds", lambda value: or_missing(value, duration)), numeric=True),
         Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
     ]
-    note = OF_HOST if profile.launches else OF_KERNELS
+    note = OF_HOST if is_queued else OF_KERNELS
     if len(rows) > MAX_OPERATORS:
         note += f" {len(rows) - MAX_OPERATORS} more are in the CSV file."
     title = f"The hottest operators of {one_line(name)}"

@@ -21,7 +21,6 @@ CauseKind = Literal[
     "weight gradients",
     "threads",
 ]
-ProfileStatus = Literal["profiled", "failed"]
 
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
@@ -82,7 +81,7 @@ class Profile(Record):
     """Where the time of one call goes."""
 
     case: str  # its key, or the name of a module
-    status: ProfileStatus = "profiled"
+    status: Literal["profiled", "failed"] = "profiled"
     reason: str = ""
     steps: Size = 1  # of the sequence
     # Arm -> seconds per call, one for each round.
@@ -100,11 +99,6 @@ class Profile(Record):
     def works(self) -> bool:
         """Whether the profile succeeded."""
         return self.status == "profiled"
-
-    @property
-    def launches(self) -> bool:
-        """Whether the device runs beside the host, so that the host's clock can't time a kernel."""
-        return self.kernels is not None or self.no_kernels != ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
