@@ -1,9 +1,13 @@
-"""Text that every part needs: untrusted text made safe to show and to write, and counts and durations in words."""
+"""Text that every part needs: untrusted text made safe to show and to write; errors, counts and durations in words."""
 
 import math
 import re
+import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+
+CONTRACT = "rnnbench/adapt/contract.py"  # whose frames don't belong to a user's code
 
 
 def printable(text: str) -> str:
@@ -45,6 +49,24 @@ def last_line(text: str) -> str:
 def error_in_words(error: BaseException) -> str:
     """`KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
     return f"{type(error).__name__}: {line}" if (line := first_line(error)) else type(error).__name__
+
+
+def ending(error: BaseException, what: str = "the cell") -> str:
+    """`the cell called sys.exit(0) (file.py:12)`: an exception that would end the process, in words."""
+    if isinstance(error, SystemExit):
+        return f"{what} called sys.exit({first_line(error)}){place(error)}"
+    return f"{what} raised {error_in_words(error)}{place(error)}"
+
+
+def place(error: BaseException) -> str:
+    """` (file.py:12)`: the innermost line of code that raised an error; empty if there is none."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.endswith(CONTRACT)]
+    return line_of(frames[-1]) if frames else ""
+
+
+def line_of(frame: traceback.FrameSummary) -> str:
+    """` (file.py:12)`: the line at which a frame is."""
+    return f" ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def plural(number: int, noun: str) -> str:

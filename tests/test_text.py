@@ -1,7 +1,11 @@
+import sys
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.text import error_in_words, first_few, last_line, printable, writable
+from rnnbench.text import ending, error_in_words, first_few, last_line, printable, writable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -28,6 +32,19 @@ def test_every_error_can_be_told() -> None:
     assert error_in_words(ValueError(" no size\nmore")) == "ValueError: no size"
     assert error_in_words(NotImplementedError()) == "NotImplementedError"
     assert error_in_words(Mute()) == "Mute: its message can't be shown, since its __str__ raises ValueError"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: {"x": 1}["h"], "the cell raised KeyError: 'h' (test_text.py:"),
+        (sys.exit, "the cell called sys.exit("),
+    ],
+)
+def test_an_exception_is_named_with_its_line_and_an_exit_as_such(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whatever it is
+        call()
+    assert ending(caught.value).startswith(words)
 
 
 def test_the_last_line_is_not_an_empty_one() -> None:

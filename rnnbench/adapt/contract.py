@@ -21,8 +21,7 @@ from torch.utils._pytree import tree_map
 from rnnbench.adapt.states import copied, on_trial
 from rnnbench.cells import CellError
 from rnnbench.cells.states import State, leaves, to_cell
-from rnnbench.raised import line_of, place
-from rnnbench.text import error_in_words
+from rnnbench.text import error_in_words, line_of, place
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -21,9 +21,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.raised import line_of
 from rnnbench.store.records import TORCH_OWN, Reference
-from rnnbench.text import error_in_words, first_line
+from rnnbench.text import error_in_words, first_line, line_of
 
 if TYPE_CHECKING:
     from torch import nn

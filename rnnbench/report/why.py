@@ -41,7 +41,6 @@ from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.text import first_few, plural
 
 MINUS = "\u2212"
-AHEAD = "ahead of the reference"  # what is left if the last rung is faster
 MAX_NAMED = 4
 MIN_ROUGH = 0.1  # of the gap; smaller steps that may be nothing are not told
 MAX_CASES = 3  # that one line names
@@ -79,7 +78,7 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
 def label(step: Step) -> str:
     """Return the name of a step in figures."""
     if step.kind == "rest" and step.seconds.upper < 0:
-        return AHEAD
+        return "ahead of the reference"
     return f"products in {one_line(step.library)}" if step.library else KINDS[step.kind].label
 
 

@@ -29,7 +29,6 @@ from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_g
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.raised import ending
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -45,7 +44,7 @@ from rnnbench.speedup.ways import (
     ways_table,
 )
 from rnnbench.store.records import Case, Phase, Workload
-from rnnbench.text import as_budget, first_line, plural, rounded_up
+from rnnbench.text import as_budget, ending, first_line, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip

@@ -54,21 +54,21 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 161,
+    ".": 159,
     "adapt": 614,
-    "analysis": 1682,
+    "analysis": 1670,
     "api": 206,
     "cells": 682,
     "cli": 676,
     "check": 1076,
     "harness": 3263,
     "kernels": 523,
-    "profiling": 1048,
+    "profiling": 1038,
     "pytest_plugin": 216,
     "report": 3060,
     "speedup": 568,
     "slurm": 329,
-    "store": 800,
+    "store": 797,
     "suite": 454,
     "workloads": 1203,
 }

@@ -15,9 +15,8 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.raised import ending, place
 from rnnbench.store.records import Case, Failure, evenly_spaced
-from rnnbench.text import first_few, message_of
+from rnnbench.text import ending, first_few, message_of, place
 from rnnbench.workloads.data import Loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
