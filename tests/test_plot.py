@@ -21,8 +21,8 @@ from rnnbench import plot
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.suite import suites
 from tests.doubles import streams
-from tests.doubles.contrast import contrast
-from tests.doubles.errors import told
+from tests.doubles.pages import contrast
+from tests.doubles.screens import told
 from tests.report.conftest import summary_of
 from tests.report.verdicts import samples
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.store.records import Case, Measurement, Workload
-from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.doubles.stored import folder
 
 Law = Callable[[Workload, float], float]  # (workload, MACs) -> seconds

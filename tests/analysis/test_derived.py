@@ -12,7 +12,7 @@ from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import ceiling as made_up_ceiling
 
 CEILING = made_up_ceiling("cpu", "float64", 1, 1e9, ((10**6, 1e9),), 1e-6, None)
 

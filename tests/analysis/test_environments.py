@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.environments import differences, identity_differences, machine_differences, rate_differences
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
-from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO, PROCESSOR, on
+from tests.doubles.stored import ceiling as made_up_ceiling
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
 from rnnbench.store.records import Measurement
 from tests.analysis.test_run_times import make_run
 from tests.doubles import workload as small
-from tests.doubles.ceilings import ceiling as made_up_ceiling
-from tests.doubles.errors import told
+from tests.doubles.screens import told
+from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.doubles.stored import folder
 from tests.report.test_notebook import measured
 

@@ -14,8 +14,8 @@ from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite.file import Settings
-from tests.doubles.ceilings import ceiling as made_up_ceiling
 from tests.doubles.stored import INFO
+from tests.doubles.stored import ceiling as made_up_ceiling
 
 
 class FakeClock:

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.colors import to_rgb
 
 from rnnbench.analysis.summary import Noise
 from rnnbench.report.drawing.sheet import Picture
@@ -47,3 +48,15 @@ def shown(section: Section) -> str:
     pictures = [f"figure {picture.name}: {picture.caption}" for picture in section.of(Picture)]
     warnings = [line for part in section.of(Lines) for line in part.lines]
     return "\n\n".join([*section.of(str), *warnings, *pictures, *tables])
+
+
+def contrast(color: str, other: str) -> float:
+    """Return the contrast ratio of two colours, from 1 (none) to 21, as WCAG 2 defines it."""
+    low, high = sorted((luminance(color), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance from 0 (black) to 1 (white)."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]

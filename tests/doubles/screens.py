@@ -1,9 +1,11 @@
-"""What a terminal of some width shows, as plain text without spaces at the ends of lines."""
+"""What a user reads: a terminal of some width, as plain text without spaces at the ends of lines, and errors."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+import pytest
 from rich.console import Console, RenderableType
 
 from rnnbench.report.screen.terminal import RunScreen
@@ -24,3 +26,10 @@ def of_run(summary: pd.DataFrame, info: RunInfo, width: int = 100, **how: Any) -
 
 def of_verdicts(verdicts: Verdicts, width: int = 100) -> str:
     return text(VerdictScreen(verdicts), width)
+
+
+def told(call: Callable[[], object], kind: type[Exception] = ValueError) -> str:
+    """Return the message of the error that a call raises."""
+    with pytest.raises(kind) as raised:
+        call()
+    return str(raised.value)

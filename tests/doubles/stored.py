@@ -11,6 +11,7 @@ import pandas as pd
 from rnnbench import load
 from rnnbench.analysis.replicate import LEVELS, Times
 from rnnbench.analysis.run_times import RunTimes, of_frames, read
+from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
 from rnnbench.store.records import Case, Measurement, Window
@@ -27,6 +28,30 @@ def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> 
     machine = {} if processor is None else {"processor": processor.to_json()}
     environment = {"machine": machine, "load": {"load_average": 0.1}}
     return replace(INFO, environment=environment, ceilings=list(ceilings))
+
+
+def ceiling(
+    device: str,
+    dtype: str,
+    threads: int,
+    macs_per_second: float,
+    copies: Sequence[tuple[int, float]],
+    dispatch_seconds: float,
+    launch_seconds: float | None,
+    *,
+    reads: Sequence[tuple[int, float]] = (),
+) -> Ceiling:
+    """A machine's best rates, which have no spread."""
+    return Ceiling(
+        device,
+        dtype,
+        threads,
+        products=(Rate("BLAS", macs_per_second),),
+        copies=tuple(Rate(*rate) for rate in copies),
+        reads=tuple(Rate(*rate) for rate in reads),
+        dispatch_seconds=dispatch_seconds,
+        launch_seconds=launch_seconds,
+    )
 
 
 def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str = "", turns: int = 1) -> Window:

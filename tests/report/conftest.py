@@ -16,7 +16,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
-from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import ceiling as made_up_ceiling
 
 Summaries = Callable[[str], pd.DataFrame]
 

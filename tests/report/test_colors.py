@@ -9,7 +9,7 @@ import pytest
 
 import rnnbench.report.page
 from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK
-from tests.doubles.contrast import contrast
+from tests.doubles.pages import contrast
 
 LETTERS, MARKS = 4.5, 3.0  # contrast that WCAG 2.2 asks of letters (1.4.3) and of marks (1.4.11)
 PAPER = INKS["card"]

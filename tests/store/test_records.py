@@ -13,7 +13,7 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
 from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload
 from tests.doubles import workload as small
-from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import ceiling as made_up_ceiling
 
 sizes = st.integers(1, 10**6)
 workloads = st.builds(

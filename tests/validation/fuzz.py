@@ -42,7 +42,7 @@ from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from tests.doubles import saved_files, screens, stored
 from tests.doubles import workload as small
-from tests.doubles.ceilings import ceiling as made_up_ceiling
+from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.profiling.profiles import cause, profile
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]

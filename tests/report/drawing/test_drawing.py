@@ -10,7 +10,7 @@ from rnnbench.report.drawing.marks import CELLS, MARKERS, hues_of, marks, of_cel
 from rnnbench.report.drawing.sheet import png, sheet, svg
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
-from tests.doubles.contrast import contrast
+from tests.doubles.pages import contrast
 from tests.report.conftest import Summaries
 
 
