@@ -78,18 +78,14 @@ def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], sec
     return Times(logs, sum(seconds) / sum(calls))
 
 
-def times(windows: Sequence[Window]) -> Times:
-    """The times of a case from all windows that one worker took of it; at least one."""
-    return pooled_times(
-        [window.quantiles for window in windows],
-        [window.calls for window in windows],
-        [window.seconds for window in windows],
-    )
-
-
 def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
     """The times of each case (by its key) from all windows of one visit."""
     cases: dict[str, list[Window]] = {}
     for window in windows:
         cases.setdefault(window.case, []).append(window)
-    return {case: times(case_windows) for case, case_windows in cases.items()}
+    return {
+        case: pooled_times(
+            [each.quantiles for each in own], [each.calls for each in own], [each.seconds for each in own]
+        )
+        for case, own in cases.items()
+    }

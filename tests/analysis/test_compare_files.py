@@ -1,6 +1,5 @@
 """Stored sides against each other: pytest-benchmark's groups, references and replicates, and verdicts with support."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.compare_files import UNFAIR, compare_files, compare_saved, in_turns, read_saved
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.errors import UserError
-from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles.saved_files import MACHINE, benchmark, side, write
 from tests.doubles.stored import folder, several
 from tests.doubles.workload import case, reference_case
@@ -236,12 +234,10 @@ def test_files_of_two_processors_of_one_name_are_incomparable(tmp_path: Path) ->
 
 
 def test_two_paths_are_compared_by_the_suites_margins_or_by_reference_and_two_kinds_are_refused(tmp_path: Path) -> None:
-    base, head = (folder(tmp_path / name, several([slow] * 6)) for name, slow in (("runs", 2.0), ("others", 2.2)))
-    writer = RunFolder(head)
-    writer.write_info(
-        replace(read_info(head), resolved={"check": {"margins": [{"only": "batch_size=1", "margin": 0.3}]}})
+    suite = {"check": {"margins": [{"only": "batch_size=1", "margin": 0.3}]}}
+    base, head = (
+        folder(tmp_path / name, several([slow] * 6), resolved=suite) for name, slow in (("runs", 2.0), ("others", 2.2))
     )
-    writer.close()
     found = {each.case.axes()["batch_size"]: each for each in compare_files(base, head, margin=None).findings}
     assert {size: each.margin for size, each in found.items()} == {1: 0.3} | dict.fromkeys(range(2, 7), 0.025)
     assert (found[1].verdict, found[2].verdict) == ("unchanged", "regressed")

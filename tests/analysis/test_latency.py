@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from rnnbench import load, summarize
 from rnnbench.analysis.latency import MIN_BEYOND, MIN_REPLICATES, measured_streams, quantile, quantile_name, share_of
-from rnnbench.store.folder import RunFolder, read_info
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
 from tests.validation import latency_simulated
@@ -19,11 +17,8 @@ TORCH = small.reference_case("gru", task="streaming", seq_len=1)
 
 
 def run_with_period(parent: Path, steps: list[list[float]], period: float | None) -> Path:
-    path = folder(parent, {STREAM: [sorted(times) for times in steps], TORCH: [sorted(times) for times in steps]})
-    run = RunFolder(path)
-    run.write_info(replace(read_info(path), resolved={"measure": {"period_seconds": period}}))
-    run.close()
-    return path
+    times = {case: [sorted(replicate) for replicate in steps] for case in (STREAM, TORCH)}
+    return folder(parent, times, resolved={"measure": {"period_seconds": period}})
 
 
 @given(

@@ -15,13 +15,12 @@ from rnnbench.analysis.summary import noise
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.engine import calibrate
-from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import with_categories
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
 from tests.doubles.fakes import fake_cpu, noisy
-from tests.doubles.stored import INFO, folder, times_of, window
+from tests.doubles.stored import folder, measured, times_of, window, written
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -102,10 +101,7 @@ def test_a_processor_is_never_launch_bound(tmp_path: Path, cold: bool) -> None:
 def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold: bool) -> dict[Any, Any]:
     """The summary row of a case with two windows in each of two replicates."""
     case = small.case("gru", device=device.name, caches="cold" if cold else "warm")
-    run = RunFolder.create(folder, "test")
-    run.write_info(INFO)
-    run.add_measurement(Measurement(case, "measured", parity="agrees"))
-    plan = calibrate(device, call, 0.01, cold=cold)
+    plan, windows = calibrate(device, call, 0.01, cold=cold), []
     for replicate in range(2):
         for order in range(2):
             batches = plan.batches
@@ -113,23 +109,17 @@ def _measured(folder: Path, device: Device, call: Callable[[], object], *, cold:
             reading: dict[str, Any] = {"quantiles": tuple(sorted(clocked.batch_seconds)), "batch": plan.batch}
             reading |= {name: getattr(clocked, name) for name in ("seconds", "host_seconds", "submit_seconds")}
             stored = window(case, replicate, [1.0] * plan.calls, turns=2)
-            run.add_window(replace(stored, order=order, **reading))
-    run.close()
-    [row] = summary(run.path).to_dict("records")
+            windows.append(replace(stored, order=order, **reading))
+    [row] = summary(written(folder, measured([case]), windows)).to_dict("records")
     return row
 
 
 def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "test")
-    run.write_info(INFO)
-    for case in (LOOP, REFERENCE):
-        run.add_measurement(Measurement(case, "measured"))
-    run.add_window(window(LOOP, 0, [50.0], worker="0000", turns=2))
+    windows = [window(LOOP, 0, [50.0], worker="0000", turns=2)]
     for worker, replicate in (("0001", 0), ("0002", 1)):
-        run.add_window(window(LOOP, replicate, [3.0], worker=worker, turns=2))
-        run.add_window(window(REFERENCE, replicate, [1.0], worker=worker, turns=2))
-    run.close()
-    row = summary(run.path).loc[LOOP.key]
+        windows.append(window(LOOP, replicate, [3.0], worker=worker, turns=2))
+        windows.append(window(REFERENCE, replicate, [1.0], worker=worker, turns=2))
+    row = summary(written(tmp_path, measured([LOOP, REFERENCE]), windows)).loc[LOOP.key]
     assert row["ratio"] == pytest.approx(3.0)
     assert row["windows"] == 2
 
@@ -174,18 +164,13 @@ CASES = [
 
 def run(parent: Path, spread: float, slope: float = 0.0, replicates: int = 6, turns: int = 4) -> Path:
     """A run whose windows take a millisecond, with noise of the given spread and a drift over replicates."""
-    rng, folder = random.Random(1), RunFolder.create(parent, "test")
-    folder.write_info(INFO)
-    for case in CASES:
-        folder.add_measurement(Measurement(case, "measured"))
+    rng, windows = random.Random(1), []
     for replicate in range(replicates):
         for case in CASES:
             for order in range(turns):
                 seconds = 1e-3 * math.exp(rng.gauss(0, spread) + slope * replicate)
-                ordered = replace(window(case, replicate, [seconds], turns=2 * turns), order=order)
-                folder.add_window(ordered)
-    folder.close()
-    return folder.path
+                windows.append(replace(window(case, replicate, [seconds], turns=2 * turns), order=order))
+    return written(parent, measured(CASES), windows)
 
 
 @pytest.mark.parametrize("spread", [0.001, 0.01, 0.05])

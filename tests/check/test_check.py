@@ -4,7 +4,6 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -26,7 +25,7 @@ from rnnbench.check.check import (
 )
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.store.run_info import Processor
 from rnnbench.suite import suites
@@ -313,10 +312,7 @@ def test_the_note_on_time_follows_from_the_intervals(center: float, half: float,
 
 
 def stored_run(parent: Path, processor: Processor | None) -> Path:
-    path = folder(parent, several([2.0] * MIN_CASES))
-    with closing(RunFolder(path)) as opened:
-        opened.write_info(replace(on(processor), id=read_info(path).id))
-    return path
+    return folder(parent, several([2.0] * MIN_CASES), environment=on(processor).environment)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Run folders made for tests, with known times and without starting a process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,19 +79,36 @@ def steady(seconds: float, mean: float | None = None) -> Times:
     return Times(np.full(len(LEVELS), np.log(seconds)), seconds if mean is None else mean)
 
 
-def folder(parent: Path, times: Mapping[Case, Sequence[Sequence[float]]], extra: Sequence[Measurement] = ()) -> Path:
-    """A run with one window for each case and replicate: `times[case][replicate]` are the seconds of its calls."""
+def written(parent: Path, measurements: Iterable[Measurement], windows: Sequence[Window], **info: Any) -> Path:
+    """A run with these measurements and windows; `info` replaces what its `run.json` says."""
     run = RunFolder.create(parent, "test")
-    run.write_info(replace(INFO, id=run.path.name[-4:]))
-    for case in times:
-        run.add_measurement(Measurement(case, "measured", parity="agrees"))
-    for measurement in extra:
+    run.write_info(replace(INFO, **{"id": run.path.name[-4:], **info}))
+    for measurement in measurements:
         run.add_measurement(measurement)
-    for case, replicates in times.items():
-        for replicate, calls in enumerate(replicates):
-            run.add_window(window(case, replicate, calls, turns=sum(c.workload == case.workload for c in times)))
+    for worker in dict.fromkeys(each.worker for each in windows):
+        run.add_window(*(each for each in windows if each.worker == worker))
     run.close()
     return run.path
+
+
+def measured(cases: Iterable[Case]) -> list[Measurement]:
+    """The measurements of cases that agree with their references."""
+    return [Measurement(case, "measured", parity="agrees") for case in cases]
+
+
+def folder(
+    parent: Path,
+    times: Mapping[Case, Sequence[Sequence[float]]],
+    extra: Sequence[Measurement] = (),
+    **info: Any,
+) -> Path:
+    """A run with one window for each case and replicate: `times[case][replicate]` are the seconds of its calls."""
+    windows = [
+        window(case, replicate, calls, turns=sum(each.workload == case.workload for each in times))
+        for case, replicates in times.items()
+        for replicate, calls in enumerate(replicates)
+    ]
+    return written(parent, [*measured(times), *extra], windows, **info)
 
 
 def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:

@@ -1,7 +1,6 @@
 """A run with streams, for tests of what a report says about them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pandas as pd
 
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
-from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
@@ -35,8 +33,4 @@ def summary(parent: Path, *, period: float | None = PERIOD, steps: int = 4_000) 
         cases[small.case("lstm", **axes)] = times(1e-4 * scale, some_late=True)
         cases[small.case("lstm", "compiled", **axes)] = times(0.8e-4 * scale)
         cases[small.reference_case(**axes)] = times(1.2e-4 * scale)
-    path = folder(parent, cases)
-    run = RunFolder(path)
-    run.write_info(replace(read_info(path), resolved={"measure": {"period_seconds": period}}))
-    run.close()
-    return summarize(read(path))
+    return summarize(read(folder(parent, cases, resolved={"measure": {"period_seconds": period}})))

@@ -32,7 +32,7 @@ from rnnbench.store.records import Measurement
 from rnnbench.suite.file import Settings
 from tests.doubles import screens
 from tests.doubles import workload as small
-from tests.doubles.stored import INFO, window
+from tests.doubles.stored import measured, window, written
 
 REFERENCE, WORKS, FAILS = small.reference_case(), small.case("vanilla"), small.case("vanilla", "hoisted")
 SECONDS = {REFERENCE: 1.0, WORKS: 3.0, FAILS: 7.77}
@@ -41,19 +41,14 @@ FAILED_AFTER, REPLICATES = 2, 6
 
 def make_run(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
     """A run in which a case fails in its third replicate; later visits of its group leave it out."""
-    run = RunFolder.create(parent, "test")
-    run.write_info(replace(INFO, status="finished"))
-    for case in SECONDS:
-        run.add_measurement(Measurement(case, "measured", parity="agrees"))
+    windows = []
     for replicate in range(REPLICATES):
         arms = [case for case in SECONDS if replicate < FAILED_AFTER or not fails or case != FAILS]
         for order, case in enumerate(arms):
             seconds = SECONDS[case] * (factor if case == WORKS else 1) * (1 + 0.001 * replicate)
-            run.add_window(replace(window(case, replicate, [seconds], turns=len(arms)), order=order))
-    if fails:
-        run.add_measurement(Measurement(FAILS, "failed", "ValueError: on purpose", parity="agrees"))
-    run.close()
-    return run.path
+            windows.append(replace(window(case, replicate, [seconds], turns=len(arms)), order=order))
+    failed = [Measurement(FAILS, "failed", "ValueError: on purpose", parity="agrees")] if fails else []
+    return written(parent, [*measured(SECONDS), *failed], windows, status="finished")
 
 
 @pytest.fixture
