@@ -129,28 +129,19 @@ def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
 ) -> None:
     case, other = small.case("gru"), small.case("lstm")
     run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
-    calls: dict[str, tuple[float, ...]] = {"call": (seconds, seconds)}
-    assert is_alike(Profile(case.key, times=calls), call_seconds(run)[case.key]) == fits
+    assert is_alike(profile(seconds), call_seconds(run)[case.key]) == fits
 
 
 MICRO = 1e-6
 DNNL = "oneDNN with packed weights"
 SECONDS: dict[str, tuple[float, ...]] = {"MKL": (55 * MICRO,) * 3, DNNL: (37 * MICRO,) * 3}
-IDLE: dict[str, tuple[float, ...]] = {"MKL": (5 * MICRO,) * 3, DNNL: (17 * MICRO,) * 3}
-PRODUCTS = Products("MKL", 32, SECONDS, IDLE)
-FUSED = Products(DNNL)
-
-
-def mine(call: float = 100 * MICRO, *, opaque: str = "") -> Profile:
-    return replace(profile(call, 60 * MICRO, opaque=opaque), products=PRODUCTS)
-
-
-def layer(call: float = 40 * MICRO) -> Profile:
-    return replace(profile(call, 20 * MICRO, 5 * MICRO), products=FUSED)
+PRODUCTS = Products("MKL", 32, SECONDS, {"MKL": (5 * MICRO,) * 3, DNNL: (17 * MICRO,) * 3})
+MINE = replace(profile(100 * MICRO, 60 * MICRO), products=PRODUCTS)
+LAYER = replace(profile(40 * MICRO, 20 * MICRO, 5 * MICRO), products=Products(DNNL))
 
 
 def test_the_library_of_the_products_is_a_step_that_is_taken_off_the_kernels() -> None:
-    library, overhead, kernels = between(mine(), layer())
+    library, overhead, kernels = between(MINE, LAYER)
     assert library.what == f"the same products take 2.50× as long in MKL as in {DNNL}"  # without the way to each
     assert (library.kind, library.calls, library.library) == ("library", 32, DNNL)
     assert astuple(library.seconds) == pytest.approx((30 * MICRO,) * 3)
@@ -159,9 +150,9 @@ def test_the_library_of_the_products_is_a_step_that_is_taken_off_the_kernels() -
 
 
 def test_the_library_of_compiled_code_is_known_by_another_rung() -> None:
-    compiled = replace(mine(opaque="compiled"), products=None)
-    assert [step.kind for step in between(compiled, layer(), mine())] == ["library"]
-    assert not between(compiled, layer())
+    compiled = profile(100 * MICRO, opaque="compiled")
+    assert [step.kind for step in between(compiled, LAYER, MINE)] == ["library"]
+    assert not between(compiled, LAYER)
 
 
 @pytest.mark.parametrize(
@@ -175,17 +166,17 @@ def test_the_library_of_compiled_code_is_known_by_another_rung() -> None:
     ],
 )
 def test_a_library_that_is_the_same_or_was_not_measured_well_is_no_step(products: Products) -> None:
-    assert [step.kind for step in between(replace(mine(), products=products), layer())] == ["overhead", "kernels"]
+    assert [step.kind for step in between(replace(MINE, products=products), LAYER)] == ["overhead", "kernels"]
 
 
 def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -> None:
-    step = faster_library(mine())
+    step = faster_library(MINE)
     assert step is not None
     assert step.library == DNNL
     assert step.seconds.value == pytest.approx(18 * MICRO)
     noisy = replace(PRODUCTS, seconds=SECONDS | {DNNL: (5 * MICRO, 56 * MICRO, 50 * MICRO)})
-    for products in (None, FUSED, noisy, replace(PRODUCTS, library=DNNL)):
-        assert faster_library(replace(mine(), products=products)) is None
+    for products in (None, LAYER.products, noisy, replace(PRODUCTS, library=DNNL)):
+        assert faster_library(replace(MINE, products=products)) is None
     assert faster_library(replace(profile(18 * MICRO / 0.04), products=PRODUCTS)) is None
 
 

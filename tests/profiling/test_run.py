@@ -1,7 +1,6 @@
 """Profiles of a run's cases, with workers whose replies the test sets."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,11 @@ LOOP, REFERENCE = small.case("gru"), small.reference_case("gru")
 TIMES: dict[str, tuple[float, ...]] = {"call": (1e-3, 1e-3)}
 
 
-def nothing(message: dict[str, Any]) -> None: ...
-
-
-def profiled(path: Path, fault: Fault = nothing, **options: Any) -> dict[str, Profile]:
+def profiled(path: Path, fault: Fault = lambda message: None, **options: Any) -> dict[str, Profile]:
     return clocked(path, fault, **options)[0]
 
 
-def clocked(
-    path: Path, fault: Fault = nothing, on_progress: Callable[[Progress], None] = lambda step: None, **options: Any
-) -> tuple[dict[str, Profile], float]:
+def clocked(path: Path, fault: Fault = lambda message: None, **options: Any) -> tuple[dict[str, Profile], float]:
     """The profiles of workers that take all the time that each is given, and some beside it; and the seconds in all."""
 
     def spend(message: dict[str, Any]) -> None:
@@ -48,7 +42,7 @@ def clocked(
     workers = FakeWorkers(spend, edit=reply)
     before = workers.clock()
     how = {"timed": {}} | options
-    taken = profile_run(path, path, Settings(), start_worker=workers, now=workers.clock, on_progress=on_progress, **how)
+    taken = profile_run(path, path, Settings(), start_worker=workers, now=workers.clock, **how)
     return taken, workers.clock() - before
 
 
