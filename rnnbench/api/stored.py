@@ -17,7 +17,7 @@ from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
 from rnnbench.errors import UserError
-from rnnbench.report.cases import answer
+from rnnbench.report.cases import sentences
 from rnnbench.report.environment import table_of_environment
 from rnnbench.report.notebook import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
@@ -80,7 +80,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     answers = []
     for name, info in zip(names, infos, strict=True):
         told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
-        answers.append(" ".join([f"{name}: {answer(summary[summary['run'] == name], info)}", *told]))
+        answers.append(" ".join([f"{name}:", *sentences(summary[summary["run"] == name], info), *told]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "cases": cases,

@@ -69,19 +69,18 @@ def report(
         raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
     if len(runs) > 1 and out is not None and not (together or history):
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
+    if together and len(runs) < 2:
+        raise UserError("--together needs at least two runs; the first is the baseline for the others")
+    paths = runs or ([RESULTS] if history else [newest()])
+    subjects = ["--history" if history else "--together"] if history or together else map(reports.kind_of, paths)
+    for subject in subjects:
+        _refuse_others(given, subject)
     if history:
-        _refuse_others(given, "--history")
-        pages = [reports.of_history(runs or [RESULTS], suite, out)]
+        pages = [reports.of_history(paths, suite, out)]
     elif together:
-        _refuse_others(given, "--together")
-        if len(runs) < 2:
-            raise UserError("--together needs at least two runs; the first is the baseline for the others")
-        pages = [reports.of_together(runs, out)]
+        pages = [reports.of_together(paths, out)]
     else:
-        pages = []
-        for path in runs or [newest()]:
-            _refuse_others(given, reports.kind_of(path))
-            pages.append(reports.of_one(path, out, asked, reference, group_by))
+        pages = [reports.of_one(path, out, asked, reference, group_by) for path in paths]
     for page in pages:
         output.say_path(page)
         if opens:

@@ -51,13 +51,8 @@ MEDIANS_OF = ("ratio", "lowest", "highest", "cases", "compared", "undecided", "p
 MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
 
 
-def answer(summary: pd.DataFrame, info: RunInfo) -> str:
-    """Return the answer in a few sentences, which hold only for the cases of this run."""
-    return " ".join(sentences(summary, info))
-
-
 def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
-    """Return the sentences of the answer, the most important first."""
+    """Return the sentences of the answer, the most important first; they hold only for the cases of this run."""
     measured, name = summary[summary["status"] == "measured"], reference_name(summary)
     own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
     if measured.empty:

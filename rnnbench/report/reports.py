@@ -14,7 +14,7 @@ from rnnbench.analysis.history import history
 from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
-from rnnbench.report import benchmarks, runs, why
+from rnnbench.report import runs, why
 from rnnbench.report.page.page import files, folder_of, name_of, page_of_several, put
 from rnnbench.report.page.run import run_page
 from rnnbench.report.verdicts import page as verdicts
@@ -49,7 +49,7 @@ def of_one(
         return put(*place, verdicts.render(path))
     if is_saved(path):
         saved = read_saved(path, reference, group_by)
-        return put(*place, files(page_of_several(saved.name, [benchmarks.section(saved)])))
+        return put(*place, files(page_of_several(saved.name, [runs.of_files(saved)])))
     sizes = parse_only(asked, "--predict")
     (info, _, times), profiles = read_whole(path), read_profiles(path)
     words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]

@@ -1,4 +1,4 @@
-"""Several runs: what changed for good over time, and what differs between runs side by side."""
+"""Several runs: what changed for good over time, what differs between runs side by side; files of pytest-benchmark."""
 
 import math
 import textwrap
@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimate_columns, estimates_of
 from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, History
 from rnnbench.analysis.run_times import noted_of_runs
-from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, Together
+from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, StoredRun, Together
 from rnnbench.analysis.verdict import CHANGED, Q, Verdict
 from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
-from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table
+from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table, where_new
 from rnnbench.report.words.names import NameOf, commit, identity, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (
     MISSING,
@@ -30,6 +30,8 @@ from rnnbench.report.words.units import (
     change_interval,
     count,
     digits,
+    duration,
+    duration_interval,
     interval_cell,
     percent,
     ratio,
@@ -62,6 +64,14 @@ SIGNIFICANT = (
 SIDE_BY_SIDE = (
     "Medians over the cases that all runs have; the lines show the middle half of the cases. Each run's times "
     "are divided by those of the reference that was measured beside them, never by another run's."
+)
+NO_REFERENCE = (
+    "Time only: no benchmark is a reference. rnnbench report FILE --reference NAME gives ratios to the benchmark of "
+    "that name within each group."
+)
+OF_FILES = (
+    "Time: the lower quartile of a file's rounds, seconds per call. Intervals are over files, each of one process: a "
+    "single file has none, since its rounds do not show how processes differ, and a small difference may be chance."
 )
 POINTS = ("case", "environment", "run", "started", "commit", *RATIO, *LEVEL)  # columns of the table as a file
 CHANGES = ("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant")
@@ -363,3 +373,57 @@ def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
             [Line2D([], [], color=drawn.ink(shade), marker="o", linewidth=2, label=run) for shade, run in keys]
         )
     return drawn.figure
+
+
+# Files of pytest-benchmark
+
+
+def of_files(saved: StoredRun) -> Section:
+    """Return the section with the answer and a table of all benchmarks, each group with its reference first."""
+    frame = summarize(saved)
+    columns = [
+        Column("benchmark", of("name", one_line)),
+        *([Column("group", of("group", one_line))] if frame["group"].nunique() > 1 else []),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        *([Column("ratio", _ratio_cell, numeric=True)] if frame["ratio"].notna().any() else []),
+        Column("replicates", of("replicates", count), numeric=True),
+    ]
+    title = "How long does each take?"
+    shown = table("benchmarks", title, OF_FILES, columns, frame, machine=frame, breaks=where_new(frame["group"])[1:])
+    return Section("benchmarks", title, [_told_of_files(frame), shown])
+
+
+def summarize(saved: StoredRun) -> pd.DataFrame:
+    """Return a row for each benchmark: its time and its ratio to its reference, with 95% intervals over replicates."""
+    files = [own for _, own in saved.ratios.groupby("case", sort=False)]
+    times = estimates_of([own["log_seconds"].tolist() for own in files])
+    ratios = estimates_of([own["log_ratio"].where(own["reference"].ne("")).dropna().tolist() for own in files])
+    lines = [
+        {
+            **own[["case", "name", "group", "is_reference"]].iloc[0],
+            **estimate_columns("seconds", as_ratio(time)),
+            **estimate_columns("ratio", as_ratio(known)),
+            "replicates": len(own),
+        }
+        for own, time, known in zip(files, times, ratios, strict=True)
+    ]
+    frame = pd.DataFrame(lines).sort_values(["group", "is_reference"], ascending=[True, False], kind="stable")
+    return frame.reset_index(drop=True)
+
+
+def _told_of_files(frame: pd.DataFrame) -> str:
+    """Return how far the benchmarks are from their references, or that they have none."""
+    compared = frame[frame["ratio"].notna() & ~frame["is_reference"]].sort_values("ratio", kind="stable")
+    if compared.empty:
+        return NO_REFERENCE
+    ends = [f"{digits(row['ratio'])} ({one_line(row['name'])})" for _, row in compared.iloc[[0, -1]].iterrows()]
+    if len(compared) == 1:
+        return f"1 benchmark takes {ends[0]} times as long as the reference of its group."
+    return f"{len(compared):,} benchmarks take {' to '.join(ends)} times as long as the reference of their group."
+
+
+def _ratio_cell(row: dict[str, Any]) -> str:
+    if row["is_reference"]:
+        return "reference"
+    return "" if math.isnan(row["ratio"]) else ratio_with_interval(row["ratio"], row["ratio_low"], row["ratio_high"])

@@ -16,11 +16,10 @@ from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
-from rnnbench.report.benchmarks import section as benchmarks_section
 from rnnbench.report.drawing import sheet
 from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put
 from rnnbench.report.page.run import run_page
-from rnnbench.report.runs import over_time, side_by_side
+from rnnbench.report.runs import of_files, over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.page import section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
@@ -51,7 +50,7 @@ def write_all(folder: Path) -> None:
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),
         "together": _together(),
         "history": files(page_of_several("history", [over_time(_history()), section_of_checks(_checks(folder))])),
-        "benchmarks": files(page_of_several("saved", [benchmarks_section(read_saved(saved, "test_b"))])),
+        "benchmarks": files(page_of_several("saved", [of_files(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():
         put(*folder_of(name, [folder], folder / REPORTS / name), content)

@@ -10,10 +10,10 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.report.cases import (
-    answer,
     counts,
     missed,
     notes,
+    sentences,
     table_of_cases,
     table_of_fastest,
     tally,
@@ -94,7 +94,7 @@ RUNS: dict[str, Change] = {
 @pytest.mark.parametrize("run", RUNS)
 def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion) -> None:
     summary = RUNS[run](quick)
-    assert [answer(summary, info_with(info, seconds_needed=350.0)), counts(summary)] == snapshot
+    assert [" ".join(sentences(summary, info_with(info, seconds_needed=350.0))), counts(summary)] == snapshot
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def test_another_device_is_named_with_its_processor_where_that_is_known(quick: p
 def test_late_steps_come_first_in_the_answer_about_streams(
     tmp_path: Path, info: RunInfo, period: float | None, told: str, snapshot: SnapshotAssertion
 ) -> None:
-    assert answer(streams.summary(tmp_path, period=period), info).partition("hand-written")[0] == snapshot(name=told)
+    told_of_streams = " ".join(sentences(streams.summary(tmp_path, period=period), info))
+    assert told_of_streams.partition("hand-written")[0] == snapshot(name=told)
 
 
 @pytest.fixture

@@ -2,21 +2,33 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
-from rnnbench.report.page.page import files, page_of_several
-from rnnbench.report.runs import MAX_PANELS, changes_of, draw_over_time, over_time, points_of, side_by_side
+from rnnbench.report.page.page import files, folder_of, page_of_several, put
+from rnnbench.report.runs import (
+    MAX_PANELS,
+    changes_of,
+    draw_over_time,
+    of_files,
+    over_time,
+    points_of,
+    side_by_side,
+    summarize,
+)
 from rnnbench.report.table import Lines, Section, Table
 from rnnbench.report.words.names import named, names
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.pages import Page, shown
+from tests.doubles.saved_files import benchmark, side, write
 from tests.doubles.stored import PROCESSOR
 from tests.validation.history_simulated import simulated, stored_run
 
@@ -164,7 +176,7 @@ def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: Histor
     assert high / low < 4
 
 
-# Both
+# All
 
 
 def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:
@@ -185,3 +197,30 @@ def test_hostile_names_are_text_and_every_link_leads_to_a_file() -> None:
     assert sorted(links) == sorted(name for name in written if name != "index.html")
     assert not re.search(r"@import|url\((?!#)|\bsrc=", html)
     assert b"<script>" not in b"".join(content for name, content in written.items() if name.endswith((".md", ".svg")))
+
+
+# Files of pytest-benchmark
+
+
+def page_of(path: Path, out: Path, reference: str | None = None) -> Page:
+    saved = read_saved(path, reference)
+    file = put(*folder_of("test", [path], out), files(page_of_several(saved.name, [of_files(saved)])))
+    return Page(file.read_text(encoding="utf-8"))
+
+
+def test_one_file_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.json", [benchmark("test_a", [1.0, 1.1, 1.3]), benchmark("test_b", [2.0, 2.1, 2.3])])
+    report = page_of(file, tmp_path / "out")
+    assert "Time only: no benchmark is a reference." in report.text
+    assert "a single file has none" in (tmp_path / "out" / "tables" / "benchmarks.md").read_text(encoding="utf-8")
+    assert summarize(read_saved(file))[["seconds_low", "ratio"]].isna().all(axis=None)
+
+
+def test_several_files_have_intervals_over_processes_and_ratios_to_the_reference(tmp_path: Path) -> None:
+    path = side(tmp_path / "before", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]})
+    report = page_of(path, tmp_path / "out", "test_b")
+    assert "1 benchmark takes 2.00 (test_a) times as long as the reference of its group." in report.text
+    assert "before (3 files, commit 0123456)" in report.text
+    rows = summarize(read_saved(path, "test_b")).set_index("name")
+    assert rows["seconds_low"].notna().all()
+    assert rows["is_reference"].to_dict() == {"test_b": True, "test_a": False}

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 523,
     "profiling": 1038,
     "pytest_plugin": 216,
-    "report": 3060,
+    "report": 3050,
     "speedup": 568,
     "slurm": 329,
     "store": 797,

@@ -32,7 +32,7 @@ from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
-from rnnbench.report import benchmarks, why
+from rnnbench.report import runs, why
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run import run_page
 from rnnbench.report.verdicts import outputs, verdicts
@@ -267,7 +267,7 @@ def pytest_benchmark_files() -> Target:
     def use(content: bytes) -> None:
         file.write_bytes(content)
         head = read_saved(file)
-        benchmarks.section(head)
+        runs.of_files(head)
         for sides in ((base, head), (head, base)):
             outputs.markdown(verdicts.of(compare_saved(*sides, 0.02))).encode()
 
