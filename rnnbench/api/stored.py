@@ -65,10 +65,6 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
             yield from window_tables(path, info.id, row_of, columns)
             before += len(row_of)
 
-    def environment() -> pd.DataFrame:
-        tables = [table_of_environment(info).frame.assign(run=name) for name, info in zip(names, infos, strict=True)]
-        return pd.concat(tables, ignore_index=True)[["run", "about", "what", "value"]].astype(str)
-
     def draw(name: str = "ratio", ax: Any = None, **how: Any) -> Any:
         figures = [figure for figure in plot.__all__ if figure != "changes"]
         if name not in figures:
@@ -77,8 +73,9 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
             how = {"noise_floor": noise(times).floor} | how
         return getattr(plot, name)(cases, ax, **how)
 
-    answers = []
+    answers, environments = [], []
     for name, info in zip(names, infos, strict=True):
+        environments.append(table_of_environment(info).frame.assign(run=name))
         told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
         answers.append(" ".join([f"{name}:", *sentences(summary[summary["run"] == name], info), *told]))
     frames: dict[str, Frame] = {
@@ -87,7 +84,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
         "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),
         "replicates": partial(_replicates, times),
         "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
-        "environment": environment,
+        "environment": pd.concat(environments, ignore_index=True)[["run", "about", "what", "value"]].astype(str),
     }
     before = [plural(len(answers), "run")] if len(answers) > 1 else []
     note = "\n\n".join([*before, *answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])

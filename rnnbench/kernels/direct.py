@@ -182,7 +182,5 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
             function.argtypes, function.restype = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers, None
             functions.append(function)
         return DirectProducts(getattr(library, f"rnnbench_panel_{value}")(), *functions)
-    except Unavailable as missing:
-        return str(missing)
-    except (OSError, AttributeError) as fault:
-        return f"the built products can't be loaded: {fault}"
+    except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded
+        return str(fault)

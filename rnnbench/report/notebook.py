@@ -364,11 +364,6 @@ def explained(
     def words(name: str) -> str:
         return why.words(gaps[name], name, end, shown[name])
 
-    def operators() -> pd.DataFrame:
-        tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
-        frames = {name: table.frame for name, table in tables.items() if table is not None}
-        return pd.concat(frames, names=["module", None]).reset_index(level=0) if frames else pd.DataFrame()
-
     def draw(name: str | None = None, ax: Any = None, **how: Any) -> Any:
         if name is None:
             return why.breakdowns(shown, ax=ax, **how)
@@ -378,11 +373,10 @@ def explained(
         file = shown[name].files.get("trace")
         return None if folder is None or file is None else folder / file
 
-    frames: dict[str, Frame] = {
-        "causes": partial(why.cause_frame, gaps),
-        "breakdown": partial(breakdown_frame, shown),
-        "operators": operators,
-    }
+    tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
+    listed = {name: table.frame for name, table in tables.items() if table is not None}
+    operators = pd.concat(listed, names=["module", None]).reset_index(level=0) if listed else pd.DataFrame()
+    frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(shown), "operators": operators}
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     note = "\n\n".join([*map(words, gaps), *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)

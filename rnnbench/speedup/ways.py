@@ -266,8 +266,8 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
 
     Raises ValueError if a row lacks its shape or its way, or if a way is not known.
     """
-    given: Any = pd.read_csv(rows, dtype={"reason": str}) if isinstance(rows, str | Path) else rows
-    records = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
+    given = pd.read_csv(rows, dtype={"reason": str}) if isinstance(rows, str | Path) else rows
+    records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed, known = [*SHAPE, "way"], get_args(WayName)
     if any(record.get("way") not in known or not record.keys() >= set(SHAPE) for record in records):
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(known)}")
@@ -295,21 +295,16 @@ class RunInWays(nn.Module):
     frame: pd.DataFrame
     way_for: Callable[[CallShape], WayName]  # the way in which a call of this shape runs
 
-    def __new__(cls, run: RunModule, frame: pd.DataFrame) -> Self:
-        """Make an object whose attributes are the given module's own."""
-        # TorchScript makes classes in a way of its own.
-        may_inherit = not isinstance(run.given, torch.jit.ScriptModule)
-        self: Self = object.__new__(type(cls.__name__, (cls, type(run.given)), {}) if may_inherit else cls)
-        object.__setattr__(self, "__dict__", vars(run.given))
-        object.__setattr__(self, "_kind", cls)
-        return self
-
     def __init__(self, run: RunModule, frame: pd.DataFrame) -> None:
         """Run a module in the ways that a table chooses, which has a row for each shape and way."""
         rows = frame[frame["is_chosen"].astype(bool)]  # of no rows, the column has no type
         shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
         way_for = cache(partial(nearest_way, dict(zip(shapes, rows["way"], strict=True))))
-        for name, value in {"_run": run, "frame": frame, "way_for": way_for}.items():
+        kind = type(self)
+        kept = {"__dict__": vars(run.given), "_kind": kind, "_run": run, "frame": frame, "way_for": way_for}
+        if not isinstance(run.given, torch.jit.ScriptModule):  # whose classes are made in a way of their own
+            kept["__class__"] = type(kind.__name__, (kind, type(run.given)), {})
+        for name, value in kept.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
 
     def __reduce__(self) -> tuple[Any, ...]:
