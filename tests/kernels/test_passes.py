@@ -3,7 +3,7 @@
 Shorter exponentials: in graphs of `prepacked` only, as exact as an activation needs, and NaN stays NaN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from rnnbench.kernels import passes
+from rnnbench.kernels import passes, saved_tensors
 from rnnbench.kernels.passes import aten
 from rnnbench.kernels.routing import LoopPasses
 from rnnbench.store.records import Implementation
@@ -144,3 +144,83 @@ def test_only_prepacked_code_has_them_and_all_code_is_exact_also_where_values_ar
     if dtype is not torch.bfloat16:
         tolerance = 2e-6 if dtype is torch.float32 else 1e-14
         torch.testing.assert_close(values[:, small], exact[:, small], rtol=tolerance, atol=0)
+
+
+# What compiled forward code keeps for backward: few tensors, and the same gradients
+
+NEEDS_PARTITIONER = pytest.mark.skipif(
+    compiled.PARTITIONER not in torch._inductor.list_options(), reason="this torch has no such option"
+)
+STEPS = 6
+
+
+def gated(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    """A loop that keeps several tensors of one shape in each step."""
+    for _ in range(STEPS):
+        gate, new = torch.addmm(bias, h, weight.t()).chunk(2, 1)
+        h = torch.sigmoid(gate) * torch.tanh(new) + h
+    return h
+
+
+def gradients_of(run: Callable[..., Any], *inputs: Tensor) -> tuple[int, Sequence[Tensor]]:
+    """The number of tensors that forward keeps for backward, and the gradients of all inputs."""
+    outputs = run(*inputs)
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    kept = len(getattr(outputs[0].grad_fn, "saved_tensors", ()))
+    total = torch.stack([output.square().sum() for output in outputs]).sum()
+    return kept, torch.autograd.grad(total, inputs)
+
+
+def inputs_of(*shapes: tuple[int, ...]) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def assert_equal_gradients_of(function: Callable[..., Any], inputs: list[Tensor]) -> int:
+    """Compile a function and compare its gradients; returns how many tensors it keeps."""
+    torch._dynamo.reset()
+    kept, found = gradients_of(compiled.compiled(function, "compiled"), *inputs)
+    _, expected = gradients_of(function, *inputs)
+    torch.testing.assert_close(found, expected)
+    return kept
+
+
+@NEEDS_PARTITIONER
+@pytest.mark.parametrize(("limit", "value"), [("MIN_STACKED", 1000), ("MAX_BYTES", 3 * 4 * 8 - 1)])
+def test_many_small_tensors_are_kept_as_one(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    inputs = inputs_of((8, 4), (8,), (3, 4))
+    stacked = assert_equal_gradients_of(gated, inputs)
+    monkeypatch.setattr(saved_tensors, limit, value)
+    from torch._inductor.utils import fresh_cache
+
+    with fresh_cache():  # else the same graph is found there
+        apart = assert_equal_gradients_of(gated, inputs)
+    assert stacked <= apart - (STEPS - 2)  # the products' results stay apart
+
+
+def unrolled(weight: Tensor, h: Tensor) -> list[Tensor]:
+    """A loop that also returns what it keeps."""
+    outputs = []
+    for _ in range(STEPS):
+        h = torch.tanh(h @ weight)
+        outputs.append(h)
+    return outputs
+
+
+def views(x: Tensor, y: Tensor) -> Tensor:
+    parts = [part * part.sin() for part in x.unbind()]  # sixteen views of one input
+    return torch.stack(parts).sum(0) * y
+
+
+@NEEDS_PARTITIONER
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (unrolled, [(1, 1), (1, 1)]),
+        (unrolled, [(5, 5), (3, 5)]),
+        (views, [(16, 3, 4), (3, 4)]),
+        (lambda x, y: torch.sigmoid(x) * torch.tanh(y), [(3, 4), (3, 4)]),  # too few tensors to be stacked
+    ],
+)
+def test_gradients_agree_whatever_is_kept(function: Callable[..., Any], shapes: list[tuple[int, ...]]) -> None:
+    assert_equal_gradients_of(function, inputs_of(*shapes))

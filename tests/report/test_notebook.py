@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.colors import FASTER, INKS, SLOWER
@@ -185,8 +186,7 @@ def told(
     factor: float = 1.2,
     low: Estimate = Estimate(1.38, 1.31, 1.4567),  # noqa: B008
     mean: Estimate = Estimate(1.45, 1.19, 1.6),  # noqa: B008
-    by_the_mean: bool = False,
-    is_precise: bool = False,
+    precision: float | None = None,
     rounds: int = 12,
     parity: str = "agrees",
     threads: int = 1,
@@ -194,8 +194,7 @@ def told(
     must_agree: bool = True,
 ) -> str:
     """Return what is said about 12 rounds of 1.4 seconds."""
-    asked = {"factor": factor, "by_the_mean": by_the_mean, "is_precise": is_precise}
-    question: Any = SimpleNamespace(answer=answer, low=low, mean=mean, **asked)
+    question = Question(factor, precision, answer, low, mean, within=(low, mean))  # type: ignore[arg-type]
     times = {name: [steady(seconds)] * rounds for name, seconds in (("mine", 31.2e-6), ("than", 22.6e-6))}
     turns = SimpleNamespace(times=times, calls_made=2582 if rounds else 0, seconds=1.4)
     where = {"phase": "training", "device": "cpu", "threads": threads}
@@ -209,13 +208,12 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "slower": {},
     "not slower": {"answer": "not slower", "factor": 1.5},
     "slower in the mean": {
-        "by_the_mean": True,
         "low": Estimate(1.01, 0.99, 1.03),
         "mean": Estimate(1.4, 1.3, 1.5),
     },
     "the budget is spent": {"answer": None},
     "the budget is spent with two threads": {"answer": None, "threads": 2},
-    "known as precisely as asked and undecided": {"answer": None, "is_precise": True},
+    "known as precisely as asked and undecided": {"answer": None, "precision": 0.5},
     "one round has no interval": {"answer": None, "rounds": 1, "low": Estimate(1.3, math.nan, math.nan)},
     "outputs that differ where they may not": {"answer": None, "rounds": 0, "parity": DIFFERS},
     "outputs that may differ": {"parity": DIFFERS, "must_agree": False},

@@ -13,7 +13,7 @@ from rnnbench import measure
 from rnnbench.adapt.kinds import reads_batch_first
 from rnnbench.harness.live import cases
 from rnnbench.harness.live.cases import reference_of
-from tests.harness.live.modules import INPUT, QUICK, Loop, pair
+from tests.harness.live.modules import INPUT, QUICK, loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,9 +23,9 @@ def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for
     assert measure(modules, INPUT, **QUICK).reference == "torch"
     assert measure(modules, INPUT, reference="mine", **QUICK).reference == "mine"
     subclass: Any = type("Mine", (nn.LSTM,), {})
-    assert reference_of({"a": Loop(), "b": subclass(3, 5)}, None) == "a"
-    assert reference_of({"a": Loop(), "b": subclass(3, 5), **modules}, None) == "torch"
-    assert reference_of({"a": Loop(), **modules, "again": nn.LSTM(3, 5)}, None) == "a"
+    assert reference_of({"a": loop(), "b": subclass(3, 5)}, None) == "a"
+    assert reference_of({"a": loop(), "b": subclass(3, 5), **modules}, None) == "torch"
+    assert reference_of({"a": loop(), **modules, "again": nn.LSTM(3, 5)}, None) == "a"
 
 
 def test_arguments_are_a_tensor_a_tuple_or_for_each_module_its_own() -> None:
@@ -203,7 +203,7 @@ def test_tf32_on_one_side_only_is_told(
 
 
 def test_other_weights_and_values_that_are_not_finite_are_timed_and_told() -> None:
-    told = measure({"mine": Loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK).frame["parity"]["mine"]
+    told = measure({"mine": loop(), "torch": nn.LSTM(3, 5)}, INPUT, **QUICK).frame["parity"]["mine"]
     assert re.fullmatch(r"differs by .* of the maximum: times only; use rnnbench\.same_weights", told)
     modules: dict[str, Callable[..., object]] = {
         "base": lambda x: x + 1,

@@ -4,8 +4,9 @@ import gc
 import math
 import random
 import signal
+import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
@@ -164,3 +166,40 @@ def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -
     with pytest.raises(KeyboardInterrupt):
         machine.run(mine=call)
     assert gc.isenabled()
+
+
+# Nothing disturbs a timed call
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_turn_sees_garbage_collection_a_tracer_or_a_profiler(was_on: bool) -> None:
+    def watch(frame: object, event: str, argument: object) -> None:
+        """Do nothing, in place of a debugger or coverage."""
+
+    with ExitStack() as put_back:
+        put_back.callback(gc.enable)
+        put_back.callback(sys.settrace, sys.gettrace())
+        put_back.callback(sys.setprofile, sys.getprofile())
+        (gc.enable if was_on else gc.disable)()
+        sys.settrace(watch)
+        sys.setprofile(watch)
+        with undisturbed():
+            seen = gc.isenabled(), sys.gettrace(), sys.getprofile()
+        afterwards = gc.isenabled(), sys.gettrace(), sys.getprofile()
+    assert seen == (False, None, None)
+    assert afterwards == (was_on, watch, watch)
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="Python has sys.monitoring since 3.12")
+def test_a_tool_that_monitors_is_paused_and_goes_on_afterwards() -> None:
+    monitoring, tool = sys.monitoring, 4  # type: ignore[attr-defined, unused-ignore]
+    wanted = monitoring.events.PY_START
+    monitoring.use_tool_id(tool, "a test")
+    try:
+        monitoring.set_events(tool, wanted)
+        with undisturbed():
+            paused = monitoring.get_events(tool)
+        assert (paused, monitoring.get_events(tool)) == (0, wanted)
+        monitoring.set_events(tool, 0)
+    finally:
+        monitoring.free_tool_id(tool)
