@@ -1,6 +1,13 @@
-"""Options of every command: an empty value, most likely from an unset shell variable, is refused."""
+"""Options of every command: empty values are refused, and the shell completes names."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from rnnbench.cli import cli
@@ -14,3 +21,46 @@ def test_an_empty_value_is_refused_in_words(command: list[str], name: str) -> No
     assert done.exit_code == 2
     assert f"Invalid value for '{name}" in done.output
     assert "the value is empty (is a shell variable unset?)" in " ".join(done.output.split())
+
+
+MAIN = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main; main()"
+
+
+def complete(words: str) -> list[str]:
+    """The completions of the last word, which may be marked with | where it is not typed to its end."""
+    typed = words.rsplit("|", maxsplit=1)[-1] if "|" in words else ""
+    known = words.replace("|", "").removesuffix(typed).split()[1:]
+    completer = ShellComplete(cli, {}, "rnnbench", "_RNNBENCH_COMPLETE")
+    return [item.value for item in completer.get_completions(known, typed)]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("rnnbench |r", {"run", "report"}),
+        ("rnnbench run |qu", {"quick"}),
+        ("rnnbench check |c", {"ci", "cpu", "cuda"}),
+        ("rnnbench list cases |note", {"notebook"}),
+        ("rnnbench run quick |--prec", {"--precision"}),
+    ],
+)
+def test_commands_suites_options_and_cells_are_offered(words: str, offered: set[str]) -> None:
+    assert offered <= set(complete(words))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(("typed", "offered"), [("run qu", "quick"), ("re", "report"), ("run no/such", "")])
+def test_bash_is_offered_names_beside_files(typed: str, offered: str, tmp_path: Path) -> None:
+    program = tmp_path / "rnnbench"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{MAIN}"\n')
+    program.chmod(0o755)
+    script = f"""
+eval "$(_RNNBENCH_COMPLETE=bash_source rnnbench)"
+compopt() {{ :; }}    # works only while the shell itself completes
+COMP_WORDS=(rnnbench {typed}) COMP_CWORD={len(typed.split())}
+_rnnbench_completion rnnbench
+echo "${{COMPREPLY[*]}}"
+"""
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": os.environ["PYTHONPATH"]}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == offered, done.stderr

@@ -1,6 +1,7 @@
 """A run from start to end, also when the disk, the user or its budget ends it early."""
 
 import errno
+import json
 import random
 import re
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator import session
+from rnnbench.harness.coordinator import environment, session
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import resume_run, run_suite, with_shortfall
+from rnnbench.harness.machine import cores
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.records import Group
 from rnnbench.store.run_info import RunInfo
@@ -152,3 +154,12 @@ def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
     [note] = info.notes
     assert re.fullmatch(r"budget: \d of 8 cases were not reached", note)
     assert needed(info) > 6.0
+
+
+def test_the_environment_says_what_a_reader_needs_and_fits_into_json(tmp_path: Path) -> None:
+    facts = environment.describe(tmp_path)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["machine"]["cpu"]
+    assert facts["machine"]["cores_allowed"] == cores.allowed_cores()
+    assert facts["software"]["packages"]["torch"]
+    assert facts["git"] is None

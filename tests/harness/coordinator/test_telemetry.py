@@ -1,11 +1,24 @@
-"""Samples of GPUs before replicates and after visits."""
+"""Runs on one GPU, or on a numbered one of several, and the samples of GPUs."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from rnnbench.harness.coordinator.process import OBSERVER
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import case_settings, started
 from rnnbench.harness.coordinator.telemetry import Telemetry
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
+from rnnbench.suite.file import Settings
+from tests.doubles import workload as small
 from tests.doubles.fake_nvml import FIRST, MOMENT, Driver
+from tests.doubles.fakes import CARD, JOULES, FakeWorker, FakeWorkers, run_into
+from tests.doubles.stored import rows
+from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
 
 
 def test_a_sample_says_when_and_of_which_device_and_what_it_lacks(driver: Driver) -> None:
@@ -58,3 +71,99 @@ def test_a_card_that_was_held_back_between_samples_is_found_by_its_counter_thoug
     telemetry.sample(1, "before", 111.0)
     telemetry.sample(1, "visit", 112.0)
     assert telemetry.notes() == [f"cuda was held back ({reason}) in 1 of 2 replicates" for reason in reasons]
+
+
+A, B = "aaaa", "bbbb"
+SETTINGS = Settings(replicates=3, windows=2, precision=None)
+ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
+
+
+class OnTwoCards(FakeWorker):
+    """A worker on a machine with two cards."""
+
+    cards = {"cuda": A, "cuda:0": A, "cuda:1": B}  # noqa: RUF012 - as in the class it is of
+
+
+def groups_on(device: str, count: int) -> list[Group]:
+    """Groups of a hand-written cell and its reference, in order of batch size."""
+    axes: list[dict[str, Any]] = [{"batch_size": size, "device": device} for size in range(1, count + 1)]
+    return [
+        Group(small.workload(**each), (small.case("vanilla", **each), small.reference_case(**each))) for each in axes
+    ]
+
+
+def measure(
+    parent: Path, groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards
+) -> tuple[pd.DataFrame, Runner, FakeWorkers]:
+    """Do a run on a machine with two cards; returns its windows, its runner and its workers."""
+    workers, folder = FakeWorkers(kind=kind), RunFolder.create(parent, "test")
+    try:
+        runner = run_into(folder, groups, SETTINGS, workers=workers, seed=1)
+    finally:
+        folder.close()
+    assert workers.are_closed
+    return rows(folder.path), runner, workers
+
+
+def said(groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards) -> dict[str, Any]:
+    """Return what the first worker of a run says of software and devices."""
+    workers = FakeWorkers(kind=kind)
+    with started(groups, SETTINGS, start_worker=workers, now=workers.clock) as start:
+        return {**start.software, "unusable": start.unusable}
+
+
+@pytest.mark.parametrize(("device", "uuid"), [("cuda", A), ("cuda:1", B)])
+def test_a_run_measures_on_one_card_and_says_which(tmp_path: Path, device: str, uuid: str) -> None:
+    groups = groups_on(device, 3)
+    frame, runner, _ = measure(tmp_path, groups)
+    assert set(frame["device_uuid"]) == {uuid}
+    assert set(frame["energy_joules"]) == {JOULES}
+    assert runner.notes == []
+    assert said(groups)["devices"] == {device: [{"name": CARD, "uuid": uuid}]}
+
+
+def test_each_worker_times_what_runs_on_the_processor_before_it_uses_a_gpu(tmp_path: Path) -> None:
+    frame, _, workers = measure(tmp_path, [*groups_on("cuda", 4), *CPU_GROUPS])
+    assert frame.loc[frame["device"] == "cpu", "device_uuid"].isna().all()
+    in_order = frame.sort_values("started", kind="stable")
+    for name in {worker.name for worker in workers.started} - {OBSERVER}:
+        devices = in_order.loc[in_order["worker"] == name, "device"].tolist()
+        assert set(devices) == {"cpu", "cuda"}
+        assert devices == sorted(devices)
+
+
+def test_the_settings_of_a_run_are_those_of_its_cases() -> None:
+    full = small.workload(device="cuda", dtype="float32")
+    assert case_settings([full]) == {"float32 matmul precision": "highest", "cuDNN TF32": "False"}
+    both = case_settings([full, small.workload(device="cuda", dtype="tf32"), small.workload(device="tpu")])
+    assert both["cuDNN TF32"] == "False: cuda float32; True: cuda tf32"
+    assert said(groups_on("cuda", 1))["settings"]["cuDNN TF32"] == "False"  # torch's own default is True
+
+
+def test_a_device_that_breaks_when_it_is_first_asked_for_is_unusable_with_the_reason() -> None:
+    class Broken(OnTwoCards):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            return {"ok": False, "status": "failed", "reason": ILLEGAL}
+
+    assert said(groups_on("cuda", 3), Broken)["unusable"] == {"cuda": ILLEGAL}
+
+
+def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:
+    gone = "torch finds no CUDA device or driver"
+    visits = 0
+
+    class Vanishing(OnTwoCards):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            nonlocal visits
+            visits += message["op"] == "visit"
+            if visits > 4 and message["op"] == "visit":
+                return {"ok": False, "status": "failed", "reason": "AcceleratorError: CUDA error: unknown error"}
+            if visits > 4 and message["op"] == "prepare":
+                return {"ok": False, "status": "skipped", "reason": gone}
+            return super().request(message, deadline_seconds)
+
+    frame, runner, _ = measure(tmp_path, groups_on("cuda", 2), Vanishing)
+    statuses = frame.drop_duplicates("case")["status"].tolist()
+    assert sorted(statuses) == ["failed", "measured", "measured", "measured"]
+    assert f"some cases got fewer replicates: {gone}" in runner.notes
+    assert frame["replicate"].nunique() == 2
