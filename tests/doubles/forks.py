@@ -8,17 +8,19 @@ import atexit
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, STARTER, Origin
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin, worker_environment
 from rnnbench.harness.coordinator.process import WorkerProcess
 
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
 _started_with: dict[str, str] = {}  # the environment of the origin
 _origin = Origin(sys.executable, 0, preload=True)
-_start = WorkerProcess._start
+_start = WorkerProcess.__init__
 
 
 def fork_workers() -> None:
@@ -27,28 +29,36 @@ def fork_workers() -> None:
     if sys.platform == "linux" and not is_covered:
         _started_with.update(os.environ)
         atexit.register(_origin.close)
-        WorkerProcess._start = _fork  # type: ignore[method-assign, assignment]
+        WorkerProcess.__init__ = _fork  # type: ignore[method-assign, assignment]
 
 
-def _fork(worker: WorkerProcess) -> None:
+def _fork(
+    worker: WorkerProcess,
+    name: str,
+    python: str = sys.executable,
+    paths: Sequence[Path] | None = None,
+    layout: int | None = None,
+    variables: Mapping[str, str] | None = None,
+    *more: Any,
+    origin: Origin | None = None,
+    under: Sequence[str] = (),
+    **options: Any,
+) -> None:
     """Fork a worker, if Python would start it as it started the origin."""
-    is_plain = worker._command == [sys.executable, "-P", str(STARTER)]
-    is_here = worker._started_with["paths"][0] == str(PACKAGE_PARENT)
-    names = {name for name in (*worker._environment, *_started_with) if name.startswith(AT_START)}
-    is_alike = all(
-        worker._environment.get(name) == _started_with.get(name) for name in names if name != "PYTHONHASHSEED"
-    )
-    if worker._origin is None and is_plain and is_here and is_alike:
+    environment = worker_environment(layout)
+    is_here = python == sys.executable and not under and (paths is None or paths[0] == PACKAGE_PARENT)
+    names = {name for name in (*environment, *_started_with) if name.startswith(AT_START)} - {"PYTHONHASHSEED"}
+    is_alike = all(environment.get(name) == _started_with.get(name) for name in names)
+    if origin is None and is_here and is_alike:
         if _origin._process is None:
             with mock.patch.dict(os.environ, _started_with, clear=True):
                 _origin._start()
-        worker._origin = _origin
-        worker._variables = {**worker._environment, **worker._variables}
-    _start(worker)
+        origin, variables = _origin, {**environment, **(variables or {})}
+    _start(worker, name, python, paths, layout, variables, *more, origin=origin, under=under, **options)
 
 
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process."""
-    with mock.patch.object(WorkerProcess, "_start", _start):
+    with mock.patch.object(WorkerProcess, "__init__", _start):
         yield

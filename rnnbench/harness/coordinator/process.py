@@ -93,54 +93,33 @@ class WorkerProcess:
         `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
         after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
         `variables` are added to the environment. `folder`: where it stands, by default the current folder. `first`:
-        a request that is part of the start; if it kills the worker, another one starts without it. `under`: the start
-        of a command that runs another one, such as valgrind's; `start_seconds`: the longest time until the worker is
-        ready. `token`: the ends of two pipes, through which the worker of another side hands over and gets back the
-        token of a visit. `origin` forks the worker in place of a start, if it can and no command is to run it. Raises
-        UserError if the system starts no process.
+        a request that is part of the start. `under`: the start of a command that runs another one, such as valgrind's;
+        `start_seconds`: the longest time until the worker is ready. `token`: the ends of two pipes, through which the
+        worker of another side hands over and gets back the token of a visit. `origin` forks the worker in place of a
+        start, if it can and no command is to run it. Raises UserError if the system starts no process.
         """
         self.name = name
-        self._start_seconds, self._now = start_seconds, now
-        self._is_ended = False  # by this process
-        self._token = {} if token is None else {"token_from": token[0], "token_to": token[1]}
-        self._started_with: dict[str, Any] = {
-            "paths": [str(path) for path in paths or (PACKAGE_PARENT,)],
-            "options": {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None},
-        }
-        # Without -P, the folder of the file that is run would come first on the import path.
-        self._command = [*under, python, "-P", str(STARTER)]
-        self._environment, self._variables, self._folder = worker_environment(layout), variables or {}, folder
-        is_fixed = layout is not None and sys.platform == "linux"
-        self._addresses = fixed_addresses if is_fixed else contextlib.nullcontext
-        self._origin, self._first = None if under else origin, first
-        self._start()
-
-    def _start(self) -> None:
+        self._first, self._start_seconds, self._now = first, start_seconds, now
         self._lost: Reply | None = None
         self._unread, self._output = b"", tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
-        stderr, folder, variables = self._output.fileno(), self._folder, {**self._variables}
+        is_fixed = layout is not None and sys.platform == "linux"
+        options: dict[str, Any] = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
+        started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
+        places: dict[str, Any] = {"stderr": self._output.fileno(), "folder": folder, "variables": {**(variables or {})}}
+        ends = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
-            relay, forked = {"marks": marks.fileno(), **self._token}, None
-            if self._origin is not None:
-                forked = self._origin.fork(self._started_with, relay, stderr=stderr, folder=folder, variables=variables)
-            started_with = self._started_with | {"options": self._started_with["options"] | {"relay": relay}}
+            relay = {"marks": marks.fileno(), **ends}
             try:
-                with self._addresses():
-                    self._process = forked or subprocess.Popen(
-                        [*self._command, json.dumps(started_with)],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=stderr,
-                        env=self._environment | variables,
-                        cwd=folder,
-                        start_new_session=True,  # the coordinator handles Ctrl-C
-                        bufsize=0,
-                        pass_fds=tuple(relay.values()),
-                    )
+                forked = None if origin is None or under else origin.fork(started_with, relay, **places)
+                options["relay"] = relay
+                with fixed_addresses() if is_fixed else contextlib.nullcontext():
+                    # Without -P, the folder of the file that is run would come first on the import path.
+                    command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
+                    self._process = forked or _started(command, worker_environment(layout), relay, **places)
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
                 self._output.close()
@@ -160,12 +139,9 @@ class WorkerProcess:
 
     def wait_ready(self) -> Reply:
         """Return the worker's hello, or that it is lost."""
-        hello, first, self._first = self._read(self._start_seconds), self._first, None
-        if first is not None:
-            self.request(first, self._start_seconds)
-            if self._lost and not self._is_ended:
-                self._start()
-                hello = self._read(self._start_seconds)
+        hello = self._read(self._start_seconds)
+        if self._first is not None:
+            self.request(self._first, self._start_seconds)
         return self._lost or hello
 
     def pin(self, cores: Sequence[int]) -> None:
@@ -224,12 +200,11 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker from another thread; a request that waits gets the reply that it is lost."""
-        self._is_ended = True
         self._process.kill()
 
     def close(self) -> None:
         """End the worker and every process that it started, whatever they are doing."""
-        self._is_ended, self._lost = True, self._lost or lost("the worker has ended")
+        self._lost = self._lost or lost("the worker has ended")
         self._end(grace_seconds=0.0)
         self._output.close()
 
@@ -256,6 +231,28 @@ class WorkerProcess:
         for stream in (self._process.stdin, self._process.stdout):  # not before: a worker ends without its input, and
             if stream is not None:  # then nobody knows any more which processes it has started
                 stream.close()
+
+
+def _started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    relay: Mapping[str, int],
+    *,
+    stderr: int,
+    folder: Path | None,
+    variables: Mapping[str, str],
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={**environment, **variables},
+        cwd=folder,
+        start_new_session=True,  # the coordinator handles Ctrl-C
+        bufsize=0,
+        pass_fds=tuple(relay.values()),
+    )
 
 
 def hello(worker: WorkerProcess, of: str = "") -> Reply:

@@ -270,16 +270,6 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, c
         process.close()
 
 
-def test_a_first_request_that_kills_the_worker_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
-    try:
-        assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
-        assert process.request({"op": "release"}, 60)["ok"]
-    finally:
-        process.close()
-
-
 @pytest.mark.usefixtures("real_workers")
 def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
     def resources() -> tuple[int, int, int]:
