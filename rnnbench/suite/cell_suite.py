@@ -86,8 +86,11 @@ def _checked(cell: str) -> Path:
 
 def _from_folder(cell: str, folder: Path) -> str:
     """Return the name of a cell with its file relative to a folder."""
-    where = file_of(cell)
-    return cell.replace(where, Path(os.path.relpath(where, folder)).as_posix(), 1) if where.endswith(".py") else cell
+    if not (where := file_of(cell)).endswith(".py"):
+        return cell
+    link = Path(where)  # which may lead elsewhere
+    relative = Path(os.path.relpath(link.parent.resolve() / link.name, folder.resolve()))
+    return cell.replace(where, relative.as_posix(), 1)
 
 
 def missing_name(file: Path, cell: str) -> str:
@@ -129,13 +132,10 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
     Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
     """
     of_cell(cell, reference, whole=whole)  # names what is wrong
-    where, name = file_of(cell), parsed(cell)[0].rpartition(":")[2]
-    if where.endswith(".py"):
-        link = Path(where)  # which may lead elsewhere
-        relative = os.path.relpath(link.parent.resolve() / link.name, folder.resolve())
-        cell = cell.replace(where, Path(relative).as_posix(), 1)
+    name = parsed(cell)[0].rpartition(":")[2]
+    suite = _render("suite.toml.jinja", name, _from_folder(cell, folder), reference, whole=whole, is_hoistable=False)
     file = folder / f"{name}.toml"
-    _write({file: _render("suite.toml.jinja", name, cell, reference, whole=whole, is_hoistable=False)})
+    _write({file: suite})
     return file
 
 

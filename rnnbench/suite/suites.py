@@ -3,7 +3,7 @@
 import itertools
 import math
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,7 +20,6 @@ from rnnbench.store.records import (
     OF_DATA,
     OF_STEP,
     TORCH_OWN,
-    WORKLOAD_AXES,
     Case,
     Group,
     Workload,
@@ -93,14 +92,11 @@ class Suite(SuiteTable):
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
         """Return the groups, each with the number of the first sweep that has its workload on any device."""
-        axes = [sweep.axis_values() | {"reference": set(map(sweep.layer, sweep.cell))} for sweep in self.sweep]
-
-        def has(sweep: Mapping[str, Collection[Any]], workload: Workload) -> bool:
-            free = {"device", *(axis for axis in (*OF_DATA, *OF_STEP) if getattr(workload, axis) == DEFAULTS[axis])}
-            return all(getattr(workload, axis) in sweep[axis] for axis in WORKLOAD_AXES if axis not in free)
-
-        numbers = (next((n for n, sweep in enumerate(axes) if has(sweep, group.workload)), 0) for group in groups)
-        return [replace(group, sweep=number) for group, number in zip(groups, numbers, strict=True)]
+        numbers: dict[Workload, int] = {}
+        for number, sweep in enumerate(self.sweep):
+            for case in _expand(sweep, sweep.axis_values() | {"device": ["any"]}):
+                numbers.setdefault(case.workload, number)
+        return [replace(group, sweep=numbers.get(replace(group.workload, device="any"), 0)) for group in groups]
 
 
 def values(cases: Iterable[Case]) -> dict[str, list[str]]:
