@@ -8,7 +8,6 @@ a whole sequence, with `input`: (seq, batch, input), `outputs`: (seq, batch, hid
 
 import inspect
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -21,7 +20,7 @@ from torch.utils._pytree import tree_map
 from rnnbench.adapt.states import copied, on_trial
 from rnnbench.cells import CellError
 from rnnbench.cells.states import State, leaves, to_cell
-from rnnbench.text import error_in_words, line_of, place
+from rnnbench.text import error_in_words, place
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -73,9 +72,7 @@ def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: 
         module = factory(*given, **named)
     except Exception as error:  # whatever a stranger's constructor raises
         shown = ", ".join([*map(repr, given), *(f"{key}={value!r}" for key, value in named.items())])
-        frames = traceback.extract_tb(error.__traceback__)
-        where = line_of(frames[-1]) if len(frames) > 1 else ""  # a single one: the call itself failed
-        raise CellError(f"{name}({shown}) can't be built: {error_in_words(error)}{where}") from error
+        raise CellError(f"{name}({shown}) can't be built: {error_in_words(error)}{place(error)}") from error
     if not isinstance(module, nn.Module):
         raise CellError(f"{name} builds {type(module).__name__}; expected a torch.nn.Module")
     if lazy := next((part for part, parameter in module.named_parameters() if is_lazy(parameter)), None):

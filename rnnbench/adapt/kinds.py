@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_map
 from rnnbench.adapt.calls import CellCall, begins_with_zeros, can_hoist, found_call
 from rnnbench.adapt.contract import last_exception, likely_cause, needed_after_input
 from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
-from rnnbench.cells import CellError
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import BATCHED, State, leaves
@@ -64,10 +63,7 @@ class RunModule:
         zeros = leaves(self.zeros(input))
         if state is None:
             # What the cell says it begins with; it is asked in each call, since it may be learned.
-            try:
-                own = own_first_state(self.given, input.shape[1], input)
-            except CellError as error:
-                raise ValueError(f"module: {error}") from error
+            own = own_first_state(self.given, input.shape[1], input)
             if own is None:
                 raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
             parts = self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
@@ -81,7 +77,7 @@ class RunModule:
         return state
 
 
-PROBED = (5, 3)  # sequences of trial calls: two numbers, since one may be that of layers and directions
+STEPS, ROWS = 5, 3  # of trials, unlike so that they can be told apart, and from the number of layers and directions
 CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
@@ -131,22 +127,19 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
-    """Return a module that is a cell, in the usual form; None if it is none."""
-    x, given = input[0, :1].detach().expand(PROBED[0], -1), () if state is None else leaves(state)
-    try:
-        found = (found_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
-        call, first = next(filter(None, found), (None, ()))
-        if call is None:
-            return None
-        lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
-        if given and not lacks_output and len(given) != len(first):
-            return None
-        is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
-        if not _steps_as_cell(module, call, x, first, is_known=is_known):
-            return None
-        begins = begins_with_zeros(module, x, call, first)
-    except CellError as error:
-        raise ValueError(f"module: {error}") from error
+    """Return a module that is a cell, in the usual form; None if it is none. Raises CellError as `found_call`."""
+    x, given = input[0, :1].detach().expand(STEPS, -1), () if state is None else leaves(state)
+    found = (found_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
+    call, first = next(filter(None, found), (None, ()))
+    if call is None:
+        return None
+    lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
+    if given and not lacks_output and len(given) != len(first):
+        return None
+    is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
+    if not _steps_as_cell(module, call, x, first, is_known=is_known):
+        return None
+    begins = begins_with_zeros(module, x, call, first)
     like = tuple(part[None, :1] for part in first)
     if given:
         like = like[: int(lacks_output)] + _given_state(input, state, 2)
@@ -161,11 +154,10 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
 
     Otherwise rows are layers or steps and not sequences, or the module runs sequences and takes rows, too.
     """
-    rows = PROBED[1]
     fewer: Any = None
     with suppress(Exception):
-        fewer, _ = _stepped(module, call, x[:rows], tuple(part[:rows] for part in first))
-    if fewer is None or not all(len(part) == rows for part in fewer):
+        fewer, _ = _stepped(module, call, x[:ROWS], tuple(part[:ROWS] for part in first))
+    if fewer is None or not all(len(part) == ROWS for part in fewer):
         return False
     others = tuple(part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first)
     x = torch.randn_like(x)
@@ -224,7 +216,6 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
 
 
 # A module for whole sequences as people write it may have the batch first, take no state, and give its outputs alone.
-STEPS, ROWS = 5, 3  # of a trial, unlike so that they can be told apart
 
 
 @dataclass(frozen=True)

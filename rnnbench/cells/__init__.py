@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class CellError(Exception):
+class CellError(ValueError):
     """A user's own class is wrong; the message says in one line how, and what would be right."""
 
 

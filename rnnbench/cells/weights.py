@@ -121,8 +121,5 @@ def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
         return None
     ending = FIRST_LAYER if isinstance(like, nn.RNNCellBase) else ""
     reference = {f"{name}{ending}": weight for name, weight in like.named_parameters()}
-    try:
-        mapped = cell_weights(mine.get_submodule(owner), reference)
-    except (CellError, KeyError) as error:
-        raise ValueError(f"mine: {error}") from error
+    mapped = cell_weights(mine.get_submodule(owner), reference)
     return None if mapped is None else {f"{start}{name}": weight for name, weight in mapped.items()}
