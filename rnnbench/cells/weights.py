@@ -33,13 +33,16 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
 
     A module whose parameters differ from those of torch's own maps them in `weights_from(reference)`. `whole`: it runs
     the whole sequence, and has the parameters of all layers. Returns None if it has other parameters and no mapping.
-    Raises CellError if its mapping gives other parameters than it has.
+    Raises CellError if its mapping needs others than there are, or gives other parameters than it has.
     """
     mapping, name = getattr(module, "weights_from", None), type(module).__name__
     if mapping is None:
         mapped: Any = {key if whole else key.removesuffix(FIRST_LAYER): weight for key, weight in reference.items()}
     else:
-        mapped = mapping(reference)
+        try:
+            mapped = mapping(reference)
+        except KeyError as error:
+            raise CellError(f"{name}.weights_from needs {error}, which the reference does not have") from error
         if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
             raise CellError(f"{name}.weights_from gives no tensors by name")
     given, own = shapes(mapped), shapes(dict(module.named_parameters()))

@@ -266,6 +266,7 @@ def test_states_that_are_no_number_are_named(tmp_path: Path) -> None:
         "{'weight': reference['weight_ih_l0'].t()}",
         "{n.removesuffix('_l0'): w.t() for n, w in reference.items()}",
         "[3]",
+        "{'weight_ih': reference['weight_ih']}",
     ],
 )
 def test_a_mapping_that_does_not_fit_names_both_sides(
