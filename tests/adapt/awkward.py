@@ -58,23 +58,12 @@ class Apart(Base):
 
 
 class Named(Base):
-    """Keeps a dictionary."""
-
-    def forward(self, input: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        h = self.new(input, state["h"])
-        return 2 * h, {"h": h, "sum": state["sum"] + h.sum(dim=1, keepdim=True)}
-
-    def init_state(self, batch_size: int) -> dict[str, Tensor]:
-        return {"h": torch.zeros(batch_size, self.hidden_size), "sum": torch.zeros(batch_size, 1)}
-
-
-class Reordered(Base):
-    """Keeps two tensors of equal shapes in a dictionary, whose order each step reverses."""
+    """Keeps two tensors of equal shapes in a dictionary, whose order each step reverses, and gives an output beside."""
 
     def forward(self, input: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         h = self.new(input, state["h"])
         state = {"h": h, "c": state["c"] + h}
-        return state["c"], dict(reversed(state.items()))
+        return 2 * state["c"], dict(reversed(state.items()))
 
     def init_state(self, batch_size: int) -> dict[str, Tensor]:
         return {name: torch.zeros(batch_size, self.hidden_size) for name in ("h", "c")}
@@ -151,12 +140,46 @@ class Other(Base):
         return h / (1 + h.norm(dim=1, keepdim=True)) if self.norm else h
 
 
-class Spanned(Base):
-    """Takes a time span beside its state, which has a value, and returns its state twice."""
+class TimeSpan(Base):
+    """Takes a time span beside its state, and returns the same tensor twice, which looks like (h, c)."""
 
-    def forward(self, input: Tensor, hx: Tensor, ts: Any = 0.5) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, hx: Tensor, ts: Any) -> tuple[Tensor, ...]:
         h = self.new(input, hx) * ts
         return h, h
+
+
+class Spanned(TimeSpan):
+    """Has a value for the time span."""
+
+    def forward(self, input: Tensor, hx: Tensor, ts: Any = 0.5) -> tuple[Tensor, ...]:
+        return super().forward(input, hx, ts)
+
+
+class Begins(TimeSpan):
+    """Says that both are its state."""
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros(batch, self.hidden_size), torch.ones(batch, self.hidden_size)
+
+
+class ReturnsBoth(TimeSpan):
+    """Returns both as its state, beside an output."""
+
+    def forward(self, input: Tensor, hx: Tensor, ts: Any) -> tuple[Tensor, ...]:
+        h = self.new(input, hx) + ts
+        return 2 * h, h, ts + 1
+
+
+class KeepsSyn(Base):
+    """A spiking cell: keeps the parts of its state that it is not given."""
+
+    syn: Any = 0.0
+    mem: Any = 0.0
+
+    def forward(self, x: Tensor, syn: Tensor | None = None, mem: Tensor | None = None) -> tuple[Tensor, ...]:
+        self.syn = 0.9 * (self.syn if syn is None else syn) + x
+        self.mem = 0.8 * (self.mem if mem is None else mem) + self.syn
+        return (self.mem > 1).float(), self.syn, self.mem
 
 
 class Unused(Base):

@@ -27,7 +27,6 @@ KINDS = (
     "Unused",
     "built",
     "Complex",
-    "Reordered",
     "scripted",
 )
 OTHER = with_arguments("awkward.py:Other", {"theta": 4, "norm": True})

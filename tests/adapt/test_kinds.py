@@ -21,6 +21,7 @@ from tests.adapt.awkward import BatchFirst, WithoutOwnState
 from tests.doubles import workload as small
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+TAKE_APART = (awkward.Apart, awkward.Begins, awkward.ReturnsBoth, awkward.KeepsSyn)
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
 
 
@@ -86,9 +87,13 @@ def by_hand(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
     """The outputs of a cell that is called step by step, and its last state; `state` stays as it is."""
     outputs, state = [], copied(state)
     for x in input:
-        result = cell(x, state)
-        is_pair = not isinstance(result, Tensor | list) and not (isinstance(cell, Stack))
-        output, state = result if is_pair else (result, result)
+        if isinstance(cell, TAKE_APART):
+            output, *_ = result = cell(x, *state)
+            state = result[-2:]
+        else:
+            result = cell(x, state)
+            is_pair = not isinstance(result, Tensor | list) and not (isinstance(cell, Stack))
+            output, state = result if is_pair else (result, result)
         outputs.append((output if isinstance(output, Tensor) else output[-1]).clone())
     return torch.stack(outputs), state
 
@@ -249,11 +254,14 @@ BY_HAND: list[tuple[Callable[[], Any], Any]] = [
     (Ones, torch.ones(3, 8)),
     (Plain, ZEROS),
     (lambda: nn.GRUCell(5, 8), ZEROS),
-    (lambda: awkward.Reordered(5, 8), {"h": ZEROS, "c": ZEROS}),
-    (lambda: awkward.Named(5, 8), {"h": ZEROS, "sum": torch.zeros(3, 1)}),
+    (lambda: awkward.Named(5, 8), {"h": ZEROS, "c": ZEROS}),
     (lambda: awkward.Sized(5, 8), torch.zeros(3, 16)),
     (lambda: awkward.Tutorial(5, 8, 3), ZEROS),
     (lambda: awkward.Spanned(5, 8), ZEROS),
+    (lambda: awkward.Apart(5, 8), (ZEROS, ZEROS + 1)),
+    (lambda: awkward.Begins(5, 8), (ZEROS, ZEROS + 1)),
+    (lambda: awkward.ReturnsBoth(5, 8), (ZEROS, ZEROS)),
+    (lambda: awkward.KeepsSyn(5, 5), (torch.zeros(3, 5), torch.zeros(3, 5))),
     (lambda: awkward.scripted(5, 8), ZEROS),
     (Counting, (ZEROS, torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.bool))),
     (WritesIntoState, ZEROS),
