@@ -19,9 +19,7 @@ from tests.adapt import awkward
 from tests.doubles import workload as small
 
 HEAD = "import torch\nfrom torch import nn\n"
-BELOW = "    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
-CELL = HEAD + "class Mine(nn.{base}Cell):\n" + BELOW
-WHOLE = HEAD + "class Mine(nn.{base}):\n" + BELOW
+CLASS = HEAD + "class Mine(nn.{base}):\n    weights_from = None\n    def forward(self, input, state):\n        {body}\n"
 NEW = "new = super().forward(input, state)"
 RUN = "outputs, final = super().forward(input, state)"
 
@@ -37,35 +35,38 @@ def fault(folder: Path, source: str, implementation: Any = "loop", **changes: An
 @pytest.mark.parametrize(
     ("base", "body", "words"),
     [
-        ("RNN", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "is float64 (3, 7); expected float64 (3, 6)"),
-        ("RNN", f"{NEW}; return new, 3.0", "is (float64 (3, 6), float); expected float64 (3, 6)"),
-        ("RNN", f"{NEW}; return new.float()", "is float32 (3, 6); expected float64 (3, 6)"),
-        ("RNN", f"{NEW}; return new / 0 * 0", "has NaN"),
-        ("RNN", f"{NEW}; return new / 0", "has infinite values"),
-        ("RNN", "input *= 2; return super().forward(input, state)", "Mine changes its input in place; the next call"),
-        ("RNN", f"{NEW}; return state.copy_(new)", "Mine changes the state that it is given in place"),
-        ("LSTM", f"{NEW}; return new[0]", "is float64 (3, 6); expected (float64 (3, 6), float64 (3, 6))"),
-        ("LSTM", f"{NEW}; return new[0], None", "is (float64 (3, 6), None); expected (float64 (3, 6), float64"),
+        ("RNNCell", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "is float64 (3, 7); expected float64 (3, 6)"),
+        ("RNNCell", f"{NEW}; return new, 3.0", "is (float64 (3, 6), float); expected float64 (3, 6)"),
+        ("RNNCell", f"{NEW}; return new.float()", "is float32 (3, 6); expected float64 (3, 6)"),
+        ("RNNCell", f"{NEW}; return new / 0 * 0", "has NaN"),
+        ("RNNCell", f"{NEW}; return new / 0", "has infinite values"),
+        (
+            "RNNCell",
+            "input *= 2; return super().forward(input, state)",
+            "Mine changes its input in place; the next call",
+        ),
+        ("RNNCell", f"{NEW}; return state.copy_(new)", "Mine changes the state that it is given in place"),
+        ("LSTMCell", f"{NEW}; return new[0]", "is float64 (3, 6); expected (float64 (3, 6), float64 (3, 6))"),
+        ("LSTMCell", f"{NEW}; return new[0], None", "is (float64 (3, 6), None); expected (float64 (3, 6), float64"),
+        (
+            "LSTM",
+            f"{RUN}; return outputs[..., :3], final",
+            "Mine: its output is float64 (4, 3, 3); expected float64 (4,",
+        ),
+        ("LSTM", f"{RUN}; return outputs", "Mine returns float64 (4, 3, 6); expected (outputs, state)"),
+        (
+            "LSTM",
+            f"{RUN}; return outputs, final[0]",
+            "Mine: its final state is float64 (1, 3, 6); expected (float64 (1",
+        ),
+        ("LSTM", "input.zero_(); return super().forward(input, state)", "Mine changes its input in place"),
+        ("LSTM", f"{RUN}; return outputs * float('nan'), final", "Mine: its output has NaN"),
     ],
 )
-def test_a_step_that_gives_something_else_is_described(tmp_path: Path, base: str, body: str, words: str) -> None:
-    said = fault(tmp_path, CELL.format(base=base, body=body), reference=base.lower())
+def test_what_gives_something_else_is_described(tmp_path: Path, base: str, body: str, words: str) -> None:
+    how, reference = ("loop" if base.endswith("Cell") else "sequence"), base.removesuffix("Cell").lower()
+    said = fault(tmp_path, CLASS.format(base=base, body=body), how, reference=reference)
     assert said.startswith((words, f"Mine: its new state {words}"))
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (f"{RUN}; return outputs[..., :3], final", "Mine: its output is float64 (4, 3, 3); expected float64 (4, 3, 6)"),
-        (f"{RUN}; return outputs", "Mine returns float64 (4, 3, 6); expected (outputs, state)"),
-        (f"{RUN}; return outputs, final[0]", "Mine: its final state is float64 (1, 3, 6); expected (float64 (1, 3"),
-        ("input.zero_(); return super().forward(input, state)", "Mine changes its input in place"),
-        (f"{RUN}; return outputs * float('nan'), final", "Mine: its output has NaN"),
-    ],
-)
-def test_a_whole_sequence_that_gives_something_else_is_described(tmp_path: Path, body: str, words: str) -> None:
-    source = WHOLE.format(base="LSTM", body=body)
-    assert fault(tmp_path, source, "sequence", reference="lstm").startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_whole_sequence_that_gives_something_else_is_described(tmp_path: Path,
 def test_what_works_in_inference_and_breaks_in_training_is_found_where_it_is_trained(
     tmp_path: Path, body: str, words: str
 ) -> None:
-    message = fault(tmp_path, CELL.format(base="RNN", body=body), phase="training")
+    message = fault(tmp_path, CLASS.format(base="RNNCell", body=body), phase="training")
     assert re.match(f"Mine works in inference and breaks in training: {words}", message), message
     measurement = observe(build(Case("mine.py:Mine", "loop", small.workload(reference="none")), tmp_path))
     assert measurement.works
@@ -87,7 +88,7 @@ def test_what_works_in_inference_and_breaks_in_training_is_found_where_it_is_tra
 
 def test_what_hoisted_calls_is_looked_at_too(tmp_path: Path) -> None:
     parts = "    def project(self, input): return input\n    def advance(self, projected, h): return projected\n"
-    source = CELL.format(base="RNN", body="return super().forward(input, state)") + parts
+    source = CLASS.format(base="RNNCell", body="return super().forward(input, state)") + parts
     assert fault(tmp_path, source, "hoisted") == "Mine: its new state is float64 (3, 5); expected float64 (3, 6)"
 
 
