@@ -39,8 +39,6 @@ from rnnbench.workloads.phases import (
     timed_call,
 )
 
-COMPILED_STEPS = 32
-
 
 @dataclass(frozen=True)
 class Built:
@@ -103,7 +101,7 @@ def reference_case(case: Case) -> Case:
     return Case(reference_cell(reference), implementation, case.workload)
 
 
-def build(case: Case, root: Path, compiled_steps: int = COMPILED_STEPS) -> Built:
+def build(case: Case, root: Path, compiled_steps: int = 32) -> Built:
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
     `compiled_steps`: how many steps `torch.compile` gets in one piece. Raises Skip if the case makes no sense,
