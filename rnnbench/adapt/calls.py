@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -23,7 +22,6 @@ from torch import Tensor, nn
 from rnnbench.adapt.contract import POSITIONAL, is_of_state, parameters_of
 from rnnbench.adapt.states import (
     INITIAL,
-    Adapted,
     copied,
     first_states,
     in_usual_form,
@@ -31,6 +29,7 @@ from rnnbench.adapt.states import (
     on_trial,
     own_first_state,
     rebuilt,
+    run_found,
     tensors_of,
 )
 from rnnbench.cells import CellError
@@ -137,9 +136,7 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
         return cell, None
     call, first = found
     if not call.is_plain("state"):
-        cell = in_usual_form(cell, call)
-        if call.is_plain("output, state") and not isinstance(cell, Adapted):
-            cell.forward = MethodType(_state_of_pair, cell)
+        cell = in_usual_form(cell, call, _state_of_pair if call.is_plain("output, state") else run_found)
     return cell, first
 
 

@@ -1,7 +1,7 @@
 """States of any structure, those that a stranger's cell begins with, and copies of modules for calls on trial."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
@@ -85,17 +85,18 @@ class Adapted(nn.Module):
         return self.call.run(self.given, input, state)
 
 
-def in_usual_form(module: nn.Module, call: Any) -> nn.Module:
+def run_found(self: Any, input: Tensor, state: Any) -> Any:
+    """The `forward` of a module that is called as its attribute KEPT says."""
+    return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
+
+
+def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = run_found) -> nn.Module:
     """Replace the `forward` of this instance; one of TorchScript, where that can't be, is called by another module."""
     if isinstance(module, torch.jit.ScriptModule):
         return Adapted(module, call)
     setattr(module, KEPT, call)
-    module.forward = MethodType(_run, module)
+    module.forward = MethodType(forward, module)
     return module
-
-
-def _run(self: Any, input: Tensor, state: Any) -> Any:
-    return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
 
 
 def _parts(state: Any) -> Mapping[Any, Any]:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from rnnbench.analysis.rounds import MINE, THAN, Question
 from rnnbench.api import for_users
 from rnnbench.cells.headed import Headed
-from rnnbench.cells.headed import with_head as headed
 from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
@@ -357,7 +356,7 @@ def with_head(layer: nn.Module, output_size: int, *, features: int | None = None
     `features`: the last size of the layer's outputs, by default its `hidden_size` (of both directions). Returns a
     module with the submodules `layer` and `head`. Raises ValueError if the number of features is not known.
     """
-    return headed(layer, output_size, features)
+    return Headed(layer, output_size, features)
 
 
 @for_users

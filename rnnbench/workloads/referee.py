@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 from rnnbench.cells import is_own
 from rnnbench.cells.parity import Gradients, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import GRAPH_BACKENDS, Case, DType, Implementation, Workload
+from rnnbench.store.records import GRAPH_BACKENDS, DType, Implementation, Workload
 from rnnbench.workloads.make_model import model_weights
 from rnnbench.workloads.model import Cells, SequenceModel
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
-from rnnbench.workloads.prepare import Built, build, reference_case
+from rnnbench.workloads.prepare import Built
 
 # Implementations that fix the computation, gradients included, for one kind of call.
 FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
@@ -108,12 +107,7 @@ def comparable(model: SequenceModel, takes_gradients: bool) -> Iterator[None]:
         yield
 
 
-def reference_of(case: Case, root: Path) -> SequenceModel:
-    """Build the reference of a case's group, with its own weights; all cases of the group get the same inputs."""
-    return build(reference_case(case), root).model
-
-
-def compare(built: Built, timed: TimedCall, reference: Callable[[], SequenceModel], anew: Callable[[], Built]) -> None:
+def compare(built: Built, timed: TimedCall, reference: Callable[[], Built], anew: Callable[[], Built]) -> None:
     """Compare a timed case with its reference again, on values that it has not seen; raises ParityError.
 
     `reference` builds the reference, and `anew` the case; each only where it is needed: neither is in memory while
@@ -127,7 +121,7 @@ def compare(built: Built, timed: TimedCall, reference: Callable[[], SequenceMode
     if built.unequal:
         _compare_with_new(built, input, anew)
         return
-    model = reference()
+    model = reference().model
     largest_error(replace(built, reference=model), input, as_timed=True)
     if not built.case.workload.is_streamed:
         return

@@ -15,7 +15,7 @@ from rnnbench.store.records import Case, Implementation
 from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import build
+from rnnbench.workloads.prepare import build, reference_case
 from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
@@ -157,7 +157,7 @@ def parity(root: Path, cell: str, implementation: Implementation = "loop", **cha
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    referee.compare(built, timed, lambda: referee.reference_of(case, root), lambda: build(case, root))
+    referee.compare(built, timed, lambda: build(reference_case(case), root), lambda: build(case, root))
     return found
 
 

@@ -17,7 +17,7 @@ from rnnbench.store.records import Case, DType, Phase
 from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import Built, build
+from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.referee import ParityError
 from tests.adapt import awkward
 from tests.doubles import workload as small
@@ -60,7 +60,7 @@ def test_every_task_and_shape_passes(phase: Phase) -> None:
 def verify(built: Built, call: Any, root: Path = Path()) -> None:
     """Compare a case again, as a worker does."""
     case = built.case
-    referee.compare(built, call, lambda: referee.reference_of(case, root), lambda: build(case, root))
+    referee.compare(built, call, lambda: build(reference_case(case), root), lambda: build(case, root))
 
 
 def passes(cell: str, implementation: Any, **axes: Any) -> bool:
@@ -107,7 +107,7 @@ def test_they_are_read(cell: str, input: str, implementation: Any, task: Any, ph
     timed = case.timed_call()
     with timed.mode():
         timed.call()
-    referee.compare(case, timed, lambda: case.model, make)
+    referee.compare(case, timed, lambda: case, make)
 
 
 def test_tokens_are_whole_numbers_below_their_number_and_change_from_window_to_window() -> None:

@@ -87,7 +87,7 @@ class Operations:
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
         self._tracer = cache(Tracer)  # of a tree; it lasts as long as the process
-        self._reference_of = cache(referee.reference_of)  # used after the last window of a visit
+        self._reference_of = cache(build)  # used after the last window of a visit
 
     def handle(self, request: Request) -> Reply:
         """Reply to one request; an error of a case becomes a reply, too."""
