@@ -179,11 +179,10 @@ def timed_call(
 
     def whole_step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        output = model(next_input(), state)[0]
         if loss is None:
-            torch.autograd.backward(output, target)
+            torch.autograd.backward(model(next_input(), state)[0], target)
         else:
-            torch.autograd.backward(loss(output, target))
+            torch.autograd.backward(loss(model(next_input(), state)[0], target))
         if workload.clip:
             nn.utils.clip_grad_norm_(parameters, workload.clip)
         optimizer.step()

@@ -1,13 +1,17 @@
-"""Each awkward cell runs as it is, computes what it would by itself, and can be trained."""
+"""Each awkward cell runs as it is, computes what it would by itself, and can be trained. States of any structure."""
 
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import adapt
+from rnnbench.adapt.states import is_alike, rebuilt, tensors_of
 from rnnbench.cells import CellError, with_arguments
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
@@ -75,19 +79,6 @@ def test_layers_and_both_directions_have_a_state_each() -> None:
     observe(built)
 
 
-def test_a_state_like_torch_nn_s_is_compared_with_it(tmp_path: Path) -> None:
-    source = """
-from torch import nn
-class Mine(nn.LSTMCell):
-    def forward(self, input, state=None):
-        h, c = super().forward(input, state)
-        return h, (h, c)
-"""
-    (tmp_path / "mine.py").write_text(source)
-    measurement = observe(build(Case("mine.py:Mine", "loop", small.workload(reference="lstm")), tmp_path))
-    assert measurement.parity == "agrees"
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -119,3 +110,40 @@ class Mine(nn.RNNCell):
     build(Case("mine.py:Mine", "loop", small.workload(reference="none")), tmp_path)
     with pytest.raises(CellError, match="keeps states of unlike sizes in its layers or directions; expected num_lay"):
         build(Case("mine.py:Mine", "loop", small.workload(reference="none", num_layers=2)), tmp_path)
+
+
+Pair = namedtuple("Pair", "h c")  # as people write it
+structures = st.recursive(
+    st.builds(lambda value: torch.tensor([float(value)]), st.integers(0, 10**6)),
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=1, max_size=3),
+        st.lists(parts, min_size=1, max_size=3).map(tuple),
+        st.dictionaries(st.sampled_from(["h", "c", "n", "m"]), parts, min_size=1),
+        st.builds(Pair, parts, parts),
+        st.builds(awkward.Memory, parts, parts),
+    ),
+    max_leaves=8,
+)
+
+
+def reordered(state: Any) -> Any:
+    """The same state with the keys of every dictionary in the opposite order."""
+    if isinstance(state, dict):
+        return {key: reordered(part) for key, part in reversed(state.items())}
+    if isinstance(state, awkward.Memory):
+        return awkward.Memory(reordered(state.matrix), reordered(state.h))
+    if isinstance(state, Pair):
+        return Pair(*map(reordered, state))
+    return state if isinstance(state, Tensor) else type(state)(map(reordered, state))
+
+
+@given(structures)
+def test_the_order_of_keys_changes_nothing(state: Any) -> None:
+    other = reordered(state)
+    assert is_alike(other, state)
+    assert rebuilt(state, iter(tensors_of(other, state))) == state
+
+
+def test_a_state_that_holds_something_else_is_refused() -> None:
+    with pytest.raises(CellError, match="its state holds str; expected tensors"):
+        tensors_of({"h": "zero"})

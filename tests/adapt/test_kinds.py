@@ -382,18 +382,6 @@ def test_the_order_is_found_by_trial_where_the_class_does_not_say_it() -> None:
     assert (other[1].is_batch_first, other[1].width) == (False, 7)
 
 
-def test_torch_s_own_layer_with_the_batch_first_is_compared(tmp_path: Path) -> None:
-    source = """
-from torch import nn
-class Mine(nn.LSTM):
-    def __init__(self, input_size, hidden_size):
-        super().__init__(input_size, hidden_size, batch_first=True)
-"""
-    (tmp_path / "mine.py").write_text(source)
-    measurement = observe(build(case("mine.py:Mine", reference="lstm", phase="training"), tmp_path))
-    assert measurement.parity == "agrees"
-
-
 @pytest.mark.parametrize(("task", "sizes"), [("one_to_many", {"output_size": 5}), ("streaming", {"seq_len": 1})])
 def test_a_task_that_goes_on_from_a_state_needs_one(task: str, sizes: Any) -> None:
     with pytest.raises(Skip, match=f"{task} goes on from a state, but BatchFirst takes none"):

@@ -90,6 +90,15 @@ class Whole(nn.Module):
     def weights_from(self, reference):
         return {f"lstm.{name}": weight for name, weight in reference.items()}
 
+class Pair(nn.LSTMCell):  # gives its output beside a state like torch's
+    def forward(self, input, state=None):
+        h, c = super().forward(input, state)
+        return h, (h, c)
+
+class BatchFirst(nn.LSTM):
+    def __init__(self, input_size, hidden_size, **more):
+        super().__init__(input_size, hidden_size, batch_first=True, **more)
+
 class OneLayer(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__()
@@ -170,7 +179,9 @@ def parity(root: Path, cell: str, implementation: Implementation = "loop", **cha
         ("torch.nn:RNNCell", "loop", "rnn"),
         ("torch.nn:LSTMCell", "loop", "lstm"),
         ("rnnbench.cells.lstm:LSTMCell", "hoisted", "lstm"),
+        ("good.py:Pair", "loop", "lstm"),
         ("good.py:Whole", "sequence", "lstm"),
+        ("good.py:BatchFirst", "sequence", "lstm"),
         ("torch.nn:GRU", "sequence", "gru"),
     ],
 )
