@@ -55,10 +55,10 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 159,
-    "adapt": 614,
+    "adapt": 600,
     "analysis": 1668,
     "api": 206,
-    "cells": 682,
+    "cells": 677,
     "cli": 675,
     "check": 1076,
     "harness": 3254,
@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "slurm": 329,
     "store": 797,
     "suite": 453,
-    "workloads": 1203,
+    "workloads": 1197,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 # Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
