@@ -118,9 +118,8 @@ def frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
 
 def is_alike(profile: Profile, seconds: float) -> bool:
     """Return True if the calls of a profile took about as long as `seconds` in the run: the machine was not busier."""
-    if not profile.works:
-        return False
-    return 1 / (1 + MAX_DIFFERENCE) <= seconds / estimate(profile.times["call"]).value <= 1 + MAX_DIFFERENCE
+    widest = 1 + MAX_DIFFERENCE
+    return profile.works and 1 / widest <= seconds / estimate(profile.times["call"]).value <= widest
 
 
 def rescaled(profile: Profile, seconds: float) -> Profile:

@@ -25,7 +25,6 @@ from rnnbench.store.profiles import Cause, CauseKind
 COPIES = ("clone", "contiguous", "to", "type", "float", "double")
 NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
 JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
-GETTER = "get"  # reads a property, such as `tensor.grad`
 WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
 COUNTS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive")  # the size is known afterwards
 MAX_SUSPECTS = 8
@@ -146,7 +145,7 @@ def _line_by_line(
         ("copy", lasting, use_sources),
         ("concatenation", [call for call in joins if call not in cut], use_recorded_results),
         ("synchronisation", [call for call in waits if call not in cut], without_waiting),
-        ("unused", [call for call in new if call.name != GETTER and call in unused], use_recorded_results),
+        ("unused", [call for call in new if call.name != "get" and call in unused], use_recorded_results),
     ]
     for kind, of_kind, remedy in chosen:
         by_line = grouped(of_kind, lambda call: call.where)

@@ -47,81 +47,86 @@ MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
 IDLE_CALLS = 20  # of each operator in one call of the arm
 NOTHING: Any = torch.ops.aten.relu.default  # takes the place of operators that can't be shrunk
-PRODUCTS = frozenset(
-    [
-        "mm",
-        "addmm",
-        "bmm",
-        "baddbmm",
-        "matmul",
-        "linear",
-        "mv",
-        "addmv",
-        "dot",
-        "vdot",
-        "outer",
-        "ger",
-        "addr",
-        "addbmm",
-        "_addmm_activation",
-        "linear_backward",
-        "matmul_backward",
-        "convolution",
-        "convolution_backward",
-        "mkldnn_linear",
-        "_scaled_mm",
-        "einsum",
-    ]
-)
-COPIES = frozenset(
-    [
-        "clone",
-        "copy",
-        "copy_",
-        "_to_copy",
-        "to",
-        "contiguous",
-        "cat",
-        "stack",
-        "concatenate",
-        "repeat",
-        "tile",
-        "index_select",
-        "gather",
-        "embedding",
-        "split_copy",
-        "unbind_copy",
-        "select_backward",
-        "slice_backward",
-        "select_scatter",
-        "slice_scatter",
-        "constant_pad_nd",
-        "fill",
-        "fill_",
-        "zero_",
-        "zeros",
-        "zeros_like",
-        "new_zeros",
-        "ones",
-        "ones_like",
-        "new_ones",
-        "full",
-        "full_like",
-        "index",
-        "index_put",
-        "index_put_",
-        "roll",
-        "flip",
-        "masked_fill",
-        "masked_fill_",
-        "expand_copy",
-        "_foreach_copy_",
-        "_foreach_zero_",
-    ]
-)
-EMPTY = frozenset(
-    ["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_local_scalar_dense"]
-)
+BY_NAME: dict[str, Category] = {
+    **dict.fromkeys(
+        [
+            "mm",
+            "addmm",
+            "bmm",
+            "baddbmm",
+            "matmul",
+            "linear",
+            "mv",
+            "addmv",
+            "dot",
+            "vdot",
+            "outer",
+            "ger",
+            "addr",
+            "addbmm",
+            "_addmm_activation",
+            "linear_backward",
+            "matmul_backward",
+            "convolution",
+            "convolution_backward",
+            "mkldnn_linear",
+            "_scaled_mm",
+            "einsum",
+        ],
+        "products",
+    ),
+    **dict.fromkeys(
+        [
+            "clone",
+            "copy",
+            "copy_",
+            "_to_copy",
+            "to",
+            "contiguous",
+            "cat",
+            "stack",
+            "concatenate",
+            "repeat",
+            "tile",
+            "index_select",
+            "gather",
+            "embedding",
+            "split_copy",
+            "unbind_copy",
+            "select_backward",
+            "slice_backward",
+            "select_scatter",
+            "slice_scatter",
+            "constant_pad_nd",
+            "fill",
+            "fill_",
+            "zero_",
+            "zeros",
+            "zeros_like",
+            "new_zeros",
+            "ones",
+            "ones_like",
+            "new_ones",
+            "full",
+            "full_like",
+            "index",
+            "index_put",
+            "index_put_",
+            "roll",
+            "flip",
+            "masked_fill",
+            "masked_fill_",
+            "expand_copy",
+            "_foreach_copy_",
+            "_foreach_zero_",
+        ],
+        "copies",
+    ),
+    **dict.fromkeys(
+        ["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_local_scalar_dense"],
+        "views",
+    ),
+}
 
 
 def category(name: str) -> Category:
@@ -129,15 +134,13 @@ def category(name: str) -> Category:
     plain = name.rpartition("::")[2]
     if plain.startswith(FUSED_LAYERS):
         return "layer"
-    if plain in PRODUCTS:
-        return "products"
-    if plain in COPIES:
-        return "copies"
+    if plain in BY_NAME:
+        return BY_NAME[plain]
     packet = getattr(torch.ops.aten, plain, None)
     if packet is None:
         return "other"
     overload: Any = getattr(packet, packet.overloads()[0])
-    if overload.is_view or plain in EMPTY:
+    if overload.is_view:
         return "views"
     # Torch does not tag backward operators, Adam's list operators, and fused gates.
     is_untagged = plain.startswith(("_foreach_", "_fused_adam", "_thnn_fused")) or plain.endswith("_backward")

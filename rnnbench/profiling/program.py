@@ -112,11 +112,9 @@ class ProgramRecorder(TorchFunctionMode):
         if len(self.calls) == MAX_CALLS:
             raise NotFollowed(f"it calls more than {MAX_CALLS:,} torch functions")
         call = ProgramCall(len(self.calls), function, args, kwargs, result, _where())
-        if call.name in ("get", "set"):
-            counts = getattr(function.__self__, "__name__", "") != "grad"  # a replay drops earlier gradients
-        else:
-            counts = bool(call.reads or storages(result)) or call.name in CONTEXTS
-        if counts:
+        # A replay drops earlier gradients.
+        is_grad = call.name in ("get", "set") and getattr(function.__self__, "__name__", "") == "grad"
+        if call.name in CONTEXTS or (not is_grad and (call.reads or call.writes)):
             self.calls.append(call)
         return result
 
@@ -186,11 +184,9 @@ def record(call: Callable[[], object]) -> Program:
     A tensor that is read but that no recorded call made is a parameter or constant if both recordings read it: the
     tensors of the first are still held during the second. Otherwise it was made where it can't be recorded.
     """
-    first = ProgramRecorder()
-    with first:
+    with ProgramRecorder() as first:
         call()
-    second = ProgramRecorder()
-    with second:
+    with ProgramRecorder() as second:
         returned = call()
     index = next((index for index, made in enumerate(second.calls) if made.name == "backward"), None)
     backward = None if index is None else second.calls[index]

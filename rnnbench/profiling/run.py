@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,13 +40,10 @@ def profile_run(
     A profile that fails keeps its row, with the reason. `timed`: seconds of a call in the run. A profile whose calls
     took much longer or shorter is taken again while there is time, since the machine was busier or less busy. Each case
     gets an equal part of the time that is left; if that is too little, fewer cases are profiled. Raises UserError if
-    nothing was measured or the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
+    the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path).values()
     cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
-    if not cases:
-        reasons = list(dict.fromkeys(measurement.reason for measurement in measurements if measurement.reason))
-        raise UserError(f"{path}: no case was measured, so there is nothing to profile: {'; '.join(reasons[:3])}")
     building = Building(str(root.resolve()), settings.compiled_steps)
     until = math.inf if left is None else now() + left
     folder = RunFolder(path)
@@ -63,7 +59,7 @@ def profile_run(
         reply = asker.ask(request, measuring_cores(case.workload.cores))
         if not reply["ok"]:
             return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
-        return replace(Profile.from_json(reply["profile"]), case=case.key)
+        return Profile.from_json(reply["profile"])
 
     try:
         with compiler_cache():

@@ -141,11 +141,8 @@ def share_text(share: float) -> str:
 def not_profiled(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> list[str]:
     """Return a line for each reason why cases were not profiled, with the first of them by their names."""
     failed = {case: one_line(profile.reason) for case, profile in profiles.items() if not profile.works}
-    lines = []
-    for reason in dict.fromkeys(failed.values()):
-        cases = [names[case] for case in failed if failed[case] == reason]
-        lines.append(f"not profiled: {first_few(cases, MAX_CASES)}: {reason}")
-    return lines
+    by_reason = {reason: [names[case] for case in failed if failed[case] == reason] for reason in failed.values()}
+    return [f"not profiled: {first_few(cases, MAX_CASES)}: {reason}" for reason, cases in by_reason.items()]
 
 
 # Tables

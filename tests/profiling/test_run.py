@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.errors import Interrupted, UserError
+from rnnbench.errors import Interrupted
 from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
@@ -102,9 +102,3 @@ def test_ctrl_c_keeps_what_was_profiled(run: Path) -> None:
     with pytest.raises(Interrupted, match="1 of 2 cases is profiled"):
         profiled(run, interrupts)
     assert list(read_profiles(run)) == [LOOP.key]
-
-
-def test_a_run_that_measured_nothing_has_nothing_to_profile(tmp_path: Path) -> None:
-    path = folder(tmp_path, {}, [Measurement(LOOP, "failed", "out of memory"), Measurement(REFERENCE, "skipped", "no")])
-    with pytest.raises(UserError, match="no case was measured, so there is nothing to profile: out of memory; no"):
-        profiled(path)
