@@ -55,11 +55,10 @@ def _terms(row: dict[str, Any]) -> tuple[float, ...]:
     if ceiling is None or math.isnan(size) or macs is None or math.isnan(macs):
         return (math.nan,) * len(BOUNDS)
     reads, weights = weight_reads(workload, row.get("parity", ""))
-    rate = ceiling.max_reads_per_second(weights)
     return (
         macs / ceiling.macs_per_second,
         size / ceiling.max_bytes_per_second(size),
-        0.0 if rate is None else reads * max(0.0, weights - ceiling.threads * REGISTER_BYTES) / rate,
+        reads * max(0.0, weights - ceiling.threads * REGISTER_BYTES) / ceiling.max_reads_per_second(weights),
         serial_steps(workload, row["implementation"], row["backend"]) * ceiling.step_seconds,
     )
 

@@ -60,11 +60,11 @@ class Ceiling(Record):
 
     def max_bytes_per_second(self, size: float) -> float:
         """A rate that moving `size` bytes can't exceed, whether they are read or written."""
-        return max(_max_rate(self.copies, size), self.max_reads_per_second(size) or 0.0)
+        return max(_max_rate(rates, size) for rates in (self.copies, self.reads) if rates)
 
-    def max_reads_per_second(self, size: float) -> float | None:
-        """A rate in bytes per second that reading `size` bytes again and again can't exceed; None if not measured."""
-        return _max_rate(self.reads, size) if self.reads else None
+    def max_reads_per_second(self, size: float) -> float:
+        """A rate in bytes per second that reading `size` bytes again and again can't exceed; infinite if not known."""
+        return _max_rate(self.reads, size) if self.reads else float("inf")
 
     @property
     def rates(self) -> dict[str, Rate[Any]]:

@@ -55,7 +55,7 @@ def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_a
     assert Ceiling.from_json(json.loads(json.dumps(ceiling.to_json()))) == ceiling
     older = {"device": "cpu", "dtype": "float32", "threads": 1, "macs_per_second": 5e10, "copies": [[1024, 1e10]]}
     read = Ceiling.from_json({**older, "dispatch_seconds": 1e-6, "launch_seconds": None})
-    assert (read.macs_per_second, read.bytes_per_second(1), read.max_reads_per_second(1)) == (5e10, 1e10, None)
+    assert (read.macs_per_second, read.bytes_per_second(1), read.max_reads_per_second(1)) == (5e10, 1e10, math.inf)
 
 
 def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> None:
