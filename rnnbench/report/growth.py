@@ -192,15 +192,12 @@ def of_sweep(
     height: Inches = None,
     value: Quantity = "ratio",
     along: str | None = None,
-) -> Figure:
+) -> Figure | None:
     """Draw the ratios of live modules, or their times, over the sizes that were swept; a panel for each phase and size.
 
-    `axes`: the axes of the frame of `sweep`; `along`: the only size to vary. Raises ValueError if nothing was measured
-    or no size was swept.
+    `axes`: the axes of the frame of `sweep`; `along`: the only size to vary. None if no size has two measured values.
     """
     measured = frame[frame["seconds"].notna() & (frame["parity"].ne("is the reference") | (value == "seconds"))]
-    if measured.empty:
-        raise ValueError("nothing was measured, so there is nothing to draw")
     threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
     cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)
     varied = [axis for axis in axes if axis != "phase" and cases[axis].nunique() > 1]
@@ -210,7 +207,4 @@ def of_sweep(
     hues = hues_of(measured["module"].astype(str))
     looks = {one_line(name): CellMark(HUES[hue], marker, filled=True) for name, (hue, marker) in hues.items()}
     ways = [along] if along else numbers
-    figure = over_sizes(cases, varied, ways, looks, value, "the reference", ax=ax, width=width, height=height)
-    if figure is None:
-        raise ValueError("no size was measured at two values, so there is no axis to draw along")
-    return figure
+    return over_sizes(cases, varied, ways, looks, value, "the reference", ax=ax, width=width, height=height)

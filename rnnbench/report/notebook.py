@@ -110,7 +110,7 @@ class FrameResult:
         """
         figure = self._draw(*args, **how)
         if figure is None:
-            raise ValueError("nothing to show: nothing was measured that this figure needs")
+            raise ValueError("nothing to show: this figure needs a ratio or, along a size, two measured values of it")
         return figure if how.get("ax") is None else how["ax"]
 
     def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate_columns, estimates_of
 from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, History
 from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, StoredRun, Together
-from rnnbench.analysis.verdict import CHANGED, Q, Verdict
+from rnnbench.analysis.verdict import CHANGED, Q
 from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
@@ -76,13 +77,6 @@ OF_FILES = (
 POINTS = ("case", "environment", "run", "started", "commit", *RATIO, *LEVEL)  # columns of the table as a file
 CHANGES = ("case", "from_run", "to_run", "ratio", "low", "high", "p_value", "is_significant")
 COMPARED = ("case", "run", *RATIO, *CHANGE, "verdict", "decided_by")
-SAID: dict[Verdict, str] = {
-    "regressed": "slower",
-    "improved": "faster",
-    "unchanged": "same",
-    "undecided": "undecided",
-    "incomparable": "incomparable",
-}
 
 
 # Over time
@@ -277,7 +271,7 @@ def rows_of(found: Together) -> pd.DataFrame:
             for value, low, high in rows[list(RATIO)].itertuples(index=False)
         ],
         change=[_change(row) for row in rows.to_dict("records")],
-        said=rows["verdict"].map(SAID).fillna(MISSING),
+        said=rows["verdict"].fillna(MISSING),
         run=[found.runs[at][0] for at in rows["at"]],
     )
 
@@ -293,7 +287,7 @@ def _compared(found: Together, rows: pd.DataFrame, runs: list[str]) -> Iterator[
     for at, (run, apart) in enumerate(zip(runs[1:], found.machines, strict=True), 1):
         judged = rows[rows["at"].eq(at) & rows["verdict"].notna()]
         counts = judged["said"].value_counts()
-        said = ", ".join(f"{counts[word]:,} {word}" for word in SAID.values() if word in counts)
+        said = ", ".join(f"{counts[word]:,} {word}" for word in RANKS if word in counts)
         if apart:
             yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(apart)}.")
         elif judged.empty:
@@ -322,9 +316,9 @@ def _table_of_cases(found: Together, rows: pd.DataFrame, runs: list[str]) -> Tab
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
         f"{later} against {runs[0]}, in the mean of the calls where that decides. "
-        f"Slower, faster: by more than {round_percent(found.margin)}, "
-        f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); same: the 95% intervals "
-        "lie within that margin."
+        f"Regressed, improved: by more than {round_percent(found.margin)}, "
+        f"at a false discovery rate of {round_percent(Q)} on average (Benjamini and Hochberg); unchanged: the 95% "
+        "intervals lie within that margin."
     )
     return table("together", "The same cases in the runs", note, columns, shown, machine=rows[list(COMPARED)])
 

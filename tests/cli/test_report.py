@@ -119,7 +119,7 @@ def test_two_runs_side_by_side_are_one_report(tmp_path: Path) -> None:
     page = Path(call("--together", *runs, "--out", tmp_path / "out"))
     assert page == tmp_path / "out" / "index.html"
     text = page.read_text(encoding="utf-8")
-    assert "of 6 cases 6 slower" in text
+    assert "of 6 cases 6 regressed" in text
     assert {file.name for file in (page.parent / "tables").iterdir()} == {
         f"{name}.{kind}" for name in ("together", "together_environment") for kind in ("csv", "md", "tex")
     }

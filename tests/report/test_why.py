@@ -26,7 +26,7 @@ from rnnbench.store.profiles import CATEGORIES, Category, Cause, CauseKind, Kern
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
 from tests.profiling.profiles import cause, profile
-from tests.report.test_ratios import legend
+from tests.report.test_figures import legend
 
 MICRO = 1e-6
 

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 523,
     "profiling": 1024,
     "pytest_plugin": 216,
-    "report": 3046,
+    "report": 3041,
     "speedup": 568,
     "slurm": 329,
     "store": 797,

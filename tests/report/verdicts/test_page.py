@@ -19,7 +19,7 @@ from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.doubles import workload as small
 from tests.doubles.pages import Page, shown
-from tests.report.test_ratios import legend
+from tests.report.test_figures import legend
 
 from . import samples
 

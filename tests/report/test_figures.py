@@ -1,7 +1,8 @@
-"""The figures of a run: its ratios, and which figures its page has."""
+"""The figures of a run, which of them its page has, and the tables of predictions and of streams."""
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.report.colors import SIZES
-from rnnbench.report.growth import growth
+from rnnbench.report.growth import growth, table_of_predictions
+from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled, ratio, ratio_by_size
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
+from tests.analysis import made_up as predictable
+from tests.doubles import streams
 from tests.report.conftest import (
     Summaries,
     renamed,
@@ -174,3 +178,85 @@ def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up:
     assert told.startswith("median over length and batch")
     assert few["dtype"].nunique() == 4
     assert few["ratio_low"].isna().all()
+
+
+# Growth
+
+
+def test_every_prediction_is_called_one() -> None:
+    sizes = {"batch_size": [8, 500], "seq_len": [32], "hidden_size": [100]}
+    table = table_of_predictions(predictable.summary(predictable.BOTH, noise=0.01), sizes)
+    assert table.title == "Predicted, not measured"
+    second = dict(zip(table.headers, table.rows[1], strict=True))
+    assert second["notes"].startswith("not predicted; batch_size was measured from 1 to 64")
+    assert second["predicted time"] == "—"
+    assert set(table.frame["status"]) == {"predicted", "not predicted"}
+
+
+def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:
+    for cases in (quick, without_reference(quick)):
+        figure = drawn(growth, cases, value="seconds", along="seq_len")
+        assert titles(figure) == ["inference", "training"]
+        assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
+    assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
+    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(drawn(growth, quick, value="seconds")))
+    assert not any(name.startswith("torch.nn") for name in legend(drawn(growth, quick)))
+
+
+def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
+    figure = drawn(growth, quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
+    own = quick.query("cell == 'lstm' and phase == 'inference' and batch_size == 1 and seq_len == 16")
+    expected = {tuple(cases.sort_values("hidden_size")["ratio"]) for _, cases in own.groupby("implementation")}
+    shown = [tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])]
+    assert len(shown) == 2
+    assert set(shown) <= expected
+
+
+def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
+    quick = made_up("quick")
+    third = quick[quick["hidden_size"] == 64].assign(hidden_size=128)
+    assert growth(quick, least=3) is None
+    assert growth(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
+    assert drawn(growth, pd.concat([quick, third], ignore_index=True), least=3)
+    figure = drawn(growth, made_up("cpu").query("reference == 'lstm'"), least=3)
+    assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+# Streams
+
+
+def test_a_stream_has_the_quantiles_with_intervals_and_the_late_steps(tmp_path: Path) -> None:
+    table = table_of_latency(streams.summary(tmp_path))
+    assert table is not None
+    assert table.headers == ("cell", "caches", "p50", "p95", "p99", "p99.9", "later than 1.00 ms")
+    rows = {row[:2]: row for row in table.rows}
+    assert list(rows) == [
+        (cell, caches) for caches in ("warm", "cold") for cell in ("torch.nn.LSTM", "lstm loop", "lstm compiled")
+    ]
+    row = rows["lstm loop", "warm"]
+    assert row[2].startswith(("100 µs (", "99.9 µs (", "100.0 µs ("))
+    assert row[6].startswith("1% (")
+    assert rows["lstm compiled", "warm"][6].startswith("none (below 0.")
+    assert {"latency_p50_low", "latency_p99_9_high", "late_share"} <= set(table.frame.columns)
+
+
+def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Path, quick: pd.DataFrame) -> None:
+    table = table_of_latency(streams.summary(tmp_path, period=None, steps=50))
+    assert table is not None
+    assert table.headers[-1] == "p99.9"
+    assert {row[-1] for row in table.rows} == {"—"}
+    assert table_of_latency(quick) is None
+
+
+def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:
+    summary = streams.summary(tmp_path)
+    figure = drawn(latency, summary)
+    shown = words(figure)
+    assert {"lstm loop, warm caches", "lstm compiled, cold caches"} <= set(shown)
+    assert sum(text.startswith("p99.9 ") for text in shown) == 6
+    assert "period 1.00 ms" in legend(figure)
+    few = drawn(latency, streams.summary(tmp_path, period=None, steps=50))
+    assert any(text.startswith("p95 ") for text in words(few))
+    assert not any(text.startswith("period") for text in legend(few))
+    assert latency(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile
