@@ -286,7 +286,7 @@ def _change(row: Mapping[Any, Any]) -> str:
 def _compared(found: Together, rows: pd.DataFrame, runs: list[str]) -> Iterator[str]:
     for at, (run, apart) in enumerate(zip(runs[1:], found.machines, strict=True), 1):
         judged = rows[rows["at"].eq(at) & rows["verdict"].notna()]
-        counts = judged["said"].value_counts()
+        counts = judged["verdict"].value_counts().to_dict()
         said = ", ".join(f"{counts[word]:,} {word}" for word in RANKS if word in counts)
         if apart:
             yield one_line(f"{run} can't be compared with {runs[0]}: {'; '.join(apart)}.")
