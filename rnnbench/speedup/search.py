@@ -48,8 +48,8 @@ from rnnbench.text import as_budget, ending, first_line, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.make_model import make_module
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import make_module
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES: tuple[Phase, ...] = ("inference", "training")

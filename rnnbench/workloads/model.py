@@ -5,10 +5,11 @@ A body has `body(input, state) -> (outputs, state)` for a sequence, (seq, batch,
 `body.last(outputs, state)`, the top layer's final `h`, (batch, features). `features` is the hidden size, or twice that
 with two directions.
 
-The model that is timed: a body over the sequence, the output head, and the task that connects them.
+The model that is timed: a body over the sequence, the output head, and the task that connects them. Its weights are a
+differentiable function of those of its reference.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from typing import TypeVar
 
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnbench.cells.parity import Weights
 from rnnbench.cells.states import State, output, outside_inference_mode, to_cell, to_layer
+from rnnbench.cells.weights import cell_weights, shapes
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back, loop
 
@@ -250,3 +253,62 @@ def _twin(module: Module) -> Module:
     twin = copy(module)
     twin._modules = dict(module._modules)
     return twin
+
+
+def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor] | None:
+    """Return the parameters of `model`, by name, as a function of those of the reference's `SequenceModel`.
+
+    Returns None and raises CellError as `cell_weights`.
+    """
+    if any(name.startswith("body.cells.") for name in reference):  # another cell, with the same parameters
+        return dict(reference) if shapes(dict(model.named_parameters())) == shapes(reference) else None
+    mapped = {name: weight for name, weight in reference.items() if name.startswith("head.")}
+    for part, body in zip(("body", "decoder"), model.bodies, strict=False):
+        start = f"{part}.layer."
+        own = {name.removeprefix(start): weight for name, weight in reference.items() if name.startswith(start)}
+        for place, module, weights in _modules(body, own):
+            given = cell_weights(module, weights, whole=not isinstance(body, Cells))
+            if given is None:
+                return None
+            mapped |= {f"{part}.{place}.{name}": weight for name, weight in given.items()}
+    return mapped
+
+
+def _modules(body: Body, reference: Weights) -> Iterator[tuple[str, nn.Module, Weights]]:
+    """Yield each module of a body, its place there, and the layer's weights that it has.
+
+    The weights of one layer and direction are named as those of the first.
+    """
+    if not isinstance(body, Cells):
+        yield "layer", body.layer, reference
+        return
+    for index, cell in enumerate(body.cells):
+        layer, direction = divmod(index, body.directions)
+        ending = f"_l{layer}{'_reverse' if direction else ''}"
+        own = {f"{key.removesuffix(ending)}_l0": each for key, each in reference.items() if key.endswith(ending)}
+        yield f"cells.{index}", cell, reference if body.stacked else own
+
+
+def flatten_weights(module: nn.Module) -> None:
+    """Store the weights of each layer of torch.nn in one block, as cuDNN reads them.
+
+    torch does so itself, but not in bfloat16, although its layers use cuDNN in that type since 2.10.
+    """
+    types: set[torch.dtype] = torch.backends.cudnn.CUDNN_TENSOR_DTYPES
+    lacking = {torch.bfloat16} - types
+    types |= lacking
+    try:
+        for layer in module.modules():
+            if isinstance(layer, nn.RNNBase):
+                layer.flatten_parameters()
+    finally:
+        types -= lacking
+
+
+def copied_weights(module: nn.Module) -> bool:
+    """Whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
+    return any(
+        len({weight.untyped_storage().data_ptr() for weight in layer.parameters()}) > 1
+        for layer in module.modules()
+        if isinstance(layer, nn.RNNBase) and next(layer.parameters()).is_cuda
+    )

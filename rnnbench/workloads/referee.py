@@ -21,8 +21,7 @@ from rnnbench.cells import is_own
 from rnnbench.cells.parity import Gradients, allowed, errors, relative_error
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import GRAPH_BACKENDS, DType, Implementation, Workload
-from rnnbench.workloads.make_model import model_weights
-from rnnbench.workloads.model import Cells, SequenceModel
+from rnnbench.workloads.model import Cells, SequenceModel, model_weights
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built
 

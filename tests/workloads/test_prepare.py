@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.workloads import prepare
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.model import flatten_weights
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -89,6 +89,6 @@ def test_weights_are_flattened_in_bfloat16_as_torch_does_in_other_types(monkeypa
     before, seen = set(types), list[set[torch.dtype]]()
     layer = nn.GRU(2, 3)
     monkeypatch.setattr(nn.GRU, "flatten_parameters", lambda layer: seen.append(set(types)))
-    prepare.flatten_weights(nn.Sequential(layer))
+    flatten_weights(nn.Sequential(layer))
     assert seen == [before | {torch.bfloat16}]
     assert types == before
