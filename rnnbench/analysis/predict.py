@@ -63,11 +63,9 @@ def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataF
     for name, value, width in (("seconds", seconds, half), ("ratio", ratio, ratio_half)):
         table[name] = np.where(is_predicted, value, np.nan)
         table[f"{name}_low"], table[f"{name}_high"] = table[name] * from_logs(-width), table[name] * from_logs(width)
-    causes = fit.by_cause(sizes)
-    largest = np.argmax([causes[cause] for cause in CAUSES], axis=0)
-    table["spent_on"] = np.where(is_predicted, np.array(CAUSES, dtype=object)[largest], "")
-    for cause in CAUSES:
-        table[cause] = np.where(is_predicted, causes[cause] / seconds, np.nan)
+    causes = pd.DataFrame(fit.by_cause(sizes), columns=list(CAUSES))
+    table["spent_on"] = np.where(is_predicted, causes.fillna(0.0).idxmax(axis=1), "")
+    table[list(CAUSES)] = np.where(is_predicted[:, np.newaxis], causes.div(seconds, axis=0), np.nan)
     measured = fit.sizes.drop_duplicates(list(MOVING)).rename(columns={"seconds": "measured_seconds"})
     return table.merge(measured, on=list(MOVING), how="left")
 

@@ -62,13 +62,12 @@ def breakdown(profile: Profile) -> list[Share]:
 
 def in_one_piece(profile: Profile) -> str:
     """Say why a call can't be taken apart; empty if it can."""
-    if profile.opaque or profile.no_kernels:
-        return profile.opaque or profile.no_kernels
     most = MAX_EXCESS * estimate(profile.times["call"]).value
-    for part, seconds in part_times(profile).items():
-        if sum(kernel.seconds.value for kernel in _kernels(profile, part)) > seconds.value + most:
-            return TOO_LONG
-    return ""
+    is_too_long = any(
+        sum(kernel.seconds.value for kernel in _kernels(profile, part)) > seconds.value + most
+        for part, seconds in part_times(profile).items()
+    )
+    return profile.opaque or profile.no_kernels or (TOO_LONG if is_too_long else "")
 
 
 def _kernels(profile: Profile, part: CallPart) -> list[Share]:
