@@ -8,7 +8,6 @@ rate, and all shares together are at most 1: so all names together are wrong at 
 """
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -61,16 +60,16 @@ def bisect(
     resume: Path | None,
     budget_seconds: float,
     command: str,
-    sources: Sequence[str] = (),
-    on_step: Callable[[str, float], None] = lambda words, left: None,
-    now: Callable[[], float] = time.monotonic,
+    sources: Sequence[str],
+    on_step: Callable[[str, float], None],
 ) -> tuple[Path, Bisection]:
     """Find the commits between two revisions that made cases of a suite slower; returns the folder and the answer.
 
     The suite's file as it is now is used for every commit. `sources`: folders of the repository that modules are
-    imported from, beside the project's. `resume`: the folder of an interrupted bisection, which goes
-    on. Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder
-    can't be written; Interrupted on Ctrl-C or SIGTERM.
+    imported from, beside the project's. `resume`: the folder of an interrupted bisection, which goes on.
+
+    Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder can't be
+    written; Interrupted on Ctrl-C or SIGTERM.
     """
     with ExitStack() as stack:
         repository, within = Project(stack, suite).required()
@@ -87,7 +86,7 @@ def bisect(
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
-    runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step, now)
+    runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
     with closing(runner), faults_in_words(folder, "answer"):
         return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)

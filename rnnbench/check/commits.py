@@ -1,6 +1,7 @@
 """Commits and what is measured of them: which ones lie between two, their counts, and the time of two of them."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -85,7 +86,7 @@ class CommitRunner:
         sources: Sequence[str],
         budget_seconds: float,
         on_step: Callable[[str, float], None],
-        now: Callable[[], float],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read what earlier parts measured; `question`: what is searched for.
 

@@ -56,9 +56,6 @@ class Chosen:
         """Return the time in seconds."""
         return self.seconds
 
-    def __repr__(self) -> str:
-        return self.case.key
-
 
 def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None) -> None:
     """Make one test of `fixture` for each case; raises CollectError if the suite is unknown, or the selection is empty.
