@@ -27,11 +27,10 @@ from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Group, Measurement
-from rnnbench.store.run_info import Processor
 from rnnbench.suite import suites
 from rnnbench.suite.suites import cases_of
 from tests.analysis.test_stored import CASE, EDGE, undecided
-from tests.doubles.stored import PROCESSOR, folder, on, several
+from tests.doubles.stored import folder, several
 
 SUITE = """
 name = "mine"
@@ -311,27 +310,17 @@ def test_the_note_on_time_follows_from_the_intervals(center: float, half: float,
     assert more_time(runner, [Group(CASE.workload, (CASE,))], [finding]) == said
 
 
-def stored_run(parent: Path, processor: Processor | None) -> Path:
-    return folder(parent, several([2.0] * MIN_CASES), environment=on(processor).environment)
-
-
-@pytest.mark.parametrize(
-    ("processor", "reason", "code"),
-    [
-        (PROCESSOR, "", 0),
-        (replace(PROCESSOR, stepping="0"), "processor stepping was 0 and is 1", 2),
-        (None, "the run of 2026-01-01 was made by an rnnbench that did not record the machine's identity", 2),
-    ],
-)
-def test_a_baseline_of_another_machine_is_incomparable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: Processor | None, reason: str, code: int
+def test_a_stored_run_as_the_base_is_read_first_and_compared_with_a_new_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "run_suite", lambda *_, **__: stored_run(tmp_path / "head", PROCESSOR))
-    suite = suites.read("quick")
-    baseline = stored_run(tmp_path / "base", processor)
-    groups = [Group(case.workload, (case,)) for case in several([2.0] * MIN_CASES)]
-    _, comparison = check_against_run(
-        suite, groups, suite.measure, baseline, out=tmp_path, command="", on_progress=lambda _: None
-    )
-    assert {finding.reason for finding in comparison.findings} == {reason}
-    assert comparison.exit_code() == code
+    times, suite = several([2.0] * MIN_CASES), suites.read("quick")
+    base, head = (folder(tmp_path / name, times) for name in ("base", "head"))
+    run = Mock(return_value=head)
+    monkeypatch.setattr(module, "run_suite", run)
+    given = suite, [Group(case.workload, (case,)) for case in times], suite.measure
+    how: Any = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
+    with pytest.raises(UserError, match="no such folder"):
+        check_against_run(*given, tmp_path / "nowhere", **how)
+    assert not run.called
+    found, comparison = check_against_run(*given, base, **how)
+    assert (found, set(verdicts(comparison).values()), comparison.exit_code()) == (head, {"unchanged"}, 0)

@@ -162,9 +162,7 @@ def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
 
 
 def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "bare-python"
-    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
-    bare.chmod(0o755)
+    bare = repository.executable(tmp_path / "bare-python", f'exec "{sys.executable}" -S "$@"')  # no site-packages
     done = rnnbench("check", "mine.toml", "--base-python", bare, cwd=repo, code=2)
     assert "no worker can start" in done.stderr
     assert "No module named 'torch'" in done.stderr

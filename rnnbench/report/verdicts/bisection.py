@@ -6,14 +6,13 @@ from dataclasses import asdict
 
 from rnnbench.analysis.bisection import WORK, Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import Change
-from rnnbench.report.verdicts.outputs import few, rendered
+from rnnbench.report.verdicts.outputs import NAMED, few, rendered
 from rnnbench.report.verdicts.words import differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import change_span, duration, round_percent, slower
 from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import first_few, plural
 
-NAMED = 3  # cases, skipped commits or suspects; more are counted
 SCHEMA_VERSION = 1
 
 
