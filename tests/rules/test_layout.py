@@ -64,7 +64,7 @@ MAX_STATEMENTS = {
     "harness": 3254,
     "kernels": 523,
     "profiling": 1020,
-    "pytest_plugin": 216,
+    "pytest_plugin": 214,
     "report": 3041,
     "speedup": 568,
     "slurm": 329,
