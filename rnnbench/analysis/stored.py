@@ -34,7 +34,7 @@ from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
-from rnnbench.store.run_info import Processor, RunInfo
+from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs
@@ -48,7 +48,6 @@ TOO_FEW = (
 )
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
-LOADS = ("load", "load_at_the_end")  # keys of the environment that always differ
 RATIO, CHANGE = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "change_to_first_run"))
 
 
@@ -65,7 +64,7 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Together:
-    """All cases that two runs or more have, and what differs between the runs' environments."""
+    """All cases that two runs or more have."""
 
     runs: tuple[tuple[str, RunInfo], ...]
     margin: float
@@ -74,7 +73,6 @@ class Together:
     # the ratio that it is `decided_by`.
     rows: pd.DataFrame
     alone: int  # cases that only one run has
-    unlike: Mapping[str, tuple[Any, ...]]  # key of the environment -> its value in each run
     machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
 
 
@@ -187,21 +185,7 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     rows = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(CHANGE, float))
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
-    return Together(infos, margin, cases, rows, alone, unlike([run.info for run in runs]), tuple(machines))
-
-
-def unlike(infos: Sequence[RunInfo]) -> dict[str, tuple[Any, ...]]:
-    """Return the keys of the environments that differ between runs, with each run's value; None if it has none."""
-    flat: list[dict[Any, Any]] = []
-    for info in infos:
-        environment = {key: value for key, value in info.environment.items() if key not in LOADS}
-        machine = environment.get("machine") or {}
-        if "processor" in machine:  # one line of a table, not ten
-            environment["machine"] = machine | {"processor": Processor.from_json(machine["processor"])}
-        flat += pd.json_normalize(environment, sep=": ").to_dict("records")
-    keys = dict.fromkeys(key for environment in flat for key in environment)
-    by_key = {key: tuple(environment.get(key) for environment in flat) for key in keys}
-    return {key: values for key, values in by_key.items() if any(value != values[0] for value in values)}
+    return Together(infos, margin, cases, rows, alone, tuple(machines))
 
 
 def judged_shifts(

@@ -19,11 +19,12 @@ from rnnbench.analysis.history import LEVEL, MIN_CHANGE, MIN_LEVEL_POINTS, Histo
 from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, StoredRun, Together
 from rnnbench.analysis.verdict import CHANGED, Q
+from rnnbench.report import environment
 from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
 from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table, where_new
-from rnnbench.report.words.names import NameOf, commit, identity, named, names, one_line, series_name, when
+from rnnbench.report.words.names import NameOf, commit, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (
     MISSING,
     change,
@@ -42,9 +43,9 @@ from rnnbench.report.words.units import (
     slower,
     span,
 )
-from rnnbench.store.run_info import Processor
 from rnnbench.text import plural
 
+LOADS = ("load", "load_at_the_end")  # keys of an environment
 MAX_PANELS = 12
 PER_ROW = 3  # panels
 FARTHEST = 1.5  # times the farthest mark: an axis goes no farther, however long an interval is
@@ -324,18 +325,18 @@ def _table_of_cases(found: Together, rows: pd.DataFrame, runs: list[str]) -> Tab
 
 
 def _table_of_environments(found: Together, runs: list[str]) -> Table:
-    """Return the table with a row for each key that differs between the runs."""
-    heads = ["what", *(name for name, _ in found.runs)]
-    machine = pd.DataFrame([[key, *map(str, values)] for key, values in found.unlike.items()], columns=heads)
-    told = []
-    for key, values in found.unlike.items():
-        known = [
-            MISSING if each is None else identity(each) if isinstance(each, Processor) else each for each in values
-        ]
-        told.append([one_line(key.replace("_", " ")), *map(one_line, known)])
-    shown = pd.DataFrame(told, columns=[str(place) for place in range(len(heads))])
+    """Return the table with a row for each fact that differs between the runs, but for what else ran."""
+    facts = [
+        dict(environment.facts({key: value for key, value in info.environment.items() if key not in LOADS}))
+        for _, info in found.runs
+    ]
+    labels = dict.fromkeys(label for of_run in facts for label in of_run)
+    by_label = ([label, *(of_run.get(label, MISSING) for of_run in facts)] for label in labels)
+    differ = [[one_line(text) for text in row] for row in by_label if len({*row[1:]}) > 1]
+    shown = pd.DataFrame(differ, columns=[str(place) for place in range(len(runs) + 1)])
     columns = [Column(head, of(str(place))) for place, head in enumerate(["what", *runs])]
-    note = "" if found.unlike else "Nothing that is recorded of the environments differs."
+    machine = shown.set_axis(["what", *(name for name, _ in found.runs)], axis=1)
+    note = "" if differ else "Nothing that is recorded of the environments differs."
     return table("together_environment", "What is not the same in the runs", note, columns, shown, machine=machine)
 
 

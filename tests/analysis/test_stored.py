@@ -24,7 +24,6 @@ from rnnbench.analysis.stored import (
     scatter,
     times_as_many,
     together,
-    unlike,
     with_run_to_run,
 )
 from rnnbench.errors import UserError
@@ -259,23 +258,10 @@ def test_a_run_of_another_machine_is_shown_and_gets_no_verdict(
     assert table.rows["ratio_to_reference"].notna().all()
 
 
-def test_runs_of_unlike_software_are_compared_and_the_keys_that_differ_are_told() -> None:
+def test_runs_of_unlike_software_are_compared() -> None:
     table = together([run(0, torch="2.13", python="3.11"), run(1, torch="2.14", python="3.11")], 0.025)
-    assert table.unlike.keys() == {"worker: torch", "git: commit"}
     assert table.rows.loc[table.rows["at"] == 1, "verdict"].notna().all()
     assert [info.environment["worker"]["torch"] for _, info in table.runs] == ["2.13", "2.14"]
-
-
-def test_what_differs_between_environments_is_one_line_for_each_fact_and_for_a_processor() -> None:
-    machine = {"processor": replace(PROCESSOR, stepping="2").to_json(), "cores_allowed": [0]}
-    other = replace(INFO, environment={"machine": machine, "load": {"load_average": 3}, "load_at_the_end": 1})
-    older = replace(INFO, environment={"machine": None, "worker": {"torch": "2"}})
-    assert unlike([INFO, INFO]) == {}
-    assert unlike([INFO, other]) == {
-        "machine: processor": (PROCESSOR, replace(PROCESSOR, stepping="2")),
-        "machine: cores_allowed": (None, [0]),
-    }
-    assert unlike([INFO, older])["worker: torch"] == (None, "2")
 
 
 def test_a_side_of_a_check_bears_the_name_of_the_check_too(tmp_path: Path) -> None:

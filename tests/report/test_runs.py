@@ -61,6 +61,14 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(
     assert len(compared.of(Table)[0].frame) == 3 * len(CASES)
 
 
+def test_a_fact_that_differs_between_runs_is_a_line_and_so_is_a_processor() -> None:
+    other = elsewhere(1)
+    other.info.environment.update({"worker": {"torch": "2"}, "load": {"load_average": 3}})
+    differ = side_by_side(together([run(0), other], 0.025)).of(Table)[1].frame
+    assert differ["what"].tolist() == ["git: commit", "machine: processor", "worker: torch"]
+    assert differ["simulated-01"].str.contains("stepping 2").tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("later", [1, 2])
 def test_runs_of_another_machine_are_not_compared(later: int, snapshot: SnapshotAssertion) -> None:
     compared = side_by_side(together([run(0), *map(elsewhere, range(1, later + 1))], 0.025))
