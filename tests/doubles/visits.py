@@ -4,7 +4,6 @@ import random
 import tempfile
 from collections.abc import Mapping
 from types import MappingProxyType
-from unittest.mock import Mock
 
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import MARK
@@ -22,7 +21,7 @@ def operations(relay: Mapping[str, int] = MappingProxyType({})) -> Operations:
         marks.write(MARK.pack(-1))
         marks.flush()
         relay = {"marks": marks.fileno(), **relay}
-        return Operations(random.Random(0), Mock(), UsedFiles(), lambda cell, root: None, relay)
+        return Operations(random.Random(0), lambda: None, lambda: 0, UsedFiles(), lambda cell, root: None, relay)
 
 
 def visit(*cases: Case, turns: Turns = TURNS) -> protocol.Request:

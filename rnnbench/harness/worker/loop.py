@@ -5,16 +5,49 @@ import ctypes
 import gc
 import json
 import mmap
+import os
 import random
 import signal
 import sys
 from pathlib import Path
 
-from rnnbench.harness.worker.streams import WorkerStreams
-
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
+
+
+class WorkerStreams:
+    """Requests and replies, on the standard input and output that the process was started with, out of a case's reach.
+
+    For the cases, descriptor 0 is empty, and 1 and 2 are the standard error that the process was started with.
+    """
+
+    def __init__(self) -> None:
+        self.requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+        self.replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        self._nothing = os.open(os.devnull, os.O_RDWR)
+        self._errors = os.dup(2)
+        os.register_at_fork(after_in_child=self._close)
+        self.restore()
+
+    def restore(self) -> None:
+        """Restore descriptors 0 to 2, whatever a case has closed or opened in their place."""
+        streams = (("stdin", "r", self._nothing), ("stdout", "w", self._errors), ("stderr", "w", self._errors))
+        for descriptor, (name, mode, source) in enumerate(streams):
+            os.dup2(source, descriptor)
+            if getattr(getattr(sys, name), "closed", True):  # a case may have put any object there
+                setattr(sys, name, os.fdopen(os.dup(descriptor), mode, encoding="utf-8", errors="backslashreplace"))
+
+    def printed_bytes(self) -> int:
+        """Return the number of bytes printed so far; it decreases only when the coordinator truncates the file."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return os.fstat(self._errors).st_size
+
+    def _close(self) -> None:
+        """Run in a forked process, so that it takes no requests and does not keep the coordinator's pipes open."""
+        for stream in (self.requests, self.replies):
+            os.dup2(self._nothing, stream.fileno(), inheritable=False)
 
 
 def bind_to_family() -> None:
@@ -51,7 +84,7 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     files = UsedFiles()
     files.watch()
     modules = UserModules(Path(current_folder) if current_folder else None)
-    operations = Operations(draw, streams, files, modules.add, relay)
+    operations = Operations(draw, streams.restore, streams.printed_bytes, files, modules.add, relay)
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:
         streams.replies.write(json.dumps(operations.handle(json.loads(line))) + "\n")

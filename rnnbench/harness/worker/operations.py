@@ -40,7 +40,6 @@ from rnnbench.harness.worker.cases import (
 )
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.harness.worker.streams import WorkerStreams
 from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import AXES, Case, DType
@@ -60,8 +59,6 @@ NO_CASE = -1  # in place of the number of the case in turn
 TOKEN = b"t"  # which two workers hand each other when the other's turns begin
 MAX_PADDING_LINES = 256  # of 64 bytes, a cache line
 
-MakeImportable = Callable[[str, Path], None]  # lets a user's cell be imported; its file's path is relative to a root
-
 
 class Operations:
     """Performs the requested operations; a case can't harm the cases after it, and may leave no process running."""
@@ -69,18 +66,19 @@ class Operations:
     def __init__(
         self,
         layout: random.Random,
-        streams: WorkerStreams,
+        restore_streams: Callable[[], None],
+        printed_bytes: Callable[[], int],
         files: UsedFiles,
-        make_importable: MakeImportable,
+        make_importable: Callable[[str, Path], None],
         relay: Mapping[str, int],
     ) -> None:
-        """`layout` draws where a case's memory begins.
+        """`layout` draws where a case's memory begins; `make_importable` takes a user's cell and the root of its path.
 
         `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
         another side's worker the ends of two pipes, `token_from` and `token_to`.
         """
-        self._layout, self._streams, self._files = layout, streams, files
-        self._make_importable, self._relay = make_importable, relay
+        self._restore_streams, self._printed_bytes = restore_streams, printed_bytes
+        self._layout, self._files, self._make_importable, self._relay = layout, files, make_importable, relay
         self._case_in_turn = ctypes.c_int.from_buffer(mmap.mmap(relay["marks"], ctypes.sizeof(ctypes.c_int)))
         self._torch = self._wanted = global_state.capture()  # at first, and for what runs now
         self._process: dict[str, Any] = {}  # settings before a request
@@ -109,7 +107,7 @@ class Operations:
             late = " after timing" if request["op"] == "verify" else ""
             return failed_reply(error, f"parity{late}: {error}")
         except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
-            self._streams.restore()  # a case that raises may have closed them
+            self._restore_streams()  # a case that raises may have closed them
             traceback.print_exc()
             return failed_reply(error, failure_reason(error))
 
@@ -137,7 +135,7 @@ class Operations:
 
         Also runs after a failed request: only now does nothing refer to its case any more.
         """
-        self._streams.restore()
+        self._restore_streams()
         if request["op"] in LAST_OF_A_CASE:
             # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
             # collection is off while cases run; what remains is torch's own, which later collections skip.
@@ -290,9 +288,9 @@ class Operations:
                 time.sleep(1)  # the other side has ended: so will this process
             for _, index in turns:
                 self._case_in_turn.value = index
-                printed = self._streams.printed_bytes()
+                printed = self._printed_bytes()
                 clocked[index].append(ready[index].take_turn(plans[index]))
-                if self._streams.printed_bytes() != printed:
+                if self._printed_bytes() != printed:
                     printing.add(index)
                 self._case_in_turn.value = NO_CASE
             if place < len(rows):
