@@ -158,7 +158,7 @@ def _count(case: Case, asker: Asker, building: Building, counter: CounterName, f
     # Threads that wait for each other spin, for a number of instructions that is chance.
     with_one_thread = replace(case, workload=replace(case.workload, threads=1))
     try:
-        reply = asker.ask(building.count(with_one_thread, counter), allowed_cores())
+        reply = asker.ask(building.request("count", with_one_thread, counter=counter), allowed_cores())
         calls = take_dumps(folder)
     except Unavailable as reason:
         asker.close()

@@ -151,7 +151,8 @@ class PairedRunner(Visitor):
             for number, case in enumerate(cases):
                 if name == "head":
                     on_done(number, len(cases))
-                reached[case.key][name] = reply = recorder.ask(self.workers[name], recorder.building.reach(case, tree))
+                reply = recorder.ask(self.workers[name], recorder.building.request("reach", case, tree=tree))
+                reached[case.key][name] = reply
                 if not reply["ok"] and reply["status"] == "failed":
                     return  # the state of the worker is unknown
 

@@ -8,9 +8,8 @@ ends.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from rnnbench.analysis.instructions import CounterName
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, DType
 
@@ -19,6 +18,7 @@ NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs o
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
+Operation = Literal["observe", "reach", "energy", "count", "profile", "prepare", "verify"]  # with a case
 
 
 @dataclass(frozen=True)
@@ -28,54 +28,30 @@ class Building:
     root: str  # paths of a user's own cells are relative to this folder
     compiled_steps: int
 
-    def observe(self, case: Case) -> Request:
-        """Observe all metrics of a case except its time.
+    def request(self, op: Operation, case: Case, **fields: Any) -> Request:
+        """Ask a worker to build a case, and to do one of these with it.
 
-        `measurement`: the fields of `rnnbench.store.records.Measurement`. This reply, and those of `reach` and
-        `release`, have the files that were used since they were last told: `imported` (module -> file) and `opened`.
+        `observe`: all metrics of the case except its time; `measurement`: the fields of
+            `rnnbench.store.records.Measurement`. This reply, and those of `reach` and `release`, have the files that
+            were used since they were last told: `imported` (module -> file) and `opened`.
+        `reach`, with the folder `tree`: the code below it that the case may run; `code`: parts of the tree's files,
+            each with a digest; `doubts`: why this may not be all of it.
+        `energy`, with `window_seconds`: that of one call; `values` by the name of the metric, or why they are
+            `missing`.
+        `count`, with `counter`: the instructions of one call; `totals`: of each round, 0 for callgrind, which writes
+            into files.
+        `profile`, with `folder` (for its trace), `window_seconds`, and `seconds` or None: where the time of the case
+            goes, in about so many seconds; `profile`: the fields of `rnnbench.store.profiles.Profile`.
+        `prepare`, with `window_seconds`: get ready for timing; the worker calibrates the case unless `call_seconds` is
+            known. `call_seconds`: of the fastest call so far; `wall_seconds`: the same with the flush of the caches
+            that comes before each call of a cold case; `warmup_windows`.
+        `verify`: compare the case, which has been timed, with its reference again.
         """
-        return self._of("observe", case)
+        return {"op": op, "case": case.axes(), **asdict(self), **fields}
 
     def imports(self, cells: Sequence[str], tree: str) -> Request:
         """Import users' cells before any case, so that what their import changes holds for all of them."""
         return {"op": "import", "cells": cells, "root": self.root, "tree": tree}
-
-    def reach(self, case: Case, tree: str) -> Request:
-        """Find the code below the folder `tree` that a case may run.
-
-        `code`: parts of the tree's files, each with a digest; `doubts`: why this may not be all of it.
-        """
-        return self._of("reach", case, tree=tree)
-
-    def energy(self, case: Case, window_seconds: float) -> Request:
-        """Measure the energy of one call: `values` by the name of the metric, or why they are `missing`."""
-        return self._of("energy", case, window_seconds=window_seconds)
-
-    def count(self, case: Case, counter: CounterName) -> Request:
-        """Count the instructions of one call; `totals`: of each round, 0 for callgrind, which writes into files."""
-        return self._of("count", case, counter=counter)
-
-    def profile(self, case: Case, folder: str, window_seconds: float, seconds: float | None = None) -> Request:
-        """Find out where the time of a case goes, in about so many `seconds`; `folder`: for its trace.
-
-        `profile`: the fields of `rnnbench.store.profiles.Profile`.
-        """
-        return self._of("profile", case, folder=folder, window_seconds=window_seconds, seconds=seconds)
-
-    def prepare(self, case: Case, window_seconds: float, known: float | None) -> Request:
-        """Prepare a case for timing; the worker calibrates it unless the seconds of a call are `known`.
-
-        `call_seconds`: of the fastest call so far; `wall_seconds`: the same with the flush of the caches that comes
-        before each call of a cold case; `warmup_windows`.
-        """
-        return self._of("prepare", case, window_seconds=window_seconds, call_seconds=known)
-
-    def verify(self, case: Case) -> Request:
-        """Compare a case that has been timed with its reference again."""
-        return self._of("verify", case)
-
-    def _of(self, op: str, case: Case, **fields: Any) -> Request:
-        return {"op": op, "case": case.axes(), "root": self.root, "compiled_steps": self.compiled_steps, **fields}
 
 
 def device(name: str) -> Request:

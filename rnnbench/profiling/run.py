@@ -55,7 +55,9 @@ def profile_run(
         if left < LEAST_SECONDS:
             return Profile(case.key, "failed", NOT_REACHED)
         seconds = None if math.isinf(left) else max(LEAST_SECONDS, left / waiting) - BESIDE_SECONDS
-        request = building.profile(case, str(path.resolve()), settings.window_seconds, seconds)
+        request = building.request(
+            "profile", case, folder=str(path.resolve()), window_seconds=settings.window_seconds, seconds=seconds
+        )
         reply = asker.ask(request, measuring_cores(case.workload.cores))
         if not reply["ok"]:
             return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")

@@ -127,11 +127,12 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
     )
     benchmark.params = case.axes()  # for --benchmark-group-by=param:AXIS
     building = Building(str(chosen.root), chosen.settings.compiled_steps)
-    observed = ask(chosen, building.observe(case), OBSERVER)
+    observed = ask(chosen, building.request("observe", case), OBSERVER)
     if benchmark.disabled:
         benchmark.pedantic(lambda: None)
         return
-    ready = ask(chosen, building.prepare(case, chosen.settings.window_seconds, None), "timer")
+    prepare = building.request("prepare", case, window_seconds=chosen.settings.window_seconds, call_seconds=None)
+    ready = ask(chosen, prepare, "timer")
     seconds = ready["wall_seconds"]
     turns, visits = planned(case, seconds, min_rounds=min_rounds, max_time=max_time, min_time=min_time)
     rounds: list[float] = []
@@ -139,7 +140,7 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
         order, expected = [("timer", 0)] * turns.turns, turns.turns * turns.blocks * turns.calls * seconds
         visit = ask(chosen, protocol.visit([case], [turns], order, "timer", expected), "timer")
         rounds += [each for window in visit["windows"] for each in window["quantiles"]]
-    ask(chosen, building.verify(case), "timer", "after timing: ")
+    ask(chosen, building.request("verify", case), "timer", "after timing: ")
     ask(chosen, protocol.release(), "timer")
     left = iter(rounds)
 

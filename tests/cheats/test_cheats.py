@@ -78,11 +78,14 @@ def case_of(name: str, **axes: Any) -> Case:
 def outcome(case: Case, visits: int = VISITS) -> str:
     """Do what a run does with one case; returns the first reason for which it fails."""
     observer, worker = (operations() for _ in range(2))
-    observed: Any = observer.handle({**BUILDING.observe(case)})
+    observed: Any = observer.handle({**BUILDING.request("observe", case)})
     if not observed["ok"]:
         return str(observed["reason"])
-    requests = [BUILDING.prepare(case, 0.001, 1e-4), *[visit(case, turns=TURNS)] * visits]
-    requests += [BUILDING.verify(case)]
+    requests = [
+        BUILDING.request("prepare", case, window_seconds=0.001, call_seconds=1e-4),
+        *[visit(case, turns=TURNS)] * visits,
+    ]
+    requests += [BUILDING.request("verify", case)]
     replies: list[Any] = []
     for request in requests:
         replies.append(worker.handle({**request}))

@@ -340,7 +340,9 @@ def reached(folder: Path) -> dict[str, Any]:
     worker, building = operations(), Building(str(folder), 64)
     worker.handle(building.imports(CELLS, str(folder)))
     workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
-    replies = {cell: worker.handle(building.reach(Case(cell, "loop", workload), str(folder))) for cell in CELLS}
+    replies = {
+        cell: worker.handle(building.request("reach", Case(cell, "loop", workload), tree=str(folder))) for cell in CELLS
+    }
     opened = {file for reply in replies.values() for file in reply.get("opened", ())}
     modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}
     own = {

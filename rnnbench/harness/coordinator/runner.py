@@ -173,7 +173,9 @@ class Runner(Visitor):
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
                 if self._now() < until:
-                    request = self.recorder.building.energy(case, self.settings.window_seconds)
+                    request = self.recorder.building.request(
+                        "energy", case, window_seconds=self.settings.window_seconds
+                    )
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
                 self.recorder.add_metrics(case, reply.get("values", {}), missing)

@@ -93,7 +93,7 @@ class Visitor(ABC):
             with suppress(IndexError):  # no case is left
                 while go_on():
                     case = waiting.popleft()
-                    reply = asker.ask(recorder.building.observe(case), allowed_cores())
+                    reply = asker.ask(recorder.building.request("observe", case), allowed_cores())
                     with recording:
                         recorder.note_observed(case, reply)
                         on_done(next(done), total)
@@ -174,7 +174,9 @@ class Visitor(ABC):
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
             known, _ = self._seconds.get((side, case.key), (None, None))
-            request = recorder.building.prepare(case, self.settings.window_seconds, known)
+            request = recorder.building.request(
+                "prepare", case, window_seconds=self.settings.window_seconds, call_seconds=known
+            )
             reply = recorder.ask(self.workers[side], request)
             if reply["ok"]:
                 recorder.note_prepared(case, reply)
@@ -232,7 +234,7 @@ class Visitor(ABC):
         """Compare the timed cases of a side with their references again, and release all that were prepared."""
         recorder = self.recorders[side]
         last = cases[-1] if cases else None
-        verify = [(case, recorder.building.verify(case)) for case in cases if is_observed]
+        verify = [(case, recorder.building.request("verify", case)) for case in cases if is_observed]
         for case, request in [*verify, (last, protocol.release())]:
             reply = recorder.ask(self.workers[side], request)
             if not reply["ok"]:

@@ -262,7 +262,8 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, c
     process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, ""))
     try:
         process.wait_ready()
-        prepared = process.request(Building(str(tmp_path), 64).prepare(case_of("Mine"), 0.001, None), 60)
+        how: dict[str, Any] = {"window_seconds": 0.001, "call_seconds": None}
+        prepared = process.request(Building(str(tmp_path), 64).request("prepare", case_of("Mine"), **how), 60)
         assert prepared["ok"], prepared
         assert visit(process)["calls"] == 1
         assert (tmp_path / "Mine.py.seen").read_text() == seen
@@ -314,11 +315,11 @@ BUILDING, EAGER, COMPILED = Building("", 16), small.case("gru"), small.case("gru
 @pytest.mark.parametrize(
     ("asked", "settings", "seconds"),
     [
-        (BUILDING.observe(EAGER), {}, 120.0),
-        (BUILDING.observe(COMPILED), {}, 600.0),
-        (BUILDING.energy(COMPILED, 0.01), {"compile_deadline_seconds": 50.0, "deadline_seconds": 40.0}, 50.0),
-        (BUILDING.prepare(COMPILED, 0.01, None), {"deadline_seconds": 900.0}, 900.0),  # never less than others
-        (BUILDING.count(EAGER, "callgrind"), {}, 2400.0),
+        (BUILDING.request("observe", EAGER), {}, 120.0),
+        (BUILDING.request("observe", COMPILED), {}, 600.0),
+        (BUILDING.request("energy", COMPILED), {"compile_deadline_seconds": 50.0, "deadline_seconds": 40.0}, 50.0),
+        (BUILDING.request("prepare", COMPILED), {"deadline_seconds": 900.0}, 900.0),  # never less than others
+        (BUILDING.request("count", EAGER), {}, 2400.0),
         (protocol.visit([COMPILED], [TURNS], [], "run", 2.0), {}, 160.0),  # it is compiled by then
         (protocol.release(), {}, 120.0),
     ],

@@ -27,7 +27,9 @@ from tests.workloads.test_data import forks
 
 
 def prepare(worker: Operations, case: Case, root: object = ".", call_seconds: float | None = None) -> dict[str, Any]:
-    return worker.handle(Building(str(root), 64).prepare(case, 0.002, call_seconds))
+    return worker.handle(
+        Building(str(root), 64).request("prepare", case, window_seconds=0.002, call_seconds=call_seconds)
+    )
 
 
 def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str
 
 
 def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
-    return worker.handle(Building(str(root), 64).observe(case))
+    return worker.handle(Building(str(root), 64).request("observe", case))
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
@@ -68,7 +70,7 @@ def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reaso
 
 
 def test_a_case_of_a_newer_rnnbench_is_refused() -> None:
-    request = Building(".", 64).observe(small.case("gru"))
+    request = Building(".", 64).request("observe", small.case("gru"))
     assert operations().handle(request | {"case": request["case"] | {"quantum": 1}})["reason"].endswith("axis quantum")
 
 
