@@ -157,10 +157,11 @@ class CommitRunner:
                 asker = Asker(settings, start, worker := start())
                 stack.callback(asker.close)
                 hello(worker)
-                building = Building(str(side.root), settings.compiled_steps)
                 counted, imported = dict[str, dict[str, Any]](), dict[str, str]()
                 for case in cases_of(with_cases(self._groups, lambda case: case.key in keys)):
-                    reply = asker.ask(building.request("observe", case), allowed_cores())
+                    reply = asker.ask(
+                        Building(str(side.root), settings.compiled_steps).request("observe", case), allowed_cores()
+                    )
                     imported |= reply.get("imported", {})
                     if not reply["ok"]:
                         return side.in_words(reply["reason"])

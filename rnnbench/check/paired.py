@@ -151,8 +151,9 @@ class PairedRunner(Visitor):
             for number, case in enumerate(cases):
                 if name == "head":
                     on_done(number, len(cases))
-                reply = recorder.ask(self.workers[name], recorder.building.request("reach", case, tree=tree))
-                reached[case.key][name] = reply
+                reached[case.key][name] = reply = recorder.ask(
+                    self.workers[name], recorder.building.request("reach", case, tree=tree)
+                )
                 if not reply["ok"] and reply["status"] == "failed":
                     return  # the state of the worker is unknown
 

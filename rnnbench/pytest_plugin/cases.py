@@ -131,8 +131,11 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
     if benchmark.disabled:
         benchmark.pedantic(lambda: None)
         return
-    prepare = building.request("prepare", case, window_seconds=chosen.settings.window_seconds, call_seconds=None)
-    ready = ask(chosen, prepare, "timer")
+    ready = ask(
+        chosen,
+        building.request("prepare", case, window_seconds=chosen.settings.window_seconds, call_seconds=None),
+        "timer",
+    )
     seconds = ready["wall_seconds"]
     turns, visits = planned(case, seconds, min_rounds=min_rounds, max_time=max_time, min_time=min_time)
     rounds: list[float] = []
