@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 from rnnbench.analysis.environments import MAX_QUIET_LOAD
@@ -50,14 +49,14 @@ def instructions() -> str:
         return f"`check --instructions` can't count here: {reason}."
 
 
-def advice(environment: Mapping[str, Any], torch_version: str | None = None) -> list[str]:
+def advice(environment: Mapping[str, Any]) -> list[str]:
     """Return what to change before measuring, most harmful first; empty if no problem is known.
 
-    `environment`: what `current_readings` returns; `torch_version`: by default, of the torch that is installed.
+    `environment`: what `current_readings` returns.
     """
     gpus = {name: gpu for name, gpu in environment.items() if name.startswith("gpu ") and isinstance(gpu, dict)}
     texts = [text for name, gpu in gpus.items() for text in _of_gpu(gpu, name.rpartition(" ")[2])]
-    if gpus and "+cpu" in (torch_version or metadata.version("torch")):
+    if gpus and "+cpu" in (environment["software"]["packages"]["torch"] or ""):
         texts = ["There is a GPU, but torch is built without CUDA: install one with CUDA to use it."]
     return [*texts, *_of_machine(environment)]
 

@@ -19,7 +19,7 @@ QUIET: dict[str, Any] = {
         "frequency_governor": "performance",
     },
     "load": {"load_average": 0.1, "steal_share": 0.0},
-    "software": {"variables": {}},
+    "software": {"variables": {}, "packages": {"torch": "2.13.0"}},
 }
 
 
@@ -63,7 +63,7 @@ def stand(driver: Driver, **numbers: Any) -> list[str]:
     driver.cards = driver.cards[:1]
     for name, value in ({"reasons": 1} | numbers).items():
         setattr(driver.cards[0], name, value)
-    return advice(QUIET | nvml.read_all(), "2.13.0")
+    return advice(QUIET | nvml.read_all())
 
 
 def test_a_gpu_as_one_would_wish_it_needs_no_advice(driver: Driver) -> None:
@@ -91,4 +91,8 @@ def test_a_gpu_is_described_as_it_stands(driver: Driver, snapshot: SnapshotAsser
     driver.lose(1)
     readings = nvml.read_all()
     assert readings["gpu 0"] == FACTS | MOMENT | {"not known": {}}
-    assert {torch: advice(QUIET | readings, torch) for torch in ("2.13.0+cu130", "2.13.0+cpu")} == snapshot
+    told = {}
+    for torch in ("2.13.0+cu130", "2.13.0+cpu"):
+        software = QUIET["software"] | {"packages": {"torch": torch}}
+        told[torch] = advice(QUIET | readings | {"software": software})
+    assert told == snapshot
