@@ -43,7 +43,9 @@ def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int)
     (results,) = returned.args
     saved = results[outputs:]
     held = {node.name: node for node in backward.graph.find_nodes(op="placeholder")}
-    if not all(_is_plain(node) and node.name in held for node in saved):
+    # All are tensors that torch checks for changes, as usual.
+    unchecked = [node for node in saved if node.meta.get("saved_tensor_with_no_vc_check", False)]
+    if unchecked or not all(isinstance(node.meta.get("val"), Tensor) and node.name in held for node in saved):
         return
     alike: dict[Any, list[Any]] = {}
     for node in filter(_can_be_stacked, saved):
@@ -76,11 +78,6 @@ def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int)
     for module in (forward, backward):
         module.graph.lint()
         module.recompile()
-
-
-def _is_plain(node: Any) -> bool:
-    """Whether a node is a tensor that torch checks for changes, as usual."""
-    return isinstance(node.meta.get("val"), Tensor) and not node.meta.get("saved_tensor_with_no_vc_check", False)
 
 
 def _can_be_stacked(node: Any) -> bool:

@@ -128,7 +128,8 @@ def _others(run: RunModule, shapes: Iterable[Sequence[int]], like: Tensor) -> It
     generator = torch.Generator(device=device).manual_seed(0)  # the user's own stays as it is
     for shape in shapes:
         sizes = [*shape[:2], *features]
-        if len(shape) < 2 or list(shape) not in (sizes[:2], sizes) or not all(isinstance(n, int) and n for n in sizes):
+        is_known = len(shape) > 1 and list(shape) in (sizes[:2], sizes)
+        if not is_known or not all(isinstance(size, int) and size > 0 for size in sizes):
             wanted = f"(seq, batch) or (seq, batch, {', '.join(map(str, features))})"
             raise ValueError(f"shapes: expected {wanted}, each 1 or more; found {list(shape)}")
         if like.is_floating_point():
@@ -176,7 +177,6 @@ def _of_shape(
         turns.until(stop, deadline, on_progress)
         if turns.interrupted:
             raise KeyboardInterrupt
-    stop.leave_out_slower()
     fastest = stop.fastest()
     for each, times in stop.times.items():
         rows[each] |= {
@@ -296,8 +296,9 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
         raise ParityError(f"no tolerance is known for {tolerance_of}")
     steps, batch = subject.input.shape[:2]
     hidden = leaves(subject.state)[0].shape[-1] if has_state else 1
-    sizes = {"steps": steps, "batch": batch, "hidden": hidden, "output": hidden}
-    tolerances = {name: allowed(name, tolerance_of, **sizes) for name in found}
+    tolerances = {
+        name: allowed(name, tolerance_of, steps=steps, batch=batch, hidden=hidden, output=hidden) for name in found
+    }
     check_tolerances(found, tolerances, tolerance_of, "the given module's")
 
 

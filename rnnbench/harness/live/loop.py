@@ -89,13 +89,14 @@ class Fastest:
             self.leave_out_slower()
 
     def leave_out_slower(self) -> None:
-        """Leave out what is surely slower than the best; also to be called when the budget has ended the search."""
+        """Leave out what is surely slower than the best."""
         best = self._best()
         slower = {name: self.log_ratio(name, best, CONFIDENCE).lower for name in self.left}
         self.left = [name for name in self.left if not slower[name] > math.log1p(GOOD_ENOUGH)]
 
     def fastest(self) -> str:
-        """Return the first way that is as fast as the best one."""
+        """Return the first way that is as fast as the best one, when the search has ended."""
+        self.leave_out_slower()
         best = self._best()
         return next(name for name in self.left if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
 
