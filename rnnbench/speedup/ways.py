@@ -188,11 +188,11 @@ class Unrolled(nn.Module):
         """
         if input.dim() != BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
-        by_step = input.transpose(0, 1) if self.batch_first else input
+        steps = input.transpose(0, 1) if self.batch_first else input
         cell, run = self.__dict__["_found"]
         if cell is not self.cell:
-            run = self._find(by_step, state)
-        outputs, final = STEP_BY_STEP(run.module, by_step, run.first_state(by_step, state))
+            run = self._find(steps, state)
+        outputs, final = STEP_BY_STEP(run.module, steps, run.first_state(steps, state))
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph can be made of trials

@@ -281,8 +281,8 @@ def compared_again(
     try:
         with ExitStack() as put_back:
             for tensor in first if is_shared else ():
-                is_expanded = 0 in tensor.stride()
-                if tensor.is_floating_point() and not is_expanded and not tensor.is_inference():
+                # Not one that is expanded, whose values share memory.
+                if tensor.is_floating_point() and 0 not in tensor.stride() and not tensor.is_inference():
                     tensor.data.copy_(keep_values(tensor, put_back).roll(1))
             for name, after in parity(outputs(cases), reference).items():
                 if after.partition(" ")[0] != before[name].partition(" ")[0]:  # agrees, differs, not compared
