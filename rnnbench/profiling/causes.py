@@ -71,7 +71,7 @@ def _cause(kind: CauseKind, groups: Sequence[CallGroup]) -> Cause:
     """Return a cause with the place of its calls: `clone (my_cell.py:31)`, or `linear (my_cell.py:31, 33)`."""
     calls = sorted(chain(*groups), key=lambda call: call.ordinal)
     places = sorted({call.where.rpartition(":")[::2] for call in calls if call.where})
-    by_file = groupby(places, lambda place: place[0])
+    by_file = groupby(places, lambda pair: pair[0])
     where = "; ".join(f"{file}:{', '.join(line for _, line in lines)}" for file, lines in by_file)
     names = ", ".join(dict.fromkeys(call.name for call in calls))
     return Cause(kind, f"{names} ({where})" if where else names, len(calls))

@@ -126,7 +126,7 @@ class Program:
     calls: tuple[ProgramCall, ...]
     returned: object  # the returned value, or the tensor that backward starts from
     hidden: frozenset[Storage]  # of tensors of unknown origin: from scripted code or a custom autograd function
-    backward: ProgramCall | None = None
+    backward: Sequence[ProgramCall] = ()  # the call that starts it, if there is one
     instead: dict[int, Tensor] = field(default_factory=dict)  # id of a recorded tensor -> what takes its place
     keeps_views: bool = True  # also those that nothing needs any more
 
@@ -188,11 +188,10 @@ def record(call: Callable[[], object]) -> Program:
         call()
     with ProgramRecorder() as second:
         returned = call()
-    index = next((index for index, made in enumerate(second.calls) if made.name == "backward"), None)
-    backward = None if index is None else second.calls[index]
-    calls = second.calls[:index]
+    index = next((index for index, made in enumerate(second.calls) if made.name == "backward"), len(second.calls))
+    calls, backward = second.calls[:index], second.calls[index : index + 1]
     unknown = _unmade(calls) - _unmade(first.calls)
-    return Program(tuple(calls), returned if backward is None else backward.args[0], frozenset(unknown), backward)
+    return Program(tuple(calls), backward[0].args[0] if backward else returned, frozenset(unknown), backward)
 
 
 def grouped(calls: Iterable[ProgramCall], key: Callable[[ProgramCall], Any]) -> list[CallGroup]:

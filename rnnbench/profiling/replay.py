@@ -114,18 +114,15 @@ def replay(program: Program) -> Callable[[], object]:
     result has another shape or type than the recorded one.
     """
     code = _Code(program)
-    for made in program.calls:
+    for made in (*program.calls, *program.backward):
         code.add(made)
-    output = code.argument(program.returned)
-    if program.backward is not None:
-        code.add(program.backward)
-    code.graph.output(output)
+    code.graph.output(code.argument(program.returned))
     for node in reversed(code.graph.nodes):
         if not node.users and (node.op == "get_attr" or node.meta.get("is_spare")):
             code.graph.erase_node(node)
     module, constants = GraphModule(code.parameters, code.graph), tuple(code.constants)
     leaves = [each for each in (*code.parameters.values(), *constants) if each.requires_grad and each.is_leaf]
-    dropped = leaves if program.backward is not None else []
+    dropped = leaves if program.backward else []
 
     def call(run: Callable[..., object] = module.forward) -> object:
         for leaf in dropped:
