@@ -42,24 +42,24 @@ def allowed_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def measuring_cores(number: int, root: Path = SYSTEM) -> list[int]:
+def measuring_cores(number: int) -> list[int]:
     """Return the allowed cores on which workers are timed, the same for all workers.
 
     The cores of the fastest kind come first, since a laptop may have two kinds. Two threads of one physical core are
     taken, or cores of two packages, only if the others are too few. Of equal cores the last ones are taken: systems
     prefer the first ones for interrupts.
     """
-    return sorted(_best_first(tuple(allowed_cores()), root)[:number])
+    return sorted(_best_first(tuple(allowed_cores()), SYSTEM)[:number])
 
 
-def preparing_cores(number: int, sides: int, root: Path = SYSTEM) -> list[list[int]]:
+def preparing_cores(number: int, sides: int) -> list[list[int]]:
     """Return `number` cores for each side, for work that is not timed.
 
     The sets are disjoint if there are enough cores; otherwise all are the set of `measuring_cores`.
     """
-    cores = _best_first(tuple(allowed_cores()), root)
+    cores = _best_first(tuple(allowed_cores()), SYSTEM)
     if number * sides > len(cores):
-        return [measuring_cores(number, root)] * sides
+        return [measuring_cores(number)] * sides
     return [sorted(cores[number * side :][:number]) for side in range(sides)]
 
 

@@ -52,7 +52,8 @@ def test_threads_are_timed_on_the_fastest_physical_cores_of_their_own(
         for core, text in texts.items():
             (tmp_path / f"cpu{core}" / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / f"cpu{core}" / file).write_text(f"{text}\n")
-    assert measuring_cores(number, tmp_path) == expected
+    monkeypatch.setattr(cores, "SYSTEM", tmp_path)
+    assert measuring_cores(number) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,8 @@ def test_sides_prepare_on_cores_of_their_own_if_there_are_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: list[list[int]]
 ) -> None:
     monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(6)))
-    assert preparing_cores(number, 2, tmp_path) == expected
+    monkeypatch.setattr(cores, "SYSTEM", tmp_path)
+    assert preparing_cores(number, 2) == expected
 
 
 @pytest.fixture
