@@ -163,9 +163,8 @@ def compare_files(
         return compare_saved(before, after, margin)
     if any(kinds.values()):
         raise UserError(f"{base}, {head}: expected two runs, or two sides of pytest-benchmark's files")
-    for option, given in (("reference", reference), ("group by", group_by)):
-        if given is not None:
-            raise UserError(f"{option} {given}: {base} and {head} are runs, which have their own references and groups")
+    if reference is not None or group_by is not None:
+        raise UserError(f"{base}, {head}: runs have their own references and groups; name none")
     with ThreadPoolExecutor() as pool:  # with large runs, one is read from disk while the other is parsed
         first, second = pool.map(stored.read, (base, head))
     # Read the suite's settings even if they are not used: a run without settings is refused.

@@ -129,6 +129,4 @@ def _read(path: Path) -> SavedFile:
         raise UserError(f"{path}: exported from a run of rnnbench; give the folder of the run")
     if not saved.benchmarks:
         raise UserError(f"{path}: contains no benchmark; did pytest skip them all?")
-    if len({benchmark.fullname for benchmark in saved.benchmarks}) < len(saved.benchmarks):
-        raise UserError(f"{path}: two benchmarks have the same fullname")
     return saved

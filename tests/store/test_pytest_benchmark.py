@@ -106,7 +106,6 @@ def with_stats(**changes: Any) -> list[dict[str, Any]]:
         '{"benchmarks": [{"runs": []}], "version": "1.0"}',
         '{"schema_version": 1, "resolved": {}}',
         json.dumps(content([])),
-        json.dumps(content([GOOD, GOOD])),
         json.dumps(content([GOOD], datetime="noon")),
         json.dumps(content([{"name": "x"}])),
         json.dumps(content([GOOD | {"fullname": 7}])),
