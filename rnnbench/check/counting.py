@@ -150,7 +150,7 @@ def count_instructions(
 
 
 def _count(case: Case, asker: Asker, building: Building, counter: CounterName, folder: Path) -> Counted:
-    """Count a case, or say why it can't be counted; raises Stopped after `asker.stop`."""
+    """Count a case, or say why it can't be counted; raises CancelledError after `asker.stop`."""
     if case.workload.phase in ("loading", "epoch"):
         return f"a call of the phase `{case.workload.phase}` draws from a data set and is not counted"
     if counter == "callgrind" and case.implementation in COMPILED:

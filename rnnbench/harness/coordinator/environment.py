@@ -32,7 +32,9 @@ def describe(folder: Path) -> dict[str, Any]:
         "load": load(),
         "software": {
             "python": platform.python_version(),
-            "packages": {name: _version(name) for name in PACKAGES},
+            "packages": {
+                name: next((found.version for found in metadata.distributions(name=name)), None) for name in PACKAGES
+            },
             "variables": variables.known(),
         },
         "git": git.state(folder),
@@ -50,10 +52,3 @@ def load() -> dict[str, float | None]:
         "load_average": round(psutil.getloadavg()[0], 2),
         "steal_share": None if stolen is None else round(stolen / sum(times), 5),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

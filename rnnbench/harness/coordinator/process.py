@@ -120,6 +120,7 @@ class WorkerProcess:
                     # Without -P, the folder of the file that is run would come first on the import path.
                     command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
                     self._process = forked or _started(command, worker_environment(layout), relay, **places)
+                self.pid = self._process.pid
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
                 self._output.close()
@@ -132,11 +133,6 @@ class WorkerProcess:
         [number] = MARK.unpack_from(self._marks)
         return None if number < 0 else number
 
-    @property
-    def pid(self) -> int:
-        """The number of its process."""
-        return self._process.pid
-
     def wait_ready(self) -> Reply:
         """Return the worker's hello, or that it is lost."""
         hello = self._read(self._start_seconds)
@@ -148,7 +144,7 @@ class WorkerProcess:
         """Bind every thread of the worker to `cores`, if the system can do that and allows it."""
         # Not Linux; or the worker has ended, as the next request will find; or a sandbox refuses.
         with contextlib.suppress(FileNotFoundError, PermissionError):
-            for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):  # a thread that ended since it was listed
                     os.sched_setaffinity(int(task.name), cores)
 
@@ -298,10 +294,6 @@ def in_parallel(jobs: Sequence[tuple[Callable[[], Result], Callable[[], None]]])
     return [each.result() for each in running]
 
 
-class Stopped(Exception):
-    """A worker was ended because another one failed or the user stopped the command."""
-
-
 class Asker:
     """Sends one request after another to a worker; starts a new one if the last was lost or failed at a case."""
 
@@ -323,17 +315,17 @@ class Asker:
             if self._worker.wait_ready().get("ok", True):
                 self._on_ready(self._worker)
         if self._stopped:
-            raise Stopped
+            raise futures.CancelledError
         self._worker.pin(cores)
         reply = self._worker.request(request, deadline_seconds(request, self._settings))
         if self._stopped:
-            raise Stopped
+            raise futures.CancelledError
         if reply.get("status") == "failed":  # the state of the worker is unknown
             self.close()
         return reply
 
     def stop(self) -> None:
-        """End the worker from another thread; a waiting `ask` raises `Stopped`."""
+        """End the worker from another thread; a waiting `ask` raises CancelledError."""
         self._stopped, worker = True, self._worker
         if worker is not None:
             worker.kill()
