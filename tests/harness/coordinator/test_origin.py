@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 
 from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess
+from tests.harness.coordinator.conftest import Begin
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
@@ -27,11 +29,8 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def pair(origin: Origin) -> Iterator[list[WorkerProcess]]:
-    workers = [WorkerProcess(f"{number}", layout=3, origin=origin) for number in range(2)]
-    yield workers
-    for worker in workers:
-        worker.close()
+def pair(origin: Origin, begin_worker: Begin) -> list[WorkerProcess]:
+    return [begin_worker(layout=3, origin=origin) for _ in range(2)]
 
 
 def test_workers_of_an_origin_share_its_addresses_and_hash_seed_and_are_children_of_this_process(
@@ -57,25 +56,18 @@ def test_a_forked_worker_that_dies_is_told_at_once_while_the_other_lives(pair: l
     assert pair[1].request({"op": "release"}, 60.0)["ok"]
 
 
-def test_a_forked_worker_has_the_variables_and_the_folder_of_its_side(origin: Origin, tmp_path: Path) -> None:
-    worker = WorkerProcess("0", variables={"TRITON_CACHE_DIR": "mine"}, folder=tmp_path, origin=origin)
-    try:
-        worker.wait_ready()
-        assert psutil.Process(worker.pid).cwd() == str(tmp_path.resolve())
-    finally:
-        worker.close()
+def test_a_forked_worker_has_the_folder_of_its_side(origin: Origin, begin_worker: Begin, tmp_path: Path) -> None:
+    worker = begin_worker(folder=tmp_path, origin=origin)
+    worker.wait_ready()
+    assert psutil.Process(worker.pid).cwd() == str(tmp_path.resolve())
 
 
-def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Path) -> None:
+def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Path, begin_worker: Begin) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
     python = str(tmp_path / "bin" / "python")
-    origin = Origin(python, 7)
-    worker = WorkerProcess("0", python, origin=origin)
-    try:
+    with closing(Origin(python, 7)) as origin:
+        worker = begin_worker("0", python, origin=origin)
         assert "No module named 'torch'" in worker.wait_ready()["reason"]
-    finally:
-        worker.close()
-        origin.close()
 
 
 def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without_an_error(
@@ -87,14 +79,12 @@ def test_a_worker_that_was_reaped_before_an_interrupt_could_note_it_ends_without
     assert pair[0]._process.returncode == -signal.SIGKILL
 
 
-def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    origin = Origin(sys.executable, 7)
+def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(
+    monkeypatch: pytest.MonkeyPatch, begin_worker: Begin
+) -> None:
     monkeypatch.setattr("rnnbench.harness.coordinator.origin.START_SECONDS", 0.01)  # importing torch takes longer
-    worker = WorkerProcess("0", origin=origin)
-    try:
+    with closing(Origin(sys.executable, 7)) as origin:
+        worker = begin_worker(origin=origin)
         assert isinstance(worker._process, subprocess.Popen)
         assert worker.wait_ready()["torch"]
-        WorkerProcess("1", origin=origin).close()
-    finally:
-        worker.close()
-        origin.close()
+        begin_worker(origin=origin)

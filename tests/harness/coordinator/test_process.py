@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rnnbench.harness.coordinator.process import (
     MAX_BYTES,
     WorkerProcess,
     deadline_seconds,
+    hello,
 )
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Building, Request
 from rnnbench.harness.turns.schedule import Turns
@@ -29,6 +29,7 @@ from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS
 from tests.doubles.visits import visit as one_visit
+from tests.harness.coordinator.conftest import Begin
 
 CELL = """
 import ctypes, os, signal, subprocess, sys, time
@@ -42,19 +43,19 @@ class {name}(nn.RNNCell):
 
 
 @pytest.fixture
-def worker() -> Iterator[WorkerProcess]:
-    process = WorkerProcess("0000")
+def worker(begin_worker: Begin) -> WorkerProcess:
+    process = begin_worker()
     assert process.wait_ready()["protocol"] == PROTOCOL_VERSION
-    yield process
-    process.close()
+    return process
 
 
 def prepare(
     worker: WorkerProcess, root: Path, body: str, deadline_seconds: float = 60, name: str = "Mine"
 ) -> dict[str, Any]:
     (root / f"{name}.py").write_text(CELL.format(name=name, body=body))
-    request = {"op": "prepare", "case": case_of(name).axes(), "root": str(root), "compiled_steps": 64}
-    return worker.request(request | {"window_seconds": 0.001, "call_seconds": None}, deadline_seconds)
+    building = Building(str(root), 64)
+    request = building.request("prepare", case_of(name), window_seconds=0.001, call_seconds=None)
+    return worker.request(request, deadline_seconds)
 
 
 def case_of(name: str) -> Case:
@@ -68,7 +69,7 @@ def visit(worker: WorkerProcess, name: str = "Mine") -> dict[str, Any]:
 
 
 def test_a_worker_does_not_obey_a_scheduler_that_tells_all_processes_of_a_job_to_end(worker) -> None:
-    os.kill(worker._process.pid, signal.SIGTERM)
+    os.kill(worker.pid, signal.SIGTERM)
     assert worker.request({"op": "release"}, 60)["ok"]
 
 
@@ -155,7 +156,7 @@ def test_what_a_case_has_started_ends_with_its_worker(
             time.sleep(0.01)
 
 
-def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> None:
+def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, begin_worker: Begin) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nprintf '{}\\n'\nread line\nsleep 1\nprintf '{\"id\": 1, \"ok\": true}\\n'\n")
     python.chmod(0o755)
@@ -167,31 +168,27 @@ def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path) -> No
         shift += stops.pop(0) if stops else 0.0
         return time.monotonic() + shift
 
-    worker = WorkerProcess("0000", str(python), now=clock)
+    worker = begin_worker("0000", str(python), now=clock)
     assert worker.wait_ready() == {}
     stops += [0.0, 3600.0]  # during the first wait for the reply
     assert worker.request({"op": "release"}, 2.0)["ok"]
-    worker.close()
 
 
 @pytest.mark.usefixtures("real_workers")
 def test_a_worker_imports_nothing_from_the_current_folder_that_no_suite_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin_worker: Begin
 ) -> None:
     for name in ("random", "json", "sitecustomize", "usercustomize", "torch", "numpy", "rnnbench", "triton"):
         (tmp_path / f"{name}.py").write_text("import os; os._exit(9)\n")
     (tmp_path / "layers.py").write_text("from torch.nn import RNNCell\n")
     (tmp_path / "cells.py").write_text("import layers\nclass Mine(layers.RNNCell): ...\n")
     monkeypatch.chdir(tmp_path)
-    worker = WorkerProcess("0000")
-    try:
-        worker.wait_ready()
-        case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
-        request = {"op": "prepare", "case": case.axes(), "root": "/", "compiled_steps": 64}
-        reply = worker.request(request | {"window_seconds": 0.001, "call_seconds": None}, 60)
-        assert reply["ok"], reply["reason"]
-    finally:
-        worker.close()
+    worker = begin_worker()
+    worker.wait_ready()
+    case = Case("cells:Mine", "loop", small.workload(dtype="float32"))
+    request = Building("/", 64).request("prepare", case, window_seconds=0.001, call_seconds=None)
+    reply = worker.request(request, 60)
+    assert reply["ok"], reply["reason"]
 
 
 def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> None:
@@ -203,12 +200,12 @@ def test_a_worker_that_hangs_is_ended_after_its_deadline(worker, tmp_path) -> No
 def test_every_thread_of_a_worker_is_pinned(worker) -> None:
     core = max(os.sched_getaffinity(0))
     worker.pin([core])
-    tasks = [int(task.name) for task in Path(f"/proc/{worker._process.pid}/task").iterdir()]
+    tasks = [int(task.name) for task in Path(f"/proc/{worker.pid}/task").iterdir()]
     assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {frozenset({core})}
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(worker) -> None:
-    assert os.getsid(worker._process.pid) != os.getsid(0)
+    assert os.getsid(worker.pid) != os.getsid(0)
 
 
 def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
@@ -224,23 +221,20 @@ def test_a_worker_does_not_outlive_its_coordinator(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("real_workers")
-def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux_allows_it() -> None:
-    pair = [WorkerProcess(f"000{number}", layout=7) for number in range(2)]
-    alone = WorkerProcess("0002")
-    try:
-        hellos = [worker.wait_ready() for worker in (*pair, alone)]
-        maps = [sorted(addresses(worker)) for worker in pair]
-        assert hellos[0]["fixed_addresses"] == hellos[1]["fixed_addresses"]
-        assert not hellos[2]["fixed_addresses"]
-        assert (maps[0] == maps[1]) == hellos[0]["fixed_addresses"]
-    finally:
-        for worker in (*pair, alone):
-            worker.close()
+def test_workers_of_one_layout_have_the_same_hash_seed_and_addresses_where_linux_allows_it(
+    begin_worker: Begin,
+) -> None:
+    pair = [begin_worker(layout=7) for _ in range(2)]
+    hellos = [worker.wait_ready() for worker in (*pair, begin_worker())]
+    maps = [sorted(addresses(worker)) for worker in pair]
+    assert hellos[0]["fixed_addresses"] == hellos[1]["fixed_addresses"]
+    assert not hellos[2]["fixed_addresses"]
+    assert (maps[0] == maps[1]) == hellos[0]["fixed_addresses"]
 
 
 def addresses(worker: WorkerProcess) -> set[str]:
     """The addresses of torch's libraries in a worker."""
-    lines = Path(f"/proc/{worker._process.pid}/maps").read_text().splitlines()
+    lines = Path(f"/proc/{worker.pid}/maps").read_text().splitlines()
     return {line.split()[0] for line in lines if "libtorch_cpu" in line}
 
 
@@ -257,18 +251,25 @@ class Mine(nn.RNNCell):
 
 
 @pytest.mark.parametrize(("cells", "seen"), [([], "None"), (["missing.py:Not", "Mine.py:Mine"], "here")])
-def test_what_an_import_at_the_start_sets_stays_for_every_call(tmp_path: Path, cells: list[str], seen: str) -> None:
+def test_what_an_import_at_the_start_sets_stays_for_every_call(
+    tmp_path: Path, begin_worker: Begin, cells: list[str], seen: str
+) -> None:
     (tmp_path / "Mine.py").write_text(SETS)
-    process = WorkerProcess("0000", first=Building(str(tmp_path), 64).imports(cells, ""))
-    try:
-        process.wait_ready()
-        how: dict[str, Any] = {"window_seconds": 0.001, "call_seconds": None}
-        prepared = process.request(Building(str(tmp_path), 64).request("prepare", case_of("Mine"), **how), 60)
-        assert prepared["ok"], prepared
-        assert visit(process)["calls"] == 1
-        assert (tmp_path / "Mine.py.seen").read_text() == seen
-    finally:
-        process.close()
+    building = Building(str(tmp_path), 64)
+    process = begin_worker(first=building.imports(cells, ""))
+    process.wait_ready()
+    request = building.request("prepare", case_of("Mine"), window_seconds=0.001, call_seconds=None)
+    prepared = process.request(request, 60)
+    assert prepared["ok"], prepared
+    assert visit(process)["calls"] == 1
+    assert (tmp_path / "Mine.py.seen").read_text() == seen
+
+
+def test_an_import_that_kills_the_worker_is_told_as_one_that_can_not_start(tmp_path: Path, begin_worker: Begin) -> None:
+    (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    process = begin_worker(first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
+    with pytest.raises(UserError, match=r"^the base: no worker can start: the worker was killed by SIGKILL$"):
+        hello(process, "the base: ")
 
 
 @pytest.mark.usefixtures("real_workers")
@@ -284,12 +285,10 @@ def test_workers_that_have_ended_leave_no_file_open_and_no_child() -> None:
 
 
 @pytest.mark.usefixtures("real_workers")
-def test_a_worker_that_another_command_runs_is_started_and_not_forked() -> None:
+def test_a_worker_that_another_command_runs_is_started_and_not_forked(begin_worker: Begin) -> None:
     """Counted instructions would be those of no valgrind."""
-    origin: Any = object()  # has no `fork`
-    worker = WorkerProcess("0000", under=["env"], origin=origin)
+    worker = begin_worker(under=["env"], origin=object())  # has no `fork`
     assert worker.wait_ready()["protocol"] == PROTOCOL_VERSION
-    worker.close()
 
 
 @pytest.mark.usefixtures("real_workers")
