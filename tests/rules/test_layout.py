@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "cells": 677,
     "cli": 675,
     "check": 1076,
-    "harness": 3235,
+    "harness": 3229,
     "kernels": 518,
     "profiling": 1016,
     "pytest_plugin": 214,
