@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 159,
     "adapt": 600,
-    "analysis": 1652,
+    "analysis": 1651,
     "api": 203,
     "cells": 677,
     "cli": 675,
@@ -68,7 +68,7 @@ MAX_STATEMENTS = {
     "report": 3040,
     "speedup": 562,
     "slurm": 329,
-    "store": 797,
+    "store": 795,
     "suite": 453,
     "workloads": 1187,
 }
