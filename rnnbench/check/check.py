@@ -28,7 +28,7 @@ from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.session import run_suite
+from rnnbench.harness.coordinator.session import resolved, run_suite
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
@@ -135,7 +135,6 @@ def check(
         counted = count(runner, timed, counter, on_progress) if counter else {}
     judged = trial.verdicts()
     findings = [_found(runner, case, judged.get(case.key), margins[case.key]) for case in cases]
-    needed = more_time(runner, groups, findings)
     comparison = Comparison(
         suite.name,
         base.about,
@@ -144,7 +143,7 @@ def check(
         ordered([*findings, *others]),
         tuple(map(base.in_words, notes)),
         seconds=round(seconds, 1),
-        needed=needed,
+        needed=more_time(runner, groups, findings),
     )
     return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
 
@@ -309,7 +308,7 @@ def _run(
     info = RunInfo(
         suite=suite.name,
         description=suite.description,
-        resolved=suite.model_dump(mode="json") | {"measure": measured_by.model_dump(mode="json")},
+        resolved=resolved(suite, measured_by),
         command=command,
         environment=environment.describe(side.root) | {"worker": hello},
         notes=[f"{side.name} of a check: {side.about}"],
