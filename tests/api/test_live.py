@@ -23,7 +23,7 @@ from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up
-from tests.harness.live.modules import INPUT, QUICK, pair
+from tests.harness.live import INPUT, QUICK, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

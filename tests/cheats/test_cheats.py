@@ -17,7 +17,7 @@ from tests.cheats import cells
 from tests.doubles import commands, repository
 from tests.doubles import workload as small
 from tests.doubles.visits import operations, visit
-from tests.harness.live.modules import QUICK
+from tests.harness.live import QUICK
 
 SUITE = """
 name = "cheats"

@@ -13,7 +13,7 @@ import rnnbench
 from rnnbench.cli import cli
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.records import Phase
-from tests.harness.live.modules import INPUT, pair
+from tests.harness.live import INPUT, pair
 
 SUITE = """
 name = "tiny"

@@ -13,7 +13,7 @@ from rnnbench import measure
 from rnnbench.adapt.kinds import reads_batch_first
 from rnnbench.harness.live import cases
 from rnnbench.harness.live.cases import reference_of
-from tests.harness.live.modules import INPUT, QUICK, loop, pair
+from tests.harness.live import INPUT, QUICK, loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

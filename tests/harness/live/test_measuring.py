@@ -20,7 +20,7 @@ from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question
 from rnnbench.cells import CellError
 from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Phase
-from tests.harness.live.modules import INPUT, QUICK
+from tests.harness.live import INPUT, QUICK
 from tests.harness.live.test_loop import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
