@@ -45,7 +45,7 @@ class Cells(nn.Module):
         stacked: bool = False,
         directions: int = 1,
         dropout: float = 0.0,
-        mask: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.cells = nn.ModuleList(cells)
@@ -53,7 +53,7 @@ class Cells(nn.Module):
         self.stacked = stacked
         self.directions = directions
         self.dropout = dropout
-        self.register_buffer("mask", mask, persistent=False)  # (seq, batch, 1)
+        self.register_buffer("mask", None if lengths is None else step_mask(lengths), persistent=False)
 
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence."""

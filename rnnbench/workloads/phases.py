@@ -177,14 +177,17 @@ def timed_call(
     has_classes = loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
     target = direction.argmax(dim=-1) if has_classes else direction
 
-    def whole_step() -> None:
-        optimizer.zero_grad(set_to_none=True)
+    def backward(output: Tensor) -> None:
         if loss is None:
-            torch.autograd.backward(model(next_input(), state)[0], target)
+            torch.autograd.backward(output, target)
         else:
-            torch.autograd.backward(loss(model(next_input(), state)[0], target))
+            torch.autograd.backward(loss(output, target))
         if workload.clip:
             nn.utils.clip_grad_norm_(parameters, workload.clip)
+
+    def whole_step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        backward(model(next_input(), state)[0])  # nothing holds the output while the optimizer works
         optimizer.step()
 
     return TimedCall(whole_step, mode)

@@ -58,7 +58,6 @@ from rnnbench.workloads.model import (
     flatten_weights,
     model_weights,
     own_module,
-    step_mask,
 )
 from rnnbench.workloads.phases import (
     MODES,
@@ -283,14 +282,13 @@ def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, in
         run = compiled.in_pieces(compiled_steps, compiled.compiled(function, how))
     else:
         run = RUNS[how]
-    lengths = _lengths(workload)
     return Cells(
         cells,
         run,
         stacked=spec.stacked,
         directions=workload.directions,
         dropout=workload.dropout,
-        mask=None if lengths is None else step_mask(lengths),
+        lengths=_lengths(workload),
     )
 
 
