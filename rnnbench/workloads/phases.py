@@ -88,10 +88,11 @@ LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-Loss = Callable[[Tensor, Tensor], Tensor]  # of output and target, each (steps, batch, output)
+# The loss: of output and target, each (steps, batch, output).
+OptimizerAndLoss = tuple[MakeOptimizer, Callable[[Tensor, Tensor], Tensor] | None]
 
 
-def optimizer_and_loss(workload: Workload, root: Path) -> tuple[MakeOptimizer, Loss | None]:
+def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
     """What a workload's steps train with; without a loss, they begin backward with a fixed gradient of the output.
 
     Functions of files are relative to `root`. Raises CellError if one can't be loaded.
@@ -152,8 +153,7 @@ def timed_call(
     model: nn.Module,
     inputs: Sequence[Tensor],
     state: State,
-    make_optimizer: MakeOptimizer = torch.optim.Adam,
-    loss: Loss | None = None,
+    trains_with: OptimizerAndLoss = (torch.optim.Adam, None),
 ) -> TimedCall:
     """The call of a workload's phase, which takes the inputs in turn: `model(input, state) -> (output, state)`.
 
@@ -162,9 +162,8 @@ def timed_call(
     next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
-    parameters = list(model.parameters())
-    shape = workload.output_steps, workload.batch_size, workload.output_size
-    direction = fixed_direction(leaves(state)[0], shape)
+    parameters, sizes = list(model.parameters()), (workload.output_steps, workload.batch_size, workload.output_size)
+    direction = fixed_direction(leaves(state)[0], sizes)
     if workload.phase == "training":  # from a fixed gradient of the output to the gradients of all parameters
 
         def call() -> None:
@@ -173,7 +172,7 @@ def timed_call(
             model(next_input(), state)[0].backward(direction)
 
         return TimedCall(call, mode)
-    optimizer = resting(make_optimizer, parameters)
+    optimizer, loss = resting(trains_with[0], parameters), trains_with[1]
     has_classes = loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
     target = direction.argmax(dim=-1) if has_classes else direction
 

@@ -61,8 +61,7 @@ from rnnbench.workloads.model import (
 )
 from rnnbench.workloads.phases import (
     MODES,
-    Loss,
-    MakeOptimizer,
+    OptimizerAndLoss,
     StepStream,
     TimedCall,
     fixed,
@@ -97,8 +96,7 @@ class Built:
     input: Tensor  # (steps, batch, input)
     layer_state: State  # in torch.nn's form
     unequal: str = ""  # why outputs are not compared with the reference's; empty if they are
-    make_optimizer: MakeOptimizer = torch.optim.Adam  # of the phase `step`
-    loss: Loss | None = None
+    trains_with: OptimizerAndLoss = (torch.optim.Adam, None)  # in the phase `step`
     recorded: list[graphed.Replayed] = field(default_factory=list, repr=False, compare=False)  # empty, or one
 
     @property
@@ -137,7 +135,7 @@ class Built:
             stream = StepStream(runner, inputs.tensors, self.state)
             timed = TimedCall(lambda: stream.step().cpu(), MODES["inference"], restart=stream.restart)
         else:
-            timed = timed_call(workload, runner, inputs.tensors, self.state, self.make_optimizer, self.loss)
+            timed = timed_call(workload, runner, inputs.tensors, self.state, self.trains_with)
         return replace(timed, inputs=inputs, pool=pool)
 
 
@@ -167,7 +165,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     workload = case.workload
     cell_spec = spec(case.cell, "none" if case.implementation == "reference" else workload.reference)
     factory = load(cell_spec.target, root)
-    make_optimizer, loss = optimizer_and_loss(workload, root)
+    trains_with = optimizer_and_loss(workload, root)
     states = state_count(factory, cell_spec.reference)
     model = make_model(case, cell_spec, factory, states, compiled_steps)
     # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
@@ -194,7 +192,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
             transpose_weights(body)
         elif case.implementation == "prepacked" and is_inference:
             transpose_weights(body, row_stride)
-    return Built(case, model, compared, input, state, unequal, make_optimizer, loss)
+    return Built(case, model, compared, input, state, unequal, trains_with)
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
