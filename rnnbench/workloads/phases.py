@@ -155,16 +155,13 @@ def timed_call(
     state: State,
     trains_with: OptimizerAndLoss = (torch.optim.Adam, None),
 ) -> TimedCall:
-    """The call of a workload's phase, which takes the inputs in turn: `model(input, state) -> (output, state)`.
-
-    Inference is forward only; training is forward and backward; a step is that and the optimizer's.
-    """
+    """The call of a workload's phase, for a model (input, state) -> (output, state) that takes the inputs in turn."""
     next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
     parameters, sizes = list(model.parameters()), (workload.output_steps, workload.batch_size, workload.output_size)
     direction = fixed_direction(leaves(state)[0], sizes)
-    if workload.phase == "training":  # from a fixed gradient of the output to the gradients of all parameters
+    if workload.phase == "training":  # forward, and from a fixed gradient of the output to those of all parameters
 
         def call() -> None:
             for parameter in parameters:
