@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.cases import reference_name
 from rnnbench.report.colors import HUES
-from rnnbench.report.drawing.draw import REFERENCE, limits, lines, log_ticks, size_ticks
+from rnnbench.report.drawing.draw import REFERENCE, key, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, refuse_several, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
@@ -147,7 +146,7 @@ def over_sizes(
     refuse_several(ax, columns, ["phase"])
     if ax is not None and len(shown) > 1:
         raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={ways[0]!r}, or leave ax out")
-    shape, handles = (math.ceil(len(shown) / columns), columns), dict[str, Artist]()
+    shape = math.ceil(len(shown) / columns), columns
     drawn_cases = pd.concat([own for own, _ in shown.values()])
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
     ends = ends.clip(drawn_cases[value].min() / FARTHEST, drawn_cases[value].max() * FARTHEST)
@@ -155,8 +154,7 @@ def over_sizes(
         for axes, ((phase, axis), (own, where)) in zip(drawn.grid.flat, shown.items(), strict=False):
             names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
             points = own.rename(columns=names).assign(value=own[value]).sort_values("x", kind="stable")
-            keys = lines(drawn, axes, points, look_of, are_cases=are_cases)
-            handles |= {str(key.get_label()): key for key in keys}
+            lines(drawn, axes, points, look_of, are_cases=are_cases)
             if value == "ratio":
                 axes.axhline(1, color=drawn.ink(), **REFERENCE)
             size_ticks(drawn, axes, sorted(points["x"].unique()))
@@ -166,7 +164,7 @@ def over_sizes(
         log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
         for axes in drawn.grid[:, 0]:
             axes.set_ylabel(f"time over {reference}" if value == "ratio" else "time per call")
-        drawn.legend(list(handles.values()))
+        drawn.legend([key(drawn, look_of[name], name) for name in map(str, drawn_cases["series"].unique())])
     return drawn.figure
 
 

@@ -76,8 +76,8 @@ def ratio(
     with sheet(ax, wide, rows_high(len(names), wide) * shape[0], shape, height, sharey=True) as drawn:
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
             points = cases[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
-            points["y"], points["ends"] = _spread(cases, names, by), INKS["ink"]
-            points["shade"] = cases[by].map(shades) if by else INKS["soft"]
+            shade = cases[by].map(shades) if by else INKS["soft"]
+            points = points.assign(y=_spread(cases, names, by), ends=INKS["ink"], shade=shade)
             known = {str(series): own for series, own in known_ratios(cases).groupby("series", sort=False)}
             others = [axis for axis in sizes if axis != by]
             texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
@@ -277,14 +277,16 @@ def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height
     facts, wide = frame.attrs, width or PAGE
     is_reference = frame.index == facts["reference"]
     points = frame[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
-    points["y"] = range(len(frame))
     shades: list[Any] = [
         INKS["ink"] if is_it else SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
         for is_it, low, high in zip(is_reference, points["low"], points["high"], strict=True)
     ]
-    points["shade"] = shades
-    points["marker"] = np.where(is_reference, OF_TORCH, "o")
-    points["hollow"] = frame["parity"].str.contains("times only")
+    points = points.assign(
+        y=range(len(frame)),
+        shade=shades,
+        marker=np.where(is_reference, OF_TORCH, "o"),
+        hollow=frame["parity"].str.contains("times only"),
+    )
     texts = []
     for is_it, case in zip(is_reference, frame.to_dict("records"), strict=True):
         ends = span(digits(case["ratio_low"]), digits(case["ratio_high"]), ", ")

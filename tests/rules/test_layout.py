@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 518,
     "profiling": 1016,
     "pytest_plugin": 214,
-    "report": 3040,
+    "report": 3032,
     "speedup": 562,
     "slurm": 329,
     "store": 795,

@@ -109,8 +109,8 @@ def lines(
     look_of: Mapping[str, CellMark],
     *,
     are_cases: bool = False,
-) -> list[Line2D]:
-    """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`; return the legend."""
+) -> None:
+    """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`."""
     for name, own in points.groupby("line", sort=False, observed=True):
         look = look_of[str(name)]
         color, values = drawn.ink(look.shade), own["value"].to_numpy(dtype=float)
@@ -122,7 +122,6 @@ def lines(
         if are_cases:
             mark(line, own.index)
     axes.grid(visible=True)
-    return [key(drawn, look_of[name], name) for name in map(str, points["line"].unique())]
 
 
 def bars(
