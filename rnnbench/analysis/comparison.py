@@ -6,7 +6,7 @@ Counts are not timed: base and head differ in them only if the code does.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange
@@ -148,11 +148,11 @@ class Comparison:
         return 3 if on_undecided == "fail" and self.count("undecided") else 0
 
 
-def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Return the counts that are known on both sides and differ; a frame holds NaN for a missing one."""
-    values = ((metric, base.get(metric.name), head.get(metric.name)) for metric in METRICS if metric.verdict)
-    known = (each for each in values if None not in each and not any(map(math.isnan, each[1:])))  # type: ignore[arg-type]
-    return tuple(Change(metric, int(was), int(now)) for metric, was, now in known if was != now)  # type: ignore[arg-type]
+def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Change, ...]:
+    """Return the counts that are known on both sides and differ."""
+    known = [metric for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
+    both = [Change(metric, int(base[metric.name]), int(head[metric.name])) for metric in known]
+    return tuple(change for change in both if change.base != change.head)
 
 
 def finding(
