@@ -98,7 +98,7 @@ def table(
     heads: Table | None = None,
 ) -> Table:
     """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`."""
-    rows = frame.head(MAX_ROWS).to_dict("records")
+    rows: list[dict[Any, Any]] = frame.head(MAX_ROWS).to_dict("records")
     if len(frame) > MAX_ROWS:
         note = f"{note} Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
     return Table(
