@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from rnnbench.analysis.replicate import log_ratio, times_by_case
 from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
+from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -33,8 +35,7 @@ MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
-    tree = str(side.tree or "")
-    first = Building(str(side.root), 0).imports(side.imports, tree) if side.imports else None
+    first = Building(str(side.root), 0).imports(side.imports, str(side.tree or "")) if side.imports else None
     return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
 
 
@@ -78,7 +79,8 @@ class PairedRunner(Visitor):
     def start(self) -> dict[str, dict[str, Any]]:
         """Start both workers of a pair at the same time; returns the hello of each side's worker.
 
-        Raises UserError if one can't start or is too old.
+        If one does not survive the imports of users' cells, no worker makes them at its start from then on, so that
+        only their own cases fail. Raises UserError if one can't start or is too old.
         """
         began, name = self._now(), f"{self._started:04d}"
         self._started += 1
@@ -102,6 +104,12 @@ class PairedRunner(Visitor):
             for each, about in self.sides.items():
                 with about.errors_in_words():
                     hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
+        except UserError:
+            if not any(side.imports for side in self.sides.values()):
+                raise
+            self.close()
+            self.sides = {name: replace(side, imports=()) for name, side in self.sides.items()}
+            return self.start()
         finally:
             for end in itertools.chain(*pipes):
                 os.close(end)

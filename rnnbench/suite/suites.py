@@ -58,8 +58,7 @@ class Suite(SuiteTable):
     @property
     def arguments(self) -> list[str]:
         """The names of the arguments of constructors, which `only` can name beside the axes."""
-        sweeps = self.sweep
-        return list(dict.fromkeys(name for sweep in sweeps for cell in sweep.cells for name in _arguments(cell)))
+        return list(dict.fromkeys(name for sweep in self.sweep for cell in sweep.cells for name in _arguments(cell)))
 
     def cases(self, device: str | None = None) -> list[Case]:
         """Return all cases in the order of the file, on a device or on the suite's own.

@@ -13,7 +13,7 @@ from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import lost
-from rnnbench.harness.protocol import PROTOCOL_VERSION
+from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite import suites
@@ -149,6 +149,19 @@ def test_a_worker_that_can_not_start_is_told_with_the_revision_in_place_of_the_t
     bench = make_bench(tree=tmp_path, revision="main")
     with pytest.raises(UserError, match=r"with 1: main:rnnbench/harness/worker/loop\.py is broken"):
         bench.runner.start()
+
+
+def test_imports_that_a_worker_does_not_survive_are_left_to_the_cases_that_need_them(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ready(worker: FakeWorker) -> Reply:
+        has_imports = any(side.imports for side in bench.runner.sides.values())
+        return lost("the worker was killed by SIGSEGV") if has_imports else {"protocol": PROTOCOL_VERSION}
+
+    monkeypatch.setattr(FakeWorker, "wait_ready", ready)
+    bench = make_bench(imports=("mine.py:Mine",))
+    bench.runner.start()
+    assert [worker.closed for _, _, worker in bench.workers] == [True, True, False, False]
 
 
 def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callable[..., Bench]) -> None:

@@ -265,7 +265,7 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(
     assert (tmp_path / "Mine.py.seen").read_text() == seen
 
 
-def test_an_import_that_kills_the_worker_is_told_as_one_that_can_not_start(tmp_path: Path, begin_worker: Begin) -> None:
+def test_a_worker_that_its_first_request_kills_can_not_start(tmp_path: Path, begin_worker: Begin) -> None:
     (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     process = begin_worker(first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
     with pytest.raises(UserError, match=r"^the base: no worker can start: the worker was killed by SIGKILL$"):
