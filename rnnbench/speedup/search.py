@@ -302,7 +302,10 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     check_tolerances(found, tolerances, tolerance_of, "the given module's")
 
 
-FIXED = ("phase", "input_size", "hidden_size", "num_layers", "bidirectional", "dtype", "device", "threads")
+FIXED = (
+    *("phase", "input_size", "hidden_size", "num_layers", "bidirectional"),
+    *("nonlinearity", "dtype", "device", "threads"),
+)
 
 
 def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], list[str]]:
@@ -333,6 +336,7 @@ def title(module: Case) -> str:
     parts = [module.cell, f"input size {sizes.input_size}", f"hidden size {sizes.hidden_size}"]
     parts += [plural(sizes.num_layers, "layer")] if sizes.num_layers > 1 else []
     parts += ["bidirectional"] if sizes.bidirectional else []
+    parts += [sizes.nonlinearity] if sizes.nonlinearity != "tanh" else []
     return ", ".join([*parts, sizes.dtype, sizes.device, plural(sizes.threads, "thread")])
 
 
@@ -364,7 +368,7 @@ def find_wanted(
         input = input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
         return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
     except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
-        said = first_line(fault) if isinstance(fault, CellError | RuntimeError | ValueError) else ending(fault)
+        said = first_line(fault) if isinstance(fault, CellError | RuntimeError | Skip | ValueError) else ending(fault)
         raise UserError(f"{title(module)}: {said}") from fault
     finally:
         torch.set_num_threads(threads)

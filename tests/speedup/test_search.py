@@ -453,6 +453,9 @@ def test_modules_are_built_as_the_case_says() -> None:
     assert isinstance(built, nn.LSTM)
     assert (built.num_layers, built.bidirectional) == (2, True)
     assert "2 layers, bidirectional" in title(layer)
+    [relu] = wanted([case("vanilla", nonlinearity="relu")])[0]
+    assert build(relu, Path()).nonlinearity is torch.relu
+    assert title(relu).endswith("relu, float32, cpu, 1 thread")
 
 
 def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:

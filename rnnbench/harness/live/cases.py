@@ -22,7 +22,7 @@ from rnnbench.harness.live.put_back import gpus, keep_values
 from rnnbench.harness.machine.global_state import capture, tf32_allowed
 from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
-from rnnbench.workloads.phases import TimedCall, fixed_direction
+from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
 
 WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
 
@@ -139,7 +139,7 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
             raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
         for weight in weights:
             keep_values(weight, put_back)  # zero times an infinite or NaN gradient is not zero
-        optimizer = torch.optim.Adam(weights, lr=0.0)
+        optimizer = resting(torch.optim.Adam, weights)
 
     def call() -> None:
         for leaf in leaves:

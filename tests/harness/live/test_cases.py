@@ -52,6 +52,18 @@ def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
     assert all(parameter.grad is None for parameter in layer.parameters())
 
 
+def test_a_step_in_float16_leaves_the_weights_as_they_are() -> None:
+    layer = nn.Linear(3, 5).half()
+    finite: list[bool] = []
+
+    def module(input: Tensor) -> Tensor:
+        finite.append(bool(torch.isfinite(layer.weight).all()))
+        return layer(0 * input.half())  # so that the gradients are zero, too
+
+    measure({"one": module, "two": module}, INPUT, "step", **QUICK)
+    assert all(finite)
+
+
 NOTHING: dict[str, Tensor] = {}
 
 
