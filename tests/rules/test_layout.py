@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "profiling": 1016,
     "pytest_plugin": 214,
     "report": 3032,
-    "speedup": 562,
+    "speedup": 563,
     "slurm": 329,
     "store": 795,
     "suite": 452,

@@ -1,4 +1,4 @@
-"""What `rnnbench run` prints: the answer, a table of medians or of all cases, and the answer again."""
+"""What `rnnbench run` prints: a table of medians or of all cases, and the answer below it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -42,7 +42,6 @@ class RunScreen:
             return
         title = f"{info.suite}: {info.description}" if info.description else info.suite
         yield Text(one_line(title), style="dim")
-        yield Text(" ".join([first, *more]), style="bold")
         yield Text(cases.about(summary), style="dim")
         if len(summary) > MAX_CASES and not self.is_full:
             medians = cases.table_of_medians(summary)
@@ -58,7 +57,7 @@ class RunScreen:
         yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
         if len(missing) > MAX_REASONS:
             yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
-        yield Text(f"{first}\n{counts}", style="bold")
+        yield Text(f"{' '.join([first, *more])}\n{counts}", style="bold")
 
 
 def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:

@@ -63,13 +63,9 @@ def test_a_run_in_which_nothing_was_measured_has_one_line(quick: pd.DataFrame, i
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_the_answer_comes_first_and_last_and_no_column_vanishes_silently(
-    made_up: Summaries, info: RunInfo, suite: str
-) -> None:
+def test_the_answer_comes_last_and_no_column_vanishes_silently(made_up: Summaries, info: RunInfo, suite: str) -> None:
     wide, narrow = (screens.of_run(made_up(suite), info, width) for width in (400, 60))
-    lines = wide.splitlines()
-    assert " times as long as " in lines[1]
-    assert lines[1].startswith(lines[-2])
+    assert " times as long as " in wide.splitlines()[-2]
     named = re.findall(r"No room in 60 columns for: ([^.]*)\.", " ".join(narrow.split()))
     assert "No room" not in wide
     if suite == "quick":
