@@ -1,7 +1,6 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,6 @@ from rnnbench.analysis.comparison import (
 )
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
-from rnnbench.cells import is_own
 from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
@@ -29,7 +27,6 @@ from rnnbench.check.sides import Side, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import resolved, run_suite
-from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
@@ -98,9 +95,7 @@ def check(
     cases = cases_of(groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
     (counter, notes_of_counts), trial = chosen_counter(instructions), Trial(margins)
-    own = tuple(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
-    may_fork = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
-    base, head = (replace(side, imports=own, may_fork=may_fork) for side in (base, replace(head, suite=suite)))
+    head = replace(head, suite=suite)
     runner = PairedRunner((base, head), cases, suite.measure)
     with ExitStack() as stack:
         stack.callback(runner.end)

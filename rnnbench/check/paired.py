@@ -3,15 +3,16 @@
 import itertools
 import math
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
 
 from rnnbench.analysis.replicate import log_ratio, times_by_case
+from rnnbench.cells import is_own
 from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
@@ -19,6 +20,7 @@ from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
+from rnnbench.harness.devices import is_shared
 from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Workload
@@ -35,8 +37,7 @@ MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
-    first = Building(str(side.root), 0).imports(side.imports, str(side.tree or "")) if side.imports else None
-    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, first, **options)
+    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, **options)
 
 
 class PairedRunner(Visitor):
@@ -62,7 +63,10 @@ class PairedRunner(Visitor):
         self._cases, self._start_worker = cases, start_worker
         self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
         self._layout = 0  # of the memory of the workers that are started now, on both sides
-        self._may_fork = len({side.python for side in sides}) == 1 and all(side.may_fork for side in sides)
+        # Users' cells that workers import first, so that what this changes stays.
+        self._imports = list(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
+        is_forkable = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
+        self._may_fork = is_forkable and len({side.python for side in sides}) == 1
         self._origin: Origin | None = None  # of the workers, if they may be forked
         # Seconds of each case of a group in its last visit on both sides: of its turns, and of all else, such as the
         # preparation.
@@ -105,10 +109,10 @@ class PairedRunner(Visitor):
                 with about.errors_in_words():
                     hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
         except UserError:
-            if not any(side.imports for side in self.sides.values()):
+            if not self._imports:
                 raise
             self.close()
-            self.sides = {name: replace(side, imports=()) for name, side in self.sides.items()}
+            self._imports = []
             return self.start()
         finally:
             for end in itertools.chain(*pipes):
@@ -118,7 +122,10 @@ class PairedRunner(Visitor):
 
     def start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
         """Start a worker of a side, which does not become part of a pair."""
-        return self._start_worker(name, self.sides[side], self._layout, origin=self._origin, **options)
+        about = self.sides[side]
+        imports = Building(str(about.root), 0).imports(self._imports, str(about.tree or ""))
+        first = imports if self._imports else None
+        return self._start_worker(name, about, self._layout, first=first, origin=self._origin, **options)
 
     def end(self) -> None:
         """End everything that was started."""

@@ -48,8 +48,6 @@ class Side:
     revision: str | None = None  # of a temporary tree
     folder: Path | None = None  # where its workers stand: its own copy of the current folder, if it has one
     variables: Mapping[str, str] = field(default_factory=dict)  # of its workers: the caches that it has for itself
-    may_fork: bool = False  # its workers may be forked from one process: none of its cases uses CUDA
-    imports: tuple[str, ...] = ()  # users' cells that its workers import first, so that what this changes stays
 
     @property
     def root(self) -> Path:

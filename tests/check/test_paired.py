@@ -44,9 +44,11 @@ class Bench:
     ) -> None:
         self.clock = FakeClock()
         self.workers: list[tuple[str, int, FakeWorker]] = []
+        self.first: Any = None  # what the worker that was started last is asked first
         suite = suites.read("quick")
 
-        def start(name: str, side: Side, layout: int, **_: object) -> Any:
+        def start(name: str, side: Side, layout: int, first: Any, **_: object) -> Any:
+            self.first = first
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
             fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol
@@ -155,11 +157,12 @@ def test_imports_that_a_worker_does_not_survive_are_left_to_the_cases_that_need_
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ready(worker: FakeWorker) -> Reply:
-        has_imports = any(side.imports for side in bench.runner.sides.values())
-        return lost("the worker was killed by SIGSEGV") if has_imports else {"protocol": PROTOCOL_VERSION}
+        return lost("the worker was killed by SIGSEGV") if bench.first else {"protocol": PROTOCOL_VERSION}
 
     monkeypatch.setattr(FakeWorker, "wait_ready", ready)
-    bench = make_bench(imports=("mine.py:Mine",))
+    bench = make_bench()
+    own = Case("mine.py:Mine", "loop", small.workload())
+    bench.runner = bench.runner_of([own], [*bench.runner.sides.values()])
     bench.runner.start()
     assert [worker.closed for _, _, worker in bench.workers] == [True, True, False, False]
 
