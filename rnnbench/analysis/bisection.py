@@ -1,17 +1,14 @@
 """Which commit made cases slower: the parts of the answer."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rnnbench.analysis.comparison import Change
+from rnnbench.analysis.comparison import WORK, Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
-from rnnbench.store.metrics import METRICS
 from rnnbench.store.record import Record
 from rnnbench.store.records import Case
-
-WORK = tuple(metric.name for metric in METRICS if metric.time_follows)
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,18 @@ class CaseChange(Record):
 
     verdict: Verdict | None  # of the time; None if it was not compared
     ratio: Estimate | None = None  # of the time, head over base; None if it has no interval
-    changes: tuple[tuple[str, int, int], ...] = ()  # metrics whose counts differ, with those of base and head
+    changes: tuple[Change, ...] = ()  # counts that differ
     reason: str = ""  # why it was not compared
 
     @property
     def does_more(self) -> bool:
         """Return True if the head makes more operator calls, allocations or multiply-accumulates."""
-        return any(name in WORK and head > base for name, base, head in self.changes)
+        return any(each.metric in WORK and each.head > each.base for each in self.changes)
 
     @property
     def log(self) -> float:
         """Return the logarithm of the change of time; 0 if it is not known."""
         return math.log(self.ratio.value) if self.ratio else 0.0
-
-
-def named(changes: Iterable[Change]) -> tuple[tuple[str, int, int], ...]:
-    """Return the metric's name, the base's count and the head's of each change."""
-    return tuple((each.metric.name, each.base, each.head) for each in changes)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ Counts are not timed: base and head differ in them only if the code does.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import Judged, RatioName, Verdict
-from rnnbench.store.metrics import METRICS, Metric
+from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case, Measurement
 
 OnUndecided = Literal["pass", "fail"]
@@ -23,6 +23,7 @@ RANKS: dict[Verdict | None, int] = {
     "unchanged": 4,
     None: 5,
 }
+WORK = tuple(metric.name for metric in METRICS if metric.time_follows)  # of a call
 SAME_CODE = "runs the same code on both sides"
 
 
@@ -43,11 +44,10 @@ class Benchmark:
 Subject = Case | Benchmark
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A metric that is counted, and that is not the same on both sides."""
 
-    metric: Metric
+    metric: str  # its name
     base: int
     head: int
 
@@ -103,7 +103,7 @@ class Finding:
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         edge = 1 + self.margin
-        judged = (change for change in self.changes if change.metric.verdict == "judged")
+        judged = (change for change in self.changes if BY_NAME[change.metric].verdict == "judged")
         return tuple(change for change in judged if not 1 / edge <= change.ratio <= edge)
 
 
@@ -150,9 +150,20 @@ class Comparison:
 
 def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Change, ...]:
     """Return the counts that are known on both sides and differ."""
-    known = [metric for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
-    both = [Change(metric, int(base[metric.name]), int(head[metric.name])) for metric in known]
+    known = [metric.name for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
+    both = [Change(name, int(base[name]), int(head[name])) for name in known]
     return tuple(change for change in both if change.base != change.head)
+
+
+def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[Finding]:
+    """Return the findings of the cases that only one side has; `base` and `head` by key."""
+    sides = (("base", base, head), ("head", head, base))
+    return [
+        Finding(case, None, 0.0, f"only in the {name}")
+        for name, own, other in sides
+        for key, case in own.items()
+        if key not in other
+    ]
 
 
 def finding(

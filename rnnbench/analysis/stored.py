@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
@@ -116,8 +116,8 @@ def compare(
     `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves.
     Raises UserError if no case is in both runs.
     """
-    both: dict[str, Case] = {key: each.case for run in (base, head) for key, each in run.measurements.items()}
-    common = common_cases(base.measurements, {key: both[key] for key in head.measurements})
+    in_base, in_head = ({key: each.case for key, each in run.measurements.items()} for run in (base, head))
+    common = common_cases(in_base, in_head)
     findings: list[Finding] = []
     needed = ""
     if apart := differences(base.info, head.info):
@@ -144,9 +144,7 @@ def compare(
             findings.append(result)
         if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
             needed = IN_TURNS if of_runs else "save more processes of each side"
-    for run, other, where in ((base, head, "in the base"), (head, base, "in the head")):
-        alone = [both[key] for key in run.measurements if key not in other.measurements]
-        findings += [Finding(case, None, 0.0, f"only {where}") for case in alone if not case.is_reference]
+    findings += [each for each in one_sided(in_base, in_head) if not each.case.is_reference]
     notes = tuple(noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(
         head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes, needed

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.bisection import WORK, CaseChange, Commit, named
-from rnnbench.analysis.comparison import changes
+from rnnbench.analysis.bisection import CaseChange, Commit
+from rnnbench.analysis.comparison import WORK, changes
 from rnnbench.check.check import check
 from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
 from rnnbench.check.paired import start_worker
@@ -191,12 +191,12 @@ class CommitRunner:
         if seconds < most and comparison.count("undecided"):
             raise BudgetSpent  # so that a later part compares them anew
         return {
-            each.case.key: CaseChange(each.time_verdict, each.deciding, named(each.changes), each.reason).to_json()
+            each.case.key: CaseChange(each.time_verdict, each.deciding, each.changes, each.reason).to_json()
             for each in comparison.findings
         }
 
 
 def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:
     """Return the cases whose counts differ, with the changes."""
-    both = ((key, named(changes(base[key], head[key]))) for key in base if key in head)
+    both = ((key, changes(base[key], head[key])) for key in base if key in head)
     return {key: CaseChange(None, None, different) for key, different in both if different}

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.comparison import Finding, one_sided
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
@@ -281,9 +281,7 @@ def select(
             f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
             "`rnnbench list cases` shows those of a suite"
         )
-    alone = [Finding(case, None, 0.0, "only in the base") for key, case in in_base.items() if key not in in_head]
-    alone += [Finding(case, None, 0.0, "only in the head") for key, case in in_head.items() if key not in in_base]
-    return suites.grouped(common), alone
+    return suites.grouped(common), one_sided(in_base, in_head)
 
 
 def strictest(

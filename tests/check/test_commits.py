@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rnnbench.analysis.bisection import CaseChange, Commit
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.check import commits
 from rnnbench.check.commits import FILE, BudgetSpent, CommitRunner, count_changes
@@ -135,7 +136,7 @@ def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Benc
         assert more is not None
         [change] = count_changes(fast, more).values()
         assert change.does_more
-        assert {name: head - base for name, base, head in change.changes}["operators"] == 5
+        assert {each.metric: each.head - each.base for each in change.changes}["operators"] == 5
         assert count_changes(fast, fast) == {}
         assert runner.counts(bench.broken, bench.keys) is None
         assert "not today" in runner.skipped[bench.broken.short]
@@ -159,7 +160,7 @@ def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench
 
 
 def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:
-    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0), (("operators", 10, 12),), "why")
+    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0), (Change("operators", 10, 12),), "why")
     with bench.runner() as runner:
         bench.clock.seconds = 3.21
         kept(runner, "compare 1 a b", {"x": unknown.to_json()})

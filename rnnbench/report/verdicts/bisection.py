@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from rnnbench.analysis.bisection import WORK, Bisection, CaseChange, SlowCommit
-from rnnbench.analysis.comparison import Change
+from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
+from rnnbench.analysis.comparison import WORK
 from rnnbench.report.verdicts.outputs import NAMED, few, rendered
 from rnnbench.report.verdicts.words import differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import change_span, duration, round_percent, slower
-from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import first_few, plural
 
 SCHEMA_VERSION = 1
@@ -28,7 +27,7 @@ def text(answer: Bisection) -> str:
     def work(cause: SlowCommit) -> str:
         """Return the counts that differ in the case in which most do."""
         counts = max((change.changes for change in _slow(cause.cases).values()), key=len, default=())
-        return differences(Change(BY_NAME[name], base, head) for name, base, head in counts if name in WORK)
+        return differences(each for each in counts if each.metric in WORK)
 
     return rendered(
         "bisection.txt",

@@ -253,7 +253,7 @@ def _line(finding: Finding) -> dict[str, Any]:
         "decided_by": next((witness for witness, decides in witnesses.items() if decides), None),
         "described_by": "mean_ratio" if finding.is_by_mean else "ratio",
         "replicates": finding.replicates,
-        "changes": [{"metric": each.metric.name, "base": each.base, "head": each.head} for each in finding.changes],
+        "changes": [each._asdict() for each in finding.changes],
         "instructions": counted,
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from rnnbench.analysis.comparison import Change, Finding
+from rnnbench.analysis.comparison import WORK, Change, Finding
 from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_span, count, memory, percent, slower
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import plural
 
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
@@ -17,7 +18,7 @@ PARTS = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels
 def why(finding: Finding) -> str:
     """Return why a case has its verdict; empty if the numbers say all."""
     judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
-    work = [each for each in finding.changes if each.metric.time_follows and each not in judged]
+    work = [each for each in finding.changes if each.metric in WORK and each not in judged]
     clauses = [differences(judged)]
     if finding.verdict == "undecided":
         clauses.append(one_line(finding.reason) or _interval(finding))
@@ -44,9 +45,10 @@ def differences(changes: Iterable[Change]) -> str:
     """Return `96 more operator calls (412 -> 508, +23%), 700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)`."""
     texts = []
     for each in changes:
-        more, is_bytes = abs(each.head - each.base), each.metric.unit == "bytes"
+        metric, more = BY_NAME[each.metric], abs(each.head - each.base)
+        is_bytes = metric.unit == "bytes"
         write = memory if is_bytes else count
-        label = each.metric.label.removesuffix("s") if more == 1 else each.metric.label
+        label = metric.label.removesuffix("s") if more == 1 else metric.label
         comparative = "more" if each.head > each.base else "less" if is_bytes else "fewer"
         share = change(each.ratio)
         values = f"{write(each.base)} -> {write(each.head)}{f', {share}' if share not in ('', '0.0%') else ''}"

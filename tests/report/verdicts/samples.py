@@ -6,21 +6,15 @@ from typing import Any
 from rnnbench.analysis.comparison import Change, Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED, RatioName, Verdict
-from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case
 from tests.doubles.workload import case, reference_case
 
-METRIC = {metric.name: metric for metric in METRICS}
 NASTY = "a|b\n<script>alert(1)</script>::error::%0A,\x1b[2J\x00[bold]"
 
 
 def near(value: float, half: float = 0.009) -> Estimate:
     """An estimate with an interval around it."""
     return Estimate(value, value - half, value + half)
-
-
-def changed(name: str, base: int, head: int) -> Change:
-    return Change(METRIC[name], base, head)
 
 
 def finding(
@@ -41,21 +35,19 @@ def finding(
     return Finding(verdict=verdict, low=first, **(known | more))
 
 
-SLOWER = finding("regressed", 1.051, changes=(changed("operators", 412, 508), changed("allocations", 80, 100)))
+SLOWER = finding("regressed", 1.051, changes=(Change("operators", 412, 508), Change("allocations", 80, 100)))
 LARGER = finding(
     "regressed",
     1.001,
     None,
     case=case("gru", phase="training", batch_size=16),
-    changes=(changed("peak_bytes", 1_200_000, 1_900_000),),
+    changes=(Change("peak_bytes", 1_200_000, 1_900_000),),
 )
 FAILING = finding("regressed", case=case("vanilla", batch_size=16), reason="fails now: RuntimeError: boom")
 SOME_CALLS = finding(
     "regressed", near(1.001, 0.004), "mean", mean=near(1.051, 0.012), case=case("gru", batch_size=16, phase="inference")
 )
-FASTER = finding(
-    "improved", 0.91, case=case("gru", "hoisted", batch_size=16), changes=(changed("operators", 508, 412),)
-)
+FASTER = finding("improved", 0.91, case=case("gru", "hoisted", batch_size=16), changes=(Change("operators", 508, 412),))
 OPEN = finding("undecided", Estimate(1.013, 0.988, 1.039), case=case("lstm", "hoisted", batch_size=16))
 SAME = finding("unchanged", near(1.004, 0.006), case=case("combined", batch_size=16))
 APART = finding(
@@ -139,9 +131,7 @@ def nasty() -> Comparison:
 def large(regressed: int = 40, total: int = 2000) -> Comparison:
     """Far more cases than anybody reads."""
     slow = [
-        finding(
-            "regressed", 1.03 + 0.001 * n, case=case("lstm", batch_size=n + 1), changes=(changed("macs", 8, 9 + n),)
-        )
+        finding("regressed", 1.03 + 0.001 * n, case=case("lstm", batch_size=n + 1), changes=(Change("macs", 8, 9 + n),))
         for n in range(regressed)
     ]
     return comparison(*slow, *unchanged(total - regressed))

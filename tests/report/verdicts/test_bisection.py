@@ -7,6 +7,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.verdicts import bisection
 from tests.doubles import workload as small
@@ -15,7 +16,7 @@ CASES = tuple(small.case("gru", batch_size=size) for size in (1, 2, 3, 4, 5))
 GOOD, BAD = Commit("a" * 40, "good", "2026-11-01T08:00:00+00:00"), Commit("b" * 40, "bad", "2026-11-27T08:00:00+00:00")
 SLOW = Commit("c" * 40, "Keep h in double", "2026-11-20T08:00:00+00:00")
 BEFORE, BROKEN = Commit("d" * 40), Commit("e" * 40, "wip")
-CHANGE = CaseChange("regressed", Estimate(1.05, 1.04, 1.06), (("operators", 100, 116),))
+CHANGE = CaseChange("regressed", Estimate(1.05, 1.04, 1.06), (Change("operators", 100, 116),))
 FOUND = SlowCommit(SLOW, BEFORE, {CASES[0].key: CHANGE}, True, "counts")
 ANSWER = Bisection(
     "mine",

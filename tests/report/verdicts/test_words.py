@@ -3,7 +3,7 @@
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Finding, with_instructions
+from rnnbench.analysis.comparison import Change, Finding, with_instructions
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange, InstructionCounts, Part
 from rnnbench.report.verdicts.words import MAX_LENGTH, differences, instruction_change, why
@@ -17,13 +17,12 @@ from .samples import (
     SAME,
     SLOWER,
     SOME_CALLS,
-    changed,
     every_verdict,
     finding,
     near,
 )
 
-MORE_OPERATORS = changed("operators", 412, 508)
+MORE_OPERATORS = Change("operators", 412, 508)
 
 
 SAMPLES = {
@@ -38,7 +37,7 @@ SAMPLES = {
     "faster without a cause": finding("improved", 0.9),
     "faster despite more operators": finding("improved", 0.9, changes=(MORE_OPERATORS,)),
     "more operators, fewer allocations": finding(
-        "regressed", 1.05, changes=(MORE_OPERATORS, changed("allocations", 100, 99))
+        "regressed", 1.05, changes=(MORE_OPERATORS, Change("allocations", 100, 99))
     ),
     "slower in the mean, faster in the typical call": finding(
         "regressed", near(0.997, 0.004), "mean", mean=near(1.051)
@@ -50,14 +49,14 @@ SAMPLES = {
     "larger with more operators": finding("regressed", 1.0, None, changes=(*LARGER.changes, MORE_OPERATORS)),
     "larger and not timed": finding("regressed", reason="no time was left to measure it", changes=LARGER.changes),
     "unchanged with other counts": finding(
-        "unchanged", 1.0, changes=(changed("peak_bytes", 1000, 1004), MORE_OPERATORS)
+        "unchanged", 1.0, changes=(Change("peak_bytes", 1000, 1004), MORE_OPERATORS)
     ),
     "undecided in the mean": finding("undecided", 1.0, mean=Estimate(1.01, 0.97, 1.05)),
     "not sure enough among all cases": finding("undecided", near(1.04)),
     "no interval": finding("undecided"),
     "undecided with equal counts": finding("undecided", Estimate(1.013, 0.988, 1.039), is_counted=True),
     "undecided with other counts": finding(
-        "undecided", is_counted=True, changes=(changed("operators", 227, 243), changed("allocations", 147, 99))
+        "undecided", is_counted=True, changes=(Change("operators", 227, 243), Change("allocations", 147, 99))
     ),
 }
 
@@ -125,4 +124,4 @@ def test_the_sentence_says_whether_the_time_agrees(snapshot: SnapshotAssertion) 
     ],
 )
 def test_counts_are_said_from_base_to_head(change: tuple[str, int, int], text: str) -> None:
-    assert differences([changed(*change)]) == text
+    assert differences([Change(*change)]) == text
