@@ -50,7 +50,10 @@ def test_a_revision_is_compared_with_the_working_tree_and_leaves_nothing_behind(
         assert head.in_words(f"{head.root}/cell.py:3") == f"{repo}/bench/cell.py:3"
         assert base.variables.keys() == head.variables.keys() >= {"TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"}
         assert not set(base.variables.values()) & set(head.variables.values())
+    with pytest.raises(KeyboardInterrupt), opened(repo, "HEAD~1"):
+        raise KeyboardInterrupt
     assert [*(tmp_path / "temporary").iterdir()] == []
+    assert repository.git(repo, "worktree", "list").count("\n") == 0
     (repo / "bench" / "cell.py").write_text(CELL.format(note="newer"))
     with opened(repo, "HEAD") as (_, head):
         assert head.about.endswith(", with uncommitted changes")

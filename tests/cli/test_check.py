@@ -1,13 +1,8 @@
 """`check` and `compare` end to end: real workers, real git. Only slowdowns by a large factor are sure to be found."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -124,97 +119,16 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
 
 
-LAYOUT = {
-    "bench/mine.toml": MINE.replace('["mine.py:Mine", "mine.py:Other"]', '"mypkg.cell:Mine"'),
-    "python/mypkg/__init__.py": "",
-    "python/mypkg/cell.py": cells(),
-}
-
-
-@pytest.mark.slow
-def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_advice_works(tmp_path: Path) -> None:
-    repo = tmp_path / "there"
-    repository.commit(repo, LAYOUT)
-    (repo / "python" / "mypkg" / "cell.py").write_text(cells(SLOW))
-    path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "python")])
-    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", cwd=repo, PYTHONPATH=path, code=2)
-    assert f"mypkg was imported from {repo}/python/mypkg/" in done.stderr
-    assert "HEAD:python/mypkg/" in done.stderr
-    assert "rnnbench check --source python/" in done.stderr
-    (folder,) = (repo / "results").iterdir()
-    assert not list(folder.glob("*/windows-*"))
-    assert not (folder / "verdicts.json").exists()
-    options = ("--source", "python", "--json", "--budget", "1s")
-    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", *options, cwd=repo, PYTHONPATH=path)
-    [operators] = (each for each in json.loads(done.stdout)["changes"] if each["metric"] == "operators")
-    assert operators["head"] > 4 * operators["base"]
-
-
-def test_a_base_that_can_not_be_imported_is_no_improvement(repo: Path) -> None:
-    repository.commit(repo, {"mine.py": "class Mine("})
-    (repo / "mine.py").write_text(cells())
-    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo)
-    output = " ".join(done.stdout.split())
-    assert done.returncode == 2, done.stderr
-    assert "2 of 2 cases can't be compared: failed in the base: mine.py can't be imported: SyntaxError" in output
-    (junit,) = repo.glob("results/*/junit.xml")
-    assert ElementTree.parse(junit).getroot()[0].get("errors") == "2"
-
-
-def test_an_interpreter_without_torch_is_told_in_words(repo: Path, tmp_path: Path) -> None:
-    bare = repository.executable(tmp_path / "bare-python", f'exec "{sys.executable}" -S "$@"')  # no site-packages
-    done = rnnbench("check", "mine.toml", "--base-python", bare, cwd=repo, code=2)
-    assert "no worker can start" in done.stderr
-    assert "No module named 'torch'" in done.stderr
-    assert not (repo / "results").exists()
-
-
-def test_an_interrupted_check_leaves_no_worktree_and_no_verdict(repo: Path) -> None:
-    command = [sys.executable, "-m", "rnnbench", "check", "mine.toml", "--base", "HEAD", "--all", "--budget", "100s"]
-    (repo / "mine.toml").write_text(MINE.replace("margin = 0.9", "margin = 0.000001"))  # too small to be decided
-    process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True)
-    try:
-        for _ in range(600):
-            if list(repo.glob("results/*/head/windows-*.jsonl")):
-                break
-            time.sleep(0.1)
-        assert repository.git(repo, "worktree", "list").count("\n") == 1
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert "interrupted; no verdict; what was measured is in results/mine-check-" in errors
-    assert repository.git(repo, "worktree", "list").count("\n") == 0
-    (folder,) = (repo / "results").iterdir()
-    assert read_info(folder / "head").status == "interrupted"
-    assert not (folder / "verdicts.json").exists()
-
-
 @pytest.mark.alone
-def test_stored_runs_are_compared_by_their_ratio_to_torch_nn(repo: Path) -> None:
+def test_a_stored_run_as_the_base_is_compared_by_ratios_to_torch_nn(repo: Path) -> None:
     suite = MINE.replace("windows = 2", "windows = 2\nreplicates = 4\nmax_replicates = 4")
     (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
     base = rnnbench("run", "mine.toml", cwd=repo).stdout.splitlines()[-1]
-    shutil.copytree(repo / base, repo / "copy")
-    same = rnnbench("compare", "copy", base, "--json", cwd=repo, code=0)
-    ratios = {json.loads(line)["ratio"] for line in same.stdout.splitlines()}
-    assert ratios == {1.0}  # the width of the interval depends on the machine
     (repo / "mine.py").write_text(cells(SLOW))
     slower = rnnbench("check", "mine.toml", "--base", base, "--json", cwd=repo, code=1)
     findings = list(map(json.loads, slower.stdout.splitlines()))
     assert {line["verdict"] for line in findings if line["cell"] == "mine.py:Mine"} == {"regressed"}
-    head = slower.stderr.splitlines()[-1]
-    assert (repo / head / "junit.xml").exists()
-    info = json.loads((repo / base / "run.json").read_text())
-    info["environment"]["worker"]["torch"] = "1.0"
-    (repo / base / "run.json").write_text(json.dumps(info))
-    apart = rnnbench("compare", base, head, cwd=repo, code=2)
-    assert "torch was '1.0' and is" in " ".join(apart.stdout.split())
-    info["schema_version"] = 99
-    (repo / base / "run.json").write_text(json.dumps(info))
-    other = rnnbench("check", "mine.toml", "--base", base, cwd=repo, code=2)
-    assert "schema_version is 99" in other.stderr
+    assert (repo / slower.stderr.splitlines()[-1] / "junit.xml").exists()
 
 
 def test_a_suite_that_the_base_does_not_have_yet_passes_and_that_is_said(repo: Path) -> None:
