@@ -122,19 +122,13 @@ class Gap:
     end: Estimate  # the reference's time
     seconds: Estimate  # their difference
     ratio: Estimate
-    steps: tuple[Step, ...]
-    rest: Step  # what nothing explains
+    steps: tuple[Step, ...]  # at the end the rest, which nothing explains
     note: str = ""  # why the part below the last rung is not taken apart, although something was profiled
 
     @property
-    def named(self) -> list[Step]:
-        """The steps that explain it beyond chance, the largest first."""
-        return [step for step in self.by_size[:-1] if step.is_certain]
-
-    @property
     def by_size(self) -> list[Step]:
-        """All steps, the largest first, and at the end what nothing explains."""
-        return [*sorted(self.steps, key=lambda step: -abs(step.seconds.value)), self.rest]
+        """All steps, the largest first and the rest at the end."""
+        return sorted(self.steps, key=lambda step: (step.kind == "rest", -abs(step.seconds.value)))
 
     def share(self, step: Step) -> float:
         """Return the share of the gap that a step explains; NaN if the gap may be nothing."""
@@ -233,7 +227,7 @@ def take_apart(
     first, common = times[0], sorted(times[0].keys() & reference.keys())
     ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
     end, gap = call_time(reference.values()), _difference(first, reference)
-    return Gap(start, end, gap, ratio, (*named, *steps[:-1]), steps[-1])
+    return Gap(start, end, gap, ratio, (*named, *steps))
 
 
 def at_the_speed_of(seconds: Mapping[str, float], profiles: Mapping[str, Profile]) -> dict[str, Profile]:
@@ -277,18 +271,8 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     products, others = last.products or (None if eager is None else eager.products), reference.products
     library, steps = list[Step](), list[Step]()
     if products is not None and others is not None and products.library != others.library:
-        # The seconds of all products in each library, without the way to it.
-        own, other = (
-            np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)))
-            for name in (products.library, others.library)
-        )
-        # Nothing is known if they were not measured, or in a busy moment, or if the way to them takes as long.
-        calls = [np.median(profile.times["call"]) for profile in (last, reference)]
-        if all(
-            estimate(each.tolist()).lower > 0 and np.median(each) <= (1 + MAX_EXCESS) * call
-            for each, call in zip((own, other), calls, strict=True)
-        ):
-            library = [_in_library(products, others.library, own, other)]
+        step = _in_library(products, others.library, (last, reference), products.idle_seconds)
+        library = [] if step is None else [step]
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
             mine, its = (
@@ -300,7 +284,23 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     return (*library, *steps)
 
 
-def _in_library(products: Products, library: str, own: np.ndarray, other: np.ndarray) -> Step:
+def _in_library(
+    products: Products, library: str, calls: tuple[Profile, Profile], ways: Mapping[str, Sequence[float]]
+) -> Step | None:
+    """Return what another library saves of a call's products; None if that is not known.
+
+    It is not known if the products were not measured, or in a busy moment, or if the way to them takes as long.
+    `calls`: with the products in their own library, and in the other. `ways`: seconds of the way to each library, which
+    are left out.
+    """
+    own, other = (
+        np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), ways.get(name, 0.0)))
+        for name in (products.library, library)
+    )
+    for seconds, call in zip((own, other), calls, strict=True):
+        is_part = np.median(seconds) <= (1 + MAX_EXCESS) * np.median(call.times["call"])
+        if not (is_part and estimate(seconds.tolist()).lower > 0):
+            return None
     times = np.median(own) / np.median(other)
     what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
     return Step("library", what, estimate((own - other).tolist()), products.calls, library)
@@ -312,10 +312,9 @@ def faster_library(profile: Profile) -> Step | None:
     The way to the library, and the packing of weights once in a call, are included.
     """
     products = profile.products
-    if products is None or products.library not in products.seconds:
+    if products is None or not products.seconds:
         return None
-    seconds = {name: np.asarray(taken) for name, taken in products.seconds.items()}
-    best = min(seconds, key=lambda name: float(np.median(seconds[name])))
-    step = _in_library(products, best, seconds[products.library], seconds[best])
-    is_worth_it = step.seconds.lower > 0 and step.seconds.value >= MIN_SAVED * np.median(profile.times["call"])
+    best = min(products.seconds, key=lambda name: float(np.median(products.seconds[name])))
+    step, least = _in_library(products, best, (profile, profile), {}), MIN_SAVED * np.median(profile.times["call"])
+    is_worth_it = step is not None and step.seconds.lower > 0 and step.seconds.value >= least
     return step if is_worth_it else None

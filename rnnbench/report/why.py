@@ -83,8 +83,9 @@ def label(step: Step) -> str:
 
 
 def _explained(gap: Gap) -> Iterable[str]:
+    *steps, rest = gap.by_size
     # Causes first: they say what to change. Then what the rungs recover, and what remains between the two ends.
-    gains = sorted((step for step in gap.named if step.seconds.value > 0), key=lambda step: not KINDS[step.kind].cure)
+    gains = sorted((step for step in steps if step.seconds.lower > 0), key=lambda step: not KINDS[step.kind].cure)
     texts, cures = [], dict[str, None]()
     for step in gains[:MAX_NAMED]:
         kind, low, high = KINDS[step.kind], step.seconds.lower, step.seconds.upper
@@ -95,21 +96,20 @@ def _explained(gap: Gap) -> Iterable[str]:
             cures[f"{kind.cure} {one_line(step.library)}".rstrip()] = None
     known = "; ".join(texts) or "nothing that was looked for explains any"
     yield f"Of the {duration(gap.seconds.value)} between them, {known}."
-    for step in (step for step in gap.named if step.seconds.value < 0):
+    for step in (step for step in steps if step.seconds.upper < 0):
         longer, reference = duration(-step.seconds.value), KINDS[step.kind].reference
         yield (
             f"{reference} {longer} longer than its own."
             if reference
             else f"As `{step.kind}`, it takes {longer} longer."
         )
-    rest, size = gap.rest, f"{duration(abs(gap.rest.seconds.value))} ({share_text(abs(gap.share(gap.rest)))})"
-    if gains and rest.seconds.lower > 0:
-        yield f"{size} is left unexplained."
-    elif gains and rest.seconds.upper < 0:
-        yield f"What is left of it runs {size} faster than the reference."
+    if gains and rest.is_certain:
+        size = f"{duration(abs(rest.seconds.value))} ({share_text(abs(gap.share(rest)))})"
+        ahead = f"What is left of it runs {size} faster than the reference."
+        yield f"{size} is left unexplained." if rest.seconds.value > 0 else ahead
     elif gains:
         yield "Nothing beyond chance is left unexplained."
-    rough = [step for step in gap.by_size[:-1] if not step.is_certain and abs(gap.share(step)) >= MIN_ROUGH]
+    rough = [step for step in steps if not step.is_certain and abs(gap.share(step)) >= MIN_ROUGH]
     if rough:
         yield f"Known too roughly: {', '.join(f'{label(step)} ({share_text(gap.share(step))})' for step in rough)}."
     if gap.note:
@@ -290,7 +290,7 @@ def waterfall(
 
     `cell`: of a run, which gives the first bar its colour.
     """
-    wide, steps, level = width or PAGE, [*gap.steps, gap.rest], gap.start.value
+    wide, steps, level = width or PAGE, gap.steps, gap.start.value
     names = [name, *map(label, steps), reference]
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
         ink = drawn.ink

@@ -11,6 +11,7 @@ from rnnbench.analysis.run_times import read
 from rnnbench.profiling.breakdown import TOO_LONG, Share, breakdown, frame, in_one_piece, is_alike, rescaled
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
+    Gap,
     between,
     call_seconds,
     call_time,
@@ -81,6 +82,10 @@ def rung(*seconds: float) -> dict[int, float]:
     return dict(enumerate(seconds))
 
 
+def seconds(gap: Gap) -> dict[str, float]:
+    return {step.kind: step.seconds.value for step in gap.steps}
+
+
 def test_the_spread_of_a_gap_is_that_of_the_replicates_which_both_ends_have() -> None:
     loop, hoisted, reference = {0: 9.0, 1: 8.0, 2: 8.0}, {1: 6.0, 2: 6.0, 3: 7.0}, rung(5.0, 4.0, 4.0, 4.0)
     del reference[0]
@@ -90,19 +95,18 @@ def test_the_spread_of_a_gap_is_that_of_the_replicates_which_both_ends_have() ->
     assert gap.end.value == pytest.approx(4.0)
     assert astuple(gap.seconds) == pytest.approx((start.value - 4.0,) * 3)
     assert astuple(gap.ratio) == pytest.approx((2.0, 2.0, 2.0))
-    (step,) = gap.steps
+    step, rest = gap.steps
     assert astuple(step.seconds) == pytest.approx((start.value - middle.value,) * 3)
-    assert gap.rest.seconds.value == pytest.approx(middle.value - 4.0)
-    assert gap.share(step) + gap.share(gap.rest) == pytest.approx(1.0)
+    assert rest.seconds.value == pytest.approx(middle.value - 4.0)
+    assert gap.share(step) + gap.share(rest) == pytest.approx(1.0)
 
 
 def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
     loop, compiled, reference = rung(10e-5, 10e-5, 10e-5), rung(4e-5, 4e-5, 4e-5), rung(2e-5, 2e-5, 2e-5)
     gap = take_apart({"loop": loop, "compiled": compiled}, reference, [cause(seconds=1e-5)])
-    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 1e-5, "compiled": 5e-5})
-    assert gap.rest.seconds.value == pytest.approx(2e-5)
+    assert seconds(gap) == pytest.approx({"copy": 1e-5, "compiled": 5e-5, "rest": 2e-5})
     plain = take_apart({"loop": loop}, reference, [cause(seconds=1e-5)])
-    assert plain.rest.seconds.value == pytest.approx(7e-5)
+    assert seconds(plain) == pytest.approx({"copy": 1e-5, "rest": 7e-5})
     assert plain.share(plain.steps[0]) == pytest.approx(1 / 8)
 
 
@@ -132,7 +136,7 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     mine = profile(40e-6, case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
     ((ends, gap),) = gaps(read(path), {loop.key: mine}).items()
     assert ends == (loop.key, reference.key)
-    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx({"copy": 2e-6, "hoisted": 1e-5})
+    assert seconds(gap) == pytest.approx({"copy": 2e-6, "hoisted": 1e-5, "rest": 1.8e-5})
 
 
 def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_reference_s_were_no_busier(
@@ -140,8 +144,8 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
 ) -> None:
     loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
     reference = small.reference_case("gru")
-    seconds = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
-    times = read(folder(tmp_path, {case: [[time], [time]] for case, time in seconds.items()}))
+    calls = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
+    times = read(folder(tmp_path, {case: [[time], [time]] for case, time in calls.items()}))
     profiles = {
         loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
         hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
@@ -151,7 +155,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     rungs = {"copy": 20e-6, "hoisted": 100e-6, "compiled": 80e-6}
     (gap,) = gaps(times, profiles).values()
     whole = rungs | {"overhead": 45e-6, "kernels": 15e-6}
-    assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(whole)
+    assert seconds(gap) == pytest.approx(whole | {"rest": 0.0})
     unseen = {key: taken for key, taken in profiles.items() if key != reference.key}
     for known, missing in (
         (profiles | {reference.key: profile(80e-6, 20e-6, 5e-6)}, "its reference"),
@@ -159,7 +163,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
         (unseen, "its reference"),
     ):
         (gap,) = gaps(times, known).values()
-        assert {step.kind: step.seconds.value for step in gap.steps} == pytest.approx(rungs)
+        assert seconds(gap) == pytest.approx(rungs | {"rest": 60e-6})
         assert gap.note == f"{missing} was {NOT_PROFILED}"
     failed = Profile(compiled.key, "failed", "it needs a library")
     (gap,) = gaps(times, profiles | {compiled.key: failed}).values()
@@ -230,7 +234,8 @@ def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -
     assert step.library == DNNL
     assert step.seconds.value == pytest.approx(18 * MICRO)
     noisy = replace(PRODUCTS, seconds=SECONDS | {DNNL: (5 * MICRO, 56 * MICRO, 50 * MICRO)})
-    for products in (None, LAYER.products, noisy, replace(PRODUCTS, library=DNNL)):
+    busy = replace(PRODUCTS, seconds=SECONDS | {"MKL": (200 * MICRO,) * 3})  # more than the whole call
+    for products in (None, LAYER.products, noisy, busy, replace(PRODUCTS, library=DNNL)):
         assert faster_library(replace(MINE, products=products)) is None
     assert faster_library(replace(profile(18 * MICRO / 0.04), products=PRODUCTS)) is None
 

@@ -34,7 +34,7 @@ def _row(kind: str, phase: Phase, batch: int, hidden: int) -> dict[str, object]:
     input = torch.randn(STEPS, batch, INPUT)
     result = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget=20, progress=False)
     gap = result.gaps["faulty"]
-    causes = [step for step in gap.named if step.kind in FAULTS or step.what]
+    causes = [step for step in gap.by_size if step.is_certain and (step.kind in FAULTS or step.what)]
     sized = next((cause for cause in result.profiles["faulty"].causes if cause.kind == kind and cause.seconds), None)
     size, real = estimate(sized.seconds) if sized else NOTHING, gap.seconds
     return {
