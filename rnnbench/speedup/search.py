@@ -49,7 +49,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import make_module
+from rnnbench.workloads.prepare import make_whole
 from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES: tuple[Phase, ...] = ("inference", "training")
@@ -344,9 +344,7 @@ def build(module: Case, root: Path) -> nn.Module:
     """Return a module with random weights; `root`: the suite's folder. Raises CellError if it can't be built."""
     torch.manual_seed(0)
     sizes, found = module.workload, spec(module.cell, module.workload.reference)
-    is_stack = sizes.num_layers > 1 or sizes.bidirectional  # which only layers of torch.nn are
-    more = {"num_layers": sizes.num_layers, "bidirectional": sizes.bidirectional} if is_stack else {}
-    built = make_module(sizes, found, load(found.target, root), sizes.input_size, **more)
+    built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
     convert(built, sizes.device, torch_dtype(sizes.dtype))
     return built.eval() if sizes.phase == "inference" else built
 

@@ -222,15 +222,16 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     workload, how = case.workload, case.implementation
 
     def body(input_size: int) -> Body:
-        make = partial(make_module, workload, spec, factory, input_size)
         is_whole = how in WHOLE
         if how == "reference" and is_own(case.cell):
             h, step = torch.zeros(1, 1, workload.hidden_size), (input_size, *workload.input_shape[1:])
             usual = h if states == 1 else (h,) * states
-            is_whole = runs_whole(make(), step, usual, reads_tokens=workload.reads_tokens)
+            is_whole = runs_whole(
+                make_module(workload, spec, factory, input_size), step, usual, reads_tokens=workload.reads_tokens
+            )
         if is_whole:
             return TorchLayer(
-                make(**_whole_arguments(workload, factory)),
+                make_whole(workload, spec, factory, input_size),
                 directions=workload.directions,
                 lengths=None if is_own(case.cell) else _lengths(workload),
                 is_padded=how == "torch.nn-padded",
@@ -249,15 +250,15 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     return model.eval() if workload.phase == "inference" else model
 
 
-def _whole_arguments(workload: Workload, factory: Factory) -> dict[str, Any]:
-    """Return what a module for whole sequences is built with; raises Skip if it does not support that."""
+def make_whole(workload: Workload, spec: CellSpec, factory: Factory, input_size: int) -> nn.Module:
+    """Make a module that is all layers and directions; raises Skip if it supports no such or no such nonlinearity."""
     more: dict[str, Any] = {"num_layers": workload.num_layers} if workload.num_layers > 1 else {}
     more |= {name: getattr(workload, name) for name in ("bidirectional", "dropout") if getattr(workload, name)}
     parameters = parameters_of(factory)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if more.keys() - parameters.keys() and not takes_any:
         raise Skip(f"{factory.__name__} can't be built with {' and '.join(more)}")
-    return more
+    return make_module(workload, spec, factory, input_size, **more)
 
 
 def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, input_size: int) -> Cells:
