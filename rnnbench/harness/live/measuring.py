@@ -28,7 +28,7 @@ from rnnbench.harness.live.cases import (
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.live.put_back import keep_process, keep_tensors
-from rnnbench.harness.machine import variables
+from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
@@ -112,9 +112,8 @@ def compared(
         dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
         device, calls = devices.open_device(name), {}
-        is_on_host = dtype == torch.float32 and device.runs_host_code
-        notes = [uneven(dtype, name), variables.imprecise_float32() if is_on_host else ""]
-        notes += [f"{note[0].upper()}{note[1:]}." for note in variables.library_notes()]
+        of_shell = library_notes(in_float32=dtype == torch.float32 and device.runs_host_code)
+        notes = [uneven(dtype, name), *(f"{note[0].upper()}{note[1:]}." for note in of_shell)]
         for case in cases.values():
             with named(case.name):
                 calls[case.name] = timed_call(case, phase, put_back)

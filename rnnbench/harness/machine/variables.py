@@ -33,24 +33,23 @@ def known() -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-def library_notes() -> list[str]:
-    """Notes for the reader of results about the variables of LIBRARIES and VERBOSE that are set, each a clause."""
-    notes = []
+def library_notes(*, in_float32: bool = False) -> list[str]:
+    """Return notes for the reader of results about what the shell sets for torch's libraries, each a clause.
+
+    `in_float32`: whether this process itself multiplies float32 on the host, in the precision that the shell sets.
+    """
+    settings, notes = known(), list[str]()
+    precision = next((name for name in FLOAT32_IN_ONEDNN if os.environ.get(name)), "")
+    if in_float32 and precision and os.environ[precision].upper() != FULL_PRECISION[FLOAT32_IN_ONEDNN[0]]:
+        settings[precision] = os.environ[precision]
     for names, effect in (
+        (
+            FLOAT32_IN_ONEDNN,
+            "lets torch.nn's layers multiply float32 with less precision than other code: unset it for equal precision",
+        ),
         (LIBRARIES, "changes how fast torch's libraries are"),
         (VERBOSE, "makes torch's libraries print a line for each call, and slower: unset it"),
     ):
-        texts = [f"{name}={value}" for name, value in known().items() if name in names]
+        texts = [f"{name}={value}" for name, value in settings.items() if name in names]
         notes += [f"the shell sets {', '.join(texts)}, which {effect}"] if texts else []
     return notes
-
-
-def imprecise_float32() -> str:
-    """Why oneDNN multiplies float32 with less precision in this process, as a sentence; empty if it does not."""
-    name = next((name for name in FLOAT32_IN_ONEDNN if os.environ.get(name)), None)
-    if name is None or os.environ[name].upper() == FULL_PRECISION[FLOAT32_IN_ONEDNN[0]]:
-        return ""
-    return (
-        f"The shell sets {name}={os.environ[name]}, so torch.nn's layers may multiply float32 with less precision than "
-        "other code: unset it for arms of equal precision."
-    )
