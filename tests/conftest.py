@@ -100,6 +100,18 @@ def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run compiled ways and implementations as plain Python."""
+    from rnnbench.speedup import ways
+    from rnnbench.workloads import compiled
+
+    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
+    ways.way.cache_clear()
+    yield
+    ways.way.cache_clear()
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: on a shared machine two threads wait for each other longer than a test's calls take."""
     import torch

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -47,17 +47,14 @@ class FixedTurns:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
+def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, float]:
     """Seconds of each way, which the test may change; compiled ways run as plain Python."""
     of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
     monkeypatch.setattr(FixedTurns, "seconds", of_ways)
     monkeypatch.setattr(search, "LiveTurns", FixedTurns)
     monkeypatch.setattr(search, "PACES", [0.0])  # compiling takes no time
-    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(compiled, "check", lambda device: None)
-    ways.way.cache_clear()
-    yield of_ways
-    ways.way.cache_clear()
+    return of_ways
 
 
 def fast(module: Any, input: Any = None, **options: Any) -> Any:

@@ -4,7 +4,6 @@ Whatever a user changes after the search, each call computes what the module its
 """
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,13 @@ from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
 from rnnbench.cells.gru import GRUCell
-from rnnbench.speedup import search, ways
+from rnnbench.speedup import search
 from rnnbench.speedup.ways import CallShape, WayName
-from rnnbench.workloads import compiled
 from tests.adapt.test_kinds import CHANGES, Plain
 
-pytestmark = pytest.mark.usefixtures("one_thread", "_not_compiled")
+pytestmark = pytest.mark.usefixtures("one_thread", "not_compiled")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
 LAYERS = [nn.GRU, nn.LSTM, nn.RNN]
-
-
-@pytest.fixture
-def _not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Compiled ways run as plain Python."""
-    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
-    ways.way.cache_clear()
-    yield
-    ways.way.cache_clear()
 
 
 def shape(seq_len: int = 7, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:

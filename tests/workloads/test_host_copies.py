@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rnnbench.store.records import Case, Implementation, Reference
-from rnnbench.workloads import compiled, graphed, implementations, phases
+from rnnbench.workloads import graphed, implementations, phases
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
@@ -74,11 +74,10 @@ class Unrecorded(graphed.Replayed):
 
 
 @pytest.fixture(autouse=True)
-def _on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace what the meta device can't do: random directions, recordings and compiling."""
+def _on_meta(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> None:
+    """Replace what the meta device can't do, beside compiling: random directions and recordings."""
     monkeypatch.setattr(implementations, "GRAPHED_ON", DEVICE)
     monkeypatch.setattr(graphed, "Replayed", Unrecorded)
-    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
     monkeypatch.setattr(
         phases, "fixed_direction", lambda input, shape: torch.empty(shape, device=DEVICE, dtype=input.dtype)
     )
