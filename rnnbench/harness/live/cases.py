@@ -134,7 +134,7 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
     optimizer = None
     if phase == "step":
         given = {id(tensor) for tensor in tensors_in(case.args)}
-        weights = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
+        weights: list[Any] = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
         if not weights:
             raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
         for weight in weights:

@@ -58,7 +58,8 @@ def test_a_step_in_float16_leaves_the_weights_as_they_are() -> None:
 
     def module(input: Tensor) -> Tensor:
         finite.append(bool(torch.isfinite(layer.weight).all()))
-        return layer(0 * input.half())  # so that the gradients are zero, too
+        outputs: Tensor = layer(0 * input.half())  # so that the gradients are zero, too
+        return outputs
 
     measure({"one": module, "two": module}, INPUT, "step", **QUICK)
     assert all(finite)
