@@ -61,16 +61,16 @@ MAX_STATEMENTS = {
     "cells": 677,
     "cli": 675,
     "check": 1078,
-    "harness": 3229,
+    "harness": 3226,
     "kernels": 518,
-    "profiling": 1016,
+    "profiling": 1015,
     "pytest_plugin": 214,
     "report": 3032,
-    "speedup": 563,
+    "speedup": 561,
     "slurm": 329,
     "store": 795,
     "suite": 452,
-    "workloads": 1186,
+    "workloads": 1185,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 # Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
