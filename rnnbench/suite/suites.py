@@ -237,7 +237,7 @@ def read(name: str) -> Suite:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # RecursionError: nested too deep
         raise UserError(f"{path}: can't be read as TOML: {getattr(error, 'strerror', error)}") from None
-    defaults, faults = data.pop("defaults", {}), []
+    defaults, faults = data.pop("defaults", {}), ["file: unknown key"] if "file" in data else []
     if not isinstance(defaults, dict):
         faults.append(f"defaults: expected a table, found {defaults!r}")
     elif isinstance(sweeps := data.get("sweep"), list):
@@ -263,7 +263,7 @@ def _words(detail: Mapping[str, Any]) -> str:
     where = words.partition(":")[0]
     match detail["type"]:
         case "extra_forbidden":
-            return f"{where}: unknown key{nearest(key, table.model_fields)}"
+            return f"{where}: unknown key{nearest(key, table.model_fields.keys() - {'file'})}"
         case "list_type" if key == "sweep":
             return "sweep: expected tables, each below a line [[sweep]]"
         case "literal_error" if isinstance(detail["input"], str):

@@ -143,6 +143,7 @@ FAULTS = {
     "the older name of max_replicates": f"[measure]\nmost_replicates = 0\n{GRU}",
     "a margin for an axis that there is not": f"[check]\nmargins = [{{only = 'cel=gru', margin = 0.1}}]\n{GRU}",
     "cells beside data sets": "[[sweep]]\ncell = ['windows', 'gru']\nphase = 'epoch'\nimplementation = 'per_item'",
+    "keys that no suite has": 'file = "other.toml"\ntitle = "mine"\n[[sweep]]\ncell = "gru"',
     "fewer than no workers": f"{LOADING}workers = -1",
     "arguments for a shipped cell": f"{GRU}arguments = {{theta = 1}}",
     "a name that no argument has": '[[sweep]]\ncell = "m.x:A"\narguments = {"a b" = 1}',
