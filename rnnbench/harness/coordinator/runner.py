@@ -73,10 +73,10 @@ class Runner(Visitor):
         self._began = start.began - state.seconds
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
-        self.recorder = Recorder(
+        recorder = Recorder(
             folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
         )
-        self.recorders = {SIDE: self.recorder}
+        self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
@@ -86,16 +86,17 @@ class Runner(Visitor):
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
+        recorder = self.recorders[SIDE]
         try:
             self.begin()
             while chosen := self.planner.next_visits(self._left):
                 self._replicate(chosen)
             for case in cases_of(self.groups):  # that the budget left out
-                if self.recorder.measurements[case.key].status == "pending":
-                    self.recorder.drop(case, "pending", NOT_REACHED)
+                if recorder.measurements[case.key].status == "pending":
+                    recorder.drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
-            self.notes += self.recorder.notes
+            self.notes += recorder.notes
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 
@@ -154,7 +155,7 @@ class Runner(Visitor):
             case
             for group in sweeps_in_turn(self.groups)
             for case in sorted(group.cases, key=lambda case: not case.is_reference)
-            if self.recorder.unobserved(case)
+            if self.recorders[SIDE].unobserved(case)
         ]
         self.observe_cases(
             cases,
@@ -165,20 +166,19 @@ class Runner(Visitor):
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
+        recorder = self.recorders[SIDE]
         with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
-                known = self.recorder.measurements[case.key]
+                known = recorder.measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
                 if not known.works or "energy_joules" in known.metrics or has_no_counter:
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
                 if self._now() < until:
-                    request = self.recorder.building.request(
-                        "energy", case, window_seconds=self.settings.window_seconds
-                    )
+                    request = recorder.building.request("energy", case, window_seconds=self.settings.window_seconds)
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
-                self.recorder.add_metrics(case, reply.get("values", {}), missing)
+                recorder.add_metrics(case, reply.get("values", {}), missing)
 
     def _replicate(self, chosen: Sequence[Group]) -> None:
         """Let a fresh worker visit groups."""
@@ -203,7 +203,7 @@ class Runner(Visitor):
         for place in dict.fromkeys(place_of(group.workload) for group in visited):
             if place in measured:
                 self.workers[SIDE].pin(measuring_cores(place[2]))
-                self._measure_ceiling(partial(self.recorder.ask, self.workers[SIDE]), place, again=True)
+                self._measure_ceiling(partial(self.recorders[SIDE].ask, self.workers[SIDE]), place, again=True)
         self.close()
         self.replicates += 1
 

@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.resume import read_state, refuse_other_machine, refuse_other_suite
-from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.runner import SIDE, Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
@@ -167,7 +167,7 @@ def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
-    known = runner.recorder.measurements.values()
+    known = runner.recorders[SIDE].measurements.values()
     more, seconds = runner.planner.seconds_needed(), info.seconds or 0.0
     needed = None if more is None else seconds + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
