@@ -19,7 +19,6 @@ import numpy as np
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import share_of_look
-from rnnbench.check.check import faults_in_words
 from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
@@ -32,6 +31,7 @@ from rnnbench.check.commits import (
 )
 from rnnbench.check.sides import NOT_OF_THE_CODE, Project
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.session import faults_in_words
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
@@ -88,7 +88,7 @@ def bisect(
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
-    with closing(runner), faults_in_words(folder, "answer"):
+    with closing(runner), faults_in_words(folder, "no answer yet"):
         return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -24,14 +24,13 @@ from rnnbench.check.counting import InstructionsMode, added, chosen_counter, cou
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side, strictest
-from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.session import resolved, run_suite
+from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded, run_suite
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite, cases_of, with_cases
 from rnnbench.text import plural, rounded_up
@@ -101,7 +100,7 @@ def check(
         stack.callback(runner.end)
         hellos = runner.start()
         folder = dated_folder(out, f"{suite.name}-check")
-        stack.enter_context(faults_in_words(folder, "verdict"))
+        stack.enter_context(faults_in_words(folder, "no verdict"))
         runs = {
             side.name: stack.enter_context(_run(folder, side, suite.measure, hellos[side.name], command, runner))
             for side in (base, head)
@@ -284,37 +283,16 @@ def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[
 
 
 @contextmanager
-def faults_in_words(folder: Path, lacking: str) -> Iterator[None]:
-    """Say where the data are if the user stops what is measured, or if they can't be written."""
-    try:
-        yield
-    except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"no {lacking}; what was measured is in {folder}") from None
-    except OSError as fault:
-        raise UserError(f"{folder}: can't be written: {fault.strerror}; no {lacking}") from None
-
-
-@contextmanager
 def _run(
     folder: Path, side: Side, measured_by: Settings, hello: Mapping[str, Any], command: str, runner: PairedRunner
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
-    suite = side.suite
-    info = RunInfo(
-        suite=suite.name,
-        description=suite.description,
-        resolved=resolved(suite, measured_by),
-        command=command,
-        environment=environment.describe(side.root) | {"worker": hello},
-        notes=[f"{side.name} of a check: {side.about}"],
-    )
+    about = environment.describe(side.root) | {"worker": hello}
+    info = first_info(side.suite, measured_by, command, about, [f"{side.name} of a check: {side.about}"])
     (folder / side.name).mkdir()
-    run = RunFolder(folder / side.name)
-    run.write_info(info)
-    info = replace(info, status="interrupted")
-    try:
+
+    def at_end(status: RunStatus) -> RunInfo:
+        return replace(info, status=status, seconds=round(runner.seconds, 1), replicates=runner.replicates)
+
+    with closing(RunFolder(folder / side.name)) as run, recorded(run, info, at_end):
         yield run
-        info = replace(info, status="finished")
-    finally:
-        run.write_info(replace(info, seconds=round(runner.seconds, 1), replicates=runner.replicates))
-        run.close()

@@ -32,7 +32,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     from rnnbench.project import folders_here
     from rnnbench.report.notebook import described
-    from rnnbench.report.page.page import write
+    from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.speedup.search import find_wanted, title, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
@@ -61,5 +61,5 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     for reason in [*left_out, *faults]:
         output.note(f"left out: {reason}")
     if save is not None:
-        write(save, pd.concat(found.values()).to_csv(index=False).encode(), save)
+        page.write(save, pd.concat(found.values()).to_csv(index=False).encode(), save)
         output.say_path(save)

@@ -14,7 +14,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.session import ended, recorded
+from rnnbench.harness.coordinator.session import RESUMABLE, ended, faults_in_words, recorded
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
@@ -97,4 +97,5 @@ def _measure(path: Path, part: str, root: Path) -> None:
                     seconds_needed=None if needed is None else runner.seconds + needed,
                 )
 
-            recorded(folder, job_info, runner.run, at_end)
+            with faults_in_words(folder.path, RESUMABLE), recorded(folder, job_info, at_end):
+                runner.run()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.resume import refuse_other_suite
-from rnnbench.harness.coordinator.session import begun, recorded, resolved, wider_than_asked
+from rnnbench.harness.coordinator.session import RESUMABLE, begun, faults_in_words, recorded, resolved, wider_than_asked
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
@@ -142,8 +142,9 @@ def _go_on(folder: RunFolder, info: RunInfo, settings: Settings, root: Path, on_
     most = int(given.pop("array_parallelism", MAX_JOBS))
     parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, given)
     watch = Watch(path, settings, parameters, root, most, on_progress)
-    with closing(folder):
-        recorded(folder, info, watch.until_done, partial(_summed_up, path, info, watch, settings))
+    at_end = partial(_summed_up, path, info, watch, settings)
+    with closing(folder), faults_in_words(path, RESUMABLE), recorded(folder, info, at_end):
+        watch.until_done()
 
 
 class Watch:
@@ -178,7 +179,7 @@ class Watch:
                 outcome = f"its jobs go on, since they could not be cancelled: {fault}"
             if isinstance(end, UserError):
                 raise
-            raise Interrupted(f"{outcome}; what was measured is in {self._path} and can be resumed") from None
+            raise Interrupted(f"{outcome}; what was measured is in {self._path}; {RESUMABLE}") from None
 
     def wait(self) -> None:
         """Wait for all parts; raises UserError if Slurm takes no job, and none is left to wait for."""

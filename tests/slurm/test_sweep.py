@@ -108,7 +108,7 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert out == ""
     [*_, last] = errors.splitlines()
     message = "rnnbench: interrupted; its jobs are cancelled; what was measured is in"
-    assert last == f"{message} {path} and can be resumed with --resume"
+    assert last == f"{message} {path}; the run can be resumed with --resume"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
     assert set(rows(path)["reason"]) == {"no job measured it"}
@@ -220,7 +220,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(Watch, "until_done", refuse)
     options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
-    with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; what it holds"):
+    with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
         sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.measure, out=tmp_path, **options)
 
 

@@ -86,17 +86,16 @@ class Runner(Visitor):
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
-        recorder = self.recorders[SIDE]
         try:
             self.begin()
             while chosen := self.planner.next_visits(self._left):
                 self._replicate(chosen)
             for case in cases_of(self.groups):  # that the budget left out
-                if recorder.measurements[case.key].status == "pending":
-                    recorder.drop(case, "pending", NOT_REACHED)
+                if self.recorders[SIDE].measurements[case.key].status == "pending":
+                    self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
-            self.notes += recorder.notes
+            self.notes += self.recorders[SIDE].notes
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 
@@ -166,19 +165,20 @@ class Runner(Visitor):
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
-        recorder = self.recorders[SIDE]
         with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
-                known = recorder.measurements[case.key]
+                known = self.recorders[SIDE].measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
                 if not known.works or "energy_joules" in known.metrics or has_no_counter:
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
                 if self._now() < until:
-                    request = recorder.building.request("energy", case, window_seconds=self.settings.window_seconds)
+                    request = self.recorders[SIDE].building.request(
+                        "energy", case, window_seconds=self.settings.window_seconds
+                    )
                     reply = asker.ask(request, measuring_cores(case.workload.cores))
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
-                recorder.add_metrics(case, reply.get("values", {}), missing)
+                self.recorders[SIDE].add_metrics(case, reply.get("values", {}), missing)
 
     def _replicate(self, chosen: Sequence[Group]) -> None:
         """Let a fresh worker visit groups."""

@@ -21,6 +21,7 @@ from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
+RESUMABLE = "the run can be resumed"
 
 
 class NoDevice(UserError):
@@ -97,16 +98,7 @@ def begun(
     """
     folder = RunFolder.create(out, suite.name)
     try:
-        yield (
-            folder,
-            RunInfo(
-                suite=suite.name,
-                description=suite.description,
-                resolved=resolved(suite, settings),
-                command=command,
-                environment=environment,
-            ),
-        )
+        yield folder, first_info(suite, settings, command, environment)
     except BaseException as fault:
         folder.discard()
         if isinstance(fault, OSError):
@@ -114,14 +106,29 @@ def begun(
         raise
 
 
+def first_info(
+    suite: Suite, settings: Settings, command: str, environment: dict[str, Any], notes: Sequence[str] = ()
+) -> RunInfo:
+    """Return what a run says at its start."""
+    return RunInfo(
+        suite=suite.name,
+        description=suite.description,
+        resolved=resolved(suite, settings),
+        command=command,
+        environment=environment,
+        notes=[*notes],
+    )
+
+
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo) -> None:
-    """Run, and record in `run.json` how the run ended, with notes about what it lacks; raises what `recorded` does."""
+    """Run, and record in `run.json` how the run ended, with notes about what it lacks."""
 
     def whole(status: RunStatus) -> RunInfo:
         at_end = ended(info, runner, status)
         return with_shortfall(at_end, runner) if status == "finished" else at_end
 
-    recorded(folder, info, runner.run, whole)
+    with faults_in_words(folder.path, RESUMABLE), recorded(folder, info, whole):
+        runner.run()
 
 
 def ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
@@ -139,25 +146,27 @@ def ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
     )
 
 
-def recorded(
-    folder: RunFolder, info: RunInfo, measure: Callable[[], None], at_end: Callable[[RunStatus], RunInfo]
-) -> None:
-    """Measure, and record in `run.json` what `at_end` says then, even after an error.
-
-    Raises UserError if a write fails, and Interrupted on Ctrl-C.
-    """
+@contextmanager
+def recorded(folder: RunFolder, info: RunInfo, at_end: Callable[[RunStatus], RunInfo]) -> Iterator[None]:
+    """Record in `run.json` that a run goes on, and at the end what `at_end` says then, even after an error."""
     status: RunStatus = "interrupted"
+    folder.write_info(replace(info, status="running"))
     try:
-        folder.write_info(replace(info, status="running"))
-        try:
-            measure()
-            status = "finished"
-        finally:
-            folder.write_info(at_end(status))
+        yield
+        status = "finished"
+    finally:
+        folder.write_info(at_end(status))
+
+
+@contextmanager
+def faults_in_words(folder: Path, outcome: str) -> Iterator[None]:
+    """Say where the data are and what follows, if the user stops what is measured, or if they can't be written."""
+    try:
+        yield
     except KeyboardInterrupt:
-        raise Interrupted(f"what was measured is in {folder.path} and can be resumed") from None
+        raise Interrupted(f"what was measured is in {folder}; {outcome}") from None
     except OSError as fault:
-        raise UserError(f"{folder.path}: can't be written: {fault.strerror}; what it holds can be resumed") from None
+        raise UserError(f"{folder}: can't be written: {fault.strerror}; {outcome}") from None
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "add_window", full)
-        with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; what it holds"):
+        with pytest.raises(
+            UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"
+        ):
             run(tmp_path)
     [path] = (tmp_path / "out").iterdir()
     assert read_info(path).status == "interrupted"
@@ -75,7 +77,7 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
     def stop(step: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.* and can be resumed"):
+    with pytest.raises(Interrupted, match=r"what was measured is in .*tiny-.*; the run can be resumed"):
         run(tmp_path, on_progress=stop)
     assert set(counts) == {2}
 
