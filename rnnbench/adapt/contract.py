@@ -152,9 +152,8 @@ def check_signature(
             raise CellError(
                 f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
             ) from None
-        if cause := likely_cause(module, given, leaves(state)[0] if is_cell else None):
-            found = last_exception(module, given, state) or error_in_words(error)
-            raise CellError(f"{name} can't be called: {cause}. Its last exception: {found}") from error
+        if why := refusal(module, given, state, is_cell=is_cell):
+            raise CellError(why) from error
         raise
 
 
@@ -205,33 +204,34 @@ def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str) 
     return result
 
 
-def last_exception(module: nn.Module, input: Tensor, state: Any) -> str:
-    """Return what a plain call raises, with a state if the module takes one; empty if it works."""
-    takes_state = len(parameters_of(getattr(module, "forward", module))) != 1
+def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *, is_cell: bool = True) -> str:
+    """Return why a module can't be run: the likely cause if a plain call fails, else `otherwise`; and what is raised.
+
+    `input`: (batch, ...) of a cell, else of a whole sequence; `state`: left out if the module takes none.
+    """
+    forward, error = getattr(module, "forward", module), ""
     try:
         with torch.no_grad():
-            on_trial(module)(*copied((input, state) if takes_state else (input,)))
-    except Exception as error:  # whatever a stranger's code raises
-        return f"{error_in_words(error)}{place(error)}"
-    return ""
+            on_trial(module)(*copied((input, state) if len(parameters_of(forward)) != 1 else (input,)))
+    except Exception as raised:  # whatever a stranger's code raises
+        error = f"{error_in_words(raised)}{place(raised)}"
+    cause = _likely_cause(module, forward, input, is_cell=is_cell) if error else ""
+    why = f"{type(module).__name__} can't be called: {cause}" if cause else otherwise
+    return f"{why}. Its last exception: {error}" if why and error else why
 
 
-def likely_cause(cell: nn.Module, input: Tensor, h: Tensor | None) -> str:
-    """Return why a call of a module fails, as a clause that says what to do; empty if no cause is known.
-
-    `input`: (batch, ...) of a cell; `h`: a tensor of its state in the usual form, None for a module of whole sequences.
-    """
-    strange = [name for name in needed_after_input(getattr(cell, "forward", cell))[1:] if not is_of_state(name)]
-    if strange:
+def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tensor, *, is_cell: bool) -> str:
+    """Return why a call fails, as a clause that says what to do; empty if no cause is known."""
+    if strange := [name for name in needed_after_input(forward)[1:] if not is_of_state(name)]:
         name = strange[0]
         return (
             f"it needs `{name}`, which is not known to be a state: give it a value in a subclass, "
             f"def forward(self, input, state, {name}=1.0); if it is a state, call it c, or add init_state(batch_size)"
         )
-    kinds: set[type[nn.Module]] = {type(part) for part in cell.modules()}
+    kinds: set[type[nn.Module]] = {type(part) for part in module.modules()}
     if input.is_floating_point() and nn.Embedding in kinds:
         return "it has an Embedding, so it reads whole numbers: rnnbench run --input tokens:100"
-    if h is not None and (frames := kinds & set(OF_FRAMES)):
+    if is_cell and (frames := kinds & set(OF_FRAMES)):
         has = f"it has a {frames.pop().__name__}, so it reads frames: rnnbench run --input frames:3x8x8"
         return f"{has}. Its output must be (batch, features)"
     return ""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import CellCall, begins_with_zeros, can_hoist, found_call
-from rnnbench.adapt.contract import last_exception, likely_cause, needed_after_input
+from rnnbench.adapt.contract import needed_after_input, refusal
 from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
@@ -115,15 +115,9 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
 
 
 def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
-    """Return the likely cause why a module is no cell of a known form, `otherwise` if none is found, and its exception.
-
-    `input`: (seq, batch, ...).
-    """
+    """Return the `refusal` of a module that is no cell of a known form; `input`: (seq, batch, ...)."""
     x = input[0].detach().clone()
-    h = x.new_zeros(len(x), _sizes(module, x)[0])
-    cause, error = likely_cause(module, x, h), last_exception(module, x, h)
-    why = f"{type(module).__name__} can't be called as a cell: {cause}" if cause else otherwise
-    return f"{why}. Its last exception: {error}" if error else why
+    return refusal(module, x, x.new_zeros(len(x), _sizes(module, x)[0]), otherwise)
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
