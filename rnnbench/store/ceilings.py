@@ -8,7 +8,6 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from rnnbench.store.record import Count, Positive, Record, Seconds, Size
 
-PLACE = ("device", "dtype", "threads")  # the axes that select a ceiling
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
 MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself
 
@@ -41,7 +40,7 @@ class Ceiling(Record):
 
     @property
     def place(self) -> tuple[str, str, int]:
-        """The values of `PLACE`."""
+        """The device, dtype and threads of the cases that it holds for."""
         return self.device, self.dtype, self.threads
 
     @property

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnbench.store.ceilings import PLACE, Ceiling
+from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
@@ -53,16 +53,18 @@ def case_frame(path: Path, info: RunInfo, measurements: Iterable[Measurement]) -
             **{name: getattr(known, name) for name in PLAIN},
             **known.metrics,
             "missing": missing_text(known.missing),
-            "ceiling": ceilings.get(tuple(known.case.axes()[axis] for axis in PLACE), ""),
+            "ceiling": ceilings.get(known.case.workload.place, ""),
             "period_seconds": math.nan if period is None else float(period),
         }
         for known in measurements
     ]
     frame = pd.DataFrame(rows, columns=CASE_COLUMNS)
-    frame = frame.astype(dict.fromkeys((*OBSERVED_COLUMNS, "parity_error", "warmup_windows"), float))
     if measure.get("cold_cache"):  # in older runs a setting of the whole run
         frame["caches"] = "cold"
-    return frame.astype({"run": object, "case": object, "missing": str, "ceiling": str})
+    return frame.astype(
+        dict.fromkeys((*OBSERVED_COLUMNS, "parity_error", "warmup_windows"), float)
+        | {"run": object, "case": object, "missing": str, "ceiling": str}
+    )
 
 
 def missing_text(reasons: Any) -> str:

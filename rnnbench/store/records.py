@@ -172,6 +172,11 @@ class Workload:
         return reference_cell(self.reference)
 
     @property
+    def place(self) -> tuple[str, DType, int]:
+        """The device, dtype and threads, which select a ceiling and torch's settings."""
+        return self.device, self.dtype, self.threads
+
+    @property
     def cores(self) -> int:
         """Cores that a case runs on if there are enough: one for each thread, and for each loading process."""
         return self.threads + self.workers

@@ -13,6 +13,8 @@ from torch.autograd.profiler import profile
 
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS
+from rnnbench.workloads import compiled
+from rnnbench.workloads.model import copied_weights
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
@@ -44,12 +46,16 @@ def probe(built: Built, timed: TimedCall) -> Readings:
     backend = GRAPH_BACKENDS.get(how, values["backend"])
     if backend != values["backend"] or backend in FUSED_LAYERS:
         plain = replace(built, case=replace(built.case, implementation="loop"), model=built.model.looped())
-        libraries: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+        fusing: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
         with ExitStack() as put_back:  # without them, layers of torch.nn call a plain operator for each product
-            for library in libraries:
+            for library in fusing:
                 put_back.callback(setattr, library, "enabled", library.enabled)
                 library.enabled = False
             values["macs"] = _products(_watched(plain.timed_call(), with_flops=True))
+    if backend in FUSED_LAYERS and copied_weights(built.model):
+        backend = f"{backend}, weights copied in each call"
+    if how == "prepacked" and (libraries := compiled.libraries()):
+        backend = f"{backend}, products in {libraries}"
     values["backend"] = backend
     missing = {}
     if how == "cudagraph":
@@ -104,12 +110,10 @@ def _watched(timed: TimedCall, **options: Any) -> Any:
 
 def _products(kineto: Any) -> int | None:
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
-    flops = 0
-    for event in kineto.events():
-        if event.scope() == TORCHSCRIPT:  # its products have no reliable shapes
-            return None
-        flops += int(event.flops()) if event.name() in PRODUCTS else 0
-    return flops // 2
+    events = kineto.events()
+    if any(event.scope() == TORCHSCRIPT for event in events):  # its products have no reliable shapes
+        return None
+    return sum(int(event.flops()) for event in events if event.name() in PRODUCTS) // 2
 
 
 def operator_calls(timed: TimedCall) -> int:

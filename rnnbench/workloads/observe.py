@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,11 +18,11 @@ from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, storage_address
 from rnnbench.store.metrics import COMPILED, OBSERVED
 from rnnbench.store.readings import Readings
-from rnnbench.store.records import FUSED_LAYERS, Measurement, Phase
+from rnnbench.store.records import Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled
 from rnnbench.workloads.data import Epochs, Loading
-from rnnbench.workloads.model import SequenceModel, copied_weights, own_module
+from rnnbench.workloads.model import SequenceModel, own_module
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
 from rnnbench.workloads.referee import ParityError, largest_error
@@ -92,22 +93,41 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
     Skip if torch.compile does not work here, and whatever the call raises. If a probe fails but the call does not, the
     probe's metrics are missing.
     """
-    readings = Readings()
     if is_own(built.case.cell):
-        module, width = own_module(built.model.body), built.model.head.in_features
-        given = built.input, built.layer_state, width, built.case.implementation
-        check_signature(module, *given, is_cell=built.is_of_cells)
+        check_signature(
+            own_module(built.model.body),
+            built.input,
+            built.layer_state,
+            built.model.head.in_features,
+            built.case.implementation,
+            is_cell=built.is_of_cells,
+        )
+    readings = Readings()
     if built.case.implementation in COMPILED:
         compiled.check(built.case.workload.device)
-        readings |= compiled.cost(built.timed_call())  # first: the first call compiles
+        readings = compiled.cost(built.timed_call())  # first: the first call compiles
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
-    timed = built.timed_call()
+    with closing(built.timed_call()) as timed:
+        readings |= _probe(built, timed, of_device)
+    return Measurement(
+        built.case,
+        "pending",
+        parity=f"{parity}; {note}" if note else parity,
+        parity_error=error,
+        backend=readings.values.pop("backend", ""),
+        metrics=readings.values,
+        missing=readings.missing,
+    )
+
+
+def _probe(built: Built, timed: TimedCall, of_device: Callable[[TimedCall], Readings]) -> Readings:
+    """Return the readings of all probes; a probe that fails is missing, but what the first call raises is raised."""
     with timed.mode():
         timed.call()  # the first call sets up much that the probes must not count
     # Not torchinfo's number, in which a tied weight counts twice.
-    readings.values["parameters"] = sum(parameter.numel() for parameter in built.model.parameters())
+    readings = Readings({"parameters": sum(parameter.numel() for parameter in built.model.parameters())})
     probes: dict[str, Callable[[], Readings]] = {
         "summary": partial(summary, built),
         "saved": partial(saved_bytes, built),
@@ -122,22 +142,8 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
             traceback.print_exc()
             reason = f"its probe failed: {error_in_words(fault)}"
             readings |= Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
-    timed.end()
     built.model.zero_grad(set_to_none=True)
-    backend = readings.values.pop("backend", "")
-    if backend in FUSED_LAYERS and copied_weights(built.model):
-        backend = f"{backend}, weights copied in each call"
-    if built.case.implementation == "prepacked" and (libraries := compiled.libraries()):
-        backend = f"{backend}, products in {libraries}"
-    return Measurement(
-        built.case,
-        "pending",
-        parity=f"{parity}; {note}" if note else parity,
-        parity_error=error,
-        backend=backend,
-        metrics=readings.values,
-        missing=readings.missing,
-    )
+    return readings
 
 
 # Why the metrics of a probe are missing: for every data set, and for one that other processes load.

@@ -129,7 +129,7 @@ class TimedCall:
 
     call: Callable[[], object]
     mode: Mode
-    end: Callable[[], object] = lambda: None  # releases what the call holds besides memory; no call comes after it
+    close: Callable[[], object] = lambda: None  # releases what the call holds besides memory; no call comes after it
     pool: tuple[int, int] | None = None  # the allocator's pool for the memory of a recorded graph
     inputs: Inputs | None = None  # that the calls take in turn; None if they draw from a data set, or are a user's own
     restart: Callable[[], object] = lambda: None  # sets back what calls hand on to later ones

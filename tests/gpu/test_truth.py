@@ -78,7 +78,7 @@ def test_the_clock_agrees_with_the_clocks_of_other_tools(
             ratio = float(np.exp(median(logs)))
             print(f"{implementation} {phase} against {name}: {ratio:.3f}, spread {np.std(logs):.1%}")
             assert ON_CPU or implementation == "loop" or abs(ratio - 1) <= 0.02
-    timed.end()
+    timed.close()
 
 
 def kernel_seconds(call: Callable[[], object], synchronize: Callable[[], object]) -> float:
@@ -106,7 +106,7 @@ def test_launch_bound_agrees_with_the_share_of_time_in_which_kernels_run(
         warm_up(device, timed.call, plan)
         readings = [device.clock(timed.call, plan.batches, plan.batch) for _ in range(WINDOWS)]
         busy = kernel_seconds(timed.call, device.synchronize) * WINDOWS * plan.calls
-    timed.end()
+    timed.close()
     columns = ("seconds", "host_seconds", "submit_seconds")
     totals = pd.DataFrame([{name: sum(getattr(reading, name) for reading in readings) for name in columns}])
     is_bound, share = bool(launch_bound(totals, pd.Series([WINDOWS]))[0]), busy / totals["seconds"][0]

@@ -55,13 +55,13 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 159,
-    "adapt": 600,
+    "adapt": 597,
     "analysis": 1649,
     "api": 203,
     "cells": 677,
     "cli": 675,
     "check": 1068,
-    "harness": 3232,
+    "harness": 3222,
     "kernels": 518,
     "profiling": 1015,
     "pytest_plugin": 214,

@@ -40,7 +40,7 @@ def timed(case: Case, root: Path = Path()) -> tuple[Built, Any]:
     with call.mode():
         for _ in range(3):
             call.call()
-    call.end()
+    call.close()
     return kept, call
 
 

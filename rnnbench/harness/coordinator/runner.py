@@ -14,7 +14,7 @@ from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import Place, RunStart, place_of
+from rnnbench.harness.coordinator.start import RunStart
 from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
@@ -26,7 +26,7 @@ from rnnbench.harness.turns.progress import Progress
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import NOT_REACHED, Group
+from rnnbench.store.records import NOT_REACHED, DType, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 
@@ -129,14 +129,14 @@ class Runner(Visitor):
     def _measure_ceilings(self, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
         passes = CEILING_PASSES if until - self._now() >= LONG_SECONDS else 1
-        for place in dict.fromkeys(place_of(group.workload) for group in self.groups):
+        for place in dict.fromkeys(group.workload.place for group in self.groups):
             device, _, threads = place
             if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
                 ask = partial(self._run_start.first.ask, cores=measuring_cores(threads))
                 self._measure_ceiling(ask, place, passes=passes)
 
     def _measure_ceiling(
-        self, ask: Callable[[Request], Reply], place: Place, *, passes: int = 1, again: bool = False
+        self, ask: Callable[[Request], Reply], place: tuple[str, DType, int], *, passes: int = 1, again: bool = False
     ) -> None:
         """Measure the limits of a place in so many passes, perhaps again; a note says why if they can't be measured."""
         kernels, (device, dtype, _) = str(self._run_start.kernels), place
@@ -200,7 +200,7 @@ class Runner(Visitor):
             self._sample("visit", group.workload.device)
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
         measured = {ceiling.place for ceiling in self.ceilings}
-        for place in dict.fromkeys(place_of(group.workload) for group in visited):
+        for place in dict.fromkeys(group.workload.place for group in visited):
             if place in measured:
                 self.workers[SIDE].pin(measuring_cores(place[2]))
                 self._measure_ceiling(partial(self.recorders[SIDE].ask, self.workers[SIDE]), place, again=True)

@@ -14,10 +14,8 @@ from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Reply
-from rnnbench.store.records import DType, Group, Workload
+from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
-
-Place = tuple[str, DType, int]  # device, dtype, threads
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,3 @@ def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
         else "; ".join(f"{value}: {', '.join(places)}" for value, places in by_value.items())
         for name, by_value in values.items()
     }
-
-
-def place_of(workload: Workload) -> Place:
-    """The ceiling that holds for the cases of a workload."""
-    return workload.device, workload.dtype, workload.threads

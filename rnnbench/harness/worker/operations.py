@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
@@ -40,7 +40,6 @@ from rnnbench.harness.worker.cases import (
 )
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.store.ceilings import PLACE
 from rnnbench.store.readings import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
@@ -159,7 +158,7 @@ class Operations:
         return {"reason": "", "no_energy": no_energy, "name": device.model, "uuid": device.uuid}
 
     def _ceiling(self, request: Request) -> Reply:
-        name, dtype, threads = (request[axis] for axis in PLACE)
+        name, dtype, threads = (request[axis] for axis in ("device", "dtype", "threads"))
         self._restore(name, dtype, threads)
         device = devices.open_device(name)
         load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
@@ -198,12 +197,11 @@ class Operations:
     def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""
         built = self._build(request)
-        device, timed = devices.open_device(built.case.workload.device), built.timed_call()
-        with timed.mode():
+        device = devices.open_device(built.case.workload.device)
+        with closing(built.timed_call()) as timed, timed.mode():
             plan = calibrate(device, timed.call, request["window_seconds"])
             meter = device.meter()
             readings = Readings.of({"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)})
-        timed.end()
         return {"values": readings.values, "missing": readings.missing}
 
     def _count(self, request: Request) -> Reply:
@@ -211,10 +209,8 @@ class Operations:
         built = self._build(request)
         if not devices.open_device(built.case.workload.device).runs_host_code:
             raise Skip("instructions are counted on the CPU only")
-        timed = built.timed_call()
-        totals = instructions.count(timed, built.case.workload.seq_len, request["counter"])
-        timed.end()
-        return {"totals": totals}
+        with closing(built.timed_call()) as timed:
+            return {"totals": instructions.count(timed, built.case.workload.seq_len, request["counter"])}
 
     def _build(self, request: dict[str, Any]) -> Built | Loading:
         """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
@@ -222,20 +218,16 @@ class Operations:
             raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
         case, root = Case.from_axes(request["case"]), Path(request["root"])
         check_fits(case)
-        self._restore_for(case)
+        self._restore(*case.workload.place)
         for own in case.named_code:
             self._make_importable(own, root)
         is_loading = case.workload.phase == "loading"
         built = build_loading(case) if is_loading else build(case, root, request["compiled_steps"])
-        self._restore_for(case)  # the import of a user's file may have changed them
+        self._restore(*case.workload.place)  # the import of a user's file may have changed them
         return built
 
-    def _restore_for(self, case: Case) -> None:
-        """Set torch's settings for a case, whatever the case before it did."""
-        self._restore(case.workload.device, case.workload.dtype, case.workload.threads)
-
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
-        """Set torch's settings for work of this kind; those that it does not need stay as they were at first."""
+        """Set torch's settings for work at a place, whatever ran before; others are set as they were at first."""
         self._wanted = self._torch | devices.backend(device).settings(dtype) | {"threads": threads}
         global_state.restore(self._wanted)
 
@@ -273,7 +265,7 @@ class Operations:
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
         seed = f"visit {next(self._visits)}"
-        self._restore_for(ready[0].built.case)
+        self._restore(*ready[0].built.case.workload.place)
         for index, case in enumerate(ready):
             self._case_in_turn.value = index
             case.timed.renew(seed)  # the cases of a group get equal inputs, so that they do equal work
@@ -308,7 +300,7 @@ class Operations:
         """Compare a case with its reference once more, now that it has been timed."""
         case, root = Case.from_axes(request["case"]), Path(request["root"])
         ready = self._ready[case.key]
-        self._restore_for(case)
+        self._restore(*case.workload.place)
         if isinstance(ready.built, Built):
             reference = partial(self._reference_of, reference_case(case), root)
             anew = partial(build, case, root, request["compiled_steps"])
@@ -318,7 +310,7 @@ class Operations:
     def _release(self, _request: Request) -> None:
         """Forget the cases of the group."""
         for ready in self._ready.values():
-            ready.timed.end()
+            ready.timed.close()
         self._ready.clear()
         self._reference_of.cache_clear()
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
@@ -118,11 +118,10 @@ def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
     doubts = set[str]()
-    with stance, timed.mode(), tracer.following(doubts) as calling:
+    with stance, closing(timed), timed.mode(), tracer.following(doubts) as calling:
         for call in ("first", "second"):
             timed.renew(call)
             timed.call()
-    timed.end()
     found = CaseCode(tracer, doubts, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
     if found.may_run_any:
