@@ -138,7 +138,7 @@ def test_a_marker_that_is_wrong_is_said_in_a_line(
 
 def test_other_outputs_fail_before_anything_is_timed_unless_they_may_differ() -> None:
     mine, layer = nn.LSTM(3, 5), nn.LSTM(3, 5)
-    arguments: dict[str, Any] = {"than": layer, "input": torch.randn(4, 2, 3), "factor": 100.0}
+    arguments: dict[str, Any] = {"than": layer, "input": torch.randn(4, 2, 3), "factor": 100.0, "budget": 300}
     with pytest.raises(AssertionError, match=r"^outputs differ: mine's output is not the other's, and nothing was"):
         Assertions({}, []).assert_not_slower(mine, **arguments)
     properties: list[tuple[str, object]] = []

@@ -7,7 +7,7 @@ from torch import nn
 
 import rnnbench
 
-QUICK: dict[str, Any] = {"replicates": 2, "precision": None, "progress": False}
+QUICK: dict[str, Any] = {"replicates": 2, "precision": None, "budget": 600, "progress": False}
 INPUT = torch.randn(4, 2, 3)  # (seq, batch, input)
 
 
