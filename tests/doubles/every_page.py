@@ -35,16 +35,18 @@ from tests.validation.history_simulated import simulated, stored_run
 
 SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
 REPORTS = "reports"
+HOSTILE = "x.py:<script>alert(1)</script>"  # a browser that runs it shows a dialog, which no page may
 QUICK = Path(__file__).parents[2] / "results" / "quick-20261129T163106Z-2bc4"
 
 
 def write_all(folder: Path) -> None:
     """Write a report of each kind below `folder`."""
     saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
+    streamed = streams.summary(folder / "streamed").replace({"cell": {"lstm": HOSTILE}})
     reports = {
         "run": files_of(QUICK),
         "wide": _wide(),
-        "streams": files(run_page(streams.summary(folder / "streamed"), Noise(0.01, 0.02, 4, 0.0), stored.INFO)),
+        "streams": files(run_page(streamed, Noise(0.01, 0.02, 4, 0.0), stored.INFO)),
         "profile": _profiled(folder),
         "check": check_page.render(checks.write(folder / "check-of", every_verdict(), SLOWER)),
         "interrupted": check_page.render(checks.write(folder / "interrupted-of", None, SLOWER)),

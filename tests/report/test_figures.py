@@ -1,54 +1,68 @@
 """The figures of a run, which of them its page has, and the tables of predictions and of streams."""
 
+import io
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from syrupy.assertion import SnapshotAssertion
 
+from rnnbench import plot
 from rnnbench.report.colors import SIZES
 from rnnbench.report.growth import growth, table_of_predictions
 from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.page import run as figures
-from rnnbench.report.ratios import pooled, ratio, ratio_by_size
+from rnnbench.report.ratios import pooled
+from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
 from tests.analysis import made_up as predictable
 from tests.doubles import streams
+from tests.doubles.pages import contrast
+from tests.doubles.screens import told
 from tests.report.conftest import (
     Summaries,
     renamed,
     with_one_replicate,
     without_reference,
 )
+from tests.report.verdicts import samples
 
-Draw = Callable[..., Figure | None]
-
-
-def drawn(draw: Draw, summary: pd.DataFrame, **how: Any) -> Figure:
-    figure = draw(summary, **how)
-    assert figure is not None
-    return figure
+MIN_LETTERS = 7.0
+ONE_PANEL: dict[str, dict[str, Any]] = {"scaling": {"along": "hidden_size"}}
 
 
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for box in figure.legends for text in box.get_texts()]
 
 
-def words(figure: Figure) -> list[str]:
-    """All texts of a figure beside its legend."""
+def letters(figure: Figure) -> list[Text]:
+    """All texts that are seen; numbers of an axis beyond its ends are not."""
     figure.draw_without_rendering()
-    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    unseen: set[int] = set()
     for axes in figure.axes:
-        shown += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
-        shown += [label.get_text() for label in (*axes.get_yticklabels(), *axes.get_xticklabels())]
-    return shown
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(map(float, axis.get_view_interval()))
+            unseen |= {id(tick.label1) for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [text for text in texts if id(text) not in unseen]
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in letters(figure)]
 
 
 def titles(figure: Figure) -> list[str]:
@@ -86,8 +100,8 @@ def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
     names = [f"some.package.of_mine.{'x' * 150}.{end}" for end in ("cells:First", "cells:Second")]
     summary = made_up("quick").query("phase == 'training' and reference != 'rnn'")
     long = renamed(renamed(summary, "lstm", names[0]), "gru", names[1])
-    for draw in (ratio, ratio_by_size, growth):
-        figure = drawn(draw, long)
+    for draw in (plot.ratio, plot.ratio_by_size, plot.scaling):
+        figure = draw(long)
         figure.draw_without_rendering()  # pytest turns the warning of a layout without room into an error
         assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
         assert max(len(line) for text in (*words(figure), *legend(figure)) for line in text.splitlines()) < 60
@@ -108,14 +122,14 @@ def by_batch(quick: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_panel_for_each_phase_with_the_median_of_each_row(notebook: pd.DataFrame) -> None:
-    figure = drawn(ratio, notebook)
+    figure = plot.ratio(notebook)
     assert set(titles(figure)) == {"inference", "training", "step"}
     ratios = notebook.query("cell == 'vanilla' and implementation == 'loop' and phase == 'step'")["ratio"]
     assert f"{ratios.median():.2f}×" in words(figure)
 
 
 def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_batch: pd.DataFrame) -> None:
-    figure = drawn(ratio, by_batch)
+    figure = plot.ratio(by_batch)
     assert legend(figure)[:2] == ["batch 1", "batch 32"]
     for line in marked(figure.axes[0]):
         is_far = np.min(np.asarray(line.get_xdata())) > 2
@@ -123,32 +137,32 @@ def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_ba
 
 
 def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_batch: pd.DataFrame) -> None:
-    worst = [text for text in words(drawn(ratio, by_batch)) if "up to" in text]
+    worst = [text for text in words(plot.ratio(by_batch)) if "up to" in text]
     assert len(worst) == 7  # one for each series
     assert all(text.endswith("length 64, hidden 256") for text in worst)
-    assert not [text for text in words(drawn(ratio, by_batch, width=3.35)) if "up to" in text]
-    assert not [text for text in words(drawn(ratio, by_batch.assign(ratio=1.5))) if "up to" in text]  # none is worse
+    assert not [text for text in words(plot.ratio(by_batch, width=3.35)) if "up to" in text]
+    assert not [text for text in words(plot.ratio(by_batch.assign(ratio=1.5))) if "up to" in text]  # none is worse
 
 
 def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:
-    figure = drawn(ratio, by_batch, noise_floor=0.02)
+    figure = plot.ratio(by_batch, noise_floor=0.02)
     assert "noise floor ±2.0%" in legend(figure)
-    low, _, width, _ = figure.axes[0].patches[0].get_bbox().bounds  # type: ignore[attr-defined]
+    low, _, width, _ = figure.axes[0].patches[0].get_bbox().bounds
     assert (low, low + width) == pytest.approx((1 / 1.02, 1.02))
-    assert not any("noise" in text for text in legend(drawn(ratio, by_batch, noise_floor=math.nan)))
+    assert not any("noise" in text for text in legend(plot.ratio(by_batch, noise_floor=math.nan)))
 
 
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(quick: pd.DataFrame) -> None:
     row = quick.index[quick["ratio"].notna() & (quick["ratio"] > 1)][0]
     quick.loc[row, ["ratio_low", "ratio_high"]] = [1e-6, 1e6]
-    low, high = drawn(ratio, quick).axes[0].get_xlim()
+    low, high = plot.ratio(quick).axes[0].get_xlim()
     marks = quick["ratio"].dropna()
     assert min(1.0, marks.min()) / 4 < low < marks.min()
     assert marks.max() < high < 4 * marks.max()
 
 
 def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) -> None:
-    figure = drawn(ratio, made_up("cuda-full").query("reference == 'gru'"))
+    figure = plot.ratio(made_up("cuda-full").query("reference == 'gru'"))
     named = {title for title in titles(figure) if title.startswith("training")}
     assert named == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
 
@@ -157,7 +171,7 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
 
 
 def test_the_heat_map_holds_every_ratio_with_the_undecided_in_brackets(quick: pd.DataFrame) -> None:
-    shown = words(drawn(ratio_by_size, quick))
+    shown = words(plot.ratio_by_size(quick))
     ratios = quick.loc[quick["implementation"] != "torch.nn", "ratio"].dropna()
     expected = sorted(ratio_box(ratio) for ratio in ratios)
     assert sorted(text for text in (text.strip("()") for text in shown) if text in expected) == expected
@@ -165,12 +179,12 @@ def test_the_heat_map_holds_every_ratio_with_the_undecided_in_brackets(quick: pd
     quick.loc[measured, ["ratio", "ratio_low", "ratio_high"]] = [1.2, 1.1, 1.3]
     quick.loc[measured[0], ["ratio", "ratio_low", "ratio_high"]] = [1.04, 0.98, 1.1]
     quick.loc[measured[1], ["ratio", "ratio_low", "ratio_high"]] = [0.97, 0.95, 0.99]
-    shown = words(drawn(ratio_by_size, quick))
+    shown = words(plot.ratio_by_size(quick))
     assert [shown.count(text) for text in ("(1.04)", "0.97", "(1.20)")] == [1, 1, 0]
 
 
 def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up: Summaries) -> None:
-    figure = drawn(ratio_by_size, made_up("cpu").query("reference == 'gru'"))
+    figure = plot.ratio_by_size(made_up("cpu").query("reference == 'gru'"))
     assert {"inference, 1 thread", "training, 2 threads"} <= set(titles(figure))
     assert "median over length" in figure.get_supxlabel()
     frame = with_series(made_up("cuda-full"))
@@ -195,16 +209,16 @@ def test_every_prediction_is_called_one() -> None:
 
 def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:
     for cases in (quick, without_reference(quick)):
-        figure = drawn(growth, cases, value="seconds", along="seq_len")
+        figure = plot.scaling(cases, value="seconds", along="seq_len")
         assert titles(figure) == ["inference", "training"]
         assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
     assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
-    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(drawn(growth, quick, value="seconds")))
-    assert not any(name.startswith("torch.nn") for name in legend(drawn(growth, quick)))
+    assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(plot.scaling(quick, value="seconds")))
+    assert not any(name.startswith("torch.nn") for name in legend(plot.scaling(quick)))
 
 
 def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
-    figure = drawn(growth, quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
+    figure = plot.scaling(quick.query("reference == 'lstm' and phase == 'inference'"), along="hidden_size")
     own = quick.query("cell == 'lstm' and phase == 'inference' and batch_size == 1 and seq_len == 16")
     expected = {tuple(cases.sort_values("hidden_size")["ratio"]) for _, cases in own.groupby("implementation")}
     shown = [tuple(np.asarray(line.get_ydata())) for line in marked(figure.axes[0])]
@@ -217,8 +231,8 @@ def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> No
     third = quick[quick["hidden_size"] == 64].assign(hidden_size=128)
     assert growth(quick, least=3) is None
     assert growth(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
-    assert drawn(growth, pd.concat([quick, third], ignore_index=True), least=3)
-    figure = drawn(growth, made_up("cpu").query("reference == 'lstm'"), least=3)
+    assert growth(pd.concat([quick, third], ignore_index=True), least=3)
+    figure = plot.scaling(made_up("cpu").query("reference == 'lstm'"))
     assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
@@ -251,12 +265,162 @@ def test_too_few_steps_are_a_dash_and_without_a_period_none_is_late(tmp_path: Pa
 
 def test_each_stream_has_a_row_with_its_highest_known_quantile(tmp_path: Path) -> None:
     summary = streams.summary(tmp_path)
-    figure = drawn(latency, summary)
+    figure = plot.latency(summary)
     shown = words(figure)
     assert {"lstm loop, warm caches", "lstm compiled, cold caches"} <= set(shown)
     assert sum(text.startswith("p99.9 ") for text in shown) == 6
     assert "period 1.00 ms" in legend(figure)
-    few = drawn(latency, streams.summary(tmp_path, period=None, steps=50))
+    few = plot.latency(streams.summary(tmp_path, period=None, steps=50))
     assert any(text.startswith("p95 ") for text in words(few))
     assert not any(text.startswith("period") for text in legend(few))
     assert latency(streams.summary(tmp_path, steps=2)) is None  # too few for any quantile
+
+
+# On axes of its own and of the caller
+
+
+@pytest.fixture(scope="module")
+def frames(made_up: Summaries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[pd.DataFrame]]:
+    """For each figure, what it shows: a few cases at three sizes of each axis, many of one phase, many of two."""
+    grid = made_up("cpu").query("reference == 'lstm' and threads == 1 and phase == 'inference'")
+    ladder = made_up("ladder").query("reference == 'lstm' or cell == 'combined'")
+    others = {"changes": [of(samples.realistic()).frame], "latency": [streams.summary(tmp_path_factory.mktemp("run"))]}
+    return {name: others.get(name, [grid, ladder.query("phase == 'training'"), ladder]) for name in plot.__all__}
+
+
+@pytest.fixture
+def grid(frames: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    return frames["ratio"][0].copy()
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    yield axes
+    plt.close(figure)
+
+
+def overlaps(texts: list[Text], figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts that lie on one another by more than a point."""
+    point = figure.dpi / 72
+    boxes = [(text.get_text(), text.get_window_extent().padded(-point)) for text in texts]
+    return [(one, other) for (one, box), (other, beside) in combinations(boxes, 2) if box.overlaps(beside)]
+
+
+def is_within(part: Any, figure: Figure) -> bool:
+    """Whether something lies within the figure, to a few points."""
+    box, edge, whole = part.get_window_extent(), figure.dpi * 0.06, figure.bbox
+    ends = min(box.x0, box.y0) >= -edge and box.x1 <= whole.x1 + edge and box.y1 <= whole.y1 + edge
+    return bool(ends)
+
+
+@pytest.mark.parametrize("width", [3.35, 7])
+@pytest.mark.parametrize("name", plot.__all__)
+def test_at_the_widths_of_papers_letters_are_legible_and_nothing_overlaps(
+    name: str, width: float, frames: dict[str, list[pd.DataFrame]]
+) -> None:
+    for frame in frames[name]:
+        figure = getattr(plot, name)(frame, width=width)
+        texts = letters(figure)  # pytest turns the warning of a layout without room into an error
+        assert figure.get_figwidth() == width
+        if width < 5:
+            assert figure.get_figheight() <= 4
+        assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
+        assert not [text.get_text() for text in texts if not is_within(text, figure)]
+        assert overlaps(texts, figure) == []
+
+
+@pytest.mark.parametrize("layout", ["constrained", None])
+@pytest.mark.parametrize("name", plot.__all__)
+def test_on_small_axes_of_the_caller_nothing_overlaps(
+    name: str, layout: Any, frames: dict[str, list[pd.DataFrame]]
+) -> None:
+    for frame in frames[name][:2]:
+        figure, axes = plt.subplots(figsize=(3.35, 2.6), layout=layout)
+        getattr(plot, name)(frame, axes, **ONE_PANEL.get(name, {}))
+        texts = letters(figure)
+        assert min(float(text.get_fontsize()) for text in texts) >= MIN_LETTERS
+        assert overlaps(texts, figure) == []
+        plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [("ratio", "ggplot"), *((name, "dark_background") for name in plot.__all__)],
+)
+def test_axes_of_the_caller_are_drawn_on_in_the_callers_style(
+    name: str, style: str, frames: dict[str, list[pd.DataFrame]]
+) -> None:
+    with plt.style.context(style):
+        figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+        before = axes.get_facecolor()
+        assert getattr(plot, name)(frames[name][0], axes, **ONE_PANEL.get(name, {})) is axes
+        assert axes.has_data() or axes.collections
+        assert axes.get_title(loc="left") == ""
+        assert axes.get_facecolor() == before
+        if name != "ratio_by_size":  # whose numbers are on coloured boxes; ticks and labels are the style's
+            paper = to_hex(axes.get_facecolor())
+            own = [text for text in letters(figure) if text.axes is not None and text in text.axes.texts]
+            assert all(contrast(to_hex(text.get_color()), paper) >= 4.4 for text in own)
+        plt.close(figure)
+
+
+def test_one_axes_cannot_hold_several_panels_and_the_message_says_what_to_select(
+    ax: Axes, quick: pd.DataFrame, snapshot: SnapshotAssertion
+) -> None:
+
+    one = quick[(quick["phase"] == "inference") & (quick["reference"] == "rnn") & (quick["num_layers"] == 1)]
+    names = ("ratio", "ratio_by_size", "scaling")
+    messages = {name: told(partial(getattr(plot, name), quick, ax)) for name in names}
+    messages["scaling of one panel"] = told(lambda: plot.scaling(one, ax))
+    assert messages == snapshot
+    assert not ax.has_data()
+    assert plot.ratio(quick[quick["phase"] == "inference"], ax) is ax
+
+
+def test_wrong_arguments_are_named(ax: Axes, grid: pd.DataFrame, snapshot: SnapshotAssertion) -> None:
+    wide = pd.concat([grid.assign(hidden_size=grid["hidden_size"] + more) for more in range(12)])
+    calls: dict[str, Callable[[], object]] = {
+        "a list": lambda: plot.ratio([]),  # type: ignore[arg-type]
+        "a frame without ratios": lambda: plot.ratio(grid.drop(columns="ratio")),
+        "several axes": lambda: plot.ratio(grid, np.array([ax, ax])),
+        "a width that is too small": lambda: plot.ratio(grid, width=1),
+        "another value": lambda: plot.scaling(grid, value="time"),  # type: ignore[arg-type]
+        "more columns than fit": lambda: plot.ratio_by_size(wide, width=3),
+    }
+    assert {kind: told(call) for kind, call in calls.items()} == snapshot
+
+
+def test_a_figure_of_its_own_is_that_of_a_report_in_every_style(grid: pd.DataFrame) -> None:
+    plain = saved(plot.ratio(grid, width=3.35, height=2.2), "png")
+    with plt.style.context("dark_background"):
+        assert saved(plot.ratio(grid, width=3.35, height=2.2), "png") == plain
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+def test_nothing_to_show_is_an_error_that_says_what_is_missing(
+    name: str, frames: dict[str, list[pd.DataFrame]]
+) -> None:
+    with pytest.raises(ValueError, match=r"^nothing to show: \w"):
+        getattr(plot, name)(frames[name][0].head(0))
+
+
+def test_rows_may_have_any_index_and_the_frame_stays_as_it_is(grid: pd.DataFrame) -> None:
+    before = grid.copy(deep=True)
+    plot.ratio(grid.set_index("case", drop=False))
+    plot.scaling(grid.iloc[::-1])
+    pd.testing.assert_frame_equal(grid, before)
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=kind)
+    return out.getvalue()
+
+
+def test_no_note_for_pages_and_no_date_is_left_in_a_file(grid: pd.DataFrame, ax: Axes) -> None:
+    assert b"CreationDate" not in saved(plot.ratio(grid), "pdf")
+    for figure in (plot.ratio(grid), plot.ratio(grid, ax).figure):
+        ids = re.findall(r'\bid="([^"]+)"', saved(figure, "svg").decode())
+        assert not [name for name in ids if name.startswith("cases")]
+        assert len(set(ids)) == len(ids)
