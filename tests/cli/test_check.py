@@ -1,6 +1,7 @@
 """`check` and `compare` end to end: real workers, real git. Only slowdowns by a large factor are sure to be found."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -117,6 +118,32 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     assert findings["mine.py:Other"]["verdict"] == "regressed"
     assert findings["mine.py:Other"]["reason"].startswith(reason)
     assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
+
+
+LAYOUT = {
+    "bench/mine.toml": MINE.replace('["mine.py:Mine", "mine.py:Other"]', '"mypkg.cell:Mine"'),
+    "python/mypkg/__init__.py": "",
+    "python/mypkg/cell.py": cells(),
+}
+
+
+@pytest.mark.slow
+def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_advice_works(tmp_path: Path) -> None:
+    repo = tmp_path / "there"
+    repository.commit(repo, LAYOUT)
+    (repo / "python" / "mypkg" / "cell.py").write_text(cells(SLOW))
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(repo / "python")])
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", cwd=repo, PYTHONPATH=path, code=2)
+    assert f"mypkg was imported from {repo}/python/mypkg/" in done.stderr
+    assert "HEAD:python/mypkg/" in done.stderr
+    assert "rnnbench check --source python/" in done.stderr
+    (folder,) = (repo / "results").iterdir()
+    assert not list(folder.glob("*/windows-*"))
+    assert not (folder / "verdicts.json").exists()
+    options = ("--source", "python", "--json", "--budget", "1s")
+    done = rnnbench("check", "bench/mine.toml", "--base", "HEAD", *options, cwd=repo, PYTHONPATH=path)
+    [operators] = (each for each in json.loads(done.stdout)["changes"] if each["metric"] == "operators")
+    assert operators["head"] > 4 * operators["base"]
 
 
 @pytest.mark.alone
