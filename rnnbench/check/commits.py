@@ -15,7 +15,7 @@ from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
 from rnnbench.check.paired import start_worker
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import Asker, hello
+from rnnbench.harness.coordinator.process import Asker, ready
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
@@ -154,9 +154,8 @@ class CommitRunner:
             try:
                 side = Project(stack, self._suite, self._sources).at_commit(commit.sha, "base")
                 start = partial(start_worker, "observer", side, LAYOUT)
-                asker = Asker(settings, start, worker := start())
+                asker = Asker(settings, start, ready(start)[0])
                 stack.callback(asker.close)
-                hello(worker)
                 counted, imported = dict[str, dict[str, Any]](), dict[str, str]()
                 for case in cases_of(with_cases(self._groups, lambda case: case.key in keys)):
                     reply = asker.ask(

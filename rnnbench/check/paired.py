@@ -17,7 +17,7 @@ from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, us
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, hello
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
@@ -80,11 +80,12 @@ class PairedRunner(Visitor):
             for name, side in self.sides.items()
         }
 
-    def start(self) -> dict[str, dict[str, Any]]:
+    def start(self, *, again: bool = True) -> dict[str, dict[str, Any]]:
         """Start both workers of a pair at the same time; returns the hello of each side's worker.
 
-        If one does not survive the imports of users' cells, no worker makes them at its start from then on, so that
-        only their own cases fail. Raises UserError if one can't start or is too old.
+        If one is lost on the way, a pair is started once more, and no worker imports users' cells at its start from
+        then on: if it did not survive these, only their own cases fail. Raises UserError if one can't start or is too
+        old.
         """
         began, name = self._now(), f"{self._started:04d}"
         self._started += 1
@@ -107,13 +108,14 @@ class PairedRunner(Visitor):
                 workers[side] = self.start_one(name, side, token=token)
             for each, about in self.sides.items():
                 with about.errors_in_words():
-                    hellos[each] = hello(workers[each], f"{each} ({about.about}): ")
+                    hellos[each] = workers[each].wait_ready()
+                    refuse_hello(hellos[each], f"{each} ({about.about}): ")
         except UserError:
-            if not self._imports:
+            if not again:
                 raise
             self.close()
             self._imports = []
-            return self.start()
+            return self.start(again=False)
         finally:
             for end in itertools.chain(*pipes):
                 os.close(end)

@@ -251,13 +251,29 @@ def _started(
     )
 
 
-def hello(worker: WorkerProcess, of: str = "") -> Reply:
-    """Wait until a worker is ready, and return its hello, which describes it.
+def ready(start: Callable[[], WorkerProcess]) -> tuple[WorkerProcess, Reply]:
+    """Start a worker, and return it with its hello; if it is lost on the way, start another one.
 
-    `of`: whose worker it is, for messages. Raises UserError if it can't start or uses another protocol, as a worker of
-    an older revision may.
+    Raises UserError as `refuse_hello` does.
     """
-    reply = worker.wait_ready()
+    worker = start()
+    try:
+        if not (reply := worker.wait_ready()).get("ok", True):
+            worker.close()
+            worker = start()
+            reply = worker.wait_ready()
+        refuse_hello(reply)
+    except BaseException:
+        worker.close()
+        raise
+    return worker, reply
+
+
+def refuse_hello(reply: Reply, of: str = "") -> None:
+    """Raise UserError if a worker could not start, or uses another protocol, as one of an older revision may.
+
+    `of`: whose worker it is, for the message.
+    """
     if not reply.get("ok", True):
         raise UserError(f"{of}no worker can start: {reply['reason']}")
     if (version := reply.get("protocol")) != PROTOCOL_VERSION:
@@ -265,7 +281,6 @@ def hello(worker: WorkerProcess, of: str = "") -> Reply:
             f"{of}the worker uses protocol {version}, but this rnnbench uses {PROTOCOL_VERSION}; choose a revision "
             "whose rnnbench uses the same"
         )
-    return reply
 
 
 def deadline_seconds(request: Request, settings: Settings) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnbench.analysis.replicate import times_by_case
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, hello
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.resume import RunState
 from rnnbench.harness.coordinator.start import RunStart
@@ -113,8 +113,8 @@ class Runner(Visitor):
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
         began = self._now()
-        self.workers = {SIDE: self._start_worker(next(self._names))}
-        hello(self.workers[SIDE])
+        worker, _ = ready(lambda: self._start_worker(next(self._names)))
+        self.workers = {SIDE: worker}
         self.planner.add_start(self._now() - began)
 
     def start_one(self, name: str, side: str) -> WorkerProcess:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.harness import protocol
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, hello
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
 from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.scratch import scratch
@@ -50,9 +50,8 @@ def started(
     began = now()
     with compiler_cache(), scratch("kernels") as kernels, ExitStack() as stack:
         start = partial(start_worker, OBSERVER)
-        worker = start()
+        worker, about = ready(start)
         first = stack.enter_context(closing(Asker(settings, start, worker)))
-        about = hello(worker)
         worker_seconds = now() - began
         devices: dict[str, Reply] = {}
         for name in dict.fromkeys(group.workload.device for group in groups):

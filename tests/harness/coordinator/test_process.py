@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rnnbench.harness.coordinator.process import (
     MAX_BYTES,
     WorkerProcess,
     deadline_seconds,
-    hello,
+    ready,
 )
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Building, Request
 from rnnbench.harness.turns.schedule import Turns
@@ -265,11 +266,14 @@ def test_what_an_import_at_the_start_sets_stays_for_every_call(
     assert (tmp_path / "Mine.py.seen").read_text() == seen
 
 
-def test_a_worker_that_its_first_request_kills_can_not_start(tmp_path: Path, begin_worker: Begin) -> None:
+def test_a_worker_that_is_lost_at_its_start_is_started_once_more(tmp_path: Path, begin_worker: Begin) -> None:
     (tmp_path / "Mine.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    process = begin_worker(first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
-    with pytest.raises(UserError, match=r"^the base: no worker can start: the worker was killed by SIGKILL$"):
-        hello(process, "the base: ")
+    killed = partial(begin_worker, first=Building(str(tmp_path), 64).imports(["Mine.py:Mine"], ""))
+    starts: list[Any] = [begin_worker, killed]
+    _, reply = ready(lambda: starts.pop()())  # noqa: PLW0108 - each start is another one
+    assert reply["protocol"] == PROTOCOL_VERSION
+    with pytest.raises(UserError, match=r"^no worker can start: the worker was killed by SIGKILL$"):
+        ready(killed)
 
 
 @pytest.mark.usefixtures("real_workers")
