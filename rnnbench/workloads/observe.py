@@ -1,6 +1,5 @@
 """Everything that is observed of a case before it is timed: parity and the probes. Nothing is timed here."""
 
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -139,7 +138,6 @@ def _probe(built: Built, timed: TimedCall, of_device: Callable[[TimedCall], Read
         try:
             readings |= probe()
         except Exception as fault:
-            traceback.print_exc()
             reason = f"its probe failed: {error_in_words(fault)}"
             readings |= Readings(missing={metric.name: reason for metric in OBSERVED if metric.probe == name})
     built.model.zero_grad(set_to_none=True)

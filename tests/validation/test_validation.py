@@ -140,8 +140,6 @@ def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:
 
 def load_module(file: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"{file.parent.name}_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -4,6 +4,7 @@ What forward keeps for backward, for models whose needs are known.
 """
 
 import gc
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_a_probe_that_fails_leaves_its_metrics_missing_and_the_others_as_they_ar
     case = small.case("gru")
     whole = metrics(case)
     monkeypatch.setattr(calls, "probe", broken)
+    monkeypatch.setattr(sys, "stderr", None)  # the case has closed its standard streams
     measurement = observe(build(case, ROOT))
     lost = {metric.name for metric in OBSERVED if metric.probe == "calls"}
     failed = dict.fromkeys(lost, "its probe failed: ValueError: no such table")

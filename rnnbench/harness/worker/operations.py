@@ -142,13 +142,18 @@ class Operations:
             gc.collect()
             gc.freeze()
             devices.Cuda.empty_cache()
-        global_state.restore(self._wanted)
-        global_state.restore(self._process, global_state.PROCESS)
+        self._restore_settings()
         prepared = (ready.built.case.workload.workers for ready in self._ready.values())
         if request.get("case", {}).get("workers") or any(prepared):
             return  # they load data
         if new := [name for number, name in running_processes().items() if number not in before]:
             raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
+
+    def _restore_settings(self) -> None:
+        """Restore the streams and the settings that a case may have changed; raises CellError if that is impossible."""
+        self._restore_streams()
+        global_state.restore(self._wanted)
+        global_state.restore(self._process, global_state.PROCESS)
 
     def _device(self, request: Request) -> Reply:
         if reason := devices.why_not(request["device"]):
@@ -282,6 +287,7 @@ class Operations:
                 self._case_in_turn.value = index
                 printed = self._printed_bytes()
                 clocked[index].append(ready[index].take_turn(plans[index]))
+                self._restore_settings()  # after each turn of each case alike, as it costs some microseconds
                 if self._printed_bytes() != printed:
                     printing.add(index)
                 self._case_in_turn.value = NO_CASE

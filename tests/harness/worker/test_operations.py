@@ -229,6 +229,20 @@ class Mine(nn.RNNCell):
 """
 
 
+def test_what_a_case_changes_in_its_turn_is_put_back_before_the_turn_of_the_next(tmp_path) -> None:
+    bodies = {
+        "Changes": "import os; os.chdir('/'); torch.set_anomaly_enabled(True); return super().forward(input, h)",
+        "Honest": "import os; assert (os.getcwd() == '/', torch.is_anomaly_enabled()) == (False, False); "
+        "return super().forward(input, h)",
+    }
+    worker, cases = operations(), []
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.py").write_text(CELL.format(body=body))
+        cases.append(Case(f"{name}.py:Mine", "loop", small.workload()))
+        assert prepare(worker, cases[-1], tmp_path)["ok"]
+    assert worker.handle(visit(*cases))["ok"]
+
+
 def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_call(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(CHOOSY)
     before = global_state.capture()
