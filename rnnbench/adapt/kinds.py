@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_map
 from rnnbench.adapt.calls import CellCall, begins_with_zeros, can_hoist, found_call
 from rnnbench.adapt.contract import needed_after_input, refusal
 from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
+from rnnbench.cells.elman import VanillaCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import BATCHED, State, leaves
-from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
 

@@ -13,22 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import TwoPartCell, uniform
+from rnnbench.cells.parts import GatedCell
 
 
-class GRUCell(TwoPartCell):
+class GRUCell(GatedCell):
     """`cell(input, h) -> h'`, with the parameter names, shapes and gate order (r, z, n) of torch.nn.GRUCell."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.weight_ih = uniform(3 * hidden_size, input_size, bound=hidden_size**-0.5)
-        self.weight_hh = uniform(3 * hidden_size, hidden_size, bound=hidden_size**-0.5)
-        self.bias_ih = uniform(3 * hidden_size, bound=hidden_size**-0.5)
-        self.bias_hh = uniform(3 * hidden_size, bound=hidden_size**-0.5)
-
-    def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 3 * hidden)."""
-        return linear(input, self.weight_ih, self.bias_ih)
+    gates = 3
+    has_bias_hh = True
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""

@@ -15,24 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import TwoPartCell, uniform
+from rnnbench.cells.parts import GatedCell
 
 LSTMState = tuple[Tensor, Tensor]
 
 
-class LSTMCell(TwoPartCell):
+class LSTMCell(GatedCell):
     """`cell(input, (h, c)) -> (h', c')`, with the parameter names, shapes and gate order (i, f, g, o) of torch's."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.weight_ih = uniform(4 * hidden_size, input_size, bound=hidden_size**-0.5)
-        self.weight_hh = uniform(4 * hidden_size, hidden_size, bound=hidden_size**-0.5)
-        self.bias_ih = uniform(4 * hidden_size, bound=hidden_size**-0.5)
-        self.bias_hh = uniform(4 * hidden_size, bound=hidden_size**-0.5)
-
-    def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
-        return linear(input, self.weight_ih, self.bias_ih)
+    gates = 4
+    has_bias_hh = True
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
         """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""

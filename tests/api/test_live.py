@@ -17,9 +17,8 @@ from torch.nn.utils import parametrizations
 
 import rnnbench
 from rnnbench import measure
-from rnnbench.cells.deep import DeepCell
+from rnnbench.cells.elman import DeepCell, VanillaCell
 from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up

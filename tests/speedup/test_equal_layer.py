@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.calls import CellCall
 from rnnbench.adapt.states import Adapted
+from rnnbench.cells.elman import VanillaCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves
-from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer
 from rnnbench.speedup.ways import AS_GIVEN, way
 
