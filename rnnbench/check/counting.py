@@ -49,8 +49,7 @@ START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as 
 SWITCH_SECONDS = 60.0
 # Nothing is counted until it is switched on: torch's import would take minutes.
 CALLGRIND = ("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no")
-# `ob=(3) /usr/lib/libc.so.6`; later lines have the number alone. `cob` and `cfn` are of a function that is called.
-POSITION = re.compile(r"(ob|cob|fn|cfn)=(?:\((\d+)\))?\s*(.*)")
+CALLGRIND += ("--compress-strings=no",)  # each line has the whole name of an object or a function
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
 UNKNOWN = "???"
 DUMP = "dump"  # how the names of a worker's files begin
@@ -198,22 +197,17 @@ def take_dumps(folder: Path) -> list[InstructionCounts]:
 def read_dump(lines: Iterable[str]) -> InstructionCounts:
     """Read the lines of a dump, which is of one call; raises ValueError if they are not one."""
     parts, operators = Counter[Part](), Counter[str]()
-    names = dict[tuple[str, str], str]()  # kind and number -> name
-    here, called = {"ob": UNKNOWN, "fn": UNKNOWN}, UNKNOWN
+    here = {"ob": UNKNOWN, "fn": UNKNOWN, "cfn": UNKNOWN}
     calls = total = 0
     summary = None
     for line in lines:
-        if match := POSITION.match(line):
-            key, number, text = match.groups()
-            name = names.setdefault((key[-2:], number), text or UNKNOWN) if number else text
-            if key in here:
-                here[key] = name
-            elif key == "cfn":
-                called = name
-        elif line.startswith("calls="):
-            calls = int(line.removeprefix("calls=").split()[0])
+        key, _, name = line.partition("=")
+        if key in here:
+            here[key] = name or UNKNOWN
+        elif key == "calls":
+            calls = int(name.split()[0])
         elif line[:1] in COST and calls:  # the instructions below a call, which the called functions count as their own
-            if operator := OPERATOR.match(called):
+            if operator := OPERATOR.match(here["cfn"]):
                 operators[f"aten::{operator[1]}"] += calls
             calls = 0
         elif line[:1] in COST:

@@ -224,36 +224,36 @@ events: Ir
 summary: 175
 
 
-ob=(1) /usr/lib/libpython3.11.so.1.0
-fl=(1) ceval.c
-fn=(1) _PyEval_EvalFrameDefault
+ob=/usr/lib/libpython3.11.so.1.0
+fl=ceval.c
+fn=_PyEval_EvalFrameDefault
 0 40
-cob=(2) /venv/torch/lib/libtorch_cpu.so
-cfi=(2) ???
-cfn=(2) at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)
+cob=/venv/torch/lib/libtorch_cpu.so
+cfi=???
+cfn=at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)
 calls=3 0
 0 100
 
-fn=(3) _PyEval_EvalFrameDefault'2
+fn=_PyEval_EvalFrameDefault'2
 0 10
 
-ob=(2)
-fl=(2)
-fn=(2)
+ob=/venv/torch/lib/libtorch_cpu.so
+fl=???
+fn=at::_ops::add_Tensor::call(at::Tensor const&, at::Tensor const&, c10::Scalar const&)
 +3 60
-cob=(3) /usr/lib/libc.so.6
-cfn=(4) malloc
+cob=/usr/lib/libc.so.6
+cfn=malloc
 calls=2 0
 * 50
 
-ob=(3)
-fn=(4)
+ob=/usr/lib/libc.so.6
+fn=malloc
 0 50
-cfn=(5) free
+cfn=free
 calls=1 0
 0 15
 
-fn=(5)
+fn=free
 0 15
 """
 
