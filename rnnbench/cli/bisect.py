@@ -54,7 +54,7 @@ def bisect(
     """
     from rnnbench.check.bisect import bisect as search
     from rnnbench.errors import Interrupted
-    from rnnbench.report.verdicts import bisection
+    from rnnbench.report.verdicts.outputs import bisection_json, bisection_text
     from rnnbench.store.folder import write_whole
     from rnnbench.suite.expressions import parse_only
     from rnnbench.text import encoded, rounded_up
@@ -76,12 +76,12 @@ def bisect(
             on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
         )
     try:
-        write_whole(folder / "bisect.json", encoded(bisection.as_json(answer)))
+        write_whole(folder / "bisect.json", encoded(bisection_json(answer)))
     finally:  # if the file can't be written, the answer is shown before the error
         if as_json:
-            output.write(bisection.as_json(answer).encode())
+            output.write(bisection_json(answer).encode())
         else:
-            output.say(bisection.text(answer))
+            output.say(bisection_text(answer))
         if not answer.is_finished:
             output.tell(f"to go on, give a larger --budget and --resume {folder}")
         output.say_path(folder, err=as_json)

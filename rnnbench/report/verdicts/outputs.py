@@ -1,9 +1,13 @@
-"""Verdicts on a terminal, as Markdown, as JUnit's XML, as annotations of GitHub Actions, and a check's files."""
+"""Verdicts on a terminal, as Markdown, as JUnit's XML, as annotations of GitHub Actions, and a check's files.
 
+And the answer of `rnnbench bisect`, in words and as JSON.
+"""
+
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,15 +19,26 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnbench.analysis.comparison import Subject
+from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
+from rnnbench.analysis.comparison import WORK, Subject
 from rnnbench.errors import UserError
 from rnnbench.report.colors import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.ci import command
-from rnnbench.report.verdicts.verdicts import FILE, VerdictRow, Verdicts
-from rnnbench.report.words.units import GLYPHS, change, change_interval, round_percent
+from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts
+from rnnbench.report.verdicts.words import differences
+from rnnbench.report.words.names import names, one_line
+from rnnbench.report.words.units import (
+    GLYPHS,
+    change,
+    change_interval,
+    change_span,
+    duration,
+    round_percent,
+    slower,
+)
 from rnnbench.store.folder import write_whole
-from rnnbench.text import encoded, plural
+from rnnbench.text import encoded, first_few, plural
 
 GAP, INDENT = 2, 4  # between columns; of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "margin")
@@ -175,3 +190,52 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
             write_whole(folder / name, encoded(text))
     except OSError as fault:
         raise UserError(f"{folder}: can't be written: {fault.strerror}") from None
+
+
+def bisection_text(answer: Bisection) -> str:
+    """Return the whole answer as plain text."""
+    name_of, _ = names(answer.cases)
+    labels = {case.key: name_of(case) for case in answer.cases}
+
+    def worst_first(changes: Mapping[str, CaseChange]) -> list[str]:
+        """Return `gru loop: 5.1% slower (+4.2% to +6.0%)` for each case."""
+        return [f"{labels[key]}: {_size(changes[key])}" for key in sorted(changes, key=lambda key: -changes[key].log)]
+
+    def work(cause: SlowCommit) -> str:
+        """Return the counts that differ in the case in which most do."""
+        counts = max((change.changes for change in _slower_cases(cause.cases).values()), key=len, default=())
+        return differences(each for each in counts if each.metric in WORK)
+
+    return rendered(
+        "bisection.txt",
+        answer=answer,
+        named=NAMED,
+        slow=_slower_cases,
+        is_slower=any(change.verdict == "regressed" for change in answer.total.values()),
+        worst_first=worst_first,
+        work=work,
+        unexplained=few([labels[key] for key in answer.unexplained]),
+        commits=lambda commits: first_few([commit.short for commit in commits], NAMED),
+        plural=plural,
+        one_line=one_line,
+        duration=duration,
+        round_percent=round_percent,
+    ).removesuffix("\n")
+
+
+def _slower_cases(cases: Mapping[str, CaseChange]) -> Mapping[str, CaseChange]:
+    """Return the slower cases; all, if time shows none."""
+    return {key: change for key, change in cases.items() if change.verdict == "regressed"} or cases
+
+
+def _size(change: CaseChange) -> str:
+    return f"{slower(change.ratio.value)} ({change_span(change.ratio)})" if change.ratio else "its time is not known"
+
+
+def bisection_json(answer: Bisection) -> str:
+    """Return everything that is known, as one JSON object."""
+    content = {"schema_version": SCHEMA_VERSION, **asdict(answer), "is_complete": answer.is_complete}
+    content["cases"] = [case.key for case in answer.cases]
+    for part, of_part in ((content, "total"), *((cause, "cases") for cause in content["causes"])):
+        part[of_part] = [{"case": key, **change} for key, change in part[of_part].items()]
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

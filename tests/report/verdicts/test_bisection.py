@@ -9,7 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.verdicts import bisection
+from rnnbench.report.verdicts.outputs import bisection_json, bisection_text
 from tests.doubles import workload as small
 
 CASES = tuple(small.case("gru", batch_size=size) for size in (1, 2, 3, 4, 5))
@@ -54,12 +54,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_the_answer_names_commit_change_cause_and_what_is_open(kind: str, snapshot: SnapshotAssertion) -> None:
-    assert bisection.text(ANSWERS[kind]) == snapshot
+    assert bisection_text(ANSWERS[kind]) == snapshot
 
 
 def test_programs_get_everything() -> None:
     answer = replace(ANSWER, total={CASES[0].key: CaseChange("undecided")}, skipped={"e": "x"}, suspects=(BAD,))
-    content = json.loads(bisection.as_json(answer))
+    content = json.loads(bisection_json(answer))
     assert (content["total"][0]["case"], content["total"][0]["ratio"]) == (CASES[0].key, None)
     assert content["causes"][0]["commit"] == {**vars(SLOW), "parents": []}
     assert content["causes"][0]["cases"][0]["changes"] == [["operators", 100, 116]]
