@@ -52,13 +52,14 @@ from rnnbench.analysis.estimate import (
     UNKNOWN,
     Estimate,
     Location,
+    Times,
     as_ratio,
     estimate_columns,
     estimates_of,
     locations,
+    log_ratio,
     t_quantiles,
 )
-from rnnbench.analysis.replicate import Times, log_ratio
 from rnnbench.analysis.verdict import share_of_look
 
 # Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rnnbench.analysis.replicate import LEVELS, MIDDLE, log_quantiles, log_ratios
+from rnnbench.analysis.estimate import LEVELS, MIDDLE, log_quantiles, log_ratios
 from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.frames import (
@@ -24,13 +24,13 @@ from rnnbench.store.frames import (
     QUANTILES,
     STEP_COLUMNS,
     case_frame,
+    window_tables,
     with_categories,
     without_categories,
 )
 from rnnbench.store.frames import joined as joined_windows
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import window_tables
 from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.derived import with_derived
-from rnnbench.analysis.estimate import estimates, from_logs
+from rnnbench.analysis.estimate import estimates, from_logs, log_ratios
 from rnnbench.analysis.latency import with_latencies
-from rnnbench.analysis.replicate import log_ratios
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.store.records import REFERENCES
 

@@ -23,8 +23,7 @@ from rnnbench.report.notebook import Frame, FrameResult
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import changes
 from rnnbench.report.words.names import SETTINGS, SIZES, several
-from rnnbench.store.frames import step_frame, window_frame, with_categories, without_categories
-from rnnbench.store.windows import SCHEMA, window_tables
+from rnnbench.store.frames import SCHEMA, step_frame, window_frame, window_tables, with_categories, without_categories
 from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.text import plural
 

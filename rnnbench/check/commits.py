@@ -19,8 +19,8 @@ from rnnbench.harness.coordinator.process import Asker, ready
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
-from rnnbench.store import jsonlines
 from rnnbench.store.folder import lock
+from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Group, Measurement
 from rnnbench.suite.suites import Suite, cases_of, with_cases
 from rnnbench.text import plural
@@ -99,10 +99,10 @@ class CommitRunner:
         self._command, self._sources, self._on_step, self._now = command, sources, on_step, now
         self._compared = 0
         self._lock = lock(self._file)  # two searches at once would disturb each other
-        lines = [*jsonlines.read(self._file)]
+        lines = [*read_lines(self._file)]
         if not lines:
             lines = [{"question": dict(question)}]
-            jsonlines.append(self._file, lines)
+            append_lines(self._file, lines)
         if lines[0].get("question") != question:
             raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
         self._results = {line["measured"]: line["result"] for line in lines[1:]}
@@ -145,7 +145,7 @@ class CommitRunner:
                 raise BudgetSpent
             self._on_step(words, left)
             self._results[measured] = result = measure()
-            jsonlines.append(self._file, [{"measured": measured, "seconds": round(self.seconds, 1), "result": result}])
+            append_lines(self._file, [{"measured": measured, "seconds": round(self.seconds, 1), "result": result}])
         return self._results[measured]
 
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:

@@ -28,8 +28,7 @@ from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.store.metrics import COMPILED
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import COMPILED, Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of

@@ -11,7 +11,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from rnnbench.analysis.replicate import log_ratio, times_by_case
+from rnnbench.analysis.estimate import log_ratio, times_by_case
 from rnnbench.cells import is_own
 from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side

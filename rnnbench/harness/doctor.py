@@ -14,7 +14,7 @@ from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.folder import read_info
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import Settings

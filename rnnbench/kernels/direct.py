@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 
 BUILD_OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 BUILD_SECONDS = 60.0

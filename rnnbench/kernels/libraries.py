@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.kernels import direct
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 
 PACKED = " with packed weights"  # the end of the name of a library that stores weights in an order of its own
 # rnnbench's own products; the first reads a right factor where it lies by row

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines
 from rnnbench.store.profiles import Profile
+from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Measurement, Window
 from rnnbench.store.run_info import RunInfo, read_info_file
 
@@ -62,12 +62,12 @@ class RunFolder:
     def add_measurement(self, measurement: Measurement) -> Measurement:
         """Add the measurement of a case, and return it as it will be read; the last line of a case counts."""
         line = measurement.to_json()
-        jsonlines.append(self._file("measurements.jsonl"), [line])
+        append_lines(self._file("measurements.jsonl"), [line])
         return Measurement.from_json(line)
 
     def add_sample(self, sample: dict[str, Any]) -> None:
         """Add the readings of a GPU from before or after a replicate."""
-        jsonlines.append(self._file("telemetry.jsonl"), [sample])
+        append_lines(self._file("telemetry.jsonl"), [sample])
 
     def add_profile(self, profile: Profile) -> Profile:
         """Add the profile of a case, and return it as it will be read; the last line of a case counts.
@@ -79,14 +79,14 @@ class RunFolder:
             kept = Profile.from_json(line)
         except UserError as fault:
             kept = Profile(line["case"], "failed", f"its profile can't be stored: {fault}")
-        jsonlines.append(self._file("profiles.jsonl"), [kept.to_json()])
+        append_lines(self._file("profiles.jsonl"), [kept.to_json()])
         return kept
 
     def add_window(self, *windows: Window) -> None:
         """Add windows of one worker to its file, with the id of the run."""
         if windows:
             file, run = self.path / f"windows-{windows[0].worker}.jsonl", run_id(self.path)
-            jsonlines.append(file, [replace(window, run=run).to_json() for window in windows])
+            append_lines(file, [replace(window, run=run).to_json() for window in windows])
 
     def _file(self, name: str) -> Path:
         return self.path / _named(name, self._part)
@@ -198,14 +198,14 @@ def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurem
     """
     wanted = [*parts(path), ""] if part is None else [part]
     files = [path / _named("measurements.jsonl", name) for name in wanted]
-    found = (each for file in files if file.exists() for each in jsonlines.read(file, Measurement.from_json))
+    found = (each for file in files if file.exists() for each in read_lines(file, Measurement.from_json))
     return {measurement.case.key: measurement for measurement in found}
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
     """Return the last profile of each case of a run, by the case's key; raises UserError if a line is not valid."""
     file = path / "profiles.jsonl"
-    return {profile.case: profile for profile in jsonlines.read(file, Profile.from_json)} if file.exists() else {}
+    return {profile.case: profile for profile in read_lines(file, Profile.from_json)} if file.exists() else {}
 
 
 def parts(path: Path) -> list[str]:

@@ -3,10 +3,13 @@
 To add an observed metric, add an entry with the name of its probe: one of `probes` in `rnnbench/workloads/observe.py`,
 which the worker runs apart from all timing; or `device`, if the device's class in `rnnbench/harness/devices/` reports
 it. To add a metric that follows from others, add an entry, and its formula in `rnnbench/analysis/derived.py`.
+
+A probe or a device gives `Readings`: values by name, and a reason for each that is not available, never a zero instead.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 Unit = Literal["count", "bytes", "joules", "per second", "seconds", "times"]
 
@@ -180,3 +183,30 @@ METRICS = (
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 OBSERVED = tuple(metric for metric in METRICS if metric.probe)
+
+
+class Unavailable(Exception):
+    """A value is not available here; the message gives the reason as a clause."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Values by name; `missing` has the reason for each that could not be read."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, instruments: Mapping[str, Callable[[], Any]]) -> Self:
+        """Read each instrument; one that raises Unavailable is missing, with its reason."""
+        readings = cls()
+        for name, read in instruments.items():
+            try:
+                readings.values[name] = read()
+            except Unavailable as reason:
+                readings.missing[name] = str(reason)
+        return readings
+
+    def __or__(self, other: Self) -> Self:
+        """The readings of both; the other's count where a name is in both."""
+        return type(self)(self.values | other.values, self.missing | other.missing)

@@ -11,9 +11,8 @@ from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
-from rnnbench.store.jsonlines import content_of, parsed
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.record import HUGE, Positive, Record, adapter, valid
+from rnnbench.store.record import HUGE, Positive, Record, adapter, content_of, parsed, valid
 from rnnbench.store.records import AXES, Case
 from rnnbench.store.run_info import of_py_cpuinfo
 

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 
 from rnnbench.errors import UserError
-from rnnbench.store.jsonlines import content_of, parsed, placed
-from rnnbench.store.record import Count, Record, Seconds, Size
+from rnnbench.store.record import Count, Record, Seconds, Size, content_of, parsed, placed
 from rnnbench.text import writable
 
 SCHEMA_VERSION = 2

@@ -12,8 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from rnnbench.cells import is_own, parsed
 from rnnbench.errors import UserError
-from rnnbench.store.jsonlines import placed
-from rnnbench.store.record import problem, valid
+from rnnbench.store.record import placed, problem, valid
 from rnnbench.store.records import (
     DEFAULTS,
     LOADS,

@@ -11,7 +11,7 @@ import torch
 from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile
 
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS
 from rnnbench.workloads import compiled
 from rnnbench.workloads.model import copied_weights

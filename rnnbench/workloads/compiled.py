@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells.states import State, leaves
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, Skip

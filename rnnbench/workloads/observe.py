@@ -15,8 +15,7 @@ from rnnbench.adapt.contract import check_finite, check_signature, unchanged
 from rnnbench.adapt.states import rebuilt
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, storage_address
-from rnnbench.store.metrics import COMPILED, OBSERVED
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
 from rnnbench.store.records import Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled

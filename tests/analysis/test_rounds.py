@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.estimate import Estimate, as_ratio, estimates_of
-from rnnbench.analysis.replicate import Times
+from rnnbench.analysis.estimate import Estimate, Times, as_ratio, estimates_of
 from rnnbench.analysis.rounds import (
     BLOCKS,
     FIRST_LOOK,

@@ -18,7 +18,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, lost
 from rnnbench.harness.protocol import Building
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import grouped

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import load
-from rnnbench.analysis.replicate import LEVELS, Times
+from rnnbench.analysis.estimate import LEVELS, Times
 from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder

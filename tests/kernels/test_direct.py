@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnbench.kernels import direct
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 159,
     "adapt": 597,
-    "analysis": 1649,
+    "analysis": 1642,
     "api": 203,
     "cells": 630,
     "cli": 675,
@@ -68,7 +68,7 @@ MAX_STATEMENTS = {
     "report": 3032,
     "speedup": 561,
     "slurm": 331,
-    "store": 795,
+    "store": 780,
     "suite": 452,
     "workloads": 1183,
 }

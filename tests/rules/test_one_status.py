@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from rnnbench import load
+from rnnbench.analysis.estimate import times_by_case
 from rnnbench.analysis.history import history
-from rnnbench.analysis.replicate import times_by_case
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import case_ratios, compare, together
 from rnnbench.analysis.stored import read as read_stored

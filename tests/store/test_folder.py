@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
-from rnnbench.store import jsonlines
 from rnnbench.store.folder import (
     RunFolder,
     last_measurements,
@@ -20,10 +19,11 @@ from rnnbench.store.folder import (
     read_info,
     read_profiles,
 )
+from rnnbench.store.frames import read_windows
 from rnnbench.store.profiles import Profile
+from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import SCHEMA_VERSION
-from rnnbench.store.windows import read_windows
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window
 from tests.profiling.profiles import cause, profile
@@ -58,7 +58,7 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path))] == ["p0-0000", "p1-0000"]
     assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path, "p1"), "p1")] == ["p1-0000"]
     assert read_info(tmp_path, "p1").notes == ["p1"]
-    assert [next(jsonlines.read(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
+    assert [next(read_lines(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 
 
 def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_half_a_character_is_replaced_in_the_file_itself(tmp_path: Path) -> None
     assert read_info(folder.path).command == "rnnbench run caf?.toml"
     assert last_measurements(folder.path)[CASE.key].reason == "ValueError: ?"
     assert read_profiles(folder.path)[CASE.key].reason == "?"
-    assert list(jsonlines.read(folder.path / "telemetry.jsonl")) == [{"?": ["?"]}]
+    assert list(read_lines(folder.path / "telemetry.jsonl")) == [{"?": ["?"]}]
 
 
 def test_a_metric_that_is_no_number_is_missing_with_its_value_as_the_reason(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_profile_with_an_impossible_time_has_failed_with_the_reason(tmp_path: 
 def test_a_line_that_is_no_profile_is_told_with_its_place(tmp_path: Path) -> None:
     line = profile().to_json()
     del line["operators"][1]["calls"]
-    jsonlines.append(tmp_path / "profiles.jsonl", [profile().to_json(), line])
+    append_lines(tmp_path / "profiles.jsonl", [profile().to_json(), line])
     with pytest.raises(UserError, match=r"profiles\.jsonl, line 2: operators\[1\]\.calls: missing"):
         read_profiles(tmp_path)
 
@@ -150,21 +150,21 @@ records = st.lists(st.dictionaries(st.text(), st.integers() | st.text() | st.non
 @given(records)
 def test_lines_come_back_as_they_were(tmp_path_factory, lines) -> None:
     path = tmp_path_factory.mktemp("lines") / "file.jsonl"
-    jsonlines.append(path, lines)
-    assert list(jsonlines.read(path)) == lines
+    append_lines(path, lines)
+    assert list(read_lines(path)) == lines
 
 
 @given(records.filter(bool), st.data())
 def test_a_file_cut_anywhere_keeps_every_whole_line_and_goes_on_after_them(tmp_path_factory, lines, data) -> None:
     path = tmp_path_factory.mktemp("lines") / "file.jsonl"
-    jsonlines.append(path, lines)
+    append_lines(path, lines)
     content = path.read_bytes()
     cut = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:cut])
     whole = content[:cut].count(b"\n")
-    assert list(jsonlines.read(path)) == lines[:whole]
-    jsonlines.append(path, [{"next": 1}])
-    assert list(jsonlines.read(path)) == [*lines[:whole], {"next": 1}]
+    assert list(read_lines(path)) == lines[:whole]
+    append_lines(path, [{"next": 1}])
+    assert list(read_lines(path)) == [*lines[:whole], {"next": 1}]
 
 
 @pytest.mark.parametrize(
@@ -174,26 +174,26 @@ def test_a_whole_line_that_is_no_record_is_an_error_with_its_place(tmp_path: Pat
     path = tmp_path / "file.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line)
     with pytest.raises(UserError, match=words):
-        list(jsonlines.read(path))
+        list(read_lines(path))
 
 
 def test_a_disk_that_takes_a_part_of_a_line_keeps_none_of_it_and_says_so(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
-    jsonlines.append(file, [{"whole": 1}])
+    append_lines(file, [{"whole": 1}])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 5, hard))  # a full disk but for five bytes
     try:
         with pytest.raises(OSError, match="File too large"):
-            jsonlines.append(file, [{"torn": 2}])
+            append_lines(file, [{"torn": 2}])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    jsonlines.append(file, [{"whole": 3}])  # now there is room again
-    assert list(jsonlines.read(file)) == [{"whole": 1}, {"whole": 3}]
+    append_lines(file, [{"whole": 3}])  # now there is room again
+    assert list(read_lines(file)) == [{"whole": 1}, {"whole": 3}]
 
 
 def test_json_that_is_nested_without_end_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "lines.jsonl").write_bytes(b"[" * 100_000 + b"\n")
     with pytest.raises(UserError, match="line 1: not JSON: "):
-        list(jsonlines.read(tmp_path / "lines.jsonl"))
+        list(read_lines(tmp_path / "lines.jsonl"))

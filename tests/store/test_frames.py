@@ -17,9 +17,8 @@ from rnnbench import load
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.store.folder import RunFolder, read_info, run_id
-from rnnbench.store.frames import QUANTILES
+from rnnbench.store.frames import QUANTILES, SCHEMA, read_windows
 from rnnbench.store.records import AXES, Measurement, Window
-from rnnbench.store.windows import SCHEMA, read_windows
 from tests.doubles import stored
 from tests.doubles import workload as small
 from tests.doubles.stored import folder, rows

@@ -12,7 +12,7 @@ from torch.autograd.profiler import record_function
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads.calls import count, operator_calls, probe
 from rnnbench.workloads.phases import TimedCall

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import OBSERVED, Readings
 from rnnbench.store.records import Case
 from rnnbench.workloads import calls
 from rnnbench.workloads.implementations import Skip

@@ -9,7 +9,6 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
-from rnnbench.store.windows import read_windows
 from rnnbench.suite.suites import Suite, grouped
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
@@ -31,6 +30,8 @@ class RunState:
 
 def read_state(path: Path, part: str | None = None) -> RunState:
     """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
+    from rnnbench.store.frames import read_windows  # here, since it imports pandas
+
     measurements = last_measurements(path, part)
     groups = {group.workload: group for group in grouped(known.case for known in measurements.values())}
     windows = list(read_windows(path, measurements, part))

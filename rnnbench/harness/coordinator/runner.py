@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.replicate import times_by_case
+from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder

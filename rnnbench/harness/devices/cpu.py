@@ -21,7 +21,7 @@ from rnnbench.harness.machine.cores import (
     group_texts,
     processor,
 )
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.metrics import Readings, Unavailable
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Meter
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.metrics import Readings, Unavailable
 from rnnbench.store.records import DType
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 
 Call = Callable[[], object]
 Counters = Mapping[str, float]  # counter's name -> joules since its own start

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rnnbench.store.readings import Readings, Unavailable
+from rnnbench.store.metrics import Readings, Unavailable
 
 SM_CLOCK = 1  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 
-from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.analysis.replicate import Times, log_ratio, pooled_times
+from rnnbench.analysis.estimate import Estimate, Times, estimate, log_ratio, pooled_times
 from rnnbench.analysis.rounds import Question, growing, widening
 from rnnbench.harness.devices import Clocked, Device
 from rnnbench.harness.live.put_back import undisturbed

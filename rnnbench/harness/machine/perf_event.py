@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 
 SYSCALLS = {"x86_64": 298, "aarch64": 241}  # the number of perf_event_open
 HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS

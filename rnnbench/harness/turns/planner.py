@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import estimates_of, t_quantile
-from rnnbench.analysis.replicate import Times, log_ratio
+from rnnbench.analysis.estimate import Times, estimates_of, log_ratio, t_quantile
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings

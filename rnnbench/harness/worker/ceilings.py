@@ -25,7 +25,7 @@ from rnnbench.harness.machine.cores import processor
 from rnnbench.kernels.direct import build
 from rnnbench.kernels.libraries import product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import DType
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass

@@ -40,7 +40,7 @@ from rnnbench.harness.worker.cases import (
 )
 from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.reach import Tracer, reach
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
 from rnnbench.workloads import compiled, referee

@@ -18,8 +18,8 @@ from rnnbench.harness.coordinator.resume import (
     refuse_other_machine,
     refuse_other_suite,
 )
-from rnnbench.store import jsonlines
 from rnnbench.store.folder import RunFolder, last_measurements
+from rnnbench.store.record import append_lines
 from rnnbench.suite.file import Settings, Sweep
 from rnnbench.suite.suites import Suite
 from tests.doubles import workload as small
@@ -91,7 +91,6 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path,
     copies: list[tuple[Path, list[str]]] = []
     kept: list[str] = []
     folder = RunFolder.create(tmp_path, "test")
-    append = jsonlines.append
 
     def copy() -> Path:
         copies.append((tmp_path / f"moment-{len(copies)}", list(kept)))
@@ -100,14 +99,14 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path,
     def watched(path: Path, records: Iterable[dict[str, Any]]) -> None:
         for record in records:
             copy()
-            append(path, [record])
+            append_lines(path, [record])
             torn = copy() / path.name
             torn.write_bytes(torn.read_bytes()[: -1 - len(copies) % 200])
             if path.name.startswith("windows-"):
                 kept.append(json.dumps(record, separators=(",", ":")))
 
     with monkeypatch.context() as patch:
-        patch.setattr(jsonlines, "append", watched)
+        patch.setattr("rnnbench.store.folder.append_lines", watched)
         measure(folder)
     copy()
     return copies

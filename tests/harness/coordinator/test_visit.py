@@ -16,8 +16,8 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.frames import read_windows
 from rnnbench.store.records import Case, Group, Measurement, Window
-from rnnbench.store.windows import read_windows
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import Failing, FakeClock, FakeWorker

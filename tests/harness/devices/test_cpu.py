@@ -14,7 +14,7 @@ import torch
 
 from rnnbench.harness.devices import Cpu, Meter, cpu, why_not
 from rnnbench.harness.machine.cores import WAITS
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.run_info import Cache, Processor
 
 

@@ -19,7 +19,7 @@ from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.calls import count

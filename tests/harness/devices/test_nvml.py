@@ -6,7 +6,7 @@ import pynvml  # type: ignore[import-untyped]
 import pytest
 
 from rnnbench.harness.devices import nvml
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from tests.doubles.fake_cuda import FakeCuda, FakeLine
 from tests.doubles.fake_nvml import FACTS, FIRST, FUNCTIONS, INSTANCE, MOMENT, SECOND, Driver
 

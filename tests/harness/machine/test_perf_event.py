@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from rnnbench.harness.machine import perf_event
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from tests.doubles import repository
 
 SOFTWARE, TASK_CLOCK = 1, 1  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK: nanoseconds on a processor

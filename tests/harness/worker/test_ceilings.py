@@ -11,7 +11,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.worker import ceilings
 from rnnbench.kernels import direct
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
-from rnnbench.store.readings import Unavailable
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import DType
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, FakeMark, kernels
 

@@ -18,7 +18,7 @@ from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.cases import failure_reason
 from rnnbench.harness.worker.operations import Operations
-from rnnbench.store.readings import Readings
+from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.fake_card import MEGABYTE, FakeCard
