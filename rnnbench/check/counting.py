@@ -46,9 +46,9 @@ AVX2 = (
 )
 START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
 SWITCH_SECONDS = 60.0
-# Nothing is counted until it is switched on: torch's import would take minutes.
-CALLGRIND = ("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no")
-CALLGRIND += ("--compress-strings=no",)  # each line has the whole name of an object or a function
+# Nothing is counted until it is switched on: torch's import would take minutes. Names are written whole in each line.
+OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no", "--compress-strings=no")
+CALLGRIND = ("valgrind", "--tool=callgrind", *OPTIONS)
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
 UNKNOWN = "???"
 DUMP = "dump"  # how the names of a worker's files begin
