@@ -17,7 +17,7 @@ from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, us
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, OBSERVER, Asker, WorkerProcess, refuse_hello
+from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
@@ -96,8 +96,7 @@ class PairedRunner(Visitor):
                 self._origin.close()
             preload = all(side.paths[0] == PACKAGE_PARENT for side in self.sides.values())
             self._origin = Origin(next(iter(self.sides.values())).python, self._layout, preload=preload)
-        workers: dict[str, WorkerProcess] = {}
-        self.workers = workers  # from now on `close` ends those that have started, even if one can't be
+        self.workers = {}
         # The token of a visit goes round in pipes, each from a worker to the next one. Only the workers keep them open.
         hellos: dict[str, dict[str, Any]] = {}
         pipes = [os.pipe() for _ in self.sides]
@@ -105,10 +104,10 @@ class PairedRunner(Visitor):
         try:
             # In random order: the one that is forked first is slower by a few thousandths.
             for side, token in self._rng.sample(list(zip(self.sides, tokens, strict=True)), len(self.sides)):
-                workers[side] = self.start_one(name, side, token=token)
+                self.workers[side] = self.start_one(name, side, token=token)
             for each, about in self.sides.items():
                 with about.errors_in_words():
-                    hellos[each] = workers[each].wait_ready()
+                    hellos[each] = self.workers[each].wait_ready()
                     refuse_hello(hellos[each], f"{each} ({about.about}): ")
         except UserError:
             if not again:
@@ -137,11 +136,7 @@ class PairedRunner(Visitor):
 
     def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Check and observe every case on both sides, before any timing; a pair that was started is used and ended."""
-        ready = {
-            name: Asker(self.settings, partial(self.start_one, OBSERVER, name), worker)
-            for name, worker in self.workers.items()
-        }
-        self.workers = {}
+        ready, self.workers = self.workers, {}
         self.observe_cases(cases_of(groups), on_done, ready=ready)
         self._refuse_foreign()
 

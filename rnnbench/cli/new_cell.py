@@ -35,12 +35,8 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
 
     if is_cell(name):
         suite = write_suite(name, reference, out, whole=sequence)
-        run = shlex.join(["rnnbench", "run", str(suite)])
-        output.say(f"{suite} measures {name}:\n  {run}\n  rnnbench report")
-        return
-    module, suite = write_cell(name, reference, out, whole=sequence)
-    output.say(
-        f"{module} works as it is; change its equations, and measure it with {suite}:\n"
-        f"  {shlex.join(['rnnbench', 'run', str(suite)])}\n"
-        "  rnnbench report"
-    )
+        about = f"{suite} measures {name}"
+    else:
+        module, suite = write_cell(name, reference, out, whole=sequence)
+        about = f"{module} works as it is; change its equations, and measure it with {suite}"
+    output.say(f"{about}:\n  {shlex.join(['rnnbench', 'run', str(suite)])}\n  rnnbench report")

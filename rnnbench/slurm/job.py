@@ -12,10 +12,9 @@ from typing import Any
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.resume import read_state
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import RESUMABLE, ended, faults_in_words, recorded
-from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.coordinator.start import read_state, started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
 from rnnbench.store.run_info import RunInfo, RunStatus, now, read_info_file

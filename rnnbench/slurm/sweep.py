@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.resume import refuse_other_suite
 from rnnbench.harness.coordinator.session import RESUMABLE, begun, faults_in_words, recorded, resolved, wider_than_asked
+from rnnbench.harness.coordinator.start import refuse_other_suite
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
@@ -24,7 +22,7 @@ from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import Suite
+from rnnbench.suite.suites import Suite, cases_of
 from rnnbench.text import last_line, plural
 
 GROUPS_PER_JOB = 16
@@ -68,13 +66,12 @@ def run_by_slurm(
     """
     queue.require()
     given = queue.parse(options)
-    pieces = split(groups, groups_per_job)
     about = {"git": git.state(suite.file.parent), SLURM: {"options": given}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
-        write_parts(folder.path, pieces)
+        write_parts(folder.path, groups, groups_per_job)
     try:
-        _go_on(folder, info, settings, suite.file.parent, on_progress)
+        _go_on(folder, info, suite.file.parent, on_progress)
     except UserError:
         if not any(folder.path.glob("run-p*.json")):  # no job has begun
             folder.discard()
@@ -109,11 +106,14 @@ def resume_by_slurm(
         notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
         environment=info.environment | {SLURM: {"options": given}},
     )
-    _go_on(RunFolder(path), info, settings, suite.file.parent, on_progress)
+    _go_on(RunFolder(path), info, suite.file.parent, on_progress)
 
 
-def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
-    """Split groups into even pieces of at most `most` neighbours; raises UserError if jobs would be unlike."""
+def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
+    """Deal groups out to parts of at most `most` neighbours each, with a file that has the part's cases, all pending.
+
+    Nothing else records which part a case is in. Raises UserError if jobs would be unlike.
+    """
     kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
     if len(kinds) > 1:
         raise UserError(
@@ -121,49 +121,34 @@ def split(groups: Sequence[Group], most: int) -> list[Sequence[Group]]:
             f"choose one, for example device={kinds[True]}"
         )
     pieces = math.ceil(len(groups) / most)
-    bounds = [len(groups) * piece // pieces for piece in range(pieces + 1)]
-    return [groups[start:end] for start, end in pairwise(bounds)]
-
-
-def write_parts(path: Path, pieces: Sequence[Sequence[Group]]) -> None:
-    """Give each part its file, with all of its cases pending; nothing else records which part a case is in."""
-    for number, piece in enumerate(pieces):
+    for number in range(pieces):
         folder = RunFolder(path, f"p{number:05d}")
-        for case in (case for group in piece for case in group.cases):
+        for case in cases_of(groups[len(groups) * number // pieces : len(groups) * (number + 1) // pieces]):
             folder.add_measurement(Measurement(case, "pending", NO_JOB))
         folder.close()
 
 
-def _go_on(folder: RunFolder, info: RunInfo, settings: Settings, root: Path, on_progress: OnProgress) -> None:
+def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
     """Submit and wait; `run.json` records how the run ended, even after an error. Raises UserError if a write fails."""
-    path, given = folder.path, dict(info.environment[SLURM]["options"])
-    workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
-    cards = 0 if all(is_shared(workload.device) for workload in workloads) else 1
-    most = int(given.pop("array_parallelism", MAX_JOBS))
-    parameters = queue.requested(cards, max(workload.cores for workload in workloads), settings, given)
-    watch = Watch(path, settings, parameters, root, most, on_progress)
-    at_end = partial(_summed_up, path, info, watch, settings)
-    with closing(folder), faults_in_words(path, RESUMABLE), recorded(folder, info, at_end):
+    watch = Watch(folder.path, info, root, on_progress)
+    with closing(folder), faults_in_words(folder.path, RESUMABLE), recorded(folder, info, watch.summed_up):
         watch.until_done()
 
 
 class Watch:
     """Watches every part of a run with its job, until all parts are finished or given up."""
 
-    def __init__(
-        self,
-        path: Path,
-        settings: Settings,
-        parameters: Mapping[str, Any],
-        root: Path,
-        most: int,
-        on_progress: OnProgress,
-    ) -> None:
-        """`parameters`: what `queue.requested` returns; `most`: jobs in the queue at once."""
-        self._path, self._root = path.resolve(), root.resolve()
-        self._settings, self._parameters = settings.model_dump(mode="json"), parameters
-        self._most, self._on_progress = most, on_progress
-        self.began = time.monotonic()
+    def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
+        """`info`: what the run says at its start; `root`: the folder that files of a user's cells are relative to."""
+        self._path, self._info, self._root = path.resolve(), info, root.resolve()
+        self._settings = Settings(**info.resolved["measure"])
+        self._workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
+        self._on_progress, self.began = on_progress, time.monotonic()
+        options = dict(info.environment[SLURM]["options"])
+        self._most = int(options.pop("array_parallelism", MAX_JOBS))  # jobs in the queue at once
+        cards = 0 if all(is_shared(workload.device) for workload in self._workloads) else 1
+        cores = max(workload.cores for workload in self._workloads)
+        self._parameters = queue.requested(cards, cores, self._settings, options)
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
 
@@ -211,7 +196,7 @@ class Watch:
         alive = {state.name: state for state in states if state.is_alive}
         for part in self.parts:
             state = alive.get(f"{self._path.name}.{part.name}")
-            if part.state == "done" or is_finished(self._path, part.name, self._settings):
+            if part.state == "done" or is_finished(self._path, part.name, self._info.resolved["measure"]):
                 part.state = "done"
             elif state is not None:
                 part.job, part.state = state.job, "waiting" if state.state == "PENDING" else "running"
@@ -261,39 +246,38 @@ class Watch:
                 return why  # it may take it when others have ended
         return ""
 
-
-def _summed_up(path: Path, info: RunInfo, watch: Watch, settings: Settings, status: RunStatus) -> RunInfo:
-    """Return `info` with what all parts have recorded, and notes about all of them together."""
-    infos = [read_info(path, part.name) for part in watch.parts if (path / f"run-{part.name}.json").exists()]
-    lost = Counter(why for part in watch.parts for why in part.lost)
-    repeated = Counter(note for part_info in infos for note in part_info.notes)
-    notes = [
-        *info.notes,
-        *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
-        *(f"node {node} was left out, since {why}" for node, why in watch.left_out.items()),
-        *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
-    ]
-    needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
-    if status == "finished":
-        missed = sum(part_info.environment.get(MISSED, 0) for part_info in infos)
-        groups = len({measurement.case.workload for measurement in last_measurements(path).values()})
-        notes += wider_than_asked(missed, groups, settings)
-    # The environment of the first job, which all others share: the machines are alike, so the best rate that any of
-    # them reached is the limit of all.
-    first = path / MACHINE
-    environment = read_info_file(first).environment if first.exists() else info.environment
-    slurm = {
-        "options": info.environment[SLURM]["options"],
-        "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
-    }
-    ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
-    return replace(
-        info,
-        status=status,
-        seconds=round((info.seconds or 0.0) + time.monotonic() - watch.began, 1),
-        seconds_needed=max(needed, default=None) if status == "finished" else None,
-        replicates=max((part_info.replicates for part_info in infos), default=0),
-        ceilings=[ceiling.to_json() for ceiling in ceilings],
-        notes=list(dict.fromkeys(notes)),
-        environment=environment | {SLURM: slurm},
-    )
+    def summed_up(self, status: RunStatus) -> RunInfo:
+        """Return what the run says at its end: what all parts have recorded, and notes about all of them together."""
+        path, info = self._path, self._info
+        infos = [read_info(path, part.name) for part in self.parts if (path / f"run-{part.name}.json").exists()]
+        lost = Counter(why for part in self.parts for why in part.lost)
+        repeated = Counter(note for part_info in infos for note in part_info.notes)
+        notes = [
+            *info.notes,
+            *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
+            *(f"node {node} was left out, since {why}" for node, why in self.left_out.items()),
+            *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
+        ]
+        needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
+        if status == "finished":
+            missed = sum(part_info.environment.get(MISSED, 0) for part_info in infos)
+            notes += wider_than_asked(missed, len(self._workloads), self._settings)
+        # The environment of the first job, which all others share: the machines are alike, so the best rate that any of
+        # them reached is the limit of all.
+        first = path / MACHINE
+        environment = read_info_file(first).environment if first.exists() else info.environment
+        slurm = {
+            "options": info.environment[SLURM]["options"],
+            "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
+        }
+        ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
+        return replace(
+            info,
+            status=status,
+            seconds=round((info.seconds or 0.0) + time.monotonic() - self.began, 1),
+            seconds_needed=max(needed, default=None) if status == "finished" else None,
+            replicates=max((part_info.replicates for part_info in infos), default=0),
+            ceilings=[ceiling.to_json() for ceiling in ceilings],
+            notes=list(dict.fromkeys(notes)),
+            environment=environment | {SLURM: slurm},
+        )

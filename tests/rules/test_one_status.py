@@ -17,7 +17,7 @@ from rnnbench.analysis.stored import case_ratios, compare, together
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.cli.export import FORMATS
-from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.start import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
 from rnnbench.report.cases import table_of_cases

@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from rnnbench.slurm import queue, sweep
 from rnnbench.slurm.job import UNLIKE
 from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
-from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
-from tests.doubles.stored import rows
+from tests.doubles.stored import INFO, rows
 from tests.slurm.conftest import NEVER, ONE_CORE, Run
 
 real = pytest.mark.needs("slurm")
@@ -170,8 +171,9 @@ class FakeQueue:
         return watching
 
     def watch(self, on_progress: Any = lambda *step: None, most: int = 100) -> Watch:
-        settings = suites.read(str(self.path.parent / "tiny.toml")).measure
-        return Watch(self.path, settings, {"additional_parameters": {}}, self.path, most, on_progress)
+        options = {"array_parallelism": str(most)}
+        info = replace(INFO, resolved={"measure": {}}, environment={"slurm": {"options": options}})
+        return Watch(self.path, info, self.path, on_progress)
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQu
     """A run of three parts of one group each, and Slurm's place."""
     chosen = suites.read(str(suite))
     folder = RunFolder.create(tmp_path, "tiny")
-    sweep.write_parts(folder.path, sweep.split(chosen.groups({}, None), 1))
+    sweep.write_parts(folder.path, chosen.groups({}, None), 1)
     folder.close()
     fake = FakeQueue(folder.path)
     monkeypatch.setattr(queue, "submit", fake.submit)
@@ -289,8 +291,8 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     chosen = suites.read(str(suite))
     used: list[float | None] = []
 
-    def go_on(folder: RunFolder, info: RunInfo, settings: Any, *_: Any) -> None:
-        used.append(settings.budget_seconds)
+    def go_on(folder: RunFolder, info: RunInfo, *_: Any) -> None:
+        used.append(info.resolved["measure"]["budget_seconds"])
         folder.write_info(info)
         folder.close()
 
@@ -298,16 +300,16 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(sweep, "_go_on", go_on)
     options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda *step: None}
-    groups = chosen.groups({}, None)
-    path = sweep.run_by_slurm(chosen, groups, settings, out=tmp_path, groups_per_job=1, **options)
+    path = sweep.run_by_slurm(chosen, chosen.groups({}, None), settings, out=tmp_path, groups_per_job=1, **options)
     for changes in ({}, {"budget_seconds": 50.0}, {}):
         sweep.resume_by_slurm(path, chosen, changes=changes, **options)
     assert used == [25.0, 25.0, 50.0, 50.0]
 
 
-def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path) -> None:
+def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path, tmp_path: Path) -> None:
     chosen = suites.read(str(suite))
     groups = chosen.groups({}, None)
-    assert sweep.split(groups, 2) == [groups[:1], groups[1:]]
+    sweep.write_parts(tmp_path, groups, 2)
+    assert [len(last_measurements(tmp_path, part)) for part in parts(tmp_path)] == [2, 4]
     with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
-        sweep.split([*groups, *chosen.groups({}, "cuda")], 16)
+        sweep.write_parts(tmp_path, [*groups, *chosen.groups({}, "cuda")], 16)

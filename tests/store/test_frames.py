@@ -15,7 +15,7 @@ import pytest
 import rnnbench
 from rnnbench import load
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.start import read_state
 from rnnbench.store.folder import RunFolder, read_info, run_id
 from rnnbench.store.frames import QUANTILES, SCHEMA, read_windows
 from rnnbench.store.records import AXES, Measurement, Window

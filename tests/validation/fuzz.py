@@ -31,7 +31,7 @@ from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.resume import read_state
+from rnnbench.harness.coordinator.start import read_state
 from rnnbench.report import runs, why
 from rnnbench.report.page.page import html
 from rnnbench.report.page.run import run_page

@@ -1,4 +1,4 @@
-"""The machine and the software of a run, as far as they can be read without torch."""
+"""The machine and the software of a run, as far as they can be read without torch, and samples of its GPUs."""
 
 import platform
 from importlib import metadata
@@ -11,6 +11,8 @@ from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores, processor
 
+HELD_BACK_SHARE = 0.01  # of a replicate's seconds; clocks that are held back for less change no time by more than that
+HEAT = "heat, by its counter"  # a reason
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
@@ -52,3 +54,46 @@ def load() -> dict[str, float | None]:
         "load_average": round(psutil.getloadavg()[0], 2),
         "steal_share": None if stolen is None else round(stolen / sum(times), 5),
     }
+
+
+class Telemetry:
+    """The samples of a GPU, before each replicate and after each visit; they say why a value can't be read."""
+
+    def __init__(self, device: str, uuid: str) -> None:
+        """`uuid`: as torch writes it."""
+        self.device, self._uuid = device, uuid
+        self._gpu = nvml.open_gpu(uuid)
+        self._held_back: dict[str, set[int]] = {}  # reason -> replicates
+        self._first: dict[str, Any] = {}  # sample of the replicate
+        self._replicates: set[int] = set()
+
+    def sample(self, replicate: int, when: str, seconds: float) -> dict[str, Any]:
+        """Return a line for `telemetry.jsonl`; `when`: `before` begins a replicate; `seconds` since the run began."""
+        readings = self._gpu.read(nvml.CHANGING)
+        line = {
+            "replicate": replicate,
+            "when": when,
+            "seconds": round(seconds, 3),
+            "device": self.device,
+            "device_uuid": self._uuid,
+            **readings.values,
+            "missing": readings.missing,
+        }
+        if when == "before":
+            self._first = line
+        self._replicates.add(replicate)
+        reasons = {reason for reason in line.get("throttle_reasons", ()) if reason in nvml.SPOILING}
+        # The card may be idle again when it is sampled, and its clocks free: the counter shows what was between.
+        heat = line.get("thermal_seconds", 0.0) - self._first.get("thermal_seconds", float("inf"))
+        if heat > HELD_BACK_SHARE * (line["seconds"] - self._first["seconds"]):
+            reasons.add(HEAT)
+        for reason in sorted(reasons):
+            self._held_back.setdefault(reason, set()).add(replicate)
+        return line
+
+    def notes(self) -> list[str]:
+        """Notes for the reader if the GPU's clocks were held back."""
+        return [
+            f"{self.device} was held back ({reason}) in {len(replicates)} of {len(self._replicates)} replicates"
+            for reason, replicates in self._held_back.items()
+        ]

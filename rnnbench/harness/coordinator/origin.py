@@ -102,7 +102,6 @@ class Origin:
         self,
         started_with: Mapping[str, Any],
         relay: Mapping[str, int],
-        *,
         stderr: int,
         folder: Path | None,
         variables: Mapping[str, str],

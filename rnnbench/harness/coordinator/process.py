@@ -5,7 +5,6 @@ import fcntl
 import json
 import mmap
 import os
-import selectors
 import signal
 import struct
 import subprocess
@@ -14,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ LAST_BYTES = 64 << 10  # of these, in which the last line is
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 OBSERVER = "observer"  # name of the workers that time nothing
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT  # of waitid: look for its end, and leave it to be reaped
 SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
 
@@ -107,19 +108,28 @@ class WorkerProcess:
         is_fixed = layout is not None and sys.platform == "linux"
         options: dict[str, Any] = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
         started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
-        places: dict[str, Any] = {"stderr": self._output.fileno(), "folder": folder, "variables": {**(variables or {})}}
+        stderr, added = self._output.fileno(), {**(variables or {})}
         ends = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
             relay = {"marks": marks.fileno(), **ends}
             try:
-                forked = None if origin is None or under else origin.fork(started_with, relay, **places)
+                forked = None if origin is None or under else origin.fork(started_with, relay, stderr, folder, added)
                 options["relay"] = relay
                 with fixed_addresses() if is_fixed else contextlib.nullcontext():
-                    # Without -P, the folder of the file that is run would come first on the import path.
-                    command = [*under, python, "-P", str(STARTER), json.dumps(started_with)]
-                    self._process = forked or _started(command, worker_environment(layout), relay, **places)
+                    self._process: Any = forked or subprocess.Popen(
+                        # Without -P, the folder of the file that is run would come first on the import path.
+                        [*under, python, "-P", str(STARTER), json.dumps(started_with)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=stderr,
+                        env=worker_environment(layout) | added,
+                        cwd=folder,
+                        start_new_session=True,  # the coordinator handles Ctrl-C
+                        bufsize=0,
+                        pass_fds=tuple(relay.values()),
+                    )
                 self.pid = self._process.pid
             except OSError as fault:  # not of the run's folder: no process, memory or open file is left
                 self._marks.close()
@@ -150,7 +160,6 @@ class WorkerProcess:
 
     def request(self, message: Request, seconds: float) -> Reply:
         """Send one request and wait so long for its reply."""
-        assert self._process.stdin is not None
         if self._lost is None:
             try:
                 self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -159,26 +168,23 @@ class WorkerProcess:
         return self._lost or self._read(seconds)
 
     def _read(self, seconds: float) -> Reply:
-        assert self._process.stdout is not None
-        waited, before = 0.0, self._now()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while self._lost is None and b"\n" not in self._unread:
-                is_there = selector.select(max(0.0, min(LOOK_SECONDS, seconds - waited)))
-                now = self._now()
-                before, passed = now, now - before
-                # If a wait takes longer than requested, this process was stopped (Ctrl-Z), and perhaps the worker too.
-                waited += min(passed, LOOK_SECONDS)
-                if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
-                    os.ftruncate(self._output.fileno(), 0)
-                if is_there:
-                    chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-                    self._unread += chunk
-                    if not chunk:
-                        self._lost = lost(self._how_it_ended())
-                elif waited >= seconds:
-                    self.close()
-                    self._lost = lost(f"no answer within {seconds:g} s")
+        replies, waited, before = self._process.stdout, 0.0, self._now()
+        while self._lost is None and b"\n" not in self._unread:
+            is_there = connection.wait([replies], max(0.0, min(LOOK_SECONDS, seconds - waited)))
+            now = self._now()
+            before, passed = now, now - before
+            # If a wait takes longer than requested, this process was stopped (Ctrl-Z), and perhaps the worker too.
+            waited += min(passed, LOOK_SECONDS)
+            if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
+                os.ftruncate(self._output.fileno(), 0)
+            if is_there:
+                chunk = os.read(replies.fileno(), 1 << 16)
+                self._unread += chunk
+                if not chunk:
+                    self._lost = lost(self._how_it_ended())
+            elif waited >= seconds:
+                self.close()
+                self._lost = lost(f"no answer within {seconds:g} s")
         line, _, self._unread = self._unread.partition(b"\n")
         return self._lost or json.loads(line)
 
@@ -209,9 +215,7 @@ class WorkerProcess:
         process, end, family = self._process, time.monotonic() + grace_seconds, list[psutil.Process]()
         if process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
-                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                    if time.monotonic() >= end:
-                        break
+                while time.monotonic() < end and os.waitid(os.P_PID, process.pid, ENDED) is None:
                     time.sleep(0.002)
             with contextlib.suppress(psutil.Error):  # it has ended
                 family = psutil.Process(process.pid).children(recursive=True)
@@ -224,31 +228,9 @@ class WorkerProcess:
                 with contextlib.suppress(psutil.Error):
                     relative.kill()
             process.wait()
-        for stream in (self._process.stdin, self._process.stdout):  # not before: a worker ends without its input, and
-            if stream is not None:  # then nobody knows any more which processes it has started
-                stream.close()
-
-
-def _started(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    relay: Mapping[str, int],
-    *,
-    stderr: int,
-    folder: Path | None,
-    variables: Mapping[str, str],
-) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        env={**environment, **variables},
-        cwd=folder,
-        start_new_session=True,  # the coordinator handles Ctrl-C
-        bufsize=0,
-        pass_fds=tuple(relay.values()),
-    )
+        # Not before: a worker ends without its input, and then nobody knows any more which processes it has started.
+        for stream in (process.stdin, process.stdout):
+            stream.close()
 
 
 def ready(start: Callable[[], WorkerProcess]) -> tuple[WorkerProcess, Reply]:
@@ -320,19 +302,19 @@ class Asker:
         on_ready: Callable[[WorkerProcess], None] = lambda worker: None,
     ) -> None:
         """`first` is a worker that is ready; others are started when they are needed, and given to `on_ready`."""
-        self._settings, self._start, self._worker, self._on_ready = settings, start, first, on_ready
+        self._settings, self._start, self.worker, self._on_ready = settings, start, first, on_ready
         self._stopped = False
 
     def ask(self, request: Request, cores: Sequence[int]) -> Reply:
         """The reply of a worker on these cores; if the worker is lost, the reply says so."""
-        if self._worker is None:
-            self._worker = self._start()
-            if self._worker.wait_ready().get("ok", True):
-                self._on_ready(self._worker)
+        if self.worker is None:
+            self.worker = self._start()
+            if self.worker.wait_ready().get("ok", True):
+                self._on_ready(self.worker)
         if self._stopped:
             raise futures.CancelledError
-        self._worker.pin(cores)
-        reply = self._worker.request(request, deadline_seconds(request, self._settings))
+        self.worker.pin(cores)
+        reply = self.worker.request(request, deadline_seconds(request, self._settings))
         if self._stopped:
             raise futures.CancelledError
         if reply.get("status") == "failed":  # the state of the worker is unknown
@@ -341,12 +323,12 @@ class Asker:
 
     def stop(self) -> None:
         """End the worker from another thread; a waiting `ask` raises CancelledError."""
-        self._stopped, worker = True, self._worker
+        self._stopped, worker = True, self.worker
         if worker is not None:
             worker.kill()
 
     def close(self) -> None:
         """End the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        if self.worker is not None:
+            self.worker.close()
+            self.worker = None

@@ -32,7 +32,7 @@ class Recorder:
         `root` is the folder that files of a user's own cells are relative to; `missing_on` has for each device the
         metrics that it can't have, and why; `in_words` rewrites reasons for people.
         """
-        self._folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
+        self.folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
@@ -74,10 +74,6 @@ class Recorder:
         place = {"worker": worker, "replicate": replicate, "started": started, "turns": len(lines)}
         return [Window.from_json({**line, **place, "order": order}) for order, line in enumerate(lines)]
 
-    def keep(self, windows: Iterable[Window]) -> None:
-        """Keep the windows of a visit in the folder."""
-        self._folder.add_window(*windows)
-
     def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
         """Add metrics to a case, and reasons why others are missing."""
         known = self.measurements[case.key]
@@ -113,4 +109,4 @@ class Recorder:
         self.opened |= dict.fromkeys(reply.get("opened", []))
 
     def _record(self, measurement: Measurement) -> None:
-        self.measurements[measurement.case.key] = self._folder.add_measurement(measurement)
+        self.measurements[measurement.case.key] = self.folder.add_measurement(measurement)

@@ -11,11 +11,10 @@ from typing import Any
 
 from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.resume import RunState
-from rnnbench.harness.coordinator.start import RunStart
-from rnnbench.harness.coordinator.telemetry import Telemetry
+from rnnbench.harness.coordinator.start import RunStart, RunState
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
@@ -159,7 +158,7 @@ class Runner(Visitor):
         self.observe_cases(
             cases,
             lambda done, total: self._on_progress(Progress(0, done, total, None)),
-            ready={SIDE: self._run_start.first},
+            ready={SIDE: self._run_start.first.worker},
             go_on=lambda: self._now() < until,
         )
 

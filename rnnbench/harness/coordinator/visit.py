@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from types import MappingProxyType
 
@@ -46,7 +46,7 @@ class Visitor(ABC):
     def __init__(self, settings: Settings, now: Callable[[], float], seed: int | None) -> None:
         self.settings = settings
         self.replicates = 0  # finished ones
-        self.workers: Mapping[str, WorkerProcess] = MappingProxyType({})
+        self.workers: dict[str, WorkerProcess] = {}
         self.recorders: Mapping[str, Recorder] = MappingProxyType({})  # of each side
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
@@ -77,7 +77,7 @@ class Visitor(ABC):
         cases: Sequence[Case],
         on_done: Callable[[int, int], None] = lambda done, total: None,
         *,
-        ready: Mapping[str, Asker] = MappingProxyType({}),
+        ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         """Check and observe every case on all sides, those of one device after those of another.
@@ -99,15 +99,11 @@ class Visitor(ABC):
                         on_done(next(done), total)
 
         with ExitStack() as stack:
-            # Each starts its worker with its first request.
-            askers = {
-                side: [Asker(self.settings, partial(self.start_one, OBSERVER, side)) for _ in range(MAX_OBSERVERS)]
-                for side in self.recorders
-            }
-            for side, asker in ready.items():
-                askers[side][0] = asker
-            for asker in itertools.chain(*askers.values()):
-                stack.callback(asker.close)
+            askers = dict[str, list[Asker]]()
+            for side in self.recorders:
+                start, first = partial(self.start_one, OBSERVER, side), [ready.get(side)] + [None] * (MAX_OBSERVERS - 1)
+                # The others start their workers with their first requests.
+                askers[side] = [stack.enter_context(closing(Asker(self.settings, start, worker))) for worker in first]
             on_done(0, total)
             for device in dict.fromkeys(case.workload.device for case in cases):
                 own, crews = [case for case in cases if case.workload.device == device], []
@@ -163,7 +159,7 @@ class Visitor(ABC):
             _pin(workers, untimed)
         self.on_each(partial(self._end, ready, is_observed=is_observed), at_once=apart)
         for side, taken in windows.items():
-            self.recorders[side].keep(taken)
+            self.recorders[side].folder.add_window(*taken)
             self.remember(side, taken)
         return windows
 

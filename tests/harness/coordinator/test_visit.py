@@ -3,7 +3,7 @@
 import errno
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Visits(Visitor):
         self.folders = {name: RunFolder.create(parent, name) for name in sides}
         self.turns: list[tuple[str, str]] = []
         self.recorders = {name: self._recorder(folder, parent, cases) for name, folder in self.folders.items()}
-        self.workers: Mapping[str, Any] = {name: self._worker(name, "0") for name in sides}
+        self.workers: dict[str, Any] = {name: self._worker(name, "0") for name in sides}
 
     def start(self) -> None:
         """Start fresh workers, of which nothing is lost."""

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.process import OBSERVER
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import case_settings, started
-from rnnbench.harness.coordinator.telemetry import Telemetry
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings

@@ -12,7 +12,7 @@ import pytest
 
 from rnnbench import load, summarize
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.resume import (
+from rnnbench.harness.coordinator.start import (
     RunState,
     read_state,
     refuse_other_machine,
