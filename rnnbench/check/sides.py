@@ -118,7 +118,7 @@ def sides(
             raise UserError("give `rnnbench check` --base main, --base RUN or --base-python PY")
         if base is None:
             other = project.side("base", "the same files", project.tree, suite.file)
-        elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.full_name(top, base)):
+        elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.is_revision(top, base)):
             other = project.in_folder(base)
         else:
             other = project.at_commit(base, "base", has_own_suite=True)

@@ -53,10 +53,9 @@ def commit(repository: Path, revision: str, name: str = "base") -> str:
     return sha
 
 
-def full_name(repository: Path, revision: str) -> str | None:
-    """Return a name of a revision that no folder has by chance, such as `refs/heads/main`; None if there is none."""
-    asked = ("rev-parse", "--verify", "--quiet")
-    return _ask(repository, *asked, "--symbolic-full-name", revision) or _ask(repository, *asked, revision)
+def is_revision(repository: Path, name: str) -> bool:
+    """Return whether a repository has a revision of this name."""
+    return _ask(repository, "rev-parse", "--verify", "--quiet", name) is not None
 
 
 def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:

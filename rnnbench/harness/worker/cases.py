@@ -1,5 +1,6 @@
-"""A case in a worker: why it does not fit, its turns, what it may not leave behind, and why it failed."""
+"""A case in a worker: why it does not fit, its turns, its instructions, what it may not leave behind, why it failed."""
 
+import gc
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,12 @@ from typing import Any
 import psutil
 import torch
 
+from rnnbench.analysis.instructions import CounterName
 from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.perf_event import counting
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, evenly_spaced
 from rnnbench.text import ending, first_few, message_of, place
@@ -25,6 +28,8 @@ from rnnbench.workloads.prepare import Built, least_bytes
 MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
 HELPER = "multiprocessing.resource_tracker"  # Python's own, which lives as long as its parent, and is idle
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
+COUNTED_ROUNDS = 5  # of which each counts the instructions of one call
+WARMUP_STEPS = 32  # of a recurrence before a call is counted: Python specializes code after some repetitions
 # What torch, the host's allocator, the driver and libraries say when memory runs out.
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
@@ -82,6 +87,40 @@ def check_fits(case: Case) -> None:
             raise Skip(f"{axis}={wanted}, but the number of allowed cores is {cores}")
     if lacking := devices.backend(workload.device).lacks.get(workload.dtype):
         raise Skip(lacking)
+
+
+def count_instructions(timed: TimedCall, steps: int, counter: CounterName) -> list[int]:
+    """Return the instructions of one call in each round, in steady state and under varied conditions.
+
+    Under callgrind they are zeros, since it writes a file for each. `steps`: of the recurrence in a call. Raises
+    Unavailable if the kernel has no counter, and what the call raises.
+    """
+    calls, totals = -(-WARMUP_STEPS // steps), list[int]()
+    with timed.mode():
+        timed.call()
+        for _ in range(COUNTED_ROUNDS):
+            timed.renew("instructions")
+            # CPython finds methods through a cache of 4,096 places; which of them share a place follows from the
+            # version numbers of their classes. Assigning an attribute gives a class and all its subclasses new ones.
+            for kind in (torch.nn.Module, torch.Tensor):
+                kind._rnnbench_instructions = None  # type: ignore[union-attr]
+                del kind._rnnbench_instructions  # type: ignore[union-attr]
+            gc.collect()
+            for _ in range(calls):
+                timed.call()
+            if counter == "callgrind":
+                # A dump sets the numbers of calls to zero, but only of functions that it has instructions of.
+                for _ in ("all calls so far", "the call that counts"):
+                    torch._C._valgrind_toggle()
+                    timed.call()
+                    torch._C._valgrind_toggle_and_dump_stats()
+                totals.append(0)
+            else:
+                with counting() as read:
+                    before = read()
+                    timed.call()
+                    totals.append(read() - before)
+    return totals
 
 
 def running_processes() -> dict[int, str]:

@@ -28,11 +28,12 @@ from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.engine import calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker import ceilings, instructions
+from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.cases import (
     MAX_NAMED,
     PreparedCase,
     check_fits,
+    count_instructions,
     failure_kind,
     failure_reason,
     no_threads_left,
@@ -87,30 +88,23 @@ class Operations:
         self._reference_of = cache(build)  # used after the last window of a visit
 
     def handle(self, request: Request) -> Reply:
-        """Reply to one request; an error of a case becomes a reply, too."""
+        """Reply to one request; an error of a case is a reply, too, after which the coordinator ends the worker."""
         before = running_processes()
-        reply = self._reply(request, self._answer)
-        put_back = self._reply(request, partial(self._put_back, before=before))
-        if not put_back["ok"] and reply.get("status") != "failed":
-            reply = put_back
-        return reply | (self._files.new() if request["op"] in LAST_OF_A_CASE else {})
-
-    def _reply(self, request: Request, answer: Callable[[Request], Reply | None]) -> Reply:
         try:
-            return {"ok": True} | (answer(request) or {})
-        except Skip as skip:
-            return {"ok": False, "status": "skipped", "reason": str(skip)}
+            reply = self._answer(request)
+            self._put_back(request, before)
         except CellError as error:
-            return failed_reply(error, str(error))
+            reply = failed_reply(error, str(error))
         except ParityError as error:
             late = " after timing" if request["op"] == "verify" else ""
-            return failed_reply(error, f"parity{late}: {error}")
+            reply = failed_reply(error, f"parity{late}: {error}")
         except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
             self._restore_streams()  # a case that raises may have closed them
             traceback.print_exc()
-            return failed_reply(error, failure_reason(error))
+            reply = failed_reply(error, failure_reason(error))
+        return reply | (self._files.new() if request["op"] in LAST_OF_A_CASE else {})
 
-    def _answer(self, request: Request) -> Reply | None:
+    def _answer(self, request: Request) -> Reply:
         self._process = global_state.capture(global_state.PROCESS)  # the coordinator may have chosen other cores
         operations: dict[str, Callable[[Request], Reply | None]] = {
             "device": self._device,
@@ -125,16 +119,15 @@ class Operations:
             "verify": self._verify,
             "release": self._release,
         }
-        if (module := ABOVE.get(request["op"])) is not None:
-            return dict(import_module(module).answer(self._build(request), request))
-        return operations[request["op"]](request)
+        try:
+            if (module := ABOVE.get(request["op"])) is not None:
+                return dict(import_module(module).answer(self._build(request), request))
+            return {"ok": True} | (operations[request["op"]](request) or {})
+        except Skip as skip:
+            return {"ok": False, "status": "skipped", "reason": str(skip)}
 
     def _put_back(self, request: Request, before: Mapping[int, str]) -> None:
-        """Prepare the process for the next case; `before`: the processes that ran. Raises CellError.
-
-        Also runs after a failed request: only now does nothing refer to its case any more.
-        """
-        self._restore_streams()
+        """Prepare the process for the next case; `before`: the processes that ran. Raises CellError."""
         if request["op"] in LAST_OF_A_CASE:
             # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
             # collection is off while cases run; what remains is torch's own, which later collections skip.
@@ -186,7 +179,7 @@ class Operations:
     def _reach(self, request: Request) -> Reply:
         """The code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
-            raise CellError("it draws from a data set, with code that may run in other processes")
+            return {"code": [], "doubts": ["it draws from a data set, with code that may run in other processes"]}
         return reach(self._tracer(request["tree"]), lambda: self._build(request))
 
     def _observe(self, request: Request) -> Reply:
@@ -215,7 +208,7 @@ class Operations:
         if not devices.open_device(built.case.workload.device).runs_host_code:
             raise Skip("instructions are counted on the CPU only")
         with closing(built.timed_call()) as timed:
-            return {"totals": instructions.count(timed, built.case.workload.seq_len, request["counter"])}
+            return {"totals": count_instructions(timed, built.case.workload.seq_len, request["counter"])}
 
     def _build(self, request: dict[str, Any]) -> Built | Loading:
         """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
@@ -232,7 +225,7 @@ class Operations:
         return built
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
-        """Set torch's settings for work at a place, whatever ran before; others are set as they were at first."""
+        """Set torch's settings for work at a place, which the cases of a group share; others as they were at first."""
         self._wanted = self._torch | devices.backend(device).settings(dtype) | {"threads": threads}
         global_state.restore(self._wanted)
 
@@ -270,7 +263,6 @@ class Operations:
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
         seed = f"visit {next(self._visits)}"
-        self._restore(*ready[0].built.case.workload.place)
         for index, case in enumerate(ready):
             self._case_in_turn.value = index
             case.timed.renew(seed)  # the cases of a group get equal inputs, so that they do equal work
@@ -306,7 +298,6 @@ class Operations:
         """Compare a case with its reference once more, now that it has been timed."""
         case, root = Case.from_axes(request["case"]), Path(request["root"])
         ready = self._ready[case.key]
-        self._restore(*case.workload.place)
         if isinstance(ready.built, Built):
             reference = partial(self._reference_of, reference_case(case), root)
             anew = partial(build, case, root, request["compiled_steps"])

@@ -29,7 +29,6 @@ from rnnbench.store.metrics import COMPILED
 from rnnbench.workloads.data import Loading
 from rnnbench.workloads.prepare import Built
 
-MAX_OBJECTS = 200_000  # that a case may hold; more are not looked through
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 INSTALLED = {"site-packages", "dist-packages"}
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
@@ -130,7 +129,7 @@ def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
         doubts.add("it compiles itself")
-    return {"ok": True, "code": sorted(found.code), "doubts": sorted(tracer.doubts | doubts)}
+    return {"code": sorted(found.code), "doubts": sorted(tracer.doubts | doubts)}
 
 
 class CaseCode:
@@ -152,10 +151,8 @@ class CaseCode:
             self._add_code(code, variables)
             self._todo += values
         self._todo += objects
-        while self._todo and len(self._seen) <= MAX_OBJECTS:
+        while self._todo:
             self._visit(self._todo.pop())
-        if self._todo:
-            self._doubts.add(f"it holds more than {MAX_OBJECTS:,} objects")
 
     def _visit(self, value: Any) -> None:
         kind = type(value)

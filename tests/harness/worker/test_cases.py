@@ -1,4 +1,4 @@
-"""Cases that a worker prepares and times, in this process, and what they may leave behind: no thread, no process."""
+"""Cases that a worker prepares, times and counts, and what they may leave behind: no thread, no process."""
 
 import os
 import subprocess
@@ -7,17 +7,22 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
+import torch
 
 from rnnbench.cells import CellError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.worker import cases
 from rnnbench.harness.worker.cases import no_threads_left, running_processes
+from rnnbench.workloads.phases import TimedCall
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns
@@ -120,6 +125,35 @@ def test_a_case_that_raises_in_its_turn_is_shown(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Cpu, "clock", raising)
     assert worker.handle(visit(*cases))["reason"].startswith("StopIteration")
     assert MARK.unpack(os.pread(mark, MARK.size, 0)) == (1,)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> TimedCall:
+    """A call; in place of instructions, the kernel counts how often it was made."""
+    call = Mock()
+    monkeypatch.setattr(cases, "counting", lambda: nullcontext(lambda: call.call_count))
+    return TimedCall(call, nullcontext, restart=Mock())
+
+
+def test_one_call_is_counted_in_each_round_after_enough_steps(timed: TimedCall) -> None:
+    before = set(vars(torch.nn.Module)), set(vars(torch.Tensor))
+    assert cases.count_instructions(timed, 16, "perf_event") == [1] * cases.COUNTED_ROUNDS
+    assert (set(vars(torch.nn.Module)), set(vars(torch.Tensor))) == before  # the classes that were changed
+    warmups = cases.WARMUP_STEPS // 16
+    assert timed.call.call_count == 1 + cases.COUNTED_ROUNDS * (warmups + 1)  # type: ignore[attr-defined]
+    assert timed.restart.call_count == cases.COUNTED_ROUNDS  # type: ignore[attr-defined]
+
+
+def test_under_callgrind_all_calls_so_far_and_then_the_one_are_dumped(
+    timed: TimedCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Mock = timed.call  # type: ignore[assignment]
+    toggle, dump = Mock(side_effect=lambda: calls("toggle")), Mock(side_effect=lambda: calls("dump"))
+    monkeypatch.setattr(torch._C, "_valgrind_toggle", toggle, raising=False)
+    monkeypatch.setattr(torch._C, "_valgrind_toggle_and_dump_stats", dump, raising=False)
+    assert cases.count_instructions(timed, 100, "callgrind") == [0] * cases.COUNTED_ROUNDS
+    made = [" ".join(each.args) or "call" for each in calls.call_args_list]
+    assert made == ["call", *["call", *["toggle", "call", "dump"] * 2] * cases.COUNTED_ROUNDS]
 
 
 @pytest.fixture
