@@ -25,8 +25,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.colors import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.ci import command
-from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts
-from rnnbench.report.verdicts.words import differences
+from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts, differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     GLYPHS,

@@ -1,11 +1,12 @@
 """What a comparison says: a row for each case, and the answer. Every output is made from these, and a check keeps them.
 
-`of` makes them from a comparison that has just ended, `read` from the `verdicts.json` of a check's folder.
+`of` makes them from a comparison that has just ended, `read` from the `verdicts.json` of a check's folder. Why a case
+has its verdict is one sentence of lower-case clauses, without a full stop.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import RANKS, Comparison, Finding, Subject
+from rnnbench.analysis.comparison import RANKS, WORK, Change, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
+from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts.words import shortened, why
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     IN_THE_MEAN,
@@ -25,11 +26,15 @@ from rnnbench.report.words.units import (
     change,
     change_interval,
     change_span,
+    count,
     duration,
+    memory,
+    percent,
     round_percent,
     slower,
     span,
 )
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.records import Case
 from rnnbench.text import plural
 
@@ -39,6 +44,10 @@ MAX_LISTED = 20  # operators of one case in the file
 RATIOS = ("ratio", "mean_ratio")
 NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
+MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
+UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
+NAMED = 2  # operators in one sentence
+PARTS = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
 LEADS: dict[Verdict | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
@@ -165,13 +174,13 @@ class Verdicts:
             return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
         worst = self.judged[0].verdict
         rows = self.by_verdict[worst]
-        count = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
+        of_all = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
         if worst == "unchanged":
-            return f"Nothing regressed: {count} unchanged within {self.margins}."
+            return f"Nothing regressed: {of_all} unchanged within {self.margins}."
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.described.value if row.described else math.inf)
         first, (text, leader) = rows[0], LEADS[worst]
-        text = text.format(count)
+        text = text.format(of_all)
         if len(rows) == 1 or not first.reason or len({row.reason for row in rows}) > 1:  # else they have one reason
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
         return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
@@ -257,6 +266,103 @@ def _line(finding: Finding) -> dict[str, Any]:
         "instructions": counted,
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
+
+
+def why(finding: Finding) -> str:
+    """Return why a case has its verdict; empty if the numbers say all."""
+    judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
+    work = [each for each in finding.changes if each.metric in WORK and each not in judged]
+    clauses = [differences(judged)]
+    if finding.verdict == "undecided":
+        clauses.append(one_line(finding.reason) or _interval(finding))
+        clauses.append(f"counts: {differences(work) or 'same'}" if finding.is_counted else "")
+    elif finding.reason:
+        clauses.append(one_line(finding.reason))
+    elif finding.verdict == "unchanged":
+        clauses = [f"counts that differ: {differences(finding.changes)}" if finding.changes else ""]
+    else:
+        mean, low = finding.mean, finding.low
+        if finding.decided_by == "mean" and not finding.is_by_counts and mean:
+            typical = f", for the typical call {slower(low.value)}" if low else ""
+            clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
+        clauses.append(_cause(finding, work))
+    return shortened("; ".join(filter(None, [*clauses, _instructions(finding)])))
+
+
+def shortened(text: str) -> str:
+    """Return a text cut to a length that fits a table."""
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1]}…"
+
+
+def differences(changes: Iterable[Change]) -> str:
+    """Return `96 more operator calls (412 -> 508, +23%), 700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)`."""
+    texts = []
+    for each in changes:
+        metric, more = BY_NAME[each.metric], abs(each.head - each.base)
+        is_bytes = metric.unit == "bytes"
+        write = memory if is_bytes else count
+        label = metric.label.removesuffix("s") if more == 1 else metric.label
+        comparative = "more" if each.head > each.base else "less" if is_bytes else "fewer"
+        share = change(each.ratio)
+        values = f"{write(each.base)} -> {write(each.head)}{f', {share}' if share not in ('', '0.0%') else ''}"
+        texts.append(f"{write(more)} {comparative} {label} ({values})")
+    return ", ".join(texts)
+
+
+def _direction(finding: Finding) -> int:
+    """Return 1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
+    return {"regressed": 1, "improved": -1}.get(finding.time_verdict or "", 0)
+
+
+def _cause(finding: Finding, work: list[Change]) -> str:
+    """Return the `work` that changed in the direction of the time, or that went against it."""
+    sign = _direction(finding)
+    along = differences(each for each in work if (each.head - each.base) * sign > 0)
+    against = differences(each for each in work if (each.head - each.base) * sign < 0)
+    if along:
+        return f"likely cause: {along}{f', but {against}' if against else ''}"
+    if not sign or finding.judged_changes or finding.decided_by == "mean":  # of the mean, some calls may be the cause
+        return against or differences(work)
+    what = f"despite {against}" if against else "no known difference in counts"
+    if finding.instructions is not None:  # which are told next, and leave nothing to guess
+        return what
+    return f"{what}: {'slower' if sign > 0 else 'faster'} kernels, or other code between them"
+
+
+def _interval(finding: Finding) -> str:
+    """Return where the change of an undecided case lies."""
+    estimate, edge = finding.deciding, 1 + finding.margin
+    if estimate is None:
+        return f"no interval from {plural(finding.replicates, 'replicate')}"
+    is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
+    return f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{between(estimate)}{UNSURE if is_beyond else ''}"
+
+
+def _instructions(finding: Finding) -> str:
+    """Return the change of instructions if it, or that of the time, is beyond the margin, and whether both agree."""
+    known, sign = finding.instructions, _direction(finding)
+    if known is None:
+        return ""
+    if not known.is_beyond:
+        return "as many instructions as before: memory, caches or the clock" if sign else ""
+    is_silent = finding.time_verdict in ("regressed", "improved", "unchanged") and sign != (1 if known.is_more else -1)
+    return f"{instruction_change(known)}{'; the time does not show it' if is_silent else ''}"
+
+
+def instruction_change(known: InstructionChange) -> str:
+    """Return `0.7% more instructions, in aten::add (16 calls instead of 15)`.
+
+    It names the operators that are called more often, if the instructions grew, or else the part that grew most.
+    """
+    sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
+    spread = f" (spread {percent(known.spread)})" if known.spread else ""
+    size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
+    operators = [each for each in known.operators() if (each[2] - each[1]) * sign > 0][:NAMED]
+    if operators:
+        calls = (f"{name} ({plural(head, 'call')} instead of {base:,})" for name, base, head in operators)
+        return f"{size}, in {' and '.join(calls)}"
+    part, share = max(known.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
+    return f"{size}, most in {PARTS[part]}" if share * sign > 0 else size
 
 
 def read(folder: Path) -> Verdicts | None:

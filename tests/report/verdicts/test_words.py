@@ -6,7 +6,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.comparison import Change, Finding, with_instructions
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.instructions import InstructionChange, InstructionCounts, Part
-from rnnbench.report.verdicts.words import MAX_LENGTH, differences, instruction_change, why
+from rnnbench.report.verdicts.verdicts import MAX_LENGTH, differences, instruction_change, why
 
 from .samples import (
     FASTER,
