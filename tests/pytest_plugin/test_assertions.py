@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.pytest_plugin import assertions
-from rnnbench.pytest_plugin.assertions import Assertions
+from rnnbench import pytest_plugin
+from rnnbench.api import live
+from rnnbench.pytest_plugin import Assertions
 from tests.pytest_plugin.conftest import Run
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 # pytest in this process forgets what it has imported, and torch can't be imported twice.
-IMPORTED = (pandas, assertions)
+IMPORTED = (pandas, live)
 
 WEIGHT, INPUT = torch.eye(64), torch.randn(64, 64)
 HEAD = """
@@ -62,7 +63,7 @@ def test_a_slower_function_fails_its_test_with_two_lines_below_the_users_own(
     assert "× (99% interval " in error_lines[0]
     assert error_lines[0].endswith("more than the 2× allowed")
     assert "outputs agree" in error_lines[1]
-    assert "assertions.py" not in text
+    assert "__init__.py" not in text
     [noted] = ElementTree.parse(isolated.path / "out.xml").iter("property")
     assert noted.attrib["value"].startswith("slower: more takes ")
 
@@ -152,11 +153,11 @@ def test_under_xdist_one_process_times_at_a_time(
 ) -> None:
     file = tmp_path / "lock"
     file.touch()
-    monkeypatch.setattr(assertions, "__file__", str(file))  # which other tests of this run do not lock
+    monkeypatch.setattr(pytest_plugin, "__file__", str(file))  # which other tests of this run do not lock
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     if worker:
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
     with file.open("rb") as another:
-        with assertions.timed_alone(), pytest.raises(BlockingIOError) if worker else nullcontext():
+        with pytest_plugin.timed_alone(), pytest.raises(BlockingIOError) if worker else nullcontext():
             fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,8 +12,7 @@ import rnnbench
 PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench": [name for name in rnnbench.__all__ if name != "plot"],
     "rnnbench.plot": rnnbench.plot.__all__,
-    "rnnbench.pytest_plugin": [],  # only its docstring
-    "rnnbench.pytest_plugin.assertions": ["Assertions"],
+    "rnnbench.pytest_plugin": ["Assertions"],
     "rnnbench.report.notebook": ["FrameResult", "FastestModule"],
     "rnnbench.errors": ["UserError"],
 }

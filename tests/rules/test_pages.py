@@ -176,6 +176,5 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/errors.html",
         "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
-        "rnnbench/pytest_plugin/assertions.html",
         "rnnbench/report/notebook.html",
     }
