@@ -79,11 +79,6 @@ class ProfiledCall:
     opaque: str = ""  # why its operators are not visible: it is compiled, or a recording
     own: bool = True  # whether to look for causes: it is a user's or a cell's code, not torch's own layer
 
-    def drop_gradients(self) -> None:
-        """Drop the gradients that a call leaves."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
 
 def of_built(built: Built, device: devices.Device) -> ProfiledCall:
     """The call of a case of a suite; raises Skip for an epoch."""
@@ -98,10 +93,10 @@ def of_built(built: Built, device: devices.Device) -> ProfiledCall:
         parts["forward_backward"] = timed_call(
             replace(workload, phase="training"), built.runner(), [built.input], built.state
         )
-    backend = GRAPH_BACKENDS.get(case.implementation, "")
-    graph = f"{case.implementation} code calls its kernels without operators ({backend})" if backend else ""
-    own = built.is_of_cells or case.implementation == "sequence"
-    parameters, opaque = list(built.model.parameters()), graph or hidden(built.model)
+    opaque, own = hidden(built.model), built.is_of_cells or case.implementation == "sequence"
+    if backend := GRAPH_BACKENDS.get(case.implementation):
+        opaque = f"{case.implementation} code calls its kernels without operators ({backend})"
+    parameters = list(built.model.parameters())
     return ProfiledCall(case.key, device, parts, parameters, workload.seq_len, opaque, own)
 
 
@@ -189,7 +184,6 @@ def profile(
     # Inference mode hides the parts of composite operators.
     visible = TimedCall(timed.call, torch.no_grad if timed.mode is torch.inference_mode else timed.mode)
     listed = Listing() if subject.opaque else listing(visible)
-    subject.drop_gradients()
     differences, replays, steps, notes = _replays(subject)
     arms, products, in_libraries = dict(subject.parts), None, dict[str, TimedCall]()
     if listed.kinds and subject.device.runs_host_code:  # a device's products are only queued
@@ -223,14 +217,13 @@ def profile(
         steps=subject.steps or steps,
         times={arm: times[arm] for arm in subject.parts},
         operators=table(listed, clocked, idling, len(times.get("clocked", ()))),
-        opaque=subject.opaque,
+        opaque=subject.opaque or ("" if seen or subject.device.runs_host_code else NO_KERNELS),
         causes=tuple(
             replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
             for cause, (whole, without) in differences.items()
         ),
         products=products and replace(products, seconds=in_full, idle_seconds=idle_ones),
         kernels=seen,
-        no_kernels="" if seen or subject.device.runs_host_code else NO_KERNELS,
         files=files,
         notes=tuple(notes),
     )
@@ -246,8 +239,6 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
             program = record(timed.call)
         except NotFollowed as long:
             return found, arms, 1, [f"needless work was not looked for: {long}"]
-        finally:
-            subject.drop_gradients()
         for cause, remedied in suspects(program, trained="forward" in subject.parts).items() if subject.own else ():
             arm = f"without {cause.kind}: {cause.what}"
             try:
@@ -257,21 +248,16 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
                 found[cause] = REPLAYED, arm
             except Exception as error:  # a limit of rnnbench, not of the code
                 notes.append(f"the cost of {cause.what} could not be measured: {first_line(error)}")
-            finally:
-                subject.drop_gradients()
     return found, arms if found else {}, program.steps, notes
 
 
 @contextmanager
 def _on_one_thread(mode: Mode) -> Iterator[None]:
     """Enter a call's mode, with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with mode():
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with ExitStack() as put_back, mode():
+        put_back.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
+        yield
 
 
 def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None, dict[str, str]]:
@@ -285,7 +271,8 @@ def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None
     with timed.mode():
         timed.call()
         for _ in range(LOOKS):
-            subject.drop_gradients()  # the profiler complains if a block is freed whose allocation it did not see
+            for parameter in subject.parameters:
+                parameter.grad = None  # the profiler complains if a block is freed whose allocation it did not see
             subject.device.synchronize()
             with torch.profiler.profile(profile_memory=True, with_stack=True, record_shapes=True) as seen:
                 timed.call()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -223,12 +224,10 @@ def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
 
 def _where() -> str:
     """The innermost line of code that belongs neither to torch nor to rnnbench's harness; a notebook's is quoted."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
+    for frame, line in walk_stack(sys._getframe(2)):
         file = frame.f_code.co_filename
         if file.startswith("<ipython-input-") or Path(file).parent.name.startswith("ipykernel_"):
-            return f"`{linecache.getline(file, frame.f_lineno).strip()}`:{frame.f_lineno}"
+            return f"`{linecache.getline(file, line).strip()}`:{line}"
         if not file.startswith((TORCH, *OURS, "<")):
-            return f"{Path(file).name}:{frame.f_lineno}"
-        frame = frame.f_back
+            return f"{Path(file).name}:{line}"
     return ""

@@ -13,7 +13,6 @@ give 0.9 to 1.1 (`python -m tests.validation explained`), and nothing at all for
 
 import operator
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -22,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.fx import Graph, GraphModule, Interpreter, Node
-from torch.fx.node import _get_qualified_name
 from torch.utils._pytree import tree_map_only
 
 from rnnbench.profiling.program import (
@@ -34,6 +32,8 @@ from rnnbench.profiling.program import (
     place,
     storages,
 )
+
+ATTRIBUTES: dict[str, Any] = {"__get__": getattr, "__set__": setattr}  # of a tensor, such as `x.mT`
 
 # Remedies
 
@@ -117,9 +117,7 @@ def replay(program: Program) -> Callable[[], object]:
     for made in (*program.calls, *program.backward):
         code.add(made)
     code.graph.output(code.argument(program.returned))
-    for node in reversed(code.graph.nodes):
-        if not node.users and (node.op == "get_attr" or node.meta.get("is_spare")):
-            code.graph.erase_node(node)
+    code.graph.eliminate_dead_code(lambda node: not (node.op == "get_attr" or node.meta.get("is_spare")))
     module, constants = GraphModule(code.parameters, code.graph), tuple(code.constants)
     leaves = [each for each in (*code.parameters.values(), *constants) if each.requires_grad and each.is_leaf]
     dropped = leaves if program.backward else []
@@ -147,11 +145,13 @@ class _Code:
     def add(self, call: ProgramCall) -> None:
         """Add a call."""
         args, kwargs = self.argument((call.args, call.kwargs))
-        attribute = getattr(call.function, "__name__", "")
-        if getattr(Tensor, attribute, None) is call.function:
-            node = self.graph.call_method(attribute, args, kwargs)
+        function = getattr(call.function, "__name__", "")
+        if function in ATTRIBUTES:
+            node = self.graph.call_function(ATTRIBUTES[function], (args[0], call.function.__self__.__name__, *args[1:]))
+        elif getattr(Tensor, function, None) is call.function:
+            node = self.graph.call_method(function, args, kwargs)
         else:
-            node = self.graph.call_function(_nameable(call.function), args, kwargs)
+            node = self.graph.call_function(call.function, args, kwargs)
         is_view = bool(call.reads & storages(call.result)) and not call.written
         node.meta["is_spare"] = is_view and not self._program.keeps_views
         self._bind(node, call.result)
@@ -198,15 +198,3 @@ class _Checked(Interpreter):
         if like is not None and (not isinstance(result, Tensor) or (result.shape, result.dtype) != like):
             raise NotFollowed("a replay of its calls gives other results")
         return result
-
-
-def _nameable(function: Any) -> Any:
-    """Return the function, or a function that calls it if generated code can't name it."""
-    with suppress(RuntimeError, AttributeError):
-        _get_qualified_name(function)
-        return function
-
-    def unnamed(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    return unnamed

@@ -11,7 +11,7 @@ from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
-from rnnbench.profiling.breakdown import is_alike
+from rnnbench.profiling.gap import is_alike
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case

@@ -18,8 +18,7 @@ from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds
 from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.harness.machine.cores import allowed_cores, processor
-from rnnbench.profiling.breakdown import frame as breakdown_frame
-from rnnbench.profiling.gap import at_the_speed_of, call_time, of_profiled
+from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
 from rnnbench.report import why
 from rnnbench.report.growth import of_sweep
 from rnnbench.report.ratios import measured as measured_figure

@@ -11,14 +11,20 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.estimate import ENDS, estimate, estimate_columns
 from rnnbench.analysis.run_times import RunTimes
-from rnnbench.profiling.breakdown import (
+from rnnbench.profiling.gap import (
+    KINDS,
     NAMES,
     OVERHEADS,
+    Gap,
+    Step,
     What,
-    frame,
+    at_the_speed_of,
+    breakdown_frame,
+    call_seconds,
+    faster_library,
+    gaps,
     in_one_piece,
 )
-from rnnbench.profiling.gap import KINDS, Gap, Step, at_the_speed_of, call_seconds, faster_library, gaps
 from rnnbench.report import colors
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
@@ -57,9 +63,8 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
     times = ratio_with_interval(gap.ratio.value, gap.ratio.lower, gap.ratio.upper)
     durations = f"{duration(gap.start.value)} against {duration(gap.end.value)}"
     sentences = [f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."]
-    if math.isnan(gap.seconds.lower):
-        sentences.append("One replicate has no interval, so the gap is not taken apart: give it a larger budget.")
-    elif not gap.seconds.lower > 0 and gap.ratio.lower > 1:  # the ratio varies less from process to process
+    if math.isnan(gap.seconds.lower) or (gap.seconds.lower <= 0 and gap.ratio.lower > 1):
+        # One replicate has no interval, and the ratio varies less from process to process than the seconds.
         sentences.append("The difference is known too roughly to take it apart: give it a larger budget.")
     elif not gap.seconds.lower > 0:
         sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
@@ -121,7 +126,8 @@ def _explained(gap: Gap) -> Iterable[str]:
 def _goes(base: Profile) -> str:
     if reason := in_one_piece(base):
         return f"Its call can't be taken apart: {reason}."
-    shares, operators, counted = frame({"": base}), sum(operator.calls for operator in base.operators) / base.steps, ""
+    shares, counted = breakdown_frame({"": base}), ""
+    operators = sum(operator.calls for operator in base.operators) / base.steps
     by_what = shares.groupby(shares["what"].map(NAMES), sort=False)["share"].sum().sort_values(ascending=False)
     above = NAMES["gaps" if base.kernels is not None else "overhead"]
     if operators >= 1 and by_what[above]:
@@ -188,7 +194,7 @@ MAX_OPERATORS = 15  # of a table; its CSV file has all
 
 def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
     """One row for each part of a call. `profiles` are by case; rows show `names[case]`."""
-    shares = frame(profiles)
+    shares = breakdown_frame(profiles)
     shares["name"] = [one_line(names[case]) for case in shares["case"]]
     columns = [
         Column("case", of("name")),
@@ -212,7 +218,7 @@ def operators_table(profile: Profile, name: str) -> Table | None:
     rows = pd.DataFrame(map(asdict, profile.operators)).rename(columns={"name": "operator"})
     rows["seconds"] = rows["seconds"].map(np.median)
     above = (rows["seconds"] - rows.pop("idle_seconds").map(np.median)).clip(lower=0.0)
-    is_queued = profile.kernels is not None or profile.no_kernels != ""  # so the host's clock can't time a kernel
+    is_queued = profile.kernels is not None or profile.opaque != ""  # so the host's clock can't time a kernel
     rows.insert(6, "kernel_seconds", None if is_queued else above)
     rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
@@ -260,7 +266,7 @@ def breakdowns(
 ) -> Figure | None:
     """Draw where the time of a call goes: a bar for each profile, by its name; None if no profile worked."""
     calls = {one_line(name): estimate(list(each.times["call"])) for name, each in profiles.items() if each.works}
-    shares, wide = frame({one_line(name): profile for name, profile in profiles.items()}), width or PAGE
+    shares, wide = breakdown_frame({one_line(name): profile for name, profile in profiles.items()}), width or PAGE
     if shares.empty:
         return None
     ends, bar = shares.groupby("case", sort=False)["seconds"].cumsum(), pd.factorize(shares["case"])[0]

@@ -87,11 +87,10 @@ class Profile(Record):
     # Arm -> seconds per call, one for each round.
     times: dict[str, Annotated[tuple[Positive, ...], MinLen(1)]] = field(default_factory=dict)
     operators: tuple[Operator, ...] = ()
-    opaque: str = ""  # why the operators can't be seen; empty if they can
+    opaque: str = ""  # why its operators, or the kernels that a device launches, can't be seen; empty if they can
     causes: tuple[Cause, ...] = ()
     products: Products | None = None  # None if a device launches its kernels, or if they are not known
     kernels: Kernels | None = None  # None if the device launches none, or if they could not be seen
-    no_kernels: str = ""  # why the kernels of a device that launches them could not be seen; empty elsewhere
     files: dict[str, str] = field(default_factory=dict)  # `trace` -> file in the run's folder
     notes: tuple[str, ...] = ()  # what was cut short, and why
 

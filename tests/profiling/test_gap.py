@@ -8,16 +8,22 @@ import pytest
 
 from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.run_times import read
-from rnnbench.profiling.breakdown import TOO_LONG, Share, breakdown, frame, in_one_piece, is_alike, rescaled
 from rnnbench.profiling.gap import (
     NOT_PROFILED,
+    TOO_LONG,
     Gap,
+    Share,
     between,
+    breakdown,
+    breakdown_frame,
     call_seconds,
     call_time,
     faster_library,
     gaps,
+    in_one_piece,
+    is_alike,
     of_profiled,
+    rescaled,
     take_apart,
 )
 from rnnbench.store.profiles import Cause, Kernels, Products, Profile
@@ -43,7 +49,7 @@ def test_the_optimizer_is_what_is_left_of_a_step() -> None:
 
 def test_a_device_s_kernels_leave_its_gaps() -> None:
     on_gpu = replace(profile(), kernels=Kernels(40, {"products": 25e-6, "pointwise": 5e-6}))
-    shares = frame({"gpu": on_gpu})
+    shares = breakdown_frame({"gpu": on_gpu})
     assert list(shares["what"]) == ["products", "pointwise", "gaps"]
     assert list(shares["share"]) == pytest.approx([0.25, 0.05, 0.7])
     assert [(share.part, share.what, share.operators, share.new_bytes) for share in breakdown(on_gpu)] == [

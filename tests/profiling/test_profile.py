@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.cases import LiveCase
-from rnnbench.profiling.breakdown import breakdown, in_one_piece
+from rnnbench.profiling.gap import breakdown, in_one_piece
 from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, hidden, kernels, of_built, of_live, profile
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
@@ -102,7 +102,7 @@ def test_kernels_that_the_profiler_does_not_see_are_missing_with_the_reason(monk
     monkeypatch.setattr(torch.profiler, "profile", only_cpu)
     taken = profile(of_built(build(small.case("gru"), Path()), Launching()), rounds=2, window_seconds=0.0005)
     assert taken.kernels is None
-    assert taken.no_kernels == in_one_piece(taken) == NO_KERNELS
+    assert taken.opaque == in_one_piece(taken) == NO_KERNELS
     assert [share.what for share in breakdown(taken)] == ["whole"]
 
 

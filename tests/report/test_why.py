@@ -13,8 +13,22 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import noise, summarize
-from rnnbench.profiling.breakdown import OVERHEADS, breakdown, frame, in_one_piece, rescaled
-from rnnbench.profiling.gap import KINDS, LADDER, NOT_PROFILED, Gap, Step, between, call_time, of_profiled, take_apart
+from rnnbench.profiling.gap import (
+    KINDS,
+    LADDER,
+    NOT_PROFILED,
+    OVERHEADS,
+    Gap,
+    Step,
+    between,
+    breakdown,
+    breakdown_frame,
+    call_time,
+    in_one_piece,
+    of_profiled,
+    rescaled,
+    take_apart,
+)
 from rnnbench.report import why
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import files as files_of
@@ -104,7 +118,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     tmp_path: Path,
 ) -> None:
     reason = "torch's profiler saw no kernel of this call"
-    blind = replace(profile(), no_kernels=reason)
+    blind = replace(profile(), opaque=reason)
     assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
     assert not between(blind, profile())
     assert [row[2] for row in why.breakdown_table({"mine": blind}, {"mine": "mine"}).rows] == ["in one piece"]
@@ -242,7 +256,7 @@ def test_the_shares_of_a_call_are_its_parts_and_none_is_negative(mine: Profile) 
     scaled = breakdown(rescaled(mine, call))
     assert sum(share.seconds.value for share in scaled) == pytest.approx(call)
     assert min(share.seconds.value for share in (*shares, *scaled)) >= 0
-    assert frame({"": mine})["share"].sum() == pytest.approx(1.0)
+    assert breakdown_frame({"": mine})["share"].sum() == pytest.approx(1.0)
 
 
 @given(stored(), stored(), st.lists(st.tuples(SECONDS, SECONDS, SECONDS), min_size=2, max_size=12))

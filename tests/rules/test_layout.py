@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1062,
     "harness": 3199,
     "kernels": 518,
-    "profiling": 1015,
+    "profiling": 991,
     "pytest_plugin": 206,
     "report": 3032,
     "speedup": 561,
