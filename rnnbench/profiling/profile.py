@@ -21,9 +21,8 @@ from torch import nn
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
 from rnnbench.harness.live.cases import timed_call as live_call
-from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison, compared
-from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.profiling.causes import suspects

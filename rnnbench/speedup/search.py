@@ -25,9 +25,16 @@ from rnnbench.cells.parity import TOLERANCES, Gradients, allowed, errors
 from rnnbench.cells.states import BATCHED, State, convert, leaves, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
-from rnnbench.harness.live.cases import LiveCase, rounded_to, timed_call, with_gradients
+from rnnbench.harness.live.cases import (
+    LiveCase,
+    calls_on_trial,
+    keep_process,
+    keep_tensors,
+    rounded_to,
+    timed_call,
+    with_gradients,
+)
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
-from rnnbench.harness.live.put_back import calls_on_trial, keep_process, keep_tensors
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.speedup.ways import (
     ALONE,

@@ -1,16 +1,20 @@
 """The modules and functions that a measurement compares, and what one timed call of each phase does.
 
-Their outputs are compared before timing starts and again afterwards, and the cause of a difference is looked for.
+Their outputs are compared before timing starts and again afterwards, and the cause of a difference is looked for. What
+the calls change in the process and in the modules is restored.
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from rnnbench.adapt.kinds import reads_batch_first
@@ -18,8 +22,7 @@ from rnnbench.cells.parity import TOLERANCES, relative_error
 from rnnbench.cells.states import fails_in_inference_mode
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
-from rnnbench.harness.live.put_back import gpus, keep_values
-from rnnbench.harness.machine.global_state import capture, tf32_allowed
+from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
@@ -111,6 +114,54 @@ def first_tensor(output: object) -> Tensor | None:
     """Return the tensor that is compared and that backward starts from: a layer's output, and not its state."""
     first = output[0] if isinstance(output, tuple) and output else output
     return first if isinstance(first, Tensor) else next(tensors_in(output), None)
+
+
+def keep_values(tensor: Tensor, put_back: ExitStack) -> Tensor:
+    """Restore a tensor's values when `put_back` closes, and return a copy of them.
+
+    They are written only if they differ, since a graph may hold the tensor.
+    """
+    values = tensor.detach().clone()
+
+    def restore() -> None:
+        if not torch.allclose(tensor, values, rtol=0, atol=0, equal_nan=True):
+            tensor.data.copy_(values)
+
+    put_back.callback(restore)
+    return values
+
+
+def keep_process(put_back: ExitStack) -> None:
+    """Restore torch's settings, the current GPU and the states of all random generators when `put_back` closes."""
+    put_back.callback(global_state.restore, global_state.capture())
+    if gpus():
+        put_back.callback(torch.cuda.set_device, torch.cuda.current_device())
+    put_back.enter_context(torch.random.fork_rng(gpus()))
+    put_back.callback(random.setstate, random.getstate())
+    put_back.callback(np.random.set_state, np.random.get_state())
+
+
+@contextmanager
+def calls_on_trial() -> Iterator[None]:
+    """Put the process back after calls, which are made outside of inference mode: its tensors count no changes."""
+    with torch.inference_mode(mode=False), ExitStack() as put_back:
+        keep_process(put_back)
+        yield
+
+
+def gpus() -> list[int]:
+    """The GPUs whose random generators may be in use; this call does not initialize CUDA."""
+    cuda: Any = torch.cuda  # partly untyped in torch
+    return list(range(cuda.device_count())) if cuda.is_initialized() else []
+
+
+def keep_tensors(module: nn.Module, put_back: ExitStack) -> None:
+    """Restore a module's parameters and buffers when `put_back` closes: a hook may be an optimizer's step."""
+    for owner in module.modules():
+        for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
+            if not is_lazy(tensor):
+                put_back.callback(setattr, owner, name, tensor)
+                keep_values(tensor, put_back)
 
 
 def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
@@ -251,12 +302,16 @@ def _not_finite(output: Tensor) -> str:
 def rounded_to(dtype: torch.dtype, device: str) -> str:
     """Return the type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
     is_tf32 = dtype == torch.float32 and "tf32" not in devices.backend(device).lacks
-    return "tf32" if is_tf32 and any(tf32_allowed(capture())) else str(dtype).removeprefix("torch.")
+    return (
+        "tf32"
+        if is_tf32 and any(global_state.tf32_allowed(global_state.capture()))
+        else str(dtype).removeprefix("torch.")
+    )
 
 
 def uneven(dtype: torch.dtype, device: str) -> str:
     """Say why one case's arithmetic is less precise than another's; empty if no case's is."""
-    layers, products = tf32_allowed(capture())
+    layers, products = global_state.tf32_allowed(global_state.capture())
     if rounded_to(dtype, device) != "tf32" or layers == products:
         return ""
     coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")

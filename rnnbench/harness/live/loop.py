@@ -5,17 +5,19 @@ is precise, a question is answered, or the fastest case is known. `wanted()` giv
 and how many replicates are expected, 0 if enough is known; `add(times, seconds)` learns the times of a replicate.
 """
 
+import gc
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
+from typing import Any
 
 from rnnbench.analysis.estimate import Estimate, Times, estimate, log_ratio, pooled_times
 from rnnbench.analysis.rounds import Question, growing, widening
 from rnnbench.harness.devices import Clocked, Device
-from rnnbench.harness.live.put_back import undisturbed
 from rnnbench.harness.turns.engine import calibrate, warm_up
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.harness.turns.progress import Progress
@@ -245,3 +247,27 @@ def named(call: str, hint: str = "") -> Iterator[None]:
         is_said = isinstance(error, ValueError | RuntimeError)
         text = message_of(error) if is_said else error_in_words(error)
         raise (ValueError if isinstance(error, ValueError) else RuntimeError)(f"{call}: {text}{hint}") from error
+
+
+TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Turn off garbage collection, tracing and profiling, and restore them at the end, whatever else fails."""
+    profiler = sys.getprofile()
+    monitoring: Any = getattr(sys, "monitoring", None)  # which newer versions of Python have
+    with ExitStack() as put_back:
+        if gc.isenabled():
+            put_back.callback(gc.enable)
+            gc.disable()
+        put_back.callback(sys.settrace, sys.gettrace())
+        sys.settrace(None)
+        if callable(profiler):  # not cProfile's, which Python calls by `sys.monitoring` since 3.12
+            put_back.callback(sys.setprofile, profiler)
+            sys.setprofile(None)
+        for tool in range(TOOLS if monitoring else 0):
+            if monitoring.get_tool(tool) is not None and (events := monitoring.get_events(tool)):
+                put_back.callback(monitoring.set_events, tool, events)
+                monitoring.set_events(tool, 0)
+        yield

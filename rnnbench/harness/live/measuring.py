@@ -20,6 +20,8 @@ from rnnbench.harness.live.cases import (
     cases_of,
     compared_again,
     in_order,
+    keep_process,
+    keep_tensors,
     outputs,
     parity,
     reference_of,
@@ -27,7 +29,6 @@ from rnnbench.harness.live.cases import (
     uneven,
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
-from rnnbench.harness.live.put_back import keep_process, keep_tensors
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.progress import Progress
 from rnnbench.store.records import Phase

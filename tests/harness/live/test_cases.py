@@ -13,6 +13,7 @@ from rnnbench import measure
 from rnnbench.adapt.kinds import reads_batch_first
 from rnnbench.harness.live import cases
 from rnnbench.harness.live.cases import reference_of
+from rnnbench.harness.machine import global_state
 from tests.harness.live import INPUT, QUICK, loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -209,7 +210,7 @@ def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None
 def test_tf32_on_one_side_only_is_told(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str, allowed: tuple[bool, bool], starts: str
 ) -> None:
-    monkeypatch.setattr(cases, "tf32_allowed", lambda _: allowed)
+    monkeypatch.setattr(global_state, "tf32_allowed", lambda _: allowed)
     message = cases.uneven(dtype, device)
     assert message.startswith(starts)
     assert bool(message) is bool(starts)
