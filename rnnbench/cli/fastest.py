@@ -34,7 +34,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.notebook import described
     from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.speedup.search import find_wanted, title, wanted
+    from rnnbench.report.words.names import say_all
+    from rnnbench.speedup.search import SIZES, find_wanted, wanted
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
@@ -49,13 +50,14 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     sys.path += map(str, folders_here())  # this process imports the modules
     found, faults = {}, []
     for module, shapes in modules.items():
+        name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
         try:
             with shown_rounds() as on_progress:
                 found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
         except UserError as fault:  # the other cells of the suite can still be searched
-            faults.append(str(fault))
+            faults.append(f"{name}: {fault}")
             continue
-        output.say(described(title(module), found[module]))
+        output.say(described(name, found[module]))
     if not found:
         raise UserError("; ".join(dict.fromkeys(faults)))
     for reason in [*left_out, *faults]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -165,12 +166,11 @@ def _of_shape(
         keep_process(put_back)
         keep_tensors(run.module, put_back)  # of one that can't be copied
         of_all = why_only_as_given(run.module, run.kind) or varies(subject)
+        compiling = {"deadline": deadline, "budget_seconds": budget_seconds, "shapes": shapes}
+        why_not_compiled = partial(_why_not_compiled, on_progress=on_progress, **compiling)
         for name in names(run, subject.input, subject.state):
-            reason = "" if name == AS_GIVEN else of_all
-            if not reason and name in COMPILED:
-                reason = _why_not_compiled(subject, name, deadline, budget_seconds, shapes, on_progress)
-            elif not reason and name != AS_GIVEN:
-                reason = why_not(subject, name)
+            check = why_not_compiled if name in COMPILED else why_not
+            reason = "" if name == AS_GIVEN else of_all or check(subject, name)
             rows[name] = {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": reason}
             if not reason:
                 is_plain = name == AS_GIVEN and run.kind != "cell"
@@ -280,17 +280,15 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     types: list[list[torch.dtype]] = []  # of what a call in each way returned
     has_state = subject.state is not None
 
-    def side(subject: RunSubject, name: WayName) -> tuple[nn.Module, Callable[..., tuple[Tensor, State]]]:
-        def run(*_: object) -> tuple[Tensor, State]:
-            outputs, final = subject.call(name)
-            final = () if final is ALONE else final
-            types.append([outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))])
-            return outputs, final
-
-        return subject.run.module, run
+    def run(subject: RunSubject, name: WayName, *_: object) -> tuple[Tensor, State]:
+        outputs, final = subject.call(name)
+        final = () if final is ALONE else final
+        types.append([outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))])
+        return outputs, final
 
     reference = replace(subject, run=replace(subject.run, module=deepcopy(subject.run.module)))
-    sides = side(subject, name), side(reference, AS_GIVEN)
+    ways = (subject, name), (reference, AS_GIVEN)
+    sides = [(side.run.module, partial(run, side, way)) for side, way in ways]
     gradients: Gradients = "parameters" if subject.phase == "training" else "none"
     found = errors(*sides, dict, subject.input, (), gradients=gradients, final_state=has_state)
     if types[0] != types[1]:
@@ -309,10 +307,7 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     check_tolerances(found, tolerances, tolerance_of, "the given module's")
 
 
-FIXED = (
-    *("phase", "input_size", "hidden_size", "num_layers", "bidirectional"),
-    *("nonlinearity", "dtype", "device", "threads"),
-)
+SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 
 
 def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], list[str]]:
@@ -331,20 +326,11 @@ def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], li
         elif not case.is_reference and (sizes.num_layers > 1 or sizes.bidirectional):
             left_out["cases of a cell in several layers or directions: give a module that runs them itself"] = None
         else:
-            fixed: dict[str, Any] = {name: getattr(sizes, name) for name in FIXED}
-            step = Workload(sizes.reference, task="many_to_many", batch_size=1, seq_len=1, output_size=1, **fixed)
+            fixed: dict[str, Any] = {name: getattr(sizes, name) for name in SIZES}
+            of_step: dict[str, Any] = {"batch_size": 1, "seq_len": 1, "output_size": 1}
+            step = Workload(sizes.reference, sizes.phase, "many_to_many", **of_step, **fixed)
             found.setdefault(Case(case.cell, "loop", step), {})[sizes.seq_len, sizes.batch_size] = None
     return {module: list(shapes) for module, shapes in found.items()}, list(left_out)
-
-
-def title(module: Case) -> str:
-    """Return `gru, input size 64, hidden size 256, float32, cpu, 1 thread`."""
-    sizes = module.workload
-    parts = [module.cell, f"input size {sizes.input_size}", f"hidden size {sizes.hidden_size}"]
-    parts += [plural(sizes.num_layers, "layer")] if sizes.num_layers > 1 else []
-    parts += ["bidirectional"] if sizes.bidirectional else []
-    parts += [sizes.nonlinearity] if sizes.nonlinearity != "tanh" else []
-    return ", ".join([*parts, sizes.dtype, sizes.device, plural(sizes.threads, "thread")])
 
 
 def build(module: Case, root: Path) -> nn.Module:
@@ -364,16 +350,13 @@ def find_wanted(
     on_progress: Callable[[Progress], None],
 ) -> pd.DataFrame:
     """Return the ways of a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
-    sizes, threads = module.workload, torch.get_num_threads()
-    torch.set_num_threads(sizes.threads)
-    first, *others = shapes
-    try:
-        built = build(module, root)
-        input = torch.randn(*first, sizes.input_size, generator=torch.Generator().manual_seed(0))
-        input = input.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-        return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
-    except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
-        said = first_line(fault) if isinstance(fault, CellError | RuntimeError | Skip | ValueError) else ending(fault)
-        raise UserError(f"{title(module)}: {said}") from fault
-    finally:
-        torch.set_num_threads(threads)
+    sizes, (first, *others) = module.workload, shapes
+    with calls_on_trial():
+        torch.set_num_threads(sizes.threads)
+        try:
+            built = build(module, root)
+            input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
+            return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
+        except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
+            is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)
+            raise UserError(first_line(fault) if is_said else ending(fault)) from fault

@@ -27,8 +27,6 @@ from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
 
-WANTED = "a tensor, a tuple of arguments, or a mapping from each name to one of these"
-
 
 @dataclass(frozen=True)
 class LiveCase:
@@ -68,7 +66,10 @@ def cases_of(modules: Mapping[str, Callable[..., object]], input: object) -> dic
         if not callable(module):
             raise ValueError(f"{name}: expected a module or a function, found {type(module).__name__}")  # noqa: TRY004
         if not isinstance(given, Tensor | tuple):
-            raise ValueError(f"input: expected {WANTED}, found {type(given).__name__}")  # noqa: TRY004
+            raise ValueError(  # noqa: TRY004
+                "input: expected a tensor, a tuple of arguments, or a mapping from each name to one of these, found "
+                f"{type(given).__name__}"
+            )
     return cases
 
 
@@ -254,13 +255,9 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
                 by_case[name] = (output.transpose(0, 1) if is_turned else output).clone()
                 if before != [tensor._version for tensor in counted]:
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
-    found = {str(output.device) for output in by_case.values()}
-    if len(found) > 1:
-        raise ValueError(
-            f"outputs are on several devices, {' and '.join(sorted(found))}: put all modules and inputs on one"
-        )
-    if reason := devices.why_not(*found):
-        raise ValueError(f"input: {reason}")
+    found = sorted({str(output.device) for output in by_case.values()})
+    if reason := "put all modules and inputs on one" if len(found) > 1 else devices.why_not(*found):
+        raise ValueError(f"outputs are on {' and '.join(found)}: {reason}")
     return by_case
 
 
@@ -269,11 +266,9 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     expected = found[reference]
     for name, output in found.items():
         if output.shape != expected.shape:
-            is_turned = output.dim() > 1 and output.transpose(0, 1).shape == expected.shape
-            hint = "is `batch_first` set alike?" if is_turned else "they do not do the same work"
             raise ValueError(
                 f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
-                f"{hint}"
+                "they do not do the same work, or `batch_first` is not set alike"
             )
     if unsound := _not_finite(expected):
         reason = f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}"
