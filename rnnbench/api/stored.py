@@ -155,8 +155,7 @@ def summarize(
     Raises `rnnbench.errors.UserError` if a frame lacks a column or a row.
     """
     if isinstance(windows, FrameResult):
-        known: pd.DataFrame = windows.cases
-        return known
+        return pd.DataFrame(windows.cases)
     return with_categories(summarized(of_frames(windows, cases, steps)))
 
 

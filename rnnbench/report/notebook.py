@@ -113,25 +113,20 @@ class FrameResult:
         return figure if how.get("ax") is None else how["ax"]
 
     def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
-        """Return the first rows of the shown columns, with units; empty if none are shown."""
+        """Return the shown columns with units, the first and last rows of many; empty if none are shown."""
         if not self._columns:
             return ""
-        shown = self.frame[self._columns].head(MAX_ROWS)
-        has_names = shown.index.name is not None
-        return str(getattr(shown, form)(formatters=FORMATS, na_rep=MISSING, index=has_names, **how))
-
-    def _lines(self) -> list[str]:
-        """Return the lines of the note, after how many rows are not shown."""
-        hidden = len(self.frame) - MAX_ROWS if self._columns else 0
-        return [*([f"{plural(hidden, 'more row')}: .frame has all.", ""] if hidden > 0 else []), *self.note.split("\n")]
+        shown = self.frame[self._columns]
+        how |= {"index": shown.index.name is not None, "max_rows": MAX_ROWS, "show_dimensions": "truncate"}
+        return str(getattr(shown, form)(formatters=FORMATS, na_rep=MISSING, **how))
 
     def __repr__(self) -> str:
         width = shutil.get_terminal_size((120, 24)).columns
-        text = "\n".join(textwrap.fill(line, width) for line in self._lines())
+        text = "\n".join(textwrap.fill(line, width) for line in self.note.split("\n"))
         return "\n\n".join(filter(None, [self._rows("to_string", line_width=width), text]))
 
     def _repr_html_(self) -> str:
-        return self._rows("to_html") + "".join(f"<p>{escape(line)}</p>" for line in self._lines() if line)
+        return self._rows("to_html") + "".join(f"<p>{escape(line)}</p>" for line in self.note.split("\n") if line)
 
 
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
@@ -150,8 +145,7 @@ PASS = "or undecided='pass' to let it through"
 
 def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `rounds` and `environment`."""
-    times, turns = found.turns.times, found.turns
-    frame = compare(times, found.reference)
+    frame = compare(found.turns.times, found.reference)
     frame["parity"] = pd.Series(found.parity)
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame = frame[list(COLUMNS)].rename_axis("module")
@@ -166,13 +160,13 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
         "torch": found.torch,
         "rnnbench": __version__,
     }
-    told = note(frame, settings, cut=turns.cut, interrupted=turns.interrupted, needed=found.needed)
     frames = {
         "frame": frame,
-        "rounds": rounds_of(times, found.reference),
+        "rounds": rounds_of(found.turns.times, found.reference),
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
-    return FrameResult(frames, partial(measured_figure, frame), " ".join([told, *found.notes]), SHOWN, axes=(), **facts)
+    told = " ".join([note(found, frame, settings), *found.notes])
+    return FrameResult(frames, partial(measured_figure, frame), told, SHOWN, axes=(), **facts)
 
 
 def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
@@ -250,24 +244,13 @@ def names_of(mine: object, than: object) -> tuple[str, str]:
     return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
-def note(
-    frame: pd.DataFrame,
-    settings: Settings,
-    *,
-    cut: bool,
-    interrupted: bool = False,
-    needed: float = 0.0,
-) -> str:
-    """Return what to know about the numbers: what the intervals hold, and which target was missed.
-
-    `cut`: the budget ended the rounds; `interrupted`: Ctrl-C did; `needed`: how many seconds more would be enough.
-    """
-    rounds = int(frame["replicates"].iloc[0])
-    sentences = [ONE_PROCESS if rounds > 1 else ONE_ROUND]
-    if interrupted:
-        sentences.insert(0, f"Interrupted after {plural(rounds, 'round')}.")
+def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
+    """Return what to know about the numbers: what the intervals hold, and which target was missed."""
+    rounds, cut = int(frame["replicates"].iloc[0]), found.turns.cut
+    sentences = [f"Interrupted after {plural(rounds, 'round')}."] if found.turns.interrupted else []
+    sentences.append(ONE_PROCESS if rounds > 1 else ONE_ROUND)
     budget = settings.budget_seconds or math.nan
-    more = f"; give budget='{as_budget(budget + needed)}'" if needed else ""
+    more = f"; give budget='{as_budget(budget + found.needed)}'" if found.needed else ""
     why = f"the budget of {duration(budget)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide and rounds > 1:

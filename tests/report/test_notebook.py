@@ -63,13 +63,14 @@ def test_it_prints_with_units_and_ends_with_its_note(monkeypatch: pytest.MonkeyP
     assert all(len(line) <= 80 for line in repr(measured("torch", "loop")).splitlines())
 
 
-def test_of_many_rows_the_first_are_shown_and_the_others_counted() -> None:
+def test_of_many_rows_the_first_and_last_are_shown_and_all_counted() -> None:
     one = measured().frame
     frame = pd.concat([one] * 10, ignore_index=True)
     result = FrameResult({"frame": frame}, print, "Note.", SHOWN)
+    shown = pd.concat([frame[: MAX_ROWS // 2], frame[-MAX_ROWS // 2 :]])
     for text in (repr(result), result._repr_html_()):
-        assert f"{50 - MAX_ROWS} more rows: .frame has all." in text
-        assert text.count("agrees") == sum(parity == "agrees" for parity in frame["parity"][:MAX_ROWS])
+        assert f"50 rows {'x' if text == repr(result) else '×'} {len(SHOWN)} columns" in text
+        assert text.count("agrees") == shown["parity"].eq("agrees").sum()
 
 
 def test_a_notebook_shows_the_same_as_a_table() -> None:
@@ -106,6 +107,10 @@ def test_the_figure_says_each_ratio_and_its_colour_whether_it_is_slower_a_hollow
     assert [row for row in range(5) if marks[row].get_markerfacecolor() == INKS["card"].light] == [2]
 
 
+def live(*, needed: float = 0.0, cut: bool = False, interrupted: bool = False) -> Any:
+    return SimpleNamespace(turns=SimpleNamespace(cut=cut, interrupted=interrupted), needed=needed)
+
+
 WANTED = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
 
 
@@ -123,18 +128,18 @@ WANTED = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
 def test_the_note_says_which_ratios_are_wider_than_asked_and_why(
     changes: dict[str, Any], settings: Settings, told: str
 ) -> None:
-    text = note(measured().frame, settings, **{"cut": False} | changes)
+    text = note(live(**changes), measured().frame, settings)
     assert told in text
     assert "held up" not in text
 
 
 def test_the_note_says_that_one_round_has_no_interval_and_when_calls_were_held_up() -> None:
     frame = measured().frame.assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
-    assert note(frame, Settings(budget_seconds=1.0), cut=True) == (
+    assert note(live(cut=True), frame, Settings(budget_seconds=1.0)) == (
         "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more."
     )
     frame = measured().frame
-    assert "a mean is 2.20× the time shown" in note(frame.assign(seconds=frame["seconds"] / 2), Settings(), cut=False)
+    assert "a mean is 2.20× the time shown" in note(live(), frame.assign(seconds=frame["seconds"] / 2), Settings())
 
 
 # A sweep
