@@ -25,7 +25,6 @@ from rnnbench.report.verdicts.page import changes
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.frames import SCHEMA, step_frame, window_frame, window_tables, with_categories, without_categories
 from rnnbench.suite.expressions import parse_only, quoted
-from rnnbench.text import plural
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
 MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
@@ -85,20 +84,22 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
         "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
         "environment": pd.concat(environments, ignore_index=True)[["run", "about", "what", "value"]].astype(str),
     }
-    before = [plural(len(answers), "run")] if len(answers) > 1 else []
-    note = "\n\n".join([*before, *answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
+    note = "\n\n".join([*answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
     return FrameResult(frames, draw, note, first, names=names, paths=tuple(paths))
 
 
 def _replicates(times: RunTimes) -> pd.DataFrame:
     """Return a row for each case and replicate that counts; `ratio` is NaN where the group has no reference."""
-    rows = times.replicates
-    known = ratios(times).set_index(["number", "replicate"])
-    frame = rows.assign(mean_seconds=rows["seconds"] / rows["calls"], seconds=rows["median_seconds"])
-    logs = known["log_ratio"].reindex(pd.MultiIndex.from_frame(rows[["number", "replicate"]]))
-    frame["ratio"] = np.exp(logs.to_numpy(dtype=float))
-    order = frame.sort_values(["number", "replicate"], kind="stable")
-    return with_categories(order[list(REPLICATE_COLUMNS)].reset_index(drop=True))
+    key = ["number", "replicate"]
+    rows = times.replicates.merge(ratios(times)[[*key, "log_ratio"]], how="left", on=key).sort_values(
+        key, kind="stable"
+    )
+    frame = rows.assign(
+        mean_seconds=rows["seconds"] / rows["calls"],
+        seconds=rows["median_seconds"],
+        ratio=np.exp(rows["log_ratio"].astype(float)),
+    )
+    return with_categories(frame[list(REPLICATE_COLUMNS)].reset_index(drop=True))
 
 
 def _found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:

@@ -1,6 +1,5 @@
 """`rnnbench fastest`."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
-    if save is not None and os.path.lexists(save):
+    if save is not None and save.exists():
         raise UserError(f"{save} already exists; give the name of a new file")
     chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
     modules, left_out = wanted(cases_of(selected(chosen, only, device)))
@@ -54,10 +53,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         try:
             with shown_rounds() as on_progress:
                 found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
+            output.say(described(name, found[module]))
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(f"{name}: {fault}")
-            continue
-        output.say(described(name, found[module]))
     if not found:
         raise UserError("; ".join(dict.fromkeys(faults)))
     for reason in [*left_out, *faults]:

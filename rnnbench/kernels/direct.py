@@ -48,7 +48,6 @@ SOURCE = Path(__file__).with_name("direct.c")
 VALUES = {torch.float32: "float", torch.float64: "double"}  # a dtype's name in C
 OPTIONS = ("-fopenmp",)
 ARGUMENTS = {"multiply": (7, 12), "pack": (2, 4)}  # of a function in C: pointers to values, and numbers
-MATRIX = 2  # dimensions
 # Rows whose distance is a multiple of this many bytes compete for the same lines of the caches.
 CROWDED_BYTES, LINE_BYTES = 256, 64
 
@@ -112,7 +111,7 @@ class DirectProducts:
             if x is None or factor is None:
                 told += [0, 0, 0, 0]
             else:
-                is_packed = len(factor[0]) > MATRIX
+                is_packed = len(factor[0]) > 2  # dimensions
                 told += [x[0][1], x[1][0], factor[1][-2], factor[1][0] if is_packed else self.panel]
         return told
 

@@ -113,7 +113,6 @@ POWER = (
 
 
 aten: Any = torch.ops.aten
-MIN_TERMS = 2  # fewer are not worth stacking
 
 
 def share_transposes(graph: fx.Graph) -> None:
@@ -133,7 +132,7 @@ def stack_sums(graph: fx.Graph) -> None:
             continue  # scaled, or part of a larger sum
         terms = _terms(root)
         shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
-        if len(terms) < MIN_TERMS or len(shapes) > 1:
+        if not terms or len(shapes) > 1:
             continue
         products, rows = [_product(term) for term in terms], [_summed_rows(term) for term in terms]
         with graph.inserting_before(root):

@@ -21,8 +21,6 @@ from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fast
 from rnnbench.kernels.passes import aten, install, new_node, share_transposes, stack_sums
 
 PRODUCTS = (aten.mm.default, aten.addmm.default)
-VECTOR = 1  # dimensions
-BARE = 2  # arguments of a product without a bias
 Choose = Callable[[SharedProducts], str]
 ProductSet = tuple[Any, Matrix]  # what products have in common: their right factor, and the form of the left one
 
@@ -143,7 +141,7 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
     for node in graph.nodes:
         if node.target not in PRODUCTS or node.kwargs or not node.meta["val"].is_cpu:
             continue
-        if len(node.args) == BARE or node.args[0].meta["val"].dim() == VECTOR:  # a bias is one for each column
+        if node.target is aten.mm.default or node.args[0].meta["val"].dim() == 1:  # a bias is one for each column
             left, right = node.args[-2:]
             shared.setdefault((right, Matrix.of(left.meta["val"])), []).append(node)
     for (right, left), library in _libraries(shared, choose).items():
@@ -193,7 +191,7 @@ def _reroute(graph: fx.Graph, factors: dict[Any, Any]) -> None:
         pair = [product]
         if added in factors and len(added.users) == 1:
             pair, added = [added, product], None
-        biases = tuple(each.args[0] for each in reversed(pair) if len(each.args) > BARE)
+        biases = tuple(each.args[0] for each in reversed(pair) if each.target is aten.addmm.default)
         with graph.inserting_before(total):
             if len(biases) > 1 and biases not in sums:
                 sums[biases] = new_node(graph, aten.add.Tensor, *biases)

@@ -134,7 +134,6 @@ ONE_PROCESS = (
     "95% intervals are over rounds of turns in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
 )
-ONE_ROUND = "From one round: no interval."
 COLUMNS = (
     *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
     *("parity", "replicates", "mean_seconds", "parameters"),
@@ -248,7 +247,7 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     """Return what to know about the numbers: what the intervals hold, and which target was missed."""
     rounds, cut = int(frame["replicates"].iloc[0]), found.turns.cut
     sentences = [f"Interrupted after {plural(rounds, 'round')}."] if found.turns.interrupted else []
-    sentences.append(ONE_PROCESS if rounds > 1 else ONE_ROUND)
+    sentences.append(ONE_PROCESS if rounds > 1 else "From one round: no interval.")
     budget = settings.budget_seconds or math.nan
     more = f"; give budget='{as_budget(budget + found.needed)}'" if found.needed else ""
     why = f"the budget of {duration(budget)} had no room for more{more}"

@@ -287,10 +287,10 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
         return outputs, final
 
     reference = replace(subject, run=replace(subject.run, module=deepcopy(subject.run.module)))
-    ways = (subject, name), (reference, AS_GIVEN)
-    sides = [(side.run.module, partial(run, side, way)) for side, way in ways]
+    ways: Any = (subject, name), (reference, AS_GIVEN)
+    candidate, expected = ((side.run.module, partial(run, side, way)) for side, way in ways)
     gradients: Gradients = "parameters" if subject.phase == "training" else "none"
-    found = errors(*sides, dict, subject.input, (), gradients=gradients, final_state=has_state)
+    found = errors(candidate, expected, dict, subject.input, (), gradients=gradients, final_state=has_state)
     if types[0] != types[1]:
         given, mine = (", ".join(str(dtype)[6:] for dtype in of_side) for of_side in types)
         raise ParityError(f"it returns {mine}, but the given module returns {given}")
@@ -333,15 +333,6 @@ def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], li
     return {module: list(shapes) for module, shapes in found.items()}, list(left_out)
 
 
-def build(module: Case, root: Path) -> nn.Module:
-    """Return a module with random weights; `root`: the suite's folder. Raises CellError if it can't be built."""
-    torch.manual_seed(0)
-    sizes, found = module.workload, spec(module.cell, module.workload.reference)
-    built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
-    convert(built, sizes.device, torch_dtype(sizes.dtype))
-    return built.eval() if sizes.phase == "inference" else built
-
-
 def find_wanted(
     module: Case,
     shapes: Sequence[tuple[int, int]],
@@ -349,12 +340,18 @@ def find_wanted(
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> pd.DataFrame:
-    """Return the ways of a module at its shapes (seq, batch). Raises UserError if it can't be built or run."""
+    """Return the ways of a module with random weights at its shapes (seq, batch); `root`: the suite's folder.
+
+    Raises UserError if it can't be built or run.
+    """
     sizes, (first, *others) = module.workload, shapes
     with calls_on_trial():
         torch.set_num_threads(sizes.threads)
+        torch.manual_seed(0)
         try:
-            built = build(module, root)
+            found = spec(module.cell, sizes.reference)
+            built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
+            convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
             return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises

@@ -326,8 +326,10 @@ class RunInWays(nn.Module):
             if more:
                 raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")
             if is_packed or input.dim() != BATCHED:
-                found = type(input).__name__ if is_packed else tuple(input.shape)
-                raise ValueError(f"input: expected (seq, batch, features), found {found}")
+                raise ValueError(
+                    "input: expected (seq, batch, features), found "
+                    f"{type(input).__name__ if is_packed else tuple(input.shape)}"
+                )
         elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
         steps = by_step(run, input)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import search, ways
-from rnnbench.speedup.search import build, wanted
+from rnnbench.speedup.search import find_wanted, wanted
 from rnnbench.speedup.ways import names, way
 from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
@@ -441,16 +441,17 @@ def test_cases_of_one_module_become_its_shapes() -> None:
     ]
 
 
-def test_modules_are_built_as_the_case_says() -> None:
+def test_modules_are_built_as_the_case_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "find", lambda module, *_: (None, module))
     stack = small.reference_case("lstm", num_layers=2, bidirectional=True, dtype="float32")
-    cell, layer = wanted([case(dtype="float64"), stack])[0]
-    module, built = build(cell, Path()), build(layer, Path())
+    relu = case("vanilla", nonlinearity="relu")
+    modules = wanted([case(dtype="float64"), stack, relu])[0]
+    module, built, activated = (cast("Any", find_wanted(each, [(1, 1)], Path(), 1.0, print)) for each in modules)
     assert isinstance(module, GRUCell)
     assert module.weight_hh.dtype == torch.float64
     assert isinstance(built, nn.LSTM)
     assert (built.num_layers, built.bidirectional) == (2, True)
-    [relu] = wanted([case("vanilla", nonlinearity="relu")])[0]
-    assert build(relu, Path()).nonlinearity is torch.relu
+    assert activated.nonlinearity is torch.relu
 
 
 def test_what_can_not_be_run_alone_is_left_out_with_its_reason() -> None:

@@ -156,9 +156,9 @@ def gpus() -> list[int]:
     return list(range(cuda.device_count())) if cuda.is_initialized() else []
 
 
-def keep_tensors(module: nn.Module, put_back: ExitStack) -> None:
+def keep_tensors(module: object, put_back: ExitStack) -> None:
     """Restore a module's parameters and buffers when `put_back` closes: a hook may be an optimizer's step."""
-    for owner in module.modules():
+    for owner in module.modules() if isinstance(module, nn.Module) else ():
         for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
             if not is_lazy(tensor):
                 put_back.callback(setattr, owner, name, tensor)
@@ -238,22 +238,21 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
     by_case = {}
     for name, case in cases.items():
         is_own = isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase)
-        what = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
+        hint = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
         given = list(tensors_in(case.args))
         with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
             for tensor in given:
                 keep_values(tensor, put_back)
-            counted = [tensor for tensor in given if not tensor.is_inference()]  # torch counts changes of the others
-            before = [tensor._version for tensor in counted]
-            with named(name, what if is_own else ""):
+            # torch counts no changes of tensors of inference mode.
+            before = [(tensor, tensor._version) for tensor in given if not tensor.is_inference()]
+            with named(name, hint if is_own else ""):
                 output = first_tensor(case.run(*case.args))
-            with named(name):
                 if output is None:
                     raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
                 is_turned = case.is_turned and output.shape[:2] == case.args[0].shape[:2]
                 # At once: work that is left to a thread comes too late.
                 by_case[name] = (output.transpose(0, 1) if is_turned else output).clone()
-                if before != [tensor._version for tensor in counted]:
+                if any(tensor._version != version for tensor, version in before):
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     found = sorted({str(output.device) for output in by_case.values()})
     if reason := "put all modules and inputs on one" if len(found) > 1 else devices.why_not(*found):

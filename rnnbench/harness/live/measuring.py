@@ -106,22 +106,19 @@ def compared(
         if threads is not None:
             torch.set_num_threads(threads)
         for module in modules.values():
-            if isinstance(module, nn.Module):
-                keep_tensors(module, put_back)
+            keep_tensors(module, put_back)
         cases = in_order(cases, reference)
         first = outputs(cases)
         dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
         device, calls = devices.open_device(name), {}
         of_shell = library_notes(in_float32=dtype == torch.float32 and device.runs_host_code)
-        notes = [uneven(dtype, name), *(f"{note[0].upper()}{note[1:]}." for note in of_shell)]
+        notes = [*filter(None, [uneven(dtype, name)]), *(f"{note[0].upper()}{note[1:]}." for note in of_shell)]
         for case in cases.values():
             with named(case.name):
                 calls[case.name] = timed_call(case, phase, put_back)
-        told, turns = list(filter(None, notes)), LiveTurns(device, calls)
-        yield LiveComparison(
-            cases, calls, turns, reference, agree, phase, name, torch.get_num_threads(), told, put_back
-        )
+        turns, threads = LiveTurns(device, calls), torch.get_num_threads()
+        yield LiveComparison(cases, calls, turns, reference, agree, phase, name, threads, notes, put_back)
 
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
