@@ -166,8 +166,13 @@ def _of_shape(
         keep_process(put_back)
         keep_tensors(run.module, put_back)  # of one that can't be copied
         of_all = why_only_as_given(run.module, run.kind) or varies(subject)
-        compiling = {"deadline": deadline, "budget_seconds": budget_seconds, "shapes": shapes}
-        why_not_compiled = partial(_why_not_compiled, on_progress=on_progress, **compiling)
+        why_not_compiled = partial(
+            _why_not_compiled,
+            deadline=deadline,
+            budget_seconds=budget_seconds,
+            shapes=shapes,
+            on_progress=on_progress,
+        )
         for name in names(run, subject.input, subject.state):
             check = why_not_compiled if name in COMPILED else why_not
             reason = "" if name == AS_GIVEN else of_all or check(subject, name)
