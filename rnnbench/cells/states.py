@@ -48,11 +48,6 @@ def output(cell_state: State, *, stacked: bool) -> Tensor:
     return shown
 
 
-def tensor_names(count: int) -> list[str]:
-    """Return names for the tensors of a state, for messages; the first is what the cell shows."""
-    return ["h", "c"] if count == 2 else ["h", *(f"state {index}" for index in range(1, count))]
-
-
 def storage_address(tensor: Tensor) -> int:
     """Where a tensor's storage begins; views of one tensor have the same."""
     return tensor.untyped_storage().data_ptr()

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.cells.parity import Weights
 from rnnbench.store.records import LAYERS, Reference
 
+Weights = Mapping[str, Tensor]
 FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
 
 

@@ -22,7 +22,6 @@ from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_o
 from rnnbench.adapt.states import copied, on_trial
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.parity import TOLERANCES, Gradients, allowed, errors
 from rnnbench.cells.states import BATCHED, State, convert, leaves, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
@@ -56,9 +55,9 @@ from rnnbench.text import as_budget, ending, first_line, plural, rounded_up
 from rnnbench.workloads import compiled
 from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import make_whole
-from rnnbench.workloads.referee import ParityError, check_tolerances
 
 PHASES: tuple[Phase, ...] = ("inference", "training")
 COMPILED_AGAIN = (
@@ -306,10 +305,7 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
         raise ParityError(f"no tolerance is known for {tolerance_of}")
     steps, batch = subject.input.shape[:2]
     hidden = leaves(subject.state)[0].shape[-1] if has_state else 1
-    tolerances = {
-        name: allowed(name, tolerance_of, steps=steps, batch=batch, hidden=hidden, output=hidden) for name in found
-    }
-    check_tolerances(found, tolerances, tolerance_of, "the given module's")
+    check_errors(found, tolerance_of, "the given module's", steps=steps, batch=batch, hidden=hidden, output=hidden)
 
 
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")

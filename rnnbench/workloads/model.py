@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbench.cells.parity import Weights
 from rnnbench.cells.states import State, output, outside_inference_mode, to_cell, to_layer
-from rnnbench.cells.weights import cell_weights, shapes
+from rnnbench.cells.weights import Weights, cell_weights, shapes
 from rnnbench.store.records import Head, Task
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, feed_back, loop
 

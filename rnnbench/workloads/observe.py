@@ -21,9 +21,9 @@ from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import calls, compiled
 from rnnbench.workloads.data import Epochs, Loading
 from rnnbench.workloads.model import SequenceModel, own_module
+from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
-from rnnbench.workloads.referee import ParityError, largest_error
 
 
 def saved_bytes(built: Built) -> Readings:

@@ -19,8 +19,8 @@ from rnnbench.cells.modern.lstm_variants import LSTMLayerNormCell, LSTMPeepholeC
 from rnnbench.cells.modern.minimal import MinGRUCell, MinLSTMCell, log_positive, log_scan, positive
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
+from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.prepare import Built, build
-from rnnbench.workloads.referee import ParityError, largest_error
 from tests.doubles import workload as small
 
 OTHERS = [name for name, spec in CELLS.items() if spec.unequal and not spec.stacked]

@@ -12,11 +12,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case, Implementation
-from rnnbench.workloads import referee
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
+from rnnbench.workloads.parity import ParityError, compare
 from rnnbench.workloads.prepare import build, reference_case
-from rnnbench.workloads.referee import ParityError
 from tests.doubles import workload as small
 
 GOOD = """
@@ -166,7 +165,7 @@ def parity(root: Path, cell: str, implementation: Implementation = "loop", **cha
     timed = built.timed_call()
     with timed.mode():
         timed.call()
-    referee.compare(built, timed, lambda: build(reference_case(case), root), lambda: build(case, root))
+    compare(built, timed, lambda: build(reference_case(case), root), lambda: build(case, root))
     return found
 
 

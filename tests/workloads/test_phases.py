@@ -17,8 +17,9 @@ from rnnbench.cells import CellError
 from rnnbench.errors import UserError
 from rnnbench.store.records import LOSSES, OPTIMIZERS, Case
 from rnnbench.suite import suites
-from rnnbench.workloads import referee
+from rnnbench.workloads import parity
 from rnnbench.workloads.observe import observe
+from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.phases import (
     COUNT,
     OPTIMIZER_CLASSES,
@@ -26,7 +27,6 @@ from rnnbench.workloads.phases import (
     resting,
 )
 from rnnbench.workloads.prepare import Built, build, reference_case
-from rnnbench.workloads.referee import ParityError
 from tests.adapt import awkward
 from tests.doubles import workload as small
 
@@ -227,6 +227,6 @@ def test_a_stream_that_leaves_that_of_its_reference_is_found_after_timing(tmp_pa
     made = build(case, tmp_path)
     assert observe(made).parity == "agrees"
     with pytest.raises(ParityError, match="output of step 16 is off"):
-        referee.compare(
+        parity.compare(
             made, made.timed_call(), lambda: build(reference_case(case), tmp_path), lambda: build(case, tmp_path)
         )

@@ -18,13 +18,13 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from rnnbench.adapt.kinds import reads_batch_first
-from rnnbench.cells.parity import TOLERANCES, relative_error
 from rnnbench.cells.states import fails_in_inference_mode
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
+from rnnbench.workloads.parity import TOLERANCES, relative_error
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
 
 

@@ -44,12 +44,12 @@ from rnnbench.harness.worker.reach import Tracer, reach
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
-from rnnbench.workloads import compiled, referee
+from rnnbench.workloads import compiled, parity
 from rnnbench.workloads.data import Loading, build_loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe, observe_loading
+from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.prepare import Built, build, reference_case
-from rnnbench.workloads.referee import ParityError
 
 # After these requests the worker holds no case, and it tells which files were used since.
 LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
@@ -302,7 +302,7 @@ class Operations:
             reference = partial(self._reference_of, reference_case(case), root)
             anew = partial(build, case, root, request["compiled_steps"])
             with no_threads_left(case):
-                referee.compare(ready.built, ready.timed, reference, anew)
+                parity.compare(ready.built, ready.timed, reference, anew)
 
     def _release(self, _request: Request) -> None:
         """Forget the cases of the group."""

@@ -14,7 +14,6 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from rnnbench.cells.parity import allowed
 from rnnbench.harness.devices import Cuda, nvml
 from rnnbench.harness.devices.cuda import _buffer
 from rnnbench.harness.machine import global_state
@@ -24,6 +23,7 @@ from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.calls import count
 from rnnbench.workloads.observe import _check_parity
+from rnnbench.workloads.parity import allowed
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
