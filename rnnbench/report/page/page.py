@@ -9,8 +9,8 @@ that rnnbench did not make.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -56,7 +56,7 @@ class Page:
     first: Picture | None = None  # on the first screen
     fastest: Table | None = None  # below it
     sections: Sequence[Section] = ()
-    titles: Mapping[int, str] = field(default_factory=dict)  # of the cases that figures mark, by row of the summary
+    title: Callable[[int], str] = str  # of a case that figures mark, from its row in the summary
 
     @property
     def parts(self) -> list[SectionPart]:
@@ -114,7 +114,7 @@ def html(page: Page) -> str:
     script = templates.get_template("page.js").render()
     return templates.get_template("page.html").render(
         page=page,
-        inline={each.name: inline(each, page.titles) for each in page.pictures},
+        inline={each.name: inline(each, page.title) for each in page.pictures},
         formats=dict(zip(FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
         max_open_rows=MAX_OPEN_ROWS,
         shades={name: shade for name, shade in variables().items() if name not in INKS},
@@ -176,7 +176,7 @@ def write(file: Path, data: bytes, asked: Path) -> None:
 # Figures as elements of the page
 
 
-def inline(picture: Picture, titles: Mapping[int, str]) -> Markup:
+def inline(picture: Picture, title: Callable[[int], str]) -> Markup:
     """Turn a figure into an element of a page, with a label for readers who can't see it.
 
     Each mark has the row of the run's summary that it shows (`data-case="3"`) and the row's title, unless there are
@@ -191,11 +191,11 @@ def inline(picture: Picture, titles: Mapping[int, str]) -> Markup:
     cases = {group: group.attrib.pop("data-cases", "").split() for group in root.iter()}
     if sum(map(len, cases.values())) <= MAX_MARKS:
         for group, rows in cases.items():
-            _tell_apart(group, list(map(int, rows)), titles)
+            _tell_apart(group, list(map(int, rows)), title)
     return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
 
 
-def _tell_apart(group: Xml.Element, rows: list[int], titles: Mapping[int, str]) -> None:
+def _tell_apart(group: Xml.Element, rows: list[int], title: Callable[[int], str]) -> None:
     """Give each mark of a group its row; or the group, if it shows one row, such as the letters of a number."""
     hidden = {part for defs in group.iter(f"{SVG}defs") for part in defs.iter()}
     kinds = ([part for part in group.iter(f"{SVG}{kind}") if part not in hidden] for kind in ("use", "path"))
@@ -204,4 +204,4 @@ def _tell_apart(group: Xml.Element, rows: list[int], titles: Mapping[int, str]) 
         marks = [group] if len(rows) == 1 else []
     for part, row in zip(marks, rows, strict=False):
         part.set("data-case", str(row))
-        Xml.SubElement(part, f"{SVG}title").text = titles[row]
+        Xml.SubElement(part, f"{SVG}title").text = title(row)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -94,7 +95,6 @@ def run_page(
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
     first, *more = cases.sentences(summary, info)
-    floor = f"noise floor {half_width(noise.floor)}" if noise.floor == noise.floor else ""
     status = "still running" if info.status == "running" else "interrupted"
     name, about = one_line(info.suite), one_line(info.description)
     return Page(
@@ -102,22 +102,28 @@ def run_page(
         heading=f"{name}: {about}" if about else name,
         answer=first,
         more=" ".join(more),
-        facts=list(filter(None, [cases.counts(summary), f"{when(info)} UTC", floor, flushed(summary)])),
+        facts=[
+            *(cases.counts(summary), f"{when(info)} UTC"),
+            *([f"noise floor {half_width(noise.floor)}"] if noise.floor == noise.floor else []),
+            *filter(None, [flushed(summary)]),
+        ],
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
         first=drawn.get("ratio"),
         fastest=cases.table_of_fastest(summary),
         sections=[section for section in sections if section.parts],
-        titles=titles(summary),
+        title=title_of(summary),
     )
 
 
-def titles(summary: pd.DataFrame) -> dict[int, str]:
-    """Return one line for each row of the summary: the case, its ratio and its time."""
+def title_of(summary: pd.DataFrame) -> Callable[[int], str]:
+    """Return a function that says, for a row of the summary, its case, ratio and time in one line."""
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
-    lines = {}
-    for row, case in zip(summary.index, with_series(summary).sort_index().to_dict("records"), strict=True):
-        interval = ratio_interval(case["ratio_low"], case["ratio_high"])
-        known = [f"{ratio(case['ratio'])} ({interval})"] if case["ratio_low"] < case["ratio_high"] else []
-        what = f"{case['series']}, {say_all(axes, (case[axis] for axis in axes))}"
-        lines[int(row)] = "; ".join([what, *known, duration(case["seconds"])])
-    return lines
+    cases = with_series(summary)
+
+    def title(row: int) -> str:
+        case: dict[Any, Any] = cases.loc[row].to_dict()
+        low, high = case["ratio_low"], case["ratio_high"]
+        known = [f"{ratio(case['ratio'])} ({ratio_interval(low, high)})"] if low < high else []
+        return "; ".join([f"{case['series']}, {say_all(axes, map(case.get, axes))}", *known, duration(case["seconds"])])
+
+    return title

@@ -142,17 +142,18 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     a data set. Rows of torch.nn have the family's name as their series.
     """
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
-    is_plain = summary[fixed].eq(summary[fixed].min()).all(axis=1)
-    sizes = [say_all(fixed, values) for values in summary[fixed].to_numpy(dtype=object)]
-    families = list(map(reference_cell, summary["reference"]))
+    keys = ["reference", "cell", "implementation", *fixed]
+    named = summary[keys].drop_duplicates()  # so that a run of many cases has few names to make
+    is_plain = named[fixed].eq(summary[fixed].min()).all(axis=1)
     families = [
-        family if plain else f"{family}, {size}" for family, plain, size in zip(families, is_plain, sizes, strict=True)
+        reference_cell(reference) if plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
+        for reference, plain, sizes in zip(named["reference"], is_plain, named[fixed].to_numpy(object), strict=True)
     ]
     series = [
         family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
-        for family, cell, implementation in zip(families, summary["cell"], summary["implementation"], strict=True)
+        for family, cell, implementation in zip(families, named["cell"], named["implementation"], strict=True)
     ]
-    frame = summary.assign(family=families, series=series)
+    frame = summary.merge(named.assign(family=families, series=series), on=keys, how="left").set_index(summary.index)
     # By family first; within it the reference, then each cell as it came.
     own = ~is_reference(frame).to_numpy()
     order = (pd.factorize(frame[key])[0] for key in ("implementation", "cell"))

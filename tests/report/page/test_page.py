@@ -15,7 +15,7 @@ from rnnbench.report.colors import FASTER, ON_AREAS
 from rnnbench.report.drawing import sheet
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import MARKER, MAX_MARKS, PAGE, folder_of, inline, name_of, put
-from rnnbench.report.page.run import titles
+from rnnbench.report.page.run import title_of
 from rnnbench.report.ratios import SCALE
 from tests.report.conftest import Summaries
 
@@ -100,7 +100,7 @@ def svg() -> str:
 
 
 def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> None:
-    page = inline(Picture("name", "", "", svg, b""), TITLES)
+    page = inline(Picture("name", "", "", svg, b""), TITLES.__getitem__)
     marks = re.findall(r'<(use|path)[^>]*data-case="(\d)"[^>]*><title>([^<]*)</title>', page)
     assert {row for _, row, _ in marks} == {"7", "8", "9"}
     assert len(marks) == 3 + 2 * 3 + 3  # points, caps and whiskers
@@ -115,7 +115,7 @@ def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
         sheet.mark(marks, rows)
-    page = inline(Picture("name", "", "", sheet.svg(figure), b""), dict.fromkeys(rows, "a title"))
+    page = inline(Picture("name", "", "", sheet.svg(figure), b""), lambda row: "a title")
     assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)
@@ -126,7 +126,7 @@ def test_a_mark_is_named_with_its_workload_ratio_interval_and_time(made_up: Summ
     row = quick.index[(quick["cell"] == "gru") & (quick["implementation"] == "loop")][0]
     quick.loc[row, ["ratio", "ratio_low", "ratio_high", "seconds"]] = [2.5, 2.4, 2.6, 1.5e-3]
     name = "gru loop, inference, batch 1, length 16, hidden 64, 1 layer"
-    assert titles(quick)[row] == f"{name}; 2.50× (2.40–2.60); 1.50 ms"
+    assert title_of(quick)(row) == f"{name}; 2.50× (2.40–2.60); 1.50 ms"
 
 
 def test_in_light_and_dark_pages_every_colour_of_a_figure_is_the_pages(pages: dict[str, Path]) -> None:
