@@ -10,8 +10,7 @@ from typing import NoReturn
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.bisect import bisect
-from rnnbench.cli.check import check, compare
+from rnnbench.cli.check import bisect, check, compare
 from rnnbench.cli.ci import ci
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
