@@ -11,12 +11,12 @@ import pandas as pd
 from rnnbench.analysis.estimate import from_logs, t_quantile
 from rnnbench.analysis.size_fit import CAUSES, MOVING, PHASES, SERIES, Array, SizeFit, fits, place_of, reference_of
 from rnnbench.errors import UserError
+from rnnbench.store.record import Size, adapter, valid
 from rnnbench.store.records import REFERENCES
 
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"
 UNCOUNTED = "its MACs at this size don't follow from the recorded ones"
-MAX_DIGITS = 18  # of a size; a machine's whole numbers have no more
 Levels = Mapping[str, tuple[int, ...]]  # the measured values of each size, rising
 
 
@@ -106,14 +106,10 @@ def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured:
 
 def _sizes(fit: SizeFit, requested: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Return the product of the requested sizes; a size that was measured at one value only needs no request."""
-    values: dict[str, list[int]] = {}
     for axis, measured in fit.levels.items():
         if axis not in requested and len(measured) > 1:
             listed = ", ".join(map(str, measured))
             raise UserError(f"which {axis}? It was measured at {listed}; say for example {axis}={measured[-1]}")
-        texts = [str(value) for value in requested.get(axis, measured)]
-        for text in texts:
-            if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
-                raise UserError(f"{axis}={text}: expected a whole number, 1 or more, of {MAX_DIGITS} digits at most")
-        values[axis] = [int(text) for text in texts]
+    wanted = {axis: list(requested.get(axis, measured)) for axis, measured in fit.levels.items()}
+    values = valid(adapter(dict[str, list[Size]]).validate_python, wanted)
     return pd.DataFrame(list(itertools.product(*values.values())), columns=list(values))

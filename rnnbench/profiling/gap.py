@@ -148,7 +148,6 @@ LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed
 NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
 ZERO = Estimate(0.0, 0.0, 0.0)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
-MIN_SAVED = 0.05  # of the call; a library that saves less is not mentioned
 
 
 class StepKind(NamedTuple):
@@ -398,7 +397,7 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     products, others = last.products or (None if eager is None else eager.products), reference.products
     library, steps = list[Step](), list[Step]()
     if products is not None and others is not None and products.library != others.library:
-        step = _in_library(products, others.library, (last, reference), products.idle_seconds)
+        step = _in_library(products, others.library, (last, reference))
         library = [] if step is None else [step]
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
@@ -411,17 +410,14 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
     return (*library, *steps)
 
 
-def _in_library(
-    products: Products, library: str, calls: tuple[Profile, Profile], ways: Mapping[str, Sequence[float]]
-) -> Step | None:
+def _in_library(products: Products, library: str, calls: tuple[Profile, Profile]) -> Step | None:
     """Return what another library saves of a call's products; None if that is not known.
 
     It is not known if the products were not measured, or in a busy moment, or if the way to them takes as long.
-    `calls`: with the products in their own library, and in the other. `ways`: seconds of the way to each library, which
-    are left out.
+    `calls`: with the products in their own library, and in the other. The way to each library is left out.
     """
     own, other = (
-        np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), ways.get(name, 0.0)))
+        np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)))
         for name in (products.library, library)
     )
     for seconds, call in zip((own, other), calls, strict=True):
@@ -431,17 +427,3 @@ def _in_library(
     times = np.median(own) / np.median(other)
     what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
     return Step("library", what, estimate((own - other).tolist()), products.calls, library)
-
-
-def faster_library(profile: Profile) -> Step | None:
-    """Return what another library would save of the call's products; None if none saves beyond chance.
-
-    The way to the library, and the packing of weights once in a call, are included.
-    """
-    products = profile.products
-    if products is None or not products.seconds:
-        return None
-    best = min(products.seconds, key=lambda name: float(np.median(products.seconds[name])))
-    step, least = _in_library(products, best, (profile, profile), {}), MIN_SAVED * np.median(profile.times["call"])
-    is_worth_it = step is not None and step.seconds.lower > 0 and step.seconds.value >= least
-    return step if is_worth_it else None

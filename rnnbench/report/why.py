@@ -21,7 +21,6 @@ from rnnbench.profiling.gap import (
     at_the_speed_of,
     breakdown_frame,
     call_seconds,
-    faster_library,
     gaps,
     in_one_piece,
 )
@@ -72,10 +71,6 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
         sentences += _explained(gap)
     if base is not None and base.works:
         sentences.append(_goes(base))
-        faster = None if any(step.library for step in gap.steps) else faster_library(base)
-        if faster is not None:
-            saved, what = duration(faster.seconds.value), one_line(faster.what)
-            sentences.append(f"Its products would take {saved} less in {one_line(faster.library)}: {what}.")
         sentences += [f"{note[0].upper()}{one_line(note[1:])}." for note in base.notes]
     return " ".join(sentences)
 
@@ -102,16 +97,15 @@ def _explained(gap: Gap) -> Iterable[str]:
     known = "; ".join(texts) or "nothing that was looked for explains any"
     yield f"Of the {duration(gap.seconds.value)} between them, {known}."
     for step in (step for step in steps if step.seconds.upper < 0):
-        longer, reference = duration(-step.seconds.value), KINDS[step.kind].reference
-        yield (
-            f"{reference} {longer} longer than its own."
-            if reference
-            else f"As `{step.kind}`, it takes {longer} longer."
-        )
+        what = KINDS[step.kind].reference or f"As `{step.kind}`, it takes"
+        yield f"{what} {duration(-step.seconds.value)} longer."
     if gains and rest.is_certain:
         size = f"{duration(abs(rest.seconds.value))} ({share_text(abs(gap.share(rest)))})"
-        ahead = f"What is left of it runs {size} faster than the reference."
-        yield f"{size} is left unexplained." if rest.seconds.value > 0 else ahead
+        yield (
+            f"{size} is left unexplained."
+            if rest.seconds.value > 0
+            else f"What is left of it runs {size} faster than the reference."
+        )
     elif gains:
         yield "Nothing beyond chance is left unexplained."
     rough = [step for step in steps if not step.is_certain and abs(gap.share(step)) >= MIN_ROUGH]
@@ -185,10 +179,11 @@ OF_DEVICE = (
     "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
     "call that is not profiled."
 )
-ALL_CALLS = "All calls of an operator on tensors of the same shapes in one call; times "
-LOOK = "hold the look at the clock around each, a microsecond or two a call"
-OF_KERNELS = f"{ALL_CALLS}{LOOK}, which kernels do not."
-OF_HOST = f"{ALL_CALLS}are the host's, which queues kernels and does not wait for them; they {LOOK}."
+OF_KERNELS = (
+    "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around each, "
+    "a microsecond or two a call, which kernels do not."
+)
+OF_HOST = f"{OF_KERNELS} They are the host's, which queues kernels and does not wait for them."
 MAX_OPERATORS = 15  # of a table; its CSV file has all
 
 

@@ -18,7 +18,6 @@ from rnnbench.profiling.gap import (
     breakdown_frame,
     call_seconds,
     call_time,
-    faster_library,
     gaps,
     in_one_piece,
     is_alike,
@@ -232,18 +231,6 @@ def test_the_library_of_compiled_code_is_known_by_another_rung() -> None:
 )
 def test_a_library_that_is_the_same_or_was_not_measured_well_is_no_step(products: Products) -> None:
     assert [step.kind for step in between(replace(MINE, products=products), LAYER)] == ["overhead", "kernels"]
-
-
-def test_a_faster_library_is_one_that_saves_beyond_chance_a_part_of_the_call() -> None:
-    step = faster_library(MINE)
-    assert step is not None
-    assert step.library == DNNL
-    assert step.seconds.value == pytest.approx(18 * MICRO)
-    noisy = replace(PRODUCTS, seconds=SECONDS | {DNNL: (5 * MICRO, 56 * MICRO, 50 * MICRO)})
-    busy = replace(PRODUCTS, seconds=SECONDS | {"MKL": (200 * MICRO,) * 3})  # more than the whole call
-    for products in (None, LAYER.products, noisy, busy, replace(PRODUCTS, library=DNNL)):
-        assert faster_library(replace(MINE, products=products)) is None
-    assert faster_library(replace(profile(18 * MICRO / 0.04), products=PRODUCTS)) is None
 
 
 def test_a_cause_that_the_reference_has_too_explains_no_difference() -> None:

@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1062,
     "harness": 3199,
     "kernels": 514,
-    "profiling": 991,
+    "profiling": 981,
     "pytest_plugin": 206,
     "report": 3032,
     "speedup": 546,
