@@ -84,22 +84,26 @@ def _notes(row: dict[str, Any]) -> str:
     return "; ".join(filter(None, [row["status"] if row["status"] != "predicted" else "", row["reason"], measured]))
 
 
-def growth(
-    summary: pd.DataFrame,
-    *,
+def scaling(
+    frame: pd.DataFrame,
     ax: Ax = None,
+    *,
     width: Inches = None,
     height: Inches = None,
     value: Quantity | None = None,
-    along: str | None = None,
+    along: Literal["batch_size", "seq_len", "hidden_size"] | None = None,
     least: int = 2,
 ) -> Figure | None:
-    """Draw how the ratio, or the time of a call, grows with a size: a line for each cell, all cells in one panel.
+    """Draw how the ratio to the reference, or the time, grows with batch, length and hidden size, on one scale.
 
-    `value`: `ratio` (the default, if any is known) or `seconds`; `along`: the only size to vary. A panel for each phase
-    and size that has `least` values or more; in a column of a paper, for the size with the most.
+    `value`: `ratio` (the default, if any is known) or `seconds` per call; `along`: the only size to vary. A panel for
+    each phase and size of `least` values or more, with all cells in it, and for times their references too. In a column
+    of a paper it is the size with the most values. The other sizes are held at those that stand below the panel: select
+    rows for others. The result of `rnnbench.sweep` has it as `.plot("scaling")`.
     """
-    frame = with_series(summary)
+    if value not in (None, "ratio", "seconds"):
+        raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
+    reference, frame = reference_name(frame), with_series(frame)
     value = value or ("ratio" if frame.loc[~is_reference(frame), "ratio"].notna().any() else "seconds")
     # Torch's own cells take as long as a loop.
     frame = frame[frame[value].notna() & (is_reference(frame) | ~frame["implementation"].isin(list(TORCH_OWN)))]
@@ -109,7 +113,6 @@ def growth(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    reference = reference_name(summary)
     return over_sizes(
         measured, sizes, ways, looks, value, reference, least, ax=ax, width=width, height=height, are_cases=True
     )

@@ -68,13 +68,13 @@ def _late(share: float, low: float, high: float) -> str:
     return f"{round_percent(share)} ({round_percent(low).removesuffix('%')}–{round_percent(high)})"
 
 
-def latency(summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
-    """Draw how long a step of each stream takes: a mark at its median, and a line to its highest known quantile."""
-    frame, wide, streams = with_series(summary), width or PAGE, _by_workload(measured_streams(summary))
+def latency(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
+    """Draw how long a step of a stream takes, from p50 to p99.9: a row for each stream. It has one panel."""
+    wide, streams = width or PAGE, _by_workload(measured_streams(frame))
     if streams.empty or streams["latency_p50"].isna().all():
         return None
     streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
-    look_of, varied = marks(frame), several(streams, (*SETTINGS, *SIZES))
+    look_of, varied = marks(with_series(frame)), several(streams, (*SETTINGS, *SIZES))
     names = [
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
     ]

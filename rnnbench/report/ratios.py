@@ -54,13 +54,15 @@ POOLED = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_s
 
 
 def ratio(
-    summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None, noise_floor: float = math.nan
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, noise_floor: float = math.nan
 ) -> Figure | None:
-    """Draw how far each cell is from its reference: a row for each series, a mark for each workload.
+    """Draw how far each cell is from its reference: a row for each cell and implementation, a mark for each workload.
 
-    `noise_floor`: how far a case differs from itself (`analysis.runs.noise`), a band around 1.
+    The colour is the size that explains most of the differences within the rows. `noise_floor`: how far a case differs
+    from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A panel
+    for each phase, device, data type and number of workers.
     """
-    frame = with_series(summary)
+    reference, frame = reference_name(frame), with_series(frame)
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
     if compared.empty:
         return None
@@ -90,7 +92,7 @@ def ratio(
                 low, high = 1 / (1 + noise_floor), 1 + noise_floor
                 axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)
             drawn.title(axes, title)
-        ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference_name(summary))
+        ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference)
         has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
         drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians))
     return drawn.figure
@@ -163,14 +165,13 @@ def _keys(
     return keys
 
 
-def ratio_by_size(
-    summary: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None
-) -> Figure | None:
-    """Draw the ratio of each series at each size, in a panel for each phase; None if no ratio or no size varies.
+def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
+    """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
-    A number in brackets is undecided. Where there is no room for all sizes, numbers are medians over some of them.
+    A panel for each phase and setting. A number in brackets is undecided. Where there is no room for all sizes, the
+    numbers are medians over some.
     """
-    frame, wide = with_series(summary), width or PAGE
+    reference, frame, wide = reference_name(frame), with_series(frame), width or PAGE
     own = frame[~is_reference(frame)]
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
@@ -206,7 +207,7 @@ def ratio_by_size(
                 "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
                 ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=drawn.ink("soft"),
             )  # fmt: skip
-        about = ", ".join(filter(None, [f"time over {reference_name(summary)}", over]))
+        about = ", ".join(filter(None, [f"time over {reference}", over]))
         colors = f"{about}{chr(10) if drawn.is_narrow else ': '}blue is faster, orange slower"
         (drawn.figure.supxlabel if drawn.is_own else drawn.axes.set_xlabel)(colors, fontsize=drawn.small)
     return drawn.figure

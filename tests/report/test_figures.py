@@ -22,7 +22,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench import plot
 from rnnbench.report.colors import SIZES
-from rnnbench.report.growth import growth, table_of_predictions
+from rnnbench.report.growth import scaling, table_of_predictions
 from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled
@@ -229,9 +229,9 @@ def test_a_line_goes_through_measured_cases_alone(quick: pd.DataFrame) -> None:
 def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> None:
     quick = made_up("quick")
     third = quick[quick["hidden_size"] == 64].assign(hidden_size=128)
-    assert growth(quick, least=3) is None
-    assert growth(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
-    assert growth(pd.concat([quick, third], ignore_index=True), least=3)
+    assert scaling(quick, least=3) is None
+    assert scaling(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
+    assert scaling(pd.concat([quick, third], ignore_index=True), least=3)
     figure = plot.scaling(made_up("cpu").query("reference == 'lstm'"))
     assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
@@ -383,7 +383,7 @@ def test_wrong_arguments_are_named(ax: Axes, grid: pd.DataFrame, snapshot: Snaps
     calls: dict[str, Callable[[], object]] = {
         "a list": lambda: plot.ratio([]),  # type: ignore[arg-type]
         "a frame without ratios": lambda: plot.ratio(grid.drop(columns="ratio")),
-        "several axes": lambda: plot.ratio(grid, np.array([ax, ax])),
+        "several axes": lambda: plot.ratio(grid, np.array([ax, ax])),  # type: ignore[arg-type]
         "a width that is too small": lambda: plot.ratio(grid, width=1),
         "another value": lambda: plot.scaling(grid, value="time"),  # type: ignore[arg-type]
         "more columns than fit": lambda: plot.ratio_by_size(wide, width=3),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -43,7 +44,7 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
     ),
     (
         "scaling",
-        lambda summary: growth.growth(summary, least=3),
+        partial(growth.scaling, least=3),
         "How the ratio to {reference} grows with batch, length and hidden size",
         "Only what was measured is drawn, with 95% intervals; without a reference it is the time per call. The other "
         "sizes are held at those below each panel. Filled marks are a cell's plainest implementation, hollow marks its "

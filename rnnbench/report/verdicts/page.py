@@ -145,10 +145,10 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     return table("sides", "The two sides", "", [Column("what", of("what")), *cells], frame, machine=frame)
 
 
-def changes(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure | None:
-    """Draw the change of each case with its interval, the margin as a band, and the verdict; the worst on top.
+def changes(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
+    """Draw the change of every case with its interval, the margin as a band, and the verdict; the worst case on top.
 
-    `frame`: that of `Verdicts`. None if no case has a change of its time.
+    `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the worst are drawn. It has one panel.
     """
     compared = frame[frame["verdict"].notna()]
     if compared["change"].isna().all():
