@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -22,14 +21,13 @@ from rnnbench.report.words.names import (
     word,
 )
 from rnnbench.report.words.units import (
+    FORMATS,
     digits,
     duration,
     duration_interval,
     percent,
-    quantity,
     ratio,
     ratio_interval,
-    round_percent,
     span,
 )
 from rnnbench.store import metrics
@@ -203,7 +201,7 @@ def _of_all(number: int, total: int) -> str:
 # All cases
 
 
-def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
+def table_of_cases(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns."""
     keys = _keys(summary)
     frame = with_series(summary)
@@ -226,7 +224,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
         *(
             Column(
                 metric.label,
-                of(metric.name, partial(quantity, unit=metric.unit)),
+                of(metric.name, FORMATS[metric.unit]),
                 numeric=True,
                 is_optional=True,
                 about=metric.about,
@@ -235,7 +233,7 @@ def table_of_cases(summary: pd.DataFrame, info: RunInfo) -> Table:
         ),
         Column("backend", of("backend", one_line), is_optional=True),
         Column("limit set by", of("bound_by", one_line), is_optional=True),
-        Column("notes", lambda row: notes(row, info)),
+        Column("notes", notes),
     ]
     return table(
         "cases",
@@ -298,14 +296,13 @@ def about(summary: pd.DataFrame) -> str:
     return f"Everywhere: {constants(summary)}. {ratios}" if len(summary) else ratios
 
 
-def notes(row: Mapping[Any, Any], info: RunInfo) -> str:
+def notes(row: Mapping[Any, Any]) -> str:
     """Say why a case has no time, or whether it does its reference's work and how well its ratio is known."""
     if row["status"] != "measured":
         return one_line(f"{row['status']}: {row['reason']}")
     fast = "fastest" if row.get("is_fastest") else ""
     waits = "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""
-    said = [fast, one_line(row["parity"]), undecided(row), missed(row, info), waits]
-    return "; ".join(filter(None, said))
+    return "; ".join(filter(None, [fast, one_line(row["parity"]), undecided(row), waits]))
 
 
 def _ends(low: float, high: float) -> str:
@@ -335,14 +332,6 @@ def reference_name(summary: pd.DataFrame) -> str:
     return "torch.nn" if not loads.any() else "per_item" if loads.all() else "the reference"
 
 
-def missed(row: Mapping[Any, Any], info: RunInfo) -> str:
-    """Return `interval wider than ±2%` for a case whose ratio missed the requested precision; empty for all others."""
-    precision = info.resolved.get("measure", {}).get("precision")
-    if precision is None or not is_wider(row["ratio_low"], row["ratio_high"], precision):
-        return ""
-    return f"interval wider than ±{round_percent(precision)}"
-
-
 def undecided(row: Mapping[Any, Any]) -> str:
     """Return `undecided: the interval includes 1` for such a case; empty for all others, and for references."""
     if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"]:
@@ -353,11 +342,6 @@ def undecided(row: Mapping[Any, Any]) -> str:
 def is_known(cases: pd.DataFrame) -> "pd.Series[bool]":
     """Return the boolean mask of the ratios whose size is known: the ends of the 95% interval are not far apart."""
     return cases["ratio_high"] <= FAR_APART * cases["ratio_low"]
-
-
-def is_wider(low: Any, high: Any, precision: float) -> Any:
-    """Return whether an interval is wider than a precision, on a log scale as in the planner; false without one."""
-    return high > low * (1 + precision) ** 2
 
 
 def tally(cases: pd.DataFrame) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.cases import is_wider, reference_name
+from rnnbench.report.cases import reference_name
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
 from rnnbench.report.words.names import SETTINGS, SIZES, identity, is_reference, one_line, say_all, several, with_series
 from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, round_percent, scaled
@@ -53,7 +53,7 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     half, target = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, "No precision was asked for."
     precision = info.resolved.get("measure", {}).get("precision")
     if precision is not None:
-        met = len(cases) - int(is_wider(cases["ratio_low"], cases["ratio_high"], precision).sum())
+        met = int(half.le(precision).sum())
         target = (
             f"The target was ±{round_percent(precision)} for every ratio; {met:,} of all {len(cases):,} reached it."
         )

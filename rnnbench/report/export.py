@@ -55,7 +55,7 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
         return encoded(lines(summary)), notes
     if to in ("markdown", "latex"):
         write = markdown if to == "markdown" else latex
-        return encoded(write(table_of_cases(summary, info))), notes
+        return encoded(write(table_of_cases(summary))), notes
     return _frame(frame_of_run(info, summary if windows is None else windows), to), notes
 
 

@@ -82,7 +82,7 @@ def run_page(
     drawn = render_figures(summary, noise.floor)
     told = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
     streams = latency.table_of_latency(summary)
-    every = [cases.table_of_cases(summary, info)] if len(summary) else []
+    every = [cases.table_of_cases(summary)] if len(summary) else []
     predicted = [growth.table_of_predictions(summary, asked)] if asked else []
 
     def shown(name: str, tables: Sequence[Table]) -> list[SectionPart]:

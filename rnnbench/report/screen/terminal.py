@@ -50,7 +50,7 @@ class RunScreen:
             yield from _grid(replace(medians, rows=rows), summary, width)
             yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
         else:
-            yield from _grid(cases.table_of_cases(summary, info), summary, width)
+            yield from _grid(cases.table_of_cases(summary), summary, width)
         if streams := latency.table_of_latency(summary):
             yield Text(f"\n{streams.title}", style="bold")
             yield from _grid(streams, summary, width)

@@ -131,11 +131,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
-def quantity(value: float, unit: Unit) -> str:
-    """Return a metric's value with its unit."""
-    return FORMATS[unit](value) if math.isfinite(value) else MISSING
-
-
 def memory(size: float) -> str:
     """Return `33.5 GB`, in powers of 1,000 as torchinfo counts."""
     return scaled(size, SIZES)
@@ -158,7 +153,7 @@ def scaled(value: float, units: tuple[tuple[float, str], ...], more: str = "") -
     return f"{digits(value / size)} {unit}{more}" if math.isfinite(value) else MISSING
 
 
-FORMATS: dict[Unit, Callable[[float], str]] = {
+FORMATS: dict[Unit, Callable[[float], str]] = {  # of metrics
     "count": lambda value: count(value) if abs(value) < MAX_PLAIN_COUNT else scaled(value, PREFIXES),
     "bytes": memory,
     "joules": lambda joules: scaled(joules, ENERGIES),
