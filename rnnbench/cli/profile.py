@@ -66,9 +66,8 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     found = sections(run, profiles)
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")
-    known = last_measurements(folder)
-    name_of, _ = names(measurement.case for measurement in known.values())
-    for line in not_profiled(profiles, {case: name_of(known[case].case) for case in profiles}):
+    labels, _ = names([measurement.case for measurement in last_measurements(folder).values()])
+    for line in not_profiled(profiles, labels):
         output.say(output.wrapped(line, hang=2))
     output.say_path(folder)
     output.say_path(page)

@@ -24,7 +24,7 @@ from rnnbench.report.colors import FASTER, SLOWER, level
 from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
 from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
 from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table, where_new
-from rnnbench.report.words.names import NameOf, commit, named, names, one_line, series_name, when
+from rnnbench.report.words.names import commit, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (
     MISSING,
     change,
@@ -40,7 +40,6 @@ from rnnbench.report.words.units import (
     ratio_tick,
     ratio_with_interval,
     round_percent,
-    slower,
     span,
 )
 from rnnbench.text import plural
@@ -91,8 +90,7 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     if history.points.empty:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return of_runs("history", title, [words], warnings, (), ())
-    name_of, _ = names(history.cases[key] for key in history.points["case"].unique())
-    points, changes = points_of(history, name_of), changes_of(history, name_of)
+    points, changes = named_lines(history)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
     columns = [
         Column("case", of("name")),
@@ -110,33 +108,29 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     return of_runs("history", title, tuple(_told(history, points, changes)), warnings, [drawn], tables)
 
 
-def points_of(history: History, name_of: NameOf) -> pd.DataFrame:
-    """Return a row for each case and run: the ratio to the reference, and the level of the case at this run."""
-    points, significant = history.points, history.changes[history.changes["is_significant"]]
-    told = significant["ratio"].map(slower).groupby(significant["line"]).agg("; ".join)
-    runs = [
-        {"run": name, "started": info.started, "commit": (info.environment.get("git") or {}).get("commit")}
+def named_lines(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the points and the changes of a history with the names of their cases and runs.
+
+    Significant changes come before the others, larger ones before smaller ones.
+    """
+    labels, _ = names([history.cases[key] for key in history.points["case"].unique()])
+    runs = pd.DataFrame(
+        {
+            "run": name,
+            "started": info.started,
+            "commit": (info.environment.get("git") or {}).get("commit"),
+            "told": " ".join(filter(None, [when(info), commit(info)])),
+        }
         for name, info in history.runs
-    ]
-    return points.join(pd.DataFrame(runs), on="at").assign(
-        name=points["case"].map(lambda key: name_of(history.cases[key])),
-        changes=[told.get(line, "") for line in points["line"]],
     )
-
-
-def changes_of(history: History, name_of: NameOf) -> pd.DataFrame:
-    """Return a row for each change: the significant ones before the others, larger ones before smaller ones."""
-    told = [" ".join(filter(None, [when(info), commit(info)])) for _, info in history.runs]
-    changes = history.changes.assign(size=(history.changes["ratio"] - 1).abs())
-    changes = changes.sort_values(["is_significant", "size"], ascending=False, kind="stable")
-    before, after = changes["before"], changes["after"]
-    return changes.assign(
-        from_run=[history.runs[at][0] for at in before],
-        to_run=[history.runs[at][0] for at in after],
-        name=changes["case"].map(lambda key: name_of(history.cases[key])),
-        between=[f"{told[then]} → {told[now]}" for then, now in zip(before, after, strict=True)],
-        at=(before + after) / 2,
+    points, changes = (part.assign(name=part["case"].map(labels)) for part in (history.points, history.changes))
+    changes = changes.join(runs.add_prefix("from_"), on="before").join(runs.add_prefix("to_"), on="after")
+    changes = changes.assign(
+        between=changes["from_told"] + " → " + changes["to_told"],
+        at=changes[["before", "after"]].mean(axis=1),
+        size=(changes["ratio"] - 1).abs(),
     )
+    return points.join(runs, on="at"), changes.sort_values(["is_significant", "size"], ascending=False, kind="stable")
 
 
 def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iterator[str]:
@@ -171,7 +165,6 @@ def _table_of_points(points: pd.DataFrame) -> Table:
         first=("ratio_to_reference", "first"),
         last=("ratio_to_reference", "last"),
         level=("level", "last"),
-        changes=("changes", "first"),
     )
     shown = [
         Column("case", of("name")),
@@ -180,7 +173,6 @@ def _table_of_points(points: pd.DataFrame) -> Table:
         Column("first", of("first", ratio), numeric=True),
         Column("last", of("last", ratio), numeric=True),
         Column("level now", of("level", ratio), numeric=True),
-        Column("significant changes", of("changes")),
     ]
     machine = points[list(POINTS)]
     return table("history", "Every case over the runs", "", shown, lines.reset_index(), machine=machine)
@@ -257,14 +249,14 @@ def side_by_side(found: Together) -> Section:
 
 def rows_of(found: Together) -> pd.DataFrame:
     """Return a row for each case and run, the most different case first."""
-    name_of, _ = names(found.cases[key] for key in found.rows["case"].unique())
+    labels, _ = names([found.cases[key] for key in found.rows["case"].unique()])
     rows = found.rows.assign(place=pd.factorize(found.rows["case"])[0], is_judged=found.rows["verdict"].notna())
     rows["size"] = (rows["change_to_first_run"] - 1).abs().where(rows["verdict"].isin(CHANGED), 0.0)
     rows[["size", "is_judged"]] = rows.groupby("place")[["size", "is_judged"]].transform("max")
     rows = rows.sort_values(["size", "is_judged", "place", "at"], ascending=[False, False, True, True])
     cases = [found.cases[key] for key in rows["case"]]
     return rows.assign(
-        name=list(map(name_of, cases)),
+        name=rows["case"].map(labels),
         series=[series_name(case.cell, case.implementation) for case in cases],
         phase=[case.workload.phase for case in cases],
         ratio=[
@@ -326,18 +318,13 @@ def _table_of_cases(found: Together, rows: pd.DataFrame, runs: list[str]) -> Tab
 
 def _table_of_environments(found: Together, runs: list[str]) -> Table:
     """Return the table with a row for each fact that differs between the runs, but for what else ran."""
-    facts = [
-        dict(environment.facts({key: value for key, value in info.environment.items() if key not in LOADS}))
-        for _, info in found.runs
-    ]
-    labels = dict.fromkeys(label for of_run in facts for label in of_run)
-    by_label = ([label, *(of_run.get(label, MISSING) for of_run in facts)] for label in labels)
-    differ = [[one_line(text) for text in row] for row in by_label if len({*row[1:]}) > 1]
-    shown = pd.DataFrame(differ, columns=[str(place) for place in range(len(runs) + 1)])
-    columns = [Column(head, of(str(place))) for place, head in enumerate(["what", *runs])]
-    machine = shown.set_axis(["what", *(name for name, _ in found.runs)], axis=1)
-    note = "" if differ else "Nothing that is recorded of the environments differs."
-    return table("together_environment", "What is not the same in the runs", note, columns, shown, machine=machine)
+    known = [{key: value for key, value in info.environment.items() if key not in LOADS} for _, info in found.runs]
+    facts = pd.DataFrame([dict(environment.facts(each)) for each in known]).T.fillna(MISSING).map(one_line)
+    differ = facts[facts.nunique(axis=1) > 1].rename(columns=str).rename_axis("what").reset_index()
+    columns = [Column(head, of(str(place))) for head, place in zip(["what", *runs], differ, strict=True)]
+    machine = differ.set_axis(["what", *(name for name, _ in found.runs)], axis=1)
+    note = "Nothing that is recorded of the environments differs." if differ.empty else ""
+    return table("together_environment", "What is not the same in the runs", note, columns, differ, machine=machine)
 
 
 def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
@@ -413,9 +400,8 @@ def _told_of_files(frame: pd.DataFrame) -> str:
     if compared.empty:
         return NO_REFERENCE
     ends = [f"{digits(row['ratio'])} ({one_line(row['name'])})" for _, row in compared.iloc[[0, -1]].iterrows()]
-    if len(compared) == 1:
-        return f"1 benchmark takes {ends[0]} times as long as the reference of its group."
-    return f"{len(compared):,} benchmarks take {' to '.join(ends)} times as long as the reference of their group."
+    many = f"{plural(len(compared), 'benchmark')} {'takes' if len(compared) == 1 else 'take'}"
+    return f"{many} {span(*ends)} times as long as the reference of the group."
 
 
 def _ratio_cell(row: dict[str, Any]) -> str:

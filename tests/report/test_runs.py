@@ -15,16 +15,15 @@ from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, folder_of, page_of_several, put
 from rnnbench.report.runs import (
     MAX_PANELS,
-    changes_of,
     draw_over_time,
+    named_lines,
     of_files,
     over_time,
-    points_of,
     side_by_side,
     summarize,
 )
 from rnnbench.report.table import Lines, Section, Table
-from rnnbench.report.words.names import named, names
+from rnnbench.report.words.names import named
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.pages import Page, shown
@@ -131,8 +130,7 @@ def test_a_history_counts_what_changed_and_names_the_largest(
 
 
 def drawn(found: History) -> Figure:
-    name_of, _ = names(found.cases[key] for key in found.points["case"].unique())
-    return draw_over_time(found, points_of(found, name_of), changes_of(found, name_of))
+    return draw_over_time(found, *named_lines(found))
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
@@ -178,7 +176,7 @@ def test_what_can_not_be_said_is_said(runs: list[StoredRun], snapshot: SnapshotA
 def test_an_interval_that_tells_nothing_pushes_no_marks_together(changed: History) -> None:
     points = changed.points[changed.points["line"] == 0].copy()
     points.loc[points.index[0], ["ratio_to_reference_low", "ratio_to_reference_high"]] = 1e-6, 1e6
-    hopeless = replace(changed, points=points)
+    hopeless = replace(changed, points=points, changes=changed.changes[changed.changes["line"] == 0])
     figure = drawn(hopeless)
     low, high = figure.axes[0].get_ylim()
     assert high / low < 4
@@ -227,7 +225,7 @@ def test_one_file_has_no_interval_and_says_so(tmp_path: Path) -> None:
 def test_several_files_have_intervals_over_processes_and_ratios_to_the_reference(tmp_path: Path) -> None:
     path = side(tmp_path / "before", {"test_a": [2.0, 2.2, 2.5], "test_b": [1.0, 1.1, 1.25]})
     report = page_of(path, tmp_path / "out", "test_b")
-    assert "1 benchmark takes 2.00 (test_a) times as long as the reference of its group." in report.text
+    assert "1 benchmark takes 2.00 (test_a) times as long as the reference of the group." in report.text
     assert "before (3 files, commit 0123456)" in report.text
     rows = summarize(read_saved(path, "test_b")).set_index("name")
     assert rows["seconds_low"].notna().all()

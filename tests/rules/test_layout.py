@@ -54,18 +54,18 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 159,
+    ".": 149,
     "adapt": 597,
     "analysis": 1642,
     "api": 196,
     "cells": 545,
-    "cli": 674,
+    "cli": 673,
     "check": 1062,
     "harness": 3199,
     "kernels": 514,
     "profiling": 981,
     "pytest_plugin": 206,
-    "report": 3032,
+    "report": 2989,
     "speedup": 546,
     "slurm": 323,
     "store": 780,

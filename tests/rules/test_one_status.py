@@ -78,7 +78,7 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     drawn = figures.render_figures(summary)
     page = html(run_page(summary, noise(times), info))
     without_figures = re.sub("<svg.*?</svg>", "", page, flags=re.DOTALL)
-    texts = [screens.of_run(summary, info), markdown(table_of_cases(summary, info)), without_figures]
+    texts = [screens.of_run(summary, info), markdown(table_of_cases(summary)), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
     assert "on purpose" in texts[0]
     marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))

@@ -193,8 +193,7 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
 
 def bisection_text(answer: Bisection) -> str:
     """Return the whole answer as plain text."""
-    name_of, _ = names(answer.cases)
-    labels = {case.key: name_of(case) for case in answer.cases}
+    labels, _ = names(answer.cases)
 
     def worst_first(changes: Mapping[str, CaseChange]) -> list[str]:
         """Return `gru loop: 5.1% slower (+4.2% to +6.0%)` for each case."""

@@ -219,8 +219,8 @@ def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of all checks, the oldest first, with a `place` for each check; names tell all cases apart."""
     cases = pd.concat(checks, keys=range(len(checks)), names=["place"]).reset_index("place")
     cases = cases.sort_values(["checked", "check", "place"], kind="stable", ignore_index=True)
-    name_of, _ = names(cases["subject"])
-    return cases.assign(name=cases["subject"].map(name_of)).drop(columns="subject")
+    labels, _ = names(cases["subject"].to_list())
+    return cases.assign(name=[labels[subject.key] for subject in cases["subject"]]).drop(columns="subject")
 
 
 def section_of_checks(checks: Sequence[pd.DataFrame], left_out: Sequence[str] = ()) -> Section:

@@ -381,7 +381,7 @@ def read(folder: Path) -> Verdicts | None:
 
 def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdicts:
     """Return the verdicts whose `findings` are lines of JSON, one of each subject."""
-    name_of, shared = names(subjects)
+    labels, shared = names(subjects)
     return Verdicts(
         one_line(content["suite"]),
         one_line(content["base"]),
@@ -390,7 +390,7 @@ def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdic
         content["seconds"],
         one_line(content.get("needed", "")),
         tuple(map(one_line, content["notes"])),
-        tuple(_row(*each, name_of(each[0])) for each in zip(subjects, content["findings"], strict=True)),
+        tuple(_row(*each, labels[each[0].key]) for each in zip(subjects, content["findings"], strict=True)),
         shared,
     )
 

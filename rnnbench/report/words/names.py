@@ -1,7 +1,7 @@
 """The names of axes, series, cases, runs and processors, in words."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any
 
@@ -160,17 +160,18 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((*order, own, pd.factorize(frame["family"])[0]))]
 
 
-NameOf = Callable[[Subject], str]
 ALWAYS = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately
 
 
-def names(cases: Iterable[Subject]) -> tuple[NameOf, str]:
-    """Return a function that names each case by what tells them apart, and the axes that they share, in words.
+def names(cases: Collection[Subject]) -> tuple[dict[str, str], str]:
+    """Return the name of each case by its key, made of what tells them apart, and the axes that they share, in words.
 
-    It returns `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it.
+    A name is `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it.
     """
-    known = [case.axes() for case in cases if isinstance(case, Case)]
+    labels = {case.key: one_line(case.key) for case in cases}
+    own_cases = [case for case in cases if isinstance(case, Case)]
+    known = [case.axes() for case in own_cases]
     frame = pd.DataFrame(known, columns=[axis for axis in AXES if axis != "cell"])
     # Without pandas, which can't hold every name of a cell.
     references, layers = ({(case["cell"], case[axis]) for case in known} for axis in ("reference", "num_layers"))
@@ -179,15 +180,11 @@ def names(cases: Iterable[Subject]) -> tuple[NameOf, str]:
     has_several = len(references) > len({cell for cell, _ in references})
     axes = [*(["reference"] if has_several else []), *several(frame, (*SIZES, *SETTINGS))]
 
-    def name_of(case: Subject) -> str:
-        if not isinstance(case, Case):
-            return one_line(case.key)
-        values = case.axes()
+    for case, values in zip(own_cases, known, strict=True):
         own = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
         head = f"{series_name(case.cell, case.implementation)} {case.workload.phase}"
-        return ", ".join(filter(None, [head, say_all(own, (values[axis] for axis in own))]))
-
-    return name_of, constants(frame)
+        labels[case.key] = ", ".join(filter(None, [head, say_all(own, (values[axis] for axis in own))]))
+    return labels, constants(frame)
 
 
 def case_name(case: Case) -> str:

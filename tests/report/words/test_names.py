@@ -16,8 +16,8 @@ from tests.doubles.workload import case, reference_case, workload
 
 def test_a_name_has_just_the_axes_that_differ() -> None:
     cases = [case("lstm", batch_size=1, phase="training"), case("lstm", batch_size=16, phase="training")]
-    name_of, shared = names(cases)
-    assert [name_of(subject) for subject in cases] == [
+    labels, shared = names(cases)
+    assert list(labels.values()) == [
         "lstm loop training, batch 1",
         "lstm loop training, batch 16",
     ]
@@ -49,8 +49,8 @@ def test_a_name_has_just_the_axes_that_differ() -> None:
 def test_layers_and_references_are_named_where_they_differ_and_benchmarks_by_their_author(
     cases: list[Any], told: list[str]
 ) -> None:
-    name_of, _ = names(cases)
-    assert list(map(name_of, cases)) == told
+    labels, _ = names(cases)
+    assert [labels[case.key] for case in cases] == told
 
 
 SIZES: dict[str, Any] = {"batch_size": 32, "seq_len": 16, "hidden_size": 64, "input_size": 64, "output_size": 10}
