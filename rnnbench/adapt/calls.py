@@ -11,31 +11,24 @@ step without a state. Of several calls that work, the one that depends on most p
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from types import MethodType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import POSITIONAL, is_of_state, parameters_of
-from rnnbench.adapt.states import (
-    INITIAL,
-    copied,
-    first_states,
-    in_usual_form,
-    is_alike,
-    on_trial,
-    own_first_state,
-    rebuilt,
-    run_found,
-    tensors_of,
-)
+from rnnbench.adapt.contract import POSITIONAL, is_of_state, on_trial, parameters_of
 from rnnbench.cells import CellError
+from rnnbench.cells.states import copied, in_precision, is_alike, rebuilt, tensors_of
+from rnnbench.text import error_in_words
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
+KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
 
 
@@ -120,6 +113,33 @@ def can_hoist(cell: nn.Module) -> bool:
     return hasattr(cell, "project") and hasattr(cell, "advance") and not has_hooks
 
 
+class Adapted(nn.Module):
+    """Calls a module in the usual form, `(input, state)`; the module itself stays as it is."""
+
+    def __init__(self, given: nn.Module, call: Any) -> None:
+        super().__init__()
+        self.given = given
+        self.call = call
+
+    def forward(self, input: Tensor, state: Any) -> Any:
+        """Run one step, or a sequence."""
+        return self.call.run(self.given, input, state)
+
+
+def run_found(self: Any, input: Tensor, state: Any) -> Any:
+    """The `forward` of a module that is called as its attribute KEPT says."""
+    return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
+
+
+def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = run_found) -> nn.Module:
+    """Replace the `forward` of this instance; one of TorchScript, where that can't be, is called by another module."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return Adapted(module, call)
+    setattr(module, KEPT, call)
+    module.forward = MethodType(forward, module)
+    return module
+
+
 MIN_ROWS = 3
 
 
@@ -160,6 +180,65 @@ def found_call(
             if most == len(list(cell.parameters())):
                 break
     return best
+
+
+INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
+COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
+
+
+def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
+    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones.
+
+    The usual ones are a tensor, then tuples and lists of some.
+    """
+    if (own := own_first_state(cell, len(input), h)) is not None:
+        yield own
+        return
+    if has_default:
+        with suppress(Exception):  # whatever a stranger's code raises
+            result = cell(input.clone())
+            yield copied(result)
+            if isinstance(result, tuple | list):
+                yield copied(result[1])
+                yield copied(tuple(result[1:]))
+    count = getattr(cell, "states", None)
+    for tensors in [count] if isinstance(count, int) and count > 0 else COUNTS:
+        state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
+        yield from [state[0]] if tensors == 1 else [state, list(state)]
+
+
+def own_first_state(cell: nn.Module, batch: int, h: Tensor) -> Any:
+    """Return the state that a cell says it begins with, in the type of `h`; None if it says none.
+
+    Raises CellError if it is not made of tensors.
+    """
+    for name, arguments in product(INITIAL, ((batch,), ())):
+        function = getattr(cell, name, None)
+        if not callable(function):
+            continue
+        try:
+            state = function(*arguments)
+            if state is not None:
+                own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
+                return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
+        except TypeError:  # it takes other arguments
+            continue
+        except Exception as error:  # whatever a stranger's code raises
+            said = error if isinstance(error, CellError) else f"it raises {error_in_words(error)}"
+            raise CellError(f"{type(cell).__name__}.{name}: {said}") from error
+    size = getattr(cell, "state_size", None)
+    if isinstance(size, int) and not isinstance(size, bool):
+        return h.new_zeros(batch, size)
+    if isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
+        return tuple(h.new_zeros(batch, width) for width in size)
+    return None
+
+
+def _for_batch(tensor: Tensor, batch: int) -> Tensor:
+    """Return a tensor of a state for the whole batch; a cell may give it for one sequence."""
+    has_batch_second = tensor.dim() > 2 and tensor.shape[1] == batch  # behind a dimension of one layer
+    is_of_one = tensor.dim() and len(tensor) == 1 and batch > 1 and not has_batch_second
+    return tensor.expand(batch, *tensor.shape[1:]).contiguous() if is_of_one else tensor
 
 
 def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, CellCall]]:

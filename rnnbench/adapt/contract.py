@@ -6,6 +6,7 @@ a whole sequence, with `input`: (seq, batch, input), `outputs`: (seq, batch, hid
 (num_layers * directions, batch, hidden).
 """
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -17,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
-from rnnbench.adapt.states import copied, on_trial
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, leaves, to_cell
+from rnnbench.cells.states import State, copied, leaves, to_cell
 from rnnbench.text import error_in_words, place
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -116,6 +116,14 @@ def _arguments(
             f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; {remedy}"
         ) from None
     return bound.args, bound.kwargs
+
+
+def on_trial(module: nn.Module) -> nn.Module:
+    """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied."""
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # whatever a stranger's code raises
+        return module
 
 
 OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -12,13 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from rnnbench.adapt.calls import CellCall, begins_with_zeros, can_hoist, found_call
-from rnnbench.adapt.contract import needed_after_input, refusal
-from rnnbench.adapt.states import Adapted, copied, in_usual_form, is_alike, on_trial, own_first_state
+from rnnbench.adapt.calls import (
+    Adapted,
+    CellCall,
+    begins_with_zeros,
+    can_hoist,
+    found_call,
+    in_usual_form,
+    own_first_state,
+)
+from rnnbench.adapt.contract import needed_after_input, on_trial, refusal
 from rnnbench.cells.elman import VanillaCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import BATCHED, State, leaves
+from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves
 
 Kind = Literal["layer", "cell", "sequence"]
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from rnnbench.analysis.rounds import MINE, THAN, Question
 from rnnbench.api import for_users
-from rnnbench.cells.headed import Headed
 from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
@@ -33,6 +32,7 @@ from rnnbench.speedup.ways import Unrolled, ways_table
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of
+from rnnbench.workloads.model import Headed
 
 MAX_ROUNDS = 1_000_000  # the budget ends them before
 

@@ -1,4 +1,4 @@
-"""The two forms of a recurrent state, and conversions between them.
+"""States of any structure; the two forms of a usual one, and conversions between them.
 
 A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell keeps `h` or `(h, c)`, each
 (batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
@@ -10,13 +10,15 @@ Cells that take gradients in their own steps, such as those that learn while the
 No gradient can be taken in inference mode, so they run in torch's usual mode, with `no_grad` around them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rnnbench.cells import CellError
 from rnnbench.store.records import DType
 
 BATCHED = 3  # dimensions of a batch of sequences
@@ -56,6 +58,62 @@ def storage_address(tensor: Tensor) -> int:
 def leaves(state: State) -> tuple[Tensor, ...]:
     """All tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
+
+
+def tensors_of(state: Any, like: Any = None) -> list[Tensor]:
+    """Return all tensors of a state in order; those of a dictionary in the order of `like`, another state of this form.
+
+    Raises CellError if the state holds something else.
+    """
+    if isinstance(state, Tensor):
+        return [state]
+    parts = _parts(state)
+    parts_like = parts if like is None else _parts(like)
+    return [tensor for name in parts_like for tensor in tensors_of(parts[name], parts_like[name])]
+
+
+def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
+    """The inverse of `tensors_of`, and of `leaves`: these tensors in the structure of `like`."""
+    if isinstance(like, Tensor):
+        return next(tensors)
+    new = {name: rebuilt(part, tensors) for name, part in _parts(like).items()}
+    if isinstance(like, Mapping):
+        return new
+    if isinstance(like, list):
+        return list(new.values())
+    if isinstance(like, tuple):
+        return type(like)(*new.values()) if hasattr(like, "_fields") else tuple(new.values())
+    return replace(like, **new)
+
+
+def is_alike(state: Any, other: Any) -> bool:
+    """Whether two states have parts of the same names or places, and tensors of the same shapes and types."""
+    if isinstance(state, Tensor) or isinstance(other, Tensor):
+        both = isinstance(state, Tensor) and isinstance(other, Tensor)
+        return both and state.shape == other.shape and state.dtype == other.dtype
+    try:
+        parts, others = _parts(state), _parts(other)
+    except CellError:
+        return False
+    return parts.keys() == others.keys() and all(is_alike(parts[name], others[name]) for name in parts)
+
+
+def copied(state: Any) -> Any:
+    """A copy of a state; what is not a state of tensors is returned as it is."""
+    try:
+        return rebuilt(state, iter([tensor.detach().clone() for tensor in tensors_of(state)]))
+    except CellError:
+        return state
+
+
+def _parts(state: Any) -> Mapping[Any, Any]:
+    if isinstance(state, Mapping):
+        return state
+    if isinstance(state, tuple | list):
+        return dict(enumerate(state))
+    if is_dataclass(state) and not isinstance(state, type):
+        return {field.name: getattr(state, field.name) for field in fields(state)}
+    raise CellError(f"its state holds {type(state).__name__}; expected tensors, in tuples, lists, dicts or dataclasses")
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:

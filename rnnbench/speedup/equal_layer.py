@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.states import on_trial
+from rnnbench.adapt.contract import on_trial
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
 from rnnbench.harness.live.cases import keep_process
 from rnnbench.workloads.implementations import SequenceOptions, loop

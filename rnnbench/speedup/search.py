@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from rnnbench.adapt.contract import on_trial
 from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
-from rnnbench.adapt.states import copied, on_trial
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.states import BATCHED, State, convert, leaves, torch_dtype
+from rnnbench.cells.states import BATCHED, State, convert, copied, leaves, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import (
@@ -53,8 +53,8 @@ from rnnbench.speedup.ways import (
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import as_budget, ending, first_line, plural, rounded_up
 from rnnbench.workloads import compiled
-from rnnbench.workloads.calls import operator_calls
 from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.observe import operator_calls
 from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import make_whole

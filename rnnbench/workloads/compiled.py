@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.states import rebuilt
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.states import rebuilt
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import State, leaves, rebuilt
 
 Pool = tuple[int, int]  # how torch's caching allocator identifies a graph's own memory
 WARM_UP_CALLS = 3  # before the recording: libraries set themselves up in the first calls

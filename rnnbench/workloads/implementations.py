@@ -4,7 +4,7 @@
 (seq, batch, hidden) and states in the cell's form (see `rnnbench.cells.states`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
-from rnnbench.store.records import LAYERS, Case
+from rnnbench.store.records import LAYERS, Case, Implementation, Workload
 
 
 class Skip(Exception):
@@ -124,10 +124,17 @@ PACKED_ON = "cpu"  # the device whose libraries take packed weights
 
 def check_makes_sense(case: Case) -> None:
     """Raise Skip if the axes of a workload do not fit its task, or its implementation makes no sense for it."""
-    work, task = case.workload, case.workload.task
+    for is_broken, reason in (*_rules_of_task(case.workload), *(() if case.is_reference else _rules_of_way(case))):
+        if is_broken:
+            raise Skip(reason)
+
+
+def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
+    """Return what must not be true of a workload, each with the reason."""
+    task, is_stream = work.task, work.is_streamed
     feeds_back, is_varied = task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
     is_epoch, reads_other = work.phase == "epoch", work.input != "features"
-    rules = [
+    return [
         (task == "one_to_one" and work.seq_len != 1, f"one_to_one is a single step, but seq_len is {work.seq_len}"),
         (
             task == "one_to_many" and work.input_size != work.output_size,
@@ -144,86 +151,83 @@ def check_makes_sense(case: Case) -> None:
             is_epoch and (task != "many_to_many" or is_varied),
             "the phase `epoch` needs a target for each step and sequences of equal length",
         ),
-        (
-            reads_other and work.reference in LAYERS,
-            f"{work.layer} reads features, but the input is {work.input}",
-        ),
+        (reads_other and work.reference in LAYERS, f"{work.layer} reads features, but the input is {work.input}"),
         (
             reads_other and (feeds_back or is_epoch),
             f"{task if feeds_back else 'an epoch'} gives features as inputs, but the input is {work.input}",
         ),
         (work.dropout and work.num_layers == 1, "dropout applies between layers, but num_layers is 1"),
+        (is_stream and work.seq_len != 1, f"streaming takes one step a call, but seq_len is {work.seq_len}"),
+        (
+            is_stream and work.phase != "inference",
+            f"streaming carries a state without gradients, but the phase is {work.phase}",
+        ),
+        (
+            is_stream and work.bidirectional,
+            "streaming can't run in two directions: the future is not known yet",
+        ),
     ]
-    if work.is_streamed:
-        rules += [
-            (work.seq_len != 1, f"streaming takes one step a call, but seq_len is {work.seq_len}"),
+
+
+def _rules_of_way(case: Case) -> Iterable[tuple[object, str]]:
+    """Return what must not be true of a case in its implementation, each with the reason."""
+    work, task, is_varied = case.workload, case.workload.task, case.workload.lengths == "varied"
+    verb = case.implementation.removesuffix("ed")
+    in_one_go: list[tuple[object, str]] = [
+        (work.is_streamed, f"nothing to {verb}: each call is one step"),
+        (task == "one_to_many", f"nothing to {verb}: each input is the previous output"),
+    ]
+    rules: dict[Implementation, list[tuple[object, str]]] = {
+        "sequence": [
             (
-                work.phase != "inference",
-                f"streaming carries a state without gradients, but the phase is {work.phase}",
+                not is_own(case.cell),
+                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step",
             ),
-            (work.bidirectional, "streaming can't run in two directions: the future is not known yet"),
-        ]
-    match case.implementation:
-        case _ if case.is_reference:
-            pass
-        case "sequence":
-            rules += [
-                (
-                    not is_own(case.cell),
-                    "`sequence` needs a module that processes the whole sequence, but this cell computes a single step",
-                ),
-                (
-                    is_varied,
-                    "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences",
-                ),
-                (
-                    work.dropout,
-                    "dropout between layers is random, so the outputs of two implementations can't be compared",
-                ),
-            ]
-        case "prepacked":
-            rules.append((work.device != PACKED_ON, "weights are packed for the libraries of a CPU; use `compiled`"))
-        case "cudagraph":
-            rules += [
-                (
-                    work.device.partition(":")[0] != GRAPHED_ON,
-                    f"CUDA graphs need a CUDA device, but the device is {work.device}",
-                ),
-                (is_epoch, "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller"),
-                (
-                    work.dropout and work.phase != "inference",
-                    "a recorded graph keeps its dropout, which must be off while outputs are compared",
-                ),
-            ]
-        case "hoisted" | "scan":
-            verb = case.implementation.removesuffix("ed")
-            rules += [
-                (work.is_streamed, f"nothing to {verb}: each call is one step"),
-                (task == "one_to_many", f"nothing to {verb}: each input is the previous output"),
-                (
-                    verb == "scan" and is_varied,
-                    "all sequences of a batch are scanned together, so they must be equally long",
-                ),
-            ]
-        case "torch.nn-flattened":
-            rules += [
-                (
-                    work.dtype != "bfloat16" or work.device == PACKED_ON,
-                    "torch flattens these weights itself, or the device reads them as they are",
-                )
-            ]
-        case "torch.nn-padded":
-            rules += [
-                (not is_varied, "nothing to pad: all sequences are equally long"),
-                (
-                    task == "encoder_decoder",
-                    "the encoder's final state would include padding and differ from that of a packed sequence",
-                ),
-                (
-                    work.bidirectional,
-                    "the backward direction would start in the padding and differ from that of a packed sequence",
-                ),
-            ]
-    for is_broken, reason in rules:
-        if is_broken:
-            raise Skip(reason)
+            (
+                is_varied,
+                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences",
+            ),
+            (
+                work.dropout,
+                "dropout between layers is random, so the outputs of two implementations can't be compared",
+            ),
+        ],
+        "prepacked": [(work.device != PACKED_ON, "weights are packed for the libraries of a CPU; use `compiled`")],
+        "cudagraph": [
+            (
+                work.device.partition(":")[0] != GRAPHED_ON,
+                f"CUDA graphs need a CUDA device, but the device is {work.device}",
+            ),
+            (
+                work.phase == "epoch",
+                "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller",
+            ),
+            (
+                work.dropout and work.phase != "inference",
+                "a recorded graph keeps its dropout, which must be off while outputs are compared",
+            ),
+        ],
+        "hoisted": in_one_go,
+        "scan": [
+            *in_one_go,
+            (is_varied, "all sequences of a batch are scanned together, so they must be equally long"),
+        ],
+        "torch.nn-flattened": [
+            (
+                work.dtype != "bfloat16" or work.device == PACKED_ON,
+                "torch flattens these weights itself, or the device reads them as they are",
+            )
+        ],
+        "torch.nn-padded": [
+            (not is_varied, "nothing to pad: all sequences are equally long"),
+            (
+                task == "encoder_decoder",
+                "the encoder's final state would include padding and differ from that of a packed sequence",
+            ),
+            (
+                work.bidirectional,
+                "the backward direction would start in the padding and differ from that of a packed sequence",
+            ),
+        ],
+    }
+    return rules.get(case.implementation, [])

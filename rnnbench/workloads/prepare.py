@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import adapt, can_hoist
-from rnnbench.adapt.contract import construct, parameters_of
+from rnnbench.adapt.contract import construct, on_trial, parameters_of
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
-from rnnbench.adapt.states import on_trial
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, fails_in_inference_mode, leaves, to_cell, torch_dtype
 from rnnbench.cells.weights import state_count

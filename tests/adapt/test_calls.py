@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import adapt
-from rnnbench.adapt.states import is_alike, rebuilt, tensors_of
 from rnnbench.cells import CellError, with_arguments
+from rnnbench.cells.states import is_alike, rebuilt, tensors_of
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.adapt.kinds import adapt_layer, run_module
-from rnnbench.adapt.states import copied
+from rnnbench.cells.states import copied
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe

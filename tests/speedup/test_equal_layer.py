@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import CellCall
-from rnnbench.adapt.states import Adapted
+from rnnbench.adapt.calls import Adapted, CellCall
 from rnnbench.cells.elman import VanillaCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell

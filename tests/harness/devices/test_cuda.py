@@ -21,8 +21,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
-from rnnbench.workloads.calls import count
-from rnnbench.workloads.observe import _check_parity
+from rnnbench.workloads.observe import _check_parity, count
 from rnnbench.workloads.parity import allowed
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
