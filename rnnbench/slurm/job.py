@@ -36,10 +36,8 @@ def measure_part(folder: str, part: str, root: str) -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         _measure(Path(folder), part, Path(root))
-    except (KeyboardInterrupt, Interrupted):
-        sys.exit("it was told to end")
-    except UserError as fault:
-        sys.exit(str(fault))
+    except (KeyboardInterrupt, Interrupted, UserError) as fault:
+        sys.exit(str(fault) or "it was told to end")
 
 
 def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:

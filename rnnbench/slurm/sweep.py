@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.session import RESUMABLE, begun, faults_in_words, recorded, resolved, wider_than_asked
+from rnnbench.harness.coordinator.session import (
+    RESUMABLE,
+    RESUMED,
+    begun,
+    faults_in_words,
+    recorded,
+    resolved,
+    wider_than_asked,
+)
 from rnnbench.harness.coordinator.start import refuse_other_suite
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
@@ -32,7 +40,6 @@ MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes 
 NO_JOB = "no job measured it"  # why cases were not measured
 SLURM = "slurm"  # key of the environment
 LOGS = "slurm"  # folder of a run, with what submitit writes
-RESUMED = "resumed by: "  # begins the notes that stay; the others are made anew at each end
 
 
 @dataclass
@@ -103,6 +110,7 @@ def resume_by_slurm(
     info = replace(
         info,
         resolved=resolved(suite, settings),
+        # The other notes are made anew at the end.
         notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
         environment=info.environment | {SLURM: {"options": given}},
     )

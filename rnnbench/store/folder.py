@@ -44,16 +44,15 @@ class RunFolder:
     Each part has one writer at a time: raises UserError if there is another.
     """
 
-    def __init__(self, path: Path, part: str = "", *, is_new: bool = False) -> None:
+    def __init__(self, path: Path, part: str = "") -> None:
         self.path = path
-        self._is_new = is_new
         self._part = part
         self._lock: int | None = lock(self._file("measurements.jsonl"))
 
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
         """Make a new folder below `parent`; raises UserError if that fails."""
-        return cls(dated_folder(parent, suite), is_new=True)
+        return cls(dated_folder(parent, suite))
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
@@ -92,10 +91,9 @@ class RunFolder:
         return self.path / _named(name, self._part)
 
     def discard(self) -> None:
-        """Let others write, and remove the folder if `create` made it; a folder that existed before stays."""
+        """Let others write, and remove the folder with all that is in it."""
         self.close()
-        if self._is_new:
-            shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Let others write; a second call does nothing."""

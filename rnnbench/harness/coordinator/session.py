@@ -1,6 +1,5 @@
 """A run from start to end: the folder, the environment, the runner, what is left when it is interrupted or short."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
-RESUMABLE = "the run can be resumed"
+RESUMABLE, RESUMED = "the run can be resumed", "resumed by: "
 
 
 class NoDevice(UserError):
@@ -82,8 +81,7 @@ def resume_run(
                 on_progress=on_progress,
             )
             kept = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))]  # what it lacked is past
-            seconds = math.ceil(max(info.seconds or 0.0, state.seconds))  # none if it was killed before a window
-            notes = [*kept, f"resumed{f' after {seconds:,} s' if seconds else ''} by: {command}"]
+            notes = [*kept, f"{RESUMED}{command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
@@ -122,11 +120,11 @@ def first_info(
 def measure_into(folder: RunFolder, runner: Runner, info: RunInfo) -> None:
     """Run, and record in `run.json` how the run ended, with notes about what it lacks."""
 
-    def whole(status: RunStatus) -> RunInfo:
-        at_end = ended(info, runner, status)
-        return with_shortfall(at_end, runner) if status == "finished" else at_end
+    def at_end(status: RunStatus) -> RunInfo:
+        whole = ended(info, runner, status)
+        return with_shortfall(whole, runner) if status == "finished" else whole
 
-    with faults_in_words(folder.path, RESUMABLE), recorded(folder, info, whole):
+    with faults_in_words(folder.path, RESUMABLE), recorded(folder, info, at_end):
         runner.run()
 
 

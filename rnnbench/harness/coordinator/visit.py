@@ -187,11 +187,7 @@ class Visitor(ABC):
 
     def _time(self, cases: Sequence[Case], case_seconds: float) -> dict[str, list[Window]]:
         """Let the workers take all turns of a visit."""
-        plans, order = self._turns(cases, case_seconds)
-        expected = sum(
-            plans[side, number].blocks * plans[side, number].calls * self._wall_seconds(side, cases[number])
-            for side, number in order
-        )
+        plans, order, expected = self._turns(cases, case_seconds)
         started = self.seconds
 
         def take(side: str) -> list[Window]:
@@ -209,22 +205,19 @@ class Visitor(ABC):
 
     def _turns(
         self, cases: Sequence[Case], case_seconds: float
-    ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]]]:
-        """Plan the turns of each side and case's number, and the order of all turns."""
-        workload, sides, numbers = cases[0].workload, list(self.workers), list(range(len(cases)))
+    ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]], float]:
+        """Plan the turns of each side and case's number, the order of all turns, and the seconds that they take."""
+        workload, sides, numbers = cases[0].workload, list(self.workers), range(len(cases))
         pace, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
+        # Of a call with the flush before it.
+        seconds = {(side, number): sum(self._seconds[side, cases[number].key]) for number in numbers for side in sides}
         plans: dict[tuple[str, int], Turns] = {}
         order: list[tuple[str, int]] = []
         for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
-            compared = [(side, number) for number in together for side in sides]
-            seconds = {(side, number): self._wall_seconds(side, cases[number]) for side, number in compared}
-            plans |= plan_turns(seconds, case_seconds, pace, single_calls=single_calls)
-            order += balanced_order(compared, plans[compared[0]].turns, self._rng)
-        return plans, order
-
-    def _wall_seconds(self, side: str, case: Case) -> float:
-        """Return the seconds of a call with the flush before it."""
-        return sum(self._seconds[side, case.key])
+            compared = {(side, number): seconds[side, number] for number in together for side in sides}
+            plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls)
+            order += balanced_order([*compared], plans[next(iter(compared))].turns, self._rng)
+        return plans, order, sum(plans[turn].blocks * plans[turn].calls * seconds[turn] for turn in order)
 
     def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""
