@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from rnnbench.harness.live.cases import tensors_in
-from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, grouped, place, storages
 from rnnbench.profiling.replay import (
+    CallGroup,
+    Program,
+    ProgramCall,
+    Storage,
+    grouped,
     merge_over_rows,
     merge_over_weights,
+    place,
+    storages,
     use_first_results,
     use_recorded_results,
     use_sources,

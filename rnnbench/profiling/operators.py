@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from rnnbench.cells.states import storage_address
 from rnnbench.harness.live.cases import tensors_in
@@ -196,7 +196,9 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
                 product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
             shrunk = None
             if what in SHRINKABLE and not function._schema.is_mutable:
-                small, smaller = tree_map(_shrunk, (args, kwargs))
+                small, smaller = tree_map_only(
+                    Tensor, lambda tensor: tensor.detach().new_ones((1,) * tensor.dim()), (args, kwargs)
+                )
                 shrunk = partial(function, *small, **smaller)
             operator = Operator(name, ", ".join(shapes), what, part, calls=0)
             self.kinds.append(OperatorKind(operator, shrunk, product))
@@ -291,10 +293,6 @@ def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, f
         )
         for index, kind in enumerate(kinds)
     )
-
-
-def _shrunk(value: Any) -> Any:
-    return value.detach().new_ones((1,) * value.dim()) if isinstance(value, Tensor) else value
 
 
 # Products

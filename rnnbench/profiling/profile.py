@@ -6,7 +6,6 @@ No reported time is taken under a profiler, but those of a GPU's kernels.
 import hashlib
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,8 +37,7 @@ from rnnbench.profiling.operators import (
     product_replays,
     table,
 )
-from rnnbench.profiling.program import NotFollowed, record
-from rnnbench.profiling.replay import replay
+from rnnbench.profiling.replay import NotFollowed, record, replay
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
 from rnnbench.store.records import GRAPH_BACKENDS, Phase
 from rnnbench.suite.file import Settings
@@ -288,10 +286,10 @@ def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None
 def kernels(events: Iterable[observe.ProfilerEvent]) -> Kernels | None:
     """Sum the kernels of a profile by the category of the operator that launched them; None if there are none."""
     launched = [(category(event.name), kernel.duration / 1e6) for event in events for kernel in event.kernels]
-    seconds: dict[Category, float] = defaultdict(float)
+    seconds: dict[Category, float] = {}
     for what, duration in launched:
-        seconds[what] += duration
-    return Kernels(len(launched), dict(seconds)) if launched else None
+        seconds[what] = seconds.get(what, 0.0) + duration
+    return Kernels(len(launched), seconds) if launched else None
 
 
 def file_name(case: str) -> str:

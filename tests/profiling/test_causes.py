@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.elman import CombinedCell
 from rnnbench.profiling.causes import invariants, suspects
-from rnnbench.profiling.program import MAX_CALLS, NotFollowed, Program, ProgramCall, record
-from rnnbench.profiling.replay import replay
+from rnnbench.profiling.replay import MAX_CALLS, NotFollowed, Program, ProgramCall, record, replay
 from rnnbench.store.profiles import Cause
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnbench.cells.gru import GRUCell
-from rnnbench.profiling.program import NotFollowed, Program, record
-from rnnbench.profiling.replay import replay, use_recorded_results, use_sources
+from rnnbench.profiling.replay import NotFollowed, Program, record, replay, use_recorded_results, use_sources
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(4, 2, 3)

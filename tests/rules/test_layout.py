@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1062,
     "harness": 3178,
     "kernels": 514,
-    "profiling": 981,
+    "profiling": 969,
     "pytest_plugin": 206,
     "report": 2982,
     "speedup": 546,
