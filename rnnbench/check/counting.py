@@ -18,13 +18,19 @@ from itertools import count as numbers
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from rnnbench.analysis.comparison import Comparison, ordered, with_instructions
-from rnnbench.analysis.instructions import CounterName, InstructionChange, InstructionCounts, Part, part_of
+from rnnbench.analysis.comparison import (
+    Comparison,
+    InstructionChange,
+    InstructionCounts,
+    Part,
+    ordered,
+    with_instructions,
+)
 from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.perf_event import choose_counter
+from rnnbench.harness.machine.perf_event import CounterName, choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.progress import Progress
@@ -52,6 +58,14 @@ CALLGRIND = ("valgrind", "--tool=callgrind", *OPTIONS)
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
 UNKNOWN = "???"
 DUMP = "dump"  # how the names of a worker's files begin
+PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
+C_LIBRARY = re.compile(r"libc[.-].*")
+# Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
+KERNEL_FILES = re.compile(r"\?\?\?|libmkl.*|libdnnl.*|libm[.-].*|libopenblas.*|libarm_compute.*")
+KERNELS = re.compile(
+    r"mkl_|MKL|dnnl|Sleef|[Vv]ectorized|_kernel|kernel_|gemm|gemv|cblas|cpublas|at::vec|fbgemm|xnn_|"
+    r"at::native::.*(loop|Loop|reduce|softmax)|^_{0,2}mem(cpy|move|set)"
+)
 # `at::_ops::add_Tensor::call(...)`, the class that torch generates for an overload of `aten::add`.
 OPERATOR = re.compile(r"at::_ops::(\w+?)(?:_(?:[A-Z]\w*|out|int|self|dim))?::call\b")
 
@@ -194,7 +208,11 @@ def take_dumps(folder: Path) -> list[InstructionCounts]:
 
 
 def read_dump(lines: Iterable[str]) -> InstructionCounts:
-    """Read the lines of a dump, which is of one call; raises ValueError if they are not one."""
+    """Read the lines of a dump, which is of one call; raises ValueError if they are not one.
+
+    What the C library's allocator takes depends on the state of the heap, so it is left out: the number of allocations
+    is counted apart, and exact.
+    """
     parts, operators = Counter[Part](), Counter[str]()
     here = {"ob": UNKNOWN, "fn": UNKNOWN, "cfn": UNKNOWN}
     calls = total = 0
@@ -218,6 +236,15 @@ def read_dump(lines: Iterable[str]) -> InstructionCounts:
     if summary != total:
         raise ValueError(f"the functions have {total} instructions together, and the summary has {summary}")
     return InstructionCounts("callgrind", (parts.total(),), parts, operators)
+
+
+def part_of(file: str, function: str) -> Part | None:
+    """Return the part of a call that a function of a file of machine code belongs to; None for the allocator."""
+    if PYTHON.fullmatch(file):
+        return "python"
+    if KERNEL_FILES.fullmatch(file) or KERNELS.search(function):
+        return "kernels"
+    return None if C_LIBRARY.fullmatch(file) else "dispatch"
 
 
 def added(

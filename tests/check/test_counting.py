@@ -10,10 +10,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.instructions import InstructionChange, InstructionCounts
+from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, InstructionCounts, Part
 from rnnbench.check import counting
-from rnnbench.check.counting import AVX2, Counted, added, chosen_counter, count_instructions, read_dump
+from rnnbench.check.counting import AVX2, Counted, added, chosen_counter, count_instructions, part_of, read_dump
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, lost
@@ -268,6 +267,21 @@ def test_each_parts_own_instructions_and_calls_of_operators_are_read_but_for_the
 def test_what_is_no_whole_dump_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the functions have"):
         read_dump(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "part"),
+    [
+        ("libpython3.11.so.1.0", "_PyEval_EvalFrameDefault", "python"),
+        ("libtorch_cpu.so", "mkl_blas_sgemm", "kernels"),
+        ("???", "???", "kernels"),
+        ("libc.so.6", "__memcpy_avx_unaligned", "kernels"),
+        ("libtorch_cpu.so", "at::TensorIteratorBase::build(at::TensorIteratorConfig&)", "dispatch"),
+        ("libc.so.6", "malloc", None),  # what it takes is up to the state of the heap
+    ],
+)
+def test_a_function_belongs_to_a_part_of_the_call(file: str, function: str, part: Part | None) -> None:
+    assert part_of(file, function) == part
 
 
 @pytest.mark.needs("valgrind")

@@ -16,6 +16,7 @@ from typing import Literal
 
 from rnnbench.store.metrics import Unavailable
 
+CounterName = Literal["callgrind", "perf_event"]
 SYSCALLS = {"x86_64": 298, "aarch64": 241}  # the number of perf_event_open
 HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS
 # The first version of `struct perf_event_attr`: type, size, config, sample period, sample type, read format, flags, ...
@@ -58,7 +59,7 @@ def counting(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Iterator[Callab
         os.close(descriptor)
 
 
-def choose_counter() -> Literal["callgrind", "perf_event"]:
+def choose_counter() -> CounterName:
     """Return what counts instructions on this machine; raises Unavailable if nothing does."""
     try:
         with counting() as read:

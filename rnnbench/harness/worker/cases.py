@@ -11,12 +11,11 @@ from typing import Any
 import psutil
 import torch
 
-from rnnbench.analysis.instructions import CounterName
 from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.perf_event import counting
+from rnnbench.harness.machine.perf_event import CounterName, counting
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, evenly_spaced
 from rnnbench.text import ending, first_few, message_of, place

@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import RANKS, WORK, Change, Comparison, Finding, Subject
+from rnnbench.analysis.comparison import RANKS, WORK, Change, Comparison, Finding, InstructionChange, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
-from rnnbench.analysis.instructions import InstructionChange
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.words.names import names, one_line
@@ -47,7 +46,7 @@ COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "describ
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 NAMED = 2  # operators in one sentence
-PARTS = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
+PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
 LEADS: dict[Verdict | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
@@ -362,7 +361,7 @@ def instruction_change(known: InstructionChange) -> str:
         calls = (f"{name} ({plural(head, 'call')} instead of {base:,})" for name, base, head in operators)
         return f"{size}, in {' and '.join(calls)}"
     part, share = max(known.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
-    return f"{size}, most in {PARTS[part]}" if share * sign > 0 else size
+    return f"{size}, most in {PART_NAMES[part]}" if share * sign > 0 else size
 
 
 def read(folder: Path) -> Verdicts | None:

@@ -3,9 +3,8 @@
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Change, Finding, with_instructions
+from rnnbench.analysis.comparison import Change, Finding, InstructionChange, InstructionCounts, Part, with_instructions
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.instructions import InstructionChange, InstructionCounts, Part
 from rnnbench.report.verdicts.verdicts import MAX_LENGTH, differences, instruction_change, why
 
 from .samples import (
