@@ -50,32 +50,26 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     files = pytest_benchmark.read_files(path)
     info, commit = _of_one_code(path, files)
     entries = {entry.fullname: entry for saved in files.values() for entry in saved.benchmarks}
-    groups = _groups(path.name, entries, group_by)
-    references = _references(path.name, entries, groups, reference)
+    known = _grouped(path.name, entries, reference, group_by)
     rows = [
         (entry.fullname, entry.name, number, saved.started, math.log(entry.stats.q1), math.log(entry.stats.mean))
         for number, saved in enumerate(files.values())
         for entry in saved.benchmarks
     ]
-    times = pd.DataFrame(rows, columns=["case", "name", "replicate", "started", *LOGS])
-    times["group"] = times["case"].map(groups)
-    times["reference"] = [references.get(group, "") for group in times["group"]]
-    times["is_reference"] = times["case"] == times["reference"]
+    times = pd.DataFrame(rows, columns=["case", "name", "replicate", "started", *LOGS]).join(known, on="case")
     beside = pd.MultiIndex.from_frame(times[["reference", "replicate"]])
     of_reference = times.set_index(["case", "replicate"])[LOGS].reindex(beside).set_axis(times.index)
     times[["log_ratio", "log_mean_ratio"]] = times[LOGS] - of_reference.mask(times["reference"].eq(""), 0.0)
     cases = {name: entry.case for name, entry in entries.items()}
-    subjects = {
-        name: Benchmark(name, entry.name, groups[name], references.get(groups[name]) == name)
-        for name, entry in entries.items()
-    }
     if reference is None and all(cases.values()) and len({*cases.values()}) == len(cases):
-        subjects = cast("dict[str, Benchmark]", cases)
+        subjects = cases
+    else:  # what the comparison asks of a case, a benchmark answers too
+        named = known.assign(name=[entry.name for entry in entries.values()])[["name", "group", "is_reference"]]
+        subjects = {row[0]: cast("Case", Benchmark(*row)) for row in named.itertuples(name=None)}
     times["case"] = times["case"].map({name: subject.key for name, subject in subjects.items()})
     measurements = {
-        # What the comparison asks of a case, a benchmark answers too.
-        subjects[name].key: Measurement(cast("Case", subjects[name]), "measured", metrics=entry.metrics)
-        for name, entry in entries.items()
+        subject.key: Measurement(subject, "measured", metrics=entries[name].metrics)
+        for name, subject in subjects.items()
     }
     name = writable(f"{path.resolve().name} ({plural(len(files), 'file')}{commit})")
     return StoredRun(name, info, measurements, times)
@@ -102,48 +96,43 @@ def _of_one_code(path: Path, files: Mapping[Path, SavedFile]) -> tuple[RunInfo, 
     return infos[named], f", commit {commit[:7]}" if commit else ""
 
 
-def _groups(file: str, entries: Mapping[str, SavedBenchmark], by: str | None) -> dict[str, str]:
-    """Return the group of each benchmark; one that lacks a parameter is grouped by the rest."""
-    words = [word.strip() for word in (by or "group").split(",")]
-    known = dict.fromkeys(label for entry in entries.values() for label in entry.labels)
-    for word in words:
-        if word not in known:
-            raise UserError(
-                f"group by {word!r}{nearest(word, known)}: {file} can be grouped by {', '.join(known)}, or several of "
-                "them with commas between"
-            )
-    return {
-        name: " ".join(filter(None, (entry.labels.get(word, "") for word in words))) for name, entry in entries.items()
-    }
+def _grouped(
+    file: str, entries: Mapping[str, SavedBenchmark], reference: str | None, group_by: str | None
+) -> pd.DataFrame:
+    """Return the `group` of each benchmark, the `reference` of that group ("" without one), and if it `is_reference`.
 
-
-def _references(
-    file: str, entries: Mapping[str, SavedBenchmark], groups: Mapping[str, str], reference: str | None
-) -> dict[str, str]:
-    """Return the fullname of each group's reference, if it has one."""
-    words = {
-        name: {entry.name, name, *(label for word, label in entry.labels.items() if word.startswith("param:"))}
-        for name, entry in entries.items()
-    }
+    A benchmark that lacks a parameter is grouped by the rest.
+    """
+    labels = pd.DataFrame([entry.labels for entry in entries.values()], index=[*entries]).fillna("")
+    words = [word.strip() for word in (group_by or "group").split(",")]
+    if unknown := [word for word in words if word not in labels]:
+        raise UserError(
+            f"group by {unknown[0]!r}{nearest(unknown[0], labels)}: {file} can be grouped by {', '.join(labels)}, or "
+            "several of them with commas between"
+        )
+    groups = labels[words].agg(lambda row: " ".join(filter(None, row)), axis=1)
     if reference is None:
-        fits = [name for name, entry in entries.items() if entry.case is not None and entry.case.is_reference]
+        fits = pd.Series([entry.case is not None and entry.case.is_reference for entry in entries.values()], [*entries])
     else:
-        pattern = re.compile(".*".join(map(re.escape, reference.split("*"))))
-        fits = [name for name, own in words.items() if reference in own]
-        fits = fits or [name for name, own in words.items() if any(map(pattern.fullmatch, own))]
-        if not fits:
-            names = list(dict.fromkeys(entry.name for entry in entries.values()))
-            raise UserError(f"reference {reference}: {file} has no such benchmark; it has {first_few(names, NAMED)}")
-    by_group: dict[str, list[str]] = {}
-    for name in fits:
-        by_group.setdefault(groups[name], []).append(name)
-    for group, own in by_group.items():
-        if reference is not None and len(own) > 1:
-            raise UserError(
-                f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
-                f"{first_few(own, NAMED)}; name one of them, or make groups that have one each"
-            )
-    return {group: own[0] for group, own in by_group.items() if len(own) == 1}
+        pattern = ".*".join(map(re.escape, reference.split("*")))
+        names = labels[["name", "fullname", *(word for word in labels if word.startswith("param:"))]]
+        fits = names.eq(reference).any(axis=1)
+        if not fits.any():
+            fits = names.apply(lambda column: column.str.fullmatch(pattern)).any(axis=1)
+        if not fits.any():
+            known = first_few([*labels["name"].unique()], NAMED)
+            raise UserError(f"reference {reference}: {file} has no such benchmark; it has {known}")
+        for group, own in groups[fits].groupby(groups):
+            if len(own) > 1:
+                raise UserError(
+                    f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
+                    f"{first_few([*own.index], NAMED)}; name one of them, or make groups that have one each"
+                )
+    is_reference = fits & fits.groupby(groups).transform("sum").eq(1)
+    of_group = {group: name for name, group in groups[is_reference].items()}
+    return pd.DataFrame(
+        {"group": groups, "reference": [of_group.get(group, "") for group in groups], "is_reference": is_reference}
+    )
 
 
 def compare_files(

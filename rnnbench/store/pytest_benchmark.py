@@ -14,10 +14,17 @@ from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.record import HUGE, Positive, Record, adapter, content_of, parsed, valid
 from rnnbench.store.records import AXES, Case
-from rnnbench.store.run_info import of_py_cpuinfo
+from rnnbench.store.run_info import instruction_sets
 
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
 UNKNOWN_COMMITS = ("unversioned", "unknown", None)
+IDENTITY = {  # what a run says of its processor, by py-cpuinfo's words
+    "name": "brand_raw",
+    "vendor": "vendor_id_raw",
+    "family": "family",
+    "model": "model",
+    "stepping": "stepping",
+}
 WANTED = "expected a file that pytest --benchmark-json or --benchmark-autosave wrote"
 
 
@@ -96,11 +103,13 @@ class SavedFile(Record):
     def environment(self) -> dict[str, Any]:
         """What changes times if no code has changed, as a run records it; not the machine's name or clock rates."""
         info = self.machine_info
-        known = info.get("cpu")
-        cpu = {"brand": info.get("processor")} | (known if isinstance(known, dict) else {})
-        cores = cpu.get("count")
+        cpu = {"brand": info.get("processor")} | (info["cpu"] if isinstance(info.get("cpu"), dict) else {})
+        cpu = {"brand_raw": cpu["brand"]} | cpu  # older versions have no `brand_raw`
+        cores, flags = cpu.get("count"), cpu.get("flags")
+        processor = {name: str(cpu[key]) for name, key in IDENTITY.items() if isinstance(cpu.get(key), str | int)}
+        sets = instruction_sets(map(str, flags)) if isinstance(flags, list) else ()
         machine = {
-            "processor": of_py_cpuinfo(cpu).to_json(),
+            "processor": {**processor, "instruction_sets": sets},
             "cores_allowed": list(range(cores)) if isinstance(cores, int) and 0 < cores < 1 << 16 else [],
         }
         python = f"{info.get('python_implementation')} {info.get('python_version')} {info.get('machine')}"
@@ -115,17 +124,15 @@ def is_saved(path: Path) -> bool:
 
 def read_files(path: Path) -> dict[Path, SavedFile]:
     """Read a file, or all JSON files in and below a folder; raises UserError if one is not pytest-benchmark's."""
-    return {file: _read(file) for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])}
-
-
-def _read(path: Path) -> SavedFile:
-    content = content_of(path)
-    try:
-        saved = SavedFile.from_json(parsed(content))
-    except UserError as fault:
-        raise UserError(f"{path}: {fault}\n{WANTED}") from None
-    if saved.rnnbench is not None:
-        raise UserError(f"{path}: exported from a run of rnnbench; give the folder of the run")
-    if not saved.benchmarks:
-        raise UserError(f"{path}: contains no benchmark; did pytest skip them all?")
-    return saved
+    found = {}
+    for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
+        content = content_of(file)
+        try:
+            found[file] = SavedFile.from_json(parsed(content))
+        except UserError as fault:
+            raise UserError(f"{file}: {fault}\n{WANTED}") from None
+        if found[file].rnnbench is not None:
+            raise UserError(f"{file}: exported from a run of rnnbench; give the folder of the run")
+        if not found[file].benchmarks:
+            raise UserError(f"{file}: contains no benchmark; did pytest skip them all?")
+    return found

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from annotated_types import Predicate
 
 from rnnbench.errors import UserError
 from rnnbench.store.record import Count, Record, Seconds, Size, content_of, parsed, placed
-from rnnbench.text import writable
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id
@@ -24,7 +23,6 @@ RunStatus = Literal["running", "finished", "interrupted"]
 X86_FLAGS = ("avx", "fma", "amx", "sse4", "f16c")
 ARM_FLAGS = ("neon", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
 UNKNOWN_HYPERVISOR = "unknown hypervisor"  # there is one, and it has no known name
-MAX_LENGTH = 200  # characters of a text from another tool
 
 
 def now() -> str:
@@ -96,23 +94,6 @@ class Processor(Record):
     caches: tuple[Cache, ...] = ()
     microcode: str | None = None
     hypervisor: str | None = None  # None on bare metal too
-
-
-def of_py_cpuinfo(facts: Mapping[str, Any]) -> Processor:
-    """The processor as the package py-cpuinfo describes it, of which only text and whole numbers count."""
-    flags = facts.get("flags")
-    return Processor(
-        name=_text(facts.get("brand_raw") or facts.get("brand")),  # `brand` in older versions
-        vendor=_text(facts.get("vendor_id_raw")),
-        family=_text(facts.get("family")),
-        model=_text(facts.get("model")),
-        stepping=_text(facts.get("stepping")),
-        instruction_sets=instruction_sets(filter(None, map(_text, flags))) if isinstance(flags, list) else (),
-    )
-
-
-def _text(value: object) -> str | None:
-    return writable(str(value)[:MAX_LENGTH]) if isinstance(value, str | int) else None
 
 
 def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
