@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +23,7 @@ from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.pytest_benchmark import SavedBenchmark, SavedFile
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import CheckSettings
 from rnnbench.suite.suites import check_settings, margins
@@ -61,11 +61,11 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     of_reference = times.set_index(["case", "replicate"])[LOGS].reindex(beside).set_axis(times.index)
     times[["log_ratio", "log_mean_ratio"]] = times[LOGS] - of_reference.mask(times["reference"].eq(""), 0.0)
     cases = {name: entry.case for name, entry in entries.items()}
-    if reference is None and all(cases.values()) and len({*cases.values()}) == len(cases):
-        subjects = cases
-    else:  # what the comparison asks of a case, a benchmark answers too
+    subjects: dict[str, Any] = cases
+    if reference is not None or not all(cases.values()) or len({*cases.values()}) < len(cases):
+        # What the comparison asks of a case, a benchmark answers too.
         named = known.assign(name=[entry.name for entry in entries.values()])[["name", "group", "is_reference"]]
-        subjects = {row[0]: cast("Case", Benchmark(*row)) for row in named.itertuples(name=None)}
+        subjects = {row[0]: Benchmark(*row) for row in named.itertuples(name=None)}
     times["case"] = times["case"].map({name: subject.key for name, subject in subjects.items()})
     measurements = {
         subject.key: Measurement(subject, "measured", metrics=entries[name].metrics)
@@ -103,7 +103,7 @@ def _grouped(
 
     A benchmark that lacks a parameter is grouped by the rest.
     """
-    labels = pd.DataFrame([entry.labels for entry in entries.values()], index=[*entries]).fillna("")
+    labels: Any = pd.DataFrame([entry.labels for entry in entries.values()], index=[*entries]).fillna("")
     words = [word.strip() for word in (group_by or "group").split(",")]
     if unknown := [word for word in words if word not in labels]:
         raise UserError(
@@ -116,12 +116,11 @@ def _grouped(
     else:
         pattern = ".*".join(map(re.escape, reference.split("*")))
         names = labels[["name", "fullname", *(word for word in labels if word.startswith("param:"))]]
-        fits = names.eq(reference).any(axis=1)
+        equal, alike = names.eq(reference).any(axis=1), names.apply(lambda own: own.str.fullmatch(pattern)).any(axis=1)
+        fits = equal if equal.any() else alike
         if not fits.any():
-            fits = names.apply(lambda column: column.str.fullmatch(pattern)).any(axis=1)
-        if not fits.any():
-            known = first_few([*labels["name"].unique()], NAMED)
-            raise UserError(f"reference {reference}: {file} has no such benchmark; it has {known}")
+            there = first_few([*labels["name"].unique()], NAMED)
+            raise UserError(f"reference {reference}: {file} has no such benchmark; it has {there}")
         for group, own in groups[fits].groupby(groups):
             if len(own) > 1:
                 raise UserError(
@@ -130,9 +129,8 @@ def _grouped(
                 )
     is_reference = fits & fits.groupby(groups).transform("sum").eq(1)
     of_group = {group: name for name, group in groups[is_reference].items()}
-    return pd.DataFrame(
-        {"group": groups, "reference": [of_group.get(group, "") for group in groups], "is_reference": is_reference}
-    )
+    of_each = [of_group.get(group, "") for group in groups]
+    return pd.DataFrame({"group": groups, "reference": of_each, "is_reference": is_reference})
 
 
 def compare_files(

@@ -69,7 +69,8 @@ def moved_bytes(workload: Workload, parameters: float | None) -> float:
     Parameters, the sequence, initial and final states, and the output; in training also the output's gradient and those
     of the parameters; with Adam its two moments and the parameters, read and written. An epoch has a step per batch.
     """
-    sequences, parameters = workload.sequences, workload.batches * (math.nan if parameters is None else parameters)
+    sequences = workload.samples or workload.batch_size
+    parameters = workload.batches * (math.nan if parameters is None else parameters)
     states = (2 if workload.reference == "lstm" else 1) * workload.num_layers * workload.directions
     outputs = sequences * workload.output_steps * workload.output_size
     inputs = sequences * workload.input_steps * workload.input_size

@@ -87,7 +87,8 @@ def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:
     known = {key: pair for key, pair in apart.items() if key == "hypervisor" or not {None, ()} & {*pair}}
     kind = [key for key in KIND if key in known]
     if len(kind) > 1:
-        return [f"processor was {_named(then)} and is {_named(now)}"]
+        was, found = (f"{each.name or each.vendor} (family {each.family}, model {each.model})" for each in (then, now))
+        return [f"processor was {was} and is {found}"]
     return [_clause(key, *known[key]) for key in kind or known]
 
 
@@ -97,11 +98,6 @@ def _clause(key: str, then: Any, now: Any) -> str:
         pairs = ((then, now), (now, then))
         then, now = (", ".join(str(each) for each in side if each not in other) for side, other in pairs)
     return f"processor {key.replace('_', ' ')} was {then or 'none'} and is {now or 'none'}"
-
-
-def _named(known: Processor) -> str:
-    """`AMD EPYC (family 25, model 17)`."""
-    return f"{known.name or known.vendor} (family {known.family}, model {known.model})"
 
 
 def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate[Any]]:

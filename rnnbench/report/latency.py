@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.latency import LATE, MIN_REPLICATES, QUANTILES, measured_streams, quantile_name
+from rnnbench.analysis.summary import LATE, LATENCIES, MIN_REPLICATES, measured_streams, quantile_name
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, sheet
@@ -27,12 +27,12 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
     columns = [
         Column("cell", of("series")),
         *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in axes),
-        *(Column(quantile_name(name), of(_ends(name), _with_interval), numeric=True) for name in QUANTILES),
+        *(Column(quantile_name(name), of(_ends(name), _with_interval), numeric=True) for name in LATENCIES),
     ]
     if len(periods):
         header = f"later than {' or '.join(map(duration, periods))}"
         columns.append(Column(header, of(_ends(LATE), _late), numeric=True))
-    values = [column for name in (*QUANTILES, LATE) for column in _ends(name)]
+    values = [column for name in (*LATENCIES, LATE) for column in _ends(name)]
     return table(
         "latency",
         "How long a step of a stream takes",
@@ -78,7 +78,7 @@ def latency(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height:
     names = [
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
     ]
-    quantiles = streams[list(QUANTILES)]
+    quantiles = streams[list(LATENCIES)]
     highest = [str(known.last_valid_index()) for _, known in quantiles.iterrows()]
     points = pd.DataFrame(
         {

@@ -209,8 +209,3 @@ def read_profiles(path: Path) -> dict[str, Profile]:
 def parts(path: Path) -> list[str]:
     """Return the parts of a run; empty if one process measures it all."""
     return sorted(file.stem.removeprefix("measurements-") for file in path.glob("measurements-*.jsonl"))
-
-
-def of_workers(part: str | None) -> str:
-    """Return the pattern for the end of a file's name that the workers of a part, or of all parts, use."""
-    return f"{part}-*.jsonl" if part else "*.jsonl"

@@ -19,7 +19,7 @@ import pyarrow.json as arrow_json
 
 from rnnbench.errors import UserError
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import of_workers, run_id
+from rnnbench.store.folder import run_id
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.record import complete_lines
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
@@ -188,7 +188,7 @@ def window_tables(
     is not a window of this run and worker, or has a case that the run does not have.
     """
     schema = pa.schema([field for field in SCHEMA if field.name in {*ALWAYS, *columns}])
-    for file in sorted(path.glob(f"windows-{of_workers(part)}")):
+    for file in sorted(path.glob(f"windows-{part}-*.jsonl" if part else "windows-*.jsonl")):
         if not (lines := complete_lines(file)):
             continue
         table = _table(file, lines, schema)

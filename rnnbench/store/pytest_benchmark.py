@@ -103,7 +103,8 @@ class SavedFile(Record):
     def environment(self) -> dict[str, Any]:
         """What changes times if no code has changed, as a run records it; not the machine's name or clock rates."""
         info = self.machine_info
-        cpu = {"brand": info.get("processor")} | (info["cpu"] if isinstance(info.get("cpu"), dict) else {})
+        known = info.get("cpu")
+        cpu = {"brand": info.get("processor")} | (known if isinstance(known, dict) else {})
         cpu = {"brand_raw": cpu["brand"]} | cpu  # older versions have no `brand_raw`
         cores, flags = cpu.get("count"), cpu.get("flags")
         processor = {name: str(cpu[key]) for name, key in IDENTITY.items() if isinstance(cpu.get(key), str | int)}

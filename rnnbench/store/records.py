@@ -147,19 +147,9 @@ class Workload:
         return self.seq_len
 
     @property
-    def is_streamed(self) -> bool:
-        """Whether each call is one step of a stream, whose latency counts: the time of every call is kept."""
-        return self.task == "streaming"
-
-    @property
-    def is_cold(self) -> bool:
-        """Whether each call starts with cold caches."""
-        return self.caches == "cold"
-
-    @property
     def waits_for_each_call(self) -> bool:
         """Whether the host waits for the end of each call before it makes the next one."""
-        return self.is_streamed or self.is_cold
+        return self.task == "streaming" or self.caches == "cold"
 
     @property
     def directions(self) -> int:
@@ -180,11 +170,6 @@ class Workload:
     def cores(self) -> int:
         """Cores that a case runs on if there are enough: one for each thread, and for each loading process."""
         return self.threads + self.workers
-
-    @property
-    def sequences(self) -> int:
-        """Sequences that one call works on."""
-        return self.samples or self.batch_size
 
     @property
     def batches(self) -> int:
@@ -329,5 +314,4 @@ class Measurement(Record):
         return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
 
 
-APART = ("case", "metrics", "missing", "failure")
-PLAIN = tuple(field.name for field in fields(Measurement) if field.name not in APART)
+PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement

@@ -131,7 +131,7 @@ def check_makes_sense(case: Case) -> None:
 
 def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
     """Return what must not be true of a workload, each with the reason."""
-    task, is_stream = work.task, work.is_streamed
+    task, is_stream = work.task, work.task == "streaming"
     feeds_back, is_varied = task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
     is_epoch, reads_other = work.phase == "epoch", work.input != "features"
     return [
@@ -174,7 +174,7 @@ def _rules_of_way(case: Case) -> Iterable[tuple[object, str]]:
     work, task, is_varied = case.workload, case.workload.task, case.workload.lengths == "varied"
     verb = case.implementation.removesuffix("ed")
     in_one_go: list[tuple[object, str]] = [
-        (work.is_streamed, f"nothing to {verb}: each call is one step"),
+        (task == "streaming", f"nothing to {verb}: each call is one step"),
         (task == "one_to_many", f"nothing to {verb}: each input is the previous output"),
     ]
     rules: dict[Implementation, list[tuple[object, str]]] = {

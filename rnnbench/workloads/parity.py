@@ -281,7 +281,7 @@ def compare(built: Built, timed: TimedCall, reference: Callable[[], Built], anew
         return
     model = reference().model
     largest_error(replace(built, reference=model), input, as_timed=True)
-    if not built.case.workload.is_streamed:
+    if built.case.workload.task != "streaming":
         return
     # Each side takes some steps with the state that it carries over, and the last ones are compared.
     with comparable(built.model, takes_gradients=False), MODES["inference"]():

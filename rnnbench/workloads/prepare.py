@@ -130,7 +130,7 @@ class Built:
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
-        if workload.is_streamed:  # a step whose output is in the host's memory when the call returns
+        if workload.task == "streaming":  # a step whose output is in the host's memory when the call returns
             stream = StepStream(runner, inputs.tensors, self.state)
             timed = TimedCall(lambda: stream.step().cpu(), MODES["inference"], restart=stream.restart)
         else:

@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 149,
     "adapt": 550,
-    "analysis": 1622,
+    "analysis": 1612,
     "api": 196,
     "cells": 569,
     "cli": 664,
@@ -68,7 +68,7 @@ MAX_STATEMENTS = {
     "report": 2981,
     "speedup": 546,
     "slurm": 321,
-    "store": 780,
+    "store": 765,
     "suite": 451,
     "workloads": 1241,
 }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.latency import QUANTILES, quantile, share_of
+from rnnbench.analysis.summary import LATENCIES, quantile, share_of
 
 KINDS = ("independent", "in bursts", "replicates differ")
 REPLICATES, STEPS = (3, 6), 10_000
@@ -33,7 +33,7 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one kind of noise; the truth is that of the steps of so many replicates."""
     pool = np.sort(np.concatenate([replicate(kind, STEPS, rng) for _ in range(truth_replicates)]))
-    truth = {name: float(pool[math.ceil(share * len(pool)) - 1]) for name, share in QUANTILES.items()}
+    truth = {name: float(pool[math.ceil(share * len(pool)) - 1]) for name, share in LATENCIES.items()}
     truth["late_share"] = float((pool > PERIOD).mean())
     found: dict[tuple[int, str], list[tuple[float, float, float]]] = {
         (replicates, name): [] for replicates in REPLICATES for name in truth
@@ -42,7 +42,7 @@ def rows(
         drawn = [replicate(kind, STEPS, rng) for _ in range(max(REPLICATES))]
         for replicates in REPLICATES:
             steps = drawn[:replicates]
-            for name, share in QUANTILES.items():
+            for name, share in LATENCIES.items():
                 found[replicates, name].append(quantile(steps, share))
             late = share_of([int((each > PERIOD).sum()) for each in steps], [STEPS] * replicates)
             found[replicates, "late_share"].append(late)

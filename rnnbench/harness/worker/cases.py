@@ -46,11 +46,15 @@ class PreparedCase:
         """Clock the calls of one turn."""
         workload = self.built.case.workload
         with self.timed.mode(), no_threads_left(self.built.case):
-            if workload.is_cold:
+            if workload.caches == "cold":
                 return self.device.clock_cold(self.timed.call, plan.blocks)
             # A step of a stream has a deadline, which does not wait while another process has the core.
             return self.device.clock(
-                self.timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, counts_waits=workload.is_streamed
+                self.timed.call,
+                plan.blocks,
+                plan.calls,
+                is_warm=plan.is_warm,
+                counts_waits=workload.task == "streaming",
             )
 
     def window(self, plan: Turns, turns: Sequence[Clocked]) -> dict[str, Any]:
@@ -64,7 +68,9 @@ class PreparedCase:
             "seconds": sum(turn.seconds for turn in turns),
             "host_seconds": sum(turn.host_seconds for turn in turns),
             "submit_seconds": sum(turn.submit_seconds for turn in turns),
-            "quantiles": per_call if self.built.case.workload.is_streamed else evenly_spaced(per_call, KEPT_QUANTILES),
+            "quantiles": per_call  # the latency of each step counts
+            if self.built.case.workload.task == "streaming"
+            else evenly_spaced(per_call, KEPT_QUANTILES),
             "cores": allowed_cores(),
             "device_uuid": self.device.uuid,
         }

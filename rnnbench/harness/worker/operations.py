@@ -238,7 +238,7 @@ class Operations:
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
         seconds, known = request["window_seconds"], request["call_seconds"]
-        is_cold, single_calls = case.workload.is_cold, case.workload.waits_for_each_call
+        is_cold, single_calls = case.workload.caches == "cold", case.workload.waits_for_each_call
         with timed.mode(), no_threads_left(case):
             if known is None or is_cold:
                 plan = calibrate(device, timed.call, seconds, cold=is_cold, single_calls=single_calls)
