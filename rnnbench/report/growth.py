@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.cases import reference_name
-from rnnbench.report.colors import HUES
 from rnnbench.report.drawing.draw import REFERENCE, key, limits, lines, log_ticks, size_ticks
-from rnnbench.report.drawing.marks import CellMark, hues_of, marks, plain_and_fastest
+from rnnbench.report.drawing.marks import HUES, CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, refuse_several, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (

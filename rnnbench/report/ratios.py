@@ -21,9 +21,18 @@ from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
 from rnnbench.report.cases import known_ratios, reference_name, undecided
-from rnnbench.report.colors import FASTER, HEAT, INKS, ON_AREAS, SLOWER, level
 from rnnbench.report.drawing.draw import MAX_NAME, SHORT_NAME, key, most_rows, ratio_axes, rows, rows_high, short
-from rnnbench.report.drawing.marks import OF_TORCH, CellMark, plain_and_fastest
+from rnnbench.report.drawing.marks import (
+    FASTER,
+    HEAT,
+    INKS,
+    OF_TORCH,
+    ON_AREAS,
+    SLOWER,
+    CellMark,
+    level,
+    plain_and_fastest,
+)
 from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, PAGE, Ax, Inches, Sheet, mark, refuse_several, sheet
 from rnnbench.report.words.names import (
     CONTEXT,

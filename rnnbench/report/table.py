@@ -21,7 +21,7 @@ MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all
 PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages
 COLUMN, LETTER, GAP = 241, 4.6, 12  # points: a column of a paper, a typical letter of \small, between two columns
 FORMATS = ("csv", "md", "tex")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would run text that starts so
+FORMULA = re.compile(r"\A([=+\-@\t\n])")  # a spreadsheet would run text that starts so
 SPECIAL = re.compile(r"([&%$#_{}])")  # in TeX; of captions and headers, which pandas takes as they are
 MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a _ inside a word is plain text
 
@@ -118,10 +118,8 @@ def csv(frame: pd.DataFrame) -> str:
     """Return a frame as CSV with every digit. Text that starts a formula gets an apostrophe in front."""
 
     def guarded(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        plain = value.replace("\r\n", "\n").replace("\r", "\n")  # pandas does not quote a carriage return
-        return f"'{plain}" if value.startswith(FORMULA) else plain
+        # pandas does not quote a carriage return
+        return FORMULA.sub(r"'\1", re.sub(r"\r\n?", "\n", value)) if isinstance(value, str) else value
 
     names = frame.select_dtypes(exclude=["number", "bool"]).columns
     texts = {str(name): frame[name].map(guarded) for name in names}

@@ -24,7 +24,7 @@ from rnnbench.profiling.gap import (
     gaps,
     in_one_piece,
 )
-from rnnbench.report import colors
+from rnnbench.report.drawing import marks
 from rnnbench.report.drawing.draw import bars, rows_high
 from rnnbench.report.drawing.marks import of_cell, rung
 from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
@@ -36,7 +36,6 @@ from rnnbench.report.words.units import (
     duration_interval,
     duration_tick,
     memory,
-    or_missing,
     ratio_with_interval,
     round_digits,
     whole_percent,
@@ -198,8 +197,8 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
         Column("share", of("share", whole_percent), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
-        Column("operators", lambda row: or_missing(row["operators"] or None, count), numeric=True),
-        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
+        Column("operators", lambda row: count(row["operators"] or math.nan), numeric=True),
+        Column("new bytes", lambda row: memory(row["new_bytes"] or math.nan), numeric=True),
     ]
     note = f"{KERNEL_TIME} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else KERNEL_TIME
     breaks = where_new(shares["case"])
@@ -214,7 +213,7 @@ def operators_table(profile: Profile, name: str) -> Table | None:
     rows["seconds"] = rows["seconds"].map(np.median)
     above = (rows["seconds"] - rows.pop("idle_seconds").map(np.median)).clip(lower=0.0)
     is_queued = profile.kernels is not None or profile.opaque != ""  # so the host's clock can't time a kernel
-    rows.insert(6, "kernel_seconds", None if is_queued else above)
+    rows.insert(6, "kernel_seconds", math.nan if is_queued else above)
     rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
         Column("operator", of("operator", one_line)),
@@ -223,8 +222,12 @@ def operators_table(profile: Profile, name: str) -> Table | None:
         Column("what", lambda row: CATEGORIES[row["category"]]),
         Column("calls", of("calls", count), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
-        Column("of that in kernels", of("kernel_seconds", lambda value: or_missing(value, duration)), numeric=True),
-        Column("new bytes", lambda row: or_missing(row["new_bytes"] or None, memory), numeric=True),
+        Column(
+            "of that in kernels",
+            of("kernel_seconds", duration),
+            numeric=True,
+        ),
+        Column("new bytes", lambda row: memory(row["new_bytes"] or math.nan), numeric=True),
     ]
     note = OF_HOST if is_queued else OF_KERNELS
     if len(rows) > MAX_OPERATORS:
@@ -243,16 +246,16 @@ BREAKDOWN = (
     "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
     "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
 )
-SHADES: dict[What, colors.Shade] = {
-    "products": colors.WORK["products"],
-    "pointwise": colors.WORK["pointwise"],
-    "copies": colors.WORK["copies"],
-    "layer": colors.WORK["layer"],
-    "other": colors.WORK["other"],
-    "views": colors.WORK["other"],
-    "overhead": colors.WORK["overhead"],
-    "gaps": colors.WORK["overhead"],
-    "whole": colors.WORK["whole"],
+SHADES: dict[What, marks.Shade] = {
+    "products": marks.WORK["products"],
+    "pointwise": marks.WORK["pointwise"],
+    "copies": marks.WORK["copies"],
+    "layer": marks.WORK["layer"],
+    "other": marks.WORK["other"],
+    "views": marks.WORK["other"],
+    "overhead": marks.WORK["overhead"],
+    "gaps": marks.WORK["overhead"],
+    "whole": marks.WORK["whole"],
 }
 
 
@@ -295,10 +298,10 @@ def waterfall(
     names = [name, *map(label, steps), reference]
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
         ink = drawn.ink
-        rows = [(0.0, level, ink(of_cell(cell) if cell else colors.INKS["soft"]), "", duration(level))]
+        rows = [(0.0, level, ink(of_cell(cell) if cell else marks.INKS["soft"]), "", duration(level))]
         for y, step in enumerate(steps, start=1):
             seconds, share = step.seconds.value, gap.share(step)
-            color = ink("line") if step.kind == "rest" else ink(colors.FASTER if seconds >= 0 else colors.SLOWER)
+            color = ink("line") if step.kind == "rest" else ink(marks.FASTER if seconds >= 0 else marks.SLOWER)
             text = f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}"
             if math.isfinite(share) and not drawn.is_narrow:
                 text += f"   {share_text(share)} of the gap"

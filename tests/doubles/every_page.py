@@ -18,7 +18,7 @@ from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
 from rnnbench.report.drawing import sheet
 from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.report.runs import of_files, over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.page import section_of_checks

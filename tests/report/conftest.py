@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.derived import with_derived
+from rnnbench.report import reports as figures
 from rnnbench.report.drawing import sheet
-from rnnbench.report.page import run as figures
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group

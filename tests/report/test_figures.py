@@ -21,10 +21,10 @@ from matplotlib.text import Text
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench import plot
-from rnnbench.report.colors import SIZES
+from rnnbench.report import reports as figures
+from rnnbench.report.drawing.marks import SIZES
 from rnnbench.report.growth import scaling, table_of_predictions
 from rnnbench.report.latency import latency, table_of_latency
-from rnnbench.report.page import run as figures
 from rnnbench.report.ratios import pooled
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.names import is_reference, with_series

@@ -15,7 +15,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
-from rnnbench.report.colors import FASTER, INKS, SLOWER
+from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER
 from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, sentence, swept, unequal_outputs
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady

@@ -32,7 +32,7 @@ from rnnbench.profiling.gap import (
 from rnnbench.report import why
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import files as files_of
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.report.table import Table
 from rnnbench.report.words.units import MISSING, TIMES
 from rnnbench.store.folder import read_info

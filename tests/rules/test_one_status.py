@@ -20,11 +20,11 @@ from rnnbench.cli.export import FORMATS
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
+from rnnbench.report import reports as figures
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.export import exported
-from rnnbench.report.page import run as figures
 from rnnbench.report.page.page import files, html, page_of_several
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.table import markdown
 from rnnbench.store.folder import RunFolder, read_info

@@ -14,7 +14,7 @@ from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.report.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info

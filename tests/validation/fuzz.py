@@ -34,7 +34,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.report import runs, why
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels

@@ -11,8 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from rnnbench.report.colors import ON_AREAS
-from rnnbench.report.drawing.marks import CellMark
+from rnnbench.report.drawing.marks import ON_AREAS, CellMark
 from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, TALLEST, Sheet, mark
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import ratio_tick

@@ -22,7 +22,7 @@ from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from rnnbench.report.colors import INKS, Shade
+from rnnbench.report.drawing.marks import INKS, Shade
 
 Ax: TypeAlias = Axes | None  # the caller's axes, in place of a figure of its own
 Inches: TypeAlias = float | None  # of a figure of its own, if the caller chose them

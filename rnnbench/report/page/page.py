@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.errors import UserError
-from rnnbench.report.colors import INKS, variables
+from rnnbench.report.drawing.marks import INKS, variables
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.table import FORMATS, Section, SectionPart, Table
 from rnnbench.report.words.names import one_line
@@ -49,20 +49,17 @@ class Page:
 
     name: str  # in the window's title and the navigation
     heading: str
-    answer: str
-    more: str = ""
+    answer: Sequence[str]  # the most important sentence first
     facts: Sequence[str] = ()  # in small letters below
     warning: str = ""
-    first: Picture | None = None  # on the first screen
-    fastest: Table | None = None  # below it
+    top: Sequence[SectionPart] = ()  # on the first screen
     sections: Sequence[Section] = ()
     title: Callable[[int], str] = str  # of a case that figures mark, from its row in the summary
 
     @property
     def parts(self) -> list[SectionPart]:
         """Return all parts, in their order."""
-        shown = [self.first, self.fastest, *(part for section in self.sections for part in section.parts)]
-        return [part for part in shown if part is not None]
+        return [*self.top, *(part for section in self.sections for part in section.parts)]
 
     @property
     def pictures(self) -> list[Picture]:
@@ -78,17 +75,15 @@ class Page:
 
 def page_of_several(title: str, sections: Sequence[Section]) -> Page:
     """Return the page of several runs: the paragraphs and the figure of the first section are its first screen."""
-    top = sections[0]
-    answer, *more = top.of(str)
-    first = next(iter(top.of(Picture)), None)
-    rest = [part for part in top.parts if not isinstance(part, str) and part is not first]
+    first = sections[0]
+    top = first.of(Picture)[:1]
+    rest = [part for part in first.parts if not isinstance(part, str) and part not in top]
     return Page(
         name="Answer",
         heading=one_line(title),
-        answer=answer,
-        more=" ".join(more),
-        first=first,
-        sections=[replace(top, parts=rest), *sections[1:]],
+        answer=first.of(str),
+        top=top,
+        sections=[replace(first, parts=rest), *sections[1:]],
     )
 
 

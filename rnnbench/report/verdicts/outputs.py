@@ -22,7 +22,7 @@ from rich.text import Text
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import WORK, Subject
 from rnnbench.errors import UserError
-from rnnbench.report.colors import VERDICTS
+from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.ci import command
 from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts, differences

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.verdict import CHANGED
-from rnnbench.report.colors import VERDICTS
 from rnnbench.report.drawing.draw import REFERENCE, log_ticks, most_rows, rows, rows_high
+from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, picture, sheet
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
@@ -87,9 +87,8 @@ def render(folder: Path) -> dict[str, bytes]:
     name = one_line(head.suite)
     facts = [f"{when(head)} UTC", *commits]
     if check is None:
-        answer = "This check has no verdict: it ended before there was one."
-        more = "What was measured until then is below."
-        return files(Page(name, f"{name}: a check", answer, more, facts, warning, sections=[measured]))
+        answer = "This check has no verdict: it ended before there was one.", "What was measured until then is below."
+        return files(Page(name, f"{name}: a check", answer, facts, warning, sections=[measured]))
     figure = changes(check.frame)
     if check.seconds is not None:
         facts.insert(1, f"measured for {duration(check.seconds)}")
@@ -97,11 +96,10 @@ def render(folder: Path) -> dict[str, bytes]:
         Page(
             name,
             f"{check.suite}: base {check.base} against head {check.head}",
-            check.answer,
-            check.details,
+            list(filter(None, [check.answer, check.details])),
             facts,
             warning,
-            first=picture("changes", "The change of every case", CHANGES, figure) if figure else None,
+            top=[picture("changes", "The change of every case", CHANGES, figure)] if figure else [],
             sections=[_verdicts(check), measured],
         )
     )

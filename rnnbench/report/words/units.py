@@ -42,11 +42,6 @@ def round_digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def or_missing(value: float | None, show: Callable[[float], str]) -> str:
-    """Return a value as `show` writes it; a dash if there is none."""
-    return MISSING if value is None else show(value)
-
-
 def span(low: str, high: str, joint: str = " to ") -> str:
     """Return two ends of a range as they are written: `1.31 to 1.42`, or `1.31` if both are written alike."""
     return low if low == high else f"{low}{joint}{high}"

@@ -11,9 +11,24 @@ import pytest
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
-from rnnbench.report.colors import FASTER, HEAT, HUES, INKS, ON_AREAS, SIZES, SLOWER, VERDICTS, WORK
 from rnnbench.report.drawing.draw import among, short
-from rnnbench.report.drawing.marks import CELLS, MARKERS, hues_of, marks, of_cell, plain_and_fastest
+from rnnbench.report.drawing.marks import (
+    CELLS,
+    FASTER,
+    HEAT,
+    HUES,
+    INKS,
+    MARKERS,
+    ON_AREAS,
+    SIZES,
+    SLOWER,
+    VERDICTS,
+    WORK,
+    hues_of,
+    marks,
+    of_cell,
+    plain_and_fastest,
+)
 from rnnbench.report.drawing.sheet import png, sheet, svg
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series

@@ -11,12 +11,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rnnbench.errors import UserError
-from rnnbench.report.colors import FASTER, ON_AREAS
 from rnnbench.report.drawing import sheet
+from rnnbench.report.drawing.marks import FASTER, ON_AREAS
 from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import MARKER, MAX_MARKS, PAGE, folder_of, inline, name_of, put
-from rnnbench.report.page.run import title_of
 from rnnbench.report.ratios import SCALE
+from rnnbench.report.reports import title_of
 from tests.report.conftest import Summaries
 
 SAME_IN_BOTH = {ON_AREAS, *(to_hex(SCALE(place)) for place in np.linspace(0, 1, 256))}  # the heat map

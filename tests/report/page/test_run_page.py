@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rnnbench.analysis.summary import Noise
 from rnnbench.report.page.page import html
-from rnnbench.report.page.run import run_page
+from rnnbench.report.reports import run_page
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.browser import Opened
 from tests.report.conftest import (
