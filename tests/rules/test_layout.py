@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 514,
     "profiling": 969,
     "pytest_plugin": 206,
-    "report": 2981,
+    "report": 2960,
     "speedup": 546,
     "slurm": 321,
     "store": 765,
