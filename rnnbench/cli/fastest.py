@@ -43,7 +43,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
     modules, left_out = wanted(cases_of(selected(chosen, only, device)))
     if not modules:
-        raise UserError(f"{suite}: nothing to run: {'; '.join(left_out) or 'no case is selected'}")
+        raise UserError(f"{suite}: nothing to run: {left_out or 'no case is selected'}")
     if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
         raise click.UsageError("--save writes the ways of one module: choose it with --only 'cell=... hidden_size=...'")
     sys.path += map(str, folders_here())  # this process imports the modules
@@ -58,7 +58,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
             faults.append(f"{name}: {fault}")
     if not found:
         raise UserError("; ".join(dict.fromkeys(faults)))
-    for reason in [*left_out, *faults]:
+    for reason in filter(None, [left_out, *faults]):
         output.note(f"left out: {reason}")
     if save is not None:
         page.write(save, pd.concat(found.values()).to_csv(index=False).encode(), save)

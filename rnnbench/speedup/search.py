@@ -311,27 +311,29 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 
 
-def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], list[str]]:
-    """Return modules with their shapes (seq, batch), and why cases are left out: each reason once.
+LEFT_OUT = (
+    "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
+    "directions: give a module that runs these itself"
+)
+
+
+def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], str]:
+    """Return modules with their shapes (seq, batch), and which cases are left out; empty if none is.
 
     A module is a case of a single step of a single sequence.
     """
     found: dict[Case, dict[tuple[int, int], None]] = {}
-    left_out: dict[str, None] = {}
+    left_out = ""
     for case in cases:
         sizes = case.workload
-        if sizes.phase not in PHASES:
-            left_out[f"cases of the phase {sizes.phase}: expected inference or training"] = None
-        elif sizes.lengths != "equal":
-            left_out["cases with sequences of varied lengths"] = None
-        elif not case.is_reference and (sizes.num_layers > 1 or sizes.bidirectional):
-            left_out["cases of a cell in several layers or directions: give a module that runs them itself"] = None
-        else:
+        is_one_module = case.is_reference or (sizes.num_layers == 1 and not sizes.bidirectional)
+        if is_one_module and sizes.phase in PHASES and sizes.lengths == "equal":
             fixed: dict[str, Any] = {name: getattr(sizes, name) for name in SIZES}
-            of_step: dict[str, Any] = {"batch_size": 1, "seq_len": 1, "output_size": 1}
-            step = Workload(sizes.reference, sizes.phase, "many_to_many", **of_step, **fixed)
+            step = Workload(sizes.reference, sizes.phase, "many_to_many", 1, 1, output_size=1, **fixed)
             found.setdefault(Case(case.cell, "loop", step), {})[sizes.seq_len, sizes.batch_size] = None
-    return {module: list(shapes) for module, shapes in found.items()}, list(left_out)
+        else:
+            left_out = LEFT_OUT
+    return {module: list(shapes) for module, shapes in found.items()}, left_out
 
 
 def find_wanted(

@@ -114,7 +114,10 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),
         (("quick", "--save", "ways.csv"), "--save writes the ways of one module: choose it with --only 'cell=..."),
-        (("tasks", "--only", "lengths=varied"), "nothing to run: cases with sequences of varied lengths"),
+        (
+            ("tasks", "--only", "lengths=varied"),
+            "nothing to run: cases of other phases than inference and training, of varied",
+        ),
     ],
 )
 def test_other_arguments_are_refused_and_nothing_is_written(
