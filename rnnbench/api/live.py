@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rnnbench.analysis.rounds import MINE, THAN, Question
-from rnnbench.api import for_users
 from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
@@ -40,7 +39,6 @@ Mine = TypeVar("Mine", bound=nn.Module)
 CallInput = Tensor | tuple[Any, ...]  # of a call: its input, or all its arguments
 
 
-@for_users
 def measure(
     modules: Mapping[str, Callable[..., object]],
     input: CallInput | Mapping[str, CallInput],
@@ -104,7 +102,6 @@ def measure(
     return measured(found, settings)
 
 
-@for_users
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
     input: Callable[..., CallInput | Mapping[str, CallInput]],
@@ -154,7 +151,6 @@ def sweep(
         return swept(points, list(modules), settings, axes)
 
 
-@for_users
 def fastest(
     module: nn.Module,
     input: Tensor | tuple[Tensor, Any],
@@ -207,7 +203,6 @@ def fastest(
         return FastestModule(*find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 
 
-@for_users
 def explain(
     modules: Mapping[str, Callable[..., object]],
     input: CallInput | Mapping[str, CallInput],
@@ -269,7 +264,6 @@ def argument(name: Literal["budget", "precision"], value: str | float | None) ->
         raise ValueError(f"{name}: {fault}") from None
 
 
-@for_users
 def assert_not_slower(
     mine: Callable[..., object],
     *,
@@ -328,7 +322,6 @@ def assert_not_slower(
     return result
 
 
-@for_users
 def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     """Run a cell over a sequence, called as torch.nn's layers are.
 
@@ -346,7 +339,6 @@ def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     return Unrolled(cell, batch_first=batch_first)
 
 
-@for_users
 def with_head(layer: nn.Module, output_size: int, *, features: int | None = None) -> Headed:
     """A recurrent layer whose outputs go through a linear layer.
 
@@ -359,7 +351,6 @@ def with_head(layer: nn.Module, output_size: int, *, features: int | None = None
     return Headed(layer, output_size, features)
 
 
-@for_users
 def same_weights(mine: Mine, *, like: nn.Module) -> Mine:
     """Give a module the weights of another one that computes the same, so that their outputs agree.
 
