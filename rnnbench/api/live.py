@@ -252,8 +252,8 @@ def measure_settings(budget: str | float | None, precision: str | float | None =
     try:
         return Settings(**more, max_replicates=MAX_ROUNDS)
     except ValidationError as error:
-        faults = (f"{fault['loc'][0]}: {fault['msg'].lower()}, found {fault['input']!r}" for fault in error.errors())
-        raise ValueError("; ".join(faults)) from None
+        fault = error.errors()[0]
+        raise ValueError(f"{fault['loc'][0]}: {fault['msg'].lower()}, found {fault['input']!r}") from None
 
 
 def argument(name: Literal["budget", "precision"], value: str | float | None) -> float | None:

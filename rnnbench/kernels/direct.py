@@ -25,7 +25,6 @@ from torch import Tensor
 from rnnbench.store.metrics import Unavailable
 
 BUILD_OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
-BUILD_SECONDS = 60.0
 
 
 def build(source: Path, options: Sequence[str], file: Path) -> None:
@@ -36,7 +35,7 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
     unfinished = file.with_suffix(f".{os.getpid()}")
     command = [compiler, *BUILD_OPTIONS, *options, str(source), "-o", str(unfinished)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS)
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=60.0)
         unfinished.replace(file)
     except (OSError, subprocess.SubprocessError) as fault:
         said = str(getattr(fault, "stderr", None) or fault).strip().splitlines()

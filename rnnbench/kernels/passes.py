@@ -24,8 +24,6 @@ from typing import Any
 import torch
 from torch import fx
 
-EXACT = ".exp()"
-WIDE_BITS = 512  # of a vector
 # 2**x / (1 + x * (...)) - 1 is at most 1.1e-7 for |x| <= 0.5: fitted for the least largest relative error.
 COEFFICIENTS = (
     0.6931470036506653,
@@ -61,7 +59,7 @@ def _written(name: str, write: Write) -> Write:
 
         code, dtype = write(x), getattr(x, "dtype", None)
         has_short_exponentials = getattr(config.post_grad_custom_pre_pass, "has_short_exponentials", None)
-        if EXACT not in code or has_short_exponentials is None:
+        if ".exp()" not in code or has_short_exponentials is None:
             return code
         one = f"decltype({x})"
         if has_short_exponentials and dtype is torch.float32 and _has_wide_vectors():
@@ -87,7 +85,7 @@ def _has_wide_vectors() -> bool:
     """Whether compiled code uses vectors of AVX-512."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
-    return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == WIDE_BITS
+    return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == 512
 
 
 POLYNOMIAL = f"all({COEFFICIENTS[-1]!r}f)"  # `(2^rest - 1) / rest` in C++

@@ -137,8 +137,10 @@ def _others(run: RunModule, shapes: Iterable[Sequence[int]], like: Tensor) -> It
         sizes = [*shape[:2], *features]
         is_known = len(shape) > 1 and list(shape) in (sizes[:2], sizes)
         if not is_known or not all(isinstance(size, int) and size > 0 for size in sizes):
-            wanted = f"(seq, batch) or (seq, batch, {', '.join(map(str, features))})"
-            raise ValueError(f"shapes: expected {wanted}, each 1 or more; found {list(shape)}")
+            raise ValueError(
+                f"shapes: expected (seq, batch) or (seq, batch, {', '.join(map(str, features))}), each 1 or more; "
+                f"found {list(shape)}"
+            )
         if like.is_floating_point():
             made = torch.randn(sizes, dtype=like.dtype, device=device, generator=generator)
         else:  # numbers that the module takes

@@ -49,10 +49,14 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     layer: Any = run.module
     if run.kind == "layer" and (getattr(layer, "proj_size", None) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
         return [AS_GIVEN]  # there is no hand-written cell of this kind
-    eager: list[WayName] = ["hoisted"] if run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)) else []
-    if run.kind == "cell" and equal_layer(layer, input, state) is not None:
-        eager.append("torch.nn")
-    return [AS_GIVEN, *eager, "compiled", *(MODES if input.is_cuda else ("prepacked",))]
+    may: dict[WayName, bool] = {
+        "hoisted": run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)),
+        "torch.nn": run.kind == "cell" and equal_layer(layer, input, state) is not None,
+        "compiled": True,
+        "prepacked": not input.is_cuda,
+        **dict.fromkeys(MODES, input.is_cuda),
+    }
+    return [AS_GIVEN, *(name for name, is_possible in may.items() if is_possible)]
 
 
 def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:

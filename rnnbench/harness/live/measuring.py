@@ -122,7 +122,6 @@ def compared(
 
 
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
-FIXED = ("phase", "threads")
 
 
 def sweep(
@@ -176,7 +175,7 @@ def _checked(
     for name, values in axes.items():
         if isinstance(values, str) or not isinstance(values, Sized) or not len(values):
             raise TypeError(f"{name}: expected a list of values, at least one, found {values!r}")
-    sizes = set(axes) - set(FIXED)
+    sizes = set(axes) - {"phase", "threads"}
     functions = {name: _needed(each) for name, each in modules.items() if callable(each)}
     built = {name: needed for name, needed in functions.items() if needed and needed <= sizes}
     if idle := sorted(sizes.difference(_needed(input), *built.values())):
