@@ -24,19 +24,21 @@ class TwoPartCell(nn.Module):
 class GatedCell(TwoPartCell):
     """A cell whose gates weigh input and state, with the parameter names and shapes of torch's own cells.
 
-    `weight_ih`: (gates * hidden, input), `weight_hh`: (gates * hidden, hidden), and `bias_ih`, as torch has it: one
-    block of rows for each gate.
+    `weight_ih`: (gates * hidden, input), `weight_hh`: (gates * hidden, hidden), `bias_ih` and `bias_hh`, as torch has
+    them: one block of rows for each gate.
     """
 
     gates = 1  # gates and candidates
+    reads_state = True  # the gates, which else see only the input
     has_bias_hh = False  # a second bias, which torch's own cells have
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        rows, bound = self.gates * hidden_size, hidden_size**-0.5
+        rows, bound = self.gates * hidden_size, (hidden_size if self.reads_state else input_size) ** -0.5
         self.weight_ih = uniform(rows, input_size, bound=bound)
-        self.weight_hh = uniform(rows, hidden_size, bound=bound)
+        if self.reads_state:
+            self.weight_hh = uniform(rows, hidden_size, bound=bound)
         self.bias_ih = uniform(rows, bound=bound)
         if self.has_bias_hh:
             self.bias_hh = uniform(rows, bound=bound)

@@ -7,36 +7,14 @@ Feng et al. 2024, "Were RNNs all we needed?" (arXiv:2410.01201), in the form of 
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import softplus
 
-from rnnbench.cells.parts import TwoPartCell, uniform
+from rnnbench.cells.parts import GatedCell
 
 PIECE = 32  # steps
 
 
-class MinimalCell(TwoPartCell):
-    """A cell whose gates see only the input; the rows of its weight are those of the gates, then of n."""
-
-    gates: int  # and the candidate
-    weights_from = None
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.weight_ih = uniform(self.gates * hidden_size, input_size, bound=input_size**-0.5)
-        self.bias_ih = uniform(self.gates * hidden_size, bound=input_size**-0.5)
-
-    def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., gates * hidden)."""
-        return linear(input, self.weight_ih, self.bias_ih)
-
-    def _scan(self, odds: Tensor, n: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """All steps at once; n has the weight sigmoid(odds). Each is (seq, batch, hidden), and `h` (batch, hidden)."""
-        outputs = log_scan(-softplus(odds), log_positive(n) - softplus(-odds), h)
-        return outputs, outputs[-1]
-
-
-class MinGRUCell(MinimalCell):
+class MinGRUCell(GatedCell):
     """`cell(input, h) -> h'`; the rows of its weight are those of z, then n.
 
         z = sigmoid(W_z x + b_z)            update gate
@@ -47,6 +25,8 @@ class MinGRUCell(MinimalCell):
     """
 
     gates = 2
+    reads_state = False
+    weights_from = None
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
@@ -56,19 +36,23 @@ class MinGRUCell(MinimalCell):
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
         z, n = self.project(input).chunk(2, dim=-1)
-        return self._scan(z, n, h)
+        return all_states(z, n, h)
 
 
-class MinLSTMCell(MinimalCell):
+class MinLSTMCell(GatedCell):
     """`cell(input, h) -> h'`; the rows of its weight are those of f, i, then n.
 
-    f = sigmoid(W_f x + b_f)            forget gate
-    i = sigmoid(W_i x + b_i)            input gate
-    n = g(W_n x + b_n)                  candidate
-    h' = f / (f + i) * h + i / (f + i) * n
+        f = sigmoid(W_f x + b_f)            forget gate
+        i = sigmoid(W_i x + b_i)            input gate
+        n = g(W_n x + b_n)                  candidate
+        h' = f / (f + i) * h + i / (f + i) * n
+
+    with the same g.
     """
 
     gates = 3
+    reads_state = False
+    weights_from = None
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
         """One step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
@@ -78,7 +62,7 @@ class MinLSTMCell(MinimalCell):
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
         f, i, n = self.project(input).chunk(3, dim=-1)
-        return self._scan(_input_log_odds(f, i), n, h)
+        return all_states(_input_log_odds(f, i), n, h)
 
 
 def _input_log_odds(f: Tensor, i: Tensor) -> Tensor:
@@ -94,6 +78,12 @@ def positive(value: Tensor) -> Tensor:
 def log_positive(value: Tensor) -> Tensor:
     """log g(v)."""
     return torch.where(value >= 0, (value.clamp_min(0) + 0.5).log(), -softplus(-value))
+
+
+def all_states(odds: Tensor, n: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all states and the last one, where n has the weight sigmoid(odds); each is (seq, batch, hidden)."""
+    outputs = log_scan(-softplus(odds), log_positive(n) - softplus(-odds), h)
+    return outputs, outputs[-1]
 
 
 def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
