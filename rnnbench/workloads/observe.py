@@ -25,10 +25,9 @@ from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
 from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, Measurement, Phase
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import compiled
-from rnnbench.workloads.data import Epochs, Loading
 from rnnbench.workloads.model import SequenceModel, copied_weights, own_module
 from rnnbench.workloads.parity import ParityError, largest_error
-from rnnbench.workloads.phases import TimedCall, fixed_direction
+from rnnbench.workloads.phases import Epochs, Loading, TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
 
 

@@ -34,7 +34,6 @@ from rnnbench.store.records import (
     reference_cell,
 )
 from rnnbench.workloads import compiled, graphed
-from rnnbench.workloads.data import epoch
 from rnnbench.workloads.implementations import (
     PACKED_ON,
     Run,
@@ -63,6 +62,7 @@ from rnnbench.workloads.phases import (
     OptimizerAndLoss,
     StepStream,
     TimedCall,
+    epoch,
     fixed,
     in_turn,
     optimizer_and_loss,

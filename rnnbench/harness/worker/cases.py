@@ -19,9 +19,8 @@ from rnnbench.harness.machine.perf_event import CounterName, counting
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, evenly_spaced
 from rnnbench.text import ending, first_few, message_of, place
-from rnnbench.workloads.data import Loading
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.phases import Loading, TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
 
 MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands

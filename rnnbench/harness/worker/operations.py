@@ -45,10 +45,10 @@ from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
 from rnnbench.workloads import compiled, parity
-from rnnbench.workloads.data import Loading, build_loading
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe, observe_loading
 from rnnbench.workloads.parity import ParityError
+from rnnbench.workloads.phases import Loading, build_loading
 from rnnbench.workloads.prepare import Built, build, reference_case
 
 # After these requests the worker holds no case, and it tells which files were used since.

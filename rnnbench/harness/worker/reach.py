@@ -26,7 +26,7 @@ import torch
 
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.metrics import COMPILED
-from rnnbench.workloads.data import Loading
+from rnnbench.workloads.phases import Loading
 from rnnbench.workloads.prepare import Built
 
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
