@@ -10,9 +10,21 @@ from matplotlib.figure import Figure
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.report.cases import reference_name
-from rnnbench.report.drawing.draw import REFERENCE, key, limits, lines, log_ticks, size_ticks
+from rnnbench.report.drawing.draw import (
+    COLUMN,
+    PAGE,
+    REFERENCE,
+    Ax,
+    Inches,
+    key,
+    limits,
+    lines,
+    log_ticks,
+    refuse_several,
+    sheet,
+    size_ticks,
+)
 from rnnbench.report.drawing.marks import HUES, CellMark, hues_of, marks, plain_and_fastest
-from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, refuse_several, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,

@@ -7,9 +7,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.summary import LATE, LATENCIES, MIN_REPLICATES, measured_streams, quantile_name
-from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, most_rows, rows, rows_high
+from rnnbench.report.drawing.draw import (
+    PAGE,
+    REFERENCE,
+    Ax,
+    Inches,
+    limits,
+    log_ticks,
+    most_rows,
+    rows,
+    rows_high,
+    sheet,
+)
 from rnnbench.report.drawing.marks import marks
-from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent

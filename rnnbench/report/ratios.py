@@ -21,7 +21,25 @@ from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
 from rnnbench.report.cases import known_ratios, reference_name, undecided
-from rnnbench.report.drawing.draw import MAX_NAME, SHORT_NAME, key, most_rows, ratio_axes, rows, rows_high, short
+from rnnbench.report.drawing.draw import (
+    COLUMN,
+    MAX_NAME,
+    MIN_LETTERS,
+    PAGE,
+    SHORT_NAME,
+    Ax,
+    Inches,
+    Sheet,
+    key,
+    mark,
+    most_rows,
+    ratio_axes,
+    refuse_several,
+    rows,
+    rows_high,
+    sheet,
+    short,
+)
 from rnnbench.report.drawing.marks import (
     FASTER,
     HEAT,
@@ -33,7 +51,6 @@ from rnnbench.report.drawing.marks import (
     level,
     plain_and_fastest,
 )
-from rnnbench.report.drawing.sheet import COLUMN, MIN_LETTERS, PAGE, Ax, Inches, Sheet, mark, refuse_several, sheet
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,

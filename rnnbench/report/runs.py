@@ -20,9 +20,17 @@ from rnnbench.analysis.run_times import noted_of_runs
 from rnnbench.analysis.stored import CHANGE, RATIO, TOO_FEW, StoredRun, Together
 from rnnbench.analysis.verdict import CHANGED, Q
 from rnnbench.report import environment
-from rnnbench.report.drawing.draw import limits, log_ticks, ratio_axes, rows
+from rnnbench.report.drawing.draw import (
+    PAGE,
+    Sheet,
+    limits,
+    log_ticks,
+    picture,
+    ratio_axes,
+    rows,
+    sheet,
+)
 from rnnbench.report.drawing.marks import FASTER, SLOWER, level
-from rnnbench.report.drawing.sheet import PAGE, Sheet, picture, sheet
 from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table, where_new
 from rnnbench.report.words.names import commit, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (

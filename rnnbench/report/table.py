@@ -15,7 +15,7 @@ from rnnbench.report.words.names import one_line
 from rnnbench.text import encoded
 
 if TYPE_CHECKING:  # matplotlib, which a terminal does not need
-    from rnnbench.report.drawing.sheet import Picture
+    from rnnbench.report.drawing.draw import Picture
 
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
 PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages

@@ -25,9 +25,18 @@ from rnnbench.profiling.gap import (
     in_one_piece,
 )
 from rnnbench.report.drawing import marks
-from rnnbench.report.drawing.draw import bars, rows_high
+from rnnbench.report.drawing.draw import (
+    MIN_LETTERS,
+    PAGE,
+    Ax,
+    Inches,
+    Picture,
+    bars,
+    picture,
+    rows_high,
+    sheet,
+)
 from rnnbench.report.drawing.marks import of_cell, rung
-from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, Picture, picture, sheet
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
 from rnnbench.report.words.units import (

@@ -16,7 +16,7 @@ from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
-from rnnbench.report.drawing import sheet
+from rnnbench.report.drawing import draw
 from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put
 from rnnbench.report.reports import run_page
 from rnnbench.report.runs import of_files, over_time, side_by_side
@@ -74,7 +74,7 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
 
 def _wide() -> dict[str, bytes]:
     """The report of a run of many ways, with empty PNGs."""
-    with mock.patch.object(sheet, "png", return_value=b""):
+    with mock.patch.object(draw, "png", return_value=b""):
         return files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484")
 
 

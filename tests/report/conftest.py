@@ -10,7 +10,7 @@ import pytest
 
 from rnnbench.analysis.derived import with_derived
 from rnnbench.report import reports as figures
-from rnnbench.report.drawing import sheet
+from rnnbench.report.drawing import draw
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Case, Group
@@ -167,7 +167,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn as SVG, which pages hold, and the files beside them as PNG are empty."""
-    monkeypatch.setattr(sheet, "png", lambda figure: b"")
+    monkeypatch.setattr(draw, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

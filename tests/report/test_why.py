@@ -30,7 +30,7 @@ from rnnbench.profiling.gap import (
     take_apart,
 )
 from rnnbench.report import why
-from rnnbench.report.drawing.sheet import Picture
+from rnnbench.report.drawing.draw import Picture
 from rnnbench.report.page.page import files as files_of
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import Table

@@ -18,8 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnbench.errors import UserError
+from rnnbench.report.drawing.draw import Picture
 from rnnbench.report.drawing.marks import INKS, variables
-from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.table import FORMATS, Section, SectionPart, Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.folder import is_check, write_whole

@@ -15,9 +15,19 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.verdict import CHANGED
-from rnnbench.report.drawing.draw import REFERENCE, log_ticks, most_rows, rows, rows_high
+from rnnbench.report.drawing.draw import (
+    PAGE,
+    REFERENCE,
+    Ax,
+    Inches,
+    log_ticks,
+    most_rows,
+    picture,
+    rows,
+    rows_high,
+    sheet,
+)
 from rnnbench.report.drawing.marks import VERDICTS
-from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, picture, sheet
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
     LEFT_OUT,

@@ -11,7 +11,13 @@ import pytest
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
-from rnnbench.report.drawing.draw import among, short
+from rnnbench.report.drawing.draw import (
+    among,
+    png,
+    sheet,
+    short,
+    svg,
+)
 from rnnbench.report.drawing.marks import (
     CELLS,
     FASTER,
@@ -29,7 +35,6 @@ from rnnbench.report.drawing.marks import (
     of_cell,
     plain_and_fastest,
 )
-from rnnbench.report.drawing.sheet import png, sheet, svg
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
 from tests.doubles.pages import contrast

@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rnnbench.errors import UserError
-from rnnbench.report.drawing import sheet
+from rnnbench.report.drawing import draw
+from rnnbench.report.drawing.draw import Picture
 from rnnbench.report.drawing.marks import FASTER, ON_AREAS
-from rnnbench.report.drawing.sheet import Picture
 from rnnbench.report.page.page import MARKER, MAX_MARKS, PAGE, folder_of, inline, name_of, put
 from rnnbench.report.ratios import SCALE
 from rnnbench.report.reports import title_of
@@ -90,13 +90,13 @@ def test_a_folder_that_was_asked_for_is_taken_if_it_is_free_or_a_report(kind: st
 
 @pytest.fixture
 def svg() -> str:
-    with sheet.report_style():
+    with draw.report_style():
         figure = Figure(figsize=(4, 3))
         axes = figure.subplots()
         drawn = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color=FASTER.light, capsize=2)
-        sheet.mark(drawn, [7, 8, 9])
-        sheet.mark(axes.text(1, 1, "12"), [8])
-    return sheet.svg(figure)
+        draw.mark(drawn, [7, 8, 9])
+        draw.mark(axes.text(1, 1, "12"), [8])
+    return draw.svg(figure)
 
 
 def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> None:
@@ -111,11 +111,11 @@ def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> N
 
 def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
     rows = range(MAX_MARKS + 1)
-    with sheet.report_style():
+    with draw.report_style():
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
-        sheet.mark(marks, rows)
-    page = inline(Picture("name", "", "", sheet.svg(figure), b""), lambda row: "a title")
+        draw.mark(marks, rows)
+    page = inline(Picture("name", "", "", draw.svg(figure), b""), lambda row: "a title")
     assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)
