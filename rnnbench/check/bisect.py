@@ -88,7 +88,7 @@ def bisect(
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
-    with closing(runner), faults_in_words(folder, "no answer yet"):
+    with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
         return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)
 
 

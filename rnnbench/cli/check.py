@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, adding, refuse_other_out, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_other_out, selected, takes, takes_suite, typed
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -250,7 +250,6 @@ def bisect(
     bad is not slower than good, 3 a case is undecided.
     """
     from rnnbench.check.bisect import bisect as search
-    from rnnbench.errors import Interrupted
     from rnnbench.report.verdicts.outputs import bisection_json, bisection_text
     from rnnbench.store.folder import write_whole
     from rnnbench.suite.expressions import parse_only
@@ -258,20 +257,19 @@ def bisect(
 
     if resume is not None:
         refuse_other_out(context, resume, out)
-    with adding("(--resume goes on from there)", Interrupted):
-        folder, answer = search(
-            suite,
-            good,
-            bad,
-            parse_only(only, "--only", arguments=suite.arguments),
-            device,
-            out=out,
-            sources=sources,
-            resume=resume,
-            budget_seconds=budget,
-            command=typed(),
-            on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
-        )
+    folder, answer = search(
+        suite,
+        good,
+        bad,
+        parse_only(only, "--only", arguments=suite.arguments),
+        device,
+        out=out,
+        sources=sources,
+        resume=resume,
+        budget_seconds=budget,
+        command=typed(),
+        on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
+    )
     try:
         write_whole(folder / "bisect.json", encoded(bisection_json(answer)))
     finally:  # if the file can't be written, the answer is shown before the error

@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,12 +187,3 @@ def selected(suite: "Suite", only: tuple[str, ...], device: str | None) -> "list
     from rnnbench.suite.expressions import parse_only
 
     return suite.groups(parse_only(only, "--only", arguments=suite.arguments), device)
-
-
-@contextmanager
-def adding(words: str, to: type[Exception]) -> Iterator[None]:
-    """Add the options that help to the message of an error: functions do not know the options of the command line."""
-    try:
-        yield
-    except to as error:
-        raise type(error)(f"{error} {words}") from None

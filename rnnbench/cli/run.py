@@ -14,14 +14,13 @@ from rnnbench.cli.options import (
     FILE,
     PERCENT,
     TEXT,
-    adding,
     refuse_other_out,
     selected,
     takes,
     takes_suite,
     typed,
 )
-from rnnbench.errors import Interrupted, UserError
+from rnnbench.errors import UserError
 from rnnbench.text import as_budget, plural, printable
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from rnnbench.suite.suites import Suite
 
-RESUME = "with --resume"  # the end of the message of an interrupted run, which can be resumed
 ACCEPT = "with --allow-missing this is no error"
 
 
@@ -122,7 +120,7 @@ def run(
         measuring = shown_lines, start, partial(resume_by_slurm, options=slurm_options, changes=changes)
     shown, begin, go_on = measuring
     try:
-        with adding(RESUME, Interrupted), shown() as on_progress:
+        with shown() as on_progress:
             if resume is None:
                 folder = begin(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
             else:

@@ -119,5 +119,5 @@ def test_a_terminal_that_closes_ends_a_run_as_sigterm_does_unless_nohup_is_there
         assert process.returncode == 0, errors
     else:
         assert process.returncode == 130
-        message = f"interrupted; what was measured is in results/{path.name}; the run can be resumed with --resume"
-        assert errors.splitlines()[-1] == f"rnnbench: {message}"
+        message = f"interrupted; what was measured is in results/{path.name}; the run can be resumed with"
+        assert errors.splitlines()[-1] == f"rnnbench: {message} `rnnbench run --resume`"

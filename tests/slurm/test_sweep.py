@@ -109,7 +109,7 @@ def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, 
     assert out == ""
     [*_, last] = errors.splitlines()
     message = "rnnbench: interrupted; its jobs are cancelled; what was measured is in"
-    assert last == f"{message} {path}; the run can be resumed with --resume"
+    assert last == f"{message} {path}; the run can be resumed with `rnnbench run --resume`"
     assert path.name not in slurm.tell("squeue", "-h", "-o", "%j")
     assert read_info(path).status == "interrupted"
     assert set(rows(path)["reason"]) == {"no job measured it"}

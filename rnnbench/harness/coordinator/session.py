@@ -19,7 +19,7 @@ from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
-RESUMABLE, RESUMED = "the run can be resumed", "resumed by: "
+RESUMABLE, RESUMED = "the run can be resumed with `rnnbench run --resume`", "resumed by: "
 
 
 class NoDevice(UserError):
