@@ -27,7 +27,7 @@ from rnnbench.check.sides import Side, strictest
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded, run_suite
 from rnnbench.harness.machine.variables import library_notes
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus

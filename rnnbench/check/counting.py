@@ -33,7 +33,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.perf_event import CounterName, choose_counter
 from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.metrics import COMPILED, Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings

@@ -12,7 +12,7 @@ from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine.cores import cpu_cores
 from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.machine.scratch import scratch
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import Unavailable
 from rnnbench.suite import suites

@@ -23,7 +23,7 @@ from rnnbench.harness.live.cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import (
     IDLE,

@@ -10,7 +10,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.harness.protocol import Building
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.gap import is_alike
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile

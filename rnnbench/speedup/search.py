@@ -35,7 +35,7 @@ from rnnbench.harness.live.cases import (
     with_gradients,
 )
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,

@@ -24,7 +24,7 @@ from rnnbench.analysis.summary import (
 )
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.harness.devices import Device
-from rnnbench.harness.turns.engine import calibrate
+from rnnbench.harness.turns.schedule import calibrate
 from rnnbench.store.frames import with_categories
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small

@@ -21,7 +21,7 @@ from torch.utils.benchmark import Timer
 from rnnbench.analysis.summary import launch_bound
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.turns.engine import calibrate, joules_per_call, warm_up
+from rnnbench.harness.turns.schedule import calibrate, joules_per_call, warm_up
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.records import DType, Implementation, Phase
 from rnnbench.workloads.prepare import build

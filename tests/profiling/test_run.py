@@ -8,7 +8,7 @@ import pytest
 
 from rnnbench.errors import Interrupted
 from rnnbench.harness.coordinator.process import lost
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
 from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile

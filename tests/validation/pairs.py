@@ -12,7 +12,7 @@ from rnnbench.analysis.estimate import log_ratios
 from rnnbench.analysis.run_times import read
 from rnnbench.check.check import check
 from rnnbench.check.sides import select, sides
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import Processor

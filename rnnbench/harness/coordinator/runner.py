@@ -21,8 +21,7 @@ from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.planner import Planner
-from rnnbench.harness.turns.progress import Progress
-from rnnbench.harness.turns.schedule import sweeps_in_turn
+from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, DType, Group

@@ -10,7 +10,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.runner import SIDE, Runner
 from rnnbench.harness.coordinator.start import read_state, refuse_other_machine, refuse_other_suite, started
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.store.run_info import RunInfo, RunStatus

@@ -18,10 +18,8 @@ from typing import Any
 from rnnbench.analysis.estimate import Estimate, Times, estimate, log_ratio, pooled_times
 from rnnbench.analysis.rounds import Question, growing, widening
 from rnnbench.harness.devices import Clocked, Device
-from rnnbench.harness.turns.engine import calibrate, warm_up
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
-from rnnbench.harness.turns.progress import Progress
-from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
+from rnnbench.harness.turns.schedule import Progress, Turns, balanced_order, calibrate, plan_turns, warm_up
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall

@@ -30,7 +30,7 @@ from rnnbench.harness.live.cases import (
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.machine.variables import library_notes
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words

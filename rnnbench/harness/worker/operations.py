@@ -26,8 +26,7 @@ from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
-from rnnbench.harness.turns.engine import calibrate, joules_per_call, plan_window, warm_up
-from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.turns.schedule import Turns, calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.cases import (
     MAX_NAMED,

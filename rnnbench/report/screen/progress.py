@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from rnnbench.harness.turns.progress import Progress as RunProgress
+from rnnbench.harness.turns.schedule import Progress as RunProgress
 from rnnbench.text import plural, rounded_up
 
 ShowRun = Callable[[RunProgress], None]

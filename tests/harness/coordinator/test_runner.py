@@ -12,7 +12,7 @@ from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import NOT_REACHED, Case, Group

@@ -16,7 +16,7 @@ import pytest
 from rnnbench.analysis.rounds import compare, wider_than
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy

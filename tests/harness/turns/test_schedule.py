@@ -1,14 +1,32 @@
+"""Calibration, warm-up and windows on a fake clock; turns and their order."""
+
+import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.harness.devices import backend
-from rnnbench.harness.turns.schedule import balanced_order, plan_turns, sweeps_in_turn
+from rnnbench.harness.devices import Cpu, backend
+from rnnbench.harness.devices.device import Counters
+from rnnbench.harness.turns.schedule import (
+    MAX_WARMUP_WINDOWS,
+    MIN_COLD_CALLS,
+    Plan,
+    balanced_order,
+    calibrate,
+    joules_per_call,
+    plan_turns,
+    sweeps_in_turn,
+    warm_up,
+)
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
+from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
+from tests.doubles.fakes import fake_cpu, fake_cpu_with_cache
 
 arms = st.lists(st.text(min_size=1), max_size=6, unique=True)
 even = st.integers(0, 4).map(lambda pairs: 2 * pairs)
@@ -44,3 +62,137 @@ def test_wherever_groups_in_turn_are_cut_each_sweep_has_its_share(sweeps: list[i
     for sweep in set(sweeps):  # the order within a sweep does not change
         sizes = [group.workload.batch_size for group in order if group.sweep == sweep]
         assert sizes == sorted(sizes)
+
+
+@given(seconds=st.floats(1e-7, 1.0), window_seconds=st.floats(0.005, 0.05))
+def test_a_window_lasts_as_long_as_asked_and_at_least_one_call(seconds: float, window_seconds: float) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    plan = calibrate(device, call, window_seconds)
+    lasts = device.clock(call, plan.batches, plan.batch).seconds
+    assert lasts == pytest.approx(plan.seconds)
+    assert plan.calls == 1 or 0.7 * window_seconds <= lasts <= 1.4 * window_seconds
+
+
+@pytest.mark.parametrize(
+    ("cost", "calls"), [(lambda n: 0.5 if n == 0 else 1e-3, range(10, 11)), (lambda n: 0.0, range(1, 10**9))]
+)
+def test_a_slow_first_call_does_not_shorten_the_windows_and_one_of_no_time_ends_them(
+    cost: Callable[[int], float], calls: range
+) -> None:
+    device, call = fake_cpu(cost)
+    assert calibrate(device, call, 0.01).calls in calls
+
+
+@pytest.mark.parametrize(
+    ("seconds", "single"), [(Cpu.blocks.shortest_call * 1.01, True), (Cpu.blocks.shortest_call * 0.99, False)]
+)
+def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bool) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    assert (calibrate(device, call, 0.01).batch == 1) is single
+
+
+def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
+    device, call = fake_cpu(lambda _: 1e-6, look_seconds=50e-9)
+    plan = calibrate(device, call, 0.01)
+    reading = device.clock(call, plan.batches, plan.batch)
+    assert reading.seconds / reading.calls == pytest.approx(1e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("cost", "windows"),
+    [
+        (lambda n: 1e-3, [2]),
+        (lambda n: 1e-3 * max(1.0, 2.0 - 0.02 * n), [10, 11, 12]),  # constant after 50 calls: 10 windows of 5
+        (lambda n: 1e-3 * 0.98**n, [MAX_WARMUP_WINDOWS]),  # faster for ever
+    ],
+)
+def test_warm_up_goes_on_while_windows_get_faster(cost: Callable[[int], float], windows: list[int]) -> None:
+    device, call = fake_cpu(cost)
+    assert warm_up(device, call, Plan(20, 1, 0.02)) in windows
+
+
+def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
+    device, call = fake_cpu(lambda _: 1.0)
+    plan = calibrate(device, call, 0.01)
+    assert device._now() == pytest.approx(2.0)  # the first call does not count
+    warm_up(device, call, plan)
+    assert device._now() == pytest.approx(3.0)
+
+
+@given(
+    cold=st.floats(1e-6, 1.0), flush_seconds=st.floats(0.0, 0.1), window_seconds=st.sampled_from([0.005, 0.01, 0.05])
+)
+def test_the_time_of_a_flush_is_never_that_of_a_call(cold: float, flush_seconds: float, window_seconds: float) -> None:
+    device, call, flushes = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    plan = calibrate(device, call, window_seconds, cold=True)
+    warm_up(device, call, plan, cold=True)
+    before = len(flushes)
+    reading = device.clock_cold(call, plan.batches)
+    assert plan.batch == 1
+    assert len(flushes) - before == plan.calls + 1  # the first flush is for the call that is not clocked
+    assert list(reading.batch_seconds) == pytest.approx([cold] * plan.calls, rel=1e-3)
+    assert reading.seconds == pytest.approx(plan.calls * cold, rel=1e-3)
+    assert reading.host_seconds == pytest.approx(plan.calls * (cold + flush_seconds), rel=1e-3)
+    assert reading.submit_seconds == reading.host_seconds  # otherwise it would look like a device that waits
+
+
+@pytest.mark.parametrize(
+    ("cold", "flush_seconds", "calls"),
+    [(100e-6, 100e-6, 50), (10e-6, 10e-3, MIN_COLD_CALLS), (4.2e-3, 10e-3, 2), (1.0, 10e-3, 1)],
+)
+def test_a_cold_window_counts_its_flushes_but_short_calls_are_never_few(
+    cold: float, flush_seconds: float, calls: int
+) -> None:
+    device, call, _ = fake_cpu_with_cache(cold, cold / 3, flush_seconds)
+    assert calibrate(device, call, 0.01, cold=True).calls == calls
+
+
+@given(
+    seconds=st.floats(1e-6, 5e-3),
+    slices=st.lists(st.floats(1e-3, 6e-3), min_size=1, max_size=9),
+    pauses=st.lists(st.floats(1e-3, 12e-3), min_size=1, max_size=7),
+)
+def test_other_processes_on_the_core_do_not_make_a_call_look_long(
+    seconds: float, slices: list[float], pauses: list[float]
+) -> None:
+    """The process runs for a slice of time, pauses while others run, runs for the next slice, and so on."""
+    run_seconds = 0.0
+    ends = itertools.accumulate(itertools.cycle(slices))
+    end, lengths = next(ends), itertools.cycle(pauses)
+
+    def lasts(_: int) -> float:
+        nonlocal run_seconds, end
+        run_seconds, paused = run_seconds + seconds, 0.0
+        while run_seconds > end:
+            end, paused = next(ends), paused + next(lengths)
+        return seconds + paused
+
+    device, call = fake_cpu(lasts)
+    plan = calibrate(device, call, 0.01)
+    least_paused = min(pauses) * max(0, int(seconds // max(slices)))
+    assert plan.seconds / plan.calls <= 1.5 * (seconds + least_paused) or seconds > 0.3e-3
+
+
+class EnergyMeter:
+    """An energy counter that returns the test's joules."""
+
+    least_seconds, scope = 2.0, "all"
+
+    def __init__(self, joules: Callable[[], float]) -> None:
+        self._joules = joules
+
+    def read(self) -> dict[str, float]:
+        return {"all": self._joules()}
+
+    def joules(self, before: Counters, after: Counters) -> float:
+        return after["all"] - before["all"]
+
+
+@pytest.mark.parametrize("seconds", [1e-3, 30e-3, 0.3])
+def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it_too(seconds: float) -> None:
+    line = FakeLine()
+    device, call = FakeCuda(line), kernels(line, 1, 5e-6, seconds)
+    plan = calibrate(device, call, 0.01)
+    meter: Any = EnergyMeter(lambda: 400 * line.busy_seconds)
+    joules = joules_per_call(meter, device, call, plan, line.host)
+    assert joules == pytest.approx(400 * seconds, rel=1e-6)

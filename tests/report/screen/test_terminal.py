@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.harness.turns.progress import Progress
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.report.screen.progress import shown_progress
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import screens
