@@ -46,7 +46,7 @@ MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 # Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
 IDLE_CALLS = 20  # of each operator in one call of the arm
-NOTHING: Any = torch.ops.aten.relu.default  # takes the place of operators that can't be shrunk
+NOTHING = partial(torch.ops.aten.relu.default, torch.zeros(1))  # takes the place of operators that can't be shrunk
 BY_NAME: dict[str, Category] = {
     **dict.fromkeys(
         [
@@ -161,7 +161,7 @@ class OperatorKind:
     """All calls of one operator on tensors of the same shapes and strides."""
 
     operator: Operator  # without its times
-    shrunk: Callable[[], object] | None  # a call of it on tensors with a single value, of the same type and dimensions
+    shrunk: Callable[[], object]  # a call of it on tensors with a single value, of the same type and dimensions
     product: Factors | None  # its factors, if it is a product of two matrices
 
 
@@ -194,7 +194,7 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
                 left, right = args[-2:]
                 has_bias = len(args) > 2 and args[0].dim() == 1
                 product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
-            shrunk = None
+            shrunk = NOTHING
             if what in SHRINKABLE and not function._schema.is_mutable:
                 small, smaller = tree_map_only(
                     Tensor, lambda tensor: tensor.detach().new_ones((1,) * tensor.dim()), (args, kwargs)
@@ -255,14 +255,10 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
     """A call that runs each operator several times on single values, or a fixed one if it can't be shrunk."""
     calls: list[Callable[[], object]] = []
     for kind in kinds:
-        idle_call: Callable[[], object] = partial(NOTHING, torch.zeros(1))
-        if kind.shrunk is not None:
-            with (
-                suppress(RuntimeError, IndexError, ValueError, TypeError),
-                torch.no_grad(),
-            ):  # an argument may be a size
-                kind.shrunk()
-                idle_call = kind.shrunk
+        idle_call: Callable[[], object] = NOTHING
+        with suppress(RuntimeError, IndexError, ValueError, TypeError), torch.no_grad():  # an argument may be a size
+            kind.shrunk()
+            idle_call = kind.shrunk
         calls += [idle_call] * IDLE_CALLS
 
     def call() -> None:

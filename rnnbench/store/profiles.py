@@ -1,11 +1,11 @@
 """What a profile of one case holds: raw times, one for each round, and counts. Everything else is derived."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
-from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size, clean, rounded
+from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]
@@ -98,7 +98,3 @@ class Profile(Record):
     def works(self) -> bool:
         """Whether the profile succeeded."""
         return self.status == "profiled"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields, with times rounded."""
-        return clean(asdict(self), rounded)  # type: ignore[no-any-return]

@@ -63,7 +63,7 @@ MAX_STATEMENTS = {
     "check": 1069,
     "harness": 3167,
     "kernels": 511,
-    "profiling": 969,
+    "profiling": 968,
     "pytest_plugin": 206,
     "report": 2947,
     "speedup": 537,
