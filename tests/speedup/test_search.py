@@ -218,7 +218,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
 
     monkeypatch.setattr(search, "run_in_way", rounded)
     monkeypatch.setattr(Cpu, "lacks", {} if may_round else {"tf32": "no such units"})
-    monkeypatch.setattr(global_state, "tf32_allowed", lambda state: (False, True))  # torch's own start
+    monkeypatch.setattr(global_state, "tf32_allowed", lambda: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen

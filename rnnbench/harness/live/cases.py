@@ -296,16 +296,12 @@ def _not_finite(output: Tensor) -> str:
 def rounded_to(dtype: torch.dtype, device: str) -> str:
     """Return the type to which products on a device may round: tf32 for float32 where torch's settings allow it."""
     is_tf32 = dtype == torch.float32 and "tf32" not in devices.backend(device).lacks
-    return (
-        "tf32"
-        if is_tf32 and any(global_state.tf32_allowed(global_state.capture()))
-        else str(dtype).removeprefix("torch.")
-    )
+    return "tf32" if is_tf32 and any(global_state.tf32_allowed()) else str(dtype).removeprefix("torch.")
 
 
 def uneven(dtype: torch.dtype, device: str) -> str:
     """Say why one case's arithmetic is less precise than another's; empty if no case's is."""
-    layers, products = global_state.tf32_allowed(global_state.capture())
+    layers, products = global_state.tf32_allowed()
     if rounded_to(dtype, device) != "tf32" or layers == products:
         return ""
     coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")

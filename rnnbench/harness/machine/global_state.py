@@ -131,10 +131,8 @@ if hasattr(os, "sched_setaffinity"):
 # What code changes for itself when it is imported. The others would disturb a worker.
 OF_THE_CODE = ("recursion limit", "warning filters", "current folder", "environment variables")
 
-TorchState = dict[str, Any]
 
-
-def capture(settings: Mapping[str, Setting] = TORCH) -> TorchState:
+def capture(settings: Mapping[str, Setting] = TORCH) -> dict[str, Any]:
     """Return the current values of the settings."""
     return {name: setting.read() for name, setting in settings.items()}
 
@@ -150,6 +148,6 @@ def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) 
                 raise CellError(f"it changes {name}, which can't be put back; put it back within the call")
 
 
-def tf32_allowed(state: TorchState) -> tuple[bool, bool]:
+def tf32_allowed() -> tuple[bool, bool]:
     """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products."""
-    return bool(state["cuDNN TF32"]), state["float32 matmul precision"] != "highest"
+    return bool(TORCH["cuDNN TF32"].read()), TORCH["float32 matmul precision"].read() != "highest"

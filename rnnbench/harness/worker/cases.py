@@ -18,7 +18,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.perf_event import CounterName, counting
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, evenly_spaced
-from rnnbench.text import ending, first_few, message_of, place
+from rnnbench.text import ending, first_few, first_line, last_line, message_of, place
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import Loading, TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
@@ -178,6 +178,5 @@ def failure_reason(error: BaseException) -> str:
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in NO_MEMORY)
     name = "out of memory" if is_memory else type(error).__name__
     # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
-    lines = message.strip().splitlines()
-    line = lines[-1 if isinstance(error, torch.jit.Error) else 0][:300] if lines else ""
+    line = last_line(message)[:300] if isinstance(error, torch.jit.Error) else first_line(error)
     return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"

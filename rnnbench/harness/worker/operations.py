@@ -160,8 +160,8 @@ class Operations:
         device = devices.open_device(name)
         load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
         loaded = Readings.of(load if device.runs_host_code else {})
-        passes, native = {name: request[name] for name in ("passes", "again")}, loaded.values.get("kernels")
-        ceiling = ceilings.measure(device, dtype, threads, native, **passes)
+        native, passes = loaded.values.get("kernels"), request["passes"]
+        ceiling = ceilings.measure(device, dtype, threads, native, passes, again=request["again"])
         return {"ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> None:
@@ -318,7 +318,6 @@ def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
 
 def hello() -> dict[str, Any]:
     """Describe this worker: versions, and the devices that it sees."""
-    settings = global_state.capture()
     personality = file_text(PERSONALITY) or "0"  # which only Linux tells, and some sandboxes hide
     return {
         "protocol": PROTOCOL_VERSION,
@@ -327,5 +326,5 @@ def hello() -> dict[str, Any]:
         **devices.Cpu.about(),
         **devices.Cuda.about(),
         "fixed_addresses": bool(int(personality, 16) & NO_RANDOMIZATION),
-        "settings": {name: str(value) for name, value in settings.items() if name in global_state.DESCRIBED},
+        "settings": {name: str(global_state.TORCH[name].read()) for name in global_state.DESCRIBED},
     }

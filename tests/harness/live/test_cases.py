@@ -210,7 +210,7 @@ def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None
 def test_tf32_on_one_side_only_is_told(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str, allowed: tuple[bool, bool], starts: str
 ) -> None:
-    monkeypatch.setattr(global_state, "tf32_allowed", lambda _: allowed)
+    monkeypatch.setattr(global_state, "tf32_allowed", lambda: allowed)
     message = cases.uneven(dtype, device)
     assert message.startswith(starts)
     assert bool(message) is bool(starts)

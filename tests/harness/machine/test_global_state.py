@@ -51,7 +51,7 @@ if NEWER_NAMES:
 
 
 @pytest.fixture
-def before() -> Iterator[global_state.TorchState]:
+def before() -> Iterator[dict[str, Any]]:
     state = global_state.capture()
     yield state
     global_state.restore(state)
@@ -75,7 +75,7 @@ def test_what_a_cell_changes_is_put_back(name: str) -> None:
     [("float32", "highest", False), ("tf32", "high", True), ("bfloat16", "highest", False)],
 )
 def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(
-    dtype: DType, precision: str, tf32: bool, before: global_state.TorchState
+    dtype: DType, precision: str, tf32: bool, before: dict[str, Any]
 ) -> None:
     global_state.restore(before | devices.backend("cuda:1").settings(dtype))
     assert torch.get_float32_matmul_precision() == precision
@@ -89,7 +89,7 @@ def test_tf32_is_on_or_off_in_products_and_in_cudnn_alike(
 )
 @pytest.mark.parametrize("dtype", ["float32", "tf32"])
 def test_what_a_case_has_set_by_torchs_newer_names_is_put_back(
-    holder: Any, dtype: DType, before: global_state.TorchState
+    holder: Any, dtype: DType, before: dict[str, Any]
 ) -> None:
     global_state.restore(before | devices.backend("cuda").settings(dtype))
     wanted = global_state.capture()
