@@ -1,9 +1,13 @@
 """`rnnbench ci`: what a job of a CI service does with the folders of checks."""
 
+import json
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -14,6 +18,9 @@ from rnnbench.text import plural
 
 if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
+
+MARKER = re.compile(r"<!-- rnnbench check \S[^\n]* -->\n")  # the first line of `verdicts.md`
+SECONDS = 30.0  # timeout of a request
 
 
 @click.group(short_help="Post the verdicts of a check; remove old checks.")
@@ -46,8 +53,6 @@ def comment(check: Path, label: str | None) -> None:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci comment results --label 'Python 3.13'
     """
-    from rnnbench.report.verdicts.ci import post
-
     if not check.is_dir():
         raise UserError(f"{check}: no such folder; give the folder of a check, or one with checks")
     file = check / "verdicts.md"
@@ -61,6 +66,82 @@ def comment(check: Path, label: str | None) -> None:
         first, rest = text.split("\n", 1)
         text = f"{first.removesuffix(' -->')} {' '.join(label.replace('--', '-').split())} -->\n{label}\n\n{rest}"
     output.say(post(text, os.environ))
+
+
+def post(text: str, environment: Mapping[str, str]) -> str:
+    """Post a comment, or replace the one that begins with the same line; return which.
+
+    `environment`: the variables of a job of GitHub Actions or GitLab CI. Raises UserError if they name no pull request,
+    or the text is not that of a check.
+    """
+    if not (marker := MARKER.match(text)):
+        raise UserError("the first line is not the marker of a check; give the folder of a check, with its verdicts.md")
+    if "GITHUB_REPOSITORY" in environment:
+        api = environment.get("GITHUB_API_URL", "https://api.github.com")
+        token = _needed(environment, "GITHUB_TOKEN", "set it to ${{ github.token }}")
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
+        repository = f"{api}/repos/{environment['GITHUB_REPOSITORY']}"
+        event = json.loads(Path(_needed(environment, "GITHUB_EVENT_PATH", "GitHub sets it in each job")).read_text())
+        number, old, method = _pull_request(repository, headers, event), f"{repository}/issues/comments", "PATCH"
+        comments, pull = f"{repository}/issues/{number}/comments", f"#{number}"
+    elif "CI_PROJECT_ID" in environment:
+        token = _needed(
+            environment, "GITLAB_TOKEN", "make a project access token with the scope api, and a CI variable"
+        )
+        headers = {"PRIVATE-TOKEN": token}
+        name = _needed(environment, "CI_MERGE_REQUEST_IID", "run the job for merge requests (rules)")
+        project = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}"
+        comments, pull, method = f"{project}/merge_requests/{name}/notes", f"!{name}", "PUT"
+        old = comments
+    else:
+        raise UserError("comments are for jobs of GitHub Actions and GitLab CI, whose variables are not set here")
+    for comment in _ask(f"{comments}?per_page=100&sort=asc", headers):
+        if comment["body"].startswith(marker.group()):
+            _ask(f"{old}/{comment['id']}", headers, {"body": text}, method)
+            return f"replaced the comment on {pull}"
+    _ask(comments, headers, {"body": text}, "POST")
+    return f"commented on {pull}"
+
+
+def _pull_request(repository: str, headers: Mapping[str, str], event: Mapping[str, Any]) -> int:
+    """Return the number of the pull request that a job is about.
+
+    A job that another workflow has started knows only the commit: no file of that workflow is asked, since a pull
+    request's code could have written it.
+    """
+    if "pull_request" in event:
+        return int(event["pull_request"]["number"])
+    if not (run := event.get("workflow_run")):
+        raise UserError("this job is about no pull request, so there is nothing to comment on")
+    head = quote(f"{run['head_repository']['owner']['login']}:{run['head_branch']}")
+    for pull in _ask(f"{repository}/pulls?state=open&head={head}", headers):
+        if pull["head"]["sha"] == run["head_sha"]:
+            return int(pull["number"])
+    raise UserError("no open pull request has the commit that was checked, so there is nothing to comment on")
+
+
+def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = None, method: str = "GET") -> Any:
+    """Send a request and return the answer; raises UserError with the service's words if it refuses."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    data = None if body is None else json.dumps(body).encode()
+    known = {"Content-Type": "application/json", "User-Agent": "rnnbench", **headers}
+    try:
+        with urlopen(Request(url, data, known, method=method), timeout=SECONDS) as reply:
+            return json.load(reply)
+    except HTTPError as refusal:
+        words = " ".join(refusal.read().decode(errors="replace").split())[:200]
+        hint = "does the token have the right to write comments?"
+        raise UserError(f"{url}: refused with {refusal.code}: {words}; {hint}") from None
+    except (OSError, ValueError) as fault:
+        raise UserError(f"{url}: no answer that can be used: {fault}") from None
+
+
+def _needed(environment: Mapping[str, str], name: str, remedy: str) -> str:
+    if not environment.get(name):
+        raise UserError(f"${name} is not set; {remedy}")
+    return environment[name]
 
 
 @ci.command(short_help="Remove the oldest checks in a folder.")

@@ -1,1 +1,1 @@
-"""What `rnnbench check` and `rnnbench compare` say: one file for each output, all from one `Comparison`."""
+"""What `rnnbench check`, `compare` and `bisect` say, in every output."""

@@ -24,7 +24,6 @@ from rnnbench.analysis.comparison import WORK, Subject
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
-from rnnbench.report.verdicts.ci import command
 from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts, differences
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
@@ -176,6 +175,16 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
             named = few([f"{row.name}: {row.brief}" for row in rows])
             lines.append(command(level, title.format(plural(len(rows), "case")), named))
     return lines
+
+
+def command(level: str, title: str, message: str, place: tuple[str, int] | None = None) -> str:
+    """Return a workflow command of GitHub Actions, which shows it on the run's page, or beside the code at `place`."""
+
+    def escaped(text: str, more: str = "") -> str:
+        return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{more}" else letter for letter in text)
+
+    at = f"file={escaped(place[0], ':,')},line={place[1]}," if place else ""
+    return f"::{level} {at}title={escaped(title, ':,')}::{escaped(message)}"
 
 
 def write_files(verdicts: Verdicts, folder: Path) -> None:
