@@ -30,8 +30,8 @@ from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
+from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import CounterName, choose_counter
-from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.metrics import COMPILED, Unavailable

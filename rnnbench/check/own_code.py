@@ -1,7 +1,7 @@
 """Which files are a side's own, refusals of checks that would not measure them, and which cases run the same code.
 
-Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.reach`). A case is the same if these
-are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
+Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.under_test`). A case is the same if
+these are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
 """
 
 import os

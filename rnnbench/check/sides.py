@@ -17,7 +17,6 @@ from rnnbench.analysis.comparison import Finding, one_sided
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
-from rnnbench.harness.machine.scratch import scratch
 from rnnbench.project import module_folders, nearest_project
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Group, Implementation
@@ -147,7 +146,7 @@ class Project:
             is_foreign = is_shipped and not (self.repository / PACKAGE).is_file()
             self.within = None if is_foreign else file.relative_to(self.repository)
         # A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch.
-        self._scratch = stack.enter_context(scratch("package"))
+        self._scratch = stack.enter_context(git.scratch("package"))
         (self._scratch / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         self._sources = []
         for folder in map(Path, sources):

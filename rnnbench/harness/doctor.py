@@ -10,8 +10,8 @@ from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine.cores import cpu_cores
+from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import choose_counter
-from rnnbench.harness.machine.scratch import scratch
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import Unavailable

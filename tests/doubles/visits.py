@@ -8,8 +8,8 @@ from types import MappingProxyType
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.modules import UsedFiles
 from rnnbench.harness.worker.operations import Operations
+from rnnbench.harness.worker.under_test import UsedFiles
 from rnnbench.store.records import Case
 
 TURNS = Turns(turns=2, blocks=3, calls=2, is_warm=False)

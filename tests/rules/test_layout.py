@@ -61,7 +61,7 @@ MAX_STATEMENTS = {
     "cells": 565,
     "cli": 707,
     "check": 1069,
-    "harness": 3164,
+    "harness": 3151,
     "kernels": 511,
     "profiling": 968,
     "pytest_plugin": 206,

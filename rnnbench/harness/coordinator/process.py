@@ -28,7 +28,7 @@ from rnnbench.harness.coordinator.origin import (
     fixed_addresses,
     worker_environment,
 )
-from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.metrics import COMPILED
 from rnnbench.suite.file import Settings

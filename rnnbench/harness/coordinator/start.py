@@ -14,7 +14,7 @@ from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
 from rnnbench.harness.devices import BACKENDS
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.scratch import scratch
+from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload

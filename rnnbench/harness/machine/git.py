@@ -1,15 +1,15 @@
-"""The git commands that rnnbench needs; a refusal by git becomes an error in words."""
+"""The git commands that rnnbench needs, and temporary folders; a refusal becomes an error in words."""
 
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
-from rnnbench.harness.machine.scratch import scratch
 from rnnbench.text import writable
 
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
@@ -74,6 +74,19 @@ def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
     """Return the lines of `git log`, one for each commit; raises UserError with git's message."""
     text = _run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
     return [writable(line) for line in text.split("\0") if line]
+
+
+@contextmanager
+def scratch(kind: str) -> Iterator[Path]:
+    """Make a temporary folder that is removed at the end; raises UserError if there is no room for one."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f"rnnbench.{kind}.", ignore_cleanup_errors=True)
+    except OSError as fault:
+        raise UserError(
+            f"no temporary folder can be made: {fault.strerror}; set TMPDIR to a folder that has room"
+        ) from None
+    with folder as name:
+        yield Path(name)
 
 
 @contextmanager

@@ -78,8 +78,8 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     import torch  # noqa: F401 - first, so that a missing torch is reported
 
-    from rnnbench.harness.worker.modules import UsedFiles, UserModules
     from rnnbench.harness.worker.operations import Operations, hello
+    from rnnbench.harness.worker.under_test import UsedFiles, UserModules
 
     files = UsedFiles()
     files.watch()

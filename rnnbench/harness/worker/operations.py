@@ -38,8 +38,7 @@ from rnnbench.harness.worker.cases import (
     no_threads_left,
     running_processes,
 )
-from rnnbench.harness.worker.modules import UsedFiles
-from rnnbench.harness.worker.reach import Tracer, reach
+from rnnbench.harness.worker.under_test import Tracer, UsedFiles, reach
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few

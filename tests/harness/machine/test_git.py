@@ -9,7 +9,6 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
-from rnnbench.harness.machine.scratch import scratch
 from tests.doubles import repository
 
 
@@ -113,10 +112,10 @@ def test_no_hook_runs_at_a_checkout(repo: Path, tmp_path: Path) -> None:
 
 def test_a_temporary_folder_is_there_and_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with scratch("trial") as folder:
+    with git.scratch("trial") as folder:
         (folder / "file").write_text("x")
         assert folder.parent == tmp_path
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
-        scratch("trial").__enter__()
+        git.scratch("trial").__enter__()

@@ -1,7 +1,8 @@
-"""Find the code that a case may run: what building and calling it ran, and all that this code names.
+"""The code under test: how it is found, which files of it were used, and what of it a case may run.
 
-A function that no call has run yet counts, too, if a function that ran names it: a slow path at the fiftieth call, say.
-What can't be followed is told as a doubt, and the case is timed.
+A case may run what building and calling it ran, and all that this code names. A function that no call has run yet
+counts, too, if a function that ran names it: a slow path at the fiftieth call, say. What can't be followed is told as a
+doubt, and the case is timed.
 """
 
 import ast
@@ -11,11 +12,13 @@ import hashlib
 import inspect
 import os
 import sys
+import sysconfig
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import cache
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
@@ -24,13 +27,18 @@ from typing import Any
 
 import torch
 
+from rnnbench.cells import file_of, is_own
 from rnnbench.harness.protocol import Reply
+from rnnbench.project import module_folders, nearest_project
 from rnnbench.store.metrics import COMPILED
 from rnnbench.workloads.phases import Loading
 from rnnbench.workloads.prepare import Built
 
+# Modules that can't be under test; they would be most of the data sent.
+LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
+INSTALLED = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
-INSTALLED = {"site-packages", "dist-packages"}
+SITE_FOLDERS = {"site-packages", "dist-packages"}
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
 # Code that uses one of these, as a name or an attribute, may run any code of the tree.
 DYNAMIC = {
@@ -54,6 +62,75 @@ Variables = dict[str, Any]  # the names of a module
 CodePart = tuple[str, set[str], set[tuple[str, tuple[str, ...]]]]
 # The functions that ran, by code and names of its module: both, with the arguments and free variables.
 Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
+
+
+class UsedFiles:
+    """Tells each imported module once, and each file or library that Python code opens, but for installed packages."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()  # names of modules and absolute paths
+        self._opened: dict[str, None] = {}
+
+    def watch(self) -> None:
+        """Note which files are opened from now on, for the rest of the process's life."""
+        sys.addaudithook(self._note)
+
+    def new(self) -> dict[str, Any]:
+        """Return what was used since the last call: the modules `imported` with their files, and the files `opened`."""
+        imported, opened, self._opened = {}, [*self._opened], {}
+        for name, module in list(sys.modules.items()):
+            if name in self._told or name.partition(".")[0] in LEFT_OUT or not isinstance(module, ModuleType):
+                continue
+            self._told.add(name)
+            # Bypasses the module's own `__getattr__`: reading an attribute of a lazy module would import it.
+            file = object.__getattribute__(module, "__dict__").get("__file__")
+            if isinstance(file, str):
+                imported[name] = str(Path(file).absolute())
+        self._told.update(opened)
+        return {"imported": imported, "opened": opened}
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "ctypes.dlopen") and isinstance(arguments[0], str | bytes | os.PathLike):
+            file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
+            # Python writes bytecode under another name first: mine.cpython-311.pyc.1234
+            is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
+            if file not in self._told and not file.startswith(INSTALLED) and not is_bytecode:
+                self._opened[file] = None
+
+
+class UserModules(MetaPathFinder):
+    """Makes the modules that suites name importable, and the files beside them.
+
+    `mine.cells:Cell` comes from the current folder, or from its project, if there is such a module there or in their
+    `src/`. The folder of a cell's file or of a named module goes to the end of the import path, for the imports of that
+    file or module.
+    """
+
+    def __init__(self, current: Path | None) -> None:
+        """`current`: the current folder, or None if nothing may be imported from it."""
+        folders = [] if current is None else module_folders(current, nearest_project(current))
+        self._folders = [str(folder) for folder in folders]
+        self._named: dict[str, str] = {}  # a module that a suite has named -> the folder that it is in
+        sys.meta_path.insert(0, self)
+
+    def add(self, cell: str, root: Path) -> None:
+        """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
+        target, folder = file_of(cell), ""
+        name = target.partition(".")[0]
+        if is_own(cell) and target.endswith(".py"):
+            folder = str((root / target).resolve().parent)
+        elif is_own(cell) and name not in sys.stdlib_module_names:
+            found = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
+            folder = self._named[name] = next(found, "")
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Python's protocol for finders; returns None for modules that this finder does not handle."""
+        folder = self._named.get(fullname)
+        return PathFinder.find_spec(fullname, [folder]) if folder else None
 
 
 class Tracer:
@@ -105,7 +182,7 @@ class Tracer:
 def _below(tree: str, file: str) -> str:
     path = os.path.realpath(file) if file.startswith(os.sep) else ""
     within = path.removeprefix(tree) if path.startswith(tree) else ""
-    return "" if within.startswith(HARNESS) or INSTALLED & set(within.split(os.sep)) else within  # noqa: PTH206
+    return "" if within.startswith(HARNESS) or SITE_FOLDERS & set(within.split(os.sep)) else within  # noqa: PTH206
 
 
 def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
