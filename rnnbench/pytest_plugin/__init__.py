@@ -74,34 +74,32 @@ def pytest_configure(config: pytest.Config) -> None:
 def marked(node: pytest.Item | pytest.Function) -> dict[str, Any]:
     """Return the keys of the markers of a test, its class and its module: the nearest wins.
 
-    Raises ValueError if a marker is wrong.
+    The test, or its collection, fails if a marker is wrong.
     """
-    keys: dict[str, Any] = {}
+    wrong, keys = f"{node.nodeid}: marker rnnbench:", dict[str, Any]()
     for mark in node.iter_markers("rnnbench"):
         if mark.args:
-            raise ValueError(f"marker rnnbench: it takes names only, such as suite='mine.toml'; found {mark.args[0]!r}")
+            pytest.fail(
+                f"{wrong} it takes names only, such as suite='mine.toml'; found {mark.args[0]!r}", pytrace=False
+            )
         keys = {**mark.kwargs, **keys}
     for key in keys:
         if key not in KEYS:
-            raise ValueError(f"marker rnnbench: no key {key!r}{nearest(key, KEYS)}; there are {', '.join(KEYS)}")
+            pytest.fail(f"{wrong} no key {key!r}{nearest(key, KEYS)}; there are {', '.join(KEYS)}", pytrace=False)
     return keys
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Turn a test that uses `rnnbench_case` into one test for each case of its suite.
 
-    Raises CollectError if a marker is wrong, or the suite's cases can't be benchmarks.
+    Raises CollectError if the suite's cases can't be benchmarks.
     """
     if CASE_FIXTURE not in metafunc.fixturenames:
         return
-    where = metafunc.definition.nodeid
-    try:
-        suite = marked(metafunc.definition).get("suite")
-    except ValueError as wrong:
-        raise pytest.Collector.CollectError(f"{where}: {wrong}") from None
+    suite = marked(metafunc.definition).get("suite")
     if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
         raise pytest.Collector.CollectError(
-            f"{where}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
+            f"{metafunc.definition.nodeid}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
         )
     from rnnbench.pytest_plugin.cases import parametrize
 
@@ -178,10 +176,7 @@ def timed_alone() -> Iterator[None]:
 @pytest.fixture
 def rnnbench(request: pytest.FixtureRequest) -> Assertions:
     """Compares live modules and functions by their time: `rnnbench.assert_not_slower`."""
-    try:
-        return Assertions(marked(request.node), request.node.user_properties)
-    except ValueError as wrong:
-        pytest.fail(str(wrong), pytrace=False)
+    return Assertions(marked(request.node), request.node.user_properties)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ MAX_STATEMENTS = {
     "harness": 3151,
     "kernels": 511,
     "profiling": 968,
-    "pytest_plugin": 206,
+    "pytest_plugin": 201,
     "report": 2886,
     "speedup": 537,
     "slurm": 320,
