@@ -34,9 +34,12 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
         "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
         f"Of 100 intervals about 5 miss the true value. {compared}."
     )
-    measured: list[SectionPart] = [how, f"{reached(summary, info)} {noise_sentence(noise)}".strip()]
-    measured += [Lines("Notes on this run:", tuple(map(one_line, info.notes)))] if info.notes else []
-    measured.append(Lines("To measure again, and to make this page again:", tuple(commands), are_commands=True))
+    measured: list[SectionPart] = [
+        how,
+        f"{reached(summary, info)} {noise_sentence(noise)}".strip(),
+        Lines("Notes on this run:", list(map(one_line, info.notes))),
+        Lines("To measure again, and to make this page again:", commands, are_commands=True),
+    ]
     missing = [Lines("Without a time:", lines)] if (lines := not_measured(summary)) else []
     return [
         Section("measured", "How it was measured", measured, is_folded=True),

@@ -72,9 +72,7 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 
 def _late(share: float, low: float, high: float) -> str:
-    """Return `0.31% (0.12–0.66%)`, and `none (below 0.02%)` where no step was late."""
-    if not share:
-        return f"none (below {round_percent(high)})"
+    """Return `0.31% (0.12–0.66%)`."""
     return f"{round_percent(share)} ({round_percent(low).removesuffix('%')}–{round_percent(high)})"
 
 

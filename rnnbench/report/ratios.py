@@ -110,10 +110,9 @@ def ratio(
             others = [axis for axis in sizes if axis != by]
             texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
             rows(drawn, axes, names, points, texts=texts, are_cases=True)
-            for name, own in known.items():
-                if len(own) > FEW:
-                    y = names.index(name)
-                    axes.vlines(own["ratio"].median(), y - 0.4, y + 0.4, color=drawn.ink(), linewidth=2, zorder=5)
+            medians = {names.index(name): own["ratio"].median() for name, own in known.items() if len(own) > FEW}
+            middle = np.array(list(medians), dtype=float)
+            axes.vlines(list(medians.values()), middle - 0.4, middle + 0.4, color=drawn.ink(), linewidth=2, zorder=5)
             if math.isfinite(noise_floor):
                 low, high = 1 / (1 + noise_floor), 1 + noise_floor
                 axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)

@@ -31,7 +31,7 @@ from rnnbench.report.drawing.draw import (
     sheet,
 )
 from rnnbench.report.drawing.marks import FASTER, SLOWER, level
-from rnnbench.report.table import DIFFERENCES, LEFT_OUT, LOST, Column, Section, Table, of, of_runs, table, where_new
+from rnnbench.report.table import LEFT_OUT, LOST, Column, Lines, Section, Table, of, table, where_new
 from rnnbench.report.words.names import commit, named, names, one_line, series_name, when
 from rnnbench.report.words.units import (
     MISSING,
@@ -92,12 +92,15 @@ COMPARED = ("case", "run", *RATIO, *CHANGE, "verdict", "decided_by")
 
 def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
     """Return words, figure and tables of a history; `left_out`: the files of others that can't be read."""
-    lost = tuple(map(one_line, noted_of_runs(history.runs)))
-    warnings = {LEFT_OUT: left_out, LOST: lost, DIFFERENCES: tuple(_environments(history))}
+    warnings = (
+        Lines(LEFT_OUT, left_out),
+        Lines(LOST, list(map(one_line, noted_of_runs(history.runs)))),
+        Lines("Not the same in these runs:", list(_environments(history))),
+    )
     title = "How it changed over the runs"
     if history.points.empty:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
-        return of_runs("history", title, [words], warnings, (), ())
+        return Section("history", title, [*warnings, words])
     points, changes = named_lines(history)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
     columns = [
@@ -113,7 +116,7 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
         table("history_changes", lasting, SIGNIFICANT, columns, changes, machine=machine),
         _table_of_points(points),
     )
-    return of_runs("history", title, tuple(_told(history, points, changes)), warnings, [drawn], tables)
+    return Section("history", title, [*warnings, *_told(history, points, changes), drawn, *tables])
 
 
 def named_lines(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -193,7 +196,6 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
     columns = min(PER_ROW, len(cases))
     shape = math.ceil(len(cases) / columns), columns
     times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
-    is_one_day = len({time[:10] for time in times}) == 1
     with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
         for axes, case in zip(drawn.grid.flat, cases, strict=False):
             _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
@@ -203,7 +205,7 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
             axes.grid(axis="y")
             axes.set_xlim(-0.5, last + 0.5)
             ends = sorted({0, last})
-            axes.set_xticks(ends, [times[end][11:] if is_one_day else times[end][:10] for end in ends])
+            axes.set_xticks(ends, [times[end].replace(" ", "\n") for end in ends])
         drawn.figure.supylabel("time over that of the reference", fontsize=drawn.small)
         soft = drawn.ink("soft")
         keys: list[Artist] = [
@@ -250,9 +252,9 @@ def side_by_side(found: Together) -> Section:
     figure = draw_side_by_side(rows, runs)
     title = "How far from the reference in each run"
     pictures = [picture("together", title, SIDE_BY_SIDE, figure)] if figure else []
-    warnings = {LOST: tuple(map(one_line, noted_of_runs(found.runs)))}
+    lost = Lines(LOST, list(map(one_line, noted_of_runs(found.runs))))
     tables = (_table_of_cases(found, rows, runs), _table_of_environments(found, runs))
-    return of_runs("together", "The runs side by side", tuple(_compared(found, rows, runs)), warnings, pictures, tables)
+    return Section("together", "The runs side by side", [lost, *_compared(found, rows, runs), *pictures, *tables])
 
 
 def rows_of(found: Together) -> pd.DataFrame:

@@ -4,7 +4,7 @@ A table is rows of text for readers and a frame for programs, and is written as 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
@@ -170,15 +170,14 @@ def latex(shown: Table) -> str:
 # Headings of what a reader must know before the numbers of several runs
 LEFT_OUT = "Left out, since these files can't be read:"
 LOST = "Lost from these runs:"
-DIFFERENCES = "Not the same in these runs:"
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines below a title: what a reader must not miss, or commands to type."""
+    """Lines below a title, which is not shown without any: what a reader must not miss, or commands to type."""
 
     title: str
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     are_commands: bool = False
 
 
@@ -198,16 +197,3 @@ class Section:
     def of(self, kind: type[KindOfPart]) -> list[KindOfPart]:
         """Return the parts of one kind, such as the paragraphs, which are `str`."""
         return [part for part in self.parts if isinstance(part, kind)]
-
-
-def of_runs(
-    id: str,
-    title: str,
-    paragraphs: Sequence[str],
-    warnings: Mapping[str, Sequence[str]],
-    pictures: "Sequence[Picture]",
-    tables: Sequence[Table],
-) -> Section:
-    """Return a section on several runs; `warnings`: the lines below each heading, which comes only with lines."""
-    first = [Lines(heading, tuple(lines)) for heading, lines in warnings.items() if lines]
-    return Section(id, title, [*first, *paragraphs, *pictures, *tables])

@@ -34,10 +34,8 @@ from rnnbench.report.table import (
     Column,
     Lines,
     Section,
-    SectionPart,
     Table,
     of,
-    of_runs,
     table,
     where_new,
 )
@@ -128,8 +126,8 @@ def _verdicts(check: Verdicts) -> Section:
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
-    parts: list[SectionPart] = [Lines("Notes on this check:", check.notes)] if check.notes else []
-    return Section("verdicts", "Which cases changed?", [*parts, listed, check.method])
+    notes = Lines("Notes on this check:", check.notes)
+    return Section("verdicts", "Which cases changed?", [notes, listed, check.method])
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
@@ -241,7 +239,7 @@ def section_of_checks(checks: Sequence[pd.DataFrame], left_out: Sequence[str] = 
     which = " and ".join(told) if told else "none regressed and none improved"
     words = f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
     tables = (_changed(cases), _every(cases))
-    return of_runs("checks", "What the checks found", [words], {LEFT_OUT: left_out}, (), tables)
+    return Section("checks", "What the checks found", [Lines(LEFT_OUT, left_out), words, *tables])
 
 
 def _changed(cases: pd.DataFrame) -> Table:
