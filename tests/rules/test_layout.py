@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 511,
     "profiling": 968,
     "pytest_plugin": 201,
-    "report": 2886,
+    "report": 2875,
     "speedup": 537,
     "slurm": 320,
     "store": 765,
