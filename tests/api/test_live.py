@@ -84,7 +84,6 @@ def test_an_assertion_outside_of_pytest_returns_its_answer_or_raises_it() -> Non
 
 FIRST_CALL = """
 import random, sys, rnnbench
-rnnbench.plot.ratio
 assert not {"pandas", "matplotlib", "numpy", "torch"} & sys.modules.keys()
 import torch
 state = random.getstate()
