@@ -246,14 +246,21 @@ def finding(
     """
     case, counts = head.case, changes(base.metrics, head.metrics)
     if not (base.works and head.works):
-        return Finding(case, _without_times(base, head), margin, _why_without_times(base, head))
+        verdict, why = _without_times(base, head)
+        return Finding(case, verdict, margin, why)
     is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
     result = Finding(case, "undecided", margin, unjudged, changes=counts, is_counted=is_counted)
     if judged is not None:
         low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
-        verdict, decided_by = judged.verdict, judged.decided_by
-        result = Finding(
-            case, verdict, margin, "", low, mean, replicates, counts, verdict, decided_by, is_counted=is_counted
+        result = replace(
+            result,
+            verdict=judged.verdict,
+            reason="",
+            low=low,
+            mean=mean,
+            replicates=replicates,
+            time_verdict=judged.verdict,
+            decided_by=judged.decided_by,
         )
     ratios = [change.ratio for change in result.judged_changes]
     if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides
@@ -261,33 +268,27 @@ def finding(
     return result
 
 
-def _without_times(base: Measurement, head: Measurement) -> Verdict | None:
-    """The verdict of a case that does not work on both sides; None if there is nothing to report.
+def _without_times(base: Measurement, head: Measurement) -> tuple[Verdict | None, str]:
+    """Return the verdict of a case that does not work on both sides, None if there is nothing to report, and the why.
 
     A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
     worker was lost, or that failed after it had worked has not been measured.
     """
-    statuses = (base.status, head.status)
-    if base.works and not head.works and head.status in ("failed", "skipped"):
-        return "regressed"
-    if head.status == "failed" and base.status == "skipped":
-        return "regressed"
-    if head.works and base.failure == "running" and not base.parity:
-        return "improved"
-    if "failed" in statuses:
-        is_at_fault = {side.failure for side in (base, head) if side.status == "failed"} == {"running"}
-        return None if base.status == "failed" and not head.works and is_at_fault else "incomparable"
-    is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
-    return "undecided" if is_unreached and "skipped" not in statuses else None
-
-
-def _why_without_times(base: Measurement, head: Measurement) -> str:
+    statuses, sides = (base.status, head.status), ((base, "in the base"), (head, "in the head"))
+    why = "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
     if (base.status, base.reason) == (head.status, head.reason):
-        return f"{head.status} on both sides: {head.reason}"
+        why = f"{head.status} on both sides: {head.reason}"
     if base.works and head.status in ("failed", "skipped"):
-        return f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
-    sides = ((base, "in the base"), (head, "in the head"))
-    return "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
+        return "regressed", f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
+    if statuses == ("skipped", "failed"):
+        return "regressed", why
+    if head.works and base.failure == "running" and not base.parity:
+        return "improved", why
+    if "failed" in statuses:
+        is_at_fault = {side.failure for side, _ in sides if side.status == "failed"} == {"running"}
+        return None if base.status == "failed" and not head.works and is_at_fault else "incomparable", why
+    is_unreached = any(side.status == "pending" and not side.works for side, _ in sides)
+    return "undecided" if is_unreached and "skipped" not in statuses else None, why
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -79,8 +79,7 @@ def moved_bytes(workload: Workload, parameters: float | None) -> float:
         values += outputs + parameters
     if workload.phase in ("step", "epoch"):
         values += 5 * parameters
-    size: float = ITEM_BYTES[workload.dtype] * values
-    return size
+    return float(ITEM_BYTES[workload.dtype] * values)
 
 
 def weight_reads(workload: Workload, parity: str) -> tuple[int, float]:

@@ -85,9 +85,12 @@ def history(runs: Sequence[StoredRun]) -> History:
     points = points.assign(piece=pd.Series(starts, points.index).groupby(points["line"]).cumsum())
     level, weight = levels(points)
     points[LEVEL] = ratios(level, np.sqrt(points["factor"] / weight), points["freedom"])
-    apart = ["; ".join(differences(ordered[0].info, ordered[first].info)) for first in firsts]
-    environments = pd.DataFrame({"first": firsts, "differences": apart}, index=range(1, len(firsts) + 1))
-    environments["runs"] = pd.Series(numbers).value_counts()
+    of_environments = {
+        "first": firsts,
+        "differences": ["; ".join(differences(ordered[0].info, ordered[first].info)) for first in firsts],
+        "runs": [numbers.count(number) for number in range(1, len(firsts) + 1)],
+    }
+    environments = pd.DataFrame(of_environments, index=range(1, len(firsts) + 1))
     # The variance of the difference of neighbouring runs is known whatever their correlation is.
     spread = {number: math.sqrt(2 * variance * (1 - shared)) for number, (variance, shared) in scatters.items()}
     environments["spread"] = environments.index.map(spread)

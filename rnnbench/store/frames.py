@@ -26,10 +26,12 @@ from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Wind
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
-NUMBERS = tuple(name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool))
-TEXT_AXES = tuple(axis for axis in AXES if axis not in NUMBERS)
+NUMBER_AXES = [name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool)]
 # Columns of few texts: a million windows share the text of their case, and files of frames can hold categories.
-CATEGORIES = ("run", "case", *TEXT_AXES, "status", "backend", "bound_by", "ceiling", "worker", "cores", "device_uuid")
+CATEGORIES = (
+    *("run", "case", *(axis for axis in AXES if axis not in NUMBER_AXES), "status", "backend"),
+    *("bound_by", "ceiling", "worker", "cores", "device_uuid"),
+)
 OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
 # What is stored of a case beside its times. `missing` and `ceiling` are JSON, since files of frames hold no objects.
 CASE_COLUMNS = ["run", "case", *AXES, *PLAIN, *OBSERVED_COLUMNS, "missing", "ceiling", "period_seconds"]
@@ -140,13 +142,9 @@ def window_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFram
         quantiles[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
     cores = pc.binary_join(pc.cast(table["cores"], pa.list_(pa.string())), ",")
     plain = table.drop_columns(["number", "quantiles", "cores"]).append_column("cores", cores)
-    frames: list[pd.DataFrame] = [
-        with_categories(cases[list(OF_CASES)]).iloc[number].reset_index(drop=True),
-        with_categories(plain.to_pandas()),
-        pd.DataFrame(quantiles, columns=list(QUANTILES)),
-    ]
-    frame: pd.DataFrame = pd.concat(frames, axis=1)[list(WINDOW_COLUMNS)]
-    return frame
+    of_cases: pd.DataFrame = with_categories(cases[list(OF_CASES)]).iloc[number].reset_index(drop=True)
+    known = with_categories(plain.to_pandas()), pd.DataFrame(quantiles, columns=list(QUANTILES))
+    return pd.concat([of_cases, *known], axis=1)[list(WINDOW_COLUMNS)]
 
 
 def step_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFrame:

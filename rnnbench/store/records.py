@@ -302,10 +302,10 @@ class Measurement(Record):
             for name, value in self.metrics.items()
             if name not in metrics
         }
-        failed = {"failure": self.failure} if self.failure else {}
-        observed = {**failed, **metrics, "missing": self.missing | missing}
-        line: dict[str, Any] = clean({"case": self.case.key, **self.case.axes(), **known, **observed})
-        return line
+        if self.failure:
+            known["failure"] = self.failure
+        line = {"case": self.case.key, **self.case.axes(), **known, **metrics, "missing": self.missing | missing}
+        return clean(line)  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:

@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 149,
     "adapt": 550,
-    "analysis": 1612,
+    "analysis": 1606,
     "api": 181,
     "cells": 565,
     "cli": 707,
@@ -68,7 +68,7 @@ MAX_STATEMENTS = {
     "report": 2875,
     "speedup": 537,
     "slurm": 320,
-    "store": 765,
+    "store": 762,
     "suite": 451,
     "workloads": 1230,
 }
