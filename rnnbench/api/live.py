@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rnnbench.analysis.rounds import MINE, THAN, Question
+from rnnbench.api import for_users
 from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
@@ -39,6 +40,7 @@ Mine = TypeVar("Mine", bound=nn.Module)
 CallInput = Tensor | tuple[Any, ...]  # of a call: its input, or all its arguments
 
 
+@for_users
 def measure(
     modules: Mapping[str, Callable[..., object]],
     input: CallInput | Mapping[str, CallInput],
@@ -102,6 +104,7 @@ def measure(
     return measured(found, settings)
 
 
+@for_users
 def sweep(
     modules: Mapping[str, Callable[..., Any]],
     input: Callable[..., CallInput | Mapping[str, CallInput]],
@@ -151,6 +154,7 @@ def sweep(
         return swept(points, list(modules), settings, axes)
 
 
+@for_users
 def fastest(
     module: nn.Module,
     input: Tensor | tuple[Tensor, Any],
@@ -203,6 +207,7 @@ def fastest(
         return FastestModule(*find(module, input, phase, shapes, argument("budget", budget) or 0.0, on_progress))
 
 
+@for_users
 def explain(
     modules: Mapping[str, Callable[..., object]],
     input: CallInput | Mapping[str, CallInput],
@@ -264,6 +269,7 @@ def argument(name: Literal["budget", "precision"], value: str | float | None) ->
         raise ValueError(f"{name}: {fault}") from None
 
 
+@for_users
 def assert_not_slower(
     mine: Callable[..., object],
     *,
@@ -322,6 +328,7 @@ def assert_not_slower(
     return result
 
 
+@for_users
 def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     """Run a cell over a sequence, called as torch.nn's layers are.
 
@@ -339,6 +346,7 @@ def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     return Unrolled(cell, batch_first=batch_first)
 
 
+@for_users
 def with_head(layer: nn.Module, output_size: int, *, features: int | None = None) -> Headed:
     """A recurrent layer whose outputs go through a linear layer.
 
@@ -351,6 +359,7 @@ def with_head(layer: nn.Module, output_size: int, *, features: int | None = None
     return Headed(layer, output_size, features)
 
 
+@for_users
 def same_weights(mine: Mine, *, like: nn.Module) -> Mine:
     """Give a module the weights of another one that computes the same, so that their outputs agree.
 

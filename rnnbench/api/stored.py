@@ -15,6 +15,7 @@ from rnnbench.analysis.compare_files import compare_files
 from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
 from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
+from rnnbench.api import for_users
 from rnnbench.errors import UserError
 from rnnbench.report.cases import sentences
 from rnnbench.report.environment import table_of_environment
@@ -30,6 +31,7 @@ MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
 CHANGED = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
 
 
+@for_users
 def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
@@ -120,6 +122,7 @@ def _found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
     return list(paths)
 
 
+@for_users
 def summarize(
     windows: FrameResult | pd.DataFrame,
     cases: pd.DataFrame | None = None,
@@ -157,6 +160,7 @@ def summarize(
     return with_categories(summarized(of_frames(windows, cases, steps)))
 
 
+@for_users
 def compare(
     base: FrameResult | str | Path, head: FrameResult | str | Path, *, margin: float | None = None
 ) -> FrameResult:
@@ -187,6 +191,7 @@ def compare(
     return FrameResult({"frame": found.frame}, partial(changes, found.frame), note, CHANGED)
 
 
+@for_users
 def predict(
     run: FrameResult | pd.DataFrame, sizes: str | Mapping[str, int | str | Iterable[int | str]]
 ) -> pd.DataFrame:

@@ -56,8 +56,9 @@ def test_budget_and_precision_are_texts_or_numbers() -> None:
         given = QUICK | {"budget": budget, "precision": precision}
         assert (measure(pair(), INPUT, **given).frame["ratio"] > 0).all()
     message = r"^budget: '2 parsecs' is not a duration; expected for example 90s, 5m or 1h$"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         measure(pair(), INPUT, budget="2 parsecs")
+    assert [entry.name for entry in caught.traceback][1:] == ["wrapped"]  # no frames of rnnbench
     with pytest.raises(ValueError, match=r"^precision: '200%' must be between 0% and 100%, such as 2% or 0.02$"):
         rnnbench.sweep(pair(), lambda: INPUT, precision="200%")
 
