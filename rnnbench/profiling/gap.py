@@ -160,7 +160,7 @@ class StepKind(NamedTuple):
 
 
 # Rungs of the ladder; causes, which `causes.py` finds in a recorded program (`weight gradients` and `library`:
-# `products.py`, `threads`: `profile.py`); and what lies between the ends of two profiles.
+# `operators.py`, `threads`: `profile.py`); and what lies between the ends of two profiles.
 KINDS: dict[str, StepKind] = {
     "hoisted": StepKind("input product hoisted", "hoisting the input product recovers"),
     "transposed": StepKind("weights stored as read", "storing the weights in the order of reading recovers"),
