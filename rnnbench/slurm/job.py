@@ -64,8 +64,6 @@ def unlike_the_first(path: Path, here: RunInfo) -> str:
 
 def _measure(path: Path, part: str, root: Path) -> None:
     info = read_info(path)
-    if is_finished(path, part, info.resolved["measure"]):
-        return
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])

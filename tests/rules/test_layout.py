@@ -67,7 +67,7 @@ MAX_STATEMENTS = {
     "pytest_plugin": 201,
     "report": 2875,
     "speedup": 537,
-    "slurm": 320,
+    "slurm": 318,
     "store": 762,
     "suite": 451,
     "workloads": 1230,

@@ -57,7 +57,10 @@ def load() -> dict[str, float | None]:
 
 
 class Telemetry:
-    """The samples of a GPU, before each replicate and after each visit; they say why a value can't be read."""
+    """The samples of a GPU, before each replicate and after each visit, never while a case is timed.
+
+    They say why a value can't be read.
+    """
 
     def __init__(self, device: str, uuid: str) -> None:
         """`uuid`: as torch writes it."""
