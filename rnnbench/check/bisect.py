@@ -169,24 +169,25 @@ class Search:
     def run(self) -> None:
         """Search until every slowdown is explained or nothing more can be found; raises BudgetSpent."""
         end = len(self.path) - 1
-        steps = self._growing_steps(0, end) if self._counts(0) and self._counts(end) else []
+        steps = self._growing_steps(0, end) if self._counts(0) and self._counts(end) else {}
         expected = {key: self.total[key].log / max(1, len(steps)) for key in self.cells}  # of each step
-        for low, high in steps:
-            self._confirm(low, high, expected, "counts")
+        for (low, high), cases in steps.items():
+            self._confirm(low, high, expected, cases, "counts")
         edges = [0, *(place for step in steps for place in step), end]
         for low, high in zip(edges[::2], edges[1::2], strict=True):
             self._search(low, high, None if steps else self.total)
         for cause in [*self.causes]:
             self._enter_merge(cause)
 
-    def _growing_steps(self, low: int, high: int) -> list[tuple[int, int]]:
-        """Return the steps, between commits that run, at which the counts of a case grow."""
-        grown = count_changes(self._counts(low) or {}, self._counts(high) or {})
-        if not grown:
-            return []
+    def _growing_steps(self, low: int, high: int) -> dict[tuple[int, int], dict[str, CaseChange]]:
+        """Return the steps, between commits that run, at which the counts of cases grow, with these cases."""
+        changes = count_changes(self._counts(low) or {}, self._counts(high) or {})
+        if not changes:
+            return {}
         if middle := self._middle(low, high):
-            return self._growing_steps(low, middle) + self._growing_steps(middle, high)
-        return [(low, high)] if any(change.does_more for change in grown.values()) else []
+            return self._growing_steps(low, middle) | self._growing_steps(middle, high)
+        grown = {key: change for key, change in changes.items() if change.does_more}
+        return {(low, high): grown} if grown else {}
 
     def _search(self, low: int, high: int, changes: Mapping[str, CaseChange] | None = None) -> None:
         """Search a part of the path by time, if its ends differ; `changes`: how, if that is known."""
@@ -220,7 +221,7 @@ class Search:
                 low, high = (low, middle) if share > HALF else (middle, high)
                 # There may be a cause in each half: the other one's part of the slowdown is not looked for.
                 expected = {key: log * min(1.0, max(share, 1 - share)) for key, log in expected.items()}
-            if self._confirm(low, high, expected, "time"):
+            if self._confirm(low, high, expected, {key: CaseChange(None) for key in expected}, "time"):
                 return low, high
             self.causes.pop()
         self.suspects += self.path[low + 1 : high + 1]
@@ -242,16 +243,17 @@ class Search:
                 self.causes[place : place + 1] = [replace(found, merged_by=cause.commit) for found in inner.causes]
                 return
 
-    def _confirm(self, low: int, high: int, expected: Mapping[str, float], witness: str) -> bool:
-        """Compare the commits of a step, and keep it as a cause; returns whether the time confirms it."""
-        cases: Mapping[str, CaseChange] = {key: CaseChange(None) for key in expected}
-        if witness == "counts":
-            grown = count_changes(self._counts(low) or {}, self._counts(high) or {})
-            cases = {key: change for key, change in grown.items() if change.does_more}
+    def _confirm(
+        self, low: int, high: int, expected: Mapping[str, float], cases: Mapping[str, CaseChange], witness: str
+    ) -> bool:
+        """Compare the commits of a step, and keep it as a cause; returns whether the time confirms it.
+
+        `expected`: logarithms of the slowdowns; `cases`: what is known of those that are compared.
+        """
         (parent, *untested, commit) = self.path[low : high + 1]
         step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
         self.causes.append(step)  # also if the budget ends now
-        margin = _margin(MARGIN_SHARE * min((expected[key] for key in cases), default=0.0))
+        margin = _margin(MARGIN_SHARE * min(expected[key] for key in cases))
         compared = self.runner.compare(parent, commit, list(cases), margin, next(self.shares), END_SECONDS)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = replace(step, cases=compared, is_confirmed=confirmed)

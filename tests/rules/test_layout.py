@@ -60,7 +60,7 @@ MAX_STATEMENTS = {
     "api": 196,
     "cells": 565,
     "cli": 707,
-    "check": 1069,
+    "check": 1066,
     "harness": 3151,
     "kernels": 511,
     "profiling": 968,
