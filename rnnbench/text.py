@@ -24,12 +24,12 @@ def writable(text: str) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """The text as bytes of UTF-8; see `writable`."""
+    """Return the text as bytes of UTF-8; see `writable`."""
     return writable(text).encode()
 
 
 def message_of(error: BaseException) -> str:
-    """An error's message. Its `__str__` may be a user's code: if that fails, the message says so."""
+    """Return an error's message. Its `__str__` may be a user's code: if that fails, the message says so."""
     try:
         return str(error)
     except Exception as fault:  # whatever a stranger's code raises
@@ -37,56 +37,56 @@ def message_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, at most 300 characters of it; empty if it has none."""
+    """Return the first line of an error's message, at most 300 characters of it; empty if it has none."""
     return (message_of(error).strip().splitlines() or [""])[0][:300]
 
 
 def last_line(text: str) -> str:
-    """The last line of a text that is not empty; empty if there is none."""
+    """Return the last line of a text that is not empty; empty if there is none."""
     return (text.strip().splitlines() or [""])[-1]
 
 
 def error_in_words(error: BaseException) -> str:
-    """`KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
+    """Return `KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
     return f"{type(error).__name__}: {line}" if (line := first_line(error)) else type(error).__name__
 
 
 def ending(error: BaseException, what: str = "the cell") -> str:
-    """`the cell called sys.exit(0) (file.py:12)`: an exception that would end the process, in words."""
+    """Return `the cell called sys.exit(0) (file.py:12)`: an exception that would end the process, in words."""
     if isinstance(error, SystemExit):
         return f"{what} called sys.exit({first_line(error)}){place(error)}"
     return f"{what} raised {error_in_words(error)}{place(error)}"
 
 
 def place(error: BaseException) -> str:
-    """` (file.py:12)`: the innermost line of code that raised an error; empty if there is none."""
+    """Return ` (file.py:12)`: the innermost line of code that raised an error; empty if there is none."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.endswith(CONTRACT)]
     return line_of(frames[-1]) if frames else ""
 
 
 def line_of(frame: traceback.FrameSummary) -> str:
-    """` (file.py:12)`: the line at which a frame is."""
+    """Return ` (file.py:12)`: the line at which a frame is."""
     return f" ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 case`, `1,200 cases`."""
+    """Return `1 case`, `1,200 cases`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def first_few(words: Sequence[str], most: int) -> str:
-    """`a, b, c and 47 more`: the first words as `listed`, and how many others there are."""
+    """Return `a, b, c and 47 more`: the first words as `listed`, and how many others there are."""
     return listed([*words[:most], *([f"{len(words) - most:,} more"] if len(words) > most else [])])
 
 
 def rounded_up(seconds: float) -> str:
-    """How long something is expected to take: `40 s`, `4 min`, `3 h`."""
+    """Return how long something is expected to take: `40 s`, `4 min`, `3 h`."""
     step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
     return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"
 
@@ -97,7 +97,7 @@ def as_budget(seconds: float) -> str:
 
 
 def seconds_of(duration: str | float) -> float:
-    """Seconds from `90`, `90s`, `5m` or `1h`; raises ValueError if it is not a duration longer than 0."""
+    """Return the seconds of `90`, `90s`, `5m` or `1h`; raises ValueError if it is not a duration longer than 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*([smh]?)", str(duration))
     seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if not 0 < seconds < math.inf:
@@ -115,6 +115,6 @@ def share_of(value: str | float) -> float:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)`, or an empty string if no known word is similar."""
+    """Return ` (did you mean X?)`, or an empty string if no known word is similar."""
     matches = get_close_matches(word, list(known), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

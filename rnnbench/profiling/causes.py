@@ -170,7 +170,7 @@ def _is_copy(call: ProgramCall) -> bool:
 
 
 def _is_wait(call: ProgramCall) -> bool:
-    """Whether Python waits for the device: for a value, for a copy on the host, or for how many values there are."""
+    """Return True if Python waits for the device: for a value, for a copy on the host, or for a number of values."""
     results = list(tensors_in(call.result))
     if not results:
         return call.name in WAITS and bool(call.reads)

@@ -130,7 +130,7 @@ BY_NAME: dict[str, Category] = {
 
 
 def category(name: str) -> Category:
-    """The kind of work that an operator does, by its name: `aten::addmm` or `addmm`."""
+    """Return the kind of work that an operator does, by its name: `aten::addmm` or `addmm`."""
     plain = name.rpartition("::")[2]
     if plain.startswith(FUSED_LAYERS):
         return "layer"
@@ -238,7 +238,7 @@ class ClockedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.rounds[-1].append(self._seconds)
 
     def last(self, finished: int, width: int) -> list[np.ndarray]:
-        """The rows of the finished rounds, without calls that took another path through their code."""
+        """Return the rows of the finished rounds, without calls that took another path through their code."""
         rounds = self.rounds[1 : 1 + finished]  # the time may have cut one more short
         return [np.asarray([row for row in rows if len(row) == width] or [[0.0] * width]) for rows in rounds]
 
@@ -252,7 +252,7 @@ def listing(timed: TimedCall) -> Listing:
 
 
 def idle(kinds: list[OperatorKind]) -> TimedCall:
-    """A call that runs each operator several times on single values, or a fixed one if it can't be shrunk."""
+    """Return a call that runs each operator several times on single values, or a fixed one if it can't be shrunk."""
     calls: list[Callable[[], object]] = []
     for kind in kinds:
         idle_call: Callable[[], object] = NOTHING
@@ -269,7 +269,7 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
 
 
 def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, finished: int) -> tuple[Operator, ...]:
-    """The operators with their times in each of the `finished` rounds of both arms."""
+    """Return the operators with their times in each of the `finished` rounds of both arms."""
     kinds, order = found.kinds, np.asarray(found.order, dtype=int)
     full = []
     for rows in clocked.last(finished, len(order)):

@@ -78,7 +78,7 @@ class ProfiledCall:
 
 
 def of_built(built: Built, device: devices.Device) -> ProfiledCall:
-    """The call of a case of a suite; raises Skip for an epoch."""
+    """Return the call of a case of a suite; raises Skip for an epoch."""
     case, workload = built.case, built.case.workload
     if workload.phase == "epoch":
         raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
@@ -100,7 +100,7 @@ def of_built(built: Built, device: devices.Device) -> ProfiledCall:
 def of_live(
     case: LiveCase, timed: TimedCall, phase: Phase, device: devices.Device, put_back: ExitStack
 ) -> ProfiledCall:
-    """The call of a module or function of the user's process; `timed` is that call in the phase."""
+    """Return the call of a module or function of the user's process; `timed` is that call in the phase."""
     parts = {"call": timed}
     if phase != "inference":
         parts["forward"] = TimedCall(partial(case.run, *case.args), with_gradients)
@@ -111,7 +111,7 @@ def of_live(
 
 
 def hidden(run: Callable[..., object]) -> str:
-    """Why a module's or function's operators, or a part's, can't be seen; empty if they can."""
+    """Say why a module's or function's operators, or a part's, can't be seen; empty if they can."""
     for part in run.modules() if isinstance(run, nn.Module) else [run]:
         if isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction):
             return SCRIPTED
@@ -293,7 +293,7 @@ def kernels(events: Iterable[observe.ProfilerEvent]) -> Kernels | None:
 
 
 def file_name(case: str) -> str:
-    """A file name for a case's key or a module's name: unique, and short enough for file systems."""
+    """Return a file name for a case's key or a module's name: unique, and short enough for file systems."""
     values = "-".join(term.rpartition("=")[2] for term in case.split())
     plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._-" else "-" for letter in values)
     return f"{plain[:60].strip('.-')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"

@@ -181,7 +181,7 @@ class Program:
         return max((len(group) for group in self.by_weight if self.is_chain(group)), default=1)
 
     def following(self, sources: Sequence[ProgramCall], unknown: Iterable[Storage] = ()) -> set[ProgramCall]:
-        """The calls with an argument made from an earlier result of `sources`, or from `unknown`."""
+        """Return the calls with an argument made from an earlier result of `sources`, or from `unknown`."""
         among, tainted, following = set(sources), set(unknown), set[ProgramCall]()
         for call in self.calls:
             if call.reads & tainted:
@@ -191,7 +191,7 @@ class Program:
         return following
 
     def is_chain(self, group: CallGroup) -> bool:
-        """Whether a call of the group depends on an earlier one, or on what can't be seen."""
+        """Return True if a call of the group depends on an earlier one, or on what can't be seen."""
         return not self.following(group, self.hidden).isdisjoint(group)
 
 
@@ -230,7 +230,7 @@ def place(value: Any) -> Any:
 
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
-    """Storages that are read and that no earlier call has made."""
+    """Return the storages that are read and that no earlier call has made."""
     made, unmade = set[Storage](), set[Storage]()
     for call in calls:
         unmade |= call.reads - made
@@ -239,7 +239,7 @@ def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
 
 
 def _where() -> str:
-    """The innermost line of code that belongs neither to torch nor to rnnbench's harness; a notebook's is quoted."""
+    """Return the innermost line of code that is neither torch's nor of rnnbench's harness; a notebook's is quoted."""
     for frame, line in walk_stack(sys._getframe(2)):
         file = frame.f_code.co_filename
         if file.startswith("<ipython-input-") or Path(file).parent.name.startswith("ipykernel_"):

@@ -196,7 +196,7 @@ MAX_OPERATORS = 15  # of a table; its CSV file has all
 
 
 def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
-    """One row for each part of a call. `profiles` are by case; rows show `names[case]`."""
+    """Return one row for each part of a call. `profiles` are by case; rows show `names[case]`."""
     shares = breakdown_frame(profiles)
     shares["name"] = [one_line(names[case]) for case in shares["case"]]
     columns = [
