@@ -23,8 +23,7 @@ from rnnbench.adapt.calls import (
 )
 from rnnbench.adapt.contract import needed_after_input, on_trial, refusal
 from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.gated import GRUCell, LSTMCell
 from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves
 
 Kind = Literal["layer", "cell", "sequence"]

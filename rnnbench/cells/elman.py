@@ -1,14 +1,19 @@
 """Elman cells: one step of torch.nn.RNN, as people write it by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import NONLINEARITIES, GatedCell
+from rnnbench.cells.gated import GatedCell
 from rnnbench.store.records import Nonlinearity
 
+NONLINEARITIES: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+}
 LayerStates = tuple[Tensor, ...]
 
 

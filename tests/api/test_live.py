@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations
 import rnnbench
 from rnnbench import measure
 from rnnbench.cells.elman import DeepCell, VanillaCell
-from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.gated import GRUCell
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up

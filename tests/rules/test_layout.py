@@ -55,10 +55,10 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 149,
-    "adapt": 550,
+    "adapt": 549,
     "analysis": 1606,
     "api": 196,
-    "cells": 565,
+    "cells": 555,
     "cli": 707,
     "check": 1066,
     "harness": 3151,

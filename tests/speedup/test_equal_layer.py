@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.calls import Adapted, CellCall
 from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.gated import GRUCell, LSTMCell
 from rnnbench.cells.states import State, leaves
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer
 from rnnbench.speedup.ways import AS_GIVEN, way

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from rnnbench.cells.parts import TwoPartCell, uniform
+from rnnbench.cells.gated import TwoPartCell, uniform
 
 DiagonalState = tuple[Tensor, Tensor, Tensor]
 LEAST_RADIUS, LARGEST_RADIUS = 0.9, 0.999  # of a, when it is made

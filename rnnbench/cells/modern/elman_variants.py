@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.parts import GatedCell, TwoPartCell, uniform
+from rnnbench.cells.gated import GatedCell, TwoPartCell, uniform
 
 
 class IndRNNCell(TwoPartCell):

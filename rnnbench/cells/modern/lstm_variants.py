@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid
 
-from rnnbench.cells.lstm import LSTMCell, LSTMState
-from rnnbench.cells.parts import GatedCell, uniform
+from rnnbench.cells.gated import GatedCell, LSTMCell, LSTMState, uniform
 
 SLSTMState = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -20,7 +19,7 @@ class LSTMPeepholeCell(LSTMCell):
         o = sigmoid(W_io x + b_io + W_ho h + b_ho + p_o * c')
         h' = o * tanh(c')
 
-    Gers & Schmidhuber 2000 (doi:10.1109/IJCNN.2000.861302). With p = 0 it equals `rnnbench.cells.lstm`.
+    Gers & Schmidhuber 2000 (doi:10.1109/IJCNN.2000.861302). With p = 0 it equals `rnnbench.cells.gated`.
     """
 
     weights_from = None

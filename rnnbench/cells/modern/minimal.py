@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from rnnbench.cells.parts import GatedCell
+from rnnbench.cells.gated import GatedCell
 
 PIECE = 32  # steps
 

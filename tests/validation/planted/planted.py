@@ -3,8 +3,7 @@
 from typing import Any
 
 from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gru import GRUCell
-from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.gated import GRUCell, LSTMCell
 
 
 class Steps:
