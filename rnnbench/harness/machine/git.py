@@ -32,12 +32,10 @@ def top(folder: Path) -> Path | None:
 
     Raises UserError with git's message if git finds a repository but refuses to work in it.
     """
-    if shutil.which("git") is None:
-        return None
     try:
         return Path(_run(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
     except UserError as refusal:
-        if NO_REPOSITORY in str(refusal):
+        if NO_REPOSITORY in str(refusal) or shutil.which("git") is None:
             return None
         raise
 
@@ -117,17 +115,17 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
 def _run(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return its output, in which paths may hold any bytes.
 
-    Raises UserError with what git says from its last `fatal:` or `error:` on, or if it gives no answer in `SECONDS`.
+    Raises UserError with what git says, or if it gives no answer in `SECONDS`.
     """
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET
     command = ["git", "-C", str(folder), *OFF, *arguments]
-    given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "timeout": SECONDS}
     try:
-        return os.fsdecode(subprocess.run(command, **given, capture_output=True, check=True).stdout)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, env=environment, timeout=SECONDS, capture_output=True, check=True
+        )
+        return os.fsdecode(done.stdout)
     except subprocess.CalledProcessError as refusal:
-        lines = [line.strip() for line in refusal.stderr.decode(errors="replace").splitlines() if line.strip()]
-        starts = [number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
-        fault = " ".join(lines[starts[-1] if starts else -1 :])
+        fault = " ".join(refusal.stderr.decode(errors="replace").split())
     except (OSError, subprocess.TimeoutExpired) as no_answer:  # git is not installed, or hangs
         fault = str(no_answer)
     raise UserError(f"{folder}: `git {arguments[0]}` fails: {fault}")

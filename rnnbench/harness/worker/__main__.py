@@ -26,8 +26,7 @@ def import_path(entries: list[str], first: list[str]) -> list[str]:
     """
     folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     folders |= {os.path.join(folder, "lib-dynload") for folder in folders}  # noqa: PTH118 - pathlib takes 5 ms to import
-    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
-    standard = [entry for entry in entries if entry in folders or os.path.basename(entry) == archive]  # noqa: PTH119
+    standard = [entry for entry in entries if entry in folders]
     return list(dict.fromkeys([*standard, *first, *entries]))
 
 
