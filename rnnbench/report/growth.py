@@ -157,9 +157,7 @@ def over_sizes(
     if not shown:
         return None
     columns = len({phase for phase, _ in shown})
-    refuse_several(ax, columns, ["phase"])
-    if ax is not None and len(shown) > 1:
-        raise ValueError(f"{len(shown)} sizes grow: choose one, such as along={ways[0]!r}, or leave ax out")
+    refuse_several(ax, len(shown), ["phase", f"size (along={ways[0]!r})"])
     shape = math.ceil(len(shown) / columns), columns
     drawn_cases = pd.concat([own for own, _ in shown.values()])
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]

@@ -22,7 +22,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb, to_rgba
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -127,11 +126,9 @@ def _saved(figure: Figure, kind: str) -> bytes:
     return out.getvalue()
 
 
-def mark(drawn: Artist | ErrorbarContainer, cases: Iterable[int]) -> None:
+def mark(drawn: Artist, cases: Iterable[int]) -> None:
     """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows."""
-    line, caps, bars = drawn.lines if isinstance(drawn, ErrorbarContainer) else (drawn, (), ())
-    for part in (line, *caps, *bars):
-        part.set_gid("-".join(["cases", *map(str, cases)]))
+    drawn.set_gid("-".join(["cases", *map(str, cases)]))
 
 
 @dataclass(frozen=True)
@@ -321,7 +318,7 @@ def lines(
         look = look_of[str(name)]
         color, values = drawn.ink(look.shade), own["value"].to_numpy(dtype=float)
         reach = np.nan_to_num(np.abs(own[["low", "high"]].to_numpy(dtype=float).T - values))
-        line = axes.errorbar(
+        line, *_ = axes.errorbar(
             own["x"], values, yerr=reach, color=color, marker=look.marker, markersize=3.5 if drawn.is_narrow else 5,
             markerfacecolor=color if look.filled else drawn.paper, linewidth=1.2, elinewidth=0.9,
         )  # fmt: skip
