@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 511,
     "profiling": 968,
     "pytest_plugin": 201,
-    "report": 2875,
+    "report": 2868,
     "speedup": 537,
     "slurm": 318,
     "store": 762,
