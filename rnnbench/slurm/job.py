@@ -67,16 +67,15 @@ def _measure(path: Path, part: str, root: Path) -> None:
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
-        notes = []
-        if 0 < int(os.environ.get("SLURM_CPUS_ON_NODE", "0")) < len(allowed_cores()):
-            notes = ["Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"]
+        given = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
+        unbound = "Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"
         with started(state.groups, settings) as start:
             job_info = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
                 environment=environment.describe(root) | {"worker": start.software},
-                notes=notes,
+                notes=[unbound] if 0 < given < len(allowed_cores()) else [],
             )
             if unlike := unlike_the_first(path, job_info):
                 print(unlike, file=sys.stderr)

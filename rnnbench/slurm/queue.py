@@ -67,8 +67,10 @@ def parse(options: Sequence[str]) -> dict[str, str]:
             raise UserError(f"Slurm option {option}: {name} is set by rnnbench itself")
         allowed = r"[1-9][0-9]*" if key == "array_parallelism" else ".+"
         if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(allowed, value):
-            right = "an option of sbatch such as partition=gpu, or array-parallelism=N"
-            raise UserError(f"Slurm option {option}: expected NAME=VALUE, {right}")
+            raise UserError(
+                f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu, or "
+                "array-parallelism=N"
+            )
         parsed[key] = value
     return parsed
 

@@ -72,8 +72,7 @@ def run_by_slurm(
     can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
     queue.require()
-    given = queue.parse(options)
-    about = {"git": git.state(suite.file.parent), SLURM: {"options": given}}
+    about = {"git": git.state(suite.file.parent), SLURM: {"options": queue.parse(options)}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
         write_parts(folder.path, groups, groups_per_job)

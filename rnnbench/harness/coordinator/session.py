@@ -80,8 +80,8 @@ def resume_run(
                 ceilings=info.ceilings,
                 on_progress=on_progress,
             )
-            kept = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))]  # what it lacked is past
-            notes = [*kept, f"{RESUMED}{command}"]
+            # What it lacked is past.
+            notes = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))] + [f"{RESUMED}{command}"]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
