@@ -24,7 +24,6 @@ whole replicate affects all cases and makes their variances dependent.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -307,7 +306,6 @@ def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
     return quantiles
 
 
-@lru_cache
 def signed_rank_cut(n: int, alpha: float) -> int:
     """Return how many Walsh averages to leave out at each end: the largest k with P(T <= k) <= alpha / 2.
 

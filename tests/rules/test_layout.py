@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 149,
     "adapt": 549,
-    "analysis": 1606,
+    "analysis": 1605,
     "api": 196,
     "cells": 555,
     "cli": 707,
