@@ -157,7 +157,7 @@ def answer(built: object, request: Mapping[str, Any]) -> Reply:
         raise Skip("the phase `loading` has no model to profile")
     subject = of_built(built, devices.open_device(built.case.workload.device))
     limits = {name: request[name] for name in ("window_seconds", "seconds")}
-    return {"ok": True, "profile": profile(subject, Path(request["folder"]), **limits).to_json()}
+    return {"profile": profile(subject, Path(request["folder"]), **limits).to_json()}
 
 
 def profile(
