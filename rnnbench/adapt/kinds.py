@@ -22,9 +22,10 @@ from rnnbench.adapt.calls import (
     own_first_state,
 )
 from rnnbench.adapt.contract import needed_after_input, on_trial, refusal
-from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gated import GRUCell, LSTMCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves
+from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
 

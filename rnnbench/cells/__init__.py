@@ -2,7 +2,7 @@
 
 Reading this does not import torch; `load` does.
 
-To add a cell, write its class beside this file and a line in `CELLS`. A user's cell is `lmu.py:LMU(theta=16)` or
+To add a cell, write a file beside this one and a line in `CELLS`. A user's cell is `lmu.py:LMU(theta=16)` or
 `package.module:Class`.
 """
 
@@ -107,25 +107,25 @@ def _other(target: str, nearest: Reference, about: str) -> CellSpec:
 
 
 CELLS: dict[str, CellSpec] = {
-    "vanilla": CellSpec("rnnbench.cells.elman:VanillaCell", "rnn", "Elman cell, input and state weighted apart"),
-    "combined": CellSpec("rnnbench.cells.elman:CombinedCell", "rnn", "Elman cell, one weight over [input; state]"),
-    "deep": CellSpec("rnnbench.cells.elman:DeepCell", "rnn", "combined cells, stacked", stacked=True),
+    "vanilla": CellSpec("rnnbench.cells.vanilla:VanillaCell", "rnn", "Elman cell, input and state weighted apart"),
+    "combined": CellSpec("rnnbench.cells.combined:CombinedCell", "rnn", "Elman cell, one weight over [input; state]"),
+    "deep": CellSpec("rnnbench.cells.deep:DeepCell", "rnn", "combined cells, stacked", stacked=True),
     "deep-notebook": CellSpec(
-        "rnnbench.cells.elman:DeepNotebookCell",
+        "rnnbench.cells.deep:DeepNotebookCell",
         "rnn",
         "the tutorial's stack, which feeds a layer the state of the layer below",
         stacked=True,
         unequal="not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN",
     ),
-    "lstm": CellSpec("rnnbench.cells.gated:LSTMCell", "lstm", "long short-term memory"),
-    "gru": CellSpec("rnnbench.cells.gated:GRUCell", "gru", "gated recurrent unit"),
-    "min_gru": _other("minimal:MinGRUCell", "gru", "minimal GRU: gates see only the input, so it can be scanned"),
-    "min_lstm": _other("minimal:MinLSTMCell", "lstm", "minimal LSTM: gates see only the input; it can be scanned"),
-    "s_lstm": _other("lstm_variants:SLSTMCell", "lstm", "sLSTM of xLSTM: exponential gates, normalised"),
-    "lstm_layer_norm": _other("lstm_variants:LSTMLayerNormCell", "lstm", "LSTM with layer normalisation"),
-    "lstm_peephole": _other("lstm_variants:LSTMPeepholeCell", "lstm", "LSTM whose gates see the cell's state"),
-    "ind_rnn": _other("elman_variants:IndRNNCell", "rnn", "IndRNN: each unit sees only its own state"),
-    "ugrnn": _other("elman_variants:UGRNNCell", "gru", "update gate network: a GRU with one gate"),
+    "lstm": CellSpec("rnnbench.cells.lstm:LSTMCell", "lstm", "long short-term memory"),
+    "gru": CellSpec("rnnbench.cells.gru:GRUCell", "gru", "gated recurrent unit"),
+    "min_gru": _other("min_gru:MinGRUCell", "gru", "minimal GRU: gates see only the input, so it can be scanned"),
+    "min_lstm": _other("min_lstm:MinLSTMCell", "lstm", "minimal LSTM: gates see only the input; it can be scanned"),
+    "s_lstm": _other("s_lstm:SLSTMCell", "lstm", "sLSTM of xLSTM: exponential gates, normalised"),
+    "lstm_layer_norm": _other("lstm_layer_norm:LSTMLayerNormCell", "lstm", "LSTM with layer normalisation"),
+    "lstm_peephole": _other("lstm_peephole:LSTMPeepholeCell", "lstm", "LSTM whose gates see the cell's state"),
+    "ind_rnn": _other("ind_rnn:IndRNNCell", "rnn", "IndRNN: each unit sees only its own state"),
+    "ugrnn": _other("ugrnn:UGRNNCell", "gru", "update gate network: a GRU with one gate"),
     "lmu": _other("lmu:LMUCell", "lstm", "Legendre memory unit"),
     "diagonal": _other("diagonal:DiagonalCell", "rnn", "diagonal linear recurrence, as LRU and S4D; it can be scanned"),
 }

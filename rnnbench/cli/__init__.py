@@ -10,12 +10,14 @@ from typing import NoReturn
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.check import bisect, check, compare
+from rnnbench.cli.bisect import bisect
+from rnnbench.cli.check import check, compare
 from rnnbench.cli.ci import ci
 from rnnbench.cli.doctor import doctor
 from rnnbench.cli.export import export
 from rnnbench.cli.fastest import fastest
-from rnnbench.cli.listing import list_, new_cell
+from rnnbench.cli.listing import list_
+from rnnbench.cli.new_cell import new_cell
 from rnnbench.cli.profile import profile
 from rnnbench.cli.report import report
 from rnnbench.cli.run import run

@@ -1,4 +1,4 @@
-"""`rnnbench check` and `rnnbench compare`: did it become slower? `rnnbench bisect`: which commit made it slower?"""
+"""`rnnbench check` and `rnnbench compare`: did it become slower?"""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_other_out, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, selected, takes, takes_suite, typed
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -209,75 +209,3 @@ def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None
         if found and file.is_relative_to(root):
             return file.relative_to(root).as_posix(), 1 + text.count("\n", 0, found.start())
     return (suite.resolve().relative_to(root).as_posix(), 1) if suite.resolve().is_relative_to(root) else None
-
-
-@click.command(short_help="Which commit made SUITE slower?")
-@takes_suite
-@click.option("--good", required=True, type=TEXT, metavar="REV", help="A revision that was still fast.")
-@click.option("--bad", default="HEAD", show_default=True, type=TEXT, metavar="REV", help="A later one that is slow.")
-@takes("only", "device", "source")
-@click.option("--budget", type=DURATION, default=900.0, help="Time for the whole search.  [default: 15m]")
-@click.option("--resume", type=FILE, metavar="FOLDER", help="Go on with an interrupted search.")
-@takes("out")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
-@click.pass_context
-def bisect(
-    context: click.Context,
-    suite: "Suite",
-    good: str,
-    bad: str,
-    only: tuple[str, ...],
-    device: str | None,
-    sources: tuple[str, ...],
-    budget: float,
-    resume: Path | None,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
-
-    Compares both ends first. Exact counts of operator calls, allocations and multiply-accumulates locate the commit;
-    otherwise timing does. Each commit that it names was compared with its parent anew. The suite's file as it is now is
-    used for every commit.
-
-    \b
-    Examples:
-      rnnbench bisect ci --good v1.0
-      rnnbench bisect mine.toml --good HEAD~40 --only 'cell=gru phase=inference'
-
-    \b
-    Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
-    bad is not slower than good, 3 a case is undecided.
-    """
-    from rnnbench.check.bisect import bisect as search
-    from rnnbench.report.verdicts.outputs import bisection_json, bisection_text
-    from rnnbench.store.folder import write_whole
-    from rnnbench.suite.expressions import parse_only
-    from rnnbench.text import encoded, rounded_up
-
-    if resume is not None:
-        refuse_other_out(context, resume, out)
-    folder, answer = search(
-        suite,
-        good,
-        bad,
-        parse_only(only, "--only", arguments=suite.arguments),
-        device,
-        out=out,
-        sources=sources,
-        resume=resume,
-        budget_seconds=budget,
-        command=typed(),
-        on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
-    )
-    try:
-        write_whole(folder / "bisect.json", encoded(bisection_json(answer)))
-    finally:  # if the file can't be written, the answer is shown before the error
-        if as_json:
-            output.write(bisection_json(answer).encode())
-        else:
-            output.say(bisection_text(answer))
-        if not answer.is_finished:
-            output.tell(f"to go on, give a larger --budget and --resume {folder}")
-        output.say_path(folder, err=as_json)
-    context.exit(0 if answer.is_complete else 3)

@@ -17,8 +17,9 @@ from torch.nn.utils import parametrizations
 
 import rnnbench
 from rnnbench import measure
-from rnnbench.cells.elman import DeepCell, VanillaCell
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.deep import DeepCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.report.screen import progress
 from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CELLS, CellError, is_own, load, spec
-from rnnbench.cells.elman import DeepCell, DeepNotebookCell
+from rnnbench.cells.deep import DeepCell, DeepNotebookCell
 
 
 @pytest.mark.parametrize(("cell_class", "equal"), [(DeepCell, True), (DeepNotebookCell, False)])

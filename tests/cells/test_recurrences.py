@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells.modern.diagonal import DiagonalCell, complex_scan
-from rnnbench.cells.modern.elman_variants import IndRNNCell, UGRNNCell
+from rnnbench.cells.modern.diagonal import DiagonalCell
+from rnnbench.cells.modern.ind_rnn import IndRNNCell
 from rnnbench.cells.modern.lmu import ORDER, THETA, LMUCell, delay
-from rnnbench.cells.modern.lstm_variants import LSTMLayerNormCell, LSTMPeepholeCell, SLSTMCell
-from rnnbench.cells.modern.minimal import MinGRUCell, MinLSTMCell, log_positive, log_scan, positive
+from rnnbench.cells.modern.lstm_layer_norm import LSTMLayerNormCell
+from rnnbench.cells.modern.lstm_peephole import LSTMPeepholeCell
+from rnnbench.cells.modern.min_gru import MinGRUCell, log_positive, positive
+from rnnbench.cells.modern.min_lstm import MinLSTMCell
+from rnnbench.cells.modern.s_lstm import SLSTMCell
+from rnnbench.cells.modern.ugrnn import UGRNNCell
+from rnnbench.cells.parts import complex_scan, log_scan
 from rnnbench.store.records import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.parity import ParityError, largest_error
@@ -57,10 +62,10 @@ def test_a_diagonal_weight_makes_an_elman_cell_independent() -> None:
 @pytest.mark.parametrize(("bias", "is_kept"), [(-1e4, False), (1e4, True)])
 def test_the_update_gate_keeps_the_state_or_takes_an_elman_step(bias: float, is_kept: bool) -> None:
     cell, reference = UGRNNCell(X, H), nn.RNNCell(X, H)
-    names = {"weight_ih": cell.weight_ih[H:], "weight_hh": cell.weight_hh[H:], "bias_ih": cell.bias_ih[H:]}
+    names = {"weight_ih": cell.weight_ih[H:], "weight_hh": cell.weight_hh[H:], "bias_ih": cell.bias[H:]}
     reference.load_state_dict({**names, "bias_hh": torch.zeros(H)})
     with torch.no_grad():
-        cell.bias_ih[:H] = bias
+        cell.bias[:H] = bias
     x, h = torch.randn(B, X), torch.randn(B, H)
     torch.testing.assert_close(cell(x, h), h if is_kept else reference(x, h))
 
@@ -72,7 +77,7 @@ def test_the_stabiliser_changes_nothing() -> None:
     c, n = torch.zeros(B, H), torch.zeros(B, H)
     for _ in range(20):
         x, h = torch.randn(B, X), state[0]
-        i, f, z, o = (x @ cell.weight_ih.T + h @ cell.weight_hh.T + cell.bias_ih).chunk(4, dim=1)
+        i, f, z, o = (x @ cell.weight_ih.T + h @ cell.weight_hh.T + cell.bias).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + i.exp() * torch.tanh(z)
         n = torch.sigmoid(f) * n + i.exp()
         state = cell(x, state)
@@ -99,7 +104,7 @@ def test_sums_are_normalised_over_all_gates_together() -> None:
         return gain * centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
 
     sums = normed(x @ cell.weight_ih.T, cell.norm_ih.weight) + normed(h @ cell.weight_hh.T, cell.norm_hh.weight)
-    i, f, g, o = (sums + cell.bias_ih).chunk(4, dim=1)
+    i, f, g, o = (sums + cell.bias).chunk(4, dim=1)
     after = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     shown = normed(after, cell.norm_c.weight) + cell.norm_c.bias
     torch.testing.assert_close(cell(x, (h, c)), (torch.sigmoid(o) * torch.tanh(shown), after))

@@ -153,18 +153,18 @@ def test_two_interpreters_with_the_same_files_are_fine_and_one_with_a_copy_is_no
 
 
 def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo: Path) -> None:
-    running = {"rnnbench.cells.gated": str(PACKAGE_PARENT / "rnnbench" / "cells" / "gated.py")}
-    vendored = {"tools/rnnbench/rnnbench/__init__.py": "", "tools/rnnbench/rnnbench/cells/gated.py": ""}
+    running = {"rnnbench.cells.gru": str(PACKAGE_PARENT / "rnnbench" / "cells" / "gru.py")}
+    vendored = {"tools/rnnbench/rnnbench/__init__.py": "", "tools/rnnbench/rnnbench/cells/gru.py": ""}
     repository.commit(repo, vendored)
     with sides_of(repo, "HEAD") as (base, head):
         refuse_foreign(base, head, {"base": running, "head": running}, {})
-    files = dict.fromkeys(["rnnbench/__init__.py", "rnnbench/harness/worker/loop.py", "rnnbench/cells/gated.py"], "")
+    files = dict.fromkeys(["rnnbench/__init__.py", "rnnbench/harness/worker/loop.py", "rnnbench/cells/gru.py"], "")
     repository.commit(repo, files)
     with sides_of(repo, "HEAD") as (base, head):
-        with pytest.raises(UserError, match=r"rnnbench\.cells\.gated was imported from"):
+        with pytest.raises(UserError, match=r"rnnbench\.cells\.gru was imported from"):
             refuse_foreign(base, head, {"base": running, "head": running}, {})
         own = {
-            side.name: {"rnnbench.cells.gated": str((side.tree or repo) / "rnnbench/cells/gated.py")}
+            side.name: {"rnnbench.cells.gru": str((side.tree or repo) / "rnnbench/cells/gru.py")}
             for side in (base, head)
         }
         refuse_foreign(base, head, own, {})
@@ -172,7 +172,7 @@ def test_rnnbench_itself_is_whoever_measures_unless_the_repository_holds_it(repo
 
 
 def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(repo: Path) -> None:
-    elsewhere = {"other": "/usr/lib/other.py", "rnnbench.cells.gated": "/usr/lib/rnnbench/cells/gated.py"}
+    elsewhere = {"other": "/usr/lib/other.py", "rnnbench.cells.gru": "/usr/lib/rnnbench/cells/gru.py"}
     with sides_of(repo) as (base, head):
         with pytest.raises(UserError, match=r"nothing differs between base .* no case imported a file from"):
             refuse_equal(base, head, {"base": elsewhere, "head": elsewhere})

@@ -71,7 +71,7 @@ def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(r
     shutil.copytree(code, repo / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))
     (repo / "own.toml").write_text(MINE.replace('["mine.py:Mine", "mine.py:Other"]\nreference = "gru"', '"gru"'))
     repository.commit(repo, {})
-    cell = repo / "rnnbench" / "cells" / "gated.py"
+    cell = repo / "rnnbench" / "cells" / "gru.py"
     step = "        i_r, i_z, i_n = projected.chunk(3, dim=-1)\n"
     assert step in cell.read_text()
     slow = "        for _ in range(60):\n            projected = projected + 0\n"

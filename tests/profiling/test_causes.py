@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnbench.cells.elman import CombinedCell
+from rnnbench.cells.combined import CombinedCell
 from rnnbench.profiling.causes import invariants, suspects
 from rnnbench.profiling.replay import MAX_CALLS, NotFollowed, Program, ProgramCall, record, replay
 from rnnbench.store.profiles import Cause

@@ -51,11 +51,11 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert taken.products is not None
     assert taken.products.library in taken.products.seconds
     assert {len(seconds) for seconds in taken.products.seconds.values()} == {2}
-    assert "linear (gated.py:" in taken.causes[0].what
+    assert "linear (gru.py:" in taken.causes[0].what
     with gzip.open(tmp_path / taken.files["trace"], "rt") as packed:
         names = {event["name"] for event in json.load(packed)["traceEvents"]}
     assert "aten::addmm" in names
-    assert any("gated.py(" in name for name in names)  # the lines of Python
+    assert any("gru.py(" in name for name in names)  # the lines of Python
     assert all(map(torch.equal, before, built.model.parameters()))
     assert all(parameter.grad is None for parameter in built.model.parameters()) or phase != "inference"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.gru import GRUCell
 from rnnbench.profiling.replay import NotFollowed, Program, record, replay, use_recorded_results, use_sources
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -55,12 +55,12 @@ ALLOWED = {
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
     ".": 149,
-    "adapt": 549,
+    "adapt": 550,
     "analysis": 1605,
     "api": 196,
-    "cells": 555,
-    "cli": 707,
-    "check": 1066,
+    "cells": 616,
+    "cli": 721,
+    "check": 1065,
     "harness": 3144,
     "kernels": 511,
     "profiling": 968,

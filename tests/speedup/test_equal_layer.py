@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import Adapted, CellCall
-from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gated import GRUCell, LSTMCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
 from rnnbench.cells.states import State, leaves
+from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer
 from rnnbench.speedup.ways import AS_GIVEN, way
 

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_map_only
 
 import rnnbench
 from rnnbench.adapt.kinds import RunModule
-from rnnbench.cells.gated import GRUCell, LSTMCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.machine import global_state

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import search
 from rnnbench.speedup.ways import CallShape, WayName
 from tests.adapt.test_kinds import CHANGES, Plain

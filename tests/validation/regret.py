@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.cells.elman import VanillaCell
+from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness.live.loop import Precision
 from rnnbench.harness.live.measuring import compared
 from rnnbench.speedup.ways import AS_GIVEN, CallShape, names, way

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.gru import GRUCell
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import SequenceOptions, Skip, eager, feed_back
 from rnnbench.workloads.model import Cells

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from rnnbench.adapt.calls import can_hoist
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import SequenceOptions, Skip, check_makes_sense, loop, step_by_step
 from tests.doubles import workload as small

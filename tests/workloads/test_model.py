@@ -177,7 +177,7 @@ def parity(root: Path, cell: str, implementation: Implementation = "loop", **cha
         ("good.py:Apart", "transposed", "rnn"),
         ("torch.nn:RNNCell", "loop", "rnn"),
         ("torch.nn:LSTMCell", "loop", "lstm"),
-        ("rnnbench.cells.gated:LSTMCell", "hoisted", "lstm"),
+        ("rnnbench.cells.lstm:LSTMCell", "hoisted", "lstm"),
         ("good.py:Pair", "loop", "lstm"),
         ("good.py:Whole", "sequence", "lstm"),
         ("good.py:BatchFirst", "sequence", "lstm"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from rnnbench.cells import CELLS
-from rnnbench.cells.gated import GRUCell
+from rnnbench.cells.gru import GRUCell
 from rnnbench.store.records import Case, DType, Phase
 from rnnbench.workloads import parity
 from rnnbench.workloads.implementations import Skip

@@ -14,9 +14,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import linear
 
-from rnnbench.cells.gated import TwoPartCell, uniform
+from rnnbench.cells.parts import TwoPartCell, complex_scan, times, uniform
 
 DiagonalState = tuple[Tensor, Tensor, Tensor]
 LEAST_RADIUS, LARGEST_RADIUS = 0.9, 0.999  # of a, when it is made
@@ -69,30 +69,3 @@ class DiagonalCell(TwoPartCell):
 
     def _shown(self, re: Tensor, im: Tensor) -> Tensor:
         return linear(re, self.weight_re) - linear(im, self.weight_im)
-
-
-def complex_scan(
-    decay: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], first: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """All states of a recurrence with one complex factor a for all steps, as real and imaginary parts.
-
-    `decay`: a, each (hidden,); `b`: each (seq, batch, hidden); `first`: each (batch, hidden). Returns two tensors
-    (seq, batch, hidden). In each of log2(seq) rounds every step takes over the sum of as many steps before it as it has
-    itself (Hillis & Steele 1986, doi:10.1145/7902.7903).
-    """
-    re, im = b
-    factor = decay
-    start = times(factor, first)
-    re = torch.cat((re[:1] + start[0], re[1:]))
-    im = torch.cat((im[:1] + start[1], im[1:]))
-    reach = 1
-    while reach < len(re):
-        earlier = times(factor, (re[:-reach], im[:-reach]))
-        re, im = (part + pad(more, (0, 0, 0, 0, reach, 0)) for part, more in zip((re, im), earlier, strict=True))
-        factor, reach = times(factor, factor), 2 * reach
-    return re, im
-
-
-def times(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The product of two complex tensors, as real and imaginary parts."""
-    return one[0] * other[0] - one[1] * other[1], one[0] * other[1] + one[1] * other[0]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rnnbench.cells.gated import TwoPartCell, uniform
+from rnnbench.cells.parts import TwoPartCell, uniform
 
 LMUState = tuple[Tensor, Tensor]
 ORDER = 16  # coefficients of the memory

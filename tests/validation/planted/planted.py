@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from rnnbench.cells.elman import VanillaCell
-from rnnbench.cells.gated import GRUCell, LSTMCell
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.cells.vanilla import VanillaCell
 
 
 class Steps:

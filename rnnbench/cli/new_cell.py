@@ -1,0 +1,42 @@
+"""`rnnbench new-cell`."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnnbench.cli import output
+from rnnbench.cli.options import FILE, TEXT
+
+
+@click.command("new-cell", short_help="Write a cell to start from and a suite, or a suite for your cell.")
+@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=TEXT)
+@click.option(
+    "--reference",
+    type=click.Choice(["rnn", "lstm", "gru", "none"]),
+    default="lstm",
+    show_default=True,
+    help="The torch.nn layer that the cell is compared with; none: the cell is only timed.",
+)
+@click.option("--sequence", is_flag=True, help="For a module that runs whole sequences, as torch.nn.LSTM does.")
+@click.option("--out", type=FILE, default=Path(), show_default="here", help="Folder for the two files.")
+def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
+    """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
+
+    For a class that exists, or a function that builds a module, write only the suite.
+
+    \b
+    Examples:
+      rnnbench new-cell MyLSTM --reference lstm
+      rnnbench new-cell lmu.py:LMUCell --reference lstm
+    """
+    from rnnbench.suite.cell_suite import is_cell, write_cell, write_suite
+
+    if is_cell(name):
+        suite = write_suite(name, reference, out, whole=sequence)
+        about = f"{suite} measures {name}"
+    else:
+        module, suite = write_cell(name, reference, out, whole=sequence)
+        about = f"{module} works as it is; change its equations, and measure it with {suite}"
+    output.say(f"{about}:\n  {shlex.join(['rnnbench', 'run', str(suite)])}\n  rnnbench report")
