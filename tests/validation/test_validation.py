@@ -30,6 +30,7 @@ from tests.validation import (
     verdicts,
     verdicts_simulated,
 )
+from tests.validation.faults.command import Command
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,11 @@ def test_a_check_of_the_gate_is_right_if_its_code_and_the_cells_it_names_are() -
 def test_an_unknown_table_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(SystemExit, match="no table 'luck'; there are simulated-coverage, "):
         program.main(["luck"])
+
+
+def test_a_witness_watches_methods_that_there_are(tmp_path: Path) -> None:
+    """It names them as text, so a method that is renamed would be noticed only when faults are tried."""
+    assert Command(tmp_path, "--version", witness=tmp_path / "witness").end() == (0, "")
 
 
 def scatters_too_much(shape: noise.Noise) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 
 from rnnbench.__main__ import main
 from rnnbench.harness.coordinator.process import WorkerProcess
-from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.store.folder import RunFolder
@@ -53,5 +52,5 @@ if __name__ == "__main__":
     _watch(RunFolder, "write_info", before="writing run.json")
     _watch(Runner, "run", before="observing", after=lambda: {"stage": "ending"})
     _watch(Visitor, "visit", before="timing")
-    _watch(Recorder, "keep", lambda windows: {"windows": [written(window.to_json()) for window in windows]})
+    _watch(RunFolder, "add_window", lambda *windows: {"windows": [written(window.to_json()) for window in windows]})
     main()
