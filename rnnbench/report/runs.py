@@ -155,8 +155,8 @@ def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iter
     is_slower = significant["ratio"] > 1
     became = {"slower": significant[is_slower], "faster": significant[~is_slower]}
     told = [f"{own['case'].nunique():,} became {word}" for word, own in became.items() if len(own)]
-    tested = f"Benjamini and Hochberg at q = {round_percent(Q)}; below the table stands what that keeps"
-    yield f"Of {cases} over {over}, {' and '.join(told) or 'none changed for good'} against their reference ({tested})."
+    tested = f"(Benjamini and Hochberg's test at q = {round_percent(Q)})"
+    yield f"Of {cases} over {over}, {' and '.join(told) or 'none changed for good'} against their reference {tested}."
     scatter = f"{percent(history.environments['spread'].max())} (standard deviation) more than their own intervals say"
     yield f"The ratios of an unchanged case in two runs in a row differ by {scatter}."
 

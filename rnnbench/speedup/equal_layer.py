@@ -29,7 +29,7 @@ FUNCTIONS: dict[int, dict[LayerFunction, int]] = {  # tensors of the state -> fu
 STEPS, BATCH = 3, 2  # of a trial
 # Standard deviations of weights, input and state in a trial. Large inputs and states find a cell that limits them.
 TRIALS = (0.5, 1.0, 1.0), (0.005, 100.0, 1.0), (0.5, 1.0, 1e4)
-TOLERANCE = 1e-4  # of a trial, relative or absolute; weights in another order are off by a tenth and more
+TOLERANCE = 1e-4  # of a trial, relative or of the states; weights in another order are off by a tenth and more
 UPDATE = 1  # the gate of a GRU that may be the opposite
 
 # Which gate of the cell is the layer's first, second, ...; with -1, the opposite: sigmoid(-x) is 1 - sigmoid(x).
@@ -125,7 +125,7 @@ def _equal(
     def agrees(layer: EqualLayer) -> bool:
         outputs, final = layer(cell, input, state)
         pairs = zip((outputs, *leaves(final)), expected[0], strict=True)
-        return all(torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE) for mine, like in pairs)
+        return all(torch.allclose(mine, like, rtol=TOLERANCE, atol=TOLERANCE * of_state) for mine, like in pairs)
 
     return list(filter(agrees, layers)) if all(map(torch.equal, *expected)) else []
 

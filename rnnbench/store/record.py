@@ -66,6 +66,7 @@ def valid(validate: Callable[[Any], Any], content: Any) -> Any:
 PLAINER = (  # the words of messages in place of pydantic's
     (r"Input should be", "expected"),
     (r"a valid integer", "a whole number"),
+    (r", unable to parse string as an \w+", ""),
     (r"a valid string", "text"),
     (r"a valid dictionary or instance of \w+", "a table"),
     (r"a valid (\w+)", r"a \1"),

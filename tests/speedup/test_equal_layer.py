@@ -142,6 +142,11 @@ def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
     assert_computes_the_same(cell, inputs, 4, is_pair=kind == "lstm")
 
 
+def test_rounding_at_large_states_tells_no_layer_apart() -> None:
+    cell = Written("lstm", 3, 4, order=(0, 1, 2, 3), by_gate=True, is_turned=True)
+    assert_computes_the_same(cell, 3, 4, is_pair=True)
+
+
 def test_a_cell_of_another_form_is_found_too() -> None:
     cell = Adapted(nn.LSTMCell(3, 4), CellCall((torch.zeros(0),) * 2, "second", "state", 0, (0, 0)))
     assert_computes_the_same(cell, 3, 4, is_pair=True)
