@@ -44,7 +44,7 @@ class CellCall:
     copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
 
     def is_plain(self, giving: Giving) -> bool:
-        """Whether a step takes a usual state, which begins with the output, and gives one in this way."""
+        """Return whether a step takes a usual state, which begins with the output, and gives one in this way."""
         return (self.taking, self.giving, self.shown) == ("second", giving, 0) and self._is_flat
 
     @cached_property
@@ -63,11 +63,11 @@ class CellCall:
         return flat[0] if len(flat) == 1 else flat
 
     def result(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
-        """What a step returns for a state of the cell."""
+        """Return what a step returns for a state of the cell."""
         return forward(input, state) if self.taking == "second" else forward(input, *state)
 
     def split(self, result: Any) -> tuple[Any, Any]:
-        """The output and the state of a step's result; the output is None where the step gives only a state."""
+        """Return the output and the state of a step's result; the output is None where the step gives only a state."""
         match self.giving:
             case "state":
                 return None, result
@@ -77,7 +77,7 @@ class CellCall:
                 return result[0], tuple(result[1:])
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
-        """A state of the cell as it is passed around."""
+        """Return a state of the cell as it is passed around."""
         if not self._is_flat:
             tensors = batch_in_front(tensors_of(state, self.like), self.batch_dims)
         else:
@@ -88,7 +88,7 @@ class CellCall:
         return (tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]) if self.shown else tensors
 
     def own(self, parts: tuple[Tensor, ...]) -> Any:
-        """The inverse of `flat`: the cell's own state, without the output if that is no part of it."""
+        """Invert `flat`: return the cell's own state, without the output if that is no part of it."""
         if self.shown is None:
             parts = parts[1:]
         elif self.shown:
@@ -127,7 +127,7 @@ class Adapted(nn.Module):
 
 
 def run_found(self: Any, input: Tensor, state: Any) -> Any:
-    """The `forward` of a module that is called as its attribute KEPT says."""
+    """Return the `forward` of a module that is called as its attribute KEPT says."""
     return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
 
 
@@ -266,7 +266,7 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
 
 
 def begins_with_zeros(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Tensor]) -> bool:
-    """Whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
+    """Return whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
 
     `input`: (batch, features); `call` and `first` as `found_call` returns them. A first state that is learned, is a
     buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A cell that says nothing
@@ -300,7 +300,7 @@ def _shaken(cell: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
 
 
 def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
-    """The most common form by itself, since a microsecond counts in the step of a small cell."""
+    """Return the state of (output, state): a path of its own, since a microsecond counts in a small cell's step."""
     return type(self).forward(self, input, state)[1]
 
 
@@ -361,7 +361,7 @@ def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Modu
 
 
 def _state_parameters(cell: nn.Module) -> tuple[list[str], bool]:
-    """The names of the parameters behind the input, and whether all have defaults."""
+    """Return the names of the parameters behind the input, and whether all have defaults."""
     parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
     named = [each for each in parameters if each.kind in POSITIONAL]
     return [each.name for each in named], bool(named) and all(each.default is not each.empty for each in named)

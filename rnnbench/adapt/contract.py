@@ -60,7 +60,7 @@ MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
 
 
 def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
-    """A module from its class, or from a function that builds it.
+    """Return a module from its class, or from a function that builds it.
 
     `sizes`: the values for what `NAMES` means. Sizes go to the parameters with these names. The first two parameters
     without a value are the input size and the hidden size, whatever their names. `arguments`: those with a value of
@@ -86,7 +86,7 @@ def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: 
 def _arguments(
     factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional and the keyword arguments; raises CellError if they do not fit the signature."""
+    """Return the positional and the keyword arguments; raises CellError if they do not fit the signature."""
     signature = inspect.signature(factory)
     parameters = signature.parameters
     positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]

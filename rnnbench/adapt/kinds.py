@@ -46,7 +46,7 @@ class RunModule:
         return self.module.given if isinstance(self.module, Adapted) else self.module
 
     def zeros(self, input: Tensor) -> State:
-        """A state of zeros for an input (seq, batch, features), as torch.nn's layers take it; None if there is none."""
+        """Return a state of zeros for an input (seq, batch, features), as torch.nn takes it; None if there is none."""
         states = tuple(
             part.new_zeros(
                 len(part),
@@ -60,7 +60,7 @@ class RunModule:
         return states[0] if len(states) == 1 else states or None
 
     def first_state(self, input: Tensor, state: State = None) -> State:
-        """The state that a call begins with, for an input (seq, batch, features): the module's own if none is given.
+        """Return the state that a call begins with, for an input (seq, batch, features); `state`: the given one.
 
         The output may be missing in front of a state that it is no part of. Raises ValueError if the shapes are not
         those of the module, or if the state is missing, does not begin with zeros, and the module does not give it.
@@ -188,7 +188,7 @@ def _sizes(module: nn.Module, input: Tensor) -> list[int]:
 
 
 def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor, ...]:
-    """The state that the user gives, of one sequence; `min_dims`: 2 if a tensor may be a number per sequence."""
+    """Return the state that the user gives, of one sequence; `min_dims`: 2 if a tensor may be a number per sequence."""
     parts = leaves(state)
     if any(part.dim() < min_dims or part.shape[1] != input.shape[1] for part in parts):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
@@ -197,14 +197,14 @@ def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor
 
 
 def _layer_state(layer: Any) -> tuple[Tensor, ...]:
-    """A state of one sequence of a layer of torch.nn."""
+    """Return a state of one sequence of a layer of torch.nn."""
     layers = layer.num_layers * (2 if layer.bidirectional else 1)
     sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)[: 2 if isinstance(layer, nn.LSTM) else 1]
     return tuple(torch.zeros(layers, 1, size) for size in sizes)
 
 
 def why_only_as_given(module: nn.Module, kind: Kind) -> str:
-    """Why only a plain call does what the module does now; empty if all ways do.
+    """Return why only a plain call does what the module does now; empty if all ways do.
 
     Other ways don't call the module itself, and code that was compiled does not see hooks that came later.
     """
@@ -228,7 +228,7 @@ class LayerCall:
     width: int = 0  # the features of its outputs, once they are known
 
     def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Any, Any]:
-        """A sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
+        """Run a sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
         given = input.transpose(0, 1) if self.is_batch_first else input
         result = forward(given, state) if self.takes_state else forward(given)
         outputs = result[0] if isinstance(result, tuple | list) else result
@@ -252,7 +252,7 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module
 
 
 def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_tokens: bool = False) -> bool:
-    """Whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch.
+    """Return whether a module on the CPU runs a whole sequence; `usual`: a state in torch.nn's form, for any batch.
 
     `step`: the shape of one step of one sequence; `reads_tokens`: it is a whole number below `step[0]`.
     """

@@ -240,7 +240,7 @@ def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[
 def finding(
     base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
 ) -> Finding:
-    """The finding for a case of both sides; `judged` is None if its time was not compared, and `unjudged` says why.
+    """Return the finding for a case of both sides; `judged` is None if no time was compared, and `unjudged` says why.
 
     A ratio without an interval is left out, so that nothing shows it as a change.
     """
@@ -292,7 +292,7 @@ def _without_times(base: Measurement, head: Measurement) -> tuple[Verdict | None
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first: by verdict, then by how much slower; a new failure comes before all others."""
+    """Sort findings, the worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
     def rank(found: Finding) -> tuple[int, float]:
         return RANKS[found.verdict], -(found.deciding.value if found.deciding else math.inf)
@@ -301,7 +301,7 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:
-    """The finding with a change of instructions, which is a verdict only if it is a `gate`.
+    """Return the finding with a change of instructions, which is a verdict only if it is a `gate`.
 
     It never overrules a time that regressed, and a case that failed has no instructions.
     """

@@ -62,7 +62,7 @@ class Times:
 
 
 def log_ratio(case: Times, reference: Times) -> float:
-    """The logarithm of the ratio of two cases that took turns."""
+    """Return the logarithm of the ratio of two cases that took turns."""
     return float(log_ratios([case.log_quantiles], [reference.log_quantiles])[0])
 
 
@@ -80,7 +80,7 @@ def log_ratios(cases: np.ndarray | list[np.ndarray], references: np.ndarray | li
 
 
 def log_quantiles(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, calls: np.ndarray) -> np.ndarray:
-    """The logarithms of the quantiles of the calls of each group of windows, for group numbers 0, 1, 2, ...: (n, 49).
+    """Return the logarithms of the quantiles of the calls of each group of windows, numbered 0, 1, 2, ...: (n, 49).
 
     `seconds` has the order statistics of all windows, one window after another, and `sizes` how many each has. They
     stand for equal shares of its `calls`.
@@ -99,7 +99,7 @@ def log_quantiles(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, ca
 
 
 def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
-    """The times of a case from the order statistics, the number of calls and the total seconds of its windows.
+    """Return the times of a case from the order statistics, the number of calls and the total seconds of its windows.
 
     `rnnbench.analysis.run_times.reduced` does the same for a whole frame at once.
     """
@@ -109,7 +109,7 @@ def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], sec
 
 
 def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
-    """The times of each case (by its key) from all windows of one visit."""
+    """Return the times of each case (by its key) from all windows of one visit."""
     cases: dict[str, list[Window]] = {}
     for window in windows:
         cases.setdefault(window.case, []).append(window)

@@ -82,7 +82,7 @@ PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to proce
 
 
 def worth(values: Sequence[float]) -> float:
-    """The number of independent values whose mean is as uncertain as that of these, from `LEAST` to their number."""
+    """Return how many independent values have a mean as uncertain as that of these, from `LEAST` to their number."""
     n = len(values)
     if n <= LEAST:
         return float(n)
@@ -97,7 +97,7 @@ def worth(values: Sequence[float]) -> float:
 
 
 def widening(logs: Sequence[float]) -> float:
-    """The width of the 95% interval of a series' centre over that of the interval for independent values."""
+    """Return the width of the 95% interval of a series' centre over that of the interval for independent values."""
     n, independent = len(logs), worth(logs)
     if independent == n:
         return 1.0
@@ -106,13 +106,13 @@ def widening(logs: Sequence[float]) -> float:
 
 
 def widened(interval: Estimate, logs: Sequence[float]) -> Estimate:
-    """The 95% interval of a series' centre, from the interval for independent values."""
+    """Return the 95% interval of a series' centre, from the interval for independent values."""
     value, factor = interval.value, widening(logs)
     return Estimate(value, value - factor * (value - interval.lower), value + factor * (interval.upper - value))
 
 
 def _correlation(apart: np.ndarray, lag: int) -> float:
-    """The correlation of values `lag` places apart, from distances from the mean; 0 without any spread."""
+    """Return the correlation of values `lag` places apart, from distances from the mean; 0 without any spread."""
     n, whole = len(apart), float(apart @ apart)
     if whole < NO_SPREAD**2:
         return 0.0
@@ -192,7 +192,7 @@ def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFr
 
 
 def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
-    """The arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
+    """Return the arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
     half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
 
@@ -266,7 +266,7 @@ class Question:
 
 
 def _located(logs: Sequence[float]) -> Location:
-    """The centre of the log-ratios of rounds, for rounds that resemble their neighbours."""
+    """Return the centre of the log-ratios of rounds, for rounds that resemble their neighbours."""
     [location], n = locations([logs]), len(logs)
     shown = n / worth(logs)  # the variance of the mean over that of independent rounds; (1 + r) / (1 - r) for AR(1)
     correlation = (shown - 1) / (shown + 1)

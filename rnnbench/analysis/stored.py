@@ -101,7 +101,7 @@ def case_ratios(run: StoredRun) -> pd.DataFrame:
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
-    """The cases of the head that the base has too, without references; raises UserError if there are none."""
+    """Return the cases of the head that the base has too, without references; raises UserError if there are none."""
     cases = [case for key, case in head.items() if key in base and not case.is_reference]
     if not cases:
         raise UserError("the two runs have no case in common; `rnnbench list cases SUITE` shows a suite's")
@@ -230,7 +230,7 @@ def scatter(values: np.ndarray) -> float:
 
 
 def times_as_many(finding: Finding) -> float:
-    """How many times the replicates an undecided case takes until its interval lies on one side of the margin.
+    """Return how many times the replicates an undecided case takes until its interval lies on one side of the margin.
 
     An interval gets narrower with the square root of the number of replicates. Infinite if the case has no interval,
     or lies on the margin; at least 1.

@@ -66,7 +66,7 @@ def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[An
 
 
 def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
-    """The cases with columns for the latency of their steps; unchanged if none is a stream.
+    """Return the cases with columns for the latency of their steps; unchanged if none is a stream.
 
     `cases`: a row for each case, with `task` and `period_seconds`; `replicates`: those of `RunTimes`. Columns, each
     with others of the same name and `_low` or `_high` for its 95% interval:
@@ -95,7 +95,7 @@ def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFram
 
 
 def measured_streams(summary: pd.DataFrame) -> pd.DataFrame:
-    """The cases of a summary whose steps were timed as a stream."""
+    """Return the cases of a summary whose steps were timed as a stream."""
     return summary[summary["task"].eq("streaming") & summary["status"].eq("measured")]
 
 
@@ -105,7 +105,7 @@ def quantile_name(column: str) -> str:
 
 
 def quantile(replicates: Sequence[np.ndarray], share: float) -> tuple[float, float, float]:
-    """The smallest time that this share of all steps does not exceed, and its 95% interval.
+    """Return the smallest time that this share of all steps does not exceed, and its 95% interval.
 
     `replicates`: the times of the steps of each replicate. All are NaN if fewer than ten steps are slower; the interval
     is NaN with fewer than `MIN_REPLICATES`, or if it would reach beyond the slowest step.
@@ -126,7 +126,7 @@ def quantile(replicates: Sequence[np.ndarray], share: float) -> tuple[float, flo
 
 
 def share_of(counted: Sequence[int], steps: Sequence[int]) -> tuple[float, float, float]:
-    """The share of the counted among all steps, and its 95% interval, from both numbers in each replicate.
+    """Return the share of the counted among all steps, and its 95% interval, from both numbers in each replicate.
 
     The interval is NaN for a single replicate.
     """

@@ -103,12 +103,12 @@ class Trial:
         self.looks.setdefault(case, []).append(Look(logs[0], logs[1], tests, is_inside))
 
     def verdicts(self) -> dict[str, Judged]:
-        """Each case's verdict from what is known so far."""
+        """Return each case's verdict from what is known so far."""
         largest = {verdict: self._largest_rejected(verdict) for verdict in CHANGED}
         return {case: _judged(looks, largest) for case, looks in self.looks.items()}
 
     def _largest_rejected(self, verdict: Verdict) -> float:
-        """The largest p-value that Benjamini & Hochberg's procedure rejects at Q; negative if it rejects none."""
+        """Return the largest p-value that Benjamini & Hochberg reject at Q; negative if they reject none."""
         p_values = [
             min((p for look in looks for p in look.tests[verdict].values()), default=1.0)
             for looks in self.looks.values()
@@ -117,22 +117,22 @@ class Trial:
         return max((p for p, level in zip(p_values, adjusted, strict=True) if level <= Q), default=-1.0)
 
     def decided(self) -> set[str]:
-        """The cases that need no more data."""
+        """Return the cases that need no more data."""
         return {case for case, judged in self.verdicts().items() if judged.verdict != "undecided"}
 
 
 def share_of_look(number: int) -> float:
-    """The share of the error rate that a look may spend, for looks 1, 2, 3, ...: all shares sum to 1."""
+    """Return the share of the error rate that a look may spend, for looks 1, 2, 3, ...: all shares sum to 1."""
     return 1 / (number * (number + 1))
 
 
 def located(logs: Mapping[str, Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> dict[str, Location]:
-    """The location of each case's log-ratios; with fewer than `min_to_trim` of them, none is left out."""
+    """Return the location of each case's log-ratios; with fewer than `min_to_trim` of them, none is left out."""
     return dict(zip(logs, locations(list(logs.values()), min_to_trim), strict=True))
 
 
 def _judged(looks: Sequence[Look], largest: Mapping[Verdict, float]) -> Judged:
-    """The verdict of one case, whose p-values up to the `largest` are rejected, with the ratio that decided it.
+    """Return the verdict of one case, whose p-values up to the `largest` are rejected, with the ratio that decided it.
 
     Both ratios are as they were at the look that did, or else at the last one.
     """

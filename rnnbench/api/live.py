@@ -348,7 +348,7 @@ def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
 
 @for_users
 def with_head(layer: nn.Module, output_size: int, *, features: int | None = None) -> Headed:
-    """A recurrent layer whose outputs go through a linear layer.
+    """Return a recurrent layer whose outputs go through a linear layer.
 
         model = rnnbench.with_head(nn.LSTM(64, 128), 10)
 

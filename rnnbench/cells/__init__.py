@@ -40,12 +40,12 @@ CALL = re.compile(r"(?P<target>.*:[^:()]+)\((?P<arguments>.*)\)", re.DOTALL)  # 
 
 
 def is_own(cell: str) -> bool:
-    """Whether a name points at a class of a user, such as `file.py:Class`, and not at a cell of rnnbench."""
+    """Return whether a name points at a class of a user, such as `file.py:Class`, and not at a cell of rnnbench."""
     return ":" in cell
 
 
 def parsed(cell: str) -> tuple[str, dict[str, Any]]:
-    """The target of a user's cell and the arguments of its constructor: `lmu.py:LMU(theta=16,norm=True)`.
+    """Return the target of a user's cell and the arguments of its constructor: `lmu.py:LMU(theta=16,norm=True)`.
 
     Raises ValueError if the arguments are not literals of Python, each with its name.
     """
@@ -64,7 +64,7 @@ def parsed(cell: str) -> tuple[str, dict[str, Any]]:
 
 
 def misnamed(cell: str) -> str:
-    """What is wrong with the form of the name of a user's cell; empty if nothing is. Raises ValueError as `parsed`."""
+    """Return what is wrong with the form of a user's cell name; empty if nothing is. Raises ValueError as `parsed`."""
     where, _, name = parsed(cell)[0].rpartition(":")
     is_file = where.endswith(".py")
     if name.isidentifier() and (is_file or all(part.isidentifier() for part in where.split("."))):
@@ -74,7 +74,7 @@ def misnamed(cell: str) -> str:
 
 
 def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
-    """The name of a cell with these arguments, after those that it has."""
+    """Return the name of a cell with these arguments, after those that it has."""
     target, own = parsed(cell)
     every = {**own, **arguments}
     texts = (f"{name}={value!r}" for name, value in every.items())
@@ -82,7 +82,7 @@ def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
 
 
 def file_of(cell: str) -> str:
-    """The file or the module of a user's cell, as its name writes it."""
+    """Return the file or the module of a user's cell, as its name writes it."""
     return parsed(cell)[0].rpartition(":")[0]
 
 
@@ -99,7 +99,7 @@ class CellSpec:
 
 
 def _other(target: str, nearest: Reference, about: str) -> CellSpec:
-    """A cell that is timed against the layer of torch.nn that is nearest to it, and computes something else."""
+    """Return a cell that is timed against the layer of torch.nn that is nearest to it, and computes something else."""
     layer = TORCH_OWN["torch.nn"][nearest]
     return CellSpec(
         f"rnnbench.cells.modern.{target}", nearest, about, unequal=f"not compared: another recurrence than {layer}"

@@ -31,7 +31,7 @@ class CombinedCell(nn.Module):
 
     @staticmethod
     def weights_from(reference: Mapping[str, Tensor], layer: int = 0) -> dict[str, Tensor]:
-        """The cell's parameters as a function of those of one layer of torch.nn.RNN."""
+        """Return the cell's parameters as a function of those of one layer of torch.nn.RNN."""
         return {
             "linear.weight": torch.cat((reference[f"weight_ih_l{layer}"], reference[f"weight_hh_l{layer}"]), dim=1),
             "linear.bias": reference[f"bias_ih_l{layer}"] + reference[f"bias_hh_l{layer}"],

@@ -41,7 +41,7 @@ class DeepCell(nn.Module):
 
     @staticmethod
     def weights_from(reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The cell's parameters as a function of those of torch.nn.RNN with as many layers."""
+        """Return the cell's parameters as a function of those of torch.nn.RNN with as many layers."""
         num_layers = sum(name.startswith("weight_ih_l") for name in reference)
         return {
             f"layers.{layer}.{name}": weight

@@ -27,7 +27,7 @@ class GRUCell(TwoPartCell):
         self.bias_hh = uniform(3 * hidden_size, bound=hidden_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 3 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 3 * hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:

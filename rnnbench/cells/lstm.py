@@ -31,7 +31,7 @@ class LSTMCell(TwoPartCell):
         self.bias_hh = uniform(4 * hidden_size, bound=hidden_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:

@@ -22,7 +22,7 @@ class TwoPartCell(nn.Module):
 
 
 def uniform(*shape: int, bound: float) -> nn.Parameter:
-    """A parameter drawn from U(-bound, bound)."""
+    """Return a parameter drawn from U(-bound, bound)."""
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
@@ -37,7 +37,7 @@ PIECE = 32  # steps
 
 
 def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
-    """All states of a recurrence with positive a and b, which are given as logarithms: no power of a underflows.
+    """Return all states of a recurrence with positive a and b, which are given as logarithms: no power of a underflows.
 
     `log_a`, `log_b`: (seq, batch, hidden); `first`: (batch, hidden), of any sign. Returns (seq, batch, hidden).
     Heinsen 2023 (arXiv:2311.06281): with A_t = sum of log_a up to t, h_t = exp(A_t + logsumexp(log_b_s - A_s)).
@@ -56,7 +56,7 @@ def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
 def complex_scan(
     decay: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], first: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """All states of a recurrence with one complex factor a for all steps, as real and imaginary parts.
+    """Return all states of a recurrence with one complex factor a for all steps, as real and imaginary parts.
 
     `decay`: a, each (hidden,); `b`: each (seq, batch, hidden); `first`: each (batch, hidden). Returns two tensors
     (seq, batch, hidden). In each of log2(seq) rounds every step takes over the sum of as many steps before it as it has
@@ -76,5 +76,5 @@ def complex_scan(
 
 
 def times(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The product of two complex tensors, as real and imaginary parts."""
+    """Return the product of two complex tensors, as real and imaginary parts."""
     return one[0] * other[0] - one[1] * other[1], one[0] * other[1] + one[1] * other[0]

@@ -26,7 +26,7 @@ State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
 
 
 def to_cell(layer_state: State, *, stacked: bool) -> State:
-    """A torch.nn layer's state in the cell's form."""
+    """Return a torch.nn layer's state in the cell's form."""
     states: tuple[State, ...]
     if isinstance(layer_state, Tensor):
         states = layer_state.unbind(0)
@@ -36,7 +36,7 @@ def to_cell(layer_state: State, *, stacked: bool) -> State:
 
 
 def to_layer(cell_state: State, *, stacked: bool) -> State:
-    """The inverse of `to_cell`."""
+    """Invert `to_cell`."""
     states = cell_state if stacked else (cell_state,)
     if isinstance(states[0], Tensor):
         return torch.stack(states)
@@ -44,19 +44,19 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
 
 
 def output(cell_state: State, *, stacked: bool) -> Tensor:
-    """The output of a cell: the top layer's `h`, (batch, hidden)."""
+    """Return the output of a cell: the top layer's `h`, (batch, hidden)."""
     top = cell_state[-1] if stacked else cell_state
     shown: Tensor = top if isinstance(top, Tensor) else top[0]
     return shown
 
 
 def storage_address(tensor: Tensor) -> int:
-    """Where a tensor's storage begins; views of one tensor have the same."""
+    """Return where a tensor's storage begins; views of one tensor have the same."""
     return tensor.untyped_storage().data_ptr()
 
 
 def leaves(state: State) -> tuple[Tensor, ...]:
-    """All tensors of a state in either form, in order."""
+    """Return all tensors of a state in either form, in order."""
     return (state,) if isinstance(state, Tensor) else tuple(leaf for part in state for leaf in leaves(part))
 
 
@@ -73,7 +73,7 @@ def tensors_of(state: Any, like: Any = None) -> list[Tensor]:
 
 
 def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
-    """The inverse of `tensors_of`, and of `leaves`: these tensors in the structure of `like`."""
+    """Invert `tensors_of` and `leaves`: return these tensors in the structure of `like`."""
     if isinstance(like, Tensor):
         return next(tensors)
     new = {name: rebuilt(part, tensors) for name, part in _parts(like).items()}
@@ -87,7 +87,7 @@ def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
 
 
 def is_alike(state: Any, other: Any) -> bool:
-    """Whether two states have parts of the same names or places, and tensors of the same shapes and types."""
+    """Return whether two states have parts of the same names or places, and tensors of the same shapes and types."""
     if isinstance(state, Tensor) or isinstance(other, Tensor):
         both = isinstance(state, Tensor) and isinstance(other, Tensor)
         return both and state.shape == other.shape and state.dtype == other.dtype
@@ -99,7 +99,7 @@ def is_alike(state: Any, other: Any) -> bool:
 
 
 def copied(state: Any) -> Any:
-    """A copy of a state; what is not a state of tensors is returned as it is."""
+    """Return a copy of a state; what is not a state of tensors is returned as it is."""
     try:
         return rebuilt(state, iter([tensor.detach().clone() for tensor in tensors_of(state)]))
     except CellError:
@@ -117,13 +117,13 @@ def _parts(state: Any) -> Mapping[Any, Any]:
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
-    """The type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
+    """Return the type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
     tensor_type: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
     return tensor_type
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor in a type of floating point: complex numbers stay complex, and whole numbers stay as they are.
+    """Return the tensor in a type of floating point: complex numbers stay complex, and whole numbers stay as they are.
 
     The numbers of a complex tensor get 64 bits for float64, and 32 for all other types.
     """
@@ -139,7 +139,7 @@ def convert(module: nn.Module, device: str, dtype: torch.dtype) -> None:
 
 
 def fails_in_inference_mode(call: Callable[[], object]) -> bool:
-    """Whether a call fails in inference mode and works outside of it. What it raises in both is left to later calls."""
+    """Return whether a call fails only in inference mode. What it raises outside of it too is left to later calls."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.inference_mode():

@@ -25,7 +25,7 @@ class VanillaCell(TwoPartCell):
         self.bias_hh = uniform(hidden_size, bound=hidden_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
 
 
 def state_count(factory: Any, reference: Reference) -> int:
-    """The number of tensors of the state, by the reference, or by the class or function that builds the module.
+    """Return the number of tensors of the state, by the reference, or by the class or function that builds the module.
 
     Raises CellError if `states` is not valid.
     """
@@ -104,14 +104,14 @@ def copy_weights(mine: nn.Module, like: nn.Module) -> None:
 
 
 def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
-    """Each tensor with its full name, by its last name without `_l0`; by its full name if two would be the same."""
+    """Return each tensor with its full name, by its last name without `_l0`, or by the full one if two are alike."""
     last = [name.rpartition(".")[2].removesuffix(FIRST_LAYER) for name in tensors]
     plain = last if len(set(last)) == len(last) else list(tensors)
     return dict(zip(plain, tensors.items(), strict=True))
 
 
 def _by_mapping(mine: nn.Module, like: nn.Module) -> dict[str, Tensor] | None:
-    """The parameters by the module's own `weights_from`, or by that of a module in it; None if there is none.
+    """Return the parameters by the module's own `weights_from`, or by that of a module in it; None if there is none.
 
     The module must be the only one with a mapping, besides those within it.
     """

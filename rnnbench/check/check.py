@@ -152,7 +152,7 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
-    """The groups without the cases that run the same code, after one pair of these as a guard, if they need it.
+    """Return the groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
     A case that fails or looks changed there, and in another pair of such cases, is kept.
     """

@@ -42,7 +42,7 @@ def read_commits(repository: Path, *arguments: str) -> list[Commit]:
 
 
 def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
-    """The commits from good to bad, both included, along first parents: a merged branch is one step.
+    """Return the commits from good to bad, both included, along first parents: a merged branch is one step.
 
     Where `good` lies on a branch that was merged later, the first step is that merge. Raises UserError if `good` is not
     an ancestor of `bad`, or the same commit.
@@ -67,7 +67,7 @@ def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) 
 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:
-    """What a merge brought beside `before`: for each other parent, the commits from their last common one on."""
+    """Return what a merge brought beside `before`: for each other parent, the commits from their last common one on."""
     common = {parent: git.merge_base(repository, before.sha, parent) for parent in merge.parents}
     return [commits_between(repository, left, parent) for parent, left in common.items() if left not in (parent, None)]
 
@@ -118,7 +118,7 @@ class CommitRunner:
         return self._now() - self._began
 
     def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
-        """The metrics of these cases of a commit; None if it does not run, which `skipped` then explains."""
+        """Return the metrics of these cases of a commit; None if it does not run, which `skipped` then explains."""
         counted = self._kept(f"counts {commit.sha}", f"counting {commit.short}", partial(self._count, commit, keys))
         if isinstance(counted, str):
             self.skipped[commit.short] = counted

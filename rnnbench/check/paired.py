@@ -222,7 +222,7 @@ class PairedRunner(Visitor):
         return (0.0 if self.workers else self._start_seconds) + visits
 
     def failed(self, case: Case) -> bool:
-        """Whether a case can't be measured on one side or both."""
+        """Return whether a case can't be measured on one side or both."""
         return any(recorder.dropped(case) for recorder in self.recorders.values())
 
     def _refuse_foreign(self) -> None:

@@ -82,7 +82,7 @@ def _written(name: str, write: Write) -> Write:
 
 @cache
 def _has_wide_vectors() -> bool:
-    """Whether compiled code uses vectors of AVX-512."""
+    """Return whether compiled code uses vectors of AVX-512."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == 512
@@ -148,7 +148,7 @@ def stack_sums(graph: fx.Graph) -> None:
 
 
 def _terms(node: fx.Node) -> list[fx.Node]:
-    """The terms of a sum of sums, from left to right; an inner sum that is also used elsewhere stays whole."""
+    """Return the terms of a sum of sums, from left to right; an inner sum that is also used elsewhere stays whole."""
     terms: list[fx.Node] = []
     unseen: list[Any] = [node]
     while unseen:

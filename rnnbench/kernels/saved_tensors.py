@@ -27,13 +27,13 @@ class StackedSavedTensors(CustomPartitionerFn):
     def __call__(
         self, gm: fx.GraphModule, joint_inputs: Sequence[object], **kwargs: Any
     ) -> tuple[fx.GraphModule, fx.GraphModule]:
-        """The graphs of forward and backward."""
+        """Return the graphs of forward and backward."""
         forward, backward = min_cut_rematerialization_partition(gm, joint_inputs, **kwargs)
         stack_saved(forward, backward, kwargs["num_fwd_outputs"])
         return forward, backward
 
     def uuid(self) -> Any:
-        """The key of this in torch's cache of compiled graphs."""
+        """Return the key of this in torch's cache of compiled graphs."""
         return get_hash_for_files((__file__, passes.__file__))
 
 
@@ -81,7 +81,7 @@ def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int)
 
 
 def _can_be_stacked(node: Any) -> bool:
-    """Whether a tensor is small, and made value by value, so that compiled code can write it anywhere."""
+    """Return whether a tensor is small, and made value by value, so that compiled code can write it anywhere."""
     tags = getattr(node.target, "tags", ())
     value = node.meta["val"]
     is_small = value.dim() > 0 and value.nbytes <= MAX_BYTES

@@ -181,7 +181,7 @@ def rnnbench(request: pytest.FixtureRequest) -> Assertions:
 
 @pytest.fixture
 def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "Ask") -> Callable[[], None]:
-    """A case of a suite: call it once, and pytest-benchmark has its time."""
+    """Return a case of a suite: call it once, and pytest-benchmark has its time."""
     from rnnbench.pytest_plugin.cases import benchmarked
 
     def call() -> None:
@@ -202,7 +202,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _rnnbench_session() -> "Iterator[Ask]":
-    """What all cases of a session share: their workers."""
+    """Hold what all cases of a session share: their workers."""
     from rnnbench.pytest_plugin.cases import workers
 
     yield from workers()

@@ -169,7 +169,7 @@ OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # its tensors, hooks and mode
 
 
 def traits_of(module: nn.Module) -> list[Any]:
-    """The code and the attributes of a module and its parts, to be compared by `is_alike`."""
+    """Return the code and the attributes of a module and its parts, to be compared by `is_alike`."""
     traits: list[Any] = []
     for part in module.modules():
         traits += type(part).forward, *part._buffers

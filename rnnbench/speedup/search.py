@@ -259,7 +259,7 @@ def varies(subject: RunSubject) -> str:
 
 
 def why_not(subject: RunSubject, name: Any) -> str:
-    """Why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
+    """Return why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
     try:

@@ -54,15 +54,15 @@ class Ceiling(Record):
         return max(self.dispatch_seconds, self.launch_seconds or 0.0)
 
     def bytes_per_second(self, size: float) -> float:
-        """The rate of copying `size` bytes: fewer bytes never lie in slower memory."""
+        """Return the rate of copying `size` bytes: fewer bytes never lie in slower memory."""
         return max((rate.value for rate in self.copies if rate.work >= size), default=self.copies[-1].value)
 
     def max_bytes_per_second(self, size: float) -> float:
-        """A rate that moving `size` bytes can't exceed, whether they are read or written."""
+        """Return a rate that moving `size` bytes can't exceed, whether they are read or written."""
         return max(_max_rate(rates, size) for rates in (self.copies, self.reads) if rates)
 
     def max_reads_per_second(self, size: float) -> float:
-        """A rate in bytes per second that reading `size` bytes again and again can't exceed; infinite if not known."""
+        """Return the bytes per second that reading `size` bytes again and again can't exceed; infinite if not known."""
         return _max_rate(self.reads, size) if self.reads else float("inf")
 
     @property

@@ -208,5 +208,5 @@ class Readings:
         return readings
 
     def __or__(self, other: Self) -> Self:
-        """The readings of both; the other's count where a name is in both."""
+        """Return the readings of both; the other's count where a name is in both."""
         return type(self)(self.values | other.values, self.missing | other.missing)

@@ -118,7 +118,7 @@ class SavedFile(Record):
 
 
 def is_saved(path: Path) -> bool:
-    """Whether this is a file, or a folder of JSON files that is not the folder of a run or a check."""
+    """Return whether this is a file, or a folder of JSON files that is not the folder of a run or a check."""
     is_own = (path / "run.json").exists() or is_check(path)
     return path.is_file() or (path.is_dir() and not is_own and any(path.rglob("*.json")))
 

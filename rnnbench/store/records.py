@@ -72,12 +72,12 @@ LOSSES = ("none", "cross_entropy", "huber", "l1", "mse")  # none: backward from 
 
 
 def reference_cell(reference: Reference) -> str:
-    """The `cell` of a group's reference: the torch.nn layer, the data set or the cell; `no reference` without one."""
+    """Return the `cell` of a group's reference: a torch.nn layer, a data set or a cell; `no reference` without one."""
     return "no reference" if reference == "none" else LAYERS.get(reference, reference)
 
 
 def is_cell_reference(reference: Reference) -> bool:
-    """Whether a group is compared with another cell."""
+    """Return whether a group is compared with another cell."""
     return reference != "none" and reference not in LAYERS and reference not in DATA_SETS
 
 
@@ -202,18 +202,18 @@ class Case:
         return self.cell, self.workload.reference, self.workload.optimizer, self.workload.loss
 
     def axes(self) -> dict[str, str | float]:
-        """Every axis with its value, in the order in which tables show them."""
+        """Return every axis with its value, in the order in which tables show them."""
         return {"cell": self.cell, "implementation": self.implementation, **vars(self.workload)}
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
-        """The inverse of `axes`. Ignores keys that are no axis; axes that older versions lack take their default."""
+        """Invert `axes`. Keys that are no axis are ignored; axes that older versions lack take their default."""
         known = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
         return cls(axes["cell"], axes["implementation"], Workload(**known))
 
 
 def axis_text(value: object) -> str:
-    """An axis' value as suites, `--only` and keys write it."""
+    """Return an axis' value as suites, `--only` and keys write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

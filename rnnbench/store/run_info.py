@@ -97,7 +97,7 @@ class Processor(Record):
 
 
 def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
-    """Those of a processor's flags that change how fast arithmetic can be, sorted."""
+    """Return those of a processor's flags that change how fast arithmetic can be, sorted."""
     known = set(flags)
     beginnings = ARM_FLAGS if known & {"asimd", "neon"} else X86_FLAGS
     return tuple(sorted(flag for flag in known if flag.startswith(beginnings)))

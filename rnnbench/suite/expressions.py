@@ -61,7 +61,7 @@ def parse_only(
 
 
 def expression(case: Case, axes: Collection[str] = AXES) -> str:
-    """An expression that selects exactly this case, in one line that a shell takes in single quotes.
+    """Return an expression that selects exactly this case, in one line that a shell takes in single quotes.
 
     With some of the axes, it selects every case that has the same values on these.
     """
@@ -71,7 +71,7 @@ def expression(case: Case, axes: Collection[str] = AXES) -> str:
 
 
 def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[str]:
-    """The axes that tell the cases of a suite apart; `values`: all those of the suite, which may have more cases.
+    """Return the axes that tell the cases of a suite apart; `values`: those of the suite, which may have more cases.
 
     Left out is the reference if each cell has one.
     """
@@ -83,21 +83,21 @@ def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[
 
 
 def common(cases: Sequence[Case], axes: Collection[str]) -> str:
-    """The values of all other axes, which the cases have in common, as an expression; without defaults."""
+    """Return the values of all other axes, which the cases have in common, as an expression; without defaults."""
     first = cases[0]
     others = [axis for axis in AXES if axis not in (*axes, "reference")]
     return expression(first, [axis for axis in others if first.axes()[axis] != DEFAULTS.get(axis)])
 
 
 def quoted(value: str) -> str:
-    """A value as an expression writes it: unchanged, or in double quotes."""
+    """Return a value as an expression writes it: unchanged, or in double quotes."""
     if BARE.fullmatch(value) and value.isprintable():
         return value
     return json.dumps(value).replace("'", r"\u0027").replace("\x7f", r"\u007f")
 
 
 def _unquoted(value: str) -> str:
-    """A value without its quotes; empty if the closing quote is missing or JSON does not know an escape."""
+    """Return a value without its quotes; empty if the closing quote is missing or JSON does not know an escape."""
     if value.startswith("'"):
         return value[1:-1]
     if not value.startswith('"'):

@@ -107,7 +107,7 @@ def values(cases: Iterable[Case]) -> dict[str, list[str]]:
 
 
 def grouped(cases: Iterable[Case]) -> list[Group]:
-    """The groups of these cases by workload; groups and cases are in the order of the cases."""
+    """Return the groups of these cases by workload; groups and cases are in the order of the cases."""
     members: dict[Workload, list[Case]] = {}
     for case in cases:
         members.setdefault(case.workload, []).append(case)
@@ -115,18 +115,18 @@ def grouped(cases: Iterable[Case]) -> list[Group]:
 
 
 def cases_of(groups: Iterable[Group]) -> list[Case]:
-    """All cases of some groups."""
+    """Return all cases of some groups."""
     return [case for group in groups for case in group.cases]
 
 
 def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list[Group]:
-    """The groups with those of their cases that are kept; groups that become empty are left out."""
+    """Return the groups with those of their cases that are kept; groups that become empty are left out."""
     kept = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
     return [group for group in kept if group.cases]
 
 
 def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
-    """A message for each axis with unknown values in `only`, with the nearest known value and all of them."""
+    """Return a message for each axis with unknown values in `only`, with the nearest known value and all of them."""
     return [
         f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], known[axis])}: "
         f"the suite has {axis}={','.join(map(quoted, known[axis]))}"
@@ -136,7 +136,7 @@ def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str
 
 
 def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
-    """The cases of a sweep. Cells with the same reference share its torch cases; without a reference there are none."""
+    """Return the cases of a sweep. Cells with one reference share its torch cases; without one there are none."""
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
         point["reference"] = sweep.layer(point["cell"])
@@ -167,12 +167,12 @@ def _texts(case: Case) -> dict[str, str]:
 
 
 def _arguments(cell: str) -> dict[str, str]:
-    """The arguments of a user's own cell, as `only` writes their values."""
+    """Return the arguments of a user's own cell, as `only` writes their values."""
     return {name: axis_text(value) for name, value in parsed(cell)[1].items()} if is_own(cell) else {}
 
 
 def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
-    """How much slower is too slow, by each case's key: the margin of the last rule that selects it, or the suite's.
+    """Return how much slower is too slow, by case key: the margin of the last rule that selects it, or the suite's.
 
     Raises UserError if the expression of a rule is not valid.
     """
@@ -190,31 +190,31 @@ def _rules(check: CheckSettings) -> list[tuple[dict[str, list[str]], float]]:
 
 
 def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
-    """The check settings in a stored run's `run.json`; raises UserError if they are not valid."""
+    """Return the check settings in a stored run's `run.json`; raises UserError if they are not valid."""
     with placed(f"{run / 'run.json'}: resolved.check"):
         settings: CheckSettings = valid(CheckSettings.model_validate, resolved.get("check", {}))
     return settings
 
 
 def shipped() -> dict[str, Path]:
-    """The suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
+    """Return the suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
     folders = [OWN, Path("suites")]  # the later one wins
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def hidden_by(name: str, file: Path) -> Path | None:
-    """The suite of rnnbench that a file of the current folder hides by having the same bare name, or None."""
+    """Return the suite of rnnbench that a file of the current folder hides by having the same bare name, or None."""
     own = OWN / f"{name}.toml"
     return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
 
 
 def is_shipped(file: Path) -> bool:
-    """Whether a suite is one of rnnbench's own."""
+    """Return whether a suite is one of rnnbench's own."""
     return file.resolve().parent == OWN.resolve()
 
 
 def find(name: str) -> Path:
-    """The file of a suite, given as a path or by the bare name of one of `shipped()`."""
+    """Return the file of a suite, given as a path or by the bare name of one of `shipped()`."""
     path = Path(name)
     if path.suffix == ".py":
         raise UserError(f"{name}: a Python file is no suite; expected {name}:CELL, or the file of a suite, NAME.toml")

@@ -90,7 +90,7 @@ def check(device: str) -> None:
 
 @cache
 def why_not(device: str) -> str:
-    """Why torch.compile does not work on a device; empty if it does.
+    """Return why torch.compile does not work on a device; empty if it does.
 
     The only sure test is to compile a tiny function: depending on the device, this needs a C++ compiler, the headers of
     Python and CUDA, and Triton. It also pays for the compiler's own start, which belongs to no case.
@@ -142,7 +142,7 @@ def forget() -> None:
 
 
 def libraries() -> str:
-    """The libraries of the products that `prepacked` code compiled since `cost` began, in words; empty if none did."""
+    """Return the libraries of the products of `prepacked` code compiled since `cost` began, in words; empty if none."""
     return ", ".join(sorted(_made, key=lambda library: -_made[library]))
 
 
@@ -150,7 +150,7 @@ _made: Counter[str] = Counter()  # products by library
 
 
 def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
-    """A function, compiled anew for each shape, in one of the two ways."""
+    """Return a function, compiled anew for each shape, in one of the two ways."""
     from torch._dynamo import config
 
     from rnnbench.kernels.routing import LoopPasses

@@ -43,12 +43,12 @@ def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions)
 
 
 def hoisted(cell: Any, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-    """The input's products for all steps at once, before the loop, then one `advance` for each step."""
+    """Compute the input's products for all steps at once, then one `advance` for each step."""
     return _steps(cell.advance, cell.project(input).unbind(0), state, options)
 
 
 def scan(cell: Any, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-    """All steps at once, for a recurrence that is linear in its state: the cell's own `scan`."""
+    """Run all steps at once, for a recurrence that is linear in its state: the cell's own `scan`."""
     outputs, final = cell.scan(input.flip(0) if options.reverse else input, state)
     return outputs.flip(0) if options.reverse else outputs, final
 

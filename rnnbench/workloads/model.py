@@ -85,7 +85,7 @@ class Cells(nn.Module):
         return input, tuple(finals)
 
     def last(self, outputs: Tensor, state: State) -> Tensor:
-        """The top layer's final `h`, both directions side by side."""
+        """Return the top layer's final `h`, both directions side by side."""
         if len(self.cells) == 1:
             return output(state, stacked=self.stacked)
         top = [output(final, stacked=False) for final in state[-self.directions :]]
@@ -136,7 +136,7 @@ class TorchLayer(nn.Module):
         return outputs[0], state
 
     def last(self, outputs: Tensor, state: State) -> Tensor:
-        """The top layer's final `h`, both directions side by side."""
+        """Return the top layer's final `h`, both directions side by side."""
         if self.lengths is not None and self.is_padded:
             return outputs[self.last_steps, self.rows]
         if not self.has_state:
@@ -154,7 +154,7 @@ def own_module(body: Body) -> nn.Module:
 
 
 def step_mask(lengths: Tensor) -> Tensor:
-    """A mask (longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
+    """Return a mask (longest, batch, 1), true where a sequence has that step; `lengths`: (batch)."""
     steps = torch.arange(int(lengths.max()))
     return (steps[:, None] < lengths[None, :])[..., None]
 
@@ -167,7 +167,7 @@ class OutputHead(nn.Linear):
         self.kind = kind
 
     def forward(self, input: Tensor) -> Tensor:
-        """The outputs."""
+        """Return the outputs."""
         outputs = super().forward(input)
         return outputs.softmax(-1) if self.kind == "softmax" else outputs
 
@@ -246,7 +246,7 @@ class SequenceModel(nn.Module):
         return isinstance(self.body, Cells) and (self.body.stacked or len(self.body.cells) > 1)
 
     def own_state(self, layer_state: State) -> State:
-        """A state (num_layers * directions, batch, hidden), or two of them, in the form that the body takes."""
+        """Return a state (num_layers * directions, batch, hidden), or two of them, in the form that the body takes."""
         return to_cell(layer_state, stacked=self.is_stacked) if isinstance(self.body, Cells) else layer_state
 
     def on_layer_state(self, runner: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
@@ -331,7 +331,7 @@ def flatten_weights(module: nn.Module) -> None:
 
 
 def copied_weights(module: nn.Module) -> bool:
-    """Whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
+    """Return whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
     return any(
         len({weight.untyped_storage().data_ptr() for weight in layer.parameters()}) > 1
         for layer in module.modules()

@@ -67,7 +67,7 @@ class OneStep(nn.Module):
 
 
 def summary(built: Built) -> Readings:
-    """The totals of torchinfo's table for one step."""
+    """Return the totals of torchinfo's table for one step."""
     # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
     given = [part.clone() for part in (built.input[0], *leaves(built.state))]
     modes = [(module, module.training) for module in built.model.modules()]
@@ -194,7 +194,7 @@ def operator_calls(timed: TimedCall) -> int:
 
 
 def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
-    """The number of allocated blocks, and the most bytes held at once."""
+    """Return the number of allocated blocks, and the most bytes held at once."""
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address
     for block in sorted(blocks, key=lambda event: int(event.start_time_ns)):

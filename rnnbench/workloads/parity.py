@@ -144,7 +144,7 @@ def errors(
 def _pulled_back(
     own: Mapping[str, Any], mapped: Weights, weights: Weights, wanted: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    """The candidate's gradients `own`, pulled back through the mapping: as those of the reference's `weights`.
+    """Return the candidate's gradients `own`, pulled back through the mapping: as those of the reference's `weights`.
 
     The gradients `wanted` of the reference's are None for those that no gradient reaches there either: frozen ones.
     """
@@ -202,7 +202,7 @@ def _run(
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """The largest absolute error relative to the largest value of `expected`; raises ValueError if shapes differ."""
+    """Return the largest absolute error over the largest value of `expected`; raises ValueError if shapes differ."""
     if actual.shape != expected.shape:
         raise ValueError(f"shape {tuple(actual.shape)} where the reference has {tuple(expected.shape)}")
     # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.

@@ -70,7 +70,7 @@ def in_turn(values: Tensor) -> Inputs:
 
 
 def fixed(input: Tensor) -> Inputs:
-    """A single input, which stays where it is in memory: that of a recorded graph, which runs no Python code."""
+    """Return a single input, which stays where it is in memory: that of a recorded graph, which runs no Python code."""
     return Inputs([input], input.view(-1), input.flatten().clone())
 
 
@@ -100,7 +100,7 @@ OptimizerAndLoss = tuple[MakeOptimizer, Callable[[Tensor, Tensor], Tensor] | Non
 
 
 def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
-    """What a workload's steps train with; without a loss, they begin backward with a fixed gradient of the output.
+    """Return what a workload's steps train with; without a loss, backward begins with a fixed gradient of the output.
 
     Functions of files are relative to `root`. Raises CellError if one can't be loaded.
     """
@@ -112,7 +112,7 @@ def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
 
 
 def resting(make: MakeOptimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimizer with a learning rate of zero: the arithmetic is the same, and the weights stay the same.
+    """Return an optimizer with a learning rate of zero: equal arithmetic, and the weights stay the same.
 
     An `eps` that is zero in float16 would make weights NaN, so it is larger there. Raises CellError if a function makes
     something else.
@@ -162,7 +162,7 @@ def timed_call(
     state: State,
     trains_with: OptimizerAndLoss = (torch.optim.Adam, None),
 ) -> TimedCall:
-    """The call of a workload's phase, for a model (input, state) -> (output, state) that takes the inputs in turn."""
+    """Return the call of a workload's phase, for a model (input, state) -> (output, state); inputs take turns."""
     next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
@@ -197,7 +197,7 @@ def timed_call(
 
 
 def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """A fixed gradient of an output of this shape, of the type and on the device of another tensor."""
+    """Return a fixed gradient of an output of this shape, of the type and on the device of another tensor."""
     generator = torch.Generator(device=like.device).manual_seed(2)
     return torch.randn(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)
 
@@ -212,7 +212,7 @@ class StepStream:
         self._first = self._state = state
 
     def step(self) -> Tensor:
-        """The output of the next step: (1, batch, output)."""
+        """Return the output of the next step: (1, batch, output)."""
         output: Tensor
         output, self._state = self._model(self._next_input(), self._state)
         return output
@@ -332,7 +332,7 @@ class Loading:
     dataset: Samples
 
     def timed_call(self) -> TimedCall:
-        """The call for an epoch that reads every input."""
+        """Return the call for an epoch that reads every input."""
         epochs = Epochs(self.dataset, self.case.implementation, self.case.workload)
 
         def call() -> None:
@@ -343,7 +343,7 @@ class Loading:
 
 
 def build_loading(case: Case) -> Loading:
-    """The data set that the case names."""
+    """Return the data set that the case names."""
     name: Any = case.workload.reference  # a data set, as the suite has checked
     return Loading(case, make(name, case.workload))
 

@@ -104,7 +104,7 @@ class Built:
         return self.state_of(self.case.workload.batch_size)
 
     def state_of(self, sequences: int) -> State:
-        """The initial state for the first `sequences` of the batch, in the same form."""
+        """Return the initial state for the first `sequences` of the batch, in the same form."""
         layer_state = tree_map(lambda part: part[:, :sequences].contiguous(), self.layer_state)  # as cuDNN requires
         return self.model.own_state(layer_state)
 
@@ -114,7 +114,7 @@ class Built:
         return isinstance(self.model.body, Cells)
 
     def runner(self) -> nn.Module:
-        """The module to call: the model itself, or its recording, made at the first call."""
+        """Return the module to call: the model itself, or its recording, made at the first call."""
         if self.case.implementation != "cudagraph":
             return self.model
         if not self.recorded:
@@ -123,7 +123,7 @@ class Built:
         return self.recorded[0]
 
     def timed_call(self) -> TimedCall:
-        """The call of this case's phase."""
+        """Return the call of this case's phase."""
         workload = self.case.workload
         if workload.phase == "epoch":
             return epoch(self.model, self.state_of, workload)

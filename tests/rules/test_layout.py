@@ -215,6 +215,17 @@ def messages(file: Path) -> list[str]:
     return [part.value for part in parts if isinstance(part.value, str)]
 
 
+def test_the_docstring_of_a_function_begins_with_a_verb() -> None:
+    """Those of properties, and of commands, whose help they are, may name what there is."""
+    nouns = re.compile(r"(The|An?|All|Each|Every|Whether|What|Which|Where|Why|How|Those) ")
+    for file in PACKAGE.rglob("*.py"):
+        functions = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.FunctionDef)]
+        for function in () if "cli" in file.parts else functions:
+            is_property = any(isinstance(each, ast.Name) and "property" in each.id for each in function.decorator_list)
+            is_noun = not is_property and nouns.match(ast.get_docstring(function) or "")
+            assert not is_noun, f"{file}:{function.lineno}: {function.name}"
+
+
 def test_only_the_command_line_names_its_options_in_messages() -> None:
     """A function's caller has no options; the command line adds their names to the function's message."""
     others = {

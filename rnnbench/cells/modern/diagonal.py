@@ -45,7 +45,7 @@ class DiagonalCell(TwoPartCell):
         return zeros, zeros, zeros
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 3 * hidden), scaled by g."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 3 * hidden), scaled by g."""
         b_re, b_im, d = linear(input, self.weight_ih).chunk(3, dim=-1)
         scale = (1 - self.decay.square().sum(0)).sqrt()
         return torch.cat((b_re * scale, b_im * scale, d), dim=-1)
@@ -60,7 +60,7 @@ class DiagonalCell(TwoPartCell):
         return self._shown(re, im) + d, re, im
 
     def scan(self, input: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:
-        """All steps at once: (seq, batch, input), 3 x (batch, hidden) -> (seq, batch, hidden), 3 x (batch, hidden)."""
+        """Run all steps: (seq, batch, input), 3 x (batch, hidden) -> (seq, batch, hidden), 3 x (batch, hidden)."""
         a_re, a_im = self.decay.unbind(0)
         b_re, b_im, d = self.project(input).chunk(3, dim=-1)
         re, im = complex_scan((a_re, a_im), (b_re, b_im), state[1:])

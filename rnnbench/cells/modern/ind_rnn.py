@@ -27,7 +27,7 @@ class IndRNNCell(TwoPartCell):
         self.bias = uniform(hidden_size, bound=hidden_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., hidden)."""
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class LMUCell(TwoPartCell):
         return self.a.new_zeros(batch_size, self.hidden_size), self.a.new_zeros(batch_size, ORDER)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., hidden + 1)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., hidden + 1)."""
         return linear(input, self.weight_ih)
 
     def advance(self, projected: Tensor, state: LMUState) -> LMUState:
@@ -59,7 +59,7 @@ class LMUCell(TwoPartCell):
 
 
 def delay(order: int, theta: float) -> tuple[Tensor, Tensor]:
-    """A: (order, order) and B: (order,) of the memory, in float64."""
+    """Return a: (order, order) and B: (order,) of the memory, in float64."""
     i = torch.arange(order, dtype=torch.float64)[:, None]
     j = i.t()
     signs = torch.where(i < j, -1.0, (-1.0) ** (i - j + 1))

@@ -32,7 +32,7 @@ class LSTMLayerNormCell(TwoPartCell):
         self.norm_c = nn.LayerNorm(hidden_size)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
         normed: Tensor = self.norm_ih(linear(input, self.weight_ih))
         return normed + self.bias
 

@@ -29,7 +29,7 @@ class MinGRUCell(TwoPartCell):
         self.bias_ih = uniform(2 * hidden_size, bound=input_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 2 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 2 * hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class MinGRUCell(TwoPartCell):
         return torch.lerp(h, positive(n), torch.sigmoid(z))
 
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
+        """Run all steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
         z, n = self.project(input).chunk(2, dim=-1)
         outputs = log_scan(-softplus(z), log_positive(n) - softplus(-z), h)
         return outputs, outputs[-1]

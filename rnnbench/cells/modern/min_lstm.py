@@ -30,7 +30,7 @@ class MinLSTMCell(TwoPartCell):
         self.bias_ih = uniform(3 * hidden_size, bound=input_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 3 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 3 * hidden)."""
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class MinLSTMCell(TwoPartCell):
         return torch.lerp(h, positive(n), torch.sigmoid(_input_log_odds(f, i)))
 
     def scan(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """All steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
+        """Run all steps at once: (seq, batch, input), (batch, hidden) -> (seq, batch, hidden), (batch, hidden)."""
         f, i, n = self.project(input).chunk(3, dim=-1)
         odds = _input_log_odds(f, i)
         outputs = log_scan(-softplus(odds), log_positive(n) - softplus(-odds), h)
@@ -47,5 +47,5 @@ class MinLSTMCell(TwoPartCell):
 
 
 def _input_log_odds(f: Tensor, i: Tensor) -> Tensor:
-    """The logarithm of (input gate / forget gate), from their values before the sigmoid."""
+    """Return the logarithm of (input gate / forget gate), from their values before the sigmoid."""
     return softplus(-f) - softplus(-i)

@@ -40,7 +40,7 @@ class SLSTMCell(TwoPartCell):
         return zeros, zeros, zeros, zeros + torch.finfo(zeros.dtype).min / 2
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 4 * hidden)."""
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, state: SLSTMState) -> SLSTMState:

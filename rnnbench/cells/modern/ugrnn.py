@@ -27,7 +27,7 @@ class UGRNNCell(TwoPartCell):
         self.bias = uniform(2 * hidden_size, bound=hidden_size**-0.5)
 
     def project(self, input: Tensor) -> Tensor:
-        """The part that does not depend on the state: (..., input) -> (..., 2 * hidden)."""
+        """Return the part that does not depend on the state: (..., input) -> (..., 2 * hidden)."""
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
+    """Return what a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
     identity, core = processor(), SYSTEM / f"cpu{measuring_cores(1)[0]}"
     return {
         "machine": {
@@ -44,7 +44,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def load() -> dict[str, float | None]:
-    """How busy the machine is: load average over a minute, and the share of time stolen by other guests since boot.
+    """Return how busy the machine is: load average over a minute, and the share of time stolen since boot.
 
     The share is None on a system that does not tell it.
     """

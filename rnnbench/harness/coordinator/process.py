@@ -189,7 +189,7 @@ class WorkerProcess:
         return self._lost or json.loads(line)
 
     def _how_it_ended(self) -> str:
-        """The exit in words, with the last line that the worker wrote to its standard error."""
+        """Return the exit in words, with the last line that the worker wrote to its standard error."""
         self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
         code, printed = self._process.wait(), os.fstat(self._output.fileno()).st_size
         end = os.pread(self._output.fileno(), LAST_BYTES, max(0, printed - LAST_BYTES))
@@ -306,7 +306,7 @@ class Asker:
         self._stopped = False
 
     def ask(self, request: Request, cores: Sequence[int]) -> Reply:
-        """The reply of a worker on these cores; if the worker is lost, the reply says so."""
+        """Return the reply of a worker on these cores; if the worker is lost, the reply says so."""
         if self.worker is None:
             self.worker = self._start()
             if self.worker.wait_ready().get("ok", True):

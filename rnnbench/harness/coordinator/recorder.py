@@ -65,7 +65,7 @@ class Recorder:
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
 
     def windows(self, worker: str, reply: Reply, replicate: int, started: float) -> list[Window]:
-        """The windows of a visit by a worker with this name; `started`: seconds since the run began."""
+        """Return the windows of a visit by a worker with this name; `started`: seconds since the run began."""
         lines = reply["windows"]
         for line in lines:
             if line.pop("printed", False):
@@ -96,11 +96,11 @@ class Recorder:
         self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
 
     def dropped(self, case: Case) -> bool:
-        """Whether a case was skipped or has failed, and is left out from then on."""
+        """Return whether a case was skipped or has failed, and is left out from then on."""
         return self.measurements[case.key].status in ("skipped", "failed")
 
     def unobserved(self, case: Case) -> bool:
-        """Whether a case has not been observed yet, and so can't be timed."""
+        """Return whether a case has not been observed yet, and so can't be timed."""
         known = self.measurements[case.key]
         return known.status == "pending" and not known.works
 

@@ -167,7 +167,7 @@ def faults_in_words(folder: Path, outcome: str) -> Iterator[None]:
 
 
 def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
-    """The suite as it was read, with the settings that it is measured with."""
+    """Return the suite as it was read, with the settings that it is measured with."""
     return suite.model_dump(mode="json") | {"measure": settings.model_dump(mode="json")}
 
 
@@ -195,7 +195,7 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
 
 
 def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
-    """A note about the groups that missed the requested precision, if there are any."""
+    """Return a note about the groups that missed the requested precision, if there are any."""
     if not missed or settings.precision is None:
         return []
     return [f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"]

@@ -40,7 +40,7 @@ class RunState:
 
 
 def read_state(path: Path, part: str | None = None) -> RunState:
-    """The state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
+    """Return the state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
     from rnnbench.store.frames import read_windows  # here, since it imports pandas
 
     measurements = last_measurements(path, part)
@@ -135,7 +135,7 @@ def started(
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
-    """The settings of torch that cases get for their device and dtype, by name; each value with its cases if several.
+    """Return the settings of torch for the devices and dtypes of cases, by name; each with its cases if several.
 
     A worker's hello has the values before its first case, which say nothing of the cases.
     """

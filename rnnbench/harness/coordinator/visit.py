@@ -242,7 +242,7 @@ class Visitor(ABC):
 
 
 def observers(cases: Sequence[Case], sides: int) -> int:
-    """The number of workers that observe these cases on each side, each with cores for all threads of a case.
+    """Return the number of workers that observe these cases on each side, each with cores for all threads of a case.
 
     `prepacked` times its products while it is compiled, which another worker on the same cores would spoil.
     """

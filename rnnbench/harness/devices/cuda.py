@@ -42,7 +42,7 @@ class Cuda:
 
     @staticmethod
     def why_not(name: str) -> str:
-        """Why the device with this name can't be used; empty if it can be used."""
+        """Return why the device with this name can't be used; empty if it can be used."""
         import torch
 
         if torch.version.cuda is None and torch.version.hip is None:
@@ -61,7 +61,7 @@ class Cuda:
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """The versions of `cuda` (or ROCm) and `cudnn` that torch uses.
+        """Return the versions of `cuda` (or ROCm) and `cudnn` that torch uses.
 
         Nothing about the GPUs: asking torch for them would start CUDA in every worker, also of a CPU's cases.
         """
@@ -190,7 +190,7 @@ class Cuda:
         )
 
     def device_seconds(self, timed: "TimedCall") -> float:
-        """The least time of a call on the device if the host has queued all of it before; raises Unavailable.
+        """Return the least time of a call on the device if the host has queued all of it before; raises Unavailable.
 
         The device is held while the host queues the call. The queue takes some thousand launches: the host waits before
         it can queue more, until the device is free.

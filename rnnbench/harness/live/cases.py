@@ -151,7 +151,7 @@ def calls_on_trial() -> Iterator[None]:
 
 
 def gpus() -> list[int]:
-    """The GPUs whose random generators may be in use; this call does not initialize CUDA."""
+    """Return the GPUs whose random generators may be in use; this call does not initialize CUDA."""
     cuda: Any = torch.cuda  # partly untyped in torch
     return list(range(cuda.device_count())) if cuda.is_initialized() else []
 

@@ -231,7 +231,7 @@ class LiveTurns:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[Callable[[], object]]:
-        """The call, in its autograd mode without interruptions by Python; everything is restored at the end."""
+        """Enter the autograd mode of the call, without interruptions by Python; everything is restored at the end."""
         with named(name), undisturbed(), self._calls[name].mode():
             yield self._calls[name].call
 

@@ -27,7 +27,7 @@ FULL_PRECISION = {FLOAT32_IN_ONEDNN[0]: "STRICT"}  # for workers, so that float3
 
 
 def known() -> dict[str, str]:
-    """Those that the shell sets, for the environment of a run."""
+    """Return those that the shell sets, for the environment of a run."""
     names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name)]
     names += [name for name in VERBOSE if os.environ.get(name, "0") not in ("", "0")]
     return {name: os.environ[name] for name in names}

@@ -62,7 +62,7 @@ def estimate_spreads(records: Sequence[GroupRecord]) -> None:
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
-    """Whether any ratio misses the requested precision."""
+    """Return whether any ratio misses the requested precision."""
     return settings.precision is not None and record.half_width > math.log1p(settings.precision)
 
 

@@ -173,7 +173,7 @@ def plan_turns(
 
 
 def balanced_order(cases: Sequence[Item], turns: int, rng: random.Random) -> list[Item]:
-    """An even number of turns for each case, in pairs of rounds: a random order, then its mirror image.
+    """Return an even number of turns for each case, in pairs of rounds: a random order, then its mirror image.
 
     For two cases, this is ABBA or BAAB. A drift that is linear over a pair of rounds shifts all by the same amount.
     """
@@ -185,7 +185,7 @@ def balanced_order(cases: Sequence[Item], turns: int, rng: random.Random) -> lis
 
 
 def sweeps_in_turn(groups: Iterable[Group]) -> list[Group]:
-    """The first group of each sweep, then the second, and so on, so that each sweep gets its share of the budget."""
+    """Return the first group of each sweep, then the second, and so on: each sweep gets its share of the budget."""
     sweeps: dict[int, list[Group]] = {}
     for group in groups:
         sweeps.setdefault(group.sweep, []).append(group)

@@ -19,7 +19,7 @@ PRELOADED = ("rnnbench.harness.worker.operations",)
 
 
 def import_path(entries: list[str], first: list[str]) -> list[str]:
-    """The standard library, then `first`, then the other entries of a `sys.path`.
+    """Return the standard library, then `first`, then the other entries of a `sys.path`.
 
     Python itself puts $PYTHONPATH and the current folder before the standard library, so a file `random.py` there
     would be imported instead of Python's own.

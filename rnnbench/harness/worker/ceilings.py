@@ -119,7 +119,7 @@ def _products(device: Device, dtype: torch.dtype) -> dict[str, float]:
 
 
 def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: float = LEAD) -> float:
-    """The shortest time of a call, from tries for about `seconds`.
+    """Return the shortest time of a call, from tries for about `seconds`.
 
     A device with a queue gets all calls of a try before it starts them, so that it never waits for the host: launching
     a small copy takes the host longer than the copy takes the device.

@@ -173,13 +173,13 @@ class Operations:
         self._process |= global_state.capture({name: global_state.PROCESS[name] for name in global_state.OF_THE_CODE})
 
     def _reach(self, request: Request) -> Reply:
-        """The code that a case may run."""
+        """Return the code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
             return {"code": [], "doubts": ["it draws from a data set, with code that may run in other processes"]}
         return reach(self._tracer(request["tree"]), lambda: self._build(request))
 
     def _observe(self, request: Request) -> Reply:
-        """All metrics except time. This process must not time cases later, since some probes change its allocator."""
+        """Measure all metrics but time. This process must not time cases later: some probes change its allocator."""
         built = self._build(request)
         device = devices.open_device(built.case.workload.device)
         measurement = (
@@ -199,7 +199,7 @@ class Operations:
         return {"values": readings.values, "missing": readings.missing}
 
     def _count(self, request: Request) -> Reply:
-        """The instructions of one call."""
+        """Return the instructions of one call."""
         built = self._build(request)
         if not devices.open_device(built.case.workload.device).runs_host_code:
             raise Skip("instructions are counted on the CPU only")
@@ -207,7 +207,7 @@ class Operations:
             return {"totals": count_instructions(timed, built.case.workload.seq_len, request["counter"])}
 
     def _profile(self, request: Request) -> Reply:
-        """Where the time of a case goes, which a room above this one finds out."""
+        """Return where the time of a case goes, which a room above this one finds out."""
         return dict(import_module("rnnbench.profiling.profile").answer(self._build(request), request))
 
     def _build(self, request: dict[str, Any]) -> Built | Loading:

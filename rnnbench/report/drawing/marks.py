@@ -90,12 +90,12 @@ ON_AREAS = "#111111"
 
 
 def level(place: float) -> Shade:
-    """The colour of a size by its place between the smallest (0) and the largest (1)."""
+    """Return the colour of a size by its place between the smallest (0) and the largest (1)."""
     return SIZES[round(place * (len(SIZES) - 1))]
 
 
 def variables() -> dict[str, Shade]:
-    """Every colour that is not the same in light and dark, by the name of its CSS variable."""
+    """Return every colour that is not the same in light and dark, by the name of its CSS variable."""
     return {
         **INKS,
         **HUES,
