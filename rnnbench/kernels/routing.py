@@ -184,7 +184,9 @@ def _reroute(graph: fx.Graph, factors: dict[Any, Any]) -> None:
     Two of them that are added are one call; their biases are added once for all steps.
     """
     sums: dict[tuple[Any, ...], Any] = {}
-    for product in [node for node in graph.nodes if node in factors]:
+    place = {node: number for number, node in enumerate(graph.nodes)}
+    # By their sums, since a product may come before another and be added after it: a sum of biases comes before both.
+    for product in sorted(factors, key=lambda product: (place[_sum_with_matrix(product)[0]], place[product])):
         if product not in factors:
             continue  # made in one call with an earlier one
         total, added = _sum_with_matrix(product)

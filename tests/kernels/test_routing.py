@@ -109,6 +109,18 @@ def test_the_larger_of_two_added_products_decides_where_both_are_made(own: str, 
     assert count(module, aten.mm.default) == made.get(TORCH, 0)
 
 
+def test_biases_are_added_before_the_first_step_if_inputs_are_multiplied_in_reverse() -> None:
+    def reverse(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Tensor:
+        first, second = biases.unbind()
+        inputs = [torch.addmm(first, x.expand_as(h), weight.t()) for x in reversed(h.split(1))]
+        for product in reversed(inputs):
+            h = (product + torch.addmm(second, h, other.t())).tanh()
+        return h
+
+    module, _ = routed(reverse, DIRECT, torch.randn(4, 4), torch.randn(4, 4), torch.randn(2, 4), torch.randn(3, 4))
+    assert count(module, operators()[0]) == 3
+
+
 def test_biases_that_the_code_adds_itself_later_are_not_used_before() -> None:
     def steps(a: Tensor, b: Tensor) -> list[Tensor]:
         return [torch.addmm(a[0], a, b) + torch.addmm(b[0], b, a), a[0] + b[0]]
