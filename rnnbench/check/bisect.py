@@ -30,7 +30,7 @@ from rnnbench.check.commits import (
     without_documents,
 )
 from rnnbench.check.sides import NOT_OF_THE_CODE, Project
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import faults_in_words
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
@@ -89,7 +89,10 @@ def bisect(
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
     with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
-        return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)
+        try:
+            return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)
+        except Interrupted:  # one of its checks was: this folder is the one that goes on
+            raise KeyboardInterrupt from None
 
 
 def answered(

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.check.commits import CommitRunner
+from rnnbench.errors import Interrupted
 from tests.doubles import repository
 from tests.doubles.commands import MINE, cells, rnnbench
 from tests.doubles.repository import git
@@ -73,6 +75,20 @@ def test_a_commit_that_only_the_clock_sees_is_named_and_an_interrupted_search_go
     assert [cause["commit"]["sha"] for cause in found["causes"]] == [shas[1]]
     assert found["causes"][0]["witness"] == "time"
     assert found["seconds"] > time.monotonic() - began - 30
+
+
+def test_an_interrupted_check_of_a_search_names_the_folder_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted("what was measured is in the folder of a check; no verdict")
+
+    monkeypatch.setattr(CommitRunner, "compare", interrupted)
+    done = bisect(tmp_path, "--good", history(tmp_path, FAST, SLEEPS)[0])
+    [folder] = (tmp_path / "out").iterdir()
+    assert done.returncode == 130
+    where = folder.relative_to(tmp_path)
+    assert f"what was measured is in {where}; no answer yet (--resume goes on from there)\n" in done.stderr
 
 
 def test_ends_that_are_equally_fast_or_unknown_or_not_in_order_are_refused(
