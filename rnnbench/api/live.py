@@ -70,7 +70,9 @@ def measure(
     `reference`: the module that the others are compared with; by default the only torch.nn layer or cell, or else the
     first module. Outputs are compared with its output before timing and, on other values, after it, to the tolerances
     of `rnnbench run`; gradients are not. An output of another shape is an error. A module whose output has other
-    values, for example from other weights, is still timed, and `parity` says so and, if it can be found, why.
+    values, for example from other weights, is still timed, and `parity` says so and, if it can be found, why. A module
+    that this processor can't run, such as an LSTM under autocast to float16, is left out: its row has no numbers, and
+    `parity` is the reason. If nothing is left to compare, that is an error.
 
     Rounds are added until each ratio's interval is within `precision` (`"2%"` or 0.02; None: stop after `replicates`)
     or the `budget` is spent (`"30s"`, `"5m"` or seconds; None: no limit). There are at least `replicates` rounds if the
@@ -133,13 +135,14 @@ def sweep(
     measured, the modules in turns. `budget` (`"60s"` or seconds) is for all combinations together. `reference`,
     `precision`, `replicates` and `progress` are those of `measure`.
 
-    A combination that fails keeps its rows, with the reason, and Ctrl-C keeps what is finished.
+    A combination that fails, or that this processor can't run, keeps its rows, with the reason. Ctrl-C keeps what is
+    finished.
 
     Returns a `FrameResult`. Its `.frame` and `.rounds` are those of `measure` with the sizes as first columns, and
-    `module`, `status` (`measured` or `failed`) and `reason`. `.plot("ratio")`, or `.plot("scaling")` for the times,
-    those of the reference too, draws a line for each module; `frame`: the rows to draw, by default all; `along`: the
-    size below the figure, by default the one with the most values. Raises ValueError or TypeError for arguments that do
-    not fit together, and RuntimeError if every combination failed.
+    `module`, `status` (`measured`, `skipped` or `failed`) and `reason`. `.plot("ratio")`, or `.plot("scaling")` for the
+    times, those of the reference too, draws a line for each module; `frame`: the rows to draw, by default all; `along`:
+    the size below the figure, by default the one with the most values. Raises ValueError or TypeError for arguments
+    that do not fit together, and RuntimeError if no combination was measured.
     """
     settings = measure_settings(budget, precision, replicates=replicates)
     axes: dict[str, Sequence[Any]] = {
@@ -199,7 +202,8 @@ def fastest(
     those of dropout. `.frame` has what was measured, and the printed module says which way runs which shape.
 
     Gradients, buffers, random generators and torch's settings are restored afterwards. Raises ValueError or TypeError
-    for arguments that do not fit together, and whatever the module itself raises.
+    for arguments that do not fit together, RuntimeError if this processor can't run the module, and whatever the module
+    itself raises.
     """
     if ways is not None:
         return FastestModule(recognised(module, input)[0], ways_table(ways))

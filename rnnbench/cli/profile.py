@@ -42,6 +42,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     from rnnbench.report.why import not_profiled, sections
     from rnnbench.report.words.names import names
     from rnnbench.store.folder import last_measurements
+    from rnnbench.store.profiles import Profile
     from rnnbench.store.records import NOT_REACHED
 
     groups, settings = selected(suite, only, device), suite.measure
@@ -66,8 +67,14 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     found = sections(run, profiles)
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")
-    labels, _ = names([measurement.case for measurement in last_measurements(folder).values()])
-    for line in not_profiled(profiles, labels):
+    measurements = last_measurements(folder).values()
+    labels, _ = names([measurement.case for measurement in measurements])
+    unmeasured = {
+        one.case.key: Profile(one.case.key, "failed", one.reason)
+        for one in measurements
+        if one.status in ("skipped", "failed")
+    }
+    for line in not_profiled({**profiles, **unmeasured}, labels):
         output.say(output.wrapped(line, hang=2))
     output.say_path(folder)
     output.say_path(page)

@@ -4,7 +4,7 @@ import math
 import platform
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
 from rnnbench.harness.live.cases import NOT_FINITE
-from rnnbench.harness.live.measuring import LiveComparison, Sizes
+from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
 from rnnbench.report import why
@@ -165,7 +165,18 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     told = " ".join([note(found, frame, settings), *found.notes])
-    return FrameResult(frames, partial(measured_figure, frame), told, SHOWN, axes=(), **facts)
+    draw = partial(measured_figure, frame)
+    frames["frame"] = _with_left_out(frame, found.left_out)
+    return FrameResult(frames, draw, told, SHOWN, axes=(), **facts)
+
+
+def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataFrame:
+    """Return the frame with a row without numbers for each module that was left out; its `parity` is the reason."""
+    if not left_out:
+        return frame
+    rows = frame.reindex([*frame.index, *left_out]).fillna({"parity": left_out, "replicates": 0})
+    rows.attrs = frame.attrs
+    return rows.rename_axis("module").astype({"replicates": int})
 
 
 def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
@@ -267,31 +278,35 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
 
 
 def swept(
-    points: Iterable[tuple[Sizes, LiveComparison | str]],
+    points: Iterable[tuple[Sizes, LiveComparison | Unmeasured]],
     names: Sequence[str],
     settings: Settings,
     axes: Mapping[str, Sequence[Any]],
 ) -> FrameResult:
     """Return the result of a sweep of the modules with these names over `axes`: `frame`, `rounds` and `environment`.
 
-    Without Ctrl-C there is a point for each combination. Raises RuntimeError if every point failed.
+    Without Ctrl-C there is a point for each combination. Raises RuntimeError if no point was measured.
     """
     rows, rounds, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
     more = dict[str, None]()
     for sizes, found in points:
-        if isinstance(found, str):
-            frame = pd.DataFrame({"module": list(names)}).assign(status="failed", reason=found)
+        if isinstance(found, Unmeasured):
+            frame = pd.DataFrame({"module": list(names)}).assign(status=found.status, reason=found.reason)
         else:
             known.append(measured(found, settings))
             more |= dict.fromkeys(found.notes)
-            frame = _without_unsound(known[-1].frame.reset_index())
+            frame = _with_status(known[-1].frame.reset_index(), found.left_out)
             rounds.append(_sized(sizes, known[-1].rounds))
         rows.append(_sized(sizes, frame))
         del found  # with its modules, before those of the next point are built
     if not known:
-        raise RuntimeError(f"all {plural(len(rows), 'combination')} failed; the first: {rows[0]['reason'][0]}")
+        is_skipped = all(row["status"][0] == "skipped" for row in rows)
+        how = "were skipped" if is_skipped else "failed"
+        raise RuntimeError(f"all {plural(len(rows), 'combination')} {how}; the first: {rows[0]['reason'][0]}")
     frame, expected = pd.concat(rows, ignore_index=True), math.prod(map(len, axes.values()))
-    failed = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
+    failed, skipped = (
+        len(frame.loc[frame["status"] == status, list(axes)].drop_duplicates()) for status in ("failed", "skipped")
+    )
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
     frames = {"frame": frame, "rounds": pd.concat(rounds, ignore_index=True), "environment": known[0].environment}
 
@@ -304,18 +319,22 @@ def swept(
     parts = [f"Interrupted after {len(rows)} of {plural(expected, 'combination')}."] if len(rows) < expected else []
     parts += [said.rstrip(".") + ".", *(text for text in more if text not in said)]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
+    parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
     columns = [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])]
     return FrameResult(frames, draw, " ".join(parts), columns, axes=tuple(axes), reference=known[0].reference)
 
 
-def _without_unsound(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a point without the numbers of modules that give NaN: these have failed, as in a run."""
+def _with_status(frame: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame:
+    """Return the rows of a point with their status, and without the numbers of modules that give NaN.
+
+    These have failed, as in a run. Modules that were left out are skipped.
+    """
     is_unsound = frame["parity"].str.contains(NOT_FINITE)
     numbers = [str(column) for column in frame.select_dtypes("number") if column != "parameters"]
     frame[numbers] = frame[numbers].where(~is_unsound)
-    return frame.assign(
-        status=is_unsound.map({True: "failed", False: "measured"}), reason=frame["parity"].where(is_unsound, "")
-    )
+    is_skipped = frame["module"].isin(left_out)
+    status = is_unsound.map({True: "failed", False: "measured"}).mask(is_skipped, "skipped")
+    return frame.assign(status=status, reason=frame["parity"].where(is_unsound | is_skipped, ""))
 
 
 def _sized(sizes: Sizes, frame: pd.DataFrame) -> pd.DataFrame:
@@ -359,7 +378,8 @@ def explained(
     operators = pd.concat(listed, names=["module", None]).reset_index(level=0) if listed else pd.DataFrame()
     frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(shown), "operators": operators}
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
-    note = "\n\n".join([*map(words, gaps), *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
+    left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
+    note = "\n\n".join([*map(words, gaps), *left_out, *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
 
 

@@ -58,6 +58,7 @@ from rnnbench.workloads.observe import operator_calls
 from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import make_whole
+from rnnbench.workloads.processor import in_plain_words, why_unable
 
 PHASES: tuple[Phase, ...] = ("inference", "training")
 COMPILED_AGAIN = (
@@ -81,6 +82,7 @@ class RunSubject:
         return run_in_way(self.run, name, by_step(self.run, self.input[:steps]), self.state)
 
 
+@in_plain_words()
 def find(
     module: nn.Module,
     input: Any,
@@ -89,7 +91,10 @@ def find(
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
 ) -> tuple[RunModule, pd.DataFrame]:
-    """Measure the ways to run a module; see `rnnbench.fastest`. Raises TypeError and ValueError for other arguments."""
+    """Measure the ways to run a module; see `rnnbench.fastest`.
+
+    Raises TypeError and ValueError for other arguments, and CannotRun if this processor can't run the module.
+    """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
     if phase not in PHASES:
@@ -277,7 +282,7 @@ def why_not(subject: RunSubject, name: Any) -> str:
     except (Skip, ParityError) as reason:
         return str(reason)
     except (Exception, SystemExit) as error:
-        return ending(error, "the module")
+        return why_unable(error) or ending(error, "the module")
     return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
 
 

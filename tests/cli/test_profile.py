@@ -13,6 +13,7 @@ import rnnbench
 from rnnbench.cli import cli
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.records import Phase
+from tests.doubles.unable import REASON, Cast
 from tests.harness.live import INPUT, pair
 
 SUITE = """
@@ -24,7 +25,7 @@ windows = 2
 window_seconds = 0.001
 [[sweep]]
 cell = ["mine.py:Mine", "mine.py:Shy"]
-implementation = ["loop", "torch.nn"]
+implementation = ["loop", "hoisted", "torch.nn"]
 reference = "gru"
 batch_size = 1
 seq_len = 4
@@ -62,8 +63,11 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     *_, folder, page = (tmp_path / line for line in output.strip().splitlines())
     assert "mine.py:Mine loop takes" in output
     assert "the time of torch.nn.GRU" in output
+    in_one_line = " ".join(output.split())
     shy = "not profiled: mine.py:Shy loop inference: under the profiler: ValueError: somebody is watching (mine.py:11)"
-    assert shy in " ".join(output.split())
+    assert shy in in_one_line
+    skipped = "not profiled: mine.py:Mine hoisted inference and mine.py:Shy hoisted inference: nothing to hoist"
+    assert skipped in in_one_line
     words = output[output.index("mine.py:Mine in inference") :]
     assert max(map(len, words.splitlines()[:-2])) <= 100  # the last lines are paths
     profiles = {key.split(" ")[0]: case_profile for key, case_profile in read_profiles(folder).items()}
@@ -117,3 +121,11 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
     )
     assert not explained.profiles["shy"].works
     assert "not profiled: shy: profiling failed: ValueError: somebody is watching" in repr(explained)
+
+
+def test_a_module_that_this_processor_can_not_run_is_left_out_of_an_explanation() -> None:
+    modules = {"cast": Cast(3, 5), **pair()}
+    explained = rnnbench.explain(modules, INPUT, reference="torch", budget=0.1, progress=False)
+    assert f"cast is left out: {REASON}" in explained.note
+    assert explained.words("mine")
+    assert explained.frame["parity"]["cast"].startswith(REASON)

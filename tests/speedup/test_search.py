@@ -21,6 +21,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import search, ways
+from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.search import find_wanted, wanted
 from rnnbench.speedup.ways import names, way
 from rnnbench.store.records import Case
@@ -28,6 +29,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
+from tests.doubles.unable import REASON, Cast, unable_dtype
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -457,3 +459,27 @@ def test_modules_are_built_as_the_case_says(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_can_not_be_run_alone_is_left_out() -> None:
     for one in (case(phase="step"), case(lengths="varied"), case(num_layers=2), case(bidirectional=True)):
         assert wanted([one]) == ({}, search.LEFT_OUT)
+
+
+def test_a_way_that_this_processor_can_not_run_is_left_out_and_the_search_goes_on(
+    seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds["torch.nn"] = 0.5  # it would be the fastest
+    state = torch.zeros(1, 3, 6), torch.zeros(1, 3, 6)
+    layer = equal_layer(LSTMCell(4, 6), torch.randn(5, 3, 4), state)
+    assert layer is not None
+    monkeypatch.setattr(ways, "equal_layer", lambda *_: layer)  # which is not found where products are rounded
+    with torch.autocast("cpu", unable_dtype()):
+        found = fast(LSTMCell(4, 6))
+    rows = found.frame.set_index("way")
+    assert rows["reason"]["torch.nn"].startswith(REASON)
+    assert rows["is_chosen"]["prepacked"]
+    assert math.isnan(rows["seconds"]["torch.nn"])
+
+
+def test_a_module_that_this_processor_can_not_run_is_an_error_in_plain_words() -> None:
+    with torch.autocast("cpu", unable_dtype()), pytest.raises(RuntimeError, match=f"^{REASON}"):
+        fast(nn.LSTM(4, 6))
+    for input in (torch.randn(5, 3, 4), torch.randn(5, 1, 4)):
+        with pytest.raises(RuntimeError, match=f"^{REASON}"):
+            fast(Cast(4, 6), input)

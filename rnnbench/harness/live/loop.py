@@ -23,6 +23,7 @@ from rnnbench.harness.turns.schedule import Progress, Turns, balanced_order, cal
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.processor import CannotRun, why_unable
 
 CASE_SECONDS = 0.05  # of each call's turns in a replicate
 CALIBRATION_SECONDS = 0.01
@@ -238,10 +239,17 @@ class LiveTurns:
 
 @contextmanager
 def named(call: str, hint: str = "") -> Iterator[None]:
-    """Put the call's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError."""
+    """Put the call's name in front of an error and a hint behind it: any but a ValueError becomes a RuntimeError.
+
+    The error of a call that this processor can't make is a CannotRun, which knows the call's name.
+    """
     try:
         yield
     except Exception as error:
+        if reason := why_unable(error):
+            unable = CannotRun(f"{call}: {reason}")
+            unable.module = call
+            raise unable from error
         is_said = isinstance(error, ValueError | RuntimeError)
         text = message_of(error) if is_said else error_in_words(error)
         raise (ValueError if isinstance(error, ValueError) else RuntimeError)(f"{call}: {text}{hint}") from error

@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.processor import CannotRun
 
 PHASES: tuple[Phase, ...] = ("inference", "training", "step")
 
@@ -53,6 +54,7 @@ class LiveComparison:
     threads: int
     notes: list[str]  # what makes the modules' work unequal, or all of it slower than elsewhere
     put_back: ExitStack  # restores everything else that is changed when it closes
+    left_out: dict[str, str] = field(default_factory=dict)  # modules that this processor can't run, and why
     torch: str = torch.__version__
     needed: float = 0.0  # seconds for the replicates that the budget of `measure` left out
 
@@ -92,9 +94,38 @@ def compared(
 ) -> Iterator[LiveComparison]:
     """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
 
-    `threads`: of torch; None leaves them as they are. Raises ValueError if the arguments do not fit together,
-    and any error of a module, with the module's name in front.
+    Modules that this processor can't run are left out. `threads`: of torch; None leaves them as they are. Raises
+    CannotRun if it can't run the reference or none of the others, ValueError if the arguments do not fit together, and
+    any error of a module, with the module's name in front.
     """
+    left_out: dict[str, str] = {}
+    with ExitStack() as entered:
+        while True:
+            try:
+                found = entered.enter_context(_all_compared(modules, input, phase, reference, threads))
+                break
+            except CannotRun as unable:
+                name = unable.module
+                if name == reference_of(modules, reference) or len(modules) == 2:
+                    raise
+                left_out[name] = str(unable).removeprefix(f"{name}: ")
+                modules = {other: module for other, module in modules.items() if other != name}
+                if isinstance(input, Mapping):
+                    input = {other: given for other, given in input.items() if other != name}
+        found.left_out |= left_out
+        found.notes += [f"{name} is left out: {reason}." for name, reason in left_out.items()]
+        yield found
+
+
+@contextmanager
+def _all_compared(
+    modules: Mapping[str, Callable[..., object]],
+    input: object,
+    phase: Phase,
+    reference: str | None,
+    threads: int | None,
+) -> Iterator[LiveComparison]:
+    """Compare all modules; raises CannotRun if this processor can't run one of them. See `compared`."""
     if phase not in PHASES:
         raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
     cases = cases_of(modules, input)
@@ -124,6 +155,14 @@ def compared(
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 
 
+@dataclass(frozen=True)
+class Unmeasured:
+    """Why a point of a sweep has no numbers: its modules have failed, or this processor can't run them."""
+
+    status: Literal["failed", "skipped"]
+    reason: str
+
+
 def sweep(
     modules: Mapping[str, Any],
     input: Callable[..., object],
@@ -131,13 +170,13 @@ def sweep(
     reference: str | None,
     settings: Settings,
     shown_of: Callable[[int, int], Callable[[Progress], None]],
-) -> Iterator[tuple[Sizes, LiveComparison | str]]:
+) -> Iterator[tuple[Sizes, LiveComparison | Unmeasured]]:
     """Measure the modules at each combination of `axes`, of which `phase` and `threads` are two.
 
     `modules`: modules and functions, or what builds them: a class or function whose parameters are all sizes. `input`:
     what makes the input from the sizes that it names. `shown_of(number, points)` shows a point's replicates. The budget
-    of `settings` is for all points. A point that fails has the reason; Ctrl-C ends the sweep after the finished
-    replicates of a point. Raises ValueError or TypeError if the arguments do not fit together.
+    of `settings` is for all points. A point that fails or can't be run has the reason; Ctrl-C ends the sweep after the
+    finished replicates of a point. Raises ValueError or TypeError if the arguments do not fit together.
     """
     names = _checked(modules, input, axes)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -155,8 +194,11 @@ def sweep(
             if not number:
                 raise
             return
+        except CannotRun as unable:
+            yield sizes, Unmeasured("skipped", str(unable))
+            continue
         except Exception as error:  # whatever a stranger's module raises
-            yield sizes, error_in_words(error)  # the other points are measured
+            yield sizes, Unmeasured("failed", error_in_words(error))  # the other points are measured
             continue
         yield sizes, found
         if found.turns.interrupted:

@@ -48,6 +48,7 @@ from rnnbench.workloads.observe import observe, observe_loading
 from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.phases import Loading, build_loading
 from rnnbench.workloads.prepare import Built, build, reference_case
+from rnnbench.workloads.processor import in_plain_words
 
 # After these requests the worker holds no case, and it tells which files were used since.
 LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
@@ -118,7 +119,8 @@ class Operations:
             "release": self._release,
         }
         try:
-            return {"ok": True} | (operations[request["op"]](request) or {})
+            with in_plain_words():
+                return {"ok": True} | (operations[request["op"]](request) or {})
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
 

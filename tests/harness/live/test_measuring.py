@@ -20,7 +20,8 @@ from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question
 from rnnbench.cells import CellError
 from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Phase
-from tests.harness.live import INPUT, QUICK
+from tests.doubles.unable import REASON, Cast
+from tests.harness.live import INPUT, QUICK, pair
 from tests.harness.live.test_loop import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -288,3 +289,51 @@ def of_module(module: nn.Module, input: Tensor) -> dict[str, Any]:
         "grads": grads,
         "input": input.tolist(),
     }
+
+
+def unable_pair() -> dict[str, nn.Module]:
+    """A module that this processor can't run, beside two that it can."""
+    return {"cast": Cast(3, 5), **pair()}
+
+
+def test_a_module_that_this_processor_can_not_run_keeps_its_row_and_the_others_are_measured() -> None:
+    result = measure(unable_pair(), INPUT, reference="torch", **QUICK)
+    frame = result.frame
+    assert frame.index.tolist() == ["mine", "torch", "cast"]
+    assert frame["parity"]["cast"].startswith(REASON)
+    assert frame["seconds"].notna().to_dict() == {"mine": True, "torch": True, "cast": False}
+    assert frame["replicates"].tolist() == [2, 2, 0]
+    assert f"cast is left out: {REASON}" in result.note
+    result.plot()
+    own = dict.fromkeys(unable_pair(), INPUT)
+    assert measure(unable_pair(), own, reference="torch", **QUICK).frame["seconds"].notna().sum() == 2
+
+
+@pytest.mark.parametrize("reference", ["cast", "torch"])
+def test_what_this_processor_can_not_run_is_an_error_where_nothing_is_left_to_compare(reference: str) -> None:
+    modules = unable_pair()
+    del modules["mine"]
+    with pytest.raises(RuntimeError, match=f"^cast: {REASON}"):
+        measure(modules, INPUT, reference=reference, **QUICK)
+
+
+def test_a_sweep_skips_what_this_processor_can_not_run() -> None:
+    def input(batch: int) -> Tensor:
+        return torch.randn(4, batch, 3)
+
+    unable = unable_pair()
+    some = rnnbench.sweep(unable, input, reference="torch", batch=[1, 2], **QUICK).frame.set_index("module")
+    assert some.loc["cast", "status"].tolist() == ["skipped"] * 2
+    assert some.loc["cast", "reason"].str.startswith(REASON).all()
+    assert some.loc[["mine", "torch"], "status"].tolist() == ["measured"] * 4
+    del unable["mine"]
+
+    def narrow_or_wide(batch: int) -> nn.Module:
+        return Cast(3, 5) if batch == 1 else pair()["torch"]
+
+    modules: dict[str, Any] = {"mine": narrow_or_wide, "torch": unable["torch"]}
+    swept = rnnbench.sweep(modules, input, reference="torch", batch=[1, 2], **QUICK)
+    assert swept.frame["status"].tolist() == ["skipped"] * 2 + ["measured"] * 2
+    assert "Modules were skipped in 1 combination; `reason` says why." in swept.note
+    with pytest.raises(RuntimeError, match=rf"^all 2 combinations were skipped; the first: cast: {REASON}"):
+        rnnbench.sweep(unable, input, reference="torch", batch=[1, 2], **QUICK)

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,6 +23,7 @@ from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.fake_card import MEGABYTE, FakeCard
+from tests.doubles.unable import REASON, cell_file
 from tests.doubles.visits import TURNS, operations, visit
 from tests.workloads.test_data import forks
 
@@ -325,3 +327,23 @@ def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
     assert measurement["reserved_bytes"] == POOL
     eager = observe(operations(), small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "more"),
+    [
+        ("observe", {}),
+        ("prepare", {"window_seconds": 0.002, "call_seconds": None}),
+        ("count", {"counter": "callgrind"}),
+        ("profile", {"window_seconds": 0.002, "seconds": 1.0, "folder": "."}),
+    ],
+)
+def test_a_case_that_this_processor_can_not_run_is_skipped_and_the_worker_goes_on(
+    op: Any, more: dict[str, Any], tmp_path: Path
+) -> None:
+    worker, given = operations(), small.workload(reference="lstm", dtype="float32")
+    case = Case(cell_file(tmp_path), "sequence", given)
+    reply = worker.handle(Building(str(tmp_path), 64).request(op, case, **more))
+    assert (reply["ok"], reply["status"]) == (False, "skipped")
+    assert reply["reason"].startswith(REASON)
+    assert prepare(worker, small.case("lstm"))["ok"]
