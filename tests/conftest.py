@@ -123,6 +123,21 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time live modules for two milliseconds a round, and profile them in two rounds, however steady the machine is.
+
+    Where its cores are shared, the usual turns take several times as long, and rounds are added until times hold.
+    """
+    from rnnbench.harness.live.loop import LiveTurns
+    from rnnbench.profiling import profile
+
+    monkeypatch.setitem(LiveTurns.__init__.__kwdefaults__, "case_seconds", 0.002)
+    monkeypatch.setitem(profile.profile.__kwdefaults__, "window_seconds", 0.001)
+    monkeypatch.setitem(profile.profile.__kwdefaults__, "rounds", 2)
+    monkeypatch.setattr(profile, "MAX_ROUNDS", 1)
+
+
+@pytest.fixture
 def real_workers() -> Iterator[None]:
     """Let Python start the workers, which takes each a second more."""
     with forks.real_workers():

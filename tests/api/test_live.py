@@ -25,7 +25,7 @@ from rnnbench.store.records import Phase, Workload
 from tests.analysis import made_up
 from tests.harness.live import INPUT, QUICK, pair
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])

@@ -242,6 +242,7 @@ def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Pa
     assert changed == {**expected, "table.csv": "other"}
 
 
+@pytest.mark.slow
 def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.validation.affected", "5", "3"], capture_output=True, text=True, check=True

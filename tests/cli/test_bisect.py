@@ -40,6 +40,7 @@ def answer(folder: Path) -> dict[str, object]:
     return dict(json.loads(file.read_text()))
 
 
+@pytest.mark.slow
 def test_the_commit_whose_counts_grow_is_named_and_one_that_does_not_run_is_skipped(tmp_path: Path) -> None:
     shas = history(tmp_path, FAST, BROKEN, SLOWER)
     done = bisect(tmp_path, "--good", shas[0][:7])

@@ -66,6 +66,7 @@ def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo
     assert repository.git(repo, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.slow
 def test_a_repository_that_holds_rnnbench_is_checked_with_each_sides_own_cells(repo: Path) -> None:
     code = Path(__file__).parents[2] / "rnnbench"
     shutil.copytree(code, repo / "rnnbench", ignore=shutil.ignore_patterns("__pycache__"))

@@ -53,6 +53,7 @@ def profile(*arguments: str | Path) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +82,7 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     assert "mine.py:Mine loop takes" in page.read_text()
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "short_turns")
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path: Path) -> None:
     modules = pair()
@@ -104,7 +105,7 @@ def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path
     assert all(parameter.grad is None for parameter in after)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "short_turns")
 def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
     class Shy(nn.Module):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -123,6 +124,7 @@ def test_a_module_that_fails_under_the_profiler_has_its_reason() -> None:
     assert "not profiled: shy: profiling failed: ValueError: somebody is watching" in repr(explained)
 
 
+@pytest.mark.usefixtures("one_thread", "short_turns")
 def test_a_module_that_this_processor_can_not_run_is_left_out_of_an_explanation() -> None:
     modules = {"cast": Cast(3, 5), **pair()}
     explained = rnnbench.explain(modules, INPUT, reference="torch", budget=0.1, progress=False)

@@ -116,6 +116,7 @@ def test_a_run_that_measured_nothing_and_failed_ends_with_2_after_all_it_has_to_
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["failed", "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("by", "code", "status"),
     [
@@ -229,6 +230,7 @@ def test_a_budget_that_can_not_fit_a_replicate_is_an_error_that_says_what_would(
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None:
     precise = "run", "tiny.toml", "--precision", "0.01%", "--budget", "25s"
     done = rnnbench(*precise, cwd=folder)

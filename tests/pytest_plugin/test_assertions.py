@@ -17,7 +17,7 @@ from rnnbench.pytest_plugin import Assertions
 from tests.pytest_plugin.conftest import Run
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 # pytest in this process forgets what it has imported, and torch can't be imported twice.
 IMPORTED = (pandas, live)
 

@@ -81,6 +81,7 @@ def benchmarks(file: Path) -> dict[str, Any]:
     return {benchmark["name"]: benchmark for benchmark in json.loads(file.read_text())["benchmarks"]}
 
 
+@pytest.mark.slow
 def test_cases_are_benchmarks_that_are_saved_compared_drawn_and_profiled(
     mine: Path, in_another: Run, in_process: Run
 ) -> None:

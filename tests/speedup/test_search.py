@@ -362,6 +362,7 @@ class Clockwork(nn.GRUCell):
         return super().forward(x, h) if self.step % 2 else h
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PACES", [0.0])  # compiling is not left out

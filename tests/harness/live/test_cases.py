@@ -16,7 +16,7 @@ from rnnbench.harness.live.cases import reference_of
 from rnnbench.harness.machine import global_state
 from tests.harness.live import INPUT, QUICK, loop, pair
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 
 
 def test_the_reference_is_the_only_torch_layer_or_the_first_or_the_one_asked_for() -> None:

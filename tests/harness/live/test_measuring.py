@@ -24,7 +24,7 @@ from tests.doubles.unable import REASON, Cast
 from tests.harness.live import INPUT, QUICK, pair
 from tests.harness.live.test_loop import Machine
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 
 
 def decide(units: int, budget: float, precision: float | None = None) -> tuple[Question, int, float]:
