@@ -12,11 +12,16 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 # threads wait for each other by spinning, on cores that other tests need. One process more than cores: tests also wait.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread
 PARALLEL = --numprocesses "$$(($$(nproc) + 1))"
+QUICK = not slow and not needs and not alone
 test: .venv/.installed  ## The tests that take seconds and need no other program, on all cores.
-	$(PYTEST) $(PARALLEL) --dist worksteal -m "not slow and not needs and not alone"
+	$(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)"
 
-test-rest: .venv/.installed  ## The other tests: those of a program in one process, and what judges real times by itself at the end.
+# A processor without AVX-512, whatever this one has: oneDNN, torch's kernels and torch.compile use no newer instructions.
+OTHER_PROCESSOR = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+NUMBERS = tests/cells tests/kernels tests/speedup $(addprefix tests/workloads/test_,compiled.py model.py parity.py processor.py)
+test-rest: .venv/.installed  ## The others: programs, numbers on an older processor, and at the end what judges real times by itself.
 	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
+	$(OTHER_PROCESSOR) $(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)" $(NUMBERS)
 	$(PYTEST) -m alone $$(grep -rl "mark.alone" tests)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
