@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import hypothesis
@@ -131,9 +132,10 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     from rnnbench.harness.live.loop import LiveTurns
     from rnnbench.profiling import profile
 
-    monkeypatch.setitem(LiveTurns.__init__.__kwdefaults__, "case_seconds", 0.002)
-    monkeypatch.setitem(profile.profile.__kwdefaults__, "window_seconds", 0.001)
-    monkeypatch.setitem(profile.profile.__kwdefaults__, "rounds", 2)
+    defaults: Any = LiveTurns.__init__.__kwdefaults__, profile.profile.__kwdefaults__
+    monkeypatch.setitem(defaults[0], "case_seconds", 0.002)
+    monkeypatch.setitem(defaults[1], "window_seconds", 0.001)
+    monkeypatch.setitem(defaults[1], "rounds", 2)
     monkeypatch.setattr(profile, "MAX_ROUNDS", 1)
 
 

@@ -37,6 +37,8 @@ hidden_size = 8
 """
 DISAGREES = "parity after timing: final h is off by "
 
+pytestmark = pytest.mark.usefixtures("short_turns")
+
 
 def suite(*names: str) -> str:
     return SUITE.format(cells=", ".join(f'"cells.py:{name}"' for name in names))

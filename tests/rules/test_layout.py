@@ -73,6 +73,8 @@ MAX_STATEMENTS = {
     "workloads": 1297,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
+# What times live modules until enough is known, which takes many times as long on a machine whose cores are shared.
+LIVE = {"measure", "sweep", "explain", "assert_not_slower"}
 # Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py"}
@@ -256,3 +258,15 @@ def test_only_the_names_of_runs_and_their_start_come_from_a_clock_that_can_be_se
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 read = (node.value.id, node.attr) in MAY_BE_SET
                 assert not read or str(file.relative_to(PACKAGE)) in NAMES_A_RUN, f"{file}:{node.lineno}"
+
+
+def test_no_test_waits_until_the_times_of_live_modules_hold() -> None:
+    """Every file of tests that times some has the fixture `short_turns`, but those that judge the times of a GPU."""
+    tests = PACKAGE.parent / "tests"
+    waiting: set[str] = set()
+    for file in tests.rglob("test_*.py"):
+        called = {ast.unparse(node.func) for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)}
+        times_some = any(f"rnnbench.{name}" in called | (imports(file) if name in called else set()) for name in LIVE)
+        if times_some and '"short_turns"' not in file.read_text():
+            waiting.add(str(file.relative_to(tests)))
+    assert waiting == {"gpu/test_more.py"}
