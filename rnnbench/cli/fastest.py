@@ -27,6 +27,13 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
+    from rnnbench.suite.cell_suite import is_cell, of_cell
+
+    if save is not None and save.exists():
+        raise UserError(f"{save} already exists; give the name of a new file")
+    chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
+    groups = selected(chosen, only, device)  # refuses a typo before torch is imported
+
     import pandas as pd
 
     from rnnbench.project import folders_here
@@ -35,13 +42,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.names import say_all
     from rnnbench.speedup.search import SIZES, find_wanted, wanted
-    from rnnbench.suite.cell_suite import is_cell, of_cell
     from rnnbench.suite.suites import cases_of
 
-    if save is not None and save.exists():
-        raise UserError(f"{save} already exists; give the name of a new file")
-    chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
-    modules, left_out = wanted(cases_of(selected(chosen, only, device)))
+    modules, left_out = wanted(cases_of(groups))
     if not modules:
         raise UserError(f"{suite}: nothing to run: {left_out or 'no case is selected'}")
     if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:

@@ -153,6 +153,8 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
             )
         else:
             chosen = read_suite(suite)
+        if given["only"]:
+            selected(chosen, given["only"], given["device"])  # refuses a typo before the command imports what is large
         command(*context, suite=chosen, **given)
 
     made: Callable[..., None] = with_suite

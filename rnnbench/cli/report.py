@@ -62,6 +62,10 @@ def report(
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
     """
+    from rnnbench.suite.expressions import parse_only
+
+    parse_only(asked, "--predict")  # refuses a typo before what draws is imported
+
     from rnnbench.report import reports
 
     given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}

@@ -11,6 +11,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from rnnbench.cli import cli
+from tests.doubles import commands
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,46 @@ echo "${{COMPREPLY[*]}}"
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": os.environ["PYTHONPATH"]}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == offered, done.stderr
+
+
+REFUSED_EARLY = """
+import contextlib, io, sys
+from rnnbench import cli
+for typo in ("cel=x", "cell", "hidden_size=7", "cell=gruu"):
+    said = io.StringIO()
+    sys.argv = [typo if word == "TYPO" else word for word in ARGUMENTS]
+    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        cli.run_and_exit()
+    heavy = {"torch", "numpy", "pandas", "scipy", "matplotlib", "rich", "psutil"} & sys.modules.keys()
+    if typo not in said.getvalue() or heavy:
+        sys.exit(f"{typo}: {heavy} are imported, and it says {said.getvalue()}")
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run SUITE --only TYPO",
+        "check SUITE --base HEAD --only TYPO",
+        "bisect SUITE --good HEAD --only TYPO",
+        "profile SUITE --only TYPO",
+        "fastest SUITE --only TYPO",
+        "list cases SUITE --only TYPO",
+    ],
+)
+@pytest.mark.parametrize("suite", ["tiny.toml", "mine.py:Mine"])
+def test_a_typo_is_refused_before_anything_large_is_imported(tmp_path: Path, command: str, suite: str) -> None:
+    (tmp_path / "tiny.toml").write_text(commands.SUITE)
+    (tmp_path / "mine.py").write_text(commands.cells())
+    arguments = ["rnnbench", *command.replace("SUITE", suite).split()]
+    code = f"ARGUMENTS = {arguments}\n{REFUSED_EARLY}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_typo_in_sizes_to_predict_is_refused_before_anything_large_is_imported(tmp_path: Path) -> None:
+    code = f"ARGUMENTS = ['rnnbench', 'report', '--predict', 'TYPO']\n{REFUSED_EARLY}".replace(
+        ', "hidden_size=7", "cell=gruu"', ""
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
