@@ -29,10 +29,10 @@ from rnnbench.harness.coordinator.session import faults_in_words, first_info, re
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
-from rnnbench.store.records import Case, Group
+from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import Suite, cases_of, with_cases
+from rnnbench.suite.suites import Suite, cases_of, is_compared, with_cases
 from rnnbench.text import plural, rounded_up
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
@@ -128,7 +128,9 @@ def check(
         seconds = runner.seconds
         counted = count(runner, timed, counter, on_progress) if counter else {}
     judged = trial.verdicts()
-    findings = [_found(runner, case, judged.get(case.key), margins[case.key]) for case in cases]
+    alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
+    why = {case.key: NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it" for case in cases}
+    findings = [_found(runner, case, judged.get(case.key), margins[case.key], why[case.key]) for case in cases]
     comparison = Comparison(
         suite.name,
         base.about,
@@ -142,13 +144,16 @@ def check(
     return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
 
 
-def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float) -> Finding:
-    """Return what the check found of a case, by its code or by its measurements on both sides."""
+def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float, unjudged: str) -> Finding:
+    """Return what the check found of a case, by its code or by its measurements on both sides.
+
+    `unjudged`: why its time was not compared, if it was not.
+    """
     if case.key in runner.same:
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
     pairs = pairs_of(runner, case)
-    return finding(before, after, judged if pairs else None, margin, pairs, "no time was left to measure it")
+    return finding(before, after, judged if pairs else None, margin, pairs, unjudged)
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
@@ -222,15 +227,21 @@ def measure(
                 may_be_unchanged=seen[case.key] >= MIN_PAIRS_FOR_UNCHANGED,
             )
 
-    groups = with_cases(groups, lambda case: not runner.failed(case))
+    groups = to_compare(runner, groups)
     trial.looks |= {case.key: [] for case in cases_of(groups)}
     while timed := worth_a_pair(runner, groups, budget_seconds - runner.seconds):
         runner.replicate(timed, budget_seconds - runner.seconds, tell)
-        groups = with_cases(groups, lambda case: not runner.failed(case))
+        groups = to_compare(runner, groups)
         due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
         look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])
         groups = _without(groups, trial.decided())
     look([case for case in cases_of(groups) if pairs_of(runner, case) >= max(MIN_PAIRS, seen[case.key] + 1)])
+
+
+def to_compare(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
+    """Return the groups without the cases that failed, and without those of which only the reference is left."""
+    left = [group for group in groups if is_compared(group, runner.failed)]
+    return with_cases(left, lambda case: not runner.failed(case))
 
 
 def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> Sequence[Group]:

@@ -204,6 +204,8 @@ class PairedRunner(Visitor):
         case_seconds = min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, wanted))
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
+            if not self.workers:  # the last visit ended with none
+                self.start()
             windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
             base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
             for case in base:
@@ -220,10 +222,6 @@ class PairedRunner(Visitor):
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
         visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
         return (0.0 if self.workers else self._start_seconds) + visits
-
-    def failed(self, case: Case) -> bool:
-        """Return whether a case can't be measured on one side or both."""
-        return any(recorder.dropped(case) for recorder in self.recorders.values())
 
     def _refuse_foreign(self) -> None:
         """Raise UserError if a side used files of the other one; takes a while only after it used further files."""

@@ -16,6 +16,7 @@ from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case
 from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import cases_of, grouped, is_compared
 from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
@@ -37,13 +38,16 @@ def profile_run(
 ) -> dict[str, Profile]:
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
-    A profile that fails keeps its row, with the reason. `timed`: seconds of a call in the run. A profile whose calls
+    A reference is left out if no case that is compared with it was measured. A profile that fails keeps its row, with the reason. `timed`: seconds of a call in the run. A profile whose calls
     took much longer or shorter is taken again while there is time, since the machine was busier or less busy. Each case
     gets an equal part of the time that is left; if that is too little, fewer cases are profiled. Raises UserError if
     the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
     """
-    measurements = last_measurements(path).values()
-    cases = [measurement.case for measurement in measurements if measurement.status == "measured"]
+    measurements = last_measurements(path)
+    measured = {key for key, measurement in measurements.items() if measurement.status == "measured"}
+    groups = grouped(measurement.case for measurement in measurements.values())
+    compared = [group for group in groups if is_compared(group, lambda case: case.key not in measured)]
+    cases = [case for case in cases_of(compared) if case.key in measured]
     building = Building(str(root.resolve()), settings.compiled_steps)
     until = math.inf if left is None else now() + left
     folder = RunFolder(path)

@@ -62,6 +62,7 @@ DATA_SETS: dict[DataSet, str] = {
 }
 # Reasons of cases that were not measured
 NOT_REACHED = "not reached within the budget"
+NOT_TIMED_ALONE = "it is not timed alone: every case that is compared with it failed or was skipped"
 ENDED_BEFORE = "the run ended before it"
 REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  # a group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set

@@ -125,6 +125,12 @@ def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list
     return [group for group in kept if group.cases]
 
 
+def is_compared(group: Group, is_lost: Callable[[Case], bool]) -> bool:
+    """Return False if a group has cases beside its reference, but all of them are lost: nothing is left to compare."""
+    others = [case for case in group.cases if not case.is_reference]
+    return not others or not all(map(is_lost, others))
+
+
 def _unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a message for each axis with unknown values in `only`, with the nearest known value and all of them."""
     return [

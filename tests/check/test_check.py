@@ -26,7 +26,7 @@ from rnnbench.check.check import (
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import read_info
-from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.suites import cases_of
 from tests.analysis.test_stored import CASE, EDGE, undecided
@@ -178,6 +178,26 @@ def test_no_pair_is_begun_that_can_not_count_and_nothing_is_judged_before_the_si
     _, comparison, runner = run(lambda case: 2.0)
     assert runner.replicates == MIN_PAIRS
     assert set(verdicts(comparison).values()) == {"regressed"}
+
+
+@pytest.mark.parametrize("failed", ["base", "head"])
+def test_a_check_does_not_time_a_reference_if_all_cases_that_are_compared_with_it_failed(
+    run: Run, tmp_path: Path, failed: str
+) -> None:
+    def with_python(side: Side) -> Side:
+        return replace(side, python=side.name)  # so that torch.nn may differ
+
+    broken = {(failed, case.key): "on purpose" for case in small_cases(tmp_path) if case.workload.batch_size > 1}
+    _, comparison, runner = run(sides=with_python, broken=broken)
+    assert set(runner.visited) == {3}
+    alone = {finding.case.workload.batch_size: finding for finding in comparison.findings if finding.case.is_reference}
+    assert {size: finding.verdict for size, finding in alone.items()} == {1: "unchanged", 2: "undecided", 3: "undecided"}
+    assert alone[2].reason == alone[3].reason == NOT_TIMED_ALONE
+
+
+def small_cases(folder: Path) -> list[Case]:
+    """The cases of the cells of `SUITE`."""
+    return [case for case in side(folder, "any").suite.cases() if not case.is_reference]
 
 
 def test_both_sides_are_in_the_folder_and_say_how_they_ended(run: Run) -> None:

@@ -61,6 +61,11 @@ def test_every_case_that_was_measured_is_profiled_and_kept(run: Path) -> None:
     assert [(step.visits_done, step.visits) for step in steps] == [(0, 2), (1, 2)]
 
 
+def test_a_reference_is_not_profiled_if_no_case_that_is_compared_with_it_was_measured(tmp_path: Path) -> None:
+    failed = Measurement(LOOP, "failed", "ValueError: on purpose")
+    assert profiled(folder(tmp_path, {REFERENCE: [[1e-4]]}, [failed])) == {}
+
+
 def test_a_case_that_fails_or_kills_its_worker_keeps_its_row_with_the_reason(run: Path) -> None:
     def dies(message: dict[str, Any]) -> None:
         if message["op"] == "profile" and Case.from_axes(message["case"]) == LOOP:

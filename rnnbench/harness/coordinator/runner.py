@@ -24,15 +24,16 @@ from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import NOT_REACHED, DType, Group
+from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, DType, Group
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.suites import cases_of, is_compared
 
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
 LONG_SECONDS = 60.0
 OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is for timing what was observed by then
 ENERGY_SHARE = 0.2  # of the budget that is left after that
+NOTHING_TO_COMPARE = "the run ended early: every case that is compared with a reference failed or was skipped"
 
 
 class Runner(Visitor):
@@ -76,11 +77,13 @@ class Runner(Visitor):
         )
         self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
+        self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
         for group, windows, seconds in state.visits:
             self.planner.add_visit(group, seconds, times_by_case(windows))
             self.remember(SIDE, windows)
+            self._timed.update(window.case for window in windows)
 
     def run(self) -> None:
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
@@ -88,6 +91,8 @@ class Runner(Visitor):
             self.begin()
             while chosen := self.planner.next_visits(self._left):
                 self._replicate(chosen)
+            if all(not is_compared(group, self.failed) for group in self.groups):
+                self.notes.append(NOTHING_TO_COMPARE)
             for case in cases_of(self.groups):  # that the budget left out
                 if self.recorders[SIDE].measurements[case.key].status == "pending":
                     self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
@@ -107,6 +112,7 @@ class Runner(Visitor):
             began = self._now()
             stage(began + share * self._left)
             self.stage_seconds[name] = round(self._now() - began, 1)
+        self._leave_out_references(self.groups)
 
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
@@ -147,11 +153,15 @@ class Runner(Visitor):
             self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _observe(self, until: float) -> None:
-        """Check and observe the new cases, those of one device after those of another."""
+        """Check and observe the new cases, those of one device after those of another.
+
+        The reference of a group comes last, and not at all if all others failed.
+        """
+        groups = {group.workload: group for group in self.groups}
         cases = [
             case
             for group in sweeps_in_turn(self.groups)
-            for case in sorted(group.cases, key=lambda case: not case.is_reference)
+            for case in sorted(group.cases, key=lambda case: case.is_reference)
             if self.recorders[SIDE].unobserved(case)
         ]
         self.observe_cases(
@@ -159,7 +169,22 @@ class Runner(Visitor):
             lambda done, total: self._on_progress(Progress(0, done, total, None)),
             ready={SIDE: self._run_start.first.worker},
             go_on=lambda: self._now() < until,
+            is_needed=lambda case: not case.is_reference or is_compared(groups[case.workload], self.failed),
         )
+
+    def _leave_out_references(self, groups: Sequence[Group]) -> None:
+        """Time no more of the groups in which nothing is left that could be compared with the reference.
+
+        Cases that were not observed in the budget may be in a run that is resumed.
+        """
+        recorder = self.recorders[SIDE]
+        for group in groups:
+            if not is_compared(group, lambda case: self.failed(case) or recorder.unobserved(case)):
+                self.planner.leave_out(group)
+            if not is_compared(group, self.failed):
+                for case in group.cases:
+                    if case.key not in self._timed and not self.failed(case):
+                        recorder.drop(case, "skipped", NOT_TIMED_ALONE)
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
@@ -192,12 +217,16 @@ class Runner(Visitor):
             self._on_progress(Progress(self.replicates + 1, done, len(visits), self.planner.seconds_left(left)))
             if left < 0:
                 break
+            if not self.workers:  # the last visit ended with none
+                self.start()
             windows, seconds = self.visit(group, self.settings.windows * self.settings.window_seconds)
             self.planner.add_visit(group, seconds, times_by_case(windows[SIDE]))
+            self._timed.update(window.case for window in windows[SIDE])
+            self._leave_out_references([group])
             visited.append(group)
             self._sample("visit", group.workload.device)
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
-        measured = {ceiling.place for ceiling in self.ceilings}
+        measured = {ceiling.place for ceiling in self.ceilings} if self.workers else set()
         for place in dict.fromkeys(group.workload.place for group in visited):
             if place in measured:
                 self.workers[SIDE].pin(measuring_cores(place[2]))

@@ -25,6 +25,7 @@ from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, prepa
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.records import Case, Group, Window
 from rnnbench.suite.file import Settings
+from rnnbench.suite.suites import is_compared
 
 CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
 MAX_OBSERVERS = 8  # because each holds memory
@@ -61,6 +62,10 @@ class Visitor(ABC):
     def start_one(self, name: str, side: str) -> WorkerProcess:
         """Start a worker of a side, which is not one of the replicate."""
 
+    def failed(self, case: Case) -> bool:
+        """Return whether a case can't be measured on at least one side."""
+        return any(recorder.dropped(case) for recorder in self.recorders.values())
+
     def close(self) -> None:
         """End the workers of the replicate, whatever they are doing."""
         for worker in self.workers.values():
@@ -79,12 +84,14 @@ class Visitor(ABC):
         *,
         ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
         go_on: Callable[[], bool] = lambda: True,
+        is_needed: Callable[[Case], bool] = lambda case: True,
     ) -> None:
         """Check and observe every case on all sides, those of one device after those of another.
 
         The sides are observed at the same time, unless their cases need a device to themselves. `ready` has workers of
         sides that were started before; all workers are ended. Several threads call `go_on` before each case, and one at
-        a time calls `on_done` with the number of cases that are done, and of all. Passes on KeyboardInterrupt, and the
+        a time calls `on_done` with the number of cases that are done, and of all. A case that is not needed when its
+        turn comes is left out. Passes on KeyboardInterrupt, and the
         error if no worker can be started.
         """
         total, done, recording = len(cases) * len(self.recorders), itertools.count(1), threading.Lock()
@@ -93,6 +100,8 @@ class Visitor(ABC):
             with suppress(IndexError):  # no case is left
                 while go_on():
                     case = waiting.popleft()
+                    if not is_needed(case):
+                        continue
                     reply = asker.ask(recorder.building.request("observe", case), allowed_cores())
                     with recording:
                         recorder.note_observed(case, reply)
@@ -120,10 +129,11 @@ class Visitor(ABC):
 
         `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
         all. Cases that are not observed are not compared with their references either. If a case fails or loses its
-        worker, it is dropped, and fresh workers repeat the visit.
+        worker, it is dropped, and fresh workers repeat the visit. If nothing is left to compare then, there are no
+        windows and no workers.
         """
+        began = self.seconds
         while True:
-            began = self.seconds
             try:
                 return self._visit(group, case_seconds, is_observed=is_observed), self.seconds - began
             except CaseFault as fault:
@@ -131,7 +141,10 @@ class Visitor(ABC):
                 if case is not None:
                     self.recorders[side].note_fault(case, reply)
             self.close()
+            if not is_compared(group, self.failed):
+                return {side: [] for side in self.recorders}, self.seconds - began
             self.start()
+            began = self.seconds
 
     def remember(self, side: str, windows: Iterable[Window]) -> None:
         """Take over the shortest call of these windows."""
@@ -153,6 +166,8 @@ class Visitor(ABC):
         prepared = self.on_each(partial(self._prepare, cases, is_observed=is_observed), at_once=apart)
         ready = [case for case in cases if all(case in kept for kept in prepared.values())]
         windows: dict[str, list[Window]] = {side: [] for side in self.workers}
+        if not is_compared(group, self.failed):
+            ready = []
         if ready:
             _pin(workers, [timed] * len(workers))
             windows = self._time(ready, case_seconds)

@@ -24,7 +24,7 @@ class GroupRecord:
 
     seconds: list[float] = field(default_factory=list)  # of each visit
     log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
-    dead: bool = False  # no case of the group can be measured
+    dead: bool = False  # no case of the group can be measured, or none that is compared with the reference
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
 
@@ -116,7 +116,7 @@ class Planner:
         none if the reference was not measured, or nothing can be compared.
         """
         record = self._records[group.workload]
-        record.dead = not times
+        record.dead = record.dead or not times
         if record.basis not in times:
             bases = [case.key for case in group.cases if case.is_reference and case.key in times]
             if group.workload.reference == "none" and len(times) > 1:
@@ -124,6 +124,10 @@ class Planner:
             record.basis = bases[0] if bases else None
         base = times.get(record.basis or "")
         record.add(seconds, {} if base is None else {case: log_ratio(own, base) for case, own in times.items()})
+
+    def leave_out(self, group: Group) -> None:
+        """Plan no more visits of a group."""
+        self._records[group.workload].dead = True
 
     def next_visits(self, left: float = math.inf) -> list[Group]:
         """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.

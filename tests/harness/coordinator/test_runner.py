@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.coordinator.process import OBSERVER, lost
-from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import NOT_REACHED, Case, Group
+from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, Case, Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fakes import START_SECONDS, Edit, Failing, FakeWorker, FakeWorkers, Fault, run_into
@@ -93,7 +94,8 @@ def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_run
     tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:
     culprit = small.case("vanilla", batch_size=2)
-    frame, runner, workers, _ = measure(tmp_path, fault=at(culprit, op, count, reply))
+    groups = [replace(group, cases=(*group.cases, replace(group.cases[0], cell="combined"))) for group in GROUPS]
+    frame, runner, workers, _ = measure(tmp_path, groups=groups, fault=at(culprit, op, count, reply))
     reason = reply["reason"]
     cases = frame.drop_duplicates("case").set_index("case")
     assert cases.loc[culprit.key, ["status", "reason"]].tolist() == ["failed", reason]
@@ -103,8 +105,60 @@ def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_run
     last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
     assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
     assert len(timing(workers)) == 3 + (op != "observe")
-    assert len(workers) - len(timing(workers)) == 1 + (op == "observe")
+    assert len(workers) - len(timing(workers)) <= 2 + (op == "observe")
     assert runner.notes == ([f"a worker was lost at {culprit.key}: {reason}"] if reply is LOST else [])
+
+
+SKIPPED = {"ok": False, "status": "skipped", "reason": "the cell defines no project()"}
+
+
+@pytest.mark.parametrize("reply", [LOST, ILLEGAL])
+@pytest.mark.parametrize(("op", "count"), [("observe", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
+def test_a_reference_is_not_timed_any_more_when_all_cases_that_are_compared_with_it_have_failed(
+    tmp_path: Path, op: str, count: int, reply: Reply
+) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, runner, _, _ = measure(tmp_path, fault=at(culprit, op, count, reply))
+    alone = frame[frame["case"] == small.reference_case(batch_size=2).key]
+    has_windows = count > 1  # it fails in the second replicate
+    assert set(zip(alone["status"], alone["reason"], strict=True)) == (
+        {("measured", "")} if has_windows else {("skipped", NOT_TIMED_ALONE)}
+    )
+    assert alone["replicate"].max() == 0 if has_windows else alone["replicate"].isna().all()
+    others = frame[frame["batch_size"] != 2]
+    assert set(others.groupby(["case", "replicate"]).size()) == {2}
+    assert NOTHING_TO_COMPARE not in runner.notes
+
+
+@pytest.mark.parametrize("reply", [LOST, ILLEGAL, SKIPPED])
+@pytest.mark.parametrize("op", ["observe", "prepare"])
+def test_a_run_in_which_nothing_is_left_to_compare_ends_at_once_and_says_so(
+    tmp_path: Path, op: str, reply: Reply
+) -> None:
+    def fault(message: dict[str, Any]) -> None:
+        if message["op"] == op and message["case"]["cell"] == "vanilla":
+            raise Failing(reply)
+
+    frame, runner, workers, _ = measure(tmp_path, fault=fault)
+    assert frame["replicate"].isna().all()
+    assert set(zip(frame["cell"], frame["status"], frame["reason"], strict=True)) == {
+        ("vanilla", reply["status"], reply["reason"]),
+        ("torch.nn.RNN", "skipped", NOT_TIMED_ALONE),
+    }
+    assert NOTHING_TO_COMPARE in runner.notes
+    assert len(timing(workers)) <= (0 if op == "observe" else len(GROUPS))
+
+
+def test_a_reference_by_itself_is_timed(tmp_path: Path) -> None:
+    groups = [replace(group, cases=(group.cases[1],)) for group in GROUPS]
+    frame, *_ = measure(tmp_path, groups=groups)
+    assert set(frame["status"]) == {"measured"}
+
+
+def test_a_reference_is_not_timed_where_the_budget_ended_before_a_case_that_is_compared_with_it(tmp_path: Path) -> None:
+    frame, runner, *_ = begin(tmp_path, left=3.0, groups=GROUPS, taking={"observe": 0.8})
+    assert set(frame["status"]) == {"pending"}
+    assert runner.planner.next_visits() == [GROUPS[0]]
 
 
 def test_a_cell_that_prints_is_told(tmp_path: Path) -> None:
