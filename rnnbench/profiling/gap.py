@@ -5,7 +5,7 @@ explains of the distance is a step.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate, minus
 from rnnbench.analysis.run_times import RunTimes
+from rnnbench.profiling.missing_operators import MissingOperator, missing_operators, word
 from rnnbench.store.profiles import CATEGORIES, PARTS, CallPart, Category, Cause, Products, Profile
 from rnnbench.store.record import clean
 from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation
@@ -150,6 +151,9 @@ ZERO = Estimate(0.0, 0.0, 0.0)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
 
 
+OPERATOR = "operator"  # kind of the steps that `missing_operators` finds
+
+
 class StepKind(NamedTuple):
     """What a step from a cell's time to its reference's is, in words."""
 
@@ -210,6 +214,7 @@ KINDS: dict[str, StepKind] = {
         "make the products in",
         reference="The reference's library of products would take",
     ),
+    OPERATOR: StepKind("operator", "an operator that the reference does not have takes"),
     "overhead": StepKind(
         "dispatch and Python",
         "overhead outside kernels (dispatch, Python) takes",
@@ -309,7 +314,8 @@ def of_profiled(
     if of_rungs[-1] is not None and end is not None:
         seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
         # Of the products of `prepacked`, some are made in another library than those of its eager rungs.
-        below = between(of_rungs[-1], end, None if last == "prepacked" else next(seen, None))
+        eager = None if last == "prepacked" else next(seen, None)
+        below = between(of_rungs[-1], end, eager, _named(of_rungs[0]))
     elif any((*profiles, of_reference)):
         missing = [name for name, profile in {last: of_rungs[-1], "its reference": end}.items() if profile is None]
         note = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} {NOT_PROFILED}"
@@ -317,6 +323,18 @@ def of_profiled(
     both = {cause.kind for cause in end.causes} if end else set()
     causes = [cause for cause in (of_rungs[0].causes if of_rungs[0] else ()) if cause.kind not in both]
     return replace(take_apart(rungs, reference, causes, below), note=note)
+
+
+def _named(first: Profile | None) -> set[str]:
+    """Return the words of the operators that the causes of a profile name, since a cause holds their time already."""
+    causes = first.causes if first else ()
+    sized = [cause for cause in causes if first and cause.seconds and _matters(estimate(cause.seconds), first)]
+    names = [name for cause in sized for name in cause.what.partition(" (")[0].split(", ")]
+    return {word(name) for name in names}
+
+
+def _matters(seconds: Estimate, call: Profile) -> bool:
+    return seconds.lower > 0 and seconds.value >= MIN_SHARE * estimate(call.times["call"]).value
 
 
 def take_apart(
@@ -387,13 +405,17 @@ def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
 # Between two profiled calls
 
 
-def between(last: Profile, reference: Profile, eager: Profile | None = None) -> tuple[Step, ...]:
+def between(
+    last: Profile, reference: Profile, eager: Profile | None = None, named: Collection[str] = ()
+) -> tuple[Step, ...]:
     """Return the differences between two profiled calls.
 
-    Products in different libraries are a step of their own. The others come from both breakdowns, outside kernels and
+    Products in different libraries are a step of their own, and so is each of the largest operators that the reference
+    does not have, unless it is among those `named` by causes. The others come from both breakdowns, outside kernels and
     in kernels, and are missing if a call can't be taken apart. `eager` is a profile that shows the products of `last`,
     if `last` is compiled and does not show them.
     """
+    missing = missing_operators(last, reference, named)
     products, others = last.products or (None if eager is None else eager.products), reference.products
     library, steps = list[Step](), list[Step]()
     if products is not None and others is not None and products.library != others.library:
@@ -405,9 +427,16 @@ def between(last: Profile, reference: Profile, eager: Profile | None = None) -> 
                 minus(ZERO, [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
                 for profile in (last, reference)
             )
-            steps.append(Step(kind, "", minus(its, [mine])))  # both are negative
+            parts = [operator.around if is_overhead else operator.kernels for operator in missing]
+            steps.append(Step(kind, "", minus(minus(its, [mine]), parts)))  # `its` and `mine` are negative
         steps[-1] = steps[-1].less(library)
-    return (*library, *steps)
+    return (*library, *map(_of_operator, missing), *steps)
+
+
+def _of_operator(operator: MissingOperator) -> Step:
+    """Return what leaving an operator out saves."""
+    seconds = minus(ZERO, [operator.kernels, operator.around])
+    return Step(OPERATOR, operator.word, Estimate(-seconds.value, -seconds.upper, -seconds.lower), operator.calls)
 
 
 def _in_library(products: Products, library: str, calls: tuple[Profile, Profile]) -> Step | None:

@@ -38,10 +38,11 @@ def profile_run(
 ) -> dict[str, Profile]:
     """Profile every case that was measured, within `left` seconds if they are given; returns the profiles by case.
 
-    A reference is left out if no case that is compared with it was measured. A profile that fails keeps its row, with the reason. `timed`: seconds of a call in the run. A profile whose calls
-    took much longer or shorter is taken again while there is time, since the machine was busier or less busy. Each case
-    gets an equal part of the time that is left; if that is too little, fewer cases are profiled. Raises UserError if
-    the folder can't be written, and Interrupted on Ctrl-C: what was profiled stays.
+    A reference is left out if no case that is compared with it was measured. A profile that fails keeps its row, with
+    the reason. `timed`: seconds of a call in the run. A profile whose calls took much longer or shorter is taken again
+    while there is time, since the machine was busier or less busy. Each case gets an equal part of the time that is
+    left; if that is too little, fewer cases are profiled. Raises UserError if the folder can't be written, and
+    Interrupted on Ctrl-C: what was profiled stays.
     """
     measurements = last_measurements(path)
     measured = {key for key, measurement in measurements.items() if measurement.status == "measured"}

@@ -14,6 +14,7 @@ from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.gap import (
     KINDS,
     NAMES,
+    OPERATOR,
     OVERHEADS,
     Gap,
     Step,
@@ -87,6 +88,8 @@ def label(step: Step) -> str:
     """Return the name of a step in figures."""
     if step.kind == "rest" and step.seconds.upper < 0:
         return "ahead of the reference"
+    if step.kind == OPERATOR:
+        return one_line(step.what)
     return f"products in {one_line(step.library)}" if step.library else KINDS[step.kind].label
 
 

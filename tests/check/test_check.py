@@ -191,7 +191,11 @@ def test_a_check_does_not_time_a_reference_if_all_cases_that_are_compared_with_i
     _, comparison, runner = run(sides=with_python, broken=broken)
     assert set(runner.visited) == {3}
     alone = {finding.case.workload.batch_size: finding for finding in comparison.findings if finding.case.is_reference}
-    assert {size: finding.verdict for size, finding in alone.items()} == {1: "unchanged", 2: "undecided", 3: "undecided"}
+    assert {size: finding.verdict for size, finding in alone.items()} == {
+        1: "unchanged",
+        2: "undecided",
+        3: "undecided",
+    }
     assert alone[2].reason == alone[3].reason == NOT_TIMED_ALONE
 
 

@@ -17,6 +17,7 @@ from rnnbench.profiling.gap import (
     KINDS,
     LADDER,
     NOT_PROFILED,
+    OPERATOR,
     OVERHEADS,
     Gap,
     Step,
@@ -67,6 +68,11 @@ GAPS = {
     "each rung explains a part": gap(),
     "the reference's products are in a faster library": library(30 * MICRO),
     "its own products are in a faster library": library(-3 * MICRO),
+    "an operator that the reference does not have": take_apart(
+        {"loop": rung(100 * MICRO)},
+        rung(20 * MICRO),
+        below=(Step(OPERATOR, "layer norm", Estimate(29 * MICRO, 28 * MICRO, 30 * MICRO), 64),),
+    ),
     "the profile is of a busier moment": replace(gap(), note=f"compiled was {NOT_PROFILED}"),
     "a breakdown that reaches both ends leaves nothing unexplained": gap(compiled=False, split=True),
     "a step may be nothing": take_apart(

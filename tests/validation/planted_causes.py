@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
 
 State = tuple[Tensor, Tensor]
 
@@ -112,6 +112,16 @@ class SmallProducts(GateWeights):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
+class Normalises(Clean):
+    """Normalises the state's part in every step, with an operator that the module without it does not have."""
+
+    def recurrent(self, h: Tensor) -> Tensor:
+        """The state's part of one step."""
+        part = linear(h, self.weight_hh)
+        return layer_norm(part, part.shape[-1:])
+
+
+# Work that can be left out without another result.
 FAULTS: dict[str, Callable[[int, int], Clean]] = {
     "copy": Copies,
     "not hoisted": ProjectsEachStep,
@@ -119,12 +129,13 @@ FAULTS: dict[str, Callable[[int, int], Clean]] = {
     "small products": SmallProducts,
     "loop invariant": JoinsWeights,
 }
+PLANTED: dict[str, Callable[[int, int], Clean]] = {**FAULTS, "operator": Normalises}
 
 
 def pair(kind: str, input_size: int, hidden_size: int) -> dict[str, Clean]:
     """A module with a fault and one without; `kind` names the fault's cause."""
     without = OneProduct if kind == "small products" else Clean
-    clean, faulty = without(input_size, hidden_size), FAULTS[kind](input_size, hidden_size)
+    clean, faulty = without(input_size, hidden_size), PLANTED[kind](input_size, hidden_size)
     faulty.load_state_dict(clean.state_dict(), strict=False)
     if isinstance(faulty, GateWeights):
         parts = (faulty.input, faulty.forget, faulty.candidate, faulty.out)
