@@ -1,9 +1,11 @@
 """Fixtures for all tests."""
 
+import atexit
 import gc
 import os
 import shutil
 import signal
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +32,13 @@ hypothesis.settings.load_profile("rnnbench")
 
 # Programs that tests start import rnnbench from this tree, from any folder and whether it is installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # its workers share this one's cache, and nothing touches the user's
+    fonts = Path("~/.cache/matplotlib").expanduser()
+    if fonts.is_dir():
+        os.environ.setdefault("MPLCONFIGDIR", str(fonts))  # else matplotlib would look for all fonts again
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="rnnbench-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # On a shared machine two threads wait for each other longer than a test's calls take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

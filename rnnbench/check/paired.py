@@ -16,8 +16,8 @@ from rnnbench.cells import is_own
 from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import MAX_LAYOUTS, WorkerProcess, refuse_hello
+from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin
+from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.store.metrics import Unavailable
+from rnnbench.user_cache import private_folder
 
 BUILD_OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 
@@ -141,8 +142,22 @@ def available() -> list[str]:
     return [name for dtype, name in VALUES.items() if not isinstance(_loaded(dtype), str)]
 
 
+def build_key(source: Path, options: Sequence[str], *others: str) -> str:
+    """Return a part of a built file's name that is another one for another source, options or processor.
+
+    `others`: what the file depends on, too.
+    """
+    # Code is built for a processor's instruction sets, and machines may share the folder.
+    lines = CPUINFO.read_text(errors="replace").split("\n\n")[0].splitlines() if CPUINFO.exists() else []
+    processor = [
+        line for line in lines if line.split(":")[0].strip() in ("model name", "CPU part", "flags", "Features")
+    ]
+    parts = (source.read_text(), *options, *BUILD_OPTIONS, *others, platform.processor(), *processor)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def load(dtype: torch.dtype) -> DirectProducts:
-    """Return the functions for a type, built where torch keeps compiled code unless they are there.
+    """Return the functions for a type, built into the user's cache unless they are there.
 
     Raises Unavailable.
     """
@@ -152,23 +167,24 @@ def load(dtype: torch.dtype) -> DirectProducts:
     return loaded
 
 
+def _build_folder() -> Path:
+    """Return the user's cache, or if that can't be used the folder of torch's compiled code."""
+    if (folder := private_folder()) is not None:
+        return folder
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
+
+    return Path(cache_dir())
+
+
 @cache
 def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     """Return the functions, or why they can't be had."""
-    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
-
     if dtype not in VALUES:
         return f"rnnbench has no products of its own in {str(dtype).removeprefix('torch.')}"
     value, functions = VALUES[dtype], []
-    # Code is built for a processor's instruction sets, with torch's OpenMP, and the folder may be shared.
-    lines = CPUINFO.read_text(errors="replace").split("\n\n")[0].splitlines() if CPUINFO.exists() else []
-    processor = [
-        line for line in lines if line.split(":")[0].strip() in ("model name", "CPU part", "flags", "Features")
-    ]
-    parts = (SOURCE.read_text(), *OPTIONS, *BUILD_OPTIONS, torch.__version__, platform.processor(), *processor)
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    key = build_key(SOURCE, OPTIONS, torch.__version__)  # it is built with torch's OpenMP
     try:
-        file = Path(cache_dir()) / f"rnnbench-products-{value}-{key}.so"
+        file = _build_folder() / f"rnnbench-products-{value}-{key}.so"
         if not file.exists():
             build(SOURCE, (*OPTIONS, f"-DVALUE={value}"), file)
         # Global: torch's compiled code finds the symbols there.

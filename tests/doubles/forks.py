@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin, worker_environment
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin, Origins, worker_environment
 from rnnbench.harness.coordinator.process import WorkerProcess
 
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
 _started_with: dict[str, str] = {}  # the environment of the origin
 _origin = Origin(sys.executable, 0, preload=True)
-_start = WorkerProcess.__init__
+_start, _renew = WorkerProcess.__init__, Origins._renew
 
 
 def fork_workers() -> None:
@@ -30,6 +30,7 @@ def fork_workers() -> None:
         _started_with.update(os.environ)
         atexit.register(_origin.close)
         WorkerProcess.__init__ = _fork  # type: ignore[method-assign, assignment]
+        Origins._renew = lambda origins: None  # type: ignore[method-assign]
 
 
 def _fork(
@@ -60,5 +61,5 @@ def _fork(
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process."""
-    with mock.patch.object(WorkerProcess, "__init__", _start):
+    with mock.patch.object(WorkerProcess, "__init__", _start), mock.patch.object(Origins, "_renew", _renew):
         yield

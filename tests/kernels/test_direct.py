@@ -97,10 +97,10 @@ def test_without_a_working_compiler_the_reason_is_told(
     compiler: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: compiler or None)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     direct._loaded.cache_clear()
     with pytest.raises(Unavailable, match=reason):
         direct.load(torch.float32)
     assert direct.available() == []
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "rnnbench").iterdir()) == []
     direct._loaded.cache_clear()

@@ -8,9 +8,11 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +26,8 @@ STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 # torch.compile would start processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 START_SECONDS = 120.0  # importing torch from a cold disk
+REPLICATES = 4  # of a run, forked from one origin; the next ones have another hash seed and other addresses
+MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 MAX_NUMBER = 32  # bytes of a process's number as text
 PR_SET_CHILD_SUBREAPER = 36
 _one_fork = threading.Lock()
@@ -138,3 +142,32 @@ class Origin:
         if self._process is not None:
             self._connection.close()
             self._process.wait()
+
+
+class Origins:
+    """The origins of the workers of a run, one after another."""
+
+    def __init__(self, *, may_fork: bool, seed: int | None = None) -> None:
+        """`may_fork`: whether all devices of the run allow it; if not, or elsewhere than on Linux, there are none."""
+        self._may_fork, self._rng = may_fork and sys.platform == "linux", random.Random(seed)
+        self._replicates = 0  # of the current one
+        self.current: Origin | None = None
+        self._renew()
+
+    def of_next_replicate(self) -> Origin | None:
+        """Return the origin of the next replicate's worker, a new one after `REPLICATES`; None if none may fork."""
+        if self._replicates == REPLICATES:
+            self._renew()
+        self._replicates += 1
+        return self.current
+
+    def close(self) -> None:
+        """End the current one; its workers go on."""
+        if self.current is not None:
+            self.current.close()
+
+    def _renew(self) -> None:
+        self.close()
+        self._replicates = 0
+        if self._may_fork:
+            self.current = Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=True)

@@ -38,7 +38,6 @@ LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its r
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
 MAX_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
 LAST_BYTES = 64 << 10  # of these, in which the last line is
-MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
 OBSERVER = "observer"  # name of the workers that time nothing
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT  # of waitid: look for its end, and leave it to be reaped

@@ -12,6 +12,7 @@ from typing import Any
 from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
+from rnnbench.harness.coordinator.kept_rates import KeptRates
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.start import RunStart, RunState
@@ -27,6 +28,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, DType, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of, is_compared
+from rnnbench.user_cache import private_folder
 
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
@@ -77,6 +79,7 @@ class Runner(Visitor):
         )
         self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
+        self._rates = KeptRates(private_folder(), start.software)
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
@@ -117,13 +120,14 @@ class Runner(Visitor):
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
         began = self._now()
-        worker, _ = ready(lambda: self._start_worker(next(self._names)))
+        origin = self._run_start.origins.of_next_replicate()
+        worker, _ = ready(lambda: self._start_worker(next(self._names), origin=origin))
         self.workers = {SIDE: worker}
         self.planner.add_start(self._now() - began)
 
     def start_one(self, name: str, side: str) -> WorkerProcess:
         """Start a worker."""
-        return self._start_worker(name)
+        return self._start_worker(name, origin=self._run_start.origins.current)
 
     @property
     def _left(self) -> float:
@@ -136,6 +140,9 @@ class Runner(Visitor):
         for place in dict.fromkeys(group.workload.place for group in self.groups):
             device, _, threads = place
             if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
+                if (known := self._rates.known(place)) is not None:
+                    self.ceilings = best_of([*self.ceilings, known])
+                    continue
                 ask = partial(self._run_start.first.ask, cores=measuring_cores(threads))
                 self._measure_ceiling(ask, place, passes=passes)
 
@@ -146,7 +153,12 @@ class Runner(Visitor):
         kernels, (device, dtype, _) = str(self._run_start.kernels), place
         reply = ask(protocol.ceiling(*place, kernels, passes=passes, again=again))
         if reply["ok"]:
-            self.ceilings = best_of([*self.ceilings, Ceiling.from_json(reply["ceiling"])])
+            measured = Ceiling.from_json(reply["ceiling"])
+            if again:
+                self._rates.correct(measured)
+            elif not reply["no_kernels"]:
+                measured = self._rates.keep(measured)
+            self.ceilings = best_of([*self.ceilings, measured])
             if missing := reply["no_kernels"]:
                 self.notes.append(f"the limits of the processor are those of its fastest product and copy: {missing}")
         elif not again:
@@ -188,7 +200,7 @@ class Runner(Visitor):
 
     def _measure_energy(self, until: float) -> None:
         """Measure the energy of each case if there is a counter for it, one case after another."""
-        with closing(Asker(self.settings, partial(self._start_worker, OBSERVER))) as asker:
+        with closing(Asker(self.settings, partial(self.start_one, OBSERVER, SIDE))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
                 known = self.recorders[SIDE].measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]

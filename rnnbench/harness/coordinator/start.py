@@ -11,8 +11,9 @@ from typing import Any
 from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
-from rnnbench.harness.devices import BACKENDS
+from rnnbench.harness.devices import BACKENDS, is_shared
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import Reply
@@ -21,6 +22,7 @@ from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite, grouped
+from rnnbench.user_cache import private_folder
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
 # the seconds from the start of its first window to the end of its last.
@@ -96,6 +98,7 @@ class RunStart:
     began: float  # on the clock of the run
     worker_seconds: float  # that the worker took to start
     kernels: Path  # a folder for kernels that workers build for this machine
+    origins: Origins  # of the workers of the run
 
     @property
     def unusable(self) -> dict[str, str]:
@@ -113,11 +116,16 @@ def started(
 ) -> Iterator[RunStart]:
     """Start the first worker, which ends with the context; workers of the context share a cache of torch.compile.
 
+    Workers are forked, unless a case is on a device that can't be shared.
+
     Raises UserError if no worker can start.
     """
     began = now()
-    with compiler_cache(), scratch("kernels") as kernels, ExitStack() as stack:
-        start = partial(start_worker, OBSERVER)
+    with compiler_cache(), ExitStack() as stack:
+        kernels = private_folder() or stack.enter_context(scratch("kernels"))
+        may_fork = all(is_shared(group.workload.device) for group in groups)
+        origins = stack.enter_context(closing(Origins(may_fork=may_fork)))
+        start = partial(start_worker, OBSERVER, origin=origins.current)
         worker, about = ready(start)
         first = stack.enter_context(closing(Asker(settings, start, worker)))
         worker_seconds = now() - began
@@ -131,7 +139,7 @@ def started(
         }
         of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
         software = about | {"settings": of_cases, "devices": cards}
-        yield RunStart(first, software, devices, began, worker_seconds, kernels)
+        yield RunStart(first, software, devices, began, worker_seconds, kernels, origins)
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:

@@ -22,7 +22,7 @@ import torch
 from rnnbench.cells.states import torch_dtype
 from rnnbench.harness.devices import Call, Cuda, Device
 from rnnbench.harness.machine.cores import processor
-from rnnbench.kernels.direct import build
+from rnnbench.kernels.direct import build, build_key
 from rnnbench.kernels.libraries import product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.metrics import Unavailable
@@ -165,12 +165,13 @@ def load(dtype: DType, folder: Path) -> Native:
     """Return the kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
     kernel = kernel_for(dtype, processor().instruction_sets)
     name = kernel or "float"  # reading memory is the same for all types
-    file = folder / f"kernels-{name}.so"
+    file = folder / f"kernels-{name}-{build_key(SOURCE, KERNELS[name])}.so"
     if not file.exists():
         build(SOURCE, KERNELS[name], file)
     try:
         library = ctypes.CDLL(str(file))
     except OSError as fault:
+        file.unlink(missing_ok=True)  # so that it is built again, perhaps by another compiler
         raise Unavailable(f"the built kernel can't be loaded: {fault}") from None
     library.multiply_adds.restype = ctypes.c_double
     library.multiply_adds.argtypes = library.arithmetic.argtypes = [ctypes.c_long]

@@ -7,12 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from rnnbench.harness.coordinator.origin import ForkedProcess, Origin
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.origin import REPLICATES, ForkedProcess, Origin, Origins
+from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
+from rnnbench.harness.coordinator.runner import Runner
+from rnnbench.harness.coordinator.start import started
+from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
+from rnnbench.suite.file import Settings
+from tests.doubles import workload as small
 from tests.harness.coordinator.conftest import Begin
 
 pytestmark = [
@@ -88,3 +95,30 @@ def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(
         assert isinstance(worker._process, subprocess.Popen)
         assert worker.wait_ready()["torch"]
         begin_worker(origin=origin)
+
+
+@pytest.mark.parametrize("may_fork", [True, False])
+def test_replicates_share_an_origin_only_with_a_few_others_and_what_can_not_be_forked_has_none(may_fork: bool) -> None:
+    with closing(Origins(may_fork=may_fork, seed=1)) as origins:
+        given = [origins.of_next_replicate() for _ in range(2 * REPLICATES + 1)]
+    assert [given.index(origin) for origin in given] == (
+        [0] * REPLICATES + [REPLICATES] * REPLICATES + [2 * REPLICATES] if may_fork else [0] * len(given)
+    )
+    assert (None in given) == (not may_fork)
+
+
+def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "test")
+    group = Group(small.workload(), (small.case("vanilla"),))
+    settings = Settings(replicates=2, max_replicates=2, windows=2, window_seconds=0.001, precision=None)
+    workers: list[WorkerProcess] = []
+
+    def start(name: str, **options: Any) -> WorkerProcess:
+        workers.append(WorkerProcess(name, **options))
+        return workers[-1]
+
+    with started([group], settings, start_worker=start) as begun:
+        Runner([group], settings, begun, folder, root=tmp_path, start_worker=start).run()
+    folder.close()
+    timing = [worker for worker in workers if worker.name != OBSERVER]
+    assert [type(worker._process) for worker in timing] == [ForkedProcess, ForkedProcess]

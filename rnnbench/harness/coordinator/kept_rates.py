@@ -1,0 +1,117 @@
+"""The rates of this machine, which runs measure until two of them agree and then take from the user's cache."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UserError
+from rnnbench.harness.devices import is_shared
+from rnnbench.harness.machine import variables
+from rnnbench.harness.machine.cores import allowed_cores, cpu_limit, processor
+from rnnbench.store.ceilings import Ceiling
+from rnnbench.store.folder import write_whole
+from rnnbench.store.record import content_of, parsed
+from rnnbench.store.records import DType
+
+MAX_APART = 0.05  # of two measurements of a rate that agree
+MEASURED_BY = [  # code whose change makes other rates
+    Path(__file__).parents[1] / "worker" / name for name in ("ceilings.py", "kernels.c")
+]
+
+Place = tuple[str, DType, int]  # device, dtype, threads
+
+
+def agree(before: Ceiling, now: Ceiling) -> bool:
+    """Return whether two runs have measured the same rates, so that later ones need not measure them again.
+
+    This is the one place that decides what is kept. Noise that comes and goes makes two measurements differ. On a core
+    that is shared all the time both are wrong alike, which only a pulse can tell.
+    """
+    if before.rates.keys() != now.rates.keys():
+        return False
+    pairs = [(before.rates[name].value, now.rates[name].value) for name in before.rates]
+    pairs.append((before.dispatch_seconds, now.dispatch_seconds))
+    return all(max(pair) <= (1 + MAX_APART) * min(pair) for pair in pairs)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The best rates of one place that runs have measured so far, and whether the last two measurements agreed."""
+
+    ceiling: Ceiling
+    agrees: bool
+
+
+class KeptRates:
+    """The rates of this machine for one Python and torch, in a file for each place of the processor.
+
+    A GPU's rates depend on its clocks, so they are measured in each run.
+    """
+
+    def __init__(self, folder: Path | None, software: Mapping[str, Any]) -> None:
+        """`folder`: of the user's cache, None if there is none; `software`: what the first worker said of itself."""
+        versions = {name: software.get(name) for name in ("python", "torch")}
+        self._folder = folder if all(versions.values()) else None
+        self._about = {
+            "processor": processor().to_json(),
+            "host": platform.node(),
+            "cores": allowed_cores(),
+            "limit": cpu_limit(),
+            "variables": variables.known(),
+            "code": [hashlib.sha256(file.read_bytes()).hexdigest() for file in MEASURED_BY],
+            **versions,
+        }
+
+    def known(self, place: Place) -> Ceiling | None:
+        """Return the rates of a place if two runs agree on them."""
+        kept = self._read(place)
+        return kept.ceiling if kept is not None and kept.agrees else None
+
+    def keep(self, measured: Ceiling) -> Ceiling:
+        """Keep what a run has measured at its beginning; returns the best of this and of what was kept before."""
+        before = self._read(measured.place)
+        best = measured if before is None else before.ceiling.joined(measured)
+        self._write(Kept(best, before is not None and agree(before.ceiling, measured)))
+        return best
+
+    def correct(self, seen: Ceiling) -> None:
+        """Doubt what is kept of a place if a run has seen a higher rate: the next run measures again."""
+        kept = self._read(seen.place)
+        if kept is None:
+            return
+        known = kept.ceiling.rates
+        rates = [(known[name].value, rate.value) for name, rate in seen.rates.items() if name in known]
+        if any(now > (1 + MAX_APART) * then for then, now in rates):
+            self._write(Kept(kept.ceiling.joined(seen), agrees=False))
+
+    def _file(self, place: Place) -> Path | None:
+        if self._folder is None or not is_shared(place[0]):
+            return None
+        text = json.dumps({"place": place, **self._about}, sort_keys=True, default=str)
+        return self._folder / f"rates-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+    def _read(self, place: Place) -> Kept | None:
+        """Return what is kept of a place; None if it is nothing, or can't be read."""
+        file = self._file(place)
+        if file is None or not file.exists():
+            return None
+        try:
+            content = parsed(content_of(file))
+            kept = Kept(Ceiling.from_json(content["ceiling"]), content["agrees"] is True)
+        except (UserError, KeyError):  # of another version, or cut off: it is measured again
+            return None
+        return kept if kept.ceiling.place == place else None
+
+    def _write(self, kept: Kept) -> None:
+        file = self._file((kept.ceiling.device, kept.ceiling.dtype, kept.ceiling.threads))
+        if file is None:
+            return
+        content = {"ceiling": kept.ceiling.to_json(), "agrees": kept.agrees}
+        try:
+            write_whole(file, json.dumps(content).encode())
+        except OSError:  # the disk is full, say: a cache is no reason to end a run
+            return
