@@ -18,7 +18,9 @@ NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs o
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
-Operation = Literal["observe", "reach", "energy", "count", "profile", "prepare", "verify"]  # with a case
+Operation = Literal[
+    "check", "probe", "observe", "reach", "energy", "count", "profile", "prepare", "verify"
+]  # with a case
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ class Building:
         """Ask a worker to build a case, and to do one of these with it.
 
         `observe`: all metrics of the case except its time; `measurement`: the fields of
-            `rnnbench.store.records.Measurement`. This reply, and those of `reach` and `release`, have the files that
-            were used since they were last told: `imported` (module -> file) and `opened`.
+            `rnnbench.store.records.Measurement`. `check` and `probe` do this in two parts: `check` compares the case
+            with its reference, and `probe` returns the `values` of the other metrics by name, the name of the `backend`
+            among them, and why some are `missing`. These replies, and those of `reach` and `release`, have the files
+            that were used since they were last told: `imported` (module -> file) and `opened`.
         `reach`, with the folder `tree`: the code below it that the case may run; `code`: parts of the tree's files,
             each with a digest; `doubts`: why this may not be all of it.
         `energy`, with `window_seconds`: that of one call; `values` by the name of the metric, or why they are

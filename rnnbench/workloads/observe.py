@@ -213,12 +213,35 @@ COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in whi
 
 
 def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
-    """Check a case's parity with its reference and run all probes, `of_device` last; it is then ready to be timed.
+    """Check a case's parity with its reference and run all probes, `of_device` last.
+
+    Raises what `checked` raises. If a probe fails but the call does not, the probe's metrics are missing.
+    """
+    measurement = _compared(built)
+    readings = probed(built, of_device)
+    return replace(
+        measurement,
+        backend=readings.values.pop("backend", ""),
+        metrics=measurement.metrics | readings.values,
+        missing=measurement.missing | readings.missing,
+    )
+
+
+def checked(built: Built) -> Measurement:
+    """Check a case's parity with its reference, and call it once as it is timed; its probes can run later.
 
     Raises CellError if a user's own class does not do what a cell does, ParityError if outputs or gradients disagree,
-    Skip if torch.compile does not work here, and whatever the call raises. If a probe fails but the call does not, the
-    probe's metrics are missing.
+    Skip if torch.compile does not work here, and whatever the call raises.
     """
+    measurement = _compared(built)
+    with closing(built.timed_call()) as timed, timed.mode():
+        timed.call()
+    built.model.zero_grad(set_to_none=True)
+    return measurement
+
+
+def _compared(built: Built) -> Measurement:
+    """Return the measurement of a case that agrees with its reference; of its metrics it has the cost of compiling."""
     if is_own(built.case.cell):
         check_signature(
             own_module(built.model.body),
@@ -235,17 +258,20 @@ def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _:
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
-    with closing(built.timed_call()) as timed:
-        readings |= _probe(built, timed, of_device)
     return Measurement(
         built.case,
         "pending",
         parity=f"{parity}; {note}" if note else parity,
         parity_error=error,
-        backend=readings.values.pop("backend", ""),
         metrics=readings.values,
         missing=readings.missing,
     )
+
+
+def probed(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Readings:
+    """Run all probes of a case, `of_device` last; the name of its backend is among the values."""
+    with closing(built.timed_call()) as timed:
+        return _probe(built, timed, of_device)
 
 
 def _probe(built: Built, timed: TimedCall, of_device: Callable[[TimedCall], Readings]) -> Readings:

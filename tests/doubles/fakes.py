@@ -84,6 +84,7 @@ def noisy(seconds: float, spread: float, seed: int = 0) -> Callable[[int], float
 Fault = Callable[[dict[str, Any]], None]
 Edit = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]  # the request and the reply -> another reply
 START_SECONDS = 2.0
+PROBED: dict[str, Any] = {"ok": True, "values": {"parameters": 7}, "missing": {}}
 CARD, JOULES = "H100", 0.5  # the model of each card, and the energy of a call there
 
 
@@ -134,7 +135,7 @@ class FakeWorker:
             return dict(failing.args[0])
         return self._edit(message, self._answer(message))
 
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0911 - one for each operation
         match message["op"]:
             case "device":
                 uuid = self.cards.get(message["device"])
@@ -152,9 +153,11 @@ class FakeWorker:
                 place = message["device"], message["dtype"], message["threads"]
                 ceiling = made_up_ceiling(*place, 1e9, [(1024, 1e9)], 1e-6, None)
                 return {"ok": True, "ceiling": ceiling.to_json(), "no_kernels": ""}
-            case "observe":
-                case = Case.from_axes(message["case"])
-                measurement = Measurement(case, "pending", parity="agrees", metrics={"parameters": 7})
+            case "probe":
+                return PROBED
+            case "check" | "observe":
+                metrics: dict[str, Any] = PROBED["values"] if message["op"] == "observe" else {}
+                measurement = Measurement(case_of(message), "pending", parity="agrees", metrics=metrics)
                 return {"ok": True, "measurement": measurement.to_json()}
             case "prepare":
                 case = Case.from_axes(message["case"])
@@ -207,6 +210,11 @@ class FakeWorker:
             "cores": [0],
             "device_uuid": self.cards.get(device),
         }
+
+
+def case_of(message: dict[str, Any]) -> Case:
+    """The case of a request."""
+    return Case.from_axes(message["case"])
 
 
 class FakeWorkers:

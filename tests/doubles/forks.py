@@ -30,7 +30,11 @@ def fork_workers() -> None:
         _started_with.update(os.environ)
         atexit.register(_origin.close)
         WorkerProcess.__init__ = _fork  # type: ignore[method-assign, assignment]
-        Origins._renew = lambda origins: None  # type: ignore[method-assign]
+        Origins._renew = _no_origin  # type: ignore[method-assign]
+
+
+def _no_origin(self: Origins) -> None:
+    """Leave it to `_fork`."""
 
 
 def _fork(

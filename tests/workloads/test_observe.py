@@ -257,3 +257,13 @@ def test_the_peak_on_a_gpu_is_that_of_its_allocator(monkeypatch: pytest.MonkeyPa
 
     counts = count(TimedCall(call, torch.inference_mode), torch.device("meta"))
     assert [counts[name] for name in ("operators", "allocations", "peak_bytes")] == [1, 0, 512]
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_case_that_is_checked_first_and_probed_later_has_the_same_metrics(phase: str) -> None:
+    case = small.case("gru", phase=phase)
+    at_once = observe(build(case, Path()))
+    checked, readings = probes.checked(build(case, Path())), probes.probed(build(case, Path()))
+    assert (checked.parity, checked.metrics) == (at_once.parity, {})
+    assert readings.values.pop("backend") == at_once.backend
+    assert (readings.values, readings.missing) == (at_once.metrics, at_once.missing)

@@ -15,14 +15,13 @@ from rnnbench.harness.machine.cores import allowed_cores, cpu_limit, processor
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import write_whole
 from rnnbench.store.record import content_of, parsed
-from rnnbench.store.records import DType
 
 MAX_APART = 0.05  # of two measurements of a rate that agree
 MEASURED_BY = [  # code whose change makes other rates
     Path(__file__).parents[1] / "worker" / name for name in ("ceilings.py", "kernels.c")
 ]
 
-Place = tuple[str, DType, int]  # device, dtype, threads
+Place = tuple[str, str, int]  # device, dtype, threads
 
 
 def agree(before: Ceiling, now: Ceiling) -> bool:
@@ -107,7 +106,7 @@ class KeptRates:
         return kept if kept.ceiling.place == place else None
 
     def _write(self, kept: Kept) -> None:
-        file = self._file((kept.ceiling.device, kept.ceiling.dtype, kept.ceiling.threads))
+        file = self._file(kept.ceiling.place)
         if file is None:
             return
         content = {"ceiling": kept.ceiling.to_json(), "agrees": kept.agrees}

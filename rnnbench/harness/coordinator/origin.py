@@ -161,6 +161,11 @@ class Origins:
         self._replicates += 1
         return self.current
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next replicate needs a new origin, which takes as long as the start of the run."""
+        return self._replicates == REPLICATES and self._may_fork
+
     def close(self) -> None:
         """End the current one; its workers go on."""
         if self.current is not None:

@@ -9,8 +9,12 @@ from typing import Any
 from rnnbench.harness.coordinator.process import WorkerProcess, deadline_seconds
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
 from rnnbench.suite.file import Settings
+
+NOT_PROBED = "not reached within the share of the budget that counting may take"
+FIRST_PROBED = "parameters"  # a metric that the probes of every model read
 
 
 class Recorder:
@@ -74,11 +78,42 @@ class Recorder:
         place = {"worker": worker, "replicate": replicate, "started": started, "turns": len(lines)}
         return [Window.from_json({**line, **place, "order": order}) for order, line in enumerate(lines)]
 
-    def add_metrics(self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str]) -> None:
+    def needs_probes(self, case: Case) -> bool:
+        """Return whether a case works, and its probes have not run yet."""
+        known = self.measurements[case.key]
+        reason = known.missing.get(FIRST_PROBED, "")
+        return known.works and FIRST_PROBED not in known.metrics and reason in ("", NOT_PROBED)
+
+    def note_probed(self, case: Case, reply: Reply) -> None:
+        """Keep what the probes of a case have found; if they failed, all of it is missing, and the case stays."""
+        self._note_used(reply)
+        if reply["ok"]:
+            values = {**reply["values"]}
+            backend = values.pop("backend", "")
+            self.add_metrics(case, values, {**reply["missing"]}, backend=backend)
+        else:
+            self.note_not_probed(case, f"its probes failed: {reply['reason']}")
+
+    def note_not_probed(self, case: Case, reason: str = NOT_PROBED) -> None:
+        """Say why the probes of a case have found nothing."""
+        known = self.measurements[case.key]
+        names = [metric.name for metric in OBSERVED if metric.name not in (*known.metrics, *known.missing)]
+        self.add_metrics(case, {}, dict.fromkeys([*names, FIRST_PROBED], reason))
+
+    def add_metrics(
+        self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str], *, backend: str = ""
+    ) -> None:
         """Add metrics to a case, and reasons why others are missing."""
         known = self.measurements[case.key]
         still_missing = {name: reason for name, reason in known.missing.items() if name not in values}
-        self._record(replace(known, metrics={**known.metrics, **values}, missing={**still_missing, **missing}))
+        self._record(
+            replace(
+                known,
+                metrics={**known.metrics, **values},
+                missing={**still_missing, **missing},
+                backend=backend or known.backend,
+            )
+        )
 
     def note_fault(self, case: Case, reply: Reply) -> None:
         """Leave a case out from now on, because of this reply; what was measured is tried again in the next visit."""

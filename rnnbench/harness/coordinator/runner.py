@@ -1,4 +1,7 @@
-"""The coordinator: cases are observed, then timed in replicates, in each of which a fresh worker visits groups."""
+"""The coordinator: cases are checked, then timed in replicates, in each of which a fresh worker visits groups.
+
+Whatever the first ratio does not need comes after the first replicate: the limits of the machine, counts, energy.
+"""
 
 import itertools
 import math
@@ -25,6 +28,7 @@ from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, DType, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of, is_compared
@@ -33,8 +37,10 @@ from rnnbench.user_cache import private_folder
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
 LONG_SECONDS = 60.0
-OBSERVING_SHARE = 0.5  # of the budget that is left then, at most; the rest is for timing what was observed by then
+CHECKING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was checked by then
+OBSERVING_SHARE = 0.15  # of the budget that is left after that: for the limits of the machine and for counts
 ENERGY_SHARE = 0.2  # of the budget that is left after that
+COUNTING = "counting what calls do"
 NOTHING_TO_COMPARE = "the run ended early: every case that is compared with a reference failed or was skipped"
 
 
@@ -80,6 +86,7 @@ class Runner(Visitor):
         self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self._rates = KeptRates(private_folder(), start.software)
+        self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
         self.planner.add_start(start.worker_seconds)
@@ -92,8 +99,13 @@ class Runner(Visitor):
         """Measure all groups; passes KeyboardInterrupt on. Ends all workers."""
         try:
             self.begin()
-            while chosen := self.planner.next_visits(self._left):
+            is_observed = False
+            while chosen := self.planner.next_visits(self._left - self._renewal_seconds):
                 self._replicate(chosen)
+                if not is_observed:
+                    self.observe()
+                    is_observed = True
+                self.close()
             if all(not is_compared(group, self.failed) for group in self.groups):
                 self.notes.append(NOTHING_TO_COMPARE)
             for case in cases_of(self.groups):  # that the budget left out
@@ -106,16 +118,33 @@ class Runner(Visitor):
                 self.notes += telemetry.notes()
 
     def begin(self) -> None:
-        """Do what comes before all timing, each stage in its share of the budget that is left then."""
-        for name, share, stage in (
-            ("ceilings", 1.0, self._measure_ceilings),
-            ("observing", OBSERVING_SHARE, self._observe),
-            ("energy", ENERGY_SHARE, self._measure_energy),
-        ):
-            began = self._now()
-            stage(began + share * self._left)
-            self.stage_seconds[name] = round(self._now() - began, 1)
+        """Check the new cases, which comes before all timing."""
+        self._stage("checking", self._check, CHECKING_SHARE * self._left)
         self._leave_out_references(self.groups)
+        if self.settings.budget_seconds is not None:
+            self._kept_back = OBSERVING_SHARE * max(0.0, self._left)
+
+    def observe(self) -> None:
+        """Do what may come after the first ratios, each stage in its share of the budget.
+
+        The worker of the replicate begins with it, since it will time nothing more. Limits that are not known yet take
+        what they take, and leave half of the share to the probes.
+        """
+        share = self._kept_back if self.settings.budget_seconds is not None else math.inf
+        self._kept_back = 0.0
+        began = self._now()
+        start = partial(self.start_one, OBSERVER, SIDE)
+        with closing(Asker(self.settings, start, self.workers.pop(SIDE, None))) as asker:
+            self._stage("ceilings", partial(self._measure_ceilings, asker), share)
+            left = share - (self._now() - began)
+            self._stage("observing", partial(self._probe, asker), max(left, share / 2))
+        self._stage("energy", self._measure_energy, ENERGY_SHARE * self._left)
+
+    def _stage(self, name: str, stage: Callable[[float], None], seconds: float) -> None:
+        """Run a stage, which gets the time at which it should end, and note how long it takes."""
+        began = self._now()
+        stage(began + seconds)
+        self.stage_seconds[name] = round(self._now() - began, 1)
 
     def start(self) -> None:
         """Start a worker of the replicate; raises UserError if none can start."""
@@ -131,19 +160,24 @@ class Runner(Visitor):
 
     @property
     def _left(self) -> float:
-        """Seconds left of the budget; infinite without one."""
-        return (self.settings.budget_seconds or math.inf) - self.seconds
+        """Seconds left of the budget, without those that are kept back for observing; infinite without a budget."""
+        return (self.settings.budget_seconds or math.inf) - self.seconds - self._kept_back
 
-    def _measure_ceilings(self, until: float) -> None:
+    @property
+    def _renewal_seconds(self) -> float:
+        """Seconds that the next replicate takes longer to start, if it needs a new origin."""
+        return self._run_start.worker_seconds if self._run_start.origins.is_due else 0.0
+
+    def _measure_ceilings(self, asker: Asker, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
-        passes = CEILING_PASSES if until - self._now() >= LONG_SECONDS else 1
+        passes = CEILING_PASSES if (self.settings.budget_seconds or math.inf) >= LONG_SECONDS else 1
         for place in dict.fromkeys(group.workload.place for group in self.groups):
             device, _, threads = place
             if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
                 if (known := self._rates.known(place)) is not None:
                     self.ceilings = best_of([*self.ceilings, known])
                     continue
-                ask = partial(self._run_start.first.ask, cores=measuring_cores(threads))
+                ask = partial(asker.ask, cores=measuring_cores(threads))
                 self._measure_ceiling(ask, place, passes=passes)
 
     def _measure_ceiling(
@@ -164,8 +198,8 @@ class Runner(Visitor):
         elif not again:
             self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
-    def _observe(self, until: float) -> None:
-        """Check and observe the new cases, those of one device after those of another.
+    def _check(self, until: float) -> None:
+        """Check the new cases, those of one device after those of another.
 
         The reference of a group comes last, and not at all if all others failed.
         """
@@ -182,7 +216,26 @@ class Runner(Visitor):
             ready={SIDE: self._run_start.first.worker},
             go_on=lambda: self._now() < until,
             is_needed=lambda case: not case.is_reference or is_compared(groups[case.workload], self.failed),
+            # What is compiled is observed at once, since its probes would compile it again.
+            operation=lambda case: "observe" if case.implementation in COMPILED else "check",
         )
+
+    def _probe(self, asker: Asker, until: float) -> None:
+        """Run the probes of all cases that work, those that were timed first; says of the others why there are none."""
+        recorder = self.recorders[SIDE]
+        known = cases_of(sweeps_in_turn(self.groups))
+        cases = sorted(filter(recorder.needs_probes, known), key=lambda case: case.key not in self._timed)
+        ratios = self.planner.ratios()
+        if cases:
+            self.observe_cases(
+                cases,
+                lambda done, total: self._on_progress(Progress(0, done, total, None, stage=COUNTING, ratios=ratios)),
+                ready={SIDE: asker.worker},
+                go_on=lambda: self._now() < until,
+                operation=lambda case: "probe",
+            )
+        for case in filter(recorder.needs_probes, cases):
+            recorder.note_not_probed(case)
 
     def _leave_out_references(self, groups: Sequence[Group]) -> None:
         """Time no more of the groups in which nothing is left that could be compared with the reference.
@@ -216,7 +269,7 @@ class Runner(Visitor):
                 self.recorders[SIDE].add_metrics(case, reply.get("values", {}), missing)
 
     def _replicate(self, chosen: Sequence[Group]) -> None:
-        """Let a fresh worker visit groups."""
+        """Let a fresh worker visit groups; it is left running, if it is not lost."""
         # Shuffled, but with all sweeps in turn: the budget may end within the replicate. A GPU's driver has threads of
         # its own, so what runs on the processor comes first.
         shuffled = sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
@@ -226,7 +279,7 @@ class Runner(Visitor):
         self._sample("before")
         for done, group in enumerate(visits):
             left = self._left
-            self._on_progress(Progress(self.replicates + 1, done, len(visits), self.planner.seconds_left(left)))
+            self._tell(done, len(visits))
             if left < 0:
                 break
             if not self.workers:  # the last visit ended with none
@@ -237,14 +290,20 @@ class Runner(Visitor):
             self._leave_out_references([group])
             visited.append(group)
             self._sample("visit", group.workload.device)
+        if visited:
+            self._tell(len(visited), len(visits))
         # In the worker that timed them: the processor may run faster by now. A lost worker changes nothing.
         measured = {ceiling.place for ceiling in self.ceilings} if self.workers else set()
         for place in dict.fromkeys(group.workload.place for group in visited):
             if place in measured:
                 self.workers[SIDE].pin(measuring_cores(place[2]))
                 self._measure_ceiling(partial(self.recorders[SIDE].ask, self.workers[SIDE]), place, again=True)
-        self.close()
         self.replicates += 1
+
+    def _tell(self, done: int, visits: int) -> None:
+        """Tell how many visits of this replicate are done, and the ratios so far."""
+        left = self.planner.seconds_left(self._left)
+        self._on_progress(Progress(self.replicates + 1, done, visits, left, ratios=self.planner.ratios()))
 
     def _sample(self, when: str, device: str = "") -> None:
         """Sample a device, or all of them."""

@@ -183,7 +183,7 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
         # was reached, at least the turns must be added.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
-        before, settings = info.stage_seconds["ceilings"], runner.settings
+        before, settings = info.stage_seconds.get("ceilings", 0.0), runner.settings
         turns = len(known) * settings.replicates * settings.windows * settings.window_seconds
         whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
         needed = max(needed or 0.0, whole)

@@ -3,8 +3,9 @@
 A run visits on one side, and the cases of a group take turns with each other, because their ratios to the reference
 matter. A check visits on two sides, and each case takes turns with itself on the other side.
 
-Before its first visit each case is observed: its parity is checked and its metrics are counted, once. Nothing is timed
-meanwhile, so several workers do it at once. None of them is timed later, since probes change how a process allocates.
+Each case is observed once: its parity is checked before its first visit, and its metrics are counted, in a run after
+the first replicate. Nothing is timed meanwhile, so several workers do it at once. None of them is timed later, since
+probes change how a process allocates.
 """
 
 import itertools
@@ -85,13 +86,15 @@ class Visitor(ABC):
         ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
         go_on: Callable[[], bool] = lambda: True,
         is_needed: Callable[[Case], bool] = lambda case: True,
+        operation: Callable[[Case], protocol.Operation] = lambda case: "observe",
     ) -> None:
         """Check and observe every case on all sides, those of one device after those of another.
 
         The sides are observed at the same time, unless their cases need a device to themselves. `ready` has workers of
         sides that were started before; all workers are ended. Several threads call `go_on` before each case, and one at
         a time calls `on_done` with the number of cases that are done, and of all. A case that is not needed when its
-        turn comes is left out. Passes on KeyboardInterrupt, and the
+        turn comes is left out. `operation`: what is asked of a case's worker, to
+        observe all of it, to `check` it or to `probe` it. Passes on KeyboardInterrupt, and the
         error if no worker can be started.
         """
         total, done, recording = len(cases) * len(self.recorders), itertools.count(1), threading.Lock()
@@ -102,9 +105,10 @@ class Visitor(ABC):
                     case = waiting.popleft()
                     if not is_needed(case):
                         continue
-                    reply = asker.ask(recorder.building.request("observe", case), allowed_cores())
+                    asked = operation(case)
+                    reply = asker.ask(recorder.building.request(asked, case), allowed_cores())
                     with recording:
-                        recorder.note_observed(case, reply)
+                        (recorder.note_probed if asked == "probe" else recorder.note_observed)(case, reply)
                         on_done(next(done), total)
 
         with ExitStack() as stack:

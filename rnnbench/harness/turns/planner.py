@@ -157,6 +157,15 @@ class Planner:
         seconds = self._seconds() - fmean(self._start_seconds)  # this replicate's worker has started
         return max(0.0, min(seconds, budget_left))
 
+    def ratios(self) -> tuple[float, ...]:
+        """Return the ratio of each case to its reference so far; of a group without a reference, to its fastest."""
+        return tuple(
+            math.exp(fmean(values))
+            for record in self._records.values()
+            for case, values in record.log_ratios.items()
+            if case != record.basis
+        )
+
     def missed(self) -> list[Group]:
         """Return the visited groups with a ratio that missed the requested precision."""
         estimate_spreads([*self._records.values()])

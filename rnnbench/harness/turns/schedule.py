@@ -28,12 +28,13 @@ STILL_FALLING = 0.98  # a window this much faster than the best before it means 
 class Progress:
     """How far a run is, for a display."""
 
-    replicate: int  # counted from 1; 0 while cases are checked and observed, before anything is timed
+    replicate: int  # counted from 1; 0 while cases are checked or observed, and nothing is timed
     visits_done: int  # groups visited in this replicate, or cases observed
     visits: int  # total for `visits_done`
     seconds_left: float | None  # None before there is an estimate
     is_counting: bool = False  # instructions, case by case
     stage: str = ""  # what happens now, if it is something else than the rest of a run
+    ratios: tuple[float, ...] = ()  # so far, of the cases that were timed beside their references
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,14 @@ from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
 from rnnbench.workloads import compiled, parity
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import observe, observe_loading
+from rnnbench.workloads.observe import checked, observe, observe_loading, probed
 from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.phases import Loading, build_loading
 from rnnbench.workloads.prepare import Built, build, reference_case
 from rnnbench.workloads.processor import in_plain_words
 
 # After these requests the worker holds no case, and it tells which files were used since.
-LAST_OF_A_CASE = ("reach", "observe", "energy", "count", "profile", "release")
+LAST_OF_A_CASE = ("reach", "check", "probe", "observe", "energy", "count", "profile", "release")
 PERSONALITY = Path("/proc/self/personality")
 NO_CASE = -1  # in place of the number of the case in turn
 TOKEN = b"t"  # which two workers hand each other when the other's turns begin
@@ -109,6 +109,8 @@ class Operations:
             "ceiling": self._ceiling,
             "import": self._import,
             "reach": self._reach,
+            "check": self._check,
+            "probe": self._probe,
             "observe": self._observe,
             "energy": self._energy,
             "count": self._count,
@@ -189,6 +191,22 @@ class Operations:
         )
         device.synchronize()  # a failing probe is not the fault of the case, but a broken device is
         return {"measurement": measurement.to_json()}
+
+    def _check(self, request: Request) -> Reply:
+        """Compare a case with its reference; its probes come later. A data set, which has few, is observed."""
+        built = self._build(request)
+        device = devices.open_device(built.case.workload.device)
+        measurement = checked(built) if isinstance(built, Built) else observe_loading(built, device.memory)
+        device.synchronize()
+        return {"measurement": measurement.to_json()}
+
+    def _probe(self, request: Request) -> Reply:
+        """Measure the metrics of a case that has been checked, but its time."""
+        built = self._build(request)
+        device = devices.open_device(built.case.workload.device)
+        readings = probed(built, device.memory) if isinstance(built, Built) else Readings()
+        device.synchronize()
+        return {"values": readings.values, "missing": readings.missing}
 
     def _energy(self, request: Request) -> Reply:
         """Joules per call, over back-to-back calls for as long as the counter needs."""

@@ -31,7 +31,9 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
         yield _lines(console, words)
         return
     with _bar(console, "starting a worker") as draw:
-        yield lambda step: draw(words or _stage(step, "replicate"), _share(step), step.seconds_left)
+        yield lambda step: draw(
+            words or ", ".join(filter(None, [_stage(step, "replicate"), so_far(step)])), _share(step), step.seconds_left
+        )
 
 
 @contextmanager
@@ -115,14 +117,14 @@ def _lines(console: Console, words: str) -> ShowRun:
 
     def show(step: RunProgress) -> None:
         quarter = int(4 * _share(step)) if step.is_counting else 0
-        now = words or _stage(replace(step, stage=""), "replicate")
+        now = words or _stage(step, "replicate")
         is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
         if (now, quarter) in shown or quarter == 4 or is_early:
             return
         shown.add((now, quarter))
         noun = "count" if step.is_counting else "group" if step.replicate else "case"
         done = f"{step.visits_done} of {step.visits}" if quarter else plural(step.visits, noun)
-        console.print(", ".join(filter(None, [f"{now}: {done}", time_left(step.seconds_left)])))
+        console.print(", ".join(filter(None, [f"{now}: {done}", time_left(step.seconds_left), so_far(step)])))
 
     return show
 
@@ -138,7 +140,15 @@ def _stage(step: RunProgress, unit: str) -> str:
         return "counting instructions"
     if step.replicate:
         return f"{unit} {step.replicate}"
-    return "checking parity, counting" if unit == "replicate" else "warming up"
+    return "checking parity" if unit == "replicate" else "warming up"
+
+
+def so_far(step: RunProgress) -> str:
+    """Return the ratios so far in words; empty if there are none."""
+    if not step.ratios:
+        return ""
+    low, high = (f"{ratio:.3g}\u00d7" for ratio in (min(step.ratios), max(step.ratios)))
+    return f"ratio so far {low}" if len(step.ratios) == 1 else f"ratios so far {low} to {high}"
 
 
 def time_left(seconds: float | None) -> str:

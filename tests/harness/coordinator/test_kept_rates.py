@@ -1,5 +1,6 @@
 """Rates of the machine that two runs agree on, in the user's cache."""
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from rnnbench.harness.coordinator import kept_rates
 from rnnbench.harness.coordinator.kept_rates import MAX_APART, KeptRates, agree
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.ceilings import Ceiling, Rate
 
 SOFTWARE = {"python": "3.11.7", "torch": "2.8.0"}
@@ -72,8 +74,8 @@ def test_rates_are_those_of_a_machine_its_software_and_a_place(
 ) -> None:
     for _ in range(2):
         KeptRates(tmp_path, SOFTWARE).keep(FIRST)
-    host, cores = kept_rates.platform.node(), kept_rates.allowed_cores()
-    monkeypatch.setattr(kept_rates.platform, "node", lambda: change.get("host", host))
+    host, cores = platform.node(), allowed_cores()
+    monkeypatch.setattr(platform, "node", lambda: change.get("host", host))
     monkeypatch.setattr(kept_rates, "allowed_cores", lambda: change.get("cores", cores))
     for name, value in change.get("variables", {}).items():
         monkeypatch.setenv(name, value)

@@ -1,5 +1,6 @@
 """The coordinator with workers whose costs and deaths the test sets."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.coordinator.process import OBSERVER, lost
+from rnnbench.harness.coordinator.recorder import NOT_PROBED
 from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.protocol import Reply
@@ -89,7 +91,7 @@ def test_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [LOST, ILLEGAL])
-@pytest.mark.parametrize(("op", "count"), [("observe", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
+@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
 def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_runs_in_that_process(
     tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:
@@ -99,13 +101,13 @@ def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_run
     reason = reply["reason"]
     cases = frame.drop_duplicates("case").set_index("case")
     assert cases.loc[culprit.key, ["status", "reason"]].tolist() == ["failed", reason]
-    assert op == "observe" or cases.loc[culprit.key, "parameters"] == 7  # what was known of it stays
+    assert op == "check" or cases.loc[culprit.key, "parity"] == "agrees"  # what was known of it stays
+    assert count == 1 or cases.loc[culprit.key, "parameters"] == 7
     others = frame[frame["case"] != culprit.key]
     assert set(others["status"]) == {"measured"}
     last = others["worker"] == others.groupby(["replicate", "batch_size"])["worker"].transform("max")
     assert set(others[last].groupby(["case", "replicate"]).size()) == {2}
-    assert len(timing(workers)) == 3 + (op != "observe")
-    assert len(workers) - len(timing(workers)) <= 2 + (op == "observe")
+    assert len(timing(workers)) == 3 + (op != "check")
     assert runner.notes == ([f"a worker was lost at {culprit.key}: {reason}"] if reply is LOST else [])
 
 
@@ -113,7 +115,7 @@ SKIPPED = {"ok": False, "status": "skipped", "reason": "the cell defines no proj
 
 
 @pytest.mark.parametrize("reply", [LOST, ILLEGAL])
-@pytest.mark.parametrize(("op", "count"), [("observe", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
+@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 7)])
 def test_a_reference_is_not_timed_any_more_when_all_cases_that_are_compared_with_it_have_failed(
     tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:
@@ -131,7 +133,7 @@ def test_a_reference_is_not_timed_any_more_when_all_cases_that_are_compared_with
 
 
 @pytest.mark.parametrize("reply", [LOST, ILLEGAL, SKIPPED])
-@pytest.mark.parametrize("op", ["observe", "prepare"])
+@pytest.mark.parametrize("op", ["check", "prepare"])
 def test_a_run_in_which_nothing_is_left_to_compare_ends_at_once_and_says_so(
     tmp_path: Path, op: str, reply: Reply
 ) -> None:
@@ -146,7 +148,7 @@ def test_a_run_in_which_nothing_is_left_to_compare_ends_at_once_and_says_so(
         ("torch.nn.RNN", "skipped", NOT_TIMED_ALONE),
     }
     assert NOTHING_TO_COMPARE in runner.notes
-    assert len(timing(workers)) <= (0 if op == "observe" else len(GROUPS))
+    assert len(timing(workers)) <= (0 if op == "check" else len(GROUPS))
 
 
 def test_a_reference_by_itself_is_timed(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_a_reference_by_itself_is_timed(tmp_path: Path) -> None:
 
 
 def test_a_reference_is_not_timed_where_the_budget_ended_before_a_case_that_is_compared_with_it(tmp_path: Path) -> None:
-    frame, runner, *_ = begin(tmp_path, left=3.0, groups=GROUPS, taking={"observe": 0.8})
+    frame, runner, *_ = begin(tmp_path, left=3.0, groups=GROUPS, taking={"check": 0.8})
     assert set(frame["status"]) == {"pending"}
     assert runner.planner.next_visits() == [GROUPS[0]]
 
@@ -196,7 +198,12 @@ def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
     per_replicate = (runner._now() - START_SECONDS) / 5  # without the start of the worker that timed nothing
     assert second.seconds_left == pytest.approx(4 * per_replicate - START_SECONDS, rel=0.2)
     progress = [(step.replicate, step.visits_done) for step in steps]
-    assert progress == [(0, v) for v in range(7)] + [(r, v) for r in range(1, 6) for v in range(3)]
+    first, *others = ([(r, v) for v in range(4)] for r in range(1, 6))
+    of_cases = [(0, v) for v in range(7)]  # checked, and probed after the first replicate
+    assert progress == [*of_cases, *first, *of_cases, *itertools.chain(*others)]
+    assert [bool(step.ratios) for step in steps] == [step.replicate > 1 for step in steps[:7]] + [
+        step.replicate != 1 or step.visits_done > 0 for step in steps[7:]
+    ]
 
 
 def test_a_budget_that_ends_within_the_first_replicate_has_timed_groups_of_every_sweep(tmp_path: Path) -> None:
@@ -244,6 +251,7 @@ def begin(
         runner = Runner(groups, settings, begun, folder, root=parent, **options)
         folder.write_info(INFO)
         runner.begin()
+        runner.observe()
     folder.close()
     return rows(folder.path), runner, workers
 
@@ -253,7 +261,7 @@ def test_each_place_has_one_ceiling_and_no_worker_is_left(tmp_path: Path) -> Non
     assert [ceiling.device for ceiling in runner.ceilings] == ["cpu"]
     assert frame["parameters"].tolist() == [7, 7, 7]
     assert [missing_reasons(text)["energy_joules"] for text in frame["missing"]] == ["no counter"] * 3
-    assert runner.stage_seconds.keys() == {"ceilings", "observing", "energy"}
+    assert runner.stage_seconds.keys() == {"checking", "ceilings", "observing", "energy"}
     assert workers.are_closed
 
 
@@ -262,8 +270,29 @@ def test_cases_are_observed_although_the_ceilings_took_half_of_the_budget(tmp_pa
     assert frame["parameters"].tolist() == [7, 7, 7]
 
 
+def test_a_case_whose_probes_fail_keeps_its_times_and_lacks_its_metrics_with_the_reason(tmp_path: Path) -> None:
+    culprit = small.case("vanilla", batch_size=2)
+    frame, runner, *_ = measure(tmp_path, fault=at(culprit, "probe", reply=ILLEGAL))
+    own = frame[frame["case"] == culprit.key]
+    assert set(own["status"]) == {"measured"}
+    assert set(own.groupby("replicate").size()) == {2}
+    reasons = {missing_reasons(text)["parameters"] for text in own["missing"]}
+    assert reasons == {f"its probes failed: {ILLEGAL['reason']}"}
+    assert runner.notes == []
+
+
+def test_cases_are_checked_before_the_first_replicate_and_probed_after_it(tmp_path: Path) -> None:
+    asked: list[str] = []
+    measure(tmp_path, fault=lambda message: asked.append(message["op"]))
+    first, last = asked.index("visit"), len(asked) - asked[::-1].index("visit")
+    assert set(asked[:first]) <= {"device", "check", "prepare"}
+    assert asked.count("check") == asked.count("probe") == 6
+    assert set(asked[first:last]) >= {"ceiling", "probe"}
+    assert "check" not in asked[first:]
+
+
 def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_path: Path) -> None:
-    frame, *_ = begin(tmp_path, metered, left=22.0, taking={"energy": 2.0})
+    frame, *_ = begin(tmp_path, metered, left=24.0, taking={"energy": 2.0})
     assert frame["energy_joules"].tolist()[:2] == [0.25, 0.25]
     assert frame["energy_joules"].isna().tolist() == [False, False, True]
     assert missing_reasons(frame["missing"][2]) == {"energy_joules": "not reached within 20% of the budget"}
@@ -294,9 +323,11 @@ def test_limits_that_can_not_be_measured_are_told_and_the_cases_are_observed_all
 @pytest.mark.parametrize(
     ("taking", "left", "column", "reached"),
     [
-        # half is for observing: six cases, the last from 15 s on
-        ({"observe": 3.0}, 31.0, "parameters", [11, 12, 21, 22, 31, 32]),
-        ({"energy": 2.0}, 42.0, "energy_joules", [11, 12, 21, 31]),  # 8.4 s are for energy: a start and four cases
+        # half is for checking: six cases, the last from 15 s on
+        ({"check": 3.0}, 31.0, "parity", [11, 12, 21, 22, 31, 32]),
+        # 15% are for observing: a start, and six cases, the last from 15 s on
+        ({"probe": 3.0}, 123.0, "parameters", [11, 12, 21, 22, 31, 32]),
+        ({"energy": 2.0}, 44.5, "energy_joules", [11, 12, 21, 31]),  # 8.4 s are for energy: a start and four cases
     ],
 )
 def test_a_share_of_the_budget_that_is_too_small_for_all_is_spent_on_every_sweep(
@@ -307,11 +338,14 @@ def test_a_share_of_the_budget_that_is_too_small_for_all_is_spent_on_every_sweep
         for size in (11, 12, 13, 21, 22, 23, 31, 32)
     ]
     frame, *_ = begin(tmp_path, metered, left=left, groups=groups, taking=taking)
-    assert frame.loc[frame[column].notna(), "batch_size"].tolist() == reached
+    is_reached = frame[column].notna() & (frame[column] != "")
+    assert frame.loc[is_reached, "batch_size"].tolist() == reached
+    if column == "parameters":
+        assert {missing_reasons(text).get("parameters") for text in frame.loc[~is_reached, "missing"]} == {NOT_PROBED}
 
 
 def test_a_case_that_breaks_its_worker_while_energy_is_measured_loses_only_its_energy(tmp_path: Path) -> None:
     frame, _, workers = begin(tmp_path, metered, at(SINGLE[1].cases[0], "energy", reply=ILLEGAL))
     assert frame["energy_joules"].notna().tolist() == [True, False, True]
     assert missing_reasons(frame["missing"][1]) == {"energy_joules": ILLEGAL["reason"]}
-    assert len(workers.started) == 3
+    assert len(workers.started) == 4
