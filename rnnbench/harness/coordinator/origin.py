@@ -161,6 +161,10 @@ class Origins:
         self._replicates += 1
         return self.current
 
+    def stay(self) -> None:
+        """Fork some more replicates from the current origin: there is no time for another one."""
+        self._replicates = 0
+
     @property
     def is_due(self) -> bool:
         """Whether the next replicate needs a new origin, which takes as long as the start of the run."""

@@ -100,7 +100,7 @@ class Runner(Visitor):
         try:
             self.begin()
             is_observed = False
-            while chosen := self.planner.next_visits(self._left - self._renewal_seconds):
+            while chosen := self._next_visits():
                 self._replicate(chosen)
                 if not is_observed:
                     self.observe()
@@ -163,10 +163,14 @@ class Runner(Visitor):
         """Seconds left of the budget, without those that are kept back for observing; infinite without a budget."""
         return (self.settings.budget_seconds or math.inf) - self.seconds - self._kept_back
 
-    @property
-    def _renewal_seconds(self) -> float:
-        """Seconds that the next replicate takes longer to start, if it needs a new origin."""
-        return self._run_start.worker_seconds if self._run_start.origins.is_due else 0.0
+    def _next_visits(self) -> list[Group]:
+        """Return the groups of the next replicate, from a new origin if it is due and the budget allows its start."""
+        origins = self._run_start.origins
+        if origins.is_due:
+            if chosen := self.planner.next_visits(self._left - self._run_start.worker_seconds):
+                return chosen
+            origins.stay()
+        return self.planner.next_visits(self._left)
 
     def _measure_ceilings(self, asker: Asker, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""

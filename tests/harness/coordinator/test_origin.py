@@ -107,6 +107,15 @@ def test_replicates_share_an_origin_only_with_a_few_others_and_what_can_not_be_f
     assert (None in given) == (not may_fork)
 
 
+def test_an_origin_goes_on_if_there_is_no_time_for_another_one() -> None:
+    with closing(Origins(may_fork=True, seed=1)) as origins:
+        given = [origins.of_next_replicate() for _ in range(REPLICATES)]
+        assert origins.is_due
+        origins.stay()
+        assert not origins.is_due
+        assert origins.of_next_replicate() is given[0]
+
+
 def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "test")
     group = Group(small.workload(), (small.case("vanilla"),))
