@@ -2,12 +2,20 @@
 
 import math
 import re
+import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-CONTRACT = "rnnbench/adapt/contract.py"  # whose frames don't belong to a user's code
+PACKAGE = Path(__file__).parent
+OWN_CELLS = PACKAGE / "cells"
+STANDARD = Path(sysconfig.get_path("stdlib"))
+SITE_FOLDERS = {"site-packages", "dist-packages"}  # below the standard library's folder
+NAMED_ERROR = re.compile(r"\w*(Error|Exception): ")
+# Begins a message that has its cause in the last line.
+IN_TORCHSCRIPT = "The following operation failed in the TorchScript interpreter."
 
 
 def printable(text: str) -> str:
@@ -37,8 +45,17 @@ def message_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 300 characters of it; empty if it has none."""
-    return (message_of(error).strip().splitlines() or [""])[0][:300]
+    """Return the line of an error's message that says what is wrong, at most 300 characters; empty if it has none.
+
+    It is the first one. TorchScript begins with a sentence about itself and a traceback of its own: there it is the
+    last. A line that ends with a colon goes on in the next.
+    """
+    lines = [line.strip() for line in message_of(error).strip().splitlines() if line.strip()] or [""]
+    if lines[0].startswith(IN_TORCHSCRIPT):
+        return lines[-1][:300]
+    if lines[0].endswith(":") and len(lines) > 1:
+        return f"{lines[0]} {lines[1]}"[:300]
+    return lines[0][:300]
 
 
 def last_line(text: str) -> str:
@@ -48,7 +65,10 @@ def last_line(text: str) -> str:
 
 def error_in_words(error: BaseException) -> str:
     """Return `KeyError: 'h'`: an error's type and the first line of its message, or the type alone if it has none."""
-    return f"{type(error).__name__}: {line}" if (line := first_line(error)) else type(error).__name__
+    line = first_line(error)
+    if NAMED_ERROR.match(line):  # which TorchScript hands on
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def ending(error: BaseException, what: str = "the cell") -> str:
@@ -59,9 +79,28 @@ def ending(error: BaseException, what: str = "the cell") -> str:
 
 
 def place(error: BaseException) -> str:
-    """Return ` (file.py:12)`: the innermost line of code that raised an error; empty if there is none."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.endswith(CONTRACT)]
-    return line_of(frames[-1]) if frames else ""
+    """Return ` (file.py:12)`: the innermost line of a user's code that raised an error; empty if there is none."""
+    frame = last_frame(error)
+    return "" if frame is None else line_of(frame)
+
+
+def last_frame(error: BaseException, *, of_call: bool = False) -> traceback.FrameSummary | None:
+    """Return the innermost frame of a user's code that raised an error, or None; `of_call`: the outermost.
+
+    The frames of torch, of Python's library and of rnnbench are none of a user's, but for those of rnnbench's cells.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_user(frame.filename)]
+    return frames[0 if of_call else -1] if frames else None
+
+
+def _is_of_user(filename: str) -> bool:
+    path = Path(filename)
+    if not path.is_absolute() or path.is_relative_to(OWN_CELLS):
+        return path.is_absolute()  # Python calls code without a file `<string>`
+    torch_file = getattr(sys.modules.get("torch"), "__file__", None)
+    if path.is_relative_to(PACKAGE) or (torch_file and path.is_relative_to(Path(torch_file).parent)):
+        return False
+    return not path.is_relative_to(STANDARD) or not SITE_FOLDERS.isdisjoint(path.parts)
 
 
 def line_of(frame: traceback.FrameSummary) -> str:

@@ -11,7 +11,6 @@ step without a state. Of several calls that work, the one that depends on most p
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -21,13 +20,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import POSITIONAL, is_of_state, on_trial, parameters_of
+from rnnbench.adapt.contract import is_of_state, on_trial, shaken
+from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
+from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
-from rnnbench.cells.states import copied, in_precision, is_alike, rebuilt, tensors_of
-from rnnbench.text import error_in_words
+from rnnbench.cells.states import copied, is_alike, leaves, rebuilt, tensors_of
+from rnnbench.text import last_frame
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
 Giving = Literal["state", "output, state", "output, *state"]
+Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
 
@@ -42,6 +44,7 @@ class CellCall:
     shown: int | None = 0  # the tensor of the state that is the output too; None if the output is none of them
     batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch
     copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
+    flattens: bool = False  # the output is a frame for each sequence, and is passed around as (batch, features)
 
     def is_plain(self, giving: Giving) -> bool:
         """Return whether a step takes a usual state, which begins with the output, and gives one in this way."""
@@ -61,6 +64,10 @@ class CellCall:
         own = self.own(tuple(part.clone() for part in parts) if self.copies_state else parts)
         flat = self.flat(*self.split(self.result(forward, input, own)))
         return flat[0] if len(flat) == 1 else flat
+
+    def results(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Tensor, ...]:
+        """Return all tensors that a step gives, the output first."""
+        return leaves(self.run(forward, input, state))
 
     def result(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
         """Return what a step returns for a state of the cell."""
@@ -83,8 +90,8 @@ class CellCall:
         else:
             tensors = (state,) if isinstance(state, Tensor) else tuple(state)
         if self.shown is None:
-            assert output is not None
-            return output, *tensors
+            shown = tensors[0] if output is None else output
+            return (shown.flatten(1) if self.flattens else shown), *tensors
         return (tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]) if self.shown else tensors
 
     def own(self, parts: tuple[Tensor, ...]) -> Any:
@@ -143,18 +150,23 @@ def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = ru
 MIN_ROWS = 3
 
 
+class OtherForm(CellError):
+    """A step works, and its state has another form than the one before it; empty if it is another structure."""
+
+
 def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
     """Make a cell callable in the usual form, if it is not: the `forward` of this instance is replaced.
 
     `input`: (batch, features); `usual`: the state that it gets if it is usual. Returns the cell, or a module that calls
     it where its `forward` can't be replaced, and the first state in the form in which it is passed around, each tensor
     (batch, ...), or None if no way was found. Raises CellError if the cell gives a first state that is not made of
-    tensors.
+    tensors, or mixes the sequences of a batch.
     """
     found = found_call(cell, input, usual)
     if found is None:
         return cell, None
     call, first = found
+    check_rows_apart(cell, call.results, input, first)
     if not call.is_plain("state"):
         cell = in_usual_form(cell, call, _state_of_pair if call.is_plain("output, state") else run_found)
     return cell, first
@@ -168,7 +180,8 @@ def found_call(
     `in_both_modes`: the call must be right in training and in evaluation. The output may be a tensor of the state in
     one mode alone, as with dropout between the two: then it is kept apart.
     """
-    best, most = None, -1
+    best = None
+    most = -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
@@ -182,72 +195,13 @@ def found_call(
     return best
 
 
-INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
-COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
-
-
-def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
-    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones.
-
-    The usual ones are a tensor, then tuples and lists of some.
-    """
-    if (own := own_first_state(cell, len(input), h)) is not None:
-        yield own
-        return
-    if has_default:
-        with suppress(Exception):  # whatever a stranger's code raises
-            result = cell(input.clone())
-            yield copied(result)
-            if isinstance(result, tuple | list):
-                yield copied(result[1])
-                yield copied(tuple(result[1:]))
-    count = getattr(cell, "states", None)
-    for tensors in [count] if isinstance(count, int) and count > 0 else COUNTS:
-        state = tuple(torch.randn(len(input), h.shape[-1], dtype=h.dtype).to(h.device) for _ in range(tensors))
-        yield from [state[0]] if tensors == 1 else [state, list(state)]
-
-
-def own_first_state(cell: nn.Module, batch: int, h: Tensor) -> Any:
-    """Return the state that a cell says it begins with, in the type of `h`; None if it says none.
-
-    Raises CellError if it is not made of tensors.
-    """
-    for name, arguments in product(INITIAL, ((batch,), ())):
-        function = getattr(cell, name, None)
-        if not callable(function):
-            continue
-        try:
-            state = function(*arguments)
-            if state is not None:
-                own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
-                return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
-        except TypeError:  # it takes other arguments
-            continue
-        except Exception as error:  # whatever a stranger's code raises
-            said = error if isinstance(error, CellError) else f"it raises {error_in_words(error)}"
-            raise CellError(f"{type(cell).__name__}.{name}: {said}") from error
-    size = getattr(cell, "state_size", None)
-    if isinstance(size, int) and not isinstance(size, bool):
-        return h.new_zeros(batch, size)
-    if isinstance(size, tuple | list) and size and all(isinstance(width, int) for width in size):
-        return tuple(h.new_zeros(batch, width) for width in size)
-    return None
-
-
-def _for_batch(tensor: Tensor, batch: int) -> Tensor:
-    """Return a tensor of a state for the whole batch; a cell may give it for one sequence."""
-    has_batch_second = tensor.dim() > 2 and tensor.shape[1] == batch  # behind a dimension of one layer
-    is_of_one = tensor.dim() and len(tensor) == 1 and batch > 1 and not has_batch_second
-    return tensor.expand(batch, *tensor.shape[1:]).contiguous() if is_of_one else tensor
-
-
 def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, CellCall]]:
     """Yield ways to call a cell, each with a copy of the cell and an input."""
     h = tensors_of(usual)[0]
-    own = own_first_state(on_trial(cell), len(input), h)
+    own = own_first_state(on_trial(cell), input, h)
     if own is None or is_alike(own, usual):
         yield on_trial(cell), input, CellCall(copied(usual), "second", "state")
-    names, has_default = _state_parameters(cell)
+    names, has_default = state_parameters(cell)
     if not names:
         return
     # In a small batch, a sequence without a batch would look like a step.
@@ -265,38 +219,30 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
             yield trial, rows, CellCall(state, taking, giving)
 
 
-def begins_with_zeros(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Tensor]) -> bool:
-    """Return whether a sequence begins with a state of zeros: the cell's own first state, or a first step without one.
+def beginning(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Tensor]) -> Beginning:
+    """Return what a sequence begins with where no state is given.
 
-    `input`: (batch, features); `call` and `first` as `found_call` returns them. A first state that is learned, is a
-    buffer, or comes from a function of the cell is none of zeros, whatever its values are now. A cell that says nothing
-    of its first state begins with zeros, as torch.nn's do.
+    `input`: (batch, features); `call` and `first` as `found_call` returns them. `own`: a function of the cell gives the
+    first state, which may be learned. `step`: the cell takes its first step without a state, and this is no step from
+    zeros, whatever the values of its parameters and buffers are now. A cell that says nothing of its first state begins
+    with zeros, as torch.nn's do. `unknown`: a step without a state goes on from the last one, since the cell keeps it.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if own_first_state(on_trial(cell), len(input), first[0]) is not None:
-            return not any(callable(getattr(cell, name, None)) for name in INITIAL)
-        if not _state_parameters(cell)[1]:
-            return True
+        if own_first_state(on_trial(cell), input, first[0]) is not None:
+            return "own" if any(callable(getattr(cell, name, None)) for name in INITIAL) else "zeros"
+        if not state_parameters(cell)[1]:
+            return "zeros"
+        trial = shaken(cell)
         try:
-            without = tensors_of(_shaken(cell)(input.clone()))
+            without = tensors_of(copied(trial(input.clone())))
+            torch.manual_seed(0)  # as for the step before
+            again = tensors_of(trial(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
-            return True
+            return "zeros"
         zeros = call.own(tuple(map(torch.zeros_like, first)))
-        return all(map(torch.equal, without, tensors_of(call.result(_shaken(cell), input.clone(), zeros))))
-
-
-def _shaken(cell: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
-    """Return a copy of a cell with other, larger values in its parameters and buffers; the same ones each time."""
-    trial = on_trial(cell)
-    if trial is not cell:
-        if in_other_mode:
-            trial.train(not trial.training)
-        torch.manual_seed(0)
-        for tensor in (*trial.parameters(), *trial.buffers()):
-            if tensor.is_floating_point() or tensor.is_complex():
-                tensor.data.add_(torch.rand_like(tensor))
-    torch.manual_seed(0)
-    return trial
+        if all(map(torch.equal, without, tensors_of(call.result(shaken(cell), input.clone(), zeros)))):
+            return "zeros"
+    return "step" if all(map(torch.equal, without, again)) else "unknown"
 
 
 def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
@@ -322,7 +268,7 @@ def _tried(
         for _ in range(2):
             output, new = call.split(call.result(by, x.clone(), copied(new)))
             if not is_alike(new, call.like):
-                raise CellError("its state has another form after a step")
+                raise OtherForm(_change_of_form(new, call.like))
         results = [*tensors_of(new, call.like), *([] if output is None else [output])]
         return [each.clone() for each in results]
 
@@ -330,17 +276,67 @@ def _tried(
     reached = _reach(cell, results, after_two)
     own = results if call.giving == "state" else results[:-1]
     dims = tuple(part.shape[:2].index(len(x)) for part in own)  # the second behind that of layers
-    output, shown = results[-1], None
+    output = results[-1]
+    shown = None
+    is_of_frames = x.dim() >= FRAME_DIMS
     if call.giving == "state":  # the first vector that depends on most parameters is the output, too
-        shown = max((i for i, part in enumerate(own) if part.dim() == 2), key=reached.__getitem__)
-    elif output.dim() != 2 or len(output) != len(x):
+        vectors = [i for i, part in enumerate(own) if part.dim() == 2]
+        if vectors or not is_of_frames:
+            shown = max(vectors, key=reached.__getitem__)
+        else:
+            output = own[0]
+    elif len(output) != len(x) or output.dim() < 2 or (output.dim() > 2 and not is_of_frames):
         raise CellError("its output is no row for each sequence")
     else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
-        *changed, other = after_two(_shaken(cell, in_other_mode=in_both_modes))
+        *changed, other = after_two(shaken(cell, in_other_mode=in_both_modes))
         pairs = enumerate(zip(batch_in_front(own, dims), batch_in_front(changed, dims), strict=True))
         shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
-    call = replace(call, shown=shown, batch_dims=dims)
+    flattens = output.dim() > 2 and (shown is None or own[shown].dim() > 2)
+    if flattens:  # it is kept apart, even if it is a frame of the state
+        shown = None
+    call = replace(call, shown=shown, batch_dims=dims, flattens=flattens)
     return call, call.flat(torch.zeros_like(output), call.like), max(reached)
+
+
+def _change_of_form(new: Any, like: Any) -> str:
+    """Return how a step has changed the sizes of a state; empty if it has changed more than sizes."""
+    try:
+        pairs = list(zip(tensors_of(like), tensors_of(new, like), strict=True))
+    except (CellError, KeyError, ValueError):
+        return ""
+    for old, part in pairs:
+        if old.dim() != part.dim() or old.dim() < 2:
+            return ""
+        if len(old) != len(part):
+            change = "grew" if len(part) > len(old) else "shrank"
+            return f"its state {change} from {len(old)} to {len(part)} rows in a step"
+        if old.shape != part.shape:
+            return f"its state changes from {tuple(old.shape)} to {tuple(part.shape)} in a step"
+    return ""
+
+
+def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[str, Exception | None]:
+    """Return why no call of a cell works, as far as trials show it.
+
+    It is in words, if a step works and changes the form of its state; and the exception of the trial that got furthest.
+    The arguments are those of `adapt`.
+    """
+    why = ""
+    furthest: tuple[int, Exception | None] = -1, None
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for trial, rows, candidate in _candidates(cell, input, usual):
+            try:
+                _tried(trial, rows, candidate, in_both_modes=False)
+            except OtherForm as change:
+                why = why or str(change)
+            except Exception as error:  # whatever a stranger's code raises
+                line = last_frame(error, of_call=True)
+                reached = 0 if line is None else line.lineno or 0
+                if reached > furthest[0]:
+                    furthest = reached, error
+            else:
+                return "", None
+    return why, furthest[1]
 
 
 def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Module], list[Tensor]]) -> list[int]:
@@ -358,10 +354,3 @@ def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Modu
         finally:
             parameter.copy_(kept)
     return reached
-
-
-def _state_parameters(cell: nn.Module) -> tuple[list[str], bool]:
-    """Return the names of the parameters behind the input, and whether all have defaults."""
-    parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
-    named = [each for each in parameters if each.kind in POSITIONAL]
-    return [each.name for each in named], bool(named) and all(each.default is not each.empty for each in named)

@@ -10,16 +10,14 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map
 
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, copied, leaves, to_cell
+from rnnbench.cells.states import State, leaves
 from rnnbench.text import error_in_words, place
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -126,68 +124,32 @@ def on_trial(module: nn.Module) -> nn.Module:
         return module
 
 
-OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def shaken(module: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
+    """Return a copy of a module with other, larger values in its parameters and buffers; the same ones each time."""
+    trial = on_trial(module)
+    if trial is not module:
+        if in_other_mode:
+            trial.train(not trial.training)
+        torch.manual_seed(0)
+        for tensor in (*trial.parameters(), *trial.buffers()):
+            if tensor.is_floating_point() or tensor.is_complex():
+                tensor.data.add_(torch.rand_like(tensor))
+    torch.manual_seed(0)
+    return trial
 
 
-def check_signature(
-    module: Any, input: Tensor, layer_state: State, width: int, implementation: str, *, is_cell: bool
-) -> None:
-    """Call a module once, by itself, and check what it returns. Raises CellError, and whatever the module raises.
-
-    `input`: (seq, batch, ...); `layer_state`: in torch.nn's form; `width`: the features of the outputs.
-    """
-    name, of_one = type(module).__name__, tree_map(lambda part: part[:1], layer_state)  # one layer and direction
-    state, given = (to_cell(of_one, stacked=False), input[0]) if is_cell else (layer_state, input)
-    try:
-        with torch.no_grad():
-            result = unchanged(module, given, state, name)
-            if is_cell:
-                _check_form(f"{name}: its new state", result, state)
-                if implementation != "loop" and hasattr(module, "advance"):  # one step as `hoisted` computes it
-                    in_two = unchanged(lambda x, h: module.advance(module.project(x), h), given, state, name)
-                    _check_form(f"{name}: its new state", in_two, state)
-                return
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise CellError(f"{name} returns {_form(result)}; expected (outputs, state)")
-        outputs = leaves(state)[0].new_empty(*input.shape[:2], width)
-        _check_form(f"{name}: its output", result[0], outputs)
-        _check_form(f"{name}: its final state", result[1], state)
-    except Exception as error:
-        if _fits_other(module, input, of_one, is_cell=is_cell):
-            form, right = "takes one step, as torch.nn.LSTMCell", "loop"
-            if is_cell:
-                form, right = "runs the whole sequence, as torch.nn.LSTM does", "sequence"
-            raise CellError(
-                f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
-            ) from None
-        if why := refusal(module, given, state, is_cell=is_cell):
-            raise CellError(why) from error
-        raise
-
-
-def _fits_other(module: Any, input: Tensor, layer_state: State, *, is_cell: bool) -> bool:
-    """Return whether a module has the other of the two signatures."""
-    state = layer_state if is_cell else to_cell(layer_state, stacked=False)
-    with suppress(Exception), torch.no_grad():  # else the error of the requested signature is the one to report
-        result = module(input if is_cell else input[0], state)
-        outputs, final = result if is_cell else (input, result)
-        shapes = [[part.shape for part in leaves(each)] for each in (final, state)]
-        return shapes[0] == shapes[1] and bool(outputs.shape[:2] == input.shape[:2])
-    return False
-
-
-def _check_form(what: str, value: Any, like: State) -> None:
+def check_form(what: str, value: Any, like: State) -> None:
     """Raise CellError unless tensors have the structure, shapes, types and device of others, and finite values."""
-    if _form(value) != _form(like):
-        raise CellError(f"{what} is {_form(value)}; expected {_form(like)}")
+    if form_of(value) != form_of(like):
+        raise CellError(f"{what} is {form_of(value)}; expected {form_of(like)}")
     for tensor in leaves(value):
         check_finite(what, tensor)
 
 
-def _form(value: Any) -> str:
-    """`float32 (3, 6)` for a tensor, `(float32 (3, 6), None)` for a pair."""
+def form_of(value: Any) -> str:
+    """Return `float32 (3, 6)` for a tensor, `(float32 (3, 6), None)` for a pair."""
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(_form, value))})"
+        return f"({', '.join(map(form_of, value))})"
     if not isinstance(value, Tensor):
         return type(value).__name__.removesuffix("Type")
     place = "" if value.is_cpu else f" on {value.device}"
@@ -210,36 +172,3 @@ def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str) 
             what = "its input" if index == 0 else "the state that it is given"
             raise CellError(f"{name} changes {what} in place; the next call would get other numbers")
     return result
-
-
-def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *, is_cell: bool = True) -> str:
-    """Return why a module can't be run: the likely cause if a plain call fails, else `otherwise`; and what is raised.
-
-    `input`: (batch, ...) of a cell, else of a whole sequence; `state`: left out if the module takes none.
-    """
-    forward, error = getattr(module, "forward", module), ""
-    try:
-        with torch.no_grad():
-            on_trial(module)(*copied((input, state) if len(parameters_of(forward)) != 1 else (input,)))
-    except Exception as raised:  # whatever a stranger's code raises
-        error = f"{error_in_words(raised)}{place(raised)}"
-    cause = _likely_cause(module, forward, input, is_cell=is_cell) if error else ""
-    why = f"{type(module).__name__} can't be called: {cause}" if cause else otherwise
-    return f"{why}. Its last exception: {error}" if why and error else why
-
-
-def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tensor, *, is_cell: bool) -> str:
-    """Return why a call fails, as a clause that says what to do; empty if no cause is known."""
-    if strange := [name for name in needed_after_input(forward)[1:] if not is_of_state(name)]:
-        name = strange[0]
-        return (
-            f"it needs `{name}`, which is not known to be a state: give it a value in a subclass, "
-            f"def forward(self, input, state, {name}=1.0); if it is a state, call it c, or add init_state(batch_size)"
-        )
-    kinds: set[type[nn.Module]] = {type(part) for part in module.modules()}
-    if input.is_floating_point() and nn.Embedding in kinds:
-        return "it has an Embedding, so it reads whole numbers: rnnbench run --input tokens:100"
-    if is_cell and (frames := kinds & set(OF_FRAMES)):
-        has = f"it has a {frames.pop().__name__}, so it reads frames: rnnbench run --input frames:3x8x8"
-        return f"{has}. Its output must be (batch, features)"
-    return ""

@@ -14,20 +14,24 @@ from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import (
     Adapted,
+    Beginning,
     CellCall,
-    begins_with_zeros,
+    beginning,
     can_hoist,
     found_call,
     in_usual_form,
-    own_first_state,
 )
-from rnnbench.adapt.contract import needed_after_input, on_trial, refusal
+from rnnbench.adapt.contract import needed_after_input, on_trial
+from rnnbench.adapt.first_states import own_first_state, sizes_of
+from rnnbench.adapt.refusals import refusal
+from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves
+from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves, rebuilt
 from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
+CellWay = Callable[[Any, Tensor, State], tuple[Tensor, State]]  # (cell, input, state) -> (outputs, state)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RunModule:
     module: nn.Module  # as given; a cell of another form in the usual one, with the given cell in it
     kind: Kind
     like: tuple[Tensor, ...]  # a state of one sequence as torch.nn's layers take it; empty if the module makes its own
-    begins_with_zeros: bool = True  # without a state; else a call without one is not a call with zeros
+    begins_with: Beginning = "zeros"  # without a state
     is_batch_first: bool = False
 
     @property
@@ -62,19 +66,26 @@ class RunModule:
     def first_state(self, input: Tensor, state: State = None) -> State:
         """Return the state that a call begins with, for an input (seq, batch, features); `state`: the given one.
 
-        The output may be missing in front of a state that it is no part of. Raises ValueError if the shapes are not
-        those of the module, or if the state is missing, does not begin with zeros, and the module does not give it.
+        The output may be missing in front of a state that it is no part of. A module that takes its first step without
+        a state is given the one after this step. Raises ValueError if the shapes are not those of the module, and if
+        the state is missing and the module would go on from its last call.
         """
-        if self.kind == "sequence" or (state is None and self.begins_with_zeros):
+        if self.kind == "sequence" or (state is None and self.begins_with == "zeros"):
             return self.zeros(input) if state is None else state
         zeros = leaves(self.zeros(input))
+        if state is None and self.begins_with == "unknown":
+            raise ValueError(
+                f"state: {type(self.given).__name__} keeps its own state, so a step without one goes on from the last "
+                "call; each call needs a first state, as (input, state)"
+            )
+        if state is None and self.begins_with == "step":
+            return self.first_step(input)[1]
         if state is None:
             # What the cell says it begins with; it is asked in each call, since it may be learned.
-            own = own_first_state(self.given, input.shape[1], input)
-            if own is None:
-                raise ValueError("state: this module does not begin with zeros, so each call needs a first state")
-            parts = self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
-            state = parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
+            own = own_first_state(self.given, input[0], input[0] if input.is_floating_point() else zeros[0])
+            state = _in_layers(
+                self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
+            )
         elif isinstance(self.module, Adapted) and self.module.call.shown is None and len(leaves(state)) < len(zeros):
             state = (zeros[0], *leaves(state))
         wanted, found = ([tuple(part.shape) for part in parts] for parts in (zeros, leaves(state)))
@@ -82,6 +93,37 @@ class RunModule:
             expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
             raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
         return state
+
+    def begins_itself(self, state: State) -> bool:
+        """Return whether a call with this state, or None, takes its first step without a state."""
+        return state is None and self.kind == "cell" and self.begins_with == "step"
+
+    def first_step(self, input: Tensor) -> tuple[Tensor, State]:
+        """Take the first step of an input (seq, batch, features) without a state.
+
+        Returns the output (batch, features), and the state after it as torch.nn takes it.
+        """
+        result = self.given(input[0])
+        parts = leaves(result)
+        if isinstance(self.module, Adapted):
+            call = self.module.call
+            parts = call.flat(*call.split(result))
+        return parts[0], _in_layers(parts)
+
+    def run_steps(self, way: CellWay, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a cell by `way` over an input (seq, batch, features), from a state as users give it, or None."""
+        if not self.begins_itself(state):
+            return way(self.module, input, self.first_state(input, state))
+        output, state = self.first_step(input)
+        if len(input) == 1:
+            return output[None], state
+        outputs, final = way(self.module, input[1:], state)
+        return torch.cat((output[None], outputs)), final
+
+
+def _in_layers(parts: Sequence[Tensor]) -> State:
+    """Return a state of one layer, each tensor (batch, ...), as torch.nn's layers take it."""
+    return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
 
 
 STEPS, ROWS = 5, 3  # of trials, unlike so that they can be told apart, and from the number of layers and directions
@@ -93,9 +135,10 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
 
     `input`: (seq, batch, features); `state`: what the user gives with it, as torch.nn's layers take it, or None. A copy
     is called a few times to find out, which may draw random numbers and change settings. Raises ValueError if the state
-    does not have the form of torch.nn's, is not known, or is not zero at the start of a sequence and not given.
+    does not have the form of torch.nn's, or is not known, and CellError for a cell that mixes the sequences of a batch.
     """
-    is_usual = input.dim() == BATCHED and input.is_floating_point()
+    is_cells = input.dim() >= BATCHED and input.is_floating_point()
+    is_usual = is_cells and input.dim() == BATCHED
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not is_usual:
         raise ValueError(
             f"input: expected (seq, batch, features) in floating point for {type(module).__name__}, found "
@@ -103,7 +146,7 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
         )
     if type(module) in CELLS:
         return RunModule(module, "layer", _layer_state(module) if state is None else _given_state(input, state))
-    found = None if isinstance(module, nn.RNNBase) or not is_usual else _as_cell(module, input, state)
+    found = None if isinstance(module, nn.RNNBase) or not is_cells else _as_cell(module, input, state)
     if found is None:
         if state is None and not may_lack_a_state(module):
             otherwise = (
@@ -113,11 +156,7 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
             )
             raise ValueError(f"module: {why_no_cell(module, input, otherwise)}")
         own = () if state is None else _given_state(input, state)
-        return RunModule(module, "sequence", own, begins_with_zeros=False)
-    if state is None and not found.begins_with_zeros and own_first_state(module, input.shape[1], input) is None:
-        raise ValueError(
-            "module: its first state is not zero, or is learned; give this state with the input, as (input, state)"
-        )
+        return RunModule(module, "sequence", own)
     return found
 
 
@@ -129,7 +168,8 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
     """Return a module that is a cell, in the usual form; None if it is none. Raises CellError as `found_call`."""
-    x, given = input[0, :1].detach().expand(STEPS, -1), () if state is None else leaves(state)
+    x = input[0, :1].detach().expand(STEPS, *input.shape[2:])
+    given = () if state is None else leaves(state)
     found = (found_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
     call, first = next(filter(None, found), (None, ()))
     if call is None:
@@ -140,7 +180,8 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
     if not _steps_as_cell(module, call, x, first, is_known=is_known):
         return None
-    begins = begins_with_zeros(module, x, call, first)
+    check_rows_apart(module, call.results, x, first)
+    begins = beginning(module, x, call, first)
     like = tuple(part[None, :1] for part in first)
     if given:
         like = like[: int(lacks_output)] + _given_state(input, state, 2)
@@ -180,11 +221,8 @@ def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tenso
 
 
 def _sizes(module: nn.Module, input: Tensor) -> list[int]:
-    """Return sizes that a state may have: `hidden_size`, then all of the parameters; the input's if there are none."""
-    hidden = getattr(module, "hidden_size", None)
-    sizes = [hidden] if isinstance(hidden, int) else []
-    sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
-    return list(dict.fromkeys(sizes)) or [input.shape[-1]]
+    """Return sizes that a state may have; the input's if the module has none."""
+    return list(sizes_of(module)) or [input.shape[-1]]
 
 
 def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor, ...]:
@@ -242,12 +280,21 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module
 
     `input`: (seq, batch, features); `usual`: a state in torch.nn's form. Returns the module, or one that calls it where
     its `forward` can't be replaced, and how it is called; None if nothing had to be changed, or no way was found.
+    Raises CellError if it mixes the sequences of a batch.
     """
     given = input.flatten(0, 1)
     trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
     if trial.is_floating_point():
         trial = trial + 0.1 * torch.randn_like(trial)
     call = _found_layer_call(on_trial(module), trial, usual)
+    tried = call or LayerCall(is_batch_first=False, takes_state=True)
+    state = tree_map(lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).transpose(0, 1), usual)
+
+    def results(forward: nn.Module, x: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
+        given = rebuilt(state, iter([part.transpose(0, 1).contiguous() for part in parts]))
+        return [tried.run(forward, x.transpose(0, 1), given)[0].transpose(0, 1)]
+
+    check_rows_apart(module, results, trial.transpose(0, 1), leaves(state))
     return None if call is None or call == LayerCall(False, True, call.width) else (in_usual_form(module, call), call)
 
 

@@ -343,9 +343,11 @@ def unroll(cell: nn.Module, *, batch_first: bool = False) -> Unrolled:
     returns (output, state). `batch_first`: the input is (batch, seq, features) instead of (seq, batch, features).
 
     Returns a module with the cell as its submodule `cell`: (input, state=None) -> (outputs, state), with a tensor
-    (1, batch, hidden) for each tensor of the cell's state. A call without a state begins with zeros, or with the state
-    of the cell's own `init_state` or a similar function. A call raises ValueError for an input of other dimensions, if
-    the module is no cell, and if its first state is not zero, not given and not known.
+    (1, batch, hidden) for each tensor of the cell's state. A call without a state begins with the state of the cell's
+    own `init_state` or a similar function, with a first step without a state if the cell takes such a step and it is
+    none from zeros, or else with zeros. A cell may read frames (seq, batch, channels, height, width); outputs that are
+    frames are flattened to (seq, batch, features). A call raises ValueError for an input of other dimensions, if the
+    module is no cell or mixes the sequences of a batch, and without a state if the cell goes on from its last call.
     """
     return Unrolled(cell, batch_first=batch_first)
 

@@ -185,17 +185,17 @@ class Unrolled(nn.Module):
     def forward(self, input: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Run the cell over a sequence; `state`: `h` or a tuple of tensors, each (1, batch, hidden).
 
-        Without a state, the sequence begins with zeros or with the first state that the cell's own function gives.
-        Raises ValueError for an input that is not a batch of sequences, a state of other shapes, a module that is no
-        cell, and a cell whose first state is not zero, not given and not known.
+        Without a state, the sequence begins with the first state that the cell's own function gives, with a step
+        without a state, or with zeros. Raises ValueError for an input that is not a batch of sequences, a state of
+        other shapes, a module that is no cell, and, without a state, for a cell that goes on from its last call.
         """
-        if input.dim() != BATCHED:
+        if input.dim() < BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
         steps = input.transpose(0, 1) if self.batch_first else input
         cell, run = self.__dict__["_found"]
         if cell is not self.cell:
             run = self._find(steps, state)
-        outputs, final = STEP_BY_STEP(run.module, steps, run.first_state(steps, state))
+        outputs, final = run.run_steps(STEP_BY_STEP, steps, state)
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph can be made of trials
@@ -320,8 +320,7 @@ class RunInWays(nn.Module):
         runs whole sequences runs as given. Returns (outputs, state); outputs alone if the given
         module runs whole sequences and returns them alone.
         Raises ValueError if the state does not have the shapes that the module needs, if it is missing although the
-        module does not begin with zeros and does not give its first state, and if a cell does not get a batch of
-        sequences.
+        module keeps its own from call to call, and if a cell does not get a batch of sequences.
         """
         state = hx if state is None else state
         run, given, is_packed = self._run, self._run.given, isinstance(input, PackedSequence)
@@ -340,6 +339,9 @@ class RunInWays(nn.Module):
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
+        if run.kind == "cell":
+            outputs, final = run.run_steps(way(run.kind, name), steps, state)
+            return by_step(run, outputs), final
         outputs, final = run_in_way(run, name, input, run.first_state(steps, state))
         return outputs if final is ALONE else (outputs, final)
 

@@ -18,7 +18,8 @@ from torch._C._profiler import _EventType
 from torch.autograd.graph import saved_tensors_hooks
 from torch.autograd.profiler import profile
 
-from rnnbench.adapt.contract import check_finite, check_signature, unchanged
+from rnnbench.adapt.contract import check_finite, unchanged
+from rnnbench.adapt.refusals import check_signature
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, rebuilt, storage_address
 from rnnbench.store.metrics import COMPILED, OBSERVED, Readings

@@ -215,6 +215,207 @@ def built(input_size: int, hidden_size: int) -> nn.Module:
     return Four(input_size, hidden_size)
 
 
+class Grows(Base):
+    """Keeps the rows of all steps."""
+
+    def forward(self, input: Tensor, state: Tensor) -> Tensor:
+        return torch.cat((state, self.new(input, state[-len(input) :])))
+
+
+class KeepsItsOwn(Base):
+    """Keeps its state in an attribute, and takes none."""
+
+    state: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        state = input.new_zeros(len(input), self.hidden_size) if self.state is None else self.state
+        self.state = self.new(input, state)
+        return self.state
+
+
+class GoesOn(Base):
+    """Goes on from its last step where it gets no state, and begins with ones."""
+
+    last: Any = 1.0
+
+    def forward(self, input: Tensor, h: Tensor | None = None) -> Tensor:
+        self.last = self.new(input, self.last + input.new_zeros(len(input), self.hidden_size) if h is None else h)
+        return self.last
+
+
+class Recurrent(nn.Module):
+    """Two recurrences of unlike sizes, the small one beside the large one."""
+
+    SMALL = 4
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.small = nn.LSTMCell(input_size + hidden_size, self.SMALL)
+        self.large = nn.LSTMCell(input_size + self.SMALL, hidden_size)
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor, h_hat: Tensor, c_hat: Tensor) -> tuple[Tensor, ...]:
+        h_hat, c_hat = self.small(torch.cat((x, h), 1), (h_hat, c_hat))
+        return *self.large(torch.cat((x, h_hat), 1), (h, c)), h_hat, c_hat
+
+
+class FourArguments(Recurrent):
+    """Takes each part of its state by itself."""
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, h_hat: Tensor, c_hat: Tensor) -> tuple[Tensor, ...]:
+        return self.step(x, h, c, h_hat, c_hat)
+
+
+class TwoPairs(Recurrent):
+    """Takes a pair for each recurrence."""
+
+    def forward(self, x: Tensor, state: Any, hyper_state: Any) -> tuple[Any, Any]:
+        h, c, h_hat, c_hat = self.step(x, *state, *hyper_state)
+        return (h, c), (h_hat, c_hat)
+
+
+class OneTuple(Recurrent):
+    """Takes all four as a tuple."""
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
+        return self.step(x, *state)
+
+
+class FixedSizes(Base):
+    """Takes arguments of sizes that no parameter has."""
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+        if mem.shape[1] != 7 * self.hidden_size + 3:
+            raise ValueError("mem is too short")
+        return self.new(x, h), c, mem
+
+
+class FrameState(nn.Module):
+    """Reads frames, and its state and output are frames."""
+
+    def __init__(self, in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.gates = nn.Conv2d(in_channels + hidden_size, 2 * hidden_size, 3, padding=1)
+
+    def forward(self, frame: Tensor, state: Any) -> tuple[Tensor, Tensor]:
+        h, c = state
+        gate, new = self.gates(torch.cat((frame, h), 1)).chunk(2, 1)
+        c = gate.sigmoid() * c + new.tanh()
+        return c.tanh(), c
+
+
+class FrameStateBySize(FrameState):
+    """Needs the size of a frame for its first state."""
+
+    def init_hidden(self, batch_size: int, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        height, width = image_size
+        return 2 * (torch.zeros(batch_size, self.hidden_size, height, width),)  # type: ignore[return-value]
+
+
+class FrameStateByNumbers(FrameState):
+    """Needs height and width for its first state, and a device."""
+
+    def init_hidden(self, b: int, height: int, width: int, device: Any) -> tuple[Tensor, Tensor]:
+        h, c = (torch.zeros(b, self.hidden_size, height, width, device=device) for _ in range(2))
+        return h, c
+
+
+class FramesFromInput(FrameState):
+    """Makes its first state from the input, and gives its output beside the state."""
+
+    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = (x.new_zeros(len(x), self.hidden_size, *x.shape[2:]) for _ in range(2))
+        return h, c
+
+    def forward(self, frame: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        h, c = super().forward(frame, state)
+        return 2 * h, (h, c)
+
+
+class Tree(Base):
+    """Sums the states of all rows, its children."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.new(x, h.sum(0, keepdim=True))
+
+
+class BatchStatistics(Base):
+    """Subtracts the mean of the batch."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.new(x - x.mean(0), h)
+
+
+class Normalised(Base):
+    """Normalises over the batch in training alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.norm = nn.BatchNorm1d(hidden_size)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.norm(self.x(x)) + self.h(self.drop(h)))
+
+
+class MixingLayer(nn.Module):
+    """Runs whole sequences, each with the mean of all."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.GRU(input_size, hidden_size)
+
+    def forward(self, x: Tensor, h: Tensor) -> Any:
+        return self.layer(x + x.mean(1, keepdim=True), h)
+
+
+class FromBuffer(Base):
+    """Begins with a buffer where it gets no state, as light recurrent units in TorchScript do."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("init_hidden", torch.zeros(hidden_size))
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        if hidden is None:
+            hidden = self.init_hidden
+        return torch.lerp(hidden, torch.tanh(self.x(x)), torch.sigmoid(self.h(hidden)))
+
+
+def scripted_from_buffer(input_size: int, hidden_size: int) -> Any:
+    """The same in TorchScript."""
+    return torch.jit.script(FromBuffer(input_size, hidden_size))
+
+
+class Mixing(nn.Module):
+    """Time mixing: a numerator, a denominator and a maximum that begins far below zero, none of which is the output."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.k, self.v = nn.Linear(width, width), nn.Linear(width, width)
+        self.decay = nn.Parameter(torch.rand(width))
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        above, below, most = (0 * x, 0 * x, 0 * x - 1e38) if state is None else state
+        k, v = self.k(x), self.v(x)
+        new = torch.maximum(most - self.decay, k)
+        old, now = torch.exp(most - self.decay - new), torch.exp(k - new)
+        above, below = old * above + now * v, old * below + now
+        return above / below, (above, below, new)
+
+
+def broken_script(input_size: int, hidden_size: int) -> Any:
+    """A cell in TorchScript whose weights don't fit."""
+    return torch.jit.script(Misfit(input_size, hidden_size))
+
+
+class Misfit(Base):
+    """Its weights fit no state."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.x(x[:, 1:]) + self.h(h))
+
+
 class Changing(Base):
     """Its state grows in every step."""
 

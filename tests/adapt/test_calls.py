@@ -1,5 +1,6 @@
 """Each awkward cell runs as it is, computes what it would by itself, and can be trained. States of any structure."""
 
+import re
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,16 @@ KINDS = (
     "built",
     "Complex",
     "scripted",
+    "FourArguments",
+    "TwoPairs",
+    "OneTuple",
+    "FromBuffer",
+    "scripted_from_buffer",
+    "Mixing",
+    "GoesOn",
+    "Normalised",
 )
+OF_FRAMES = ("FrameState", "FrameStateBySize", "FrameStateByNumbers", "FramesFromInput")
 OTHER = with_arguments("awkward.py:Other", {"theta": 4, "norm": True})
 
 
@@ -50,12 +60,21 @@ def test_it_runs_as_it_is(name: str, reference: Any, phase: Any) -> None:
     assert measurement.metrics["operators"] > 0
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("name", OF_FRAMES)
+def test_a_state_of_frames_is_made_and_shown_as_features(name: str, batch_size: int) -> None:
+    of_frames = case(name, reference="none", phase="training", batch_size=batch_size, input="frames:2x4x3")
+    built = build(of_frames, FILE.parent)
+    observe(built)
+    assert built.model.head.in_features == 6 * 4 * 3
+
+
 class Usual(nn.Module):
     """A plain cell with three tensors of its own sizes."""
 
     def forward(self, input: Tensor, state: Any = None) -> Any:
         h, one, two = state or (input.new_zeros(len(input), size) for size in (6, 1, 2))
-        return h + input.sum(), one + 1, two
+        return h + input.sum(1, keepdim=True), one + 1, two
 
 
 def test_a_plain_cell_with_a_state_of_its_own_is_left_as_it_is() -> None:
@@ -82,7 +101,23 @@ def test_layers_and_both_directions_have_a_state_each() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Changing", "Changing: its new state is (float64 (3, 6), float64 (3, 7)); expected float64 (3, 6)"),
+        ("Changing", "Changing: its state changes from (3, 7) to (3, 8) in a step, so no step can go on from it"),
+        ("Grows", "Grows: its state grew from 3 to 6 rows in a step"),
+        ("KeepsItsOwn", "KeepsItsOwn: it keeps its own state from call to call"),
+        ("BatchFirst", "BatchFirst: its forward takes no state; a cell takes one"),
+        (
+            "FixedSizes",
+            "it takes three state arguments (h, c and mem), and no sizes of them were found that fit; add a",
+        ),
+        ("FixedSizes", "Its last exception: ValueError: mem is too short (awkward.py:"),
+        ("Misfit", "Misfit: no first state was found by trial; add a method init_state(batch_size) that returns it"),
+        ("Misfit", "shapes cannot be multiplied (3x4 and 5x6) (awkward.py:"),
+        ("broken_script", "Its last exception: RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)"),
+        ("Tree", "Tree mixes the sequences of a batch: row 1 of its output depends on row 0 of its state"),
+        (
+            "BatchStatistics",
+            "BatchStatistics mixes the sequences of a batch: row 1 of its output depends on row 0 of its in",
+        ),
         ("not_a_module", "not_a_module builds int; expected a torch.nn.Module"),
         ("Other", "'theta'; give what it needs with its name, 'Other(theta=VALUE)', or in the sweep, arguments = {th"),
         (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new state has infinite values"),
@@ -95,6 +130,23 @@ def test_what_can_not_be_run_is_told_in_words(name: str, words: str) -> None:
     with pytest.raises((CellError, ZeroDivisionError, TypeError, IndexError)) as raised:
         observe(build(case(name, reference="none"), FILE.parent))
     assert words in f"{type(raised.value).__name__}: {raised.value}"
+
+
+@pytest.mark.parametrize("how", ["loop", "sequence"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_mixed_sequences_are_refused_in_a_batch_of_one_too(how: Any, batch_size: int) -> None:
+    name = "Tree" if how == "loop" else "MixingLayer"
+    mixing = Case(f"awkward.py:{name}", how, small.workload(reference="none", batch_size=batch_size))
+    with pytest.raises(CellError, match=f"{name} mixes the sequences of a batch"):
+        build(mixing, FILE.parent)
+
+
+def test_a_reason_names_a_line_of_the_users_file_or_none() -> None:
+    for name, file in (("Misfit", "awkward.py"), ("broken_script", "")):
+        with pytest.raises(CellError) as raised:
+            observe(build(case(name, reference="none"), FILE.parent))
+        places = re.findall(r"(\w+\.py):\d+", str(raised.value))
+        assert places == [file] * bool(file)
 
 
 def test_a_layer_of_another_size_says_that_one_layer_is_expected(tmp_path: Path) -> None:

@@ -35,7 +35,11 @@ def fault(folder: Path, source: str, implementation: Any = "loop", **changes: An
 @pytest.mark.parametrize(
     ("base", "body", "words"),
     [
-        ("RNNCell", f"{NEW}; return torch.cat((new, new[:, :1]), 1)", "is float64 (3, 7); expected float64 (3, 6)"),
+        (
+            "RNNCell",
+            f"{NEW}; return torch.cat((new, new[:, :1]), 1)",
+            "Mine: its state changes from (3, 6) to (3, 7) in a step",
+        ),
         ("RNNCell", f"{NEW}; return new, 3.0", "is (float64 (3, 6), float); expected float64 (3, 6)"),
         ("RNNCell", f"{NEW}; return new.float()", "is float32 (3, 6); expected float64 (3, 6)"),
         ("RNNCell", f"{NEW}; return new / 0 * 0", "has NaN"),

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.adapt.kinds import adapt_layer, run_module
-from rnnbench.cells.states import copied
+from rnnbench.cells.states import copied, leaves
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
@@ -156,22 +156,119 @@ class LeftOut(Plain):
         return torch.tanh(self.x(x)) if h is None else self.new(x, h)
 
 
-BEGINNERS: list[Any] = [LearnedDefault, lambda: LearnedDefault(1.0), LeftOut]
+BEGINNERS: list[Any] = [
+    LearnedDefault,
+    lambda: LearnedDefault(1.0),
+    LeftOut,
+    lambda: awkward.FromBuffer(5, 8),
+    lambda: awkward.scripted_from_buffer(5, 8),
+    lambda: awkward.Mixing(5),
+]
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("make", BEGINNERS)
+def test_a_cell_that_does_not_begin_with_zeros_takes_its_first_step_without_a_state(
+    make: Callable[[], nn.Module], steps: int
+) -> None:
+    cell, input = make(), INPUT[:steps]
+    with torch.no_grad():
+        for tensor in (*cell.parameters(), *cell.buffers()):
+            tensor.add_(0.1)
+        expected, state = [], ()
+        for x in input:
+            result = cell(x, *state)
+            output, *state = result if isinstance(result, tuple) else (result, result)
+            expected.append(output)
+        for module in run_alike(cell, input):
+            torch.testing.assert_close(module(input)[0], torch.stack(expected))
+            torch.testing.assert_close(leaves(module(input)[1])[-1][0], leaves(state[0])[-1])
+
+
+class HoistableBeginner(LearnedDefault):
+    """Separates the product of the input, and begins with a parameter."""
+
+    def project(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.x(x)
+        return projected
+
+    def advance(self, projected: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(projected + self.h(h))
+
+
+def test_the_search_compares_and_times_a_cell_that_takes_its_first_step_without_a_state() -> None:
+    cell = HoistableBeginner(1.0)
+    fast = rnnbench.fastest(cell, INPUT, budget="2s", progress=False)
+    ways = fast.frame.set_index("way")
+    assert ways.loc["hoisted", "rounds"] > 0, ways["reason"]
+    for name in ("as given", "hoisted"):
+        forced = rnnbench.fastest(cell, INPUT, ways=fast.frame.assign(is_chosen=fast.frame["way"] == name))
+        torch.testing.assert_close(forced(INPUT)[0], rnnbench.unroll(cell)(INPUT)[0])
 
 
 @pytest.mark.parametrize("make", BEGINNERS)
-def test_a_cell_that_does_not_begin_with_zeros_never_does_so_unasked(make: Callable[[], nn.Module]) -> None:
-    cell, h = make(), torch.rand(3, 8)
-    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
-        rnnbench.fastest(cell, INPUT, budget="1s")
-    unrolled = rnnbench.unroll(cell)
-    with pytest.raises(ValueError, match="its first state is not zero, or is learned"):
-        unrolled(INPUT)
-    state = h[None]
-    for module in (unrolled, rnnbench.fastest(cell, (INPUT, state), ways=[])):
-        torch.testing.assert_close(module(INPUT, state)[1], by_hand(cell, INPUT, h)[1][None])
-        with pytest.raises(ValueError, match="does not begin with zeros"):
+def test_a_given_state_is_that_of_the_first_step(make: Callable[[], nn.Module]) -> None:
+    cell = make()
+    if isinstance(cell, awkward.Mixing):
+        pytest.skip("its state is no tensor")
+    h = torch.rand(3, 8)
+    for module in (rnnbench.unroll(cell), rnnbench.fastest(cell, (INPUT, h[None]), ways=[])):
+        torch.testing.assert_close(module(INPUT, h[None])[1], by_hand(cell, INPUT, h)[1][None])
+
+
+def test_a_cell_that_goes_on_from_its_last_call_needs_a_state() -> None:
+    h = torch.rand(1, 3, 8)
+    cell = awkward.GoesOn(5, 8)
+    for module in run_alike(cell):
+        assert module(INPUT, h)[0].shape == (7, 3, 8)
+        with pytest.raises(ValueError, match="GoesOn keeps its own state, so a step without one goes on from the last"):
             module(INPUT)
+
+
+@pytest.mark.parametrize("name", ["FrameState", "FrameStateBySize", "FrameStateByNumbers", "FramesFromInput"])
+def test_frames_are_unrolled_with_features_as_outputs(name: str) -> None:
+    cell, frames = getattr(awkward, name)(2, 6), torch.randn(5, 3, 2, 4, 3)
+    state: Any = (torch.zeros(3, 6, 4, 3),) * 2
+    expected = []
+    for x in frames:
+        result = cell(x, state)
+        state = result[1] if isinstance(result[1], tuple) else result
+        expected.append(result[0].flatten(1))
+    outputs, final = rnnbench.unroll(cell)(frames)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    torch.testing.assert_close(final[-1][0], state[1])
+
+
+@pytest.mark.parametrize("name", ["FourArguments", "TwoPairs", "OneTuple"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_sizes_of_several_state_arguments_are_found(name: str, batch: int) -> None:
+    cell, input = getattr(awkward, name)(5, 8), torch.randn(7, batch, 5)
+    parts = [torch.zeros(batch, size) for size in (8, 8, 4, 4)]
+    expected = []
+    for x in input:
+        parts = list(cell.step(x, *parts))
+        expected.append(parts[0])
+    outputs, final = rnnbench.unroll(cell)(input)
+    torch.testing.assert_close(outputs, torch.stack(expected))
+    torch.testing.assert_close([part[0] for part in final], parts)
+
+
+@pytest.mark.parametrize("name", ["Tree", "BatchStatistics"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_cell_that_mixes_sequences_is_refused(name: str, batch: int) -> None:
+    cell, input = getattr(awkward, name)(5, 8), torch.randn(7, batch, 5)
+    for run in (lambda: rnnbench.unroll(cell)(input), lambda: rnnbench.fastest(cell, input, ways=[])):
+        with pytest.raises(ValueError, match=f"{name} mixes the sequences of a batch"):
+            run()
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_batch_normalisation_and_dropout_mix_in_training_alone_and_stay_as_they_are(is_training: bool) -> None:
+    cell = awkward.Normalised(5, 8).train(is_training)
+    before = {name: tensor.clone() for name, tensor in cell.state_dict().items()}
+    rnnbench.fastest(cell, INPUT, ways=[])
+    assert cell.norm.training is is_training
+    assert all(torch.equal(before[name], tensor) for name, tensor in cell.state_dict().items())
 
 
 @torch.inference_mode()

@@ -54,8 +54,8 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out. A change that makes a room smaller lowers its number.
 MAX_STATEMENTS = {
-    ".": 170,
-    "adapt": 550,
+    ".": 184,
+    "adapt": 810,
     "analysis": 1605,
     "api": 196,
     "cells": 616,
@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "profiling": 1060,
     "pytest_plugin": 201,
     "report": 2900,
-    "speedup": 538,
+    "speedup": 560,
     "slurm": 315,
     "store": 790,
     "suite": 465,

@@ -18,7 +18,7 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.perf_event import CounterName, counting
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, evenly_spaced
-from rnnbench.text import ending, first_few, first_line, last_line, message_of, place
+from rnnbench.text import ending, error_in_words, first_few, first_line, message_of, place
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import Loading, TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
@@ -171,12 +171,10 @@ def failure_kind(error: BaseException) -> Failure:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return one line with the error, and the innermost line of code outside installed packages."""
+    """Return one line with the error, and the innermost line of a user's code."""
     if not isinstance(error, Exception):
         return ending(error)
     message = message_of(error)
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in NO_MEMORY)
-    name = "out of memory" if is_memory else type(error).__name__
-    # TorchScript begins with a sentence about itself and its own traceback; the error of the module comes last.
-    line = last_line(message)[:300] if isinstance(error, torch.jit.Error) else first_line(error)
-    return f"{name}: {line}{place(error)}" if line else f"{name}{place(error)}"
+    said = f"out of memory: {first_line(error)}" if is_memory else error_in_words(error)
+    return f"{said}{place(error)}"
