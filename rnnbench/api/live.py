@@ -170,7 +170,8 @@ def fastest(
 ) -> FastestModule:
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
 
-        fast = rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64), shapes=[(16, 1), (64, 32)])
+        input = torch.randn(16, 32, 64)
+        fast = rnnbench.fastest(nn.GRU(64, 256), input, shapes=[(16, 1), (64, 32)])
         outputs, state = fast(input)
 
     `module`: a layer of torch.nn (`RNN`, `LSTM`, `GRU`), a cell (`cell(input, state) -> state`, one step), or a module
@@ -289,7 +290,9 @@ def assert_not_slower(
 ) -> FrameResult:
     """Raise AssertionError unless `mine` is shown to take at most `factor` times as long as `than`.
 
-        rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), input=torch.randn(32, 8, 64), factor=2)
+        layer = nn.LSTM(64, 128)
+        mine = rnnbench.same_weights(MyLSTM(64, 128), like=layer)
+        rnnbench.assert_not_slower(mine, than=layer, input=torch.randn(32, 8, 64), factor=2)
 
     Both are torch modules or functions that return a tensor, or a tuple with the output first. `input`: a tensor,
     (seq, batch, input) for torch's layers, a tuple of arguments, or a mapping with the keys `mine` and `than`. They

@@ -197,7 +197,8 @@ def predict(
 ) -> pd.DataFrame:
     """Predict the time, and the ratio to torch.nn, of each series of a run at sizes that were not measured.
 
-        rnnbench.predict(rnnbench.load("results/..."), "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
+        run = rnnbench.load("results/ladder-20260101T120000Z-ab12")
+        rnnbench.predict(run, "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
 
     `run`: what `rnnbench.load` returned, or its `.cases`. `sizes`: an expression, or a mapping from axis to values. All
     combinations of `batch_size`, `seq_len`, `input_size` and `hidden_size` are predicted; an axis that was measured at

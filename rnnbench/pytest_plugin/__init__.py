@@ -19,7 +19,9 @@ Two modules or functions in your own test:
 
     @pytest.mark.rnnbench(budget="20s", phase="training")
     def test_my_lstm_is_no_slower(rnnbench):
-        rnnbench.assert_not_slower(MyLSTM(64, 128), than=nn.LSTM(64, 128), input=torch.randn(32, 8, 64), factor=1.2)
+        layer, mine = nn.LSTM(64, 128), MyLSTM(64, 128)
+        mine.load_state_dict(layer.state_dict())  # or import same_weights from rnnbench: outputs must agree
+        rnnbench.assert_not_slower(mine, than=layer, input=torch.randn(32, 8, 64), factor=1.2)
 
 Loading the plugin loads neither torch nor pandas; a test that uses it does.
 """
