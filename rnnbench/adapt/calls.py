@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import is_of_state, on_trial, shaken
+from rnnbench.adapt.contract import form_of, is_of_state, on_trial, shaken
 from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
@@ -28,10 +28,10 @@ from rnnbench.cells.states import copied, is_alike, leaves, rebuilt, tensors_of
 from rnnbench.text import last_frame
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
-Giving = Literal["state", "output, state", "output, *state"]
+Giving = Literal["state", "output, state", "output, *state", "*state, *more"]
 Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
-GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state")
+GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class CellCall:
                 return result[0], result[1]
             case "output, *state":
                 return result[0], tuple(result[1:])
+            case "*state, *more":
+                return None, tuple(result[: len(self.like)])
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """Return a state of the cell as it is passed around."""
@@ -151,7 +153,13 @@ MIN_ROWS = 3
 
 
 class OtherForm(CellError):
-    """A step works, and its state has another form than the one before it; empty if it is another structure."""
+    """A step works, and the state after it has another form than the one before: other sizes, or another structure."""
+
+    def __init__(self, change: str, state: Any) -> None:
+        """`change`: the change of sizes; empty if the structure is another. `state`: the one after the step."""
+        super().__init__(change)
+        self.change = change
+        self.state = state
 
 
 def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
@@ -212,9 +220,11 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
         for taking, giving in product(ways, GIVING):
-            if taking == "apart" and not isinstance(state, tuple | list):
+            is_one = not isinstance(state, tuple | list)
+            if is_one and (taking == "apart" or giving == "*state, *more"):
                 continue
-            if taking == "apart" and giving == "state" and own is None and not all(map(is_of_state, names[1:])):
+            begins_with_state = giving in ("state", "*state, *more")
+            if taking == "apart" and begins_with_state and own is None and not all(map(is_of_state, names[1:])):
                 continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
             yield trial, rows, CellCall(state, taking, giving)
 
@@ -268,18 +278,19 @@ def _tried(
         for _ in range(2):
             output, new = call.split(call.result(by, x.clone(), copied(new)))
             if not is_alike(new, call.like):
-                raise OtherForm(_change_of_form(new, call.like))
+                raise OtherForm(_change_of_form(new, call.like), new)
         results = [*tensors_of(new, call.like), *([] if output is None else [output])]
         return [each.clone() for each in results]
 
     results = after_two(cell)
     reached = _reach(cell, results, after_two)
-    own = results if call.giving == "state" else results[:-1]
+    shows_state = call.giving in ("state", "*state, *more")  # and gives no output beside it
+    own = results if shows_state else results[:-1]
     dims = tuple(part.shape[:2].index(len(x)) for part in own)  # the second behind that of layers
     output = results[-1]
     shown = None
     is_of_frames = x.dim() >= FRAME_DIMS
-    if call.giving == "state":  # the first vector that depends on most parameters is the output, too
+    if shows_state:  # the first vector that depends on most parameters is the output, too
         vectors = [i for i, part in enumerate(own) if part.dim() == 2]
         if vectors or not is_of_frames:
             shown = max(vectors, key=reached.__getitem__)
@@ -315,28 +326,36 @@ def _change_of_form(new: Any, like: Any) -> str:
     return ""
 
 
-def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> tuple[str, Exception | None]:
-    """Return why no call of a cell works, as far as trials show it.
+@dataclass
+class Failure:
+    """Why no call of a cell works, as far as trials show it."""
 
-    It is in words, if a step works and changes the form of its state; and the exception of the trial that got furthest.
-    The arguments are those of `adapt`.
-    """
-    why = ""
-    furthest: tuple[int, Exception | None] = -1, None
+    change: str = ""  # of the sizes of its state in a step that works
+    structure: str = ""  # of what a step returns that works and returns something else
+    error: Exception | None = None  # of the trial that got furthest
+
+
+def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> Failure:
+    """Return why no call of a cell works; nothing is said if one works. The arguments are those of `adapt`."""
+    found = Failure()
+    furthest = -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
                 _tried(trial, rows, candidate, in_both_modes=False)
-            except OtherForm as change:
-                why = why or str(change)
+            except OtherForm as other:
+                found.change = found.change or other.change
+                if candidate.giving == "state" and not found.structure:
+                    found.structure = f"a step returns {form_of(other.state)} for a state {form_of(candidate.like)}"
             except Exception as error:  # whatever a stranger's code raises
                 line = last_frame(error, of_call=True)
                 reached = 0 if line is None else line.lineno or 0
-                if reached > furthest[0]:
-                    furthest = reached, error
+                if reached > furthest:
+                    furthest = reached
+                    found.error = error
             else:
-                return "", None
-    return why, furthest[1]
+                return Failure()
+    return found
 
 
 def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Module], list[Tensor]]) -> list[int]:

@@ -92,7 +92,7 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
     cause = _likely_cause(module, forward, input, is_cell=is_cell) if error else ""
     why = f"{name} can't be called: {cause}" if cause else ""
     if not why and is_cell:
-        cause, furthest = _cause_in_state(module, forward, input, state, is_known_cell=not otherwise)
+        cause, furthest = _cause_in_state(module, forward, input, state, error, is_known_cell=not otherwise)
         if cause:
             return f"{name}: {cause}"
         if error and furthest and not otherwise:
@@ -104,7 +104,11 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
 
 def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tensor, *, is_cell: bool) -> str:
     """Return why a call fails, as a clause that says what to do; empty if no cause is known."""
-    if strange := [name for name in needed_after_input(forward)[1:] if not is_of_state(name)]:
+    needed = needed_after_input(forward)
+    strange = [name for name in needed[1:] if not is_of_state(name)]
+    if any(map(is_of_state, needed[1:])) and not is_of_state(needed[0]):
+        strange = needed[:1]  # a second input, before the state
+    if strange:
         name = strange[0]
         return (
             f"it needs `{name}`, which is not known to be a state: give it a value in a subclass, "
@@ -119,11 +123,17 @@ def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tens
 
 
 def _cause_in_state(
-    module: nn.Module, forward: Callable[..., object], input: Tensor, state: Any, *, is_known_cell: bool
+    module: nn.Module,
+    forward: Callable[..., object],
+    input: Tensor,
+    state: Any,
+    raised: Exception | None,
+    *,
+    is_known_cell: bool,
 ) -> tuple[str, Exception | None]:
     """Return what is wrong with a cell's state, as a clause; else empty, and the exception of the furthest trial.
 
-    `is_known_cell`: else a module that takes no state may run whole sequences.
+    `raised`: by a plain call; `is_known_cell`: else a module that takes no state may run whole sequences.
     """
     names, _ = state_parameters(module)
     if len(parameters_of(forward)) == 1:
@@ -133,13 +143,16 @@ def _cause_in_state(
                 "argument and return it, def forward(self, input, state)"
             ), None
         if is_known_cell:
+            last = f". Its last exception: {error_in_words(raised)}{place(raised)}" if raised else ""
             return (
                 "its forward takes no state; a cell takes one, def forward(self, input, state), and a module that runs "
-                "whole sequences is run with --sequence"
+                f"whole sequences is run with --sequence{last}"
             ), None
-    change, error = why_no_call(module, input, state)
+    failure = why_no_call(module, input, state)
+    error = failure.error
+    change = failure.change or (failure.structure if raised and is_known_cell else "")
     if change:
-        return f"{change}, so no step can go on from it; expected a state of equal sizes before and after", None
+        return f"{change}, so no step can go on from it; expected a state of equal form before and after", None
     needed = needed_after_input(forward)
     if error is not None and len(needed) > 1 and all(map(is_of_state, needed)):
         count = COUNTED.get(len(needed), len(needed))

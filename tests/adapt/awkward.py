@@ -222,6 +222,35 @@ class Grows(Base):
         return torch.cat((state, self.new(input, state[-len(input) :])))
 
 
+class GivesMore(Base):
+    """Gives what it is asked to show behind its state."""
+
+    def forward(self, input: Tensor, state: Any) -> tuple[Tensor, Tensor, Tensor]:
+        h, c = state
+        c = 0.5 * c + self.new(input, h)
+        return torch.tanh(c), c, c.mean(1, keepdim=True)
+
+    def init_hidden(self, bsz: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros(bsz, self.hidden_size), torch.zeros(bsz, self.hidden_size)
+
+
+class TwoInputs(Base):
+    """Takes a second input before its state."""
+
+    def forward(self, action: Tensor, latent: Tensor, hidden: Any) -> Any:
+        h, c = hidden
+        return self.new(action + latent, h), c
+
+
+class NotBegun(Base):
+    """Needs a call before its first step, which makes the state that it keeps."""
+
+    previous_state: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.new(x, self.previous_state)
+
+
 class KeepsItsOwn(Base):
     """Keeps its state in an attribute, and takes none."""
 
@@ -229,8 +258,8 @@ class KeepsItsOwn(Base):
 
     def forward(self, input: Tensor) -> Tensor:
         state = input.new_zeros(len(input), self.hidden_size) if self.state is None else self.state
-        self.state = self.new(input, state)
-        return self.state
+        self.state = new = self.new(input, state)
+        return new
 
 
 class GoesOn(Base):
@@ -239,8 +268,9 @@ class GoesOn(Base):
     last: Any = 1.0
 
     def forward(self, input: Tensor, h: Tensor | None = None) -> Tensor:
-        self.last = self.new(input, self.last + input.new_zeros(len(input), self.hidden_size) if h is None else h)
-        return self.last
+        new = self.new(input, self.last + input.new_zeros(len(input), self.hidden_size) if h is None else h)
+        self.last = new
+        return new
 
 
 class Recurrent(nn.Module):
@@ -309,7 +339,8 @@ class FrameStateBySize(FrameState):
 
     def init_hidden(self, batch_size: int, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         height, width = image_size
-        return 2 * (torch.zeros(batch_size, self.hidden_size, height, width),)  # type: ignore[return-value]
+        h, c = (torch.zeros(batch_size, self.hidden_size, height, width) for _ in range(2))
+        return h, c
 
 
 class FrameStateByNumbers(FrameState):
@@ -371,6 +402,8 @@ class MixingLayer(nn.Module):
 
 class FromBuffer(Base):
     """Begins with a buffer where it gets no state, as light recurrent units in TorchScript do."""
+
+    init_hidden: Tensor
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

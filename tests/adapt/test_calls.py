@@ -40,6 +40,7 @@ KINDS = (
     "scripted_from_buffer",
     "Mixing",
     "GoesOn",
+    "GivesMore",
     "Normalised",
 )
 OF_FRAMES = ("FrameState", "FrameStateBySize", "FrameStateByNumbers", "FramesFromInput")
@@ -104,6 +105,11 @@ def test_layers_and_both_directions_have_a_state_each() -> None:
         ("Changing", "Changing: its state changes from (3, 7) to (3, 8) in a step, so no step can go on from it"),
         ("Grows", "Grows: its state grew from 3 to 6 rows in a step"),
         ("KeepsItsOwn", "KeepsItsOwn: it keeps its own state from call to call"),
+        ("TwoInputs", "TwoInputs can't be called: it needs `latent`, which is not known to be a state"),
+        (
+            "NotBegun",
+            "Its last exception: AttributeError: 'NotBegun' object has no attribute 'previous_state' (awkward.py",
+        ),
         ("BatchFirst", "BatchFirst: its forward takes no state; a cell takes one"),
         (
             "FixedSizes",

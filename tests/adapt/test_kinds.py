@@ -175,14 +175,15 @@ def test_a_cell_that_does_not_begin_with_zeros_takes_its_first_step_without_a_st
     with torch.no_grad():
         for tensor in (*cell.parameters(), *cell.buffers()):
             tensor.add_(0.1)
-        expected, state = [], ()
+        expected: list[Tensor] = []
+        given: Any = ()
         for x in input:
-            result = cell(x, *state)
-            output, *state = result if isinstance(result, tuple) else (result, result)
+            result = cell(x, *given)
+            output, *given = result if isinstance(result, tuple) else (result, result)
             expected.append(output)
         for module in run_alike(cell, input):
             torch.testing.assert_close(module(input)[0], torch.stack(expected))
-            torch.testing.assert_close(leaves(module(input)[1])[-1][0], leaves(state[0])[-1])
+            torch.testing.assert_close(leaves(module(input)[1])[-1][0], leaves(given[0])[-1])
 
 
 class HoistableBeginner(LearnedDefault):
@@ -199,8 +200,7 @@ class HoistableBeginner(LearnedDefault):
 def test_the_search_compares_and_times_a_cell_that_takes_its_first_step_without_a_state() -> None:
     cell = HoistableBeginner(1.0)
     fast = rnnbench.fastest(cell, INPUT, budget="2s", progress=False)
-    ways = fast.frame.set_index("way")
-    assert ways.loc["hoisted", "rounds"] > 0, ways["reason"]
+    assert dict(zip(fast.frame["way"], fast.frame["rounds"], strict=True))["hoisted"] > 0, fast.frame["reason"]
     for name in ("as given", "hoisted"):
         forced = rnnbench.fastest(cell, INPUT, ways=fast.frame.assign(is_chosen=fast.frame["way"] == name))
         torch.testing.assert_close(forced(INPUT)[0], rnnbench.unroll(cell)(INPUT)[0])
@@ -237,6 +237,17 @@ def test_frames_are_unrolled_with_features_as_outputs(name: str) -> None:
     outputs, final = rnnbench.unroll(cell)(frames)
     torch.testing.assert_close(outputs, torch.stack(expected))
     torch.testing.assert_close(final[-1][0], state[1])
+
+
+def test_what_comes_behind_a_state_is_left_out() -> None:
+    cell = awkward.GivesMore(5, 8)
+    state = cell.init_hidden(3)
+    expected = []
+    for x in INPUT:
+        state = cell(x, state)[:2]
+        expected.append(state[0])
+    for module in run_alike(cell):
+        torch.testing.assert_close(module(INPUT)[0], torch.stack(expected))
 
 
 @pytest.mark.parametrize("name", ["FourArguments", "TwoPairs", "OneTuple"])

@@ -237,7 +237,8 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
     """
     by_case = {}
     for name, case in cases.items():
-        is_own = isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase)
+        is_unrolled = isinstance(getattr(case.run, "cell", None), nn.Module)  # a cell, as a layer
+        is_own = isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase) and not is_unrolled
         hint = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
         given = list(tensors_in(case.args))
         with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
