@@ -327,7 +327,7 @@ def _change_of_form(new: Any, like: Any) -> str:
 
 
 @dataclass
-class Failure:
+class FailedTrials:
     """Why no call of a cell works, as far as trials show it."""
 
     change: str = ""  # of the sizes of its state in a step that works
@@ -335,9 +335,9 @@ class Failure:
     error: Exception | None = None  # of the trial that got furthest
 
 
-def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> Failure:
+def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> FailedTrials:
     """Return why no call of a cell works; nothing is said if one works. The arguments are those of `adapt`."""
-    found = Failure()
+    found = FailedTrials()
     furthest = -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
@@ -354,7 +354,7 @@ def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> Failure:
                     furthest = reached
                     found.error = error
             else:
-                return Failure()
+                return FailedTrials()
     return found
 
 

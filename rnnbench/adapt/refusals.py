@@ -95,11 +95,15 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
         cause, furthest = _cause_in_state(module, forward, input, state, error, is_known_cell=not otherwise)
         if cause:
             return f"{name}: {cause}"
-        if error and furthest and not otherwise:
+        if error and furthest and not otherwise and _said(furthest) != _said(error):  # it depends on the state
             error = furthest
             why = f"{name}: no first state was found by trial; add a method init_state(batch_size) that returns it"
     why = why or otherwise
-    return f"{why}. Its last exception: {error_in_words(error)}{place(error)}" if why and error else why
+    return f"{why}. Its last exception: {_said(error)}" if why and error else why
+
+
+def _said(error: Exception) -> str:
+    return f"{error_in_words(error)}{place(error)}"
 
 
 def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tensor, *, is_cell: bool) -> str:
@@ -143,7 +147,7 @@ def _cause_in_state(
                 "argument and return it, def forward(self, input, state)"
             ), None
         if is_known_cell:
-            last = f". Its last exception: {error_in_words(raised)}{place(raised)}" if raised else ""
+            last = f". Its last exception: {_said(raised)}" if raised else ""
             return (
                 "its forward takes no state; a cell takes one, def forward(self, input, state), and a module that runs "
                 f"whole sequences is run with --sequence{last}"
@@ -159,7 +163,7 @@ def _cause_in_state(
         return (
             f"it takes {count} state arguments ({listed(names[: len(needed)])}), and no sizes of them were found that "
             "fit; add a method init_state(batch_size) that returns all of them. Its last exception: "
-            f"{error_in_words(error)}{place(error)}"
+            f"{_said(error)}"
         ), None
     return "", error
 
