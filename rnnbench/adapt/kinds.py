@@ -340,29 +340,6 @@ def _width(call: LayerCall, module: Callable[..., Any], input: Tensor, state: An
         return None
 
 
-def reads_batch_first(module: Any, input: Any = None, *state: Any) -> bool | None:
-    """Return whether a module reads (batch, seq, ...): its own `batch_first`, else by trial; None if it is not known.
-
-    Changing one sequence leaves the outputs of the others as they were; changing the first step does not.
-    """
-    declared = getattr(module, "batch_first", None)
-    module = getattr(module, "_orig_mod", module)  # a trial of a compiled module would compile it again
-    if not isinstance(input, Tensor) or input.dim() < (BATCHED if input.is_floating_point() else BATCHED - 1):
-        return None
-    if declared is not None or not isinstance(module, nn.Module) or 1 in input.shape[:2]:
-        return None if declared is None else bool(declared)
-
-    def forward(given: Tensor) -> Any:
-        torch.manual_seed(0)
-        return on_trial(module)(given, *copied(state))
-
-    by_step, by_row = (
-        _width(LayerCall(order, takes_state=False), forward, given, None, by_trial=True) is not None
-        for order, given in ((False, input), (True, input.transpose(0, 1)))
-    )
-    return None if by_step == by_row else by_row
-
-
 def may_lack_a_state(module: nn.Module) -> bool:
     """Return whether a module can be called with the input alone."""
     return not needed_after_input(getattr(module, "forward", module))  # TorchScript with overloads has none

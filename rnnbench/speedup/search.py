@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.contract import on_trial
-from rnnbench.adapt.kinds import RunModule, reads_batch_first, run_module, why_only_as_given
+from rnnbench.adapt.kinds import RunModule, run_module, why_only_as_given
+from rnnbench.adapt.order import reads_batch_first
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.states import BATCHED, State, convert, copied, leaves, torch_dtype

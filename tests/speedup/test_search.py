@@ -27,6 +27,7 @@ from rnnbench.speedup.ways import names, way
 from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
+from tests.adapt.layers import BatchFirst
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
 from tests.doubles.unable import REASON, Cast, unable_dtype
@@ -169,6 +170,16 @@ def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:
     by_batch = fast(nn.GRU(4, 6, batch_first=True), torch.randn(3, 5, 4), shapes=[(3, 9)])
     shapes = by_batch.frame[["seq_len", "batch_size"]].drop_duplicates()
     assert shapes.to_numpy().tolist() == [[5, 3], [9, 3]]
+
+
+@pytest.mark.parametrize("sizes", [(1, 5), (5, 1), (1, 1)])
+def test_one_sequence_or_one_step_of_a_module_with_the_batch_first_is_told_as_such(
+    seconds: dict[str, float], sizes: tuple[int, int]
+) -> None:
+    batch, steps = sizes
+    module = BatchFirst(nn.LSTM(4, 6))
+    found = fast(module, torch.randn(batch, steps, 4))
+    assert found.frame[["seq_len", "batch_size"]].drop_duplicates().to_numpy().tolist() == [[steps, batch]]
 
 
 class Random(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from rnnbench.adapt.kinds import reads_batch_first
+from rnnbench.adapt.order import Order, has_order, input_order
 from rnnbench.cells.states import fails_in_inference_mode
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
@@ -35,7 +35,13 @@ class LiveCase:
     name: str
     run: Callable[..., object]
     args: tuple[Any, ...]
-    is_turned: bool = False  # its output has the first two dimensions in the other order than the reference's
+    order: Order = "unknown"  # of the first two dimensions of its input
+    is_turned: bool = False  # its input has these in the other order than the reference's, and its output may have, too
+
+    @property
+    def input(self) -> Any:
+        """The first argument; None if there is none."""
+        return self.args[0] if self.args else None
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters of a module; empty for a function, whose parameters are unknown."""
@@ -86,24 +92,68 @@ def reference_of(modules: Mapping[str, object], asked: str | None) -> str:
     return asked
 
 
-def in_order(cases: Mapping[str, LiveCase], reference: str) -> dict[str, LiveCase]:
-    """Return the cases, with those marked whose batch is in another place than the reference's.
+ORDERS = ("steps first", "batch first")
 
-    Raises ValueError for two that would run an input of equal shape as other numbers of sequences and steps.
+
+def in_order(cases: Mapping[str, LiveCase], reference: str) -> dict[str, LiveCase]:
+    """Return the cases with their orders, those marked whose batch is in another place than the reference's.
+
+    A case of unknown order counts as turned if its input is the reference's, transposed. Raises ValueError for two that
+    would run an input of equal shape as other numbers of sequences and steps.
     """
-    orders, ordered = {name: reads_batch_first(case.run, *case.args) for name, case in cases.items()}, dict(cases)
-    for name, case in cases.items():
-        if None in (orders[name], orders[reference]) or orders[name] == orders[reference]:
+    ordered = {name: replace(case, order=input_order(case.run, *case.args)) for name, case in cases.items()}
+    like = ordered[reference]
+    for name, case in ordered.items():
+        if name == reference or not (has_order(case.input) and has_order(like.input)):
             continue
-        shape = tuple(case.args[0].shape)
-        if shape[1::-1] != cases[reference].args[0].shape[:2]:
-            one, two = (name, reference) if orders[name] else (reference, name)
-            raise ValueError(
-                f"{one} reads (batch, seq, ...) and {two} reads (seq, batch, ...), so they would run other numbers of "
-                f"steps of {shape}: give each its own, input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
-            )
-        ordered[name] = replace(case, is_turned=True)
+        if case.order not in ORDERS or like.order not in ORDERS:
+            ordered[name] = replace(case, is_turned=_is_transposed(case.input, like.input))
+        elif case.order != like.order:
+            if not _is_swapped(case.input, like.input):
+                one, two = (name, reference) if case.order == "batch first" else (reference, name)
+                raise ValueError(
+                    f"{one} reads (batch, seq, ...) and {two} reads (seq, batch, ...), so they would run other numbers "
+                    f"of steps of {tuple(case.input.shape)}: give each its own, "
+                    f"input={{{one!r}: x.transpose(0, 1), {two!r}: x}}"
+                )
+            ordered[name] = replace(case, is_turned=True)
     return ordered
+
+
+def _is_swapped(input: Tensor, like: Tensor) -> bool:
+    """Return whether an input has the first two sizes of another one in the other order, and is not the same tensor."""
+    swapped = (like.shape[1], like.shape[0])
+    return input.shape[:2] == swapped and (input is not like or swapped == (1, 1))
+
+
+def _is_transposed(input: Tensor, like: Tensor) -> bool:
+    """Return whether an input is another one with its first two dimensions in the other order."""
+    return _is_swapped(input, like) and torch.equal(input.transpose(0, 1), like)
+
+
+def unknown_orders(cases: Mapping[str, LiveCase], reference: str, parity: Mapping[str, str]) -> list[str]:
+    """Return a note on each case that may have run other numbers of steps than the reference, as far as is known.
+
+    `parity`: of each case. Equal outputs are of equal work, and so are as many steps as sequences.
+    """
+    notes = []
+    like = cases[reference]
+    for name, case in cases.items():
+        unknown = [each for each in (name, reference) if cases[each].order == "unknown"]
+        input = case.input
+        is_safe = name == reference or parity[name].startswith("agrees") or "either" in (case.order, like.order)
+        if is_safe or not unknown or not (has_order(input) and has_order(like.input)):
+            continue
+        first, second = input.shape[:2]
+        if first == second or input.shape[:2] != like.input.shape[:2]:
+            continue
+        notes.append(
+            f"Whether {' and '.join(unknown)} reads (seq, batch, ...) or (batch, seq, ...) could not be found out. If "
+            f"{name} and {reference} differ in that, one ran {first} steps of {second} sequences and the other "
+            f"{second} steps of {first}, and their ratio means nothing: then give each its own input, "
+            "x.transpose(0, 1) for the one that reads (batch, seq, ...)."
+        )
+    return notes
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -228,7 +278,7 @@ ONLY_TIMES = "times only"
 NOT_FINITE = "NaN or infinite"
 
 
-def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
+def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
     """Return the first tensor of each case's result, all from the same state of the random generators.
 
     Dimensions are in the reference's order. Raises ValueError for a case that returns no tensor or writes into its
@@ -250,15 +300,27 @@ def outputs(cases: Mapping[str, LiveCase]) -> dict[str, Tensor]:
                 output = first_tensor(case.run(*case.args))
                 if output is None:
                     raise ValueError("returns no tensor; expected a tensor, or a tuple with the output first")
-                is_turned = case.is_turned and output.shape[:2] == case.args[0].shape[:2]
-                # At once: work that is left to a thread comes too late.
-                by_case[name] = (output.transpose(0, 1) if is_turned else output).clone()
+                by_case[name] = output.clone()  # at once: work that is left to a thread comes too late
                 if any(tensor._version != version for tensor, version in before):
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     found = sorted({str(output.device) for output in by_case.values()})
     if reason := "put all modules and inputs on one" if len(found) > 1 else devices.why_not(*found):
         raise ValueError(f"outputs are on {' and '.join(found)}: {reason}")
-    return by_case
+    return {name: _in_order_of(by_case[reference], output, cases[name]) for name, output in by_case.items()}
+
+
+def _in_order_of(expected: Tensor, output: Tensor, case: LiveCase) -> Tensor:
+    """Return the output of a case with its first two dimensions in the order of the reference's output.
+
+    With as many steps as sequences, a turned case may have turned its output back: then the nearer one is taken.
+    """
+    input = case.input
+    if not case.is_turned or output.dim() < input.dim() or output.shape[:2] != input.shape[:2]:
+        return output
+    turned = output.transpose(0, 1)
+    if output.shape == expected.shape and relative_error(output, expected) < relative_error(turned, expected):
+        return output
+    return turned
 
 
 def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
@@ -330,7 +392,7 @@ def compared_again(
                 # Not one that is expanded, whose values share memory.
                 if tensor.is_floating_point() and 0 not in tensor.stride() and not tensor.is_inference():
                     tensor.data.copy_(keep_values(tensor, put_back).roll(1))
-            for name, after in parity(outputs(cases), reference).items():
+            for name, after in parity(outputs(cases, reference), reference).items():
                 if after.partition(" ")[0] != before[name].partition(" ")[0]:  # agrees, differs, not compared
                     compared[name] = f"after timing: {after}"
     except Exception as error:  # nothing is wrong with the times: a module may not take other values

@@ -27,6 +27,7 @@ from rnnbench.harness.live.cases import (
     reference_of,
     timed_call,
     uneven,
+    unknown_orders,
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.machine.variables import library_notes
@@ -139,12 +140,13 @@ def _all_compared(
         for module in modules.values():
             keep_tensors(module, put_back)
         cases = in_order(cases, reference)
-        first = outputs(cases)
+        first = outputs(cases, reference)
         dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
         device, calls = devices.open_device(name), {}
         of_shell = library_notes(in_float32=dtype == torch.float32 and device.runs_host_code)
         notes = [*filter(None, [uneven(dtype, name)]), *(f"{note[0].upper()}{note[1:]}." for note in of_shell)]
+        notes += unknown_orders(cases, reference, agree)
         for case in cases.values():
             with named(case.name):
                 calls[case.name] = timed_call(case, phase, put_back)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from rnnbench import measure
-from rnnbench.adapt.kinds import reads_batch_first
+from rnnbench import explain, measure, sweep
 from rnnbench.harness.live import cases
 from rnnbench.harness.live.cases import reference_of
 from rnnbench.harness.machine import global_state
+from tests.adapt.layers import BatchFirst
 from tests.harness.live import INPUT, QUICK, loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
@@ -154,47 +154,69 @@ def test_what_does_not_fit_is_told_in_one_line(
     assert LEAF.grad is None
 
 
-class Undeclared(nn.Module):
-    """Reads (batch, seq, features), and has no attribute that says so."""
-
-    def __init__(self, layer: nn.LSTM) -> None:
-        super().__init__()
-        self.inner = nn.LSTM(layer.input_size, layer.hidden_size, batch_first=True)
-        self.inner.load_state_dict(layer.state_dict())
-
-    def forward(self, input: Tensor) -> Any:
-        return self.inner(input)
-
-
 @pytest.mark.parametrize("is_declared", [True, False])
-def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(is_declared: bool) -> None:
-    layer = nn.LSTM(4, 6)
-    other = Undeclared(layer)
+@pytest.mark.parametrize("sizes", [(9, 2), (9, 1), (1, 9), (5, 5)])
+def test_a_layer_with_the_batch_first_gets_an_input_of_its_own(sizes: tuple[int, int], *, is_declared: bool) -> None:
+    layer = nn.LSTM(5, 5)
+    other = BatchFirst(layer)
     mine = other.inner if is_declared else other
-    input = torch.randn(9, 2, 4)
-    with pytest.raises(ValueError, match=r"mine reads \(batch, seq, .* torch reads .* input={'mine': x.transpose"):
-        measure({"mine": mine, "torch": layer}, input)
-    for steps in (9, 2):  # with as many steps as sequences, the shapes alone say nothing
-        x = input[:steps]
-        own = {"mine": x.transpose(0, 1), "torch": x}
-        assert (
-            measure({"mine": mine, "torch": layer}, own, reference="torch", **QUICK).frame["parity"]["mine"] == "agrees"
-        )
+    x = torch.randn(*sizes, 5)
+    modules = {"mine": mine, "torch": layer}
+    refused = pytest.raises(ValueError, match=r"mine reads \(batch, seq, .* torch reads .* input={'mine': x.transpose")
+    for take in (measure, explain):
+        with refused:
+            take(modules, x, progress=False)
+    own = {"mine": x.transpose(0, 1), "torch": x}
+    assert measure(modules, own, reference="torch", **QUICK).frame["parity"]["mine"] == "agrees"
+    assert measure(modules, own, reference="mine", **QUICK).frame["parity"]["torch"] == "agrees"
 
 
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        (nn.LSTM(4, 6), False),
-        (nn.LSTM(4, 6, batch_first=True), True),
-        (Undeclared(nn.LSTM(4, 6)), True),
-        (nn.Linear(4, 6), None),
-        (nn.Conv1d(9, 9, 3, padding=1), True),
-        (torch.tanh, None),
-    ],
-)
-def test_the_order_is_known_or_found_by_trial(module: Any, expected: bool | None) -> None:
-    assert reads_batch_first(module, torch.randn(9, 9, 4)) is expected
+def test_a_point_of_a_sweep_with_the_batch_in_two_places_is_not_measured() -> None:
+    layer = nn.LSTM(5, 5)
+    modules = {"mine": BatchFirst(layer), "torch": layer}
+    with pytest.raises(RuntimeError, match=r"mine reads \(batch, seq"):
+        sweep(modules, lambda batch: torch.randn(6, batch, 5), batch=[1, 3], **QUICK)
+    swept = sweep(
+        modules,
+        lambda batch: {"mine": torch.ones(batch, 6, 5), "torch": torch.ones(6, batch, 5)},
+        batch=[1, 3],
+        **QUICK,
+    )
+    assert set(swept.frame["parity"]) == {"agrees", "is the reference"}
+
+
+@pytest.mark.parametrize("sizes", [(9, 2), (9, 1), (1, 9), (5, 5)])
+def test_functions_take_an_input_of_their_own_in_the_other_order_and_give_either(sizes: tuple[int, int]) -> None:
+    layer = nn.LSTM(5, 5)
+    other = BatchFirst(layer)
+    x = torch.randn(*sizes, 5)
+    for give in (lambda outputs: outputs, lambda outputs: outputs.transpose(0, 1)):
+        modules: dict[str, Any] = {"mine": lambda x, give=give: give(other(x)[0]), "torch": layer}
+        result = measure(modules, {"mine": x.transpose(0, 1), "torch": x}, reference="torch", **QUICK)
+        assert result.frame["parity"]["mine"] == "agrees"
+
+
+def test_what_may_have_run_other_numbers_of_steps_is_told_with_the_remedy() -> None:
+    layer = nn.LSTM(5, 5)
+    other = BatchFirst(layer)
+    unknown: dict[str, Any] = {"mine": lambda x: other(x)[0], "torch": layer}
+    result = measure(unknown, torch.randn(9, 1, 5), **QUICK)
+    assert "Whether mine reads (seq, batch, ...) or (batch, seq, ...) could not be found out" in result.note
+    assert "their ratio means nothing: then give each its own input, x.transpose(0, 1)" in result.note
+    same: dict[str, Any] = {"mine": lambda x: layer(x)[0], "torch": layer}
+    for modules, sizes in ((same, (9, 1)), (unknown, (1, 1)), (unknown, (5, 5))):
+        assert "could not be found out" not in measure(modules, torch.randn(*sizes, 5), **QUICK).note
+
+
+def test_a_result_for_each_sequence_is_not_turned_though_it_has_as_many_values_as_steps() -> None:
+    layer = nn.LSTM(5, 6, batch_first=True)
+    x = torch.randn(6, 4, 5)
+    modules: dict[str, Any] = {
+        "mine": lambda x: layer(x)[0][:, -1],
+        "base": lambda x: layer(x.transpose(0, 1))[0][:, -1],
+    }
+    result = measure(modules, {"mine": x.transpose(0, 1), "base": x}, reference="base", **QUICK)
+    assert result.frame["parity"]["mine"] == "agrees"
 
 
 @pytest.mark.parametrize(
