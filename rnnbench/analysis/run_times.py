@@ -31,6 +31,7 @@ from rnnbench.store.frames import (
 from rnnbench.store.frames import joined as joined_windows
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.window_checks import repeated, wrong_value
 from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
@@ -202,7 +203,23 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             lists[index] = seconds
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *SUMMED]).assign(number=number)
     table = pa.Table.from_pandas(frame.astype(dict.fromkeys(SUMMED, float)), preserve_index=False)
-    return RunTimes.of(known, reduced(table.append_column("quantiles", pa.array(lists)), is_stream))
+    table = table.append_column("quantiles", pa.array(lists))
+    _refuse_impossible(table, frame)
+    return RunTimes.of(known, reduced(table, is_stream))
+
+
+def _refuse_impossible(table: pa.Table, frame: pd.DataFrame) -> None:
+    """Raise UserError for a row of a user's windows with an impossible value, and for a window that is there twice."""
+    fault = wrong_value(table)
+    if fault is not None:
+        raise UserError(f"windows: row {fault[0]}: {fault[1]}")
+    keys = (frame[name].to_numpy() for name in ("number", "replicate", "order"))
+    repeat = repeated(pd.factorize(frame["worker"])[0], *keys)
+    if repeat is not None:
+        raise UserError(
+            f"windows: row {repeat[1]} is the same window as row {repeat[0]}: equal run, case, replicate, worker and "
+            "order. Give each window once"
+        )
 
 
 def _plain(frame: object, columns: Iterable[str], name: str, also: str) -> pd.DataFrame:

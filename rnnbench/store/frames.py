@@ -24,6 +24,7 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.record import complete_lines
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.window_checks import check_windows, refuse_odd_line
 from rnnbench.text import writable
 
 NUMBER_AXES = [name for name, hint in get_type_hints(Workload).items() if hint in (int, float, bool)]
@@ -183,7 +184,8 @@ def window_tables(
 
     `run`: the run's id; `row_of`: the row of each case, by its key, which is the column `number` in place of `case`;
     `columns`: those that are needed, beside the ones that are checked. Raises UserError for a line that can't be read,
-    is not a window of this run and worker, or has a case that the run does not have.
+    has an impossible value, is there twice, is not a window of this run and worker, or has a case that the run does not
+    have.
     """
     schema = pa.schema([field for field in SCHEMA if field.name in {*ALWAYS, *columns}])
     for file in sorted(path.glob(f"windows-{part}-*.jsonl" if part else "windows-*.jsonl")):
@@ -202,7 +204,9 @@ def window_tables(
             raise UserError(
                 f"{file}: case: measurements.jsonl has no {stranger!r}; one of the two files is another run's"
             )
-        yield table.drop_columns(["case", "run"]).append_column("number", pa.array(rows[cases.indices.to_numpy()]))
+        of_run = table.drop_columns(["case", "run"]).append_column("number", pa.array(rows[cases.indices.to_numpy()]))
+        check_windows(file, lines, of_run)
+        yield of_run
 
 
 def _table(file: Path, lines: bytes, schema: pa.Schema) -> pa.Table:
@@ -215,4 +219,5 @@ def _table(file: Path, lines: bytes, schema: pa.Schema) -> pa.Table:
         )
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, ValueError) as fault:
+        refuse_odd_line(file, lines)
         raise UserError(f"{file}: a line is no window: {fault}") from None

@@ -68,7 +68,7 @@ MAX_STATEMENTS = {
     "report": 2900,
     "speedup": 560,
     "slurm": 315,
-    "store": 800,
+    "store": 861,
     "suite": 465,
     "workloads": 1297,
 }

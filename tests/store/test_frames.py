@@ -5,15 +5,19 @@ Windows of another run are refused: they would be counted as measurements.
 
 import json
 import math
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import rnnbench
 from rnnbench import load
+from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.store.folder import RunFolder, read_info, run_id
@@ -170,14 +174,116 @@ def test_the_schema_of_tables_is_that_of_the_records() -> None:
     )
 
 
-ODD = (b"{oops}", b"null", b'{"calls":1.5}', b'{"calls":9223372036854775808}', b'{"case":"\\ud800"}')
+ODD = [
+    (b"{oops}", "not JSON: "),
+    (b"null", "expected an object, found null"),
+    (b'{"calls":1.5}', "case: missing"),
+    (b'{"case":"\\ud800"}', "not JSON: "),
+]
 
 
-@pytest.mark.parametrize("line", ODD)
-def test_a_line_that_is_no_window_is_told_with_its_file_by_every_reader(run: Path, line: bytes) -> None:
+@pytest.mark.parametrize(("line", "words"), ODD)
+def test_a_line_that_is_no_window_is_told_with_its_place_by_every_reader(run: Path, line: bytes, words: str) -> None:
     with (run / "windows-0001.jsonl").open("ab") as file:
         file.write(line + b"\n")
-    assert_refused(run, r"windows-0001\.jsonl: a line is no window: ")
+    assert_refused(run, rf"windows-0001\.jsonl, line 3: {words}")
+
+
+def change_line(file: Path, number: int, changes: dict[str, object]) -> None:
+    """Give fields of a line other values."""
+    lines = file.read_text().splitlines()
+    lines[number - 1] = json.dumps(json.loads(lines[number - 1]) | changes)
+    file.write_text("\n".join(lines) + "\n")
+
+
+IMPOSSIBLE: list[tuple[dict[str, object], str]] = [
+    ({"calls": 0}, "calls: expected 1 or more, found 0"),
+    ({"calls": 1.5}, "calls: expected a whole number"),
+    ({"calls": 1 << 63}, "calls: expected less than"),
+    ({"calls": None}, "calls: expected a whole number, found None"),
+    ({"turns": 0}, "turns: expected 1 or more, found 0"),
+    ({"replicate": -1}, "replicate: expected 0 or more, found -1"),
+    ({"order": -1}, "order: expected 0 or more, found -1"),
+    ({"waits": 0}, "waits: expected 1 or more, found 0"),
+    ({"seconds": -1}, "seconds: expected greater than 0, found -1"),
+    ({"seconds": 0}, "seconds: expected greater than 0, found 0"),
+    ({"seconds": math.inf}, "seconds: expected a finite number, found inf"),
+    ({"seconds": math.nan}, "seconds: expected a finite number, found nan"),
+    ({"host_seconds": -math.inf}, "host_seconds: expected a finite number, found -inf"),
+    ({"submit_seconds": -1}, "submit_seconds: expected 0 or more, found -1"),
+    ({"quantiles": []}, "quantiles: expected at least one value"),
+    ({"quantiles": [1.0, -1.0]}, "quantiles: expected greater than 0, found -1"),
+    ({"quantiles": [1.0, math.inf]}, "quantiles: expected a finite number, found inf"),
+]
+
+
+def readers_of(run: Path, other: Path) -> dict[str, Callable[[], object]]:
+    """Return what reads the windows of a run, also as one of two."""
+
+    def command(*arguments: str) -> Callable[[], str]:
+        def told() -> str:
+            result = CliRunner().invoke(cli, arguments)
+            return f"{result.output} {result.exception}"
+
+        return told
+
+    return {
+        "load": lambda: load(run),
+        "windows": lambda: load(run).windows,
+        "resume": lambda: read_state(run),
+        "report": command("report", str(run)),
+        "together": command("report", "--together", str(run), str(other)),
+        "compare": command("compare", str(other), str(run)),
+        "export": command("export", str(run), "--format", "csv"),
+        "export of windows": command("export", str(run), "--format", "csv", "--windows"),
+        "history": command("report", "--history", str(run), str(other), "--out", str(run.parent / "history")),
+    }
+
+
+@pytest.mark.parametrize(("changes", "words"), IMPOSSIBLE, ids=[words for _, words in IMPOSSIBLE])
+def test_an_impossible_value_is_refused_with_its_file_and_line(
+    run: Path, changes: dict[str, object], words: str
+) -> None:
+    change_line(run / "windows-0001.jsonl", 2, changes)
+    assert_refused(run, rf"windows-0001\.jsonl, line 2: {re.escape(words)}")
+
+
+@pytest.mark.parametrize("fault", ["impossible", "twice"])
+def test_every_reader_refuses_damaged_windows(run: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    readers = readers_of(run, make_run(run.parent))
+    file = run / "windows-0001.jsonl"
+    if fault == "impossible":
+        change_line(file, 2, {"seconds": -1.0})
+    else:
+        file.write_text(file.read_text() * 2)
+    line = 2 if fault == "impossible" else 3
+    for name, read in readers.items():
+        try:
+            told = str(read())
+        except UserError as error:
+            told = str(error)
+        assert f"windows-0001.jsonl, line {line}: " in " ".join(told.split()), name
+
+
+def test_a_window_that_is_there_twice_is_refused_though_its_times_are_others(run: Path) -> None:
+    file = run / "windows-0001.jsonl"
+    first = json.loads(file.read_text().splitlines()[0])
+    with file.open("a") as lines:
+        lines.write("\n" + json.dumps(first | {"seconds": 3.0}) + "\n")
+    assert_refused(run, r"line 4: the same window as in line 1: equal case, replicate and order")
+
+
+def test_frames_of_a_user_with_damaged_windows_are_refused_too(run: Path) -> None:
+    windows = load(run).windows
+    twice = pd.concat([windows, windows.iloc[:1]], ignore_index=True)
+    with pytest.raises(UserError, match="windows: row 6 is the same window as row 0"):
+        rnnbench.summarize(twice)
+    for name, value in (("calls", 0), ("seconds", -1.0), ("seconds", math.nan), ("quantile_0", math.inf)):
+        damaged = windows.copy()
+        damaged.loc[2, name] = value
+        with pytest.raises(UserError, match=r"windows: row 2: "):
+            rnnbench.summarize(damaged)
 
 
 def test_a_windows_line_is_short_and_keeps_nanoseconds_and_never_becomes_zero() -> None:
