@@ -24,7 +24,7 @@ from rnnbench.adapt.contract import form_of, is_of_state, on_trial, shaken
 from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
-from rnnbench.cells.states import copied, is_alike, leaves, rebuilt, tensors_of
+from rnnbench.cells.states import copied, getters_of, is_alike, leaves, rebuilt, tensors_of
 from rnnbench.text import last_frame
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
@@ -57,6 +57,11 @@ class CellCall:
             isinstance(self.like, Tensor)
             or (type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like))
         )
+
+    @cached_property
+    def getters(self) -> tuple[Callable[[Any], Tensor], ...]:
+        """What gets each tensor of the cell's own state; empty if it is nested, or if the batch is not in front."""
+        return () if any(self.batch_dims) else getters_of(self.like)
 
     def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
         """One step in the usual form."""

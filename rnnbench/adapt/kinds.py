@@ -27,7 +27,7 @@ from rnnbench.adapt.refusals import refusal
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.cells.states import BATCHED, State, copied, is_alike, leaves, rebuilt
+from rnnbench.cells.states import BATCHED, State, is_alike, leaves, rebuilt
 from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]

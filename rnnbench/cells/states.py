@@ -13,6 +13,7 @@ No gradient can be taken in inference mode, so they run in torch's usual mode, w
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import torch
@@ -84,6 +85,24 @@ def rebuilt(like: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(like, tuple):
         return type(like)(*new.values()) if hasattr(like, "_fields") else tuple(new.values())
     return replace(like, **new)
+
+
+def getters_of(state: Any) -> tuple[Callable[[Any], Tensor], ...]:
+    """Return a function for each tensor of a state, in order, that gets it from a state of this form.
+
+    Empty if the state is nested. They can be pickled.
+    """
+    if isinstance(state, Tensor):
+        return (_itself,)
+    parts = _parts(state)
+    if not all(isinstance(part, Tensor) for part in parts.values()):
+        return ()
+    getter: Any = itemgetter if isinstance(state, Mapping | tuple | list) else attrgetter
+    return tuple(getter(name) for name in parts)
+
+
+def _itself(state: Any) -> Any:
+    return state
 
 
 def is_alike(state: Any, other: Any) -> bool:

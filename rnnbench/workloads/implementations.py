@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import can_hoist
+from rnnbench.adapt.steps import can_step_directly, run_usual
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
@@ -39,6 +40,10 @@ FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
 
 def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """One call of the cell for each step."""
+    if options.mask is None and can_step_directly(cell):
+        inputs = input.unbind(0)
+        outputs, final = run_usual(cell, inputs[::-1] if options.reverse else inputs, state)
+        return torch.stack(outputs[::-1] if options.reverse else outputs), final
     return _steps(cell, input.unbind(0), state, options)
 
 
@@ -70,17 +75,35 @@ def step_by_step(cell: nn.Module, input: Tensor, state: State, options: Sequence
 def _steps(
     step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, options: SequenceOptions
 ) -> tuple[Tensor, State]:
+    if options.mask is not None:
+        return _masked_steps(step, inputs, state, options, options.mask)
+    outputs = []
+    if isinstance(state, Tensor):
+        for input in reversed(inputs) if options.reverse else inputs:
+            state = step(input, state)
+            outputs.append(state)
+    else:
+        shown = -1 if options.stacked else 0
+        for input in reversed(inputs) if options.reverse else inputs:
+            state = step(input, state)
+            outputs.append(state[shown])
+        if not isinstance(outputs[0], Tensor):
+            outputs = [each[0] for each in outputs]
+    if options.reverse:
+        outputs.reverse()
+    return torch.stack(outputs), state
+
+
+def _masked_steps(
+    step: Callable[[Any, State], State], inputs: Sequence[Tensor], state: State, options: SequenceOptions, mask: Tensor
+) -> tuple[Tensor, State]:
+    """Run a batch in which a sequence without a step keeps its state and shows zeros, as a packed one does."""
     outputs = []
     times = range(len(inputs))
     for time in reversed(times) if options.reverse else times:
         new = step(inputs[time], state)
-        if options.mask is None:
-            state = new
-            outputs.append(output(state, stacked=options.stacked))
-        else:
-            # A sequence without this step keeps its state and shows zeros, as a packed one does.
-            state = _where(options.mask[time], new, state)
-            outputs.append(output(state, stacked=options.stacked) * options.mask[time])
+        state = _where(mask[time], new, state)
+        outputs.append(output(state, stacked=options.stacked) * mask[time])
     if options.reverse:
         outputs.reverse()
     return torch.stack(outputs), state

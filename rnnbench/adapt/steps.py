@@ -1,0 +1,129 @@
+"""Steps of an adapted cell without conversions: its own state goes from step to step as the cell gives it.
+
+`CellCall.run` takes and gives the usual form, in which a state of a cell's own structure is taken apart and put
+together in each step. Here that is done once before the first step and once after the last one. A step is then the
+call that a hand-written loop makes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from rnnbench.adapt.calls import Adapted, CellCall
+from rnnbench.cells.states import rebuilt, tensors_of
+
+Forward = Callable[..., Any]
+Pick = Callable[[Any], Tensor]
+# The loop of one form: the cell, its inputs, its first state and what picks the output -> outputs, final state
+Loop = Callable[[Forward, Sequence[Tensor], Any, Pick], tuple[list[Tensor], Any]]
+
+
+def can_step_directly(cell: nn.Module) -> bool:
+    """Return whether a cell is one that `run_directly` takes: a step that was adapted to the usual form."""
+    call = getattr(cell, "call", None) if isinstance(cell, Adapted) else None
+    return isinstance(call, CellCall) and (call.taking, call.giving) in LOOPS and not call.flattens
+
+
+def run_usual(cell: Any, inputs: Sequence[Tensor], state: Any) -> tuple[list[Tensor], Any]:
+    """Run an adapted cell as `run_directly`, from and to a state in the usual form."""
+    parts = (state,) if isinstance(state, Tensor) else state
+    outputs, own = run_directly(cell, inputs, cell.call.own(parts))
+    return outputs, usual_state(cell.call, outputs[-1], own)
+
+
+def run_directly(cell: Any, inputs: Sequence[Tensor], own: Any) -> tuple[list[Tensor], Any]:
+    """Run an adapted cell over the steps of a sequence, one or more; returns the outputs and the final state.
+
+    `inputs`: (batch, ...) of each step, in the order of the steps; `own`: the first state as the cell takes it, which
+    is also the form of the final one. Outputs are (batch, hidden).
+    """
+    call: CellCall = cell.call
+    forward = cell.given
+
+    def on_a_copy(input: Tensor, *state: Any) -> Any:
+        form = call.like if call.taking == "second" else (*call.like,)
+        given = state[0] if call.taking == "second" else state
+        new = rebuilt(form, iter([part.clone() for part in tensors_of(given, form)]))
+        return call.result(forward, input, new)
+
+    return LOOPS[call.taking, call.giving](on_a_copy if call.copies_state else forward, inputs, own, picked(call))
+
+
+def _give_state(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        state = forward(input, state)
+        outputs.append(pick(state))
+    return outputs, state
+
+
+def _give_pair(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        output, state = forward(input, state)
+        outputs.append(output)
+    return outputs, state
+
+
+def _give_parts(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        output, *parts = forward(input, state)
+        state = tuple(parts)
+        outputs.append(output)
+    return outputs, state
+
+
+def _take_apart_give_state(
+    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
+) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        state = forward(input, *state)
+        outputs.append(pick(state))
+    return outputs, state
+
+
+def _take_apart_give_pair(
+    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
+) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        output, state = forward(input, *state)
+        outputs.append(output)
+    return outputs, state
+
+
+def _take_apart_give_parts(
+    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
+) -> tuple[list[Tensor], Any]:
+    outputs = []
+    for input in inputs:
+        output, *state = forward(input, *state)
+        outputs.append(output)
+    return outputs, state
+
+
+LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is given
+    ("second", "state"): _give_state,
+    ("second", "output, state"): _give_pair,
+    ("second", "output, *state"): _give_parts,
+    ("apart", "state"): _take_apart_give_state,
+    ("apart", "output, state"): _take_apart_give_pair,
+    ("apart", "output, *state"): _take_apart_give_parts,
+}
+
+
+def picked(call: CellCall) -> Pick:
+    """Return what picks the output from a state of the cell's own form, for a cell that gives a state alone."""
+    shown = call.shown or 0
+    return call.getters[shown] if call.getters else lambda state: call.flat(None, state)[0]
+
+
+def usual_state(call: CellCall, output: Tensor, own: Any) -> Any:
+    """Return the final state in the usual form, from the last output and the cell's own state: `CellCall.flat`."""
+    parts = tuple([get(own) for get in call.getters]) if call.getters and not call.shown else call.flat(output, own)
+    if call.getters and call.shown is None:
+        parts = (output, *parts)
+    return parts[0] if len(parts) == 1 else parts
