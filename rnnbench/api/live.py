@@ -29,7 +29,7 @@ from rnnbench.report.notebook import (
 from rnnbench.report.screen.progress import at_point, shown_rounds
 from rnnbench.speedup.search import find, recognised
 from rnnbench.speedup.ways import Unrolled, ways_table
-from rnnbench.store.records import Phase
+from rnnbench.store.records import Phase, does_equal_work
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of
 from rnnbench.workloads.model import Headed
@@ -322,12 +322,12 @@ def assert_not_slower(
     question, called = Question(float(factor), argument("precision", precision)), names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
     with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
-        if not equal_outputs or found.parity[MINE].startswith("agrees"):
+        if not equal_outputs or does_equal_work(found.parity[MINE]):
             found.until(question, time.monotonic() + seconds)
             if found.turns.interrupted:
                 raise KeyboardInterrupt
             question.look()
-    if equal_outputs and not found.parity[MINE].startswith("agrees"):
+    if equal_outputs and not does_equal_work(found.parity[MINE]):
         raise AssertionError(unequal_outputs(found, called))
     result = judged(found, question, seconds, called)
     if result.answer == "slower" or (result.answer is None and undecided == "fail"):

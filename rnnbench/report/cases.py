@@ -32,7 +32,7 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import TORCH_OWN, WORKLOAD_AXES, is_cell_reference
+from rnnbench.store.records import KEEPS_RESULTS, TORCH_OWN, WORKLOAD_AXES, is_cell_reference
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, printable, rounded_up
 
@@ -62,6 +62,13 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     counted, notes = own.dropna(subset=["ratio"]), []
     if counted.empty:
         return [f"{name} was not measured beside these, so how far they are from it can't be said."]
+    keeps = counted["parity"].str.contains(KEEPS_RESULTS, regex=False)
+    if keeps.any():
+        cells = ", ".join(one_line(cell) for cell in counted.loc[keeps, "cell"].unique())
+        notes.append(f"Not counted, since less than half of the work is done when values come again: {cells}.")
+        counted = counted[~keeps]
+    if counted.empty:
+        return ["No case was measured that does all of its work in each call.", *notes]
     doubtful = counted[counted["parity"] != "agrees"]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())

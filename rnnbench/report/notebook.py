@@ -35,6 +35,7 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.store.profiles import Profile
+from rnnbench.store.records import KEEPS_RESULTS, does_equal_work
 from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, plural
 from rnnbench.version import __version__
@@ -201,6 +202,8 @@ def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
     """Return why the times mean nothing: the outputs of `mine` and `than`, which have these names, differ."""
     parity = found.parity[MINE].partition(": times only")[0]
     timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
+    if parity.endswith(KEEPS_RESULTS):
+        return f"{names[0]} keeps results, so its time means nothing: {parity} Give it new values in each call"
     return (
         f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {parity}\n"
         "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
@@ -223,7 +226,7 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
         f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
         f"{plural(len(turns.times[MINE]), 'round')} in {duration(turns.seconds)}, budget {duration(budget_seconds)}; "
-        f"{'outputs agree' if parity.startswith('agrees') else f'outputs: {parity}'}",
+        f"{'outputs agree' if does_equal_work(parity) else f'outputs: {parity}'}",
     ]
     if question.answer == "not slower":
         lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")

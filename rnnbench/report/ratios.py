@@ -66,7 +66,7 @@ from rnnbench.report.words.names import (
 )
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
 from rnnbench.report.words.units import ratio as ratio_text
-from rnnbench.store.records import LOADS, OF_DATA
+from rnnbench.store.records import KEEPS_RESULTS, LOADS, OF_DATA
 
 WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
 MAX_KEYS = 6  # sizes in a legend
@@ -311,7 +311,7 @@ def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height
         y=range(len(frame)),
         shade=shades,
         marker=np.where(is_reference, OF_TORCH, "o"),
-        hollow=frame["parity"].str.contains("times only"),
+        hollow=frame["parity"].str.contains("times only") | frame["parity"].str.endswith(KEEPS_RESULTS),
     )
     texts = []
     for is_it, case in zip(is_reference, frame.to_dict("records"), strict=True):
@@ -319,6 +319,7 @@ def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height
         interval = "" if wide < COLUMN or math.isnan(case["ratio_low"]) else f" [{ends}]"
         told = ["reference" if is_it else ratio_text(case["ratio"]) + interval, duration(case["seconds"])]
         told += ["times only"] if "times only" in case["parity"] else []
+        told += ["a cached result?"] if case["parity"].endswith(KEEPS_RESULTS) else []
         texts.append("   ".join(told[: 1 if wide < COLUMN else None]))
     with sheet(ax, wide, rows_high(len(frame), wide), height=height) as drawn:
         rows(drawn, drawn.axes, list(map(one_line, frame.index)), points, texts=texts, thick=2)

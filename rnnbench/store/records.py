@@ -1,7 +1,7 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -313,6 +313,28 @@ class Measurement(Record):
         """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
         return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
+
+
+KEEPS_RESULTS = "of the multiply-adds: a cached result?"  # ends the parity of a case that does
+
+
+def parity_of_kept(share: float) -> str:
+    """Return the parity of a case whose outputs agree, but that makes this share of the work when values come again."""
+    return f"agrees, but does {share:.0%} {KEEPS_RESULTS}"
+
+
+def without_kept_work(measurement: Measurement) -> Measurement:
+    """Return the measurement without the multiply-adds of a case that keeps results, which would lower its limit."""
+    if KEEPS_RESULTS not in measurement.parity or "macs" not in measurement.metrics:
+        return measurement
+    metrics = {name: value for name, value in measurement.metrics.items() if name != "macs"}
+    reason = "a call makes fewer of them when the same values come again"
+    return replace(measurement, metrics=metrics, missing={**measurement.missing, "macs": reason})
+
+
+def does_equal_work(parity: str) -> bool:
+    """Return whether a parity says that outputs agree, and nothing that makes a time mean little."""
+    return parity.startswith("agrees") and KEEPS_RESULTS not in parity
 
 
 PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement

@@ -23,7 +23,14 @@ from rnnbench.adapt.refusals import check_signature
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, rebuilt, storage_address
 from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
-from rnnbench.store.records import FUSED_LAYERS, GRAPH_BACKENDS, Measurement, Phase
+from rnnbench.store.records import (
+    FUSED_LAYERS,
+    GRAPH_BACKENDS,
+    Measurement,
+    Phase,
+    does_equal_work,
+    parity_of_kept,
+)
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.model import SequenceModel, copied_weights, own_module
@@ -185,6 +192,23 @@ def _products(kineto: Any) -> int | None:
     return sum(int(event.flops()) for event in events if event.name() in PRODUCTS) // 2
 
 
+KEPT = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
+
+
+def share_done_again(call: Callable[[], object], mode: Callable[[], Any]) -> float | None:
+    """Return the share of a call's multiply-adds that a second call makes, if it is less than half; else None.
+
+    Such a case keeps results by the values of its input: its outputs are right for every input, so only the work tells.
+    `call`: with values that were not seen before; `mode`: of autograd. None, too, if torch shows no products, as of
+    compiled code, TorchScript and libraries of other people. Counts are not compared with those of a reference, since
+    an honest cell may need fewer.
+    """
+    first, again = (_products(_watched(TimedCall(call, mode), with_flops=True)) for _ in range(2))
+    if not first or again is None:
+        return None
+    return again / first if again < KEPT * first else None
+
+
 def operator_calls(timed: TimedCall) -> int:
     """Make a call once and count all operators, also those that others call; whatever the call raises is passed on.
 
@@ -259,6 +283,8 @@ def _compared(built: Built) -> Measurement:
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
+    if is_own(built.case.cell) and does_equal_work(parity) and (share := _share_done_again(built)) is not None:
+        parity = parity_of_kept(share)
     return Measurement(
         built.case,
         "pending",
@@ -361,6 +387,14 @@ def _check_calls(built: Built) -> str:
         check_finite(f"{breaks}: the gradient of {part}", parameter.grad)
     built.model.zero_grad(set_to_none=True)
     return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
+
+
+def _share_done_again(built: Built) -> float | None:
+    """Return the share of multiply-adds that a second call on the same new values makes, if it keeps results."""
+    if built.case.implementation in GRAPH_BACKENDS or built.case.workload.phase not in COMPARED:
+        return None
+    new = built.input.detach().flatten().roll(1).view_as(built.input)  # which are in the domain of the cell
+    return share_done_again(partial(built.model, new, built.state), torch.no_grad)
 
 
 def _check_parity(built: Built) -> tuple[str, float | None]:

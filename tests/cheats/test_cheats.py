@@ -1,7 +1,9 @@
 """Known cheats: through the command line, in the requests of a worker, and in the caller's own process."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import nn
 import rnnbench
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, Measurement, does_equal_work
 from tests.cheats import cells
 from tests.doubles import commands, repository
 from tests.doubles import workload as small
@@ -120,6 +122,44 @@ def test_a_class_that_can_not_be_compared_may_draw_numbers_but_keep_nothing(name
     assert outcome(case_of(name)) == ""
 
 
+@pytest.mark.parametrize("name", ["MemoByValue", "MemoByStep"])
+def test_what_keeps_results_by_their_values_is_told_by_the_work_that_it_leaves_out(name: str) -> None:
+    case = case_of(name) if name == "MemoByValue" else replace(case_of(name), implementation="loop")
+    observed: Any = operations().handle({**BUILDING.request("observe", case)})
+    measurement = Measurement.from_json(observed["measurement"])
+    assert re.fullmatch(r"agrees, but does \d+% of the multiply-adds: a cached result\?", measurement.parity)
+    assert "macs" in measurement.missing  # so that it has no limit, which would be too low
+    assert not does_equal_work(measurement.parity)
+
+
+@pytest.mark.parametrize("name", ["Honest", "Outside", "Pointwise"])
+def test_what_makes_its_products_in_another_way_keeps_nothing(name: str) -> None:
+    observed: Any = operations().handle({**BUILDING.request("observe", case_of(name))})
+    assert Measurement.from_json(observed["measurement"]).parity == "agrees"
+    assert rnnbench.measure(pair(name), INPUTS, **QUICK).frame["parity"]["mine"] == "agrees"
+
+
+def test_no_headline_counts_what_keeps_results(tmp_path: Path) -> None:
+    shutil.copy(cells.__file__, tmp_path)
+    (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByValue"))
+    done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
+    printed = " ".join(done.stdout.split())
+    assert (
+        "Not counted, since less than half of the work is done when values come again: cells.py:MemoByValue." in printed
+    )
+    (tmp_path / "cheats.toml").write_text(suite("MemoByValue"))
+    done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
+    assert "No case was measured that does all of its work in each call." in " ".join(done.stdout.split())
+
+
+def test_a_module_that_keeps_results_by_their_values_is_not_shown_to_be_faster() -> None:
+    modules = pair("MemoByValue")
+    parity = rnnbench.measure(modules, INPUTS, **QUICK).frame["parity"]["mine"]
+    assert parity == "agrees, but does 0% of the multiply-adds: a cached result?"
+    with pytest.raises(AssertionError, match=r"keeps results, so its time means nothing: agrees, but does 0%"):
+        rnnbench.assert_not_slower(modules["mine"], than=modules["torch"], input=INPUTS, factor=100, budget=0.05)
+
+
 INPUTS = (torch.randn(4, 6, 3), torch.zeros(1, 6, 5))  # (seq, batch, input) and the state
 
 
@@ -127,6 +167,7 @@ def pair(name: str) -> dict[str, Any]:
     """A module that cheats, and the honest layer with its weights."""
     layer, cheat = nn.RNN(3, 5), getattr(cells, name)(3, 5)
     cheat.load_state_dict(layer.state_dict())
+    cheat.eval()
     cheat.enough = 2  # the first call is the one whose output is compared before timing
     return {"mine": cheat, "torch": layer}
 

@@ -10,7 +10,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess, deadline_seconds
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window
+from rnnbench.store.records import ENDED_BEFORE, Case, Failure, Measurement, Status, Window, without_kept_work
 from rnnbench.suite.file import Settings
 
 NOT_PROBED = "not reached within the share of the budget that counting may take"
@@ -144,4 +144,4 @@ class Recorder:
         self.opened |= dict.fromkeys(reply.get("opened", []))
 
     def _record(self, measurement: Measurement) -> None:
-        self.measurements[measurement.case.key] = self.folder.add_measurement(measurement)
+        self.measurements[measurement.case.key] = self.folder.add_measurement(without_kept_work(measurement))
