@@ -91,9 +91,10 @@ def measure(
     `.rounds` has a row for each module and round, `.environment` one for each fact about the machine and the software;
     `.note` says what was missed, and `.plot()` draws the ratios.
 
-    Intervals do not include the differences between processes, such as the layout of memory: one or two percent. Below
-    20 rounds they contain the true ratio less often than 95%. For numbers that should hold tomorrow, use
-    `rnnbench run`, which starts fresh processes.
+    Intervals do not include the differences between processes, such as the layout of memory: one or two percent. They
+    allow for rounds that resemble their neighbours as much as they usually do (a correlation of 0.5); in a process that
+    wanders for longer they hold the true ratio less often than 95%, before some 60 rounds. For numbers that should hold
+    tomorrow, use `rnnbench run`, which starts fresh processes.
 
     Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
     also after Ctrl-C. Raises ValueError for arguments that do not fit together, RuntimeError if another thread of this

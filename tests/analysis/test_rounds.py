@@ -26,6 +26,7 @@ from rnnbench.analysis.rounds import (
 )
 from tests.doubles.stored import steady
 from tests.validation.history_simulated import wandering
+from tests.validation.not_slower_simulated import HEAVY, noise
 
 seconds = st.floats(1e-6, 10.0)
 
@@ -76,28 +77,25 @@ def series(correlation: float, rounds: int, count: int = 400) -> list[list[float
     return rows
 
 
-def covered(correlation: float, rounds: int) -> float:
-    """The share of 95% intervals that hold the truth, 0."""
-    drawn = series(correlation, rounds)
-    intervals = [widened(estimates_of([logs])[0], logs) for logs in drawn]
-    return float(np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]))
-
-
-@pytest.mark.parametrize(("rounds", "mean"), [(6, 1.1), (10, 1.25), (60, 1.12)])
-def test_independent_values_lose_little(rounds: int, mean: float) -> None:
+@pytest.mark.parametrize(("rounds", "most"), [(6, 2.0), (10, 1.8), (20, 1.5), (60, 1.25), (200, 1.1)])
+def test_what_independent_values_lose_falls_with_their_number(rounds: int, most: float) -> None:
     widths = [widening(logs) for logs in series(0.0, rounds)]
-    assert np.median(widths) == 1.0
-    assert np.mean(widths) < mean
+    assert 1.0 < float(np.median(widths)) < most
 
 
-# Without `widened`: 76, 73, 72 and 45 to 48%.
-@pytest.mark.parametrize(
-    ("correlation", "rounds", "least"), [(0.5, 10, 0.84), (0.5, 20, 0.88), (0.5, 60, 0.92), (0.8, 60, 0.9)]
-)
-def test_intervals_of_values_that_resemble_their_neighbours_are_wider(
-    correlation: float, rounds: int, least: float
-) -> None:
-    assert covered(correlation, rounds) >= least
+# Without `widened`: 72 to 80%, by what the rounds show alone: 80, 83, 87, 92, 95%.
+@pytest.mark.parametrize("kind", [0.5, HEAVY])
+@pytest.mark.parametrize("rounds", [6, 8, 10, 20, 60])
+def test_intervals_of_rounds_that_resemble_their_neighbours_hold_the_truth(kind: float | str, rounds: int) -> None:
+    drawn = noise(np.random.default_rng(1), kind, (1000, rounds)).tolist()
+    intervals = [widened(estimates_of([logs])[0], logs) for logs in drawn]
+    assert 0.93 <= np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]) <= 0.98
+
+
+def test_many_rounds_show_a_correlation_that_is_higher_than_the_assumed_one() -> None:
+    drawn = series(0.8, 60)
+    intervals = [widened(estimates_of([logs])[0], logs) for logs in drawn]
+    assert np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]) >= 0.9
 
 
 def test_noise_of_their_own_does_not_hide_how_long_values_wander() -> None:
@@ -112,7 +110,6 @@ def test_noise_of_their_own_does_not_hide_how_long_values_wander() -> None:
 )
 def test_few_equal_or_alternating_values_keep_their_number(values: list[float]) -> None:
     assert worth(values) == len(values)
-    assert widening(values) == 1.0
 
 
 def drifting(rng: np.random.Generator, turns: int) -> np.ndarray:

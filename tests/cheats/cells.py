@@ -66,8 +66,8 @@ class MemoByValue(MemoByIdentity):
 class MemoByStep(nn.RNNCell):
     """One step that is looked up by the values of its input and its state."""
 
-    def __init__(self, *sizes: int) -> None:
-        super().__init__(*sizes)
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
         self.known: dict[Any, Any] = {}
 
     def forward(self, input: Any, state: Any) -> Any:  # type: ignore[override]

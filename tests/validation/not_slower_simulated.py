@@ -34,7 +34,10 @@ WANDERING = 0.035  # standard deviation of the logarithm of a round's own ratio,
 CORRELATED = ((1.1, 0.5), (1.2, 0.5), (1.2, 0.8), (1.3, 0.5))  # true ratio and correlation of neighbouring rounds
 ROUNDS = (6, 10, 20, 60, 200)
 OWN_NOISE = "0.8, and noise of its own"  # half of the variance: neighbours correlate by 0.4, the next by 0.32
-CORRELATIONS: tuple[float | str, ...] = (0.0, 0.3, 0.5, 0.8, OWN_NOISE)
+HEAVY = "0.5, heavy tails"  # steps from Student's t with three degrees of freedom
+MODES = "two modes, drawn in each round"
+LASTING_MODES = "two modes that last four rounds"  # on average
+CORRELATIONS: tuple[float | str, ...] = (0.0, 0.3, 0.5, 0.8, OWN_NOISE, HEAVY, MODES, LASTING_MODES)
 LONGEST = 200  # rounds of a question, about as many as fit the budget
 
 
@@ -92,10 +95,26 @@ def intervals(series: int) -> pd.DataFrame:
 
 
 def noise(rng: np.random.Generator, correlation: float | str, shape: tuple[int, int]) -> np.ndarray:
-    """Rows of values with a standard deviation of 1 that resemble their neighbours."""
+    """Rows of values with a standard deviation of 1 and a centre of 0 that resemble their neighbours."""
+    if correlation == HEAVY:
+        steps = rng.standard_t(3, shape) / math.sqrt(3)
+        values = steps.copy()
+        for place in range(1, shape[1]):
+            values[:, place] = 0.5 * values[:, place - 1] + math.sqrt(0.75) * steps[:, place]
+        return values
+    if correlation in (MODES, LASTING_MODES):
+        return _modes(rng, 0.5 if correlation == MODES else 0.25, shape)
     if isinstance(correlation, str):
         return (wandering(rng, 0.8, shape, 1.0) + rng.standard_normal(shape)) / math.sqrt(2)
     return wandering(rng, correlation, shape, 1.0)
+
+
+def _modes(rng: np.random.Generator, change: float, shape: tuple[int, int]) -> np.ndarray:
+    """Rows that are in one of two modes, with this chance of the other one in the next round, and a little noise."""
+    changes = rng.random(shape) < change
+    changes[:, 0] = rng.random(shape[0]) < 0.5
+    modes = np.where(np.cumsum(changes, axis=1) % 2 == 1, 1.0, -1.0)
+    return (modes + 0.3 * rng.standard_normal(shape)) / math.sqrt(1.09)
 
 
 def _covered(intervals: Sequence[Estimate]) -> float:
