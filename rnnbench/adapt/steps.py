@@ -22,7 +22,7 @@ Loop = Callable[[Forward, Sequence[Tensor], Any, Pick], tuple[list[Tensor], Any]
 def can_step_directly(cell: nn.Module) -> bool:
     """Return whether a cell is one that `run_directly` takes: a step that was adapted to the usual form."""
     call = getattr(cell, "call", None) if isinstance(cell, Adapted) else None
-    return isinstance(call, CellCall) and (call.taking, call.giving) in LOOPS and not call.flattens
+    return isinstance(call, CellCall) and not call.flattens
 
 
 def run_usual(cell: Any, inputs: Sequence[Tensor], state: Any) -> tuple[list[Tensor], Any]:
@@ -105,13 +105,37 @@ def _take_apart_give_parts(
     return outputs, state
 
 
+def _give_state_and_more(
+    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
+) -> tuple[list[Tensor], Any]:
+    outputs = []
+    size = len(state)
+    for input in inputs:
+        state = tuple(forward(input, state)[:size])
+        outputs.append(pick(state))
+    return outputs, state
+
+
+def _take_apart_give_state_and_more(
+    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
+) -> tuple[list[Tensor], Any]:
+    outputs = []
+    size = len(state)
+    for input in inputs:
+        state = forward(input, *state)[:size]
+        outputs.append(pick(state))
+    return outputs, state
+
+
 LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is given
     ("second", "state"): _give_state,
     ("second", "output, state"): _give_pair,
     ("second", "output, *state"): _give_parts,
+    ("second", "*state, *more"): _give_state_and_more,
     ("apart", "state"): _take_apart_give_state,
     ("apart", "output, state"): _take_apart_give_pair,
     ("apart", "output, *state"): _take_apart_give_parts,
+    ("apart", "*state, *more"): _take_apart_give_state_and_more,
 }
 
 

@@ -91,6 +91,18 @@ class Last(Step):
         return h, (c, h)
 
 
+class AndMore(Step):
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> Any:
+        h, c = self.new(x, *state)
+        return h, c, x
+
+
+class ApartAndMore(Step):
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
+        h, c = self.new(x, h, c)
+        return h, c, x
+
+
 class Mapped(Step):
     def init_state(self, batch: int) -> dict[str, Tensor]:
         return {"h": torch.zeros(batch, 6), "c": torch.zeros(batch, 6)}
@@ -139,11 +151,14 @@ class Writes(Step):
 def in_turn(cell: Any, x: Tensor) -> Tensor:
     """The loop as a user writes it."""
     outputs = []
-    if isinstance(cell, Apart | OutputApart | PairApart):
+    if isinstance(cell, Apart | OutputApart | PairApart | ApartAndMore):
         h, c = x.new_zeros(x.shape[1], 6), x.new_zeros(x.shape[1], 6)
         for step in x:
             new = cell(step, h, c)
-            h, c = new if isinstance(cell, Apart) else new[1] if isinstance(cell, PairApart) else new[1:]
+            if isinstance(cell, Apart | ApartAndMore):
+                h, c = new[:2]
+            else:
+                h, c = new[1] if isinstance(cell, PairApart) else new[1:]
             outputs.append(new[0])
         return torch.stack(outputs)
     begins = getattr(cell, "init_state", lambda batch: (torch.zeros(batch, 6), torch.zeros(batch, 6)))
@@ -154,6 +169,8 @@ def in_turn(cell: Any, x: Tensor) -> Tensor:
             output, state = new["h"], new
         elif isinstance(cell, Named | Data):
             output, state = new.h, new
+        elif isinstance(cell, AndMore):
+            output, state = new[0], new[:2]
         else:
             output, state = new[0], new[1:] if isinstance(cell, Parts) else new[1]
         outputs.append(output.clone() if isinstance(cell, Writes) else output)
@@ -161,7 +178,7 @@ def in_turn(cell: Any, x: Tensor) -> Tensor:
 
 
 CELLS: list[type[Step]] = [
-    *(Pair, Output, Apart, OutputApart, PairApart, Parts, Last, Mapped, Named, Data, Nested),
+    *(Pair, Output, Apart, OutputApart, PairApart, Parts, Last, AndMore, ApartAndMore, Mapped, Named, Data, Nested),
 ]
 
 
