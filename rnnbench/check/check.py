@@ -117,7 +117,7 @@ def check(
 
         if not everything:
             runner.find_same(cases, tell)
-        if changed := _without(groups, runner.same):
+        if changed := _without(groups, runner.same.cases):
             runner.observe(changed, tell)
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
@@ -149,7 +149,7 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
 
     `unjudged`: why its time was not compared, if it was not.
     """
-    if case.key in runner.same:
+    if case.key in runner.same.cases:
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
     pairs = pairs_of(runner, case)
@@ -159,22 +159,24 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
     """Return the groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
-    A case that fails or looks changed there, and in another pair of such cases, is kept.
+    A case that fails or looks changed there, and in another pair of such cases, is kept; so is any if the pair has used
+    a changed file that was not used before.
     """
-    if runner.needs_guard:
-        suspects = with_cases(groups, lambda case: case.key in runner.same)
+    if runner.same.needs_guard:
+        before = runner.same.cases
+        suspects = with_cases(groups, lambda case: case.key in before)
         for _ in range(GUARD_PAIRS):
             if suspects:
                 runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
+                runner.look_again()
             suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
-        if suspects:
-            runner.observe(suspects)
-        kept = {case.key for case in cases_of(suspects)}
-        runner.same = runner.same - kept
-        for key in runner.same:
+        runner.same = runner.same.but(case.key for case in cases_of(suspects))
+        for key in runner.same.cases:
             runner.log_shifts.pop(key, None)
             runner.log_means.pop(key, None)
-    return _without(groups, runner.same)
+        if doubtful := with_cases(groups, lambda case: case.key in before - runner.same.cases):
+            runner.observe(doubtful)
+    return _without(groups, runner.same.cases)
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:

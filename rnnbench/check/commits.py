@@ -11,8 +11,9 @@ from typing import Any
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.comparison import WORK, changes
 from rnnbench.check.check import check
-from rnnbench.check.own_code import refuse_foreign, sorted_by_kind
+from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
+from rnnbench.check.same_code import sorted_by_kind
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, ready
@@ -61,7 +62,7 @@ def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) 
     kept = [*commits[:1]]
     for commit in commits[1:]:
         files = git.changed_files(repository, kept[-1].sha, commit.sha)
-        if files is None or {*sorted_by_kind(files, suite.as_posix()).values()} - {"document"}:
+        if files is None or {*sorted_by_kind(files, suite.as_posix()).values()} - {"document", "suite"}:
             kept.append(commit)
     return kept if kept[-1] is commits[-1] else [*kept, commits[-1]]
 

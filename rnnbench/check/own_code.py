@@ -1,30 +1,16 @@
-"""Which files are a side's own, refusals of checks that would not measure them, and which cases run the same code.
+"""Which files are a side's own, and refusals of checks that would not measure them."""
 
-Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.under_test`). A case is the same if
-these are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
-"""
-
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
 
 from rnnbench.cells import USER_MODULE
 from rnnbench.check.sides import COPIES, PACKAGE, Side
 from rnnbench.errors import UserError
-from rnnbench.harness.machine import git
 
 Modules = Mapping[str, str]  # a module's name -> its file
-FileKind = Literal["python", "document", "other"]  # data, compiled sources, settings
-Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
 SOURCES = (".py", ".pyx")
-
-DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
-DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
-DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
-HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 
 
 def refuse_foreign(
@@ -119,78 +105,3 @@ def _told(side: Side, name: str, file: Path, own: str) -> str:
         f"{side.name} {side.about}: {what} was imported from {file}, though the {side.name} has its own: {own_file}\n"
         f"The check would have measured the wrong code; {remedy}"
     )
-
-
-def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
-    """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
-    kinds: dict[str, FileKind] = {}
-    for file in files:
-        path = PurePosixPath(file)
-        is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES) or file == suite
-        is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
-        kinds[file] = "python" if path.suffix == ".py" else "document" if is_document else "other"
-    return kinds
-
-
-def changed_files(base: Side, head: Side) -> Changed | None:
-    """Return the files that differ between both sides; None if more than their files differs, or if nobody knows."""
-    if base.tree is None or head.tree is None or base.python != head.python or base.tree == head.tree:
-        return None
-    suite = os.path.relpath(head.suite.file.resolve(), head.tree)
-    if base.commit is not None:
-        files = git.changed_files(head.tree, base.commit, head.commit)
-        return None if files is None else sorted_by_kind(files, suite)
-    both = base.files | head.files
-    return sorted_by_kind((file for file in both if _content(base.tree / file) != _content(head.tree / file)), suite)
-
-
-def _content(file: Path) -> bytes | None:
-    return file.read_bytes() if file.is_file() else None
-
-
-def used_files(
-    base: Side, head: Side, imported: Mapping[str, Modules], opened: Mapping[str, Iterable[str]]
-) -> tuple[set[str], set[str]] | None:
-    """Return the files of both sides' trees that workers imported, and those that they only read, as paths below them.
-
-    `imported` and `opened`: by each side's name. None if git does not track one of them.
-    """
-    run, texts = set[str](), set[str]()
-    for side, other in ((base, head), (head, base)):
-        modules, read = (
-            {side.path(Path(file).resolve(), other) for file in files} - {""}
-            for files in (imported[side.name].values(), opened[side.name])
-        )
-        if not modules | read <= side.files:
-            return None
-        run, texts = run | modules, texts | (read - modules)
-    return run, texts
-
-
-def same_code(
-    changed: Changed,
-    used: tuple[set[str], set[str]] | None,
-    reached: Mapping[str, Mapping[str, Any]] | None,
-    cases: Iterable[str],
-) -> tuple[frozenset[str], bool]:
-    """Return the cases (keys) that run the same code on both sides, and whether one pair shall show that they do.
-
-    It shall if a file that was imported differs.
-
-    `used`: what `used_files` returns; `reached`: for each case, the replies of both sides about what it may run; None
-    if nobody was asked, since only documentation has changed.
-    """
-    imported, read = used or (set(), set())
-    differing = {file for file in imported if changed.get(file) == "python"}
-    is_of_harness = any(file.startswith(HARNESS) for file in differing)
-    if used is None or "other" in changed.values() or read & changed.keys() or is_of_harness:
-        return frozenset(), False
-    if reached is None:
-        return frozenset(cases), False
-    same = set()
-    for key in cases:
-        replies = [*reached.get(key, {}).values()]
-        is_known = len(replies) == 2 and all(reply["ok"] and not reply["doubts"] for reply in replies)
-        if is_known and replies[0]["code"] == replies[1]["code"]:
-            same.add(key)
-    return frozenset(same), bool(differing)

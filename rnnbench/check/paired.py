@@ -13,7 +13,17 @@ from typing import Any
 
 from rnnbench.analysis.estimate import log_ratio, times_by_case
 from rnnbench.cells import is_own
-from rnnbench.check.own_code import changed_files, refuse_foreign, same_code, used_files
+from rnnbench.check.own_code import refuse_foreign
+from rnnbench.check.same_code import (
+    Changed,
+    SameCode,
+    Used,
+    changed_files,
+    same_code,
+    still_same,
+    used_files,
+    with_used,
+)
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin
@@ -55,8 +65,9 @@ class PairedRunner(Visitor):
     ) -> None:
         super().__init__(settings, now, seed)
         self.sides = {side.name: side for side in sides}
-        self.same: frozenset[str] = frozenset()  # keys of the cases that run the same code on both sides
-        self.needs_guard = False  # one pair shall show that they do
+        self.same = SameCode()  # the cases that run the same code on both sides
+        self._changed: Changed = {}  # the files that differ
+        self._used_at_first: Used | None = None  # when the cases were asked what they run
         # By case, one from each pair: shifts between the logarithms of both sides' times, and ratios of their means.
         self.log_shifts, self.log_means = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
         self.notes: list[str] = []
@@ -146,13 +157,19 @@ class PairedRunner(Visitor):
         if (changed := changed_files(base, head)) is None:
             return
         reached: dict[str, dict[str, Any]] | None = None
-        if {*changed.values()} - {"document"}:
+        if {*changed.values()} - {"suite"}:
             reached = self._reach(cases, on_done)
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        used, keys = used_files(base, head, *self._files()), [case.key for case in cases]
-        self.same, self.needs_guard = same_code(changed, used, reached, keys)
+        self._used_at_first = used_files(base, head, *self._files())
+        self._changed = with_used(changed, self._used_at_first, base, head)
+        self.same = same_code(self._changed, self._used_at_first, reached, [case.key for case in cases])
+
+    def look_again(self) -> None:
+        """Leave no case among the `same` if a pair has used a changed file since the cases were asked."""
+        used = used_files(self.sides["base"], self.sides["head"], *self._files())
+        self.same = still_same(self.same, self._changed, self._used_at_first, used)
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
         """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""
@@ -228,9 +245,11 @@ class PairedRunner(Visitor):
         used = [len(files) for of_sides in self._files() for files in of_sides.values()]
         if used != self._used:
             self._used = used
-            refuse_foreign(self.sides["base"], self.sides["head"], *self._files())
+            imported, opened, _ = self._files()
+            refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
 
-    def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]]]:
-        """Return the modules that each side's workers imported, and the files that they opened."""
+    def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]], dict[str, dict[str, None]]]:
+        """Return the modules that each side's workers imported, the files that they opened, and what they read."""
         imported = {name: recorder.imported for name, recorder in self.recorders.items()}
-        return imported, {name: recorder.opened for name, recorder in self.recorders.items()}
+        opened = {name: recorder.opened for name, recorder in self.recorders.items()}
+        return imported, opened, {name: recorder.read for name, recorder in self.recorders.items()}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, DType
 
-PROTOCOL_VERSION = 12
+PROTOCOL_VERSION = 13
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 Request = dict[str, Any]
@@ -21,6 +21,19 @@ Reply = dict[str, Any]
 Operation = Literal[
     "check", "probe", "observe", "reach", "energy", "count", "profile", "prepare", "verify"
 ]  # with a case
+
+
+@dataclass(frozen=True, order=True)
+class Doubt:
+    """Why a case may not run the same code on both sides of a check: a clause for people, and its kind.
+
+    `changed`: what it runs or reads has changed. `unknown`: nobody could be asked. The others are told by workers, and
+    count if a file of their kind has changed. `code`: it may run any Python code of the tree. `text`: it reads the text
+    of its code, such as docstrings. `path`: it opens files of the tree by their paths, so that a document may be data.
+    """
+
+    kind: Literal["changed", "unknown", "code", "text", "path"]
+    clause: str
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,10 @@ class Building:
             `rnnbench.store.records.Measurement`. `check` and `probe` do this in two parts: `check` compares the case
             with its reference, and `probe` returns the `values` of the other metrics by name, the name of the `backend`
             among them, and why some are `missing`. These replies, and those of `reach` and `release`, have the files
-            that were used since they were last told: `imported` (module -> file) and `opened`.
+            that were used since they were last told: `imported` (module -> file), `opened`, and of these `read`, which
+            were not opened by an import alone.
         `reach`, with the folder `tree`: the code below it that the case may run; `code`: parts of the tree's files,
-            each with a digest; `doubts`: why this may not be all of it.
+            each with a digest; `doubts`: the fields of each `Doubt`, why this may not be all of it.
         `energy`, with `window_seconds`: that of one call; `values` by the name of the metric, or why they are
             `missing`.
         `count`, with `counter`: the instructions of one call; `totals`: of each round, 0 for callgrind, which writes

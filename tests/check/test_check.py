@@ -23,6 +23,7 @@ from rnnbench.check.check import (
     check_against_run,
     more_time,
 )
+from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import read_info
@@ -53,16 +54,16 @@ def fake_runner(
     *,
     notes: Sequence[str] = ("a note",),
     guarded: bool | None = None,
+    imports_late: bool = False,
     broken: Mapping[tuple[str, str], str] = MappingProxyType({}),
     fixed_addresses: bool = True,
 ) -> Any:
     """Return a runner of cases with the log-ratios that the test sets, at a known cost.
 
-    `guarded`: whether cases, which all run the same code, need a guard; `broken`: a side and a case -> why it fails.
+    `guarded`: whether cases, which all run the same code, need a guard; `imports_late`: whether a later call of them
+    imports changed code; `broken`: a side and a case -> why it fails.
     """
-    runner = Mock(
-        replicates=0, seconds=0.0, notes=[*notes], needs_guard=False, same=frozenset(), visited=[], recorders={}
-    )
+    runner = Mock(replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[], recorders={})
     runner.log_shifts, runner.log_means = defaultdict(list), defaultdict(list)
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
@@ -73,7 +74,11 @@ def fake_runner(
     def find_same(cases: Sequence[Case], on_done: Callable[[int, int], None]) -> None:
         on_done(0, len(cases))
         if guarded is not None:
-            runner.same, runner.needs_guard = frozenset(case.key for case in cases), guarded
+            runner.same = SameCode(frozenset(case.key for case in cases), needs_guard=guarded)
+
+    def look_again() -> None:
+        if imports_late:
+            runner.same = runner.same.but(runner.same.cases)
 
     def replicate(
         groups: Sequence[Group],
@@ -98,7 +103,7 @@ def fake_runner(
         reason = broken.get((side, case.key), "")
         return Measurement(case, "failed", reason, failure="loading") if reason else Measurement(case, "measured")
 
-    runner.find_same, runner.replicate = find_same, replicate
+    runner.find_same, runner.replicate, runner.look_again = find_same, replicate, look_again
     for name in ("base", "head"):
         known = {case.key: measurement(name, case) for case in cases}
         runner.recorders[name] = SimpleNamespace(measurements=known, imported={}, notes={})
@@ -311,6 +316,12 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     assert len(cases_of(runner.observe.call_args.args[0])) == 2
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
     assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
+
+
+def test_cases_whose_later_calls_import_changed_code_are_timed(run: Run) -> None:
+    _, comparison, runner = run(lambda case: 1.0, guarded=True, imports_late=True)
+    assert {(each.verdict, each.is_by_code) for each in comparison.findings} == {("unchanged", False)}
+    assert len(cases_of(runner.observe.call_args.args[0])) == 6
 
 
 def test_cases_of_the_same_code_take_no_pair_if_nothing_that_they_import_differs(run: Run) -> None:

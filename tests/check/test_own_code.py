@@ -1,29 +1,19 @@
-"""Checks that would measure other code than they name, and cases that run the same code on both sides."""
+"""Checks that would measure other code than they name."""
 
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rnnbench.check.own_code import (
-    _strays,
-    changed_files,
-    refuse_equal,
-    refuse_foreign,
-    same_code,
-    sorted_by_kind,
-)
+from rnnbench.check.own_code import _strays, refuse_equal, refuse_foreign
+from rnnbench.check.same_code import changed_files
 from rnnbench.check.sides import Side, sides
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
 from tests.doubles import repository
-from tests.validation.affected import CELLS
 
 SUITE = 'name = "mine"\n[[sweep]]\ncell = "mypkg.cell:Mine"\nreference = "rnn"\n'
-CELL_SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
 FILES = {"bench/mine.toml": SUITE, "python/mypkg/__init__.py": "", "python/mypkg/cell.py": "note = 'old'"}
 
 
@@ -179,75 +169,3 @@ def test_where_neither_side_imports_a_file_of_its_own_nothing_differs(repo: Path
         refuse_equal(base, head, {"base": {}, "head": elsewhere})  # an older rnnbench does not report its imports
         moved = {"mypkg.cell": str(head.root.parent / "python" / "mypkg" / "cell.py")}
         refuse_equal(base, head, {"base": elsewhere, "head": moved})
-
-
-def reply(*code: str, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {"ok": True, "code": list(code), "doubts": list(doubts)}
-
-
-USED = {"a.py"}, set[str]()  # imported, and only read
-
-
-def same(changed: str, base: Any, head: Any, used: Any = USED) -> tuple[frozenset[str], bool]:
-    return same_code(sorted_by_kind([changed], "bench.toml"), used, {"case": {"base": base, "head": head}}, ["case"])
-
-
-@pytest.mark.parametrize(
-    ("changed", "base", "head", "used"),
-    [
-        ("a.py", reply("f 1"), reply("f 2"), USED),  # it may run other code
-        ("a.py", reply("f 1"), reply("f 1", "g 1"), USED),
-        ("a.py", reply("f 1", doubts=("it keeps a thread",)), reply("f 1"), USED),
-        ("a.py", reply("f 1"), {"ok": False}, USED),
-        ("data.bin", reply("f 1"), reply("f 1"), USED),
-        ("README.md", reply("f 1"), reply("f 1"), ({"a.py"}, {"README.md"})),
-        ("b.py", reply("f 1"), reply("f 1"), ({"a.py"}, {"b.py"})),  # its text is read
-        ("a.py", reply("f 1"), reply("f 1"), None),  # a file that git does not track
-        ("rnnbench/harness/x.py", reply("f 1"), reply("f 1"), ({"rnnbench/harness/x.py"}, set())),
-    ],
-)
-def test_what_may_differ_is_timed(changed: str, base: Any, head: Any, used: Any) -> None:
-    assert same(changed, base, head, used)[0] == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("changed", "guard"), [("a.py", True), ("b.py", False), ("bench.toml", False), ("docs/x.bin", False)]
-)
-def test_equal_code_is_the_same_and_needs_a_pair_only_if_an_imported_file_differs(changed: str, guard: bool) -> None:
-    expected = (frozenset({"case"}), guard)
-    assert same(changed, reply("f 1"), reply("f 1")) == expected
-    if changed != "a.py":  # nobody is asked if only documentation has changed
-        assert same_code({}, (set(), set()), None, ["case"]) == expected
-
-
-@pytest.mark.parametrize("base", ["HEAD", "folder"])
-def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Path, base: str) -> None:
-    repo = tmp_path / "there"
-    files = {
-        "mine.toml": CELL_SUITE,
-        "cell.py": "1",
-        "same.py": "1",
-        "README.md": "1",
-        "table.csv": "1",
-        "gone.py": "1",
-    }
-    repository.commit(repo, files)
-    repository.git(tmp_path, "clone", "--quiet", "there", "copy")
-    for name in ("cell.py", "README.md", "table.csv", "mine.toml"):
-        (repo / name).write_text((repo / name).read_text() + "# 2")
-    (repo / "gone.py").unlink()
-    with sides(suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None) as both:
-        changed = changed_files(*both)
-    expected = {"README.md": "document", "cell.py": "python", "gone.py": "python", "mine.toml": "document"}
-    assert changed == {**expected, "table.csv": "other"}
-
-
-@pytest.mark.slow
-def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.validation.affected", "5", "3"], capture_output=True, text=True, check=True
-    )
-    rows = [line.split() for line in done.stdout.splitlines()[1:]]
-    said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))
-    assert (wrong, cases) == (0, 5 * len(CELLS)), done.stdout + done.stderr
-    assert said > cases / 2

@@ -1,6 +1,6 @@
 """Random edits in a small repository of cells: is a case that is said to run the same code really the same?
 
-What is true is seen by running each cell in a process of its own, before and after the edit: the outputs of sixty
+What is true is seen by running each cell in a process of its own, before and after the edit: the outputs of 1,020
 calls, and every line of the repository that runs, at the import, too.
 """
 
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -26,13 +26,14 @@ import pandas as pd
 import torch
 
 from rnnbench.cells import load
-from rnnbench.check.own_code import same_code, sorted_by_kind
+from rnnbench.check.same_code import Used, same_code, sorted_by_kind
 from rnnbench.harness.protocol import Building
+from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.visits import operations
 
-CALLS = 60  # beyond the fiftieth, at which slow paths come
+CALLS = 1020  # beyond the thousandth, at which slow paths come: no worker makes as many to see what a case runs
 FILES = {
     "README.md": "about",
     "notes.txt": "1",
@@ -61,7 +62,7 @@ class Late(nn.GRUCell):
     calls = 0
     def forward(self, input, h):
         self.calls += 1
-        if self.calls > 50:
+        if self.calls > 1000:
             from parts import rare
             input = helpers.slow(input) + rare.work(input)
         return super().forward(input, h)
@@ -73,7 +74,7 @@ class Named(nn.GRUCell):
     calls = 0
     def forward(self, input, h):
         self.calls += 1
-        mode = getattr(modes, "mode_" + ("slow" if self.calls > 50 else "fast"))
+        mode = getattr(modes, "mode_" + ("slow" if self.calls > 1000 else "fast"))
         return super().forward(mode(input), h)
 """,
     "wrapped.py": """
@@ -93,7 +94,7 @@ class Wrapped(nn.GRUCell):
     @twice
     def forward(self, input, h, bias=0.5):
         self.count += 1
-        if self.count > 50:
+        if self.count > 1000:
             input = self.rare(input)
         return super().forward(input * known(1) + bias, h)
 """,
@@ -109,7 +110,7 @@ class Patched(nn.GRUCell):
     def forward(self, input, h):
         self.seen += 1
         input = self.target.often(input)
-        if self.seen > 50:
+        if self.seen > 1000:
             input = self.target.seldom(input)
         return super().forward(input, h)
 """,
@@ -123,7 +124,7 @@ class Tabled(nn.GRUCell):
     at = 0
     def forward(self, input, h):
         self.at += 1
-        return super().forward(STEPS[self.at > 50](input) * NUMBERS[0], h)
+        return super().forward(STEPS[self.at > 1000](input) * NUMBERS[0], h)
 """,
     "parts/__init__.py": "",
     "parts/constants.py": "GAIN = 1.5\nUNUSED = 2\n",
@@ -156,7 +157,7 @@ class Base(Root):
     def forward(self, input, h):
         self.calls += 1
         h = self.after(super().forward(self.before(input), h))
-        return self.rare(h) if self.calls > 50 else h
+        return self.rare(h) if self.calls > 1000 else h
 """,
     "parts/modes.py": """
 def mode_fast(x):
@@ -211,7 +212,7 @@ def edits(number: int = 200, seed: int = 1) -> pd.DataFrame:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as base, ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
         write(Path(base), {name: _normal(name, text) for name, text in FILES.items()})
-        before = _in_child(reached, Path(base)), {cell: _in_child(truth, Path(base), cell) for cell in CELLS}
+        before = in_child(reached, Path(base)), {cell: in_child(truth, Path(base), cell) for cell in CELLS}
         tried = pool.map(partial(_tried, Path(base), *before), [edit(draw) for _ in range(number)])
         table = pd.DataFrame([row for rows in tried for row in rows], columns=["edit", "said", "is", "what"])
     table["wrong"] = table["said"] & ~table["is"]
@@ -229,18 +230,18 @@ def _tried(
     with tempfile.TemporaryDirectory() as parent:
         head = Path(parent, "head")
         write(head, {**{file: (base / file).read_text() for file in FILES}, name: text})
-        said = same(name, before, _in_child(reached, head))
+        said = same(name, before, in_child(reached, head))
         return [
-            (kind, cell in said, outcomes[cell] == _in_child(truth, head, cell), f"{cell} by {name}:\n{text}")
+            (kind, cell in said, outcomes[cell] == in_child(truth, head, cell), f"{cell} by {name}:\n{text}")
             for cell in CELLS
         ]
 
 
 def same(name: str, base: Any, head: Any) -> set[str]:
     """The cells that are said to run the same code after the edit of one file."""
-    cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in CELLS}
-    imported, opened = ({*base[kind], *head[kind]} for kind in ("imported", "opened"))
-    return {*same_code(sorted_by_kind([name], ""), (imported, opened), cells, CELLS)[0]}
+    cells = {cell: {"base": base["reached"][cell], "head": head["reached"][cell]} for cell in base["reached"]}
+    imported, read = ({*base[kind], *head[kind]} for kind in ("imported", "read"))
+    return {*same_code(sorted_by_kind([name], ""), Used(imported, read), cells, cells).cases}
 
 
 def edit(draw: random.Random) -> tuple[str, str, str]:
@@ -333,21 +334,24 @@ def write(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def reached(folder: Path) -> dict[str, Any]:
+def reached(folder: Path, cells: Sequence[str] = CELLS) -> dict[str, Any]:
     """What each cell may run, as a worker tells it."""
     sys.path.insert(0, str(folder))
     os.chdir(folder)
-    worker, building = operations(), Building(str(folder), 64)
-    worker.handle(building.imports(CELLS, str(folder)))
+    files = UsedFiles()
+    files.watch()
+    worker = operations(files=files)
+    building = Building(str(folder), 64)
+    worker.handle(building.imports(cells, str(folder)))
     workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
     replies = {
-        cell: worker.handle(building.request("reach", Case(cell, "loop", workload), tree=str(folder))) for cell in CELLS
+        cell: worker.handle(building.request("reach", Case(cell, "loop", workload), tree=str(folder))) for cell in cells
     }
-    opened = {file for reply in replies.values() for file in reply.get("opened", ())}
+    read = {file for reply in replies.values() for file in reply.get("read", ())}
     modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}
     own = {
         kind: [os.path.relpath(file, folder) for file in files if file.startswith(f"{folder}/")]
-        for kind, files in (("imported", modules), ("opened", opened - modules))
+        for kind, files in (("imported", modules), ("read", read))
     }
     return {"reached": replies, **own}
 
@@ -375,13 +379,13 @@ def truth(folder: Path, cell: str) -> str:
         with torch.inference_mode():
             outputs.extend(made(input, h).tolist() for _ in range(CALLS))
     except Exception as error:
-        outputs.append(repr(error))
+        outputs.append(type(error).__name__)
     finally:
         sys.settrace(None)
     return hashlib.sha256(repr((outputs, sorted(lines.items()))).encode()).hexdigest()
 
 
-def _in_child(work: Callable[..., Any], *arguments: Any) -> Any:
+def in_child(work: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a function in a copy of this process, which has imported torch and called nothing of it."""
     read, written = os.pipe()
     if not (child := os.fork()):

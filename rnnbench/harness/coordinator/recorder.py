@@ -42,6 +42,7 @@ class Recorder:
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
+        self.read: dict[str, None] = {}  # of these, what they did not open for an import alone
         for case in cases:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
@@ -142,6 +143,7 @@ class Recorder:
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})
         self.opened |= dict.fromkeys(reply.get("opened", []))
+        self.read |= dict.fromkeys(reply.get("read", []))
 
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self.folder.add_measurement(without_kept_work(measurement))

@@ -1,5 +1,6 @@
 """The git commands that rnnbench needs, and temporary folders; a refusal becomes an error in words."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_CO
 SECONDS = 60.0  # timeout of a git command
 OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
+WORKTREE = "base"  # in the name of a temporary worktree's folder
+LOCK = "lock"  # a file there, which its process holds
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 
@@ -89,24 +92,56 @@ def scratch(kind: str) -> Iterator[Path]:
 
 @contextmanager
 def worktree(repository: Path, revision: str) -> Iterator[Path]:
-    """Make a temporary worktree of a revision, always removed at the end; raises UserError with git's message."""
+    """Make a temporary worktree of a revision, always removed at the end; raises UserError with git's message.
+
+    If this process is killed, the next one that makes a worktree of the repository removes it.
+    """
+    _remove_abandoned(repository)
     try:
-        with scratch("base") as parent:
+        with scratch(WORKTREE) as parent, (parent / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(parent / "tree"), revision)
             yield parent / "tree"
     finally:
         _ask(repository, "worktree", "prune")  # if it fails, the next worktree prunes this one
 
 
-def files(tree: Path) -> list[str] | None:
-    """Return the tracked files below a folder, with those of its submodules; None if the folder is in no repository."""
-    return _listed(tree, "ls-files", "-z", "--recurse-submodules")
+def _remove_abandoned(repository: Path) -> None:
+    """Remove the temporary worktrees of a repository whose processes have ended without doing so."""
+    listed = _ask(repository, "worktree", "list", "--porcelain") or ""
+    for line in listed.splitlines():
+        kind, _, path = line.partition(" ")
+        tree = Path(path)
+        is_temporary = tree.name == "tree" and tree.parent.name.startswith(f"rnnbench.{WORKTREE}.")
+        if kind == "worktree" and is_temporary and _is_abandoned(tree.parent):
+            _ask(repository, "worktree", "unlock", "--", path)  # git locks one while it makes it
+            shutil.rmtree(tree.parent, ignore_errors=True)
+    _ask(repository, "worktree", "prune")
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Return whether a folder is one that `worktree` made, and no process holds it any more."""
+    try:
+        with (folder / LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, another user's, gone, or without a lock: not one of these
+        return False
+    return True
+
+
+def files(tree: Path, *, has_submodules: bool = True) -> list[str] | None:
+    """Return the tracked files below a folder; None if the folder is in no repository.
+
+    A submodule is all of its files if `has_submodules`, and otherwise one name.
+    """
+    return _listed(tree, "ls-files", "-z", *(["--recurse-submodules"] if has_submodules else []))
 
 
 def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
-    """Return the tracked files that differ between a commit and another one, or the working tree; None if git fails.
+    """Return the tracked files that git tells to differ between a commit and another one, or the working tree.
 
-    A submodule that differs is one name.
+    None if git fails. A submodule that differs is one name. Of a working tree, git tells nothing of files that it is
+    told not to look at (`git update-index --assume-unchanged`), or that a filter cleans first.
     """
     options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
     return _listed(tree, "diff", *options, old, *([new] if new else []), "--")

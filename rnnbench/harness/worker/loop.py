@@ -79,7 +79,7 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     import torch  # noqa: F401 - first, so that a missing torch is reported
 
     from rnnbench.harness.worker.operations import Operations, hello
-    from rnnbench.harness.worker.under_test import UsedFiles, UserModules
+    from rnnbench.harness.worker.user_files import UsedFiles, UserModules
 
     files = UsedFiles()
     files.watch()

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib import import_module
 from itertools import count, groupby
@@ -25,7 +25,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
-from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Doubt, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.cases import (
@@ -38,7 +38,8 @@ from rnnbench.harness.worker.cases import (
     no_threads_left,
     running_processes,
 )
-from rnnbench.harness.worker.under_test import Tracer, UsedFiles, reach
+from rnnbench.harness.worker.under_test import Tracer, reach
+from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.text import first_few
@@ -179,7 +180,8 @@ class Operations:
     def _reach(self, request: Request) -> Reply:
         """Return the code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
-            return {"code": [], "doubts": ["it draws from a data set, with code that may run in other processes"]}
+            doubt = Doubt("code", "it draws from a data set, with code that may run in other processes")
+            return {"code": [], "doubts": [asdict(doubt)]}
         return reach(self._tracer(request["tree"]), lambda: self._build(request))
 
     def _observe(self, request: Request) -> Reply:

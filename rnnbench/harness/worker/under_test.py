@@ -1,136 +1,55 @@
-"""The code under test: how it is found, which files of it were used, and what of it a case may run.
+"""The code under test: what of it a case may run.
 
 A case may run what building and calling it ran, and all that this code names. A function that no call has run yet
 counts, too, if a function that ran names it: a slow path at the fiftieth call, say. What can't be followed is told as a
-doubt, and the case is timed.
+`Doubt`, and the case is timed if a file of the doubt's kind has changed.
 """
 
-import ast
 import builtins
 import gc
-import hashlib
 import inspect
 import os
+import shlex
 import sys
-import sysconfig
 import threading
-from collections import defaultdict
+import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from functools import cache
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
-from pathlib import Path
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 
-from rnnbench.cells import file_of, is_own
-from rnnbench.harness.protocol import Reply
-from rnnbench.project import module_folders, nearest_project
+from rnnbench.harness.protocol import Doubt, Reply
+from rnnbench.harness.worker.code_parts import STATEMENTS, parts
+from rnnbench.harness.worker.unfollowed import READS_TEXT, doubtful_objects, doubts_of_names
+from rnnbench.harness.worker.user_files import opened_file, reader_of_event
 from rnnbench.store.metrics import COMPILED
-from rnnbench.workloads.phases import Loading
+from rnnbench.workloads.phases import Loading, TimedCall
 from rnnbench.workloads.prepare import Built
 
-# Modules that can't be under test; they would be most of the data sent.
-LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
-INSTALLED = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 SITE_FOLDERS = {"site-packages", "dist-packages"}
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
-# Code that uses one of these, as a name or an attribute, may run any code of the tree.
-DYNAMIC = {
-    "__globals__",
-    "__import__",
-    "__subclasses__",
-    "_getframe",
-    "import_module",
-    "run_module",
-    "run_path",
-    "spec_from_file_location",
-}
-RUNS_ANY = {"eval", "exec", "globals", "sys.modules", *DYNAMIC, *(f".{name}" for name in DYNAMIC)}
-STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
 STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
-DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+LISTS = ("os.listdir", "os.scandir")
+TEXT_READERS = {id(each.__code__) for each in (inspect.getdoc, inspect.getcomments, inspect.findsource)}
+# A slow path may come after some calls: as many are followed, but for no longer than that.
+FOLLOWED_CALLS, FOLLOWED_SECONDS = 64, 0.05
+# Metaclasses that keep no list of their classes by which code finds them.
+PLAIN_METACLASSES = ("type", "ABCMeta", "EnumType", "EnumMeta", "_ProtocolMeta", "FunctionMeta", "_TensorMeta")
+PLAIN_BASES = ("object", "Generic", "Protocol")  # whose `__init_subclass__` keeps none
+
+OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
 
 Variables = dict[str, Any]  # the names of a module
-# The statements of a file outside of functions, or an outermost function or class: a digest; names, as `NAME`, or
-# `NAME.ATTRIBUTE` if one is taken of it, or `.ATTRIBUTE` of anything; modules, and the members that are taken of them.
-CodePart = tuple[str, set[str], set[tuple[str, tuple[str, ...]]]]
 # The functions that ran, by code and names of its module: both, with the arguments and free variables.
 Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
-
-
-class UsedFiles:
-    """Tells each imported module once, and each file or library that Python code opens, but for installed packages."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()  # names of modules and absolute paths
-        self._opened: dict[str, None] = {}
-
-    def watch(self) -> None:
-        """Note which files are opened from now on, for the rest of the process's life."""
-        sys.addaudithook(self._note)
-
-    def new(self) -> dict[str, Any]:
-        """Return what was used since the last call: the modules `imported` with their files, and the files `opened`."""
-        imported, opened, self._opened = {}, [*self._opened], {}
-        for name, module in list(sys.modules.items()):
-            if name in self._told or name.partition(".")[0] in LEFT_OUT or not isinstance(module, ModuleType):
-                continue
-            self._told.add(name)
-            # Bypasses the module's own `__getattr__`: reading an attribute of a lazy module would import it.
-            file = object.__getattribute__(module, "__dict__").get("__file__")
-            if isinstance(file, str):
-                imported[name] = str(Path(file).absolute())
-        self._told.update(opened)
-        return {"imported": imported, "opened": opened}
-
-    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in ("open", "ctypes.dlopen") and isinstance(arguments[0], str | bytes | os.PathLike):
-            file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
-            # Python writes bytecode under another name first: mine.cpython-311.pyc.1234
-            is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
-            if file not in self._told and not file.startswith(INSTALLED) and not is_bytecode:
-                self._opened[file] = None
-
-
-class UserModules(MetaPathFinder):
-    """Makes the modules that suites name importable, and the files beside them.
-
-    `mine.cells:Cell` comes from the current folder, or from its project, if there is such a module there or in their
-    `src/`. The folder of a cell's file or of a named module goes to the end of the import path, for the imports of that
-    file or module.
-    """
-
-    def __init__(self, current: Path | None) -> None:
-        """`current`: the current folder, or None if nothing may be imported from it."""
-        folders = [] if current is None else module_folders(current, nearest_project(current))
-        self._folders = [str(folder) for folder in folders]
-        self._named: dict[str, str] = {}  # a module that a suite has named -> the folder that it is in
-        sys.meta_path.insert(0, self)
-
-    def add(self, cell: str, root: Path) -> None:
-        """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
-        target, folder = file_of(cell), ""
-        name = target.partition(".")[0]
-        if is_own(cell) and target.endswith(".py"):
-            folder = str((root / target).resolve().parent)
-        elif is_own(cell) and name not in sys.stdlib_module_names:
-            found = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
-            folder = self._named[name] = next(found, "")
-        if folder and folder not in sys.path:
-            sys.path.append(folder)
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Python's protocol for finders; returns None for modules that this finder does not handle."""
-        folder = self._named.get(fullname)
-        return PathFinder.find_spec(fullname, [folder]) if folder else None
 
 
 class Tracer:
@@ -138,13 +57,13 @@ class Tracer:
 
     def __init__(self, tree: str) -> None:
         self.tree = os.path.realpath(tree) + os.sep
-        self.doubts = set[str]()  # about all cases
+        self.doubts = set[Doubt]()  # about all cases
         self._ran: Ran | None = None
         self._doubts = self.doubts  # about what runs now
         sys.addaudithook(self._audit)
 
     @contextmanager
-    def following(self, doubts: set[str]) -> Iterator[Ran]:
+    def following(self, doubts: set[Doubt]) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
         self._doubts, self._ran = doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
@@ -170,12 +89,46 @@ class Tracer:
         place = id(code), id(variables)
         if event != "call" or ran is None or place in ran or not code.co_flags & inspect.CO_OPTIMIZED:
             return  # statements of a module or class count as the module's
+        if id(code) in TEXT_READERS:
+            self._doubts.add(READS_TEXT)
         if self.own(variables, code):
             ran[place] = code, variables, [*frame.f_locals.values()]
 
-    def _audit(self, event: str, _arguments: object) -> None:
-        if self._ran is not None and event in STARTS_PROCESS:
-            self._doubts.add("a process is started")
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._ran is None:
+            return
+        if event in STARTS_PROCESS:
+            self._doubts.add(Doubt("code", "a process is started"))
+            for word in filter(os.path.exists, _words(arguments)):
+                self._add_path(os.path.abspath(word))  # noqa: PTH100 - the current folder may change later
+        elif file := opened_file(event, arguments):
+            if reader_of_event() == "code":
+                self._add_path(file)
+        elif (
+            event in LISTS
+            and isinstance(arguments[0], str | bytes | os.PathLike | None)
+            and reader_of_event() == "code"
+        ):
+            self._add_path(os.path.abspath(os.fsdecode(arguments[0] or ".")))  # noqa: PTH100
+
+    def _add_path(self, file: str) -> None:
+        path = os.path.realpath(file)
+        if _below(self.tree, path) or f"{path}{os.sep}" == self.tree:
+            self._doubts.add(Doubt("path", f"it opens {os.path.relpath(path, self.tree)} by its path"))
+
+
+def _words(arguments: tuple[Any, ...]) -> list[str]:
+    """Return the words of the command of an audit event that starts a process."""
+    words = list[str]()
+    for argument in arguments[:2]:
+        each = argument if isinstance(argument, list | tuple) else [argument]
+        texts = [os.fsdecode(word) for word in each if isinstance(word, str | bytes | os.PathLike)]
+        for text in texts:
+            try:
+                words += [text, *shlex.split(text)]
+            except ValueError:  # an open quotation mark: it is no shell command
+                words.append(text)
+    return words
 
 
 @cache
@@ -186,41 +139,52 @@ def _below(tree: str, file: str) -> str:
 
 
 def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
-    """Build a case and call it twice; return what it may run."""
+    """Build a case and call it; return what it may run."""
     with tracer.following(tracer.doubts) as building:
         built = build()
         timed = built.timed_call()
     is_compiled = built.case.implementation in COMPILED
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
-    doubts = set[str]()
+    doubts = set[Doubt]()
     with stance, closing(timed), timed.mode(), tracer.following(doubts) as calling:
-        for call in ("first", "second"):
-            timed.renew(call)
-            timed.call()
-    found = CaseCode(tracer, doubts, whole_modules=is_compiled)
+        _call(timed)
+    found = CaseCode(tracer, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
-    if found.may_run_any:
-        doubts.add("it may run any code, by a name made at run time")
+    doubts |= found.doubts
     found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
-        doubts.add("it compiles itself")
-    return {"code": sorted(found.code), "doubts": sorted(tracer.doubts | doubts)}
+        doubts.add(Doubt("code", "it compiles itself"))
+    every = sorted(tracer.doubts | doubts | (found.doubts & {READS_TEXT}))
+    return {"code": sorted(found.code), "doubts": [asdict(doubt) for doubt in every]}
+
+
+def _call(timed: TimedCall) -> None:
+    """Call a case twice, with other inputs, and then more often if the calls are short."""
+    for call in ("first", "second"):
+        timed.renew(call)
+        timed.call()
+    end = time.perf_counter() + FOLLOWED_SECONDS
+    for _ in range(FOLLOWED_CALLS - 2):
+        if time.perf_counter() > end:
+            break
+        timed.call()
 
 
 class CaseCode:
     """The parts of the tree's files that a case may run, each with a digest."""
 
-    def __init__(self, tracer: Tracer, doubts: set[str], *, whole_modules: bool) -> None:
-        """Doubts are added to `doubts`; `whole_modules`: count all of each module that the case imports."""
-        self._tracer, self._doubts, self._is_whole = tracer, doubts, whole_modules
+    def __init__(self, tracer: Tracer, *, whole_modules: bool) -> None:
+        """`whole_modules`: count all of each module that the case imports."""
+        self._tracer, self._is_whole = tracer, whole_modules
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
+        self._doubtful = doubtful_objects()
         self.code: set[str] = set()
-        self.may_run_any = False
+        self.doubts = set[Doubt]()  # what can't be followed
 
     def follow(self, ran: Ran, objects: Sequence[Any]) -> None:
         """Add all that functions that ran, and objects, lead to."""
@@ -233,11 +197,13 @@ class CaseCode:
 
     def _visit(self, value: Any) -> None:
         kind = type(value)
-        if kind in ATOMS or id(value) in self._seen or value is sys.modules:
+        if kind in ATOMS or id(value) in self._seen or value is vars(builtins):
             return
         self._seen[id(value)] = value
-        if isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
-            self._doubts.add("it is a TorchScript module")
+        if id(value) in self._doubtful:
+            self.doubts.add(self._doubtful[id(value)])
+        elif isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            self.doubts.add(Doubt("code", "it is a TorchScript module"))
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
             # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.
@@ -251,7 +217,15 @@ class CaseCode:
                     self._add_module(variables)
                     self._todo += [type(each), *vars(each).values()]
         elif not (kind is dict and "__builtins__" in value):  # the names of a module
-            self._todo += [kind, *gc.get_referents(value)]
+            held = gc.get_referents(value)
+            if kind is BuiltinFunctionType:  # which holds its module
+                held = [each for each in held if not isinstance(each, ModuleType)]
+            self._todo += [kind, *held]
+            if issubclass(kind, weakref.ReferenceType):
+                self._todo.append(value())
+            elif issubclass(kind, weakref.ProxyType | weakref.CallableProxyType):
+                with suppress(ReferenceError):  # what it stood for is gone
+                    self._todo.append(value.__init__.__self__)
 
     def _add_code(self, code: CodeType, variables: Variables) -> None:
         """Add the outermost function or class that code of the tree is in."""
@@ -266,28 +240,32 @@ class CaseCode:
             return
         self._added.add((id(variables), is_whole))
         self._add_import(str(variables["__name__"]).rpartition(".")[0], is_function="__spec__" not in variables)
-        for name in _parts(self._tracer.tree + file) if is_whole else [STATEMENTS]:
+        for name in parts(self._tracer.tree + file) if is_whole else [STATEMENTS]:
             self._add_part(file, name, variables)
-        if is_whole:
-            self._todo += [value for value in variables.values() if not isinstance(value, ModuleType)]
+        for value in [value for name, value in variables.items() if name not in OF_PYTHON]:
+            is_found = isinstance(value, type) and value.__module__ == variables["__name__"] and _is_registered(value)
+            if is_found or (is_whole and not isinstance(value, ModuleType)):
+                self._todo.append(value)
 
     def _add_part(self, file: str, name: str, variables: Variables) -> None:
         """Add a part of a file, what it names, and what it imports."""
-        parts = _parts(self._tracer.tree + file)
-        if name not in parts or (file, name, id(variables)) in self._added:
+        of_file = parts(self._tracer.tree + file)
+        if name not in of_file or (file, name, id(variables)) in self._added:
             return
         self._added.add((file, name, id(variables)))
-        digest, names, imports = parts[name]
-        self.code.add(f"{file}:{name} {digest}")
-        for first, _, attribute in (use.partition(".") for use in names):
+        part = of_file[name]
+        self.code.add(f"{file}:{name} {part.digest}")
+        for first, _, attribute in (use.partition(".") for use in part.names):
             value = variables.get(first, getattr(builtins, first, None))
             # A module as a whole, if no attribute is taken of it or if it makes this one when it is asked.
             is_from_module = attribute and isinstance(value, ModuleType)
             self._todo.append(vars(value).get(attribute, value) if is_from_module else value)
+        for registered in part.registered:
+            self._add_part(file, registered, variables)
         is_function = name != STATEMENTS or "__spec__" not in variables  # a function imports what is not loaded
-        self.may_run_any |= not RUNS_ANY.isdisjoint(names)
+        self.doubts.update(doubts_of_names(part.names, part.imports if is_function else ()))
         package = variables.get("__package__")
-        for module, members in imports:
+        for module, members in part.imports:
             if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone
                 self._add_import(resolve_name(module, package), members, is_function=is_function)
 
@@ -304,52 +282,16 @@ class CaseCode:
             self._add_module(self._unloaded.setdefault(name, names), is_whole=True)
 
 
+def _is_registered(kind: type) -> bool:
+    """Return whether a class's metaclass or a base is told of it, and so may keep it where it is found by a name."""
+    if type(kind).__name__ not in PLAIN_METACLASSES:
+        return True
+    return any("__init_subclass__" in vars(base) for base in kind.__mro__[1:] if base.__name__ not in PLAIN_BASES)
+
+
 def _spec(name: str) -> ModuleSpec | None:
     """Return where a module is that is not loaded; unlike importlib's function, this loads no package to find out."""
     parent = name.rpartition(".")[0]
     package = sys.modules.get(parent) or (_spec(parent) if parent else None)
     places = getattr(package, "__path__", getattr(package, "submodule_search_locations", None))
     return PathFinder.find_spec(name, places or ()) if parent else PathFinder.find_spec(name)
-
-
-@cache
-def _parts(file: str) -> dict[str, CodePart]:
-    """Return the parts of a file, which is one part if it is not Python's; comments and docstrings do not count."""
-    content = Path(file).read_bytes()
-    tree = ast.parse(content) if file.endswith(".py") else ast.Constant(content)
-    outermost = defaultdict[str, list[ast.AST]](list)  # several of one name: overloads, and those of branches
-    nodes: list[ast.AST] = [tree]
-    for node in nodes:
-        if isinstance(node, DEFINITIONS):
-            outermost[node.name].append(node)
-        else:
-            nodes += ast.iter_child_nodes(node)
-    for node in ast.walk(tree):
-        if isinstance(node, DEFINITIONS | ast.Module) and ast.get_docstring(node) is not None:
-            del node.body[0]
-    found = {name: _part(definitions) for name, definitions in outermost.items()}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = []
-    return found | {STATEMENTS: _part([tree])}
-
-
-def _part(nodes: Sequence[ast.AST]) -> CodePart:
-    names, imports = set[str](), set[tuple[str, tuple[str, ...]]]()
-    has_attribute = set[ast.AST]()  # names of which an attribute is taken; `walk` comes to the attribute first
-    for node in (each for top in nodes for each in ast.walk(top)):
-        if isinstance(node, ast.Attribute):
-            names.add(f".{node.attr}")
-            if isinstance(node.value, ast.Name):
-                has_attribute.add(node.value)
-                names.add(f"{node.value.id}.{node.attr}")
-        elif isinstance(node, ast.Name) and node not in has_attribute:
-            names.add(node.id)
-        elif isinstance(node, ast.Import):
-            imports |= {(alias.name, ()) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            members = tuple(alias.name for alias in node.names)
-            names.update(f".{member}" for member in members)
-            imports.add(("." * node.level + (node.module or ""), members))
-    text = "\n".join(map(ast.dump, nodes)).encode(errors="surrogatepass")
-    return hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16], names, imports

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,6 +36,50 @@ def test_a_worktree_holds_the_revision_and_is_gone_afterwards_whatever_happens_i
     assert not tree.parent.exists()
     assert worktrees(repo) == 1
     assert (repo / "file").read_text() == "two"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rnnbench.harness.machine import git
+with git.worktree(Path(sys.argv[1]), "HEAD~1") as tree:
+    print(tree, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("lock", ["", "initializing"])  # git locks a worktree while it makes it
+def test_the_worktree_of_a_process_that_was_killed_is_removed_by_the_next_and_that_of_another_stays(
+    repo: Path, lock: str
+) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", HOLD, repo], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    trees = [Path(str(process.stdout and process.stdout.readline()).strip()) for process in started]
+    killed, other = started
+    try:
+        if lock:
+            repository.git(repo, "worktree", "lock", "--reason", lock, str(trees[0]))
+        killed.kill()
+        killed.communicate()
+        assert [tree.exists() for tree in trees] == [True, True]
+        assert worktrees(repo) == 3
+        with git.worktree(repo, "HEAD"):
+            assert [tree.parent.exists() for tree in trees] == [False, True]
+            assert worktrees(repo) == 3
+    finally:
+        other.kill()
+        other.communicate()
+    with git.worktree(repo, "HEAD"):
+        assert worktrees(repo) == 2
+
+
+def test_a_worktree_of_the_users_stays_whatever_its_folder_is_called(repo: Path, tmp_path: Path) -> None:
+    own = tmp_path / "rnnbench.base.mine" / "tree"
+    repository.git(repo, "worktree", "add", "--quiet", "--detach", str(own))
+    with git.worktree(repo, "HEAD"):
+        assert own.exists()
+        assert worktrees(repo) == 3
 
 
 def test_what_names_no_commit_is_refused_in_words(repo: Path, tmp_path: Path) -> None:

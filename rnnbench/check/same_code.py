@@ -1,0 +1,216 @@
+"""Which cases run the same code on both sides, and for each of the others the doubt for which it is timed.
+
+Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.under_test`). A case is the same if
+these are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from rnnbench.check.own_code import Modules
+from rnnbench.check.sides import Side
+from rnnbench.harness.machine import git
+from rnnbench.harness.protocol import Doubt
+
+FileKind = Literal["python", "document", "suite", "other"]  # other: data, compiled sources, settings
+Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
+
+DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
+DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
+DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
+HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
+LOOKED_CHANGED = Doubt("changed", "it failed or looked changed in a pair of workers")
+BLOCK_BYTES = 1 << 20  # that are compared at once
+
+
+@dataclass(frozen=True)
+class Used:
+    """The files of both sides' trees that workers used, as paths below them."""
+
+    imported: Set[str]
+    read: Set[str]  # by anything but an import, whether or not they were imported as well
+
+
+@dataclass(frozen=True)
+class SameCode:
+    """The cases (keys) that run the same code on both sides, and why each of the others may not."""
+
+    cases: frozenset[str] = frozenset()
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    needs_guard: bool = False  # a pair shall show that they do
+
+    def but(self, cases: Iterable[str], doubt: Doubt = LOOKED_CHANGED) -> "SameCode":
+        """Return this with a doubt about some of the cases that run the same code."""
+        doubtful = self.cases.intersection(cases)
+        return replace(self, cases=self.cases - doubtful, doubts={**self.doubts, **dict.fromkeys(doubtful, doubt)})
+
+
+def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
+    """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
+    kinds: dict[str, FileKind] = {}
+    for file in files:
+        path = PurePosixPath(file)
+        is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
+        is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
+        if file == suite:
+            kinds[file] = "suite"
+        elif path.suffix == ".py":
+            kinds[file] = "python"
+        else:
+            kinds[file] = "document" if is_document else "other"
+    return kinds
+
+
+def changed_files(base: Side, head: Side) -> Changed | None:
+    """Return the files that differ between both sides; None if more than their files differ, or if nobody knows.
+
+    What git tells of a working tree is not enough, since it leaves out files that it is told not to look at, and
+    compares what filters have made of them: the bytes of all tracked files are compared, too.
+    """
+    if base.tree is None or head.tree is None or base.python != head.python or base.tree == head.tree:
+        return None
+    suite = os.path.relpath(head.suite.file.resolve(), head.tree)
+    if base.commit is None:
+        return sorted_by_kind(differing(base.tree, head.tree, base.files | head.files), suite)
+    told = git.changed_files(head.tree, base.commit, head.commit)
+    tracked = git.files(head.tree, has_submodules=False)  # the base has none of those that submodules have
+    if told is None or tracked is None:
+        return None
+    seen = set[str]()
+    if head.commit is None:
+        seen = differing(base.tree, head.tree, base.files.union(tracked))
+    return sorted_by_kind(sorted(seen.union(told)), suite)
+
+
+def differing(base: Path, head: Path, files: Iterable[str]) -> set[str]:
+    """Return the files that have unlike contents below two folders, are links to unlike places, or are missing in one.
+
+    A file that can't be read differs.
+    """
+    return {file for file in files if _differs(base / file, head / file)}
+
+
+def _differs(file: Path, other: Path) -> bool:
+    links = [each.readlink() if each.is_symlink() else None for each in (file, other)]
+    if links[0] != links[1]:
+        return True
+    if not file.is_file() or not other.is_file():
+        return file.is_file() != other.is_file()
+    if file.stat().st_size != other.stat().st_size:
+        return True
+    try:
+        with file.open("rb") as one, other.open("rb") as two:
+            while (block := one.read(BLOCK_BYTES)) == two.read(BLOCK_BYTES):
+                if not block:
+                    return False
+    except OSError:  # without the right to read it, say: nothing can be said of it
+        pass
+    return True
+
+
+def used_files(
+    base: Side,
+    head: Side,
+    imported: Mapping[str, Modules],
+    opened: Mapping[str, Iterable[str]],
+    read: Mapping[str, Iterable[str]],
+) -> Used | None:
+    """Return the files of both sides' trees that workers used; None if git does not track one of them.
+
+    By each side's name: `imported`, the modules that workers imported; `opened`, the files that they opened; `read`,
+    those that they did not open for an import alone.
+    """
+    run, texts = set[str](), set[str]()
+    for side, other in ((base, head), (head, base)):
+        modules, every, by_path = (
+            {side.path(Path(file).resolve(), other) for file in files} - {""}
+            for files in (imported[side.name].values(), opened[side.name], read[side.name])
+        )
+        if not modules | every | by_path <= side.files:
+            return None
+        run |= modules
+        texts |= (every - modules) | by_path
+    return Used(run, texts)
+
+
+def same_code(
+    changed: Changed,
+    used: Used | None,
+    reached: Mapping[str, Mapping[str, Any]] | None,
+    cases: Iterable[str],
+) -> SameCode:
+    """Return the cases (keys) that run the same code on both sides; a pair shall show it if a Python file has changed.
+
+    `used`: what `used_files` returns; `reached`: for each case, the replies of both sides about what it may run; None
+    if nobody was asked, since nothing has changed that a case could run or read.
+    """
+    keys = [*cases]
+    if (doubt := doubt_of_all(changed, used)) is not None:
+        return SameCode(doubts=dict.fromkeys(keys, doubt))
+    doubts = dict[str, Doubt]()
+    imported: Set[str] = frozenset() if used is None else used.imported
+    for key in keys:
+        doubt = None if reached is None else _doubt_of_case(changed, imported, reached.get(key, {}))
+        if doubt is not None:
+            doubts[key] = doubt
+    return SameCode(frozenset(keys) - doubts.keys(), doubts, "python" in changed.values())
+
+
+def with_used(changed: Changed, used: Used | None, base: Side, head: Side) -> Changed:
+    """Return the changed files with those of the used ones that differ, though git tells or tracks nothing of them."""
+    if used is None or base.tree is None or head.tree is None:
+        return changed
+    further = differing(base.tree, head.tree, (used.imported | used.read) - changed.keys())
+    return {**changed, **sorted_by_kind(sorted(further), "")}
+
+
+def still_same(same: SameCode, changed: Changed, before: Used | None, now: Used | None) -> SameCode:
+    """Return the cases that run the same code, after calls that may have used further files than were used `before`."""
+    if not same.cases or before is None:
+        return same
+    if (doubt := doubt_of_all(changed, now)) is not None:
+        return same.but(same.cases, doubt)
+    assert now is not None  # of which there is a doubt
+    late = sorted((now.imported - before.imported) & changed.keys())
+    if late:
+        return same.but(same.cases, Doubt("changed", f"{late[0]} changed, which a later call imports"))
+    if now.read - before.read and "document" in changed.values():
+        return same.but(same.cases, Doubt("path", f"a later call opens {min(now.read - before.read)} by its path"))
+    return same
+
+
+def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
+    """Return why any case may run or read something else; None if nothing tells that of all of them."""
+    if used is None:
+        return Doubt("unknown", "a file is used that git does not track")
+    others = (file for file, kind in changed.items() if kind == "other")
+    of_harness = (file for file in sorted(used.imported & changed.keys()) if file.startswith(HARNESS))
+    for file in (*sorted(used.read & changed.keys()), *others, *of_harness):
+        return Doubt("changed", f"{file} changed")
+    return None
+
+
+def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, Any]) -> Doubt | None:
+    """Return why a case may do something else on both sides; None if it does not, as far as its workers know."""
+    if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):
+        return Doubt("unknown", "it could not be asked what it runs")
+    base, head = ({*reply["code"]} for reply in replies.values())
+    if base != head:
+        return Doubt("changed", f"{_in_words(min(base ^ head))} changed")
+    run = {part.partition(":")[0] for part in base} | imported
+    counts = {
+        "code": "python" in changed.values(),
+        "text": any(changed.get(file) == "python" for file in run),
+        "path": "document" in changed.values(),
+    }
+    every = sorted({Doubt(**fields) for reply in replies.values() for fields in reply["doubts"]})
+    return next((doubt for doubt in every if counts.get(doubt.kind, True)), None)
+
+
+def _in_words(part: str) -> str:
+    """Return a part of a file, as `reach` tells it, without its digest: `cell.py: Cell`, or `cell.py`."""
+    file, _, name = part.rpartition(" ")[0].partition(":")
+    return file if name.startswith("<") else f"{file}: {name}"

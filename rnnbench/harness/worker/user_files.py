@@ -1,0 +1,136 @@
+"""Where the modules of users come from, and which files a worker has used."""
+
+import os
+import sys
+import sysconfig
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, Literal
+
+from rnnbench.cells import file_of, is_own
+from rnnbench.harness.worker import code_parts
+from rnnbench.project import module_folders, nearest_project
+
+# Modules that can't be under test; they would be most of the data sent.
+LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
+INSTALLED = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
+OPENS = ("open", "ctypes.dlopen")  # audit events
+IMPORT_SYSTEM = "<frozen importlib"  # how the names of its files begin
+READS_FOR_IMPORT = ("get_code", "_fill_cache", "path_hook_for_FileFinder")  # its functions that open and list
+MAX_FRAMES = 8  # between the code that shows a warning, say, and the file that it opens
+
+
+class UsedFiles:
+    """Tells each imported module once, and each file or library that Python code opens, but for installed packages."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()  # names of modules and absolute paths
+        self._opened: dict[str, None] = {}
+        self._read: dict[str, None] = {}  # of these, what was opened by anything but an import
+        self._told_read: set[str] = set()
+
+    def watch(self) -> None:
+        """Note which files are opened from now on, for the rest of the process's life."""
+        sys.addaudithook(self._note)
+
+    def new(self) -> dict[str, Any]:
+        """Return what was used since the last call.
+
+        These are the modules `imported` with their files, the files `opened`, and those that were `read`: opened by
+        anything but an import.
+        """
+        imported = {}
+        opened, self._opened = [*self._opened], {}
+        read, self._read = [*self._read], {}
+        for name, module in list(sys.modules.items()):
+            if name in self._told or name.partition(".")[0] in LEFT_OUT or not isinstance(module, ModuleType):
+                continue
+            self._told.add(name)
+            # Bypasses the module's own `__getattr__`: reading an attribute of a lazy module would import it.
+            file = object.__getattribute__(module, "__dict__").get("__file__")
+            if isinstance(file, str):
+                imported[name] = str(Path(file).absolute())
+        self._told.update(opened)
+        self._told_read.update(read)
+        return {"imported": imported, "opened": opened, "read": read}
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        file = opened_file(event, arguments)
+        if file is None:
+            return
+        reader = reader_of_event()
+        if file not in self._told and reader != "rnnbench":
+            self._opened[file] = None
+        if file not in self._told_read and reader == "code":
+            self._read[file] = None
+
+
+def opened_file(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """Return the absolute path of the file that an audit event opens; None for others, and in installed packages."""
+    if event not in OPENS or not arguments or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return None
+    file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
+    # Python writes bytecode under another name first: mine.cpython-311.pyc.1234
+    is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
+    return None if file.startswith(INSTALLED) or is_bytecode else file
+
+
+def reader_of_event() -> Literal["import", "message", "rnnbench", "code"]:
+    """Return who opens or lists what an audit hook, which calls this, is told of.
+
+    `message`: the line of a warning or an error is shown; `rnnbench`: it looks at the code itself.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(IMPORT_SYSTEM):
+        if frame.f_code.co_name in READS_FOR_IMPORT:
+            return "import"
+        frame = frame.f_back
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        if frame.f_code.co_filename in (warnings.__file__, traceback.__file__):
+            return "message"
+        if frame.f_code.co_filename == code_parts.__file__:
+            return "rnnbench"
+        frame = frame.f_back
+    return "code"
+
+
+class UserModules(MetaPathFinder):
+    """Makes the modules that suites name importable, and the files beside them.
+
+    `mine.cells:Cell` comes from the current folder, or from its project, if there is such a module there or in their
+    `src/`. The folder of a cell's file or of a named module goes to the end of the import path, for the imports of that
+    file or module.
+    """
+
+    def __init__(self, current: Path | None) -> None:
+        """`current`: the current folder, or None if nothing may be imported from it."""
+        folders = [] if current is None else module_folders(current, nearest_project(current))
+        self._folders = [str(folder) for folder in folders]
+        self._named: dict[str, str] = {}  # a module that a suite has named -> the folder that it is in
+        sys.meta_path.insert(0, self)
+
+    def add(self, cell: str, root: Path) -> None:
+        """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
+        target, folder = file_of(cell), ""
+        name = target.partition(".")[0]
+        if is_own(cell) and target.endswith(".py"):
+            folder = str((root / target).resolve().parent)
+        elif is_own(cell) and name not in sys.stdlib_module_names:
+            found = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
+            folder = self._named[name] = next(found, "")
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Python's protocol for finders; returns None for modules that this finder does not handle."""
+        folder = self._named.get(fullname)
+        return PathFinder.find_spec(fullname, [folder]) if folder else None

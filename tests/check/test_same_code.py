@@ -1,0 +1,209 @@
+"""Which cases run the same code on both sides, and why the others are timed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnbench.check.same_code import (
+    SameCode,
+    Used,
+    changed_files,
+    same_code,
+    sorted_by_kind,
+    still_same,
+    used_files,
+    with_used,
+)
+from rnnbench.check.sides import sides
+from rnnbench.harness.protocol import Doubt
+from rnnbench.suite import suites
+from tests.doubles import repository
+from tests.validation.affected import CELLS
+
+SUITE = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\n'
+USED = Used({"a.py"}, set())
+Doubts = tuple[tuple[str, str], ...]
+
+
+def reply(*code: str, doubts: Doubts = ()) -> dict[str, Any]:
+    return {"ok": True, "code": list(code), "doubts": [{"kind": kind, "clause": clause} for kind, clause in doubts]}
+
+
+def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCode:
+    return same_code(sorted_by_kind([changed], "bench.toml"), used, {"case": {"base": base, "head": head}}, ["case"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "base", "head", "used", "kind", "clause"),
+    [
+        ("a.py", reply("a.py:f 1"), reply("a.py:f 2"), USED, "changed", "a.py: f changed"),
+        ("a.py", reply("a.py:<module> 1"), reply("a.py:<module> 2"), USED, "changed", "a.py changed"),
+        ("a.py", reply("f 1"), {"ok": False}, USED, "unknown", "it could not be asked what it runs"),
+        ("data.bin", reply("f 1"), reply("f 1"), USED, "changed", "data.bin changed"),
+        ("README.md", reply("f 1"), reply("f 1"), Used({"a.py"}, {"README.md"}), "changed", "README.md changed"),
+        ("bench.toml", reply("f 1"), reply("f 1"), Used({"a.py"}, {"bench.toml"}), "changed", "bench.toml changed"),
+        ("b.py", reply("f 1"), reply("f 1"), Used({"a.py"}, {"b.py"}), "changed", "b.py changed"),  # its text is read
+        ("a.py", reply("f 1"), reply("f 1"), None, "unknown", "a file is used that git does not track"),
+        (
+            "rnnbench/harness/x.py",
+            reply("f 1"),
+            reply("f 1"),
+            Used({"rnnbench/harness/x.py"}, set()),
+            "changed",
+            "rnnbench/harness/x.py changed",
+        ),
+    ],
+)
+def test_what_may_differ_is_timed_and_the_doubt_says_why(
+    changed: str, base: Any, head: Any, used: Used | None, kind: Any, clause: str
+) -> None:
+    assert same(changed, base, head, used).doubts == {"case": Doubt(kind, clause)}
+    assert same(changed, base, head, used).cases == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts_for"),
+    [
+        ("code", {"a.py", "b.py"}),
+        ("text", {"a.py"}),  # b.py is nothing that the case imports
+        ("path", {"README.md"}),
+    ],
+)
+def test_a_doubt_of_a_worker_counts_if_a_file_of_its_kind_has_changed(kind: Any, counts_for: set[str]) -> None:
+    doubtful, sure = reply("a.py:f 1", doubts=((kind, "why"),)), reply("a.py:f 1")
+    for changed in ("a.py", "b.py", "README.md", "bench.toml"):
+        expected = {"case": Doubt(kind, "why")} if changed in counts_for else {}
+        assert same(changed, doubtful, sure).doubts == same(changed, sure, doubtful).doubts == expected, changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "guard"), [("a.py", True), ("b.py", True), ("bench.toml", False), ("docs/x.bin", False)]
+)
+def test_equal_code_is_the_same_and_any_changed_python_file_needs_a_pair_that_shows_it(
+    changed: str, guard: bool
+) -> None:
+    assert same(changed, reply("f 1"), reply("f 1")) == SameCode(frozenset({"case"}), {}, guard)
+    assert same_code({}, Used(set(), set()), None, ["case"]) == SameCode(frozenset({"case"}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "late", "clause"),
+    [
+        ("b.py", Used({"a.py", "b.py"}, set()), "b.py changed, which a later call imports"),
+        ("b.py", Used({"a.py"}, {"b.py"}), "b.py changed"),
+        ("README.md", Used({"a.py"}, {"a.bin"}), "a later call opens a.bin by its path"),
+        ("b.py", None, "a file is used that git does not track"),
+        ("b.py", Used({"a.py", "c.py"}, {"a.bin"}), ""),
+        ("a.py", Used({"a.py", "c.py"}, set()), ""),  # which was known, and did not matter
+    ],
+)
+def test_a_changed_file_that_only_a_later_call_uses_ends_what_was_thought_of_all_cases(
+    changed: str, late: Used | None, clause: str
+) -> None:
+    before = SameCode(frozenset({"one", "two"}), {"three": Doubt("code", "why")}, needs_guard=True)
+    after = still_same(before, sorted_by_kind([changed], ""), USED, late)
+    assert {after.doubts[key].clause for key in ("one", "two") if key in after.doubts} == ({clause} - {""})
+    assert after.cases == (frozenset() if clause else before.cases)
+    assert after.doubts["three"] == before.doubts["three"]
+
+
+@pytest.mark.parametrize("base", ["HEAD", "folder"])
+def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Path, base: str) -> None:
+    repo = tmp_path / "there"
+    files = {
+        "mine.toml": SUITE,
+        "cell.py": "1",
+        "same.py": "1",
+        "README.md": "1",
+        "table.csv": "1",
+        "gone.py": "1",
+    }
+    repository.commit(repo, files)
+    repository.git(tmp_path, "clone", "--quiet", "there", "copy")
+    for name in ("cell.py", "README.md", "table.csv", "mine.toml"):
+        (repo / name).write_text((repo / name).read_text() + "# 2")
+    (repo / "gone.py").unlink()
+    with sides(suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None) as both:
+        changed = changed_files(*both)
+    expected = {"README.md": "document", "cell.py": "python", "gone.py": "python", "mine.toml": "suite"}
+    assert changed == {**expected, "table.csv": "other"}
+
+
+def assumed_unchanged(repo: Path) -> None:
+    repository.git(repo, "update-index", "--assume-unchanged", "cell.py")
+
+
+def skipped(repo: Path) -> None:
+    repository.git(repo, "update-index", "--skip-worktree", "cell.py")
+
+
+def cleaned_by_a_filter(repo: Path) -> None:
+    repository.git(repo, "config", "filter.hide.clean", "sed s/2/1/")
+    repository.commit(repo, {".gitattributes": "*.py filter=hide\n"})
+
+
+def of_equal_times(repo: Path) -> None:
+    """Git looks at the size and the times of a file, and at nothing else if they are as they were."""
+    repository.git(repo, "config", "core.trustctime", "false")
+    os.utime(repo / "cell.py", (1, 1))
+    repository.git(repo, "update-index", "--refresh")
+
+
+HIDINGS = [assumed_unchanged, skipped, cleaned_by_a_filter, of_equal_times]
+
+
+@pytest.mark.parametrize("hide", HIDINGS)
+def test_an_edit_that_git_does_not_tell_is_a_change_all_the_same(tmp_path: Path, hide: Callable[[Path], None]) -> None:
+    repository.commit(tmp_path, {"mine.toml": SUITE, "cell.py": "1", "same.py": "1", "sub/link.py": "1"})
+    hide(tmp_path)
+    (tmp_path / "cell.py").write_text("2")
+    os.utime(tmp_path / "cell.py", (1, 1))
+    assert repository.git(tmp_path, "diff", "HEAD") == ""
+    with sides(suites.read(str(tmp_path / "mine.toml")), "HEAD", None) as both:
+        assert changed_files(*both) == {"cell.py": "python"}
+
+
+def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodule(tmp_path: Path) -> None:
+    repo = tmp_path / "there"
+    repository.commit(tmp_path / "lib", {"code.py": "1"})
+    repository.commit(repo, {"mine.toml": SUITE, "cell.py": "1", "one/a.py": "1", "two/a.py": "1"})
+    repository.add_submodule(repo, tmp_path / "lib", "libs/lib")
+    (repo / "link").symlink_to("one")
+    repository.git(repo, "add", "link")
+    repository.git(repo, "commit", "--quiet", "-m", "link")
+    (repo / "link").unlink()
+    (repo / "link").symlink_to("two")
+    repository.git(repo, "update-index", "--assume-unchanged", "link")
+    with sides(suites.read(str(repo / "mine.toml")), "HEAD", None) as (base, head):
+        changed = changed_files(base, head)
+        assert changed == {"link": "other"}
+        modules: dict[str, dict[str, str]] = {"base": {}, "head": {"code": str(repo / "libs/lib/code.py")}}
+        nothing: dict[str, list[str]] = {"base": [], "head": []}
+        used = used_files(base, head, modules, nothing, nothing)
+        assert used == Used({"libs/lib/code.py"}, set())
+        assert with_used(changed, used, base, head) == {"link": "other", "libs/lib/code.py": "python"}
+
+
+def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.validation.affected", "5", "3"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))
+    assert (wrong, cases) == (0, 5 * len(CELLS)), done.stdout + done.stderr
+    assert said > cases / 2
+
+
+def test_code_that_is_found_by_a_computed_name_and_texts_that_code_reads_are_never_called_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.validation.planted_edits", "9"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))
+    assert (said, wrong) == (0, 0), done.stdout + done.stderr
+    assert cases > 5

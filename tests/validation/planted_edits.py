@@ -1,0 +1,192 @@
+"""Edits of code that is found by no name in the code itself, and of texts that code reads: is each timed?
+
+Each changes what a cell computes or runs, sometimes from its hundredth call on only. None may be called the same.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+
+from tests.validation.affected import in_child, reached, same, truth, write
+
+CELL = "cell.py:Cell"
+CODE = """
+import {modules}
+import torch
+from torch import nn
+import helpers
+{top}
+class Cell(nn.GRUCell):
+    calls = 0
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        {init}
+    def forward(self, input, h):
+        self.calls += 1
+        if self.calls {when}:
+            {body}
+        return super().forward(input, h)
+"""
+HELPERS = """
+import torch
+{top}
+def slow(x):
+    '2'
+    # two
+    return x * 2
+"""
+FILES = {"README.md": "2", "docs/table.txt": "2", "docs/page.rst": "2", "unused.py": "def slow(x): return x * 2\n"}
+SLOW = ("helpers.py", "x * 2", "x * 3")
+DOCSTRING = ("helpers.py", "'2'", "'3'")
+COMMENT = ("helpers.py", "# two", "# three")
+PAGE = ("docs/table.txt", "2", "3")
+README = ("README.md", "2", "3")
+UNUSED = ("unused.py", "x * 2", "x * 3")
+Plan = tuple[str, dict[str, str], tuple[str, str, str]]  # its kind, the files, and a file's name, old and new text
+LATE = "== 1001"
+ALWAYS = "> 0"
+OPERATOR = "(x: torch.Tensor) -> torch.Tensor:\n    return x * 2"
+NAMED = "lib = torch.library.Library('mine', 'DEF')\nlib.define('slow(Tensor x) -> Tensor')\n"
+TEXTS = (
+    ("inspect", "input = input * float(helpers.slow.__doc__)", DOCSTRING),
+    ("inspect", "input = input * float(getattr(helpers.slow, '__doc__'))", DOCSTRING),
+    ("operator", "input = input * float(operator.attrgetter('slow.__doc__')(helpers))", DOCSTRING),
+    ("inspect", "input = input * float(inspect.getdoc(helpers.slow))", DOCSTRING),
+    ("inspect", "input = input * len(inspect.getsource(helpers.slow))", COMMENT),
+    ("inspect", "input = input * len(inspect.getsourcelines(helpers.slow)[0][2])", COMMENT),
+    ("linecache", "input = input * len(linecache.getline(helpers.__file__, 5))", COMMENT),
+    ("ast", "input = input * len(open(helpers.__file__).read())", COMMENT),
+    ("ast", "input = input * len(open(helpers.slow.__code__.co_filename).read())", COMMENT),
+    ("ast", "input = input * len(ast.dump(ast.parse(helpers.__loader__.get_source('helpers'))))", DOCSTRING),
+    ("pathlib", "input = input * len(pathlib.Path(helpers.__file__).read_text())", COMMENT),
+    ("tokenize", "input = input * len(tokenize.open('helpers.py').read())", COMMENT),
+    ("pkgutil", "input = input * len(pkgutil.get_data('helpers', 'helpers.py'))", COMMENT),
+)
+NAMES = (
+    ("os", "import pydoc; input = pydoc.locate('helpers.slow')(input)"),
+    ("os", "import pydoc as p; input = p.locate('helpers.slow')(input)"),
+    ("os", "from pickle import loads as f; input = f(b'chelpers\\nslow\\n.')(input)"),
+    ("os", "import pickle as p; input = p.loads(b'chelpers\\nslow\\n.')(input)"),
+    ("pydoc", "input = pydoc.locate('helpers.slow')(input)"),
+    ("pkgutil", "input = pkgutil.resolve_name('helpers:slow')(input)"),
+    ("pickle", "input = pickle.loads(b'chelpers\\nslow\\n.')(input)"),
+    ("pickle as p", "input = p.loads(b'chelpers\\nslow\\n.')(input)"),
+    ("io, pickle", "input = pickle.Unpickler(io.BytesIO(b'chelpers\\nslow\\n.')).load()(input)"),
+    ("builtins", "input = builtins.eval('helpers.slow(input)')"),
+    ("builtins", "input = getattr(builtins, 'ev' + 'al')('helpers.slow(input)')"),
+    ("builtins", "from builtins import eval as run; input = run('helpers.slow(input)')"),
+    ("sys", "input = getattr(sys.modules['helpers'], 'slow')(input)"),
+    ("sys", "from sys import modules; input = modules['helpers'].slow(input)"),
+    ("gc", "input = [f for f in gc.get_objects() if type(f) is type(helpers) and f is helpers][0].slow(input)"),
+    ("inspect", "input = inspect.currentframe().f_globals['helpers'].slow(input)"),
+    ("operator", "input = operator.attrgetter('slow')(helpers)(input)"),
+    ("inspect", "input = dict(inspect.getmembers(helpers))['slow'](input)"),
+    (
+        "importlib.machinery",
+        "input = importlib.machinery.SourceFileLoader('a', 'helpers.py').load_module().slow(input)",
+    ),
+    ("timeit", "timeit.timeit('import helpers; helpers.slow(1)', number=1)"),
+    (
+        "subprocess, sys",
+        "input *= float(subprocess.check_output([sys.executable, '-c', 'import helpers as h; print(h.slow(1))']))",
+    ),
+    ("os, sys", "input *= float(os.popen(sys.executable + ' -c \"import helpers as h; print(h.slow(1))\"').read())"),
+)
+LATER = (
+    ("importlib.machinery", "input = importlib.machinery.SourceFileLoader('a', 'unused.py').load_module().slow(input)"),
+    ("pydoc", "input = pydoc.locate('unused.slow')(input)"),
+    ("runpy", "input = runpy.run_path('unused.py')['slow'](input)"),
+)
+# What the helpers do beside, and how the cell finds it late.
+REGISTERED = (
+    (
+        f"@torch.library.custom_op('mine::slow', mutates_args=())\ndef late{OPERATOR}",
+        "input = torch.ops.mine.slow(input)",
+    ),
+    (f"{NAMED}@torch.library.impl(lib, 'slow', 'CPU')\ndef late{OPERATOR}", "input = torch.ops.mine.slow(input)"),
+    (f"{NAMED}def late{OPERATOR}\nlib.impl('slow', late, 'CPU')", "input = torch.ops.mine.slow(input)"),
+    (
+        "import weakref\nKNOWN = weakref.WeakValueDictionary()\ndef keep(f):\n    KNOWN['late'] = f\n    return f\n"
+        "@keep\ndef late(x): return x * 2",
+        "input = helpers.KNOWN['late'](input)",
+    ),
+    (
+        "from functools import singledispatch\n@singledispatch\ndef run(x): return x\n"
+        "@run.register(torch.Tensor)\ndef late(x): return x * 2",
+        "input = helpers.run(input)",
+    ),
+    (
+        "class Late:\n    known = []\n    def __init_subclass__(cls): Late.known.append(cls)\n"
+        "class One(Late):\n    def run(self, x): return x * 2",
+        "input = helpers.Late.known[0]().run(input)",
+    ),
+)
+PATHS = (
+    ("io", "input = input * float(open('{file}').read())"),
+    ("io", "input = input * float(io.open('{file}').read())"),
+    ("pathlib", "input = input * float(pathlib.Path('{file}').read_text())"),
+    ("os", "input = input * float(os.read(os.open('{file}', os.O_RDONLY), 9))"),
+    ("numpy", "input = input * float(numpy.loadtxt('{file}'))"),
+    ("subprocess", "input = input * float(subprocess.check_output(['cat', '{file}']))"),
+)
+
+
+def planted(one_of: int = 1) -> pd.DataFrame:
+    """For each kind of edit: how many cells are said to run the same code, how many do, and how many were wrong.
+
+    `one_of`: tries only one of so many edits.
+    """
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        rows = pool.map(_tried, [*plans()][::one_of])
+        table = pd.DataFrame(rows, columns=["edit", "said", "is", "what"])
+    table["wrong"] = table["said"] | table["is"]  # an edit that changes nothing shows nothing
+    for what in table.loc[table["wrong"], "what"]:
+        print(what, file=sys.stderr)
+    counts = table.groupby("edit")[["said", "is", "wrong"]].sum()
+    return counts.assign(cases=table.groupby("edit").size()).reset_index()
+
+
+def _tried(plan: Plan) -> tuple[str, bool, bool, str]:
+    """One edit: its kind, whether the cell is said to run the same code, whether it does, and what was tried."""
+    kind, files, (name, old, new) = plan
+    assert old in files[name], (kind, name, old)
+    with tempfile.TemporaryDirectory() as parent:
+        base, head = Path(parent, "base"), Path(parent, "head")
+        write(base, files)
+        write(head, {**files, name: files[name].replace(old, new)})
+        before, after = (in_child(reached, folder, [CELL]) for folder in (base, head))
+        is_said = bool(same(name, before, after))
+        is_same = in_child(truth, base, CELL) == in_child(truth, head, CELL)
+    return f"planted: {kind}", is_said, is_same, f"{name}: {old} -> {new}\n{files['cell.py']}"
+
+
+def plans() -> Iterator[Plan]:
+    """Yield each kind of edit with the files of a repository, and a file with its old and its new text."""
+    for when in (ALWAYS, LATE):
+        for modules, body, edit in TEXTS:
+            yield "a text of code that is read", files_of(modules, body, when), edit
+        for file, edit in (("docs/table.txt", PAGE), ("README.md", README)):
+            for modules, body in PATHS:
+                yield "a document that is read", files_of(modules, body.format(file=file), when), edit
+    for modules, body in NAMES:
+        yield "code that is found late by a name", files_of(modules, body, LATE), SLOW
+    for modules, body in LATER:
+        yield "code that is found late by a name", files_of(modules, body, LATE), UNUSED
+    for top, body in REGISTERED:
+        files = files_of("weakref", body, LATE, helpers=top)
+        yield "code that was registered", files, ("helpers.py", f"{top}", top.replace("x * 2", "x * 3"))
+
+
+def files_of(modules: str, body: str, when: str, *, helpers: str = "") -> dict[str, str]:
+    """The files of a repository whose cell imports these modules, and runs a body at some of its calls."""
+    cell = CODE.format(modules=modules, top="", init="pass", when=when, body=body)
+    return {**FILES, "cell.py": cell, "helpers.py": HELPERS.format(top=helpers)}
+
+
+if __name__ == "__main__":
+    print(planted(*map(int, sys.argv[1:])).to_string(index=False))
