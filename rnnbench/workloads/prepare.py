@@ -145,10 +145,13 @@ def reference_case(case: Case) -> Case:
     return Case(reference_cell(reference), implementation, case.workload)
 
 
-def build(case: Case, root: Path, compiled_steps: int = 32) -> Built:
+def build(
+    case: Case, root: Path, compiled_steps: int = 32, after_reference: Callable[[], None] = lambda: None
+) -> Built:
     """Build a case's model and inputs; equal workloads get equal weights and inputs.
 
-    `compiled_steps`: how many steps `torch.compile` gets in one piece. Raises Skip if the case makes no sense,
+    `compiled_steps`: how many steps `torch.compile` gets in one piece; `after_reference` is called between the building
+    of the reference and that of the case, if these are two. Raises Skip if the case makes no sense,
     CellError if a user's own class does not fit, and whatever that class raises.
     """
     check_makes_sense(case)
@@ -156,7 +159,10 @@ def build(case: Case, root: Path, compiled_steps: int = 32) -> Built:
     if case.workload.reference == "none":
         return _built(case, root, compiled_steps, None)
     reference = _built(reference_case(case), root, compiled_steps, None)
-    return reference if case.is_reference else _built(case, root, compiled_steps, reference)
+    if case.is_reference:
+        return reference
+    after_reference()
+    return _built(case, root, compiled_steps, reference)
 
 
 def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None) -> Built:

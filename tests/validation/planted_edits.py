@@ -59,10 +59,15 @@ TEXTS = (
     ("inspect", "input = input * float(inspect.getdoc(helpers.slow))", DOCSTRING),
     ("inspect", "input = input * len(inspect.getsource(helpers.slow))", COMMENT),
     ("inspect", "input = input * len(inspect.getsourcelines(helpers.slow)[0][2])", COMMENT),
-    ("linecache", "input = input * len(linecache.getline(helpers.__file__, 5))", COMMENT),
+    ("linecache", "input = input * len(linecache.getline(helpers.__file__, 6))", COMMENT),
     ("ast", "input = input * len(open(helpers.__file__).read())", COMMENT),
     ("ast", "input = input * len(open(helpers.slow.__code__.co_filename).read())", COMMENT),
-    ("ast", "input = input * len(ast.dump(ast.parse(helpers.__loader__.get_source('helpers'))))", DOCSTRING),
+    (
+        "ast",
+        "tree = ast.parse(helpers.__loader__.get_source('helpers'));"
+        " input = input * float(ast.get_docstring(tree.body[-1]))",
+        DOCSTRING,
+    ),
     ("pathlib", "input = input * len(pathlib.Path(helpers.__file__).read_text())", COMMENT),
     ("tokenize", "input = input * len(tokenize.open('helpers.py').read())", COMMENT),
     ("pkgutil", "input = input * len(pkgutil.get_data('helpers', 'helpers.py'))", COMMENT),

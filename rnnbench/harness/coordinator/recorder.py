@@ -64,7 +64,11 @@ class Recorder:
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
 
     def note_prepared(self, case: Case, reply: Reply) -> None:
-        """Count a case as measured from now on."""
+        """Count a case as measured from now on, and tell which settings its own code has set."""
+        if reply.get("sets"):
+            self.notes[f"{case.cell} itself sets {_listed(reply['sets'])}, and is timed so"] = None
+        if reply.get("overruled"):
+            self.notes[f"{case.cell} itself sets {_listed(reply['overruled'])}, but the suite's dtype decides"] = None
         known = self.measurements[case.key]
         if known.status == "pending":
             self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
@@ -147,3 +151,7 @@ class Recorder:
 
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self.folder.add_measurement(without_kept_work(measurement))
+
+
+def _listed(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settings.items())

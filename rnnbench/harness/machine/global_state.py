@@ -95,6 +95,8 @@ TORCH: dict[str, Setting] = {
     "cuBLAS float16 sums": _attributes(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     "cuBLAS bfloat16 sums": _attributes(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
 }
+# What the suite's axis `dtype` decides, whatever a case's own code sets: with less precision it would do other work.
+OF_THE_SUITE = ("float32 precision", "float32 matmul precision", "cuDNN TF32")
 # The part of torch's state that a reader of a run must know; the other settings keep torch's defaults.
 DESCRIBED = (
     "default dtype",

@@ -3,7 +3,7 @@
 import gc
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,7 @@ class PreparedCase:
     device: devices.Device
     timed: TimedCall
     padding: torch.Tensor
+    own_settings: Mapping[str, Any]  # of torch, which its own code has set
 
     def take_turn(self, plan: Turns) -> Clocked:
         """Clock the calls of one turn."""

@@ -96,8 +96,8 @@ def _part(nodes: Sequence[ast.AST]) -> CodePart:
                 names.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Name) and node not in has_attribute:
             names.add(node.id)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-            names.add(f".{node.value}")  # for `getattr`
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.update(f".{name}" for name in node.value.split(".") if name.isidentifier())  # for `getattr`
         elif isinstance(node, ast.keyword) and not (isinstance(node.value, ast.Constant) and node.value.value is True):
             names.add(f"{node.arg}=")
         elif isinstance(node, ast.Import):

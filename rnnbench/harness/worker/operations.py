@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib import import_module
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from rnnbench.cells import CellError, load_function, parsed
+from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
@@ -38,6 +38,7 @@ from rnnbench.harness.worker.cases import (
     no_threads_left,
     running_processes,
 )
+from rnnbench.harness.worker.own_settings import OwnSettings, kept, overruled, set_since
 from rnnbench.harness.worker.under_test import Tracer, reach
 from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.metrics import Readings
@@ -79,7 +80,10 @@ class Operations:
         self._restore_streams, self._printed_bytes = restore_streams, printed_bytes
         self._layout, self._files, self._make_importable, self._relay = layout, files, make_importable, relay
         self._case_in_turn = ctypes.c_int.from_buffer(mmap.mmap(relay["marks"], ctypes.sizeof(ctypes.c_int)))
-        self._torch = self._wanted = global_state.capture()  # at first, and for what runs now
+        self._torch = global_state.capture()  # settings at first
+        self._usual = self._wanted = self._torch  # at the place of the last request, and for what runs now
+        self._own = OwnSettings()
+        self._overruled: dict[str, Any] = {}  # what the code of the last case set, and the suite decides
         self._process: dict[str, Any] = {}  # settings before a request
         self._visits = count()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
@@ -104,6 +108,7 @@ class Operations:
         return reply | (self._files.new() if request["op"] in LAST_OF_A_CASE else {})
 
     def _answer(self, request: Request) -> Reply:
+        self._wanted = self._usual
         self._process = global_state.capture(global_state.PROCESS)  # the coordinator may have chosen other cores
         operations: dict[str, Callable[[Request], Reply | None]] = {
             "device": self._device,
@@ -121,14 +126,16 @@ class Operations:
             "verify": self._verify,
             "release": self._release,
         }
+        is_timed = request["op"] == "visit"
         try:
-            with in_plain_words():
+            with in_plain_words(), nullcontext() if is_timed else self._own.noting():
                 return {"ok": True} | (operations[request["op"]](request) or {})
         except Skip as skip:
             return {"ok": False, "status": "skipped", "reason": str(skip)}
 
     def _put_back(self, request: Request, before: Mapping[int, str]) -> None:
         """Prepare the process for the next case; `before`: the processes that ran. Raises CellError."""
+        self._wanted = self._usual
         if request["op"] in LAST_OF_A_CASE:
             # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
             # collection is off while cases run; what remains is torch's own, which later collections skip.
@@ -167,14 +174,15 @@ class Operations:
         return {"ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
 
     def _import(self, request: Request) -> None:
-        """Import the code under test before anything else; what it changes stays, as it belongs to its side."""
+        """Import the code under test before anything else.
+
+        What it changes of the process stays, as it belongs to its side; settings of torch hold for its own cases alone.
+        """
         root, tracer = Path(request["root"]), self._tracer(request["tree"])
         with tracer.following(tracer.doubts):
             for cell in request["cells"]:
                 self._make_importable(cell, root)
-                with suppress(CellError):  # the case of this cell will tell why
-                    load_function(parsed(cell)[0], root)
-        self._torch = self._wanted = global_state.capture()
+            self._own.load(request["cells"], root)
         self._process |= global_state.capture({name: global_state.PROCESS[name] for name in global_state.OF_THE_CODE})
 
     def _reach(self, request: Request) -> Reply:
@@ -241,15 +249,32 @@ class Operations:
         self._restore(*case.workload.place)
         for own in case.named_code:
             self._make_importable(own, root)
-        is_loading = case.workload.phase == "loading"
-        built = build_loading(case) if is_loading else build(case, root, request["compiled_steps"])
-        self._restore(*case.workload.place)  # the import of a user's file may have changed them
+        self._own.load(case.named_code, root)
+        imported = self._own.of((case.cell, case.workload.optimizer, case.workload.loss))
+        self._wanted = self._usual | kept(imported)
+        self._overruled = overruled(imported)
+        self._restore_torch()
+        if case.workload.phase == "loading":
+            return build_loading(case)
+        built = build(case, root, request["compiled_steps"], self._restore_torch)
+        self._take_over()
         return built
+
+    def _take_over(self) -> None:
+        """Let the settings that a case's own code has changed hold for it, but for those that the suite decides."""
+        changed = set_since(self._wanted)
+        self._overruled |= overruled(changed)
+        self._wanted = self._wanted | kept(changed)
+        self._restore_torch()
+
+    def _restore_torch(self) -> None:
+        global_state.restore(self._wanted)
 
     def _restore(self, device: str, dtype: DType, threads: int) -> None:
         """Set torch's settings for work at a place, which the cases of a group share; others as they were at first."""
-        self._wanted = self._torch | devices.backend(device).settings(dtype) | {"threads": threads}
-        global_state.restore(self._wanted)
+        self._usual = self._torch | devices.backend(device).settings(dtype) | {"threads": threads}
+        self._wanted = self._usual
+        self._restore_torch()
 
     def _prepare(self, request: Request) -> Reply:
         """Build a case, calibrate it unless the seconds of a call are known, and warm it up."""
@@ -268,14 +293,18 @@ class Operations:
                 plan = plan_window(known, seconds, device.blocks, single_calls=single_calls)
             warmup_windows = warm_up(device, timed.call, plan, cold=is_cold)
             flushed = device.clock_cold(timed.call, 1) if is_cold else None
-        kept = replace(built, reference=built.model) if isinstance(built, Built) else built
-        self._ready[case.key] = PreparedCase(kept, device, timed, padding)
+        self._take_over()  # what its first calls have set holds for the next ones, too
+        own = {name: value for name, value in self._wanted.items() if value != self._usual[name]}
+        held = replace(built, reference=built.model) if isinstance(built, Built) else built
+        self._ready[case.key] = PreparedCase(held, device, timed, padding, own)
         call_seconds = plan.seconds / plan.calls
         wall_seconds = call_seconds if flushed is None else max(call_seconds, flushed.host_seconds)
         return {
             "call_seconds": call_seconds,
             "wall_seconds": wall_seconds,
             "warmup_windows": warmup_windows,
+            "sets": {name: str(value) for name, value in own.items()},
+            "overruled": {name: str(value) for name, value in self._overruled.items()},
         }
 
     def _visit(self, request: Request) -> Reply:
@@ -287,7 +316,9 @@ class Operations:
         seed = f"visit {next(self._visits)}"
         for index, case in enumerate(ready):
             self._case_in_turn.value = index
+            global_state.restore({**self._usual, **case.own_settings})
             case.timed.renew(seed)  # the cases of a group get equal inputs, so that they do equal work
+        self._restore_torch()
         self._case_in_turn.value = NO_CASE
         rows = [(side, [*turns]) for side, turns in groupby(request["order"], itemgetter(0))]
         if rows[0][0] != request["side"]:
@@ -300,6 +331,8 @@ class Operations:
             for _, index in turns:
                 self._case_in_turn.value = index
                 printed = self._printed_bytes()
+                if ready[index].own_settings:
+                    global_state.restore({**self._usual, **ready[index].own_settings})
                 clocked[index].append(ready[index].take_turn(plans[index]))
                 self._restore_settings()  # after each turn of each case alike, as it costs some microseconds
                 if self._printed_bytes() != printed:
@@ -320,8 +353,15 @@ class Operations:
         """Compare a case with its reference once more, now that it has been timed."""
         case, root = Case.from_axes(request["case"]), Path(request["root"])
         ready = self._ready[case.key]
+        self._wanted = {**self._usual, **ready.own_settings}
+        self._restore_torch()
         if isinstance(ready.built, Built):
-            reference = partial(self._reference_of, reference_case(case), root)
+
+            def reference() -> Built:
+                built = self._reference_of(reference_case(case), root)
+                self._restore_torch()
+                return built
+
             anew = partial(build, case, root, request["compiled_steps"])
             with no_threads_left(case):
                 parity.compare(ready.built, ready.timed, reference, anew)

@@ -201,7 +201,7 @@ class CaseCode:
             return
         self._seen[id(value)] = value
         if id(value) in self._doubtful:
-            self.doubts.add(self._doubtful[id(value)])
+            self.doubts |= self._doubtful[id(value)]
         elif isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
             self.doubts.add(Doubt("code", "it is a TorchScript module"))
         elif kind is FunctionType:

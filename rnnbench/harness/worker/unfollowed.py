@@ -5,6 +5,7 @@ case whose code names one of them has a `Doubt`.
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from rnnbench.harness.protocol import Doubt
@@ -25,7 +26,17 @@ ATTRIBUTES: dict[Doubt, set[str]] = {
     },
     READS_TEXT: {
         *("__doc__", "getdoc", "getcomments", "getsource", "getsourcelines", "getsourcefile", "findsource", "getblock"),
-        *("linecache", "getline", "getlines", "get_source", "f_lineno", "tb_lineno", "co_firstlineno", "co_lines"),
+        *(
+            "get_data",
+            "linecache",
+            "getline",
+            "getlines",
+            "get_source",
+            "f_lineno",
+            "tb_lineno",
+            "co_firstlineno",
+            "co_lines",
+        ),
         *("co_positions", "co_linetable", "co_lnotab", "co_filename", "getfile", "__file__", "__cached__"),
     },
     OPENS_PATHS: {
@@ -33,6 +44,13 @@ ATTRIBUTES: dict[Doubt, set[str]] = {
         *("loadtxt", "genfromtxt", "fromfile", "memmap", "read_csv", "read_json", "read_parquet", "read_pickle"),
         *("safe_open", "load_file", "from_file", "as_file", "iterdir", "glob", "rglob", "listdir", "scandir"),
     },
+}
+PROCESSES: dict[str, tuple[str, ...]] = {
+    "subprocess": ("Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"),
+    "os": ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "spawnv"),
+    "multiprocessing": ("Process", "Pool", "get_context"),
+    "torch.multiprocessing": ("Process", "Pool", "get_context", "spawn", "start_processes"),
+    "concurrent.futures": ("ProcessPoolExecutor",),
 }
 # Objects, by the module and the name in it: known under any name, and only if the module is loaded.
 OBJECTS: dict[Doubt, dict[str, tuple[str, ...]]] = {
@@ -59,13 +77,7 @@ OBJECTS: dict[Doubt, dict[str, tuple[str, ...]]] = {
         "hydra.utils": ("instantiate", "get_class", "get_method", "get_object"),
         "torch.utils.cpp_extension": ("load", "load_inline"),
     },
-    STARTS_PROCESS: {
-        "subprocess": ("Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"),
-        "os": ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "spawnv"),
-        "multiprocessing": ("Process", "Pool", "get_context"),
-        "torch.multiprocessing": ("Process", "Pool", "get_context", "spawn", "start_processes"),
-        "concurrent.futures": ("ProcessPoolExecutor",),
-    },
+    STARTS_PROCESS: PROCESSES,
     READS_TEXT: {
         "inspect": ("stack", "getdoc", "getcomments", "getsource", "getsourcelines", "findsource"),
         "ast": ("parse",),
@@ -73,8 +85,9 @@ OBJECTS: dict[Doubt, dict[str, tuple[str, ...]]] = {
         "pydoc": ("getdoc", "render_doc"),
     },
     OPENS_PATHS: {
+        **{module: members for module, members in PROCESSES.items() if module != "os"},  # they may open any file
         "io": ("open", "open_code", "FileIO"),
-        "os": ("open", "listdir", "scandir", "walk"),
+        "os": ("open", "listdir", "scandir", "walk", *PROCESSES["os"]),
         "torch": ("load",),
         "torch.jit": ("load",),
         "numpy": ("load",),
@@ -95,7 +108,7 @@ def doubts_of_names(names: Iterable[str], imports: Iterable[tuple[str, tuple[str
 
     `names` and `imports`: as in `rnnbench.harness.worker.code_parts.CodePart`.
     """
-    last = {name.rpartition(".")[2] for name in names}
+    last = {name.rpartition(".")[2] for name in names if name != "__file__"}  # which may only tell a folder
     dotted = {*names, *(f"{module}.{member}" for module, members in imports for member in members)}
     for doubt, attributes in ATTRIBUTES.items():
         # Python's own `open` is an object, and code may have a function of this name.
@@ -113,11 +126,16 @@ def doubts_of_names(names: Iterable[str], imports: Iterable[tuple[str, tuple[str
             yield doubt
 
 
-def doubtful_objects() -> dict[int, Doubt]:
-    """Return the loaded objects that are a doubt about code which holds them under any name, by their addresses."""
-    found = {id(sys.modules[name]): RUNS_ANY for name in WHOLE_MODULES if name in sys.modules}
+def doubtful_objects() -> dict[int, set[Doubt]]:
+    """Return the doubts about code that holds some loaded objects under any name, by the addresses of these."""
+    found = defaultdict[int, set[Doubt]](set)
+    for name in WHOLE_MODULES:
+        if name in sys.modules:
+            found[id(sys.modules[name])].add(RUNS_ANY)
     for doubt, objects in OBJECTS.items():
         for module, members in objects.items():
             loaded = vars(sys.modules.get(module, object))  # not `getattr`, for which some modules import others
-            found.update((id(loaded[member]), doubt) for member in members if member in loaded)
+            for member in members:
+                if member in loaded:
+                    found[id(loaded[member])].add(doubt)
     return found

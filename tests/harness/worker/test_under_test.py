@@ -3,6 +3,7 @@
 import importlib
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,6 +170,88 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, edit: Any) -> None:
 )
 def test_what_can_not_be_followed_is_a_doubt(tmp_path: Path, body: Any, doubt: str) -> None:
     assert doubt in " ".join(each["clause"] for each in reached(tmp_path, **body)["doubts"])
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [
+        ({"late": "x = float(helpers.slow.__doc__)"}, {"text"}),
+        ({"late": "import inspect; x = len(inspect.getsource(helpers.slow))"}, {"text"}),
+        ({"call": "import inspect; inspect.getdoc(helpers.slow)"}, {"text"}),
+        ({"late": "x = len(open(helpers.__file__).read())"}, {"text", "path"}),
+        ({"top": "from pathlib import Path; HERE = Path(__file__).parent"}, set()),  # only where it is
+        ({"late": "import pydoc; x = pydoc.locate('of_test.helpers.slow')(x)"}, {"code"}),
+        ({"top": "from pickle import loads as made", "late": "x = made(b'')(x)"}, {"code"}),
+        ({"top": "import json", "late": "x = json.loads('1')"}, set()),
+        ({"late": "import builtins; x = builtins.eval('helpers.slow')(x)"}, {"code"}),
+        ({"top": "run = eval", "late": "x = run('helpers.slow')(x)"}, {"code"}),
+        ({"late": "subprocess.run(['true'])"}, {"code", "path"}),
+        ({"late": "x = torch.load('x.pt', weights_only=False)"}, {"code", "path"}),
+        ({"late": "x = torch.load('x.pt', weights_only=True)"}, {"path"}),
+        ({"late": "x = torch.stack([x])"}, set()),
+        ({"late": "x = open('README.md').read()"}, {"path"}),
+        ({"call": "import os; os.listdir('of_test')"}, {"path"}),
+        ({"call": "subprocess.run(['true', 'README.md'])"}, {"code", "path"}),
+        ({"call": "import warnings; warnings.warn('new')"}, set()),
+    ],
+)
+def test_what_code_names_or_does_is_a_doubt_of_its_kind(
+    tmp_path: Path, body: Any, kinds: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").touch()
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reply = reached(tmp_path, **body)
+    assert {each["kind"] for each in reply["doubts"]} == kinds
+
+
+REGISTRY = """
+import weakref
+KNOWN = weakref.WeakValueDictionary()
+class Meta(type):
+    pass
+def keep(function):
+    KNOWN["late"] = function
+@keep
+def late(x): return x + 7
+class Kept(metaclass=Meta):
+    def run(self, x): return x + 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "edit"),
+    [
+        ({}, ("def late(x): return x + 7", "def late(x): return x + 8")),  # which a decorator has put somewhere
+        ({}, ("def run(self, x): return x + 7", "def run(self, x): return x + 8")),  # and a metaclass
+    ],
+)
+def test_what_is_registered_when_a_module_is_imported_may_run(tmp_path: Path, body: Any, edit: Any) -> None:
+    before = reached(tmp_path / "base", "helpers", "CONSTANT = 2", f"CONSTANT = 2{REGISTRY}", **body)
+    edited = f"CONSTANT = 2{REGISTRY.replace(*edit)}"
+    after = reached(tmp_path / "head", "helpers", "CONSTANT = 2", edited, **body)
+    assert before["code"] != after["code"]
+
+
+@pytest.mark.parametrize("held", ["weakref.ref(helpers.slow)()", "weakref.proxy(helpers.slow)", "WEAK['slow']"])
+def test_what_is_held_weakly_may_run(tmp_path: Path, held: str) -> None:
+    top = "import weakref\nWEAK = weakref.WeakValueDictionary()"
+    body = {
+        "top": f"{top}\ndef fill(**kept): WEAK.update(kept)",
+        "init": f"fill(slow=helpers.slow); self.held = {held}",
+    }
+    before, after = reached(tmp_path / "base", **body), reached(tmp_path / "head", "helpers", *SLOW, **body)
+    assert before["code"] != after["code"]
+
+
+def test_calls_go_on_for_a_while_so_that_a_slow_path_is_seen_by_whatever_name_it_is_found(tmp_path: Path) -> None:
+    body = {
+        "call": "if self.calls == 40: x = getattr(sys.modules[__package__ + '.helpers'], 'slow')(x)",
+        "top": "import sys",
+    }
+    code = reached(tmp_path, **body)["code"]
+    assert any(part.startswith("of_test/helpers.py:slow") for part in code)
 
 
 def test_what_a_thread_runs_counts(tmp_path: Path) -> None:

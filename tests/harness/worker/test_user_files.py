@@ -1,12 +1,15 @@
 """Where a worker's modules and files come from."""
 
 import importlib
+import linecache
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,6 +80,25 @@ def test_a_file_that_is_opened_is_told_once_and_by_where_it_was(
     Path(os.__file__).read_bytes()  # Python's own
     os.fdopen(os.dup(2)).close()
     assert used.new()["opened"] == []
+
+
+def test_a_module_whose_text_is_read_is_told_apart_from_one_that_is_only_imported(folder: Path) -> None:
+    write(folder, only_imported_here="import warnings\nwarnings.warn('shown with its line')\n", read_here="")
+    sys.path.append(str(folder))
+    used = UsedFiles()
+    used.watch()
+    with pytest.warns(UserWarning, match="shown"):
+        importlib.import_module("only_imported_here")
+    linecache.checkcache()
+    traceback.format_list([traceback.FrameSummary(str(folder / "only_imported_here.py"), 2, "")])
+    module: Any = importlib.import_module("read_here")
+    told = used.new()
+    files = {str(folder / name) for name in ("only_imported_here.py", "read_here.py")}
+    assert files <= {*told["opened"]}
+    assert not files & {*told["read"]}
+    for read in (lambda: Path(str(module.__file__)).read_text(), lambda: module.__loader__.get_source("read_here")):
+        read()
+    assert used.new()["read"] == [str(folder / "read_here.py")]
 
 
 @pytest.mark.parametrize(
