@@ -21,20 +21,20 @@ from rnnbench.harness.worker.user_files import LEFT_OUT
 # The class of Python's own loaders, which runs the statements of all modules that are no compiled libraries.
 LOADER: Any = next(each for each in importlib.machinery.SourceFileLoader.__mro__ if "exec_module" in vars(each))
 
-Settings = dict[str, Any]
+Values = dict[str, Any]
 
 
-def set_since(before: Mapping[str, Any]) -> Settings:
+def set_since(before: Mapping[str, Any]) -> Values:
     """Return the settings of torch that have other values than `before`."""
     return {name: value for name, value in global_state.capture().items() if before[name] != value}
 
 
-def kept(settings: Mapping[str, Any]) -> Settings:
+def kept(settings: Mapping[str, Any]) -> Values:
     """Return the settings without those that the suite decides, so that equal work is compared."""
     return {name: value for name, value in settings.items() if name not in global_state.OF_THE_SUITE}
 
 
-def overruled(settings: Mapping[str, Any]) -> Settings:
+def overruled(settings: Mapping[str, Any]) -> Values:
     """Return the settings that the suite decides."""
     return {name: value for name, value in settings.items() if name in global_state.OF_THE_SUITE}
 
@@ -43,7 +43,7 @@ class OwnSettings:
     """Imports the code that cases name, and notes which settings each module sets when it is run for the first time."""
 
     def __init__(self) -> None:
-        self._of_modules: dict[str, Settings] = {}  # of those that set any, in the order in which their imports ended
+        self._of_modules: dict[str, Values] = {}  # of those that set any, in the order in which their imports ended
         self._modules: dict[str, set[str]] = {}  # a target that was imported -> the modules that this has run
         self._ran: set[str] | None = None  # modules that have been run; None if nobody notes it
 
@@ -62,7 +62,7 @@ class OwnSettings:
                 self._modules[target] = {*self._ran, file_of(target), str(getattr(function, "__module__", ""))}
             global_state.restore(before)
 
-    def of(self, targets: Iterable[str]) -> Settings:
+    def of(self, targets: Iterable[str]) -> Values:
         """Return what the modules of these targets, and the modules that these import, set when they were run."""
         if not self._of_modules:
             return {}
@@ -73,7 +73,7 @@ class OwnSettings:
             if name not in reached:
                 reached.add(name)
                 todo += _imported_by(name)
-        found: Settings = {}
+        found: Values = {}
         for name, settings in self._of_modules.items():
             if name in reached:
                 found |= settings

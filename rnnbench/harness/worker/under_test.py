@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -50,6 +51,8 @@ OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
 Variables = dict[str, Any]  # the names of a module
 # The functions that ran, by code and names of its module: both, with the arguments and free variables.
 Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
+# What was done that can't be followed: by which files of the tree, empty for none of them.
+Doubts = defaultdict[Doubt, set[str]]
 
 
 class Tracer:
@@ -57,13 +60,13 @@ class Tracer:
 
     def __init__(self, tree: str) -> None:
         self.tree = os.path.realpath(tree) + os.sep
-        self.doubts = set[Doubt]()  # about all cases
+        self.doubts = Doubts(set)  # about all cases whose code has these files
         self._ran: Ran | None = None
         self._doubts = self.doubts  # about what runs now
         sys.addaudithook(self._audit)
 
     @contextmanager
-    def following(self, doubts: set[Doubt]) -> Iterator[Ran]:
+    def following(self, doubts: Doubts) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
         self._doubts, self._ran = doubts, {}
         before, of_threads = sys.gettrace(), threading.gettrace()
@@ -90,7 +93,7 @@ class Tracer:
         if event != "call" or ran is None or place in ran or not code.co_flags & inspect.CO_OPTIMIZED:
             return  # statements of a module or class count as the module's
         if id(code) in TEXT_READERS:
-            self._doubts.add(READS_TEXT)
+            self._add(READS_TEXT)
         if self.own(variables, code):
             ran[place] = code, variables, [*frame.f_locals.values()]
 
@@ -98,7 +101,7 @@ class Tracer:
         if self._ran is None:
             return
         if event in STARTS_PROCESS:
-            self._doubts.add(Doubt("code", "a process is started"))
+            self._add(Doubt("code", "a process is started"))
             for word in filter(os.path.exists, _words(arguments)):
                 self._add_path(os.path.abspath(word))  # noqa: PTH100 - the current folder may change later
         elif file := opened_file(event, arguments):
@@ -114,7 +117,14 @@ class Tracer:
     def _add_path(self, file: str) -> None:
         path = os.path.realpath(file)
         if _below(self.tree, path) or f"{path}{os.sep}" == self.tree:
-            self._doubts.add(Doubt("path", f"it opens {os.path.relpath(path, self.tree)} by its path"))
+            self._add(Doubt("path", f"it opens {os.path.relpath(path, self.tree)} by its path"))
+
+    def _add(self, doubt: Doubt) -> None:
+        """Add a doubt about what runs now, by the innermost file of the tree that does it."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not self.own(frame.f_globals, frame.f_code):
+            frame = frame.f_back
+        self._doubts[doubt].add("" if frame is None else self.own(frame.f_globals, frame.f_code))
 
 
 def _words(arguments: tuple[Any, ...]) -> list[str]:
@@ -146,18 +156,20 @@ def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     is_compiled = built.case.implementation in COMPILED
     # In place of compiled code its functions run, so that they are seen.
     stance = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
-    doubts = set[Doubt]()
+    doubts = Doubts(set)
     with stance, closing(timed), timed.mode(), tracer.following(doubts) as calling:
         _call(timed)
     found = CaseCode(tracer, whole_modules=is_compiled)
     found.follow(calling, [built, timed])
-    doubts |= found.doubts
+    may_do = {*found.doubts}
     found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
-        doubts.add(Doubt("code", "it compiles itself"))
-    every = sorted(tracer.doubts | doubts | (found.doubts & {READS_TEXT}))
-    return {"code": sorted(found.code), "doubts": [asdict(doubt) for doubt in every]}
+        may_do.add(Doubt("code", "it compiles itself"))
+    files = {part.partition(":")[0] for part in found.code} | {""}
+    before = {doubt for doubt, places in tracer.doubts.items() if places & files}
+    every = before | may_do | doubts.keys() | (found.doubts & {READS_TEXT})
+    return {"code": sorted(found.code), "doubts": [asdict(doubt) for doubt in sorted(every)]}
 
 
 def _call(timed: TimedCall) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Building
@@ -61,7 +60,8 @@ def settle(worker: Operations, folder: Path, *cases: Case, imports: bool = True)
     assert worker.handle(visit(*cases))["ok"]
     for case in cases:
         assert worker.handle(Building(str(folder), 64).request("verify", case))["ok"]
-    assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == USUAL
+    now = global_state.capture()
+    assert (now["threads"], now["oneDNN"]) == USUAL
     return [reply["sets"] for reply in prepared]
 
 

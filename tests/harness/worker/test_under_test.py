@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.worker.under_test import Tracer, reach
+from rnnbench.harness.worker.under_test import Doubts, Tracer, reach
 from rnnbench.workloads.phases import TimedCall
 
 MAIN = """
@@ -82,8 +82,13 @@ def forget() -> None:
         del sys.modules[name]
 
 
-def reached(folder: Path, *edit: str, top: str = "", init: str = "", late: str = "pass", call: str = "") -> Reply:
-    """What the cell of a tree may run; `edit`: a file, an old text and the new one."""
+def reached(
+    folder: Path, *edit: str, top: str = "", init: str = "", late: str = "pass", call: str = "", beside: str = "sys"
+) -> Reply:
+    """What the cell of a tree may run.
+
+    `edit`: a file, an old text and the new one; `beside`: a module that was imported for another cell.
+    """
     package = folder / "of_test"
     package.mkdir(parents=True)
     texts = {"__init__": "", "helpers": HELPERS, "rare": RARE, "deep": DEEP}
@@ -99,6 +104,7 @@ def reached(folder: Path, *edit: str, top: str = "", init: str = "", late: str =
     importlib.invalidate_caches()
     tracer = Tracer(str(folder))
     with tracer.following(tracer.doubts):
+        importlib.import_module(beside)
         main: Any = importlib.import_module("of_test.main")
 
     def build() -> Any:
@@ -254,10 +260,19 @@ def test_calls_go_on_for_a_while_so_that_a_slow_path_is_seen_by_whatever_name_it
     assert any(part.startswith("of_test/helpers.py:slow") for part in code)
 
 
+@pytest.mark.parametrize(("file", "old", "kinds"), [("helpers", "CONSTANT = 2", {"path"}), ("deep", "def work", set())])
+def test_what_an_import_does_is_a_doubt_about_the_cases_whose_code_has_the_file_that_did_it(
+    tmp_path: Path, file: str, old: str, kinds: set[str]
+) -> None:
+    reading = f"from pathlib import Path; OWN = list(Path(__file__).parent.iterdir())\n{old}"
+    reply = reached(tmp_path, file, old, reading, beside="of_test.deep")
+    assert {each["kind"] for each in reply["doubts"]} == kinds
+
+
 def test_what_a_thread_runs_counts(tmp_path: Path) -> None:
     space: dict[str, Any] = {}
     exec(compile("def fast(): pass", str(tmp_path / "mine.py"), "exec"), space)
-    with Tracer(str(tmp_path)).following(set()) as ran:
+    with Tracer(str(tmp_path)).following(Doubts(set)) as ran:
         thread = threading.Thread(target=space["fast"])
         thread.start()
         thread.join()
