@@ -189,6 +189,7 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
         assert with_used(changed, used, base, head) == {"link": "other", "libs/lib/code.py": "python"}
 
 
+@pytest.mark.slow
 def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.validation.affected", "5", "3"], capture_output=True, text=True, check=True
