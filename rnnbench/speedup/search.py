@@ -37,6 +37,7 @@ from rnnbench.harness.live.cases import (
 )
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.turns.schedule import Progress
+from rnnbench.speedup.compiling import COMPILING_SHARE, Refusal, can_be_ended, compiled_in_child
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -173,29 +174,24 @@ def _of_shape(
     for this number of shapes.
     """
     run, shape = subject.run, asdict(CallShape.of(subject.input, subject.phase))
-    rows: dict[str, dict[str, Any]] = {}
     calls: dict[str, TimedCall] = {}
     with ExitStack() as put_back:
         keep_process(put_back)
         keep_tensors(run.module, put_back)  # of one that can't be copied
-        of_all = why_only_as_given(run.module, run.kind) or varies(subject)
-        why_not_compiled = partial(
-            _why_not_compiled,
-            deadline=deadline,
-            budget_seconds=budget_seconds,
-            shapes=shapes,
-            on_progress=on_progress,
-        )
-        for name in names(run, subject.input, subject.state):
-            check = why_not_compiled if name in COMPILED else why_not
-            reason = "" if name == AS_GIVEN else of_all or check(subject, name)
-            rows[name] = {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": reason}
-            if not reason:
-                is_plain = name == AS_GIVEN and run.kind != "cell"
-                handed_back = run.given if is_plain else RunInWays(run, ways_table([{**shape, "way": name}]))
+        compiler = Compiler(subject, deadline, budget_seconds, shapes, on_progress)
+        refusals = _refusals(subject, compiler)
+        rows = {
+            name: {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": refusal.reason}
+            for name, refusal in refusals.items()
+        }
+        has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
+        for name in rows:
+            if not rows[name]["reason"]:
+                handed_back = RunInWays(run, ways_table([{**shape, "way": name}]))
                 with named(name):
                     calls[name] = timed_call(LiveCase(name, handed_back, subject.args), subject.phase, put_back)
         if len(calls) == 1:
+            rows[AS_GIVEN]["is_sure"] = has_tried_all
             return [*rows.values()]
         device = str(subject.input.device)
         stop, turns = Fastest(list(calls)), LiveTurns(devices.open_device(device), calls)
@@ -209,48 +205,94 @@ def _of_shape(
             **estimate_columns("ratio", as_ratio(stop.log_ratio(each, AS_GIVEN))),
             "rounds": len(times),
             "is_chosen": each == fastest,
-            "is_sure": stop.is_sure or each != fastest,
+            "is_sure": (stop.is_sure and has_tried_all) or each != fastest,
         }
     if fastest != AS_GIVEN and rounded_to(subject.input.dtype, device) == "tf32":
         rows[fastest]["reason"] = TF32
     return [*rows.values()]
 
 
-START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a process
+def _refusals(subject: RunSubject, compiler: "Compiler") -> dict[WayName, Refusal]:
+    """Return for each way why it is not used, in the order of `names`; the reason is empty if it can be used."""
+    ways = names(subject.run, subject.input, subject.state)
+    refusals = dict.fromkeys(ways, Refusal())
+    if of_all := why_only_as_given(subject.run.module, subject.run.kind) or varies(subject):
+        return {name: Refusal("" if name == AS_GIVEN else of_all) for name in ways}
+    for name in ways:
+        if name != AS_GIVEN and name not in COMPILED:
+            refusals[name] = Refusal(why_not(subject, name))
+    # The last one first: it is usually the fastest, and the budget may hold only one.
+    for name in reversed([name for name in ways if name in COMPILED]):
+        refusals[name] = compiler.refusal(name)
+    return refusals
+
+
+START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a search
 OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
 TUNING = 4  # times as long is compiled where kernels are tried
-COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
-PACES = [1.0]  # how many times as long as expected each compilation of this process took
 
 
-def _why_not_compiled(
-    subject: RunSubject,
-    name: WayName,
-    deadline: float,
-    budget_seconds: float,
-    shapes: int,
-    on_progress: Callable[[Progress], None],
-) -> str:
-    """Return why a way can't be used, or can't be compiled before the deadline; empty if it can.
+class Compiler:
+    """Compiles ways of a subject before a deadline: in a child where that can be, else as far as it seems to fit.
 
     How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
     """
-    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
-    piece = None if subject.run.kind == "sequence" else steps
-    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
-    operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
-    expected = START_SECONDS + FIRST_SECONDS * (len(PACES) == 1) + OPERATOR_SECONDS[subject.phase] * operators
-    expected *= TUNING if name == "max-autotune" else 1
-    seconds, started = expected * PACES[-1], time.monotonic()
-    if seconds > COMPILING_SHARE * (deadline - started):
-        return (
-            f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold; "
-            f"give budget='{as_budget(budget_seconds + 2 * shapes * seconds)}'"
-        )
-    on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
-    reason = why_not(subject, name)
-    PACES.append((time.monotonic() - started) / expected)
-    return reason
+
+    def __init__(
+        self,
+        subject: RunSubject,
+        deadline: float,
+        budget_seconds: float,
+        shapes: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """`budget_seconds`: of the user, for so many `shapes`."""
+        self._subject, self._deadline, self._on_progress = subject, deadline, on_progress
+        self._budget_seconds, self._shapes = budget_seconds, shapes
+        self._pace = 1.0  # how many times as long as expected the last compilation took
+        self._is_first = True
+
+    def refusal(self, name: WayName) -> Refusal:
+        """Return why a way can't be used, or can't be compiled before the deadline."""
+        check = partial(why_not, self._subject, name)
+        if not can_be_ended(str(self._subject.input.device)):
+            return self._refused_here(name, check)
+
+        def show(seconds: float) -> None:
+            self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+
+        found = compiled_in_child(check, self._deadline, show)
+        return replace(found, reason=f"{found.reason}; {self._more(name)}") if found.is_untried else found
+
+    def _refused_here(self, name: WayName, check: Callable[[], str]) -> Refusal:
+        """Compile a way in this process, which can't be ended, unless it seems to take too long."""
+        expected = self._expected(name)
+        started = time.monotonic()
+        if (seconds := expected * self._pace) > COMPILING_SHARE * (self._deadline - started):
+            takes = (
+                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold"
+            )
+            return Refusal(f"{takes}; {self._more(name)}", is_untried=True)
+        self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+        reason = check()
+        self._pace = (time.monotonic() - started) / expected
+        self._is_first = False
+        return Refusal(reason)
+
+    def _more(self, name: WayName) -> str:
+        """Say which budget probably has room for a way."""
+        left = max(0.0, self._deadline - time.monotonic())
+        more = max(2 * self._expected(name) * self._pace, 2 * (self._budget_seconds / self._shapes - left))
+        return f"give budget='{as_budget(self._budget_seconds + self._shapes * more)}'"
+
+    def _expected(self, name: WayName) -> float:
+        subject = self._subject
+        steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
+        piece = None if subject.run.kind == "sequence" else steps
+        eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
+        operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
+        expected = START_SECONDS + FIRST_SECONDS * self._is_first + OPERATOR_SECONDS[subject.phase] * operators
+        return expected * (TUNING if name == "max-autotune" else 1)
 
 
 def varies(subject: RunSubject) -> str:

@@ -1,7 +1,9 @@
 """`rnnbench.fastest` as a user calls it, and the choice of the fastest way, with times that the test sets."""
 
 import math
+import os
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,7 +57,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, fl
     of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
     monkeypatch.setattr(FixedTurns, "seconds", of_ways)
     monkeypatch.setattr(search, "LiveTurns", FixedTurns)
-    monkeypatch.setattr(search, "PACES", [0.0])  # compiling takes no time
+    monkeypatch.setattr(search, "can_be_ended", lambda device: False)  # all in this process
     monkeypatch.setattr(compiled, "check", lambda device: None)
     return of_ways
 
@@ -156,11 +158,57 @@ def test_modes_of_torch_compile_are_compared_before_they_are_timed(
 def test_a_way_whose_compilation_the_budget_does_not_hold_is_left_out_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search, "PACES", [1000.0])  # the last compilation took a thousand times as long as expected
+    monkeypatch.setattr(search, "START_SECONDS", 1000.0)
     table = fast(nn.GRU(4, 6), budget="60s").frame.set_index("way")
     assert table["is_chosen"]["hoisted"]
+    assert not table["is_sure"]["hoisted"]
     assert table["reason"]["compiled"].startswith("compiling it takes about ")
     assert "give budget='" in table["reason"]["prepacked"]
+
+
+@pytest.mark.usefixtures("seconds")
+def test_a_slow_compilation_does_not_rule_the_next_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowClock:
+        """Each look at it is a thousand seconds later than the last."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 1000.0
+            return self.now
+
+    with monkeypatch.context() as slow:
+        slow.setattr(search, "time", SlowClock())
+        fast(nn.GRU(4, 6), budget="3h")
+    found = fast(nn.GRU(4, 6), budget="60s")
+    assert not found.frame["reason"].any()
+    assert found.frame["is_sure"].all()
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("budget", ["1s", "10s"])
+def test_a_compilation_that_does_not_end_in_time_is_ended_and_the_choice_is_not_sure(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], budget: str
+) -> None:
+    check, parent = search.why_not, os.getpid()
+
+    def endless(subject: Any, name: Any) -> str:
+        if name != "compiled":
+            return check(subject, name)
+        assert os.getpid() != parent, "only a child can be ended"
+        while True:
+            time.sleep(1.0)
+
+    monkeypatch.setattr(search, "can_be_ended", lambda device: True)
+    monkeypatch.setattr(search, "why_not", endless)
+    started = time.monotonic()
+    found = fast(nn.GRU(4, 6), budget=budget)
+    assert time.monotonic() - started < 60  # it ends at all
+    table = found.frame.set_index("way")
+    assert not table["is_sure"][table["is_chosen"]].any()
+    assert "to compile it" in table["reason"]["compiled"] or "did not end" in table["reason"]["compiled"]
+    assert "compiled is not used" in repr(found)
+    assert "another way may be faster" in repr(found)
 
 
 def test_each_shape_has_a_way_of_its_own(seconds: dict[str, float]) -> None:
@@ -376,9 +424,8 @@ class Clockwork(nn.GRUCell):
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "PACES", [0.0])  # compiling is not left out
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=60, progress=False)
+    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, progress=False)
     assert "compiled again in each call" in repr(found)
 
 

@@ -1,0 +1,180 @@
+"""Compile in a child, which can be ended, what this process then finds in torch's cache on disk.
+
+No compilation in this process can be ended. A fork has the module, its class and its input as they are, so nothing is
+pickled, and nothing is imported again: what it compiles has the key that this process looks for. Compiling that again
+here takes a sixteenth to an eighth of the time (torch 2.13, layers of 16 to 64 steps); a new process would need four
+seconds more, and could not have a class that a notebook defines.
+"""
+
+import contextvars
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any, NoReturn
+
+import torch
+
+from rnnbench.text import rounded_up
+
+COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
+AGAIN_SHARE = 0.25  # of the time of a compilation, at most, that this process needs for what it finds in the cache
+LEAST_SECONDS = 2.0  # for a compilation; in less nothing is begun
+LOOK_SECONDS = 0.2  # between two looks at a child
+GRACE_SECONDS = 2.0  # for a C++ compiler that is asked to end, and then removes the file that it has not finished
+STACK_BYTES = 256 << 20  # of the child's thread: the compiler calls itself
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a way is not used; it may be the fastest nevertheless if it was not tried."""
+
+    reason: str = ""
+    is_untried: bool = False
+
+
+def can_be_ended(device: str) -> bool:
+    """Return whether a compilation for a device can be made in a child: not for a GPU, whose context can't be forked.
+
+    Only where processes are forked as Linux does it, and where torch keeps what it has compiled.
+    """
+    import torch._functorch.config as autograd
+    import torch._inductor.compile_fx  # once for all children
+    import torch._inductor.config as inductor
+
+    is_kept = inductor.fx_graph_cache and autograd.enable_autograd_cache and not inductor.force_disable_caches
+    return device == "cpu" and sys.platform == "linux" and bool(is_kept)
+
+
+def compiled_in_child(
+    check: Callable[[], str], deadline: float, on_wait: Callable[[float], None] = lambda seconds: None
+) -> Refusal:
+    """Check a way in a child, which compiles it, and then here; returns why the way can't be used, if it can't.
+
+    `check`: compiles and returns this reason. `deadline`, by `time.monotonic`: of all that is to be done. `on_wait`
+    gets the seconds that are left for the child.
+    """
+    begun = time.monotonic()
+    left = COMPILING_SHARE * (deadline - begun) / (1 + AGAIN_SHARE)
+    if left < LEAST_SECONDS:
+        return Refusal(f"there were only {max(0.0, left):.1f} s to compile it", is_untried=True)
+    child = Child(check)
+    try:
+        while not child.wait(LOOK_SECONDS):
+            if (to_come := begun + left - time.monotonic()) <= 0:
+                return Refusal(f"compiling it did not end within {rounded_up(left)}", is_untried=True)
+            on_wait(to_come)
+        reason = child.result()
+    finally:
+        child.end()
+    return Refusal(reason or check())
+
+
+class Child:
+    """A fork of this process that does one piece of work and returns its text."""
+
+    def __init__(self, work: Callable[[], str]) -> None:
+        self._read, write = os.pipe()
+        parent = os.getpid()
+        with warnings.catch_warnings(action="ignore"):  # of processes with several threads: see `_in_child`
+            self._pid = os.fork()
+        if not self._pid:
+            _in_child(work, write, parent)
+        os.close(write)
+        self._text = b""
+        self._exit_code: int | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long for more of its text; returns whether it has ended."""
+        if connection.wait([self._read], seconds):
+            chunk = os.read(self._read, 1 << 16)
+            self._text += chunk
+            return not chunk
+        return False
+
+    def result(self) -> str:
+        """Return its text, or how it has ended instead."""
+        if self._text:
+            return str(json.loads(self._text))
+        code = self._wait()
+        how = f"ended with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+        return f"the process that tried it {how}"
+
+    def end(self) -> None:
+        """End it and all that it has started; a C++ compiler gets the time to remove what it has not finished."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self._wait()
+        until = time.monotonic() + GRACE_SECONDS
+        with suppress(ProcessLookupError):  # none is left
+            os.killpg(self._pid, signal.SIGTERM)
+            while time.monotonic() < until:
+                os.killpg(self._pid, 0)
+                time.sleep(0.01)
+            os.killpg(self._pid, signal.SIGKILL)
+        os.close(self._read)
+
+    def _wait(self) -> int:
+        if self._exit_code is None:
+            self._exit_code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._exit_code
+
+
+def _in_child(work: Callable[[], str], write: int, parent: int) -> NoReturn:
+    """Do the work in a thread of its own, send its text, and end without any of the parent's clean-up.
+
+    OpenMP's threads are not forked, but the thread that forks still counts on those it had, and would wait for them
+    without end. A new thread starts new ones.
+    """
+    code = 1
+    try:
+        os.setsid()  # so that it can be ended with all that it has started, and Ctrl-C is the parent's
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            return  # type: ignore[misc]  # the parent has ended: `finally` ends this process, too
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        text: list[str] = []
+        context, enter_modes = contextvars.copy_context(), modes()
+        threading.stack_size(STACK_BYTES)
+
+        def run() -> None:
+            with enter_modes():
+                text.append(context.run(work))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        os.write(write, json.dumps(text[0]).encode())
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def modes() -> Callable[[], ExitStack]:
+    """Return what enters torch's modes of this thread in another one, which would begin without them."""
+    threads, takes_gradients = torch.get_num_threads(), torch.is_grad_enabled()
+    is_inference = torch.is_inference_mode_enabled()
+    has_autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def enter() -> ExitStack:
+        torch.set_num_threads(threads)
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode(is_inference))
+        stack.enter_context(torch.set_grad_enabled(takes_gradients))
+        if has_autocast:
+            stack.enter_context(torch.autocast("cpu", dtype))
+        return stack
+
+    return enter

@@ -1,0 +1,145 @@
+"""What is compiled in a child: it can be ended, and this process then finds it on disk."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnbench.speedup import compiling
+from rnnbench.speedup.compiling import Child, Refusal, can_be_ended, compiled_in_child
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked only on Linux")
+
+
+def result_of(work: Callable[[], str]) -> str:
+    child = Child(work)
+    try:
+        while not child.wait(60.0):
+            pass
+        return child.result()
+    finally:
+        child.end()
+
+
+def test_the_text_of_a_child_comes_back_and_it_is_another_process() -> None:
+    assert int(result_of(lambda: str(os.getpid()))) != os.getpid()
+    text = "ü\n" * 100_000  # more than a pipe holds
+    assert result_of(lambda: text) == text
+
+
+def test_a_child_that_dies_takes_nothing_with_it_and_says_how() -> None:
+    assert result_of(lambda: os._exit(3)) == "the process that tried it ended with 3"  # type: ignore[func-returns-value]
+    assert result_of(lambda: os.kill(os.getpid(), 9)) == "the process that tried it was ended by SIGKILL"  # type: ignore[func-returns-value]
+
+
+def test_what_a_child_prints_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    def loud() -> str:
+        print("out")
+        os.write(2, b"err")
+        return ""
+
+    assert result_of(loud) == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_child_that_is_ended_takes_with_it_what_it_has_started(tmp_path: Path) -> None:
+    """A compiler that is asked to end removes what it has not finished, which would be taken for finished."""
+    script = "import pathlib, signal, sys, time\n"
+    script += "part = pathlib.Path(sys.argv[1])\n"
+    script += "signal.signal(signal.SIGTERM, lambda *_: (part.unlink(), sys.exit(1)))\n"
+    script += "part.write_text('half'); time.sleep(600)"
+    part = tmp_path / "part"
+
+    def compile_for_long() -> str:
+        subprocess.run([sys.executable, "-c", script, part], check=True)
+        return ""
+
+    child = Child(compile_for_long)
+    while not part.exists() or not part.read_text():
+        time.sleep(0.01)
+    child.end()
+    assert not part.exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(child._pid, 0)
+
+
+def test_modes_of_this_thread_hold_in_the_child() -> None:
+    def shown() -> str:
+        is_in_autocast, is_inference = torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
+        return f"{torch.get_num_threads()} {is_in_autocast} {is_inference} {torch.is_grad_enabled()}"
+
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert result_of(shown) == shown()
+    with torch.inference_mode():
+        assert result_of(shown) == shown()
+    assert result_of(shown) == shown()
+
+
+def test_a_child_may_use_several_threads_although_this_process_has_used_them() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        matrix = torch.randn(700, 700)
+        expected = (matrix @ matrix).tanh().sum()
+        found = result_of(lambda: str(float((matrix @ matrix).tanh().sum())))
+    finally:
+        torch.set_num_threads(before)
+    assert float(found) == pytest.approx(float(expected), rel=1e-3, abs=1e-2)
+
+
+def test_a_compilation_is_ended_at_its_deadline_and_one_that_has_too_little_time_is_not_begun() -> None:
+    here: list[int] = []
+
+    def endless() -> str:
+        here.append(os.getpid())
+        while True:
+            time.sleep(1.0)
+
+    late = compiled_in_child(endless, time.monotonic() + 4 * compiling.LEAST_SECONDS)
+    assert late.is_untried
+    assert late.reason.startswith("compiling it did not end within ")
+    early = compiled_in_child(endless, time.monotonic() + compiling.LEAST_SECONDS)
+    assert early.is_untried
+    assert early.reason.startswith("there were only ")
+    assert not here
+
+
+def test_a_way_that_fails_in_the_child_is_not_tried_here() -> None:
+    tried: list[str] = []
+
+    def check() -> str:
+        tried.append("")
+        return "" if len(tried) > 1 else "it fails"
+
+    assert compiled_in_child(check, time.monotonic() + 600) == Refusal("it fails")
+    assert not tried
+    assert compiled_in_child(lambda: tried.append("") or "", time.monotonic() + 600) == Refusal()  # type: ignore[func-returns-value]
+    assert len(tried) == 1
+
+
+@pytest.mark.usefixtures("quick_compiler", "one_thread")
+def test_what_a_child_has_compiled_is_found_here() -> None:
+    from torch._dynamo.utils import counters
+
+    from rnnbench.workloads import compiled
+
+    assert can_be_ended("cpu")
+    ways = [compiled.compiled(lambda x: (x @ x).relu() + 1, name) for name in ("compiled", "prepacked")]  # type: ignore[arg-type]
+    matrix: Tensor = torch.randn(8, 8)
+    for run in ways:
+
+        def check(run: Callable[[Tensor], Tensor] = run) -> str:
+            with torch.no_grad():
+                torch.testing.assert_close(run(matrix), (matrix @ matrix).relu() + 1)
+            return ""
+
+        counters.clear()
+        assert compiled_in_child(check, time.monotonic() + 900) == Refusal()
+        assert counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
+        assert not counters["inductor"]["fxgraph_cache_miss"] + counters["aot_autograd"]["autograd_cache_miss"]
