@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rnnbench.cells import CellError
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import State, dense_parts, leaves
 from rnnbench.text import error_in_words, place
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -131,9 +131,10 @@ def shaken(module: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
         if in_other_mode:
             trial.train(not trial.training)
         torch.manual_seed(0)
-        for tensor in (*trial.parameters(), *trial.buffers()):
-            if tensor.is_floating_point() or tensor.is_complex():
-                tensor.data.add_(torch.rand_like(tensor))
+        tensors = (*trial.parameters(), *trial.buffers())
+        for part in (part for tensor in tensors for part in dense_parts(tensor.data)):
+            if part.is_floating_point() or part.is_complex():
+                part.add_(torch.rand_like(part))
     torch.manual_seed(0)
     return trial
 

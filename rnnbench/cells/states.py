@@ -51,9 +51,39 @@ def output(cell_state: State, *, stacked: bool) -> Tensor:
     return shown
 
 
+def dense_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return the dense tensors that a tensor consists of: itself, or the indices and the values of a sparse one."""
+    if tensor.layout == torch.strided:
+        return (tensor,)
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor.to_dense(),)  # of oneDNN
+
+
+def same_values(tensor: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors of one layout hold the same values at the same places; NaN equals NaN."""
+    pairs = list(zip(dense_parts(tensor), dense_parts(other), strict=True))
+    return all(
+        one.shape == two.shape and torch.allclose(one, two, rtol=0, atol=0, equal_nan=True) for one, two in pairs
+    )
+
+
+def copy_values(tensor: Tensor, values: Tensor) -> None:
+    """Write the values of a tensor of the same shape into another one, which keeps its layout."""
+    if values.layout != tensor.layout:
+        values = values.to_dense() if tensor.layout == torch.strided else values.to_sparse(layout=tensor.layout)
+    if tensor.layout != torch.strided:
+        tensor.resize_as_sparse_(values)
+    tensor.copy_(values)
+
+
 def storage_address(tensor: Tensor) -> int:
-    """Return where a tensor's storage begins; views of one tensor have the same."""
-    return tensor.untyped_storage().data_ptr()
+    """Return where the storage of a tensor, or of a sparse one's values, begins; views of one have the same."""
+    return dense_parts(tensor)[-1].untyped_storage().data_ptr()
 
 
 def leaves(state: State) -> tuple[Tensor, ...]:

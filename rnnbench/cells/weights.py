@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
+from rnnbench.cells.states import copy_values
 from rnnbench.store.records import LAYERS, Reference
 
 Weights = Mapping[str, Tensor]
@@ -100,7 +101,7 @@ def copy_weights(mine: nn.Module, like: nn.Module) -> None:
             parameter.copy_(weights[name])
         for name, (_, buffer) in buffers.items():  # such as the running means of a batch norm
             if name in known and known[name][1].shape == buffer.shape:
-                buffer.copy_(known[name][1])
+                copy_values(buffer, known[name][1])
 
 
 def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:

@@ -91,7 +91,8 @@ def invariants(program: Program) -> list[CallGroup]:
     """
     changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
     lasting = [call for call in program.calls if not (call.reads | call.writes) & (changed | program.hidden)]
-    work = [call for call in lasting if isinstance(call.result, Tensor) and not call.writes & call.reads]
+    made = [call for call in lasting if isinstance(call.result, Tensor) and call.result.layout == torch.strided]
+    work = [call for call in made if not call.writes & call.reads]
     same = grouped(work, lambda call: program.key(call.result))
     groups = [group for group in same if len(group) >= program.steps >= MIN_CALLS]
     with torch.no_grad():  # results of a random function are not equal

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from rnnbench.cells.states import storage_address
+from rnnbench.cells.states import dense_parts, storage_address
 from rnnbench.harness.live.cases import tensors_in
 from rnnbench.kernels.libraries import (
     DIRECT,
@@ -184,18 +184,24 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         name, given = str(function.name()).partition(".")[0], tuple(tensors_in((args, kwargs)))
         what = category(name)
         tensors = () if what == "views" else given
-        key = (function, part, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors))
+        forms = [[(each.shape, each.stride(), each.dtype) for each in dense_parts(tensor)] for tensor in tensors]
+        key = (
+            function,
+            part,
+            *((tensor.shape, tensor.layout, *form) for tensor, form in zip(tensors, forms, strict=True)),
+        )
         if key not in self._indices:
             self._indices[key] = len(self.kinds)
             shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
             shapes += [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
             product = None
-            if not kwargs and function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            is_dense = all(tensor.layout == torch.strided for tensor in given)
+            if is_dense and not kwargs and function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
                 left, right = args[-2:]
                 has_bias = len(args) > 2 and args[0].dim() == 1
                 product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
             shrunk = NOTHING
-            if what in SHRINKABLE and not function._schema.is_mutable:
+            if is_dense and what in SHRINKABLE and not function._schema.is_mutable:
                 small, smaller = tree_map_only(
                     Tensor, lambda tensor: tensor.detach().new_ones((1,) * tensor.dim()), (args, kwargs)
                 )
@@ -204,8 +210,9 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
             self.kinds.append(OperatorKind(operator, shrunk, product))
         self.order.append(self._indices[key])
         result, kind = function(*args, **kwargs), self.kinds[self.order[-1]]
-        fresh = {storage_address(tensor): tensor.untyped_storage().nbytes() for tensor in tensors_in(result)}
-        known = set(map(storage_address, given))
+        made = [each.untyped_storage() for tensor in tensors_in(result) for each in dense_parts(tensor)]
+        fresh = {storage.data_ptr(): storage.nbytes() for storage in made}
+        known = {storage_address(each) for tensor in given for each in dense_parts(tensor)}
         size = kind.operator.new_bytes + sum(size for storage, size in fresh.items() if storage not in known)
         kind.operator = replace(kind.operator, calls=kind.operator.calls + 1, new_bytes=size)
         return result

@@ -34,7 +34,7 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from rnnbench.cells.states import storage_address
+from rnnbench.cells.states import dense_parts, storage_address
 from rnnbench.harness.live.cases import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
@@ -221,12 +221,15 @@ def grouped(calls: Iterable[ProgramCall], key: Callable[[ProgramCall], Any]) -> 
 
 def storages(value: object) -> set[Storage]:
     """Storage addresses of all tensors in nested tuples, lists and mappings; an empty tensor has none."""
-    return {address for tensor in tensors_in(value) if (address := storage_address(tensor))}
+    parts = (part for tensor in tensors_in(value) for part in dense_parts(tensor))
+    return {address for part in parts if (address := storage_address(part))}
 
 
 def place(value: Any) -> Any:
     """Return what is equal for two views of one part of a storage, and for other values that look the same."""
-    return (value.data_ptr(), value.shape, value.stride()) if isinstance(value, Tensor) else repr(value)
+    if not isinstance(value, Tensor):
+        return repr(value)
+    return (value.shape, *((part.data_ptr(), part.shape, part.stride()) for part in dense_parts(value)))
 
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:

@@ -18,8 +18,10 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import connection
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -48,7 +50,6 @@ def can_be_ended(device: str) -> bool:
     Only where processes are forked as Linux does it, and where torch keeps what it has compiled.
     """
     import torch._functorch.config as autograd
-    import torch._inductor.compile_fx  # once for all children
     import torch._inductor.config as inductor
 
     is_kept = inductor.fx_graph_cache and autograd.enable_autograd_cache and not inductor.force_disable_caches
@@ -67,6 +68,7 @@ def compiled_in_child(
     left = COMPILING_SHARE * (deadline - begun) / (1 + AGAIN_SHARE)
     if left < LEAST_SECONDS:
         return Refusal(f"there were only {max(0.0, left):.1f} s to compile it", is_untried=True)
+    import_module("torch._inductor.compile_fx")  # once for all children
     child = Child(check)
     try:
         while not child.wait(LOOK_SECONDS):
@@ -144,7 +146,7 @@ def _in_child(work: Callable[[], str], write: int, parent: int) -> NoReturn:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
         text: list[str] = []
         context, enter_modes = contextvars.copy_context(), modes()
         threading.stack_size(STACK_BYTES)

@@ -180,7 +180,7 @@ def _of_shape(
         keep_tensors(run.module, put_back)  # of one that can't be copied
         compiler = Compiler(subject, deadline, budget_seconds, shapes, on_progress)
         refusals = _refusals(subject, compiler)
-        rows = {
+        rows: dict[str, dict[str, Any]] = {
             name: {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": refusal.reason}
             for name, refusal in refusals.items()
         }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -271,3 +272,41 @@ def test_same_weights_copies_buffers_too() -> None:
     rnnbench.same_weights(mine, like=like)
     input = torch.randn(5, 3, 4)
     torch.testing.assert_close(mine.eval()(input), like.eval()(input))
+
+
+class Reservoir(nn.Module):
+    """A cell whose recurrent weights are fixed and sparse; it may change them, as one that adapts does."""
+
+    def __init__(self, layout: torch.layout, *, grows: bool = False) -> None:
+        super().__init__()
+        self.hidden_size, self.grows = 8, grows
+        weights = 0.3 * torch.randn(8, 8).relu()
+        self.register_buffer("weights", weights.to_sparse(layout=layout))
+        self.input = nn.Linear(3, 8)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        recurrent = self.weights.to_dense()
+        if self.grows:
+            self.weights = (recurrent + 0.01).to_sparse(layout=self.weights.layout)
+        return torch.tanh(self.input(x) + h @ recurrent)
+
+
+@pytest.mark.usefixtures("one_thread", "not_compiled")
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta state")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_sparse_buffers_are_measured_searched_explained_and_left_as_they_are(layout: torch.layout, phase: Any) -> None:
+    cell, grows = Reservoir(layout), Reservoir(layout, grows=True)
+    before = [each.weights.to_dense() for each in (cell, grows)]
+    modules = {name: rnnbench.unroll(each) for name, each in (("mine", cell), ("grows", grows))}
+    measured = measure({**modules, "rnn": nn.RNN(3, 8)}, INPUT, phase, reference="rnn", **QUICK)
+    assert (measured.frame["seconds"] > 0).all()
+    frame = rnnbench.fastest(cell, INPUT, phase=phase, budget=1, progress=False).frame
+    assert not any("layout" in reason or "sparse" in reason.lower() for reason in frame["reason"])
+    explained = rnnbench.explain({"mine": modules["mine"], "rnn": nn.RNN(3, 8)}, INPUT, phase, budget=3, progress=False)
+    assert "failed" not in explained.note
+    assert "aten::_to_dense" in set(explained.operators["operator"])
+    like, mine = Reservoir(layout), Reservoir(layout)
+    rnnbench.same_weights(mine, like=like)
+    torch.testing.assert_close(mine(INPUT[0], torch.zeros(2, 8)), like(INPUT[0], torch.zeros(2, 8)))
+    assert all(torch.equal(each.weights.to_dense(), old) for each, old in zip((cell, grows), before, strict=True))

@@ -6,8 +6,11 @@ from torch import nn
 
 from rnnbench.cells.states import (
     convert,
+    copy_values,
     fails_in_inference_mode,
     leaves,
+    same_values,
+    storage_address,
     to_cell,
     to_layer,
 )
@@ -53,3 +56,29 @@ def breaks() -> None:
 @pytest.mark.parametrize(("call", "fails"), [(learns, True), (lambda: torch.ones(2), False), (breaks, False)])
 def test_only_a_call_that_works_outside_of_inference_mode_takes_gradients(call: object, fails: bool) -> None:
     assert fails_in_inference_mode(call) is fails  # type: ignore[arg-type]
+
+
+LAYOUTS = [torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc]
+
+
+def matrix(layout: torch.layout, *, seed: int = 0) -> torch.Tensor:
+    dense = torch.randn(6, 6, generator=torch.Generator().manual_seed(seed)).relu()
+    if layout == torch.strided:
+        return dense
+    is_blocked = layout in (torch.sparse_bsr, torch.sparse_bsc)
+    return dense.to_sparse(layout=layout, **({"blocksize": (2, 2)} if is_blocked else {}))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta state")
+def test_values_of_every_layout_are_compared_and_copied(layout: torch.layout) -> None:
+    one, other = matrix(layout), matrix(layout, seed=1)  # with another number of values
+    assert same_values(one, one.clone())
+    assert not same_values(one, other)
+    copy_values(one, other)
+    assert one.layout == layout
+    assert same_values(one, other)
+    assert storage_address(one) == storage_address(one.detach())
+    dense = torch.zeros(6, 6)
+    copy_values(dense, one)
+    assert torch.equal(dense, one.to_dense())

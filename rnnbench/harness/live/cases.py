@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from rnnbench.adapt.order import Order, has_order, input_order
-from rnnbench.cells.states import fails_in_inference_mode
+from rnnbench.cells.states import copy_values, fails_in_inference_mode, same_values
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
@@ -176,8 +176,8 @@ def keep_values(tensor: Tensor, put_back: ExitStack) -> Tensor:
     values = tensor.detach().clone()
 
     def restore() -> None:
-        if not torch.allclose(tensor, values, rtol=0, atol=0, equal_nan=True):
-            tensor.data.copy_(values)
+        if not same_values(tensor, values):
+            copy_values(tensor.data, values)
 
     put_back.callback(restore)
     return values
