@@ -51,6 +51,10 @@ ROUNDS = 10
 MAX_ROUNDS = 3  # times `rounds`, for a replay whose time has not reached `PRECISION` before
 PRECISION = 0.01
 WINDOW_SECONDS = 0.01
+TIMES_SHARE = 0.4  # of the budget of `explain`; the rest is for profiles
+OWN_WEIGHT = 3  # a user's module gets so many times the seconds of torch's layer, whose needless work is not looked for
+MAKING_SHARE = 0.4  # of the seconds of a profile, after which no other replay is made
+LEAST_CALLS = 4  # of each arm in a round
 REPLAYED = "replayed"  # the arm that makes the recorded call, with all that may be needless
 LOOKS = 2  # of torch's profiler; the last is kept: the first in a process is slow
 NO_KERNELS = (
@@ -137,18 +141,24 @@ def explain(
 
     A module that can't be profiled has a profile that says why. Raises the same errors as `live.measure`.
     """
-    started = time.monotonic()
+    started, budget = time.monotonic(), settings.budget_seconds
     profiles: dict[str, Profile] = {}
     with compared(modules, input, phase, reference, threads) as found:
-        found.measure(settings, started, on_progress)
-        for name, case in found.cases.items():
+        of_times = None if budget is None else TIMES_SHARE * budget
+        found.measure(settings.model_copy(update={"budget_seconds": of_times}), started, on_progress)
+        found.needed /= TIMES_SHARE
+        weights = {name: OWN_WEIGHT - (OWN_WEIGHT - 1) * is_torchs(case.run) for name, case in found.cases.items()}
+        for name in sorted(weights, key=lambda name: -weights[name]):  # a layer of torch has no causes to look for
+            case, share = found.cases[name], weights[name] / sum(weights.values())
+            del weights[name]
+            left = None if budget is None else share * max(0.0, started + budget - time.monotonic())
             subject = of_live(case, found.calls[name], phase, devices.open_device(found.device), found.put_back)
             try:
                 with undisturbed():
-                    profiles[name] = profile(subject, folder, on_progress=on_progress)
+                    profiles[name] = profile(subject, folder, seconds=left, on_progress=on_progress)
             except Exception as error:  # whatever the code of others raises; the times stay
                 profiles[name] = Profile(name, "failed", f"profiling failed: {error_in_words(error)}")
-    return found, profiles
+    return found, {name: profiles[name] for name in found.cases}
 
 
 def answer(built: object, request: Mapping[str, Any]) -> Reply:
@@ -171,17 +181,21 @@ def profile(
 ) -> Profile:
     """Find out where the time of a call goes; its trace is written into `folder`, if one is given.
 
-    With `seconds`, fewer rounds are taken if these would take longer, at least one. Raises any error of the call.
-    `notes` says which parts of the profile are missing.
+    With `seconds`, fewer rounds are taken if these would take longer, at least one of the call's own parts; what then
+    has no room is not begun. Raises any error of the call. `notes` says which parts of the profile are missing.
     """
     until = math.inf if seconds is None else time.monotonic() + seconds
     timed, trained = subject.parts["call"], "forward" in subject.parts
     with timed.mode():
         timed.call()  # lazy set-up
+        begun = time.monotonic()
+        timed.call()
+    call_seconds = time.monotonic() - begun
     # Inference mode hides the parts of composite operators.
     visible = TimedCall(timed.call, torch.no_grad if timed.mode is torch.inference_mode else timed.mode)
     listed = Listing() if subject.opaque else listing(visible)
-    differences, replays, steps, notes = _replays(subject)
+    now = time.monotonic()
+    differences, replays, steps, notes = _replays(subject, now + MAKING_SHARE * (until - now))
     arms, products, in_libraries = dict(subject.parts), None, dict[str, TimedCall]()
     if listed.kinds and subject.device.runs_host_code:  # a device's products are only queued
         products, in_libraries, gradients = product_replays(listed, trained=trained)
@@ -195,29 +209,37 @@ def profile(
     settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
     longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
     # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
-    groups = [(arms, settings), (replays, longer), (in_libraries, settings), (operators, settings)]
+    groups = [(arms, settings), (operators, settings), (replays, longer), (in_libraries, settings)]
     waiting = [group for group in groups if group[0]]
     times: dict[str, tuple[float, ...]] = {}
     for number, (own, how) in enumerate(waiting):
         now = time.monotonic()
+        if number and now + LEAST_CALLS * len(own) * call_seconds > until:
+            continue
         turns = LiveTurns(subject.device, own, case_seconds=2 * window_seconds)
         deadline = now + max(0.0, until - now) / (len(waiting) - number)
         turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
         times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in turns.times.items()}
     in_full, idle_ones = (
-        {arm.removeprefix(prefix): times[arm] for arm in in_libraries if arm.startswith(prefix)}
+        {arm.removeprefix(prefix): times[arm] for arm in in_libraries if arm.startswith(prefix) and arm in times}
         for prefix in (IN, IDLE)
     )
+    if any(arm not in times for own, _ in waiting for arm in own):
+        notes.append("the budget had no room for all parts of the profile: give it more time")
+    is_timed = not operators or "clocked" in times
     seen, files = _watched(subject, folder)
     return Profile(
         subject.name,
         steps=subject.steps or steps,
         times={arm: times[arm] for arm in subject.parts},
-        operators=table(listed, clocked, idling, len(times.get("clocked", ()))),
-        opaque=subject.opaque or ("" if seen or subject.device.runs_host_code else NO_KERNELS),
+        operators=table(listed, clocked, idling, len(times.get("clocked", ()))) if is_timed else (),
+        opaque=subject.opaque
+        or ("" if seen or subject.device.runs_host_code else NO_KERNELS)
+        or ("" if is_timed else "the budget had no room to time its operators"),
         causes=tuple(
             replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
             for cause, (whole, without) in differences.items()
+            if {whole, without} <= times.keys()
         ),
         products=products and replace(products, seconds=in_full, idle_seconds=idle_ones),
         kernels=seen,
@@ -226,8 +248,13 @@ def profile(
     )
 
 
-def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], int, list[str]]:
-    """Return causes with the arms that measure them, these arms, the steps of the call, and what can't be measured."""
+def _replays(
+    subject: ProfiledCall, until: float = math.inf
+) -> tuple[Differences, dict[str, TimedCall], int, list[str]]:
+    """Return causes with the arms that measure them, these arms, the steps of the call, and what can't be measured.
+
+    `until`, by `time.monotonic`: when no time is left to measure them.
+    """
     found, arms, notes, timed = Differences(), dict[str, TimedCall](), list[str](), subject.parts["call"]
     if subject.opaque:
         return found, arms, 1, notes
@@ -238,6 +265,9 @@ def _replays(subject: ProfiledCall) -> tuple[Differences, dict[str, TimedCall], 
             return found, arms, 1, [f"needless work was not looked for: {long}"]
         for cause, remedied in suspects(program, trained="forward" in subject.parts).items() if subject.own else ():
             arm = f"without {cause.kind}: {cause.what}"
+            if time.monotonic() > until:
+                notes.append(f"the cost of {cause.what} was not measured: the budget had no room")
+                continue
             try:
                 if not arms:
                     arms[REPLAYED] = TimedCall(replay(program), timed.mode)
