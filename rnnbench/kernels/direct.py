@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnbench.kernels.trusted import trusted_folder
 from rnnbench.store.metrics import Unavailable
-from rnnbench.user_cache import private_folder
 
 BUILD_OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 
@@ -37,6 +37,7 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
     command = [compiler, *BUILD_OPTIONS, *options, str(source), "-o", str(unfinished)]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=60.0)
+        unfinished.chmod(0o755)  # whatever the umask is: what others can write is not loaded
         unfinished.replace(file)
     except (OSError, subprocess.SubprocessError) as fault:
         said = str(getattr(fault, "stderr", None) or fault).strip().splitlines()
@@ -159,21 +160,12 @@ def build_key(source: Path, options: Sequence[str], *others: str) -> str:
 def load(dtype: torch.dtype) -> DirectProducts:
     """Return the functions for a type, built into the user's cache unless they are there.
 
-    Raises Unavailable.
+    If another user can have written there, they are built in a folder of this process. Raises Unavailable.
     """
     loaded = _loaded(dtype)
     if isinstance(loaded, str):
         raise Unavailable(loaded)
     return loaded
-
-
-def _build_folder() -> Path:
-    """Return the user's cache, or if that can't be used the folder of torch's compiled code."""
-    if (folder := private_folder()) is not None:
-        return folder
-    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second to import
-
-    return Path(cache_dir())
 
 
 @cache
@@ -184,7 +176,8 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     value, functions = VALUES[dtype], []
     key = build_key(SOURCE, OPTIONS, torch.__version__)  # it is built with torch's OpenMP
     try:
-        file = _build_folder() / f"rnnbench-products-{value}-{key}.so"
+        name = f"rnnbench-products-{value}-{key}.so"
+        file = trusted_folder(name) / name
         if not file.exists():
             build(SOURCE, (*OPTIONS, f"-DVALUE={value}"), file)
         # Global: torch's compiled code finds the symbols there.

@@ -63,7 +63,9 @@ def profile_run(
         request = building.request(
             "profile", case, folder=str(path.resolve()), window_seconds=settings.window_seconds, seconds=seconds
         )
-        reply = asker.ask(request, measuring_cores(case.workload.cores))
+        reply = asker.ask(request, measuring_cores(case.workload.cores), left + BESIDE_SECONDS)
+        if reply.get("failure") == "lost" and until <= now():
+            return Profile(case.key, "failed", NOT_REACHED)
         if not reply["ok"]:
             return Profile(case.key, "failed", f"under the profiler: {reply['reason']}")
         return Profile.from_json(reply["profile"])

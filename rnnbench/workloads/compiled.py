@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, leaves, rebuilt
+from rnnbench.kernels.trusted import compiler_folder
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Implementation
 from rnnbench.text import message_of
@@ -95,6 +96,12 @@ def why_not(device: str) -> str:
     The only sure test is to compile a tiny function: depending on the device, this needs a C++ compiler, the headers of
     Python and CUDA, and Triton. It also pays for the compiler's own start, which belongs to no case.
     """
+    folder, reason = compiler_folder()
+    if reason:
+        return (
+            f"torch would load compiled code from {folder}, but {reason}; set TORCHINDUCTOR_CACHE_DIR to a folder of "
+            "your own"
+        )
     try:
         with torch.inference_mode():
             is_compiled = bool(compiled(_one_if_compiled, "compiled")(torch.zeros(16, device=device)).all())

@@ -277,6 +277,8 @@ def test_same_weights_copies_buffers_too() -> None:
 class Reservoir(nn.Module):
     """A cell whose recurrent weights are fixed and sparse; it may change them, as one that adapts does."""
 
+    weights: Tensor
+
     def __init__(self, layout: torch.layout, *, grows: bool = False) -> None:
         super().__init__()
         self.hidden_size, self.grows = 8, grows

@@ -65,8 +65,8 @@ def matrix(layout: torch.layout, *, seed: int = 0) -> torch.Tensor:
     dense = torch.randn(6, 6, generator=torch.Generator().manual_seed(seed)).relu()
     if layout == torch.strided:
         return dense
-    is_blocked = layout in (torch.sparse_bsr, torch.sparse_bsc)
-    return dense.to_sparse(layout=layout, **({"blocksize": (2, 2)} if is_blocked else {}))
+    blocks = (2, 2) if layout in (torch.sparse_bsr, torch.sparse_bsc) else None
+    return dense.to_sparse(layout=layout, blocksize=blocks)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -129,11 +129,17 @@ class FakeWorker:
 
     def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
         assert not self.closed
+        end = self._clock.seconds + deadline_seconds
         try:
             self._fault(message)
         except Failing as failing:
             return dict(failing.args[0])
-        return self._edit(message, self._answer(message))
+        reply = self._edit(message, self._answer(message))
+        if message["op"] == "observe" and self._clock.seconds > end:
+            self._clock.seconds = end
+            self.close()
+            return lost(f"no answer within {deadline_seconds:g} s")
+        return reply
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0911 - one for each operation
         match message["op"]:

@@ -1,24 +1,33 @@
 """Files and names from strangers are read, refused or shown, and do nothing else."""
 
 import csv as spreadsheet
+import getpass
 import io
+import os
 import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import torch
 
 from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
+from rnnbench.kernels import direct, trusted
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import csv, markdown
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Measurement
+from rnnbench.workloads import compiled
 from tests.doubles import repository, screens, stored
 from tests.doubles import workload as small
 from tests.validation.fuzz import NASTY
@@ -85,3 +94,83 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
     assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in lines)
     assert len(ET.fromstring(outputs.junit(found)).findall(".//testcase")) == 2
     assert "\x1b" not in found.json()
+
+
+STRANGER = 12345
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which torch keeps compiled code by default, made by whoever came first; nothing is loaded yet."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    caches = (direct._loaded, trusted.private_folder, compiled.why_not)
+    for each in caches:
+        each.cache_clear()
+    folder = tmp_path / f"torchinductor_{getpass.getuser()}"
+    folder.mkdir(mode=0o755)
+    yield folder
+    for each in caches:
+        each.cache_clear()
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a path another user's: only root can do that, so for others all that is theirs becomes another's."""
+    if os.geteuid() == 0:
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize("planted", ["folder of another", "open to all", "open to a group", "file of another", "link"])
+def test_a_library_that_another_user_can_have_planted_is_not_loaded(
+    planted: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = direct.load(torch.float32)  # which says the name of the file
+    [file] = cache.glob("rnnbench-products-float-*.so")
+    source, seen = tmp_path / "planted.c", tmp_path / "seen"
+    source.write_text(f'#include <stdio.h>\n__attribute__((constructor)) void run(void) {{ fopen("{seen}", "w"); }}')
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", file.with_suffix(".new")], check=True)
+    file.with_suffix(".new").replace(file)
+    where = {"open to all": 0o777, "open to a group": 0o775}
+    if planted == "folder of another":
+        give_away(cache, monkeypatch)
+    elif planted == "file of another":
+        give_away(file, monkeypatch)
+    elif planted == "link":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        give_away(file.rename(elsewhere / file.name), monkeypatch)
+        file.symlink_to(elsewhere / file.name)
+    else:
+        monkeypatch.setattr(trusted, "_is_own_group", lambda number: False)
+        cache.chmod(where[planted])
+    direct._loaded.cache_clear()
+    assert direct.load(torch.float32).panel == wanted.panel
+    assert not seen.exists()
+    assert trusted.private_folder().stat().st_mode & 0o777 == 0o700
+    if planted not in ("file of another", "link"):
+        assert str(cache) in compiled.why_not("cpu")
+        assert "set TORCHINDUCTOR_CACHE_DIR" in compiled.why_not("cpu")
+
+
+def test_a_folder_that_the_user_names_is_the_users_choice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = cache.with_name("named")
+    named.mkdir()
+    named.chmod(0o777)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(named))
+    assert trusted.compiler_folder() == (named, "")
+    assert trusted.trusted_folder("new.so") == named
+
+
+def test_every_library_that_the_package_loads_is_torchs_the_systems_or_from_a_trusted_folder() -> None:
+    """Who loads one from a place that rnnbench has chosen, calls `trusted_folder` or has just made the folder."""
+    loading = {
+        str(file.relative_to(PACKAGE)): re.findall(r"CDLL\((?!None)(.*)", file.read_text(encoding="utf-8"))
+        for file in PACKAGE.rglob("*.py")
+    }
+    assert {file: len(lines) for file, lines in loading.items() if lines} == {
+        "kernels/direct.py": 2,  # of a trusted folder, and torch's own
+        "harness/worker/ceilings.py": 1,  # of a scratch folder of the run
+    }

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import mmap
 import os
 import signal
@@ -304,8 +305,11 @@ class Asker:
         self._settings, self._start, self.worker, self._on_ready = settings, start, first, on_ready
         self._stopped = False
 
-    def ask(self, request: Request, cores: Sequence[int]) -> Reply:
-        """Return the reply of a worker on these cores; if the worker is lost, the reply says so."""
+    def ask(self, request: Request, cores: Sequence[int], most_seconds: float = math.inf) -> Reply:
+        """Return the reply of a worker on these cores; if the worker is lost, the reply says so.
+
+        `most_seconds`: when the worker is ended even if such a request may take longer.
+        """
         if self.worker is None:
             self.worker = self._start()
             if self.worker.wait_ready().get("ok", True):
@@ -313,7 +317,7 @@ class Asker:
         if self._stopped:
             raise futures.CancelledError
         self.worker.pin(cores)
-        reply = self.worker.request(request, deadline_seconds(request, self._settings))
+        reply = self.worker.request(request, min(most_seconds, deadline_seconds(request, self._settings)))
         if self._stopped:
             raise futures.CancelledError
         if reply.get("status") == "failed":  # the state of the worker is unknown

@@ -214,11 +214,13 @@ class Runner(Visitor):
             for case in sorted(group.cases, key=lambda case: case.is_reference)
             if self.recorders[SIDE].unobserved(case)
         ]
+        if math.isfinite(until):  # compiling may take all of the budget: what needs none is ready before
+            cases.sort(key=lambda case: case.implementation in COMPILED)
         self.observe_cases(
             cases,
             lambda done, total: self._on_progress(Progress(0, done, total, None)),
             ready={SIDE: self._run_start.first.worker},
-            go_on=lambda: self._now() < until,
+            left=lambda: until - self._now(),
             is_needed=lambda case: not case.is_reference or is_compared(groups[case.workload], self.failed),
             # What is compiled is observed at once, since its probes would compile it again.
             operation=lambda case: "observe" if case.implementation in COMPILED else "check",
@@ -235,7 +237,7 @@ class Runner(Visitor):
                 cases,
                 lambda done, total: self._on_progress(Progress(0, done, total, None, stage=COUNTING, ratios=ratios)),
                 ready={SIDE: asker.worker},
-                go_on=lambda: self._now() < until,
+                left=lambda: until - self._now(),
                 operation=lambda case: "probe",
             )
         for case in filter(recorder.needs_probes, cases):

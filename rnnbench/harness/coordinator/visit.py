@@ -9,6 +9,7 @@ probes change how a process allocates.
 """
 
 import itertools
+import math
 import random
 import threading
 from abc import ABC, abstractmethod
@@ -24,7 +25,8 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
-from rnnbench.store.records import Case, Group, Window
+from rnnbench.store.metrics import COMPILED
+from rnnbench.store.records import NOT_REACHED, Case, Group, Window
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import is_compared
 
@@ -84,31 +86,35 @@ class Visitor(ABC):
         on_done: Callable[[int, int], None] = lambda done, total: None,
         *,
         ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
-        go_on: Callable[[], bool] = lambda: True,
+        left: Callable[[], float] = lambda: math.inf,
         is_needed: Callable[[Case], bool] = lambda case: True,
         operation: Callable[[Case], protocol.Operation] = lambda case: "observe",
     ) -> None:
         """Check and observe every case on all sides, those of one device after those of another.
 
         The sides are observed at the same time, unless their cases need a device to themselves. `ready` has workers of
-        sides that were started before; all workers are ended. Several threads call `go_on` before each case, and one at
-        a time calls `on_done` with the number of cases that are done, and of all. A case that is not needed when its
-        turn comes is left out. `operation`: what is asked of a case's worker, to
-        observe all of it, to `check` it or to `probe` it. Passes on KeyboardInterrupt, and the
-        error if no worker can be started.
+        sides that were started before; all workers are ended. Several threads ask before each case how many seconds are
+        `left`; a compilation that takes longer is ended, and its case is not reached. One at a time calls `on_done`
+        with the number of cases that are done, and of all. A case that is not needed when its turn comes is left out.
+        `operation`: what is asked of a case's worker, to observe all of it, to `check` it or to `probe` it. Passes on
+        KeyboardInterrupt, and the error if no worker can be started.
         """
         total, done, recording = len(cases) * len(self.recorders), itertools.count(1), threading.Lock()
 
         def work(recorder: Recorder, waiting: deque[Case], asker: Asker) -> None:
             with suppress(IndexError):  # no case is left
-                while go_on():
+                while (seconds := left()) > 0:
                     case = waiting.popleft()
                     if not is_needed(case):
                         continue
                     asked = operation(case)
-                    reply = asker.ask(recorder.building.request(asked, case), allowed_cores())
+                    most = seconds if asked == "observe" and case.implementation in COMPILED else math.inf
+                    reply = asker.ask(recorder.building.request(asked, case), allowed_cores(), most)
                     with recording:
-                        (recorder.note_probed if asked == "probe" else recorder.note_observed)(case, reply)
+                        if reply.get("failure") == "lost" and math.isfinite(most) and left() <= 0:
+                            recorder.drop(case, "pending", NOT_REACHED)
+                        else:
+                            (recorder.note_probed if asked == "probe" else recorder.note_observed)(case, reply)
                         on_done(next(done), total)
 
         with ExitStack() as stack:

@@ -291,6 +291,33 @@ def test_cases_are_checked_before_the_first_replicate_and_probed_after_it(tmp_pa
     assert "check" not in asked[first:]
 
 
+@pytest.mark.parametrize("left", [20.0, 30.0])
+def test_a_compilation_that_the_budget_does_not_hold_is_ended_and_comes_after_all_other_cases(
+    tmp_path: Path, left: float
+) -> None:
+    def slow(message: dict[str, Any]) -> None:
+        if message["op"] == "observe" and Case.from_axes(message["case"]).implementation == "compiled":
+            workers.clock.seconds += 1000.0
+
+    workers, sizes = FakeWorkers(slow), (1, 2)
+    groups = [
+        Group(
+            small.workload(batch_size=size),
+            (Case("gru", "compiled", small.workload(batch_size=size)), small.case("gru", batch_size=size)),
+        )
+        for size in sizes
+    ]
+    folder, settings = RunFolder.create(tmp_path, "test"), Settings(budget_seconds=left, replicates=2, precision=None)
+    run_into(folder, groups, settings, workers=workers)
+    folder.close()
+    frame = rows(folder.path)
+    said = {(row.implementation, row.batch_size, row.status, row.reason) for row in frame.itertuples()}
+    assert said == {("loop", size, "measured", "") for size in sizes} | {
+        ("compiled", size, "pending", NOT_REACHED) for size in sizes
+    }
+    assert workers.clock.seconds <= 1.2 * left + START_SECONDS
+
+
 def test_energy_is_measured_where_there_is_a_counter_and_within_its_share(tmp_path: Path) -> None:
     frame, *_ = begin(tmp_path, metered, left=24.0, taking={"energy": 2.0})
     assert frame["energy_joules"].tolist()[:2] == [0.25, 0.25]
