@@ -190,15 +190,18 @@ def fastest(
     agree with those of the module as given, to the tolerances of `rnnbench run`. The ways then take turns, and a way is
     left out as soon as it is surely slower. The module runs with torch's current number of threads.
 
-    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included: a way whose compilation
-    would not fit, by its number of operators and by what the last one took here, is left out with a reason that says
-    which budget has room for it. Times are those of the module that is handed back. `ways`: the `.frame` of an earlier
-    search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
+    `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included. A way that is not compiled in
+    time is left out, with a reason that says which budget probably has room for it, and `is_sure` is False: it may be
+    the fastest. On Linux, ways for a processor are compiled in a fork of this process, which is ended in time, and are
+    then found in torch's cache on disk; elsewhere nothing is begun that seems to take too long. Times are those of the
+    module that is handed back. Another way than the given module is chosen only if it is shown to be no slower. `ways`:
+    the `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
 
     Returns a `FastestModule`. It is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
     optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing that is
-    made from weights is kept from call to call. A shape that was not measured runs as the nearest one that was. These
+    made from weights is kept from call to call. Where the module runs as given, a call of the result is a call of the
+    module and one function in Python more. A shape that was not measured runs as the nearest one that was. These
     calls run as given: with gradients if only inference was measured (or the reverse), of another dtype, within
     autocast (unless the search was, too), and with a packed sequence. Each way draws its own random numbers, such as
     those of dropout. `.frame` has what was measured, and the printed module says which way runs which shape.
@@ -230,7 +233,8 @@ def explain(
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), "training")
 
     `modules`, `input`, `phase`, `reference`, `threads` and `progress` are those of `rnnbench.measure`, which runs
-    first; `budget` (`"30s"` or seconds) limits only that part. With a `folder`, traces are written below
+    first, for two fifths of the `budget` (`"30s"` or seconds; None: no limit). What then has no room in it is left out,
+    and `.note` says so. With a `folder`, traces are written below
     it: https://ui.perfetto.dev shows them as flame graphs.
 
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,

@@ -20,6 +20,7 @@ from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
+from rnnbench.harness.live.cases import timed_call
 from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import search, ways
@@ -464,6 +465,34 @@ def test_a_decision_that_is_not_sure_says_so(most: int) -> None:
     stop, made = decided({"as given": 1.0, "compiled": 0.99}, spread=0.2, most=most)
     assert not stop.is_sure
     assert made == [min(most, STAGES[-1])] * 2
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.97, "as given"), (0.3, "compiled")])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_after_few_rounds_another_way_is_chosen_only_if_it_is_clearly_faster(
+    seconds: float, chosen: str, most: int
+) -> None:
+    stop, _ = decided({"as given": 1.0, "compiled": seconds}, spread=0.02, most=most, seed=1)
+    assert stop.fastest() == chosen
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("module", [nn.GRU(4, 6), LSTMCell(4, 6), nn.Sequential(nn.GRU(4, 6))])
+def test_what_is_timed_is_what_is_handed_back(monkeypatch: pytest.MonkeyPatch, phase: Any, module: nn.Module) -> None:
+    made, timed = timed_call, list[Any]()
+
+    def kept(case: Any, *arguments: Any) -> Any:
+        timed.append(case.run)
+        return made(case, *arguments)
+
+    monkeypatch.setattr(search, "timed_call", kept)
+    found = fast(module, phase=phase)
+    assert len(timed) == len(found.frame)
+    assert all(isinstance(run, ways.RunInWays) for run in timed)
+    assert [run.way_for(ways.CallShape(5, 3, 4, "float32", "cpu", 1, phase)) for run in timed] == list(
+        found.frame["way"]
+    )
 
 
 def test_a_gpu_has_modes_of_torch_compile_for_it() -> None:

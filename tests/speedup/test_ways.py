@@ -4,6 +4,8 @@ Whatever a user changes after the search, each call computes what the module its
 """
 
 import pickle
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -131,6 +133,55 @@ def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, chang
 def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
     rows = [row(shape(5, 3), "hoisted"), row(shape(64, 3), "compiled"), row(shape(5, 64), "prepacked")]
     assert fast(nn.GRU(5, 6), rows=rows).way_for(asked) == way
+
+
+def python_calls(call: Callable[[], object]) -> int:
+    """How many functions in Python a call of `call` calls."""
+    made: list[str] = []
+    call()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: made.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return len(made)
+
+
+AS_GIVEN_AT = {
+    "every shape": [shape(7, 3)],
+    "this shape": [shape(7, 3), shape(99, 3)],
+    "this shape in both phases": [shape(7, 3), shape(7, 3, trains=True), shape(99, 3), shape(99, 3, trains=True)],
+}
+
+
+@pytest.mark.parametrize("at", AS_GIVEN_AT)
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_where_the_module_runs_as_given_one_function_in_python_stands_in_between(
+    kind: Any, batch_first: bool, at: str
+) -> None:
+    layer = kind(5, 6, batch_first=batch_first).eval()
+    input = INPUT.transpose(0, 1).contiguous() if batch_first else INPUT
+    rows = [row(each, "as given" if each.seq_len == 7 else "hoisted") for each in AS_GIVEN_AT[at]]
+    module = fast(layer, input=input, rows=rows)
+    with torch.no_grad():
+        _, state = layer(input)
+        assert python_calls(lambda: module(input, state)) <= 2 + python_calls(lambda: layer(input, state))
+        torch.testing.assert_close(module(input), layer(input))
+        torch.testing.assert_close(module(input, state), layer(input, state))
+        torch.testing.assert_close(module(input, hx=state), layer(input, hx=state))
+        torch.testing.assert_close(module(input=input, state=state), layer(input, state))
+        torch.testing.assert_close(module(input, None), layer(input))
+        assert python_calls(lambda: module(input)) == 1 + python_calls(lambda: layer(input))
+
+
+def test_a_shape_runs_as_given_in_all_kinds_of_calls_only_if_all_were_measured_there() -> None:
+    training = [row(shape(99, 3, trains=True), "hoisted")]
+    layer = nn.GRU(5, 6)
+    module = fast(layer, rows=[row(shape(7, 3), "as given"), *training])
+    assert module.way_for(shape(7, 3, trains=True)) == "hoisted"
+    assert python_calls(lambda: module(INPUT)) > 2 + python_calls(lambda: layer(INPUT))
 
 
 def test_a_state_may_be_named_as_torch_s_layers_name_it() -> None:

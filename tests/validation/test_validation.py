@@ -22,6 +22,7 @@ from tests.validation import (
     bisect_simulated,
     fuzz,
     gate,
+    handed_back,
     noise,
     not_slower_simulated,
     real,
@@ -164,3 +165,14 @@ def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
     assert done["faults"] == {}
     assert done["tried"] > 30
     assert min(done["read"], done["refused in words"]) > 0
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_what_is_handed_back_is_clocked_against_what_was_given(phase: str) -> None:
+    table = handed_back.searches(("RNN",), ((4, 2),), (phase,), steps=3, budget=0.2, blocks=3)
+    [row] = table.to_dict("records")
+    assert row["quiet"] > 0
+    assert row["spent"] > 0
+    assert not row["sure"]  # nothing was compiled in this time
+    assert row["left out"] == "compiled, prepacked"
+    assert len(handed_back.summary(table)) == 2
