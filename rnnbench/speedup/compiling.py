@@ -17,7 +17,8 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from multiprocessing import connection
 from pathlib import Path
@@ -25,7 +26,9 @@ from typing import NoReturn
 
 import torch
 
-from rnnbench.text import rounded_up
+from rnnbench.harness.turns.schedule import Progress
+from rnnbench.store.records import Phase
+from rnnbench.text import as_budget, rounded_up
 
 COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
 AGAIN_SHARE = 0.25  # of the time of a compilation, at most, that this process needs for what it finds in the cache
@@ -36,12 +39,88 @@ STACK_BYTES = 256 << 20  # of the child's thread: the compiler calls itself
 PR_SET_PDEATHSIG = 1
 
 
+START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a search
+OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
+TUNED, TUNING = "max-autotune", 4  # a way that is compiled so many times as long, since kernels are tried
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why a way is not used; it may be the fastest nevertheless if it was not tried."""
 
     reason: str = ""
     is_untried: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """For what is compiled."""
+
+    device: str
+    phase: Phase
+
+
+class Compiler:
+    """Compiles the ways of a module before a deadline: in a child where that can be, else as far as it seems to fit.
+
+    How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[str], str],
+        operators: Callable[[], int],
+        place: Place,
+        *,
+        deadline: float,
+        budget_seconds: float,
+        shapes: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """`check`: compiles a way and returns why it can't be used; `operators`: counts them in a call.
+
+        `deadline`: by `time.monotonic`; `budget_seconds`: of the user, for so many `shapes`.
+        """
+        self._check, self._operators, self._place = check, operators, place
+        self._deadline, self._on_progress = deadline, on_progress
+        self._budget_seconds, self._shapes = budget_seconds, shapes
+        self._pace = 1.0  # how many times as long as expected the last compilation took
+        self._is_first = True
+
+    def refusal(self, name: str) -> Refusal:
+        """Return why a way can't be used, or can't be compiled before the deadline."""
+        check = partial(self._check, name)
+        if not can_be_ended(self._place.device):
+            return self._refused_here(name, check)
+
+        def show(seconds: float) -> None:
+            self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+
+        found = compiled_in_child(check, self._deadline, show)
+        return replace(found, reason=f"{found.reason}; {self._more(name)}") if found.is_untried else found
+
+    def _refused_here(self, name: str, check: Callable[[], str]) -> Refusal:
+        """Compile a way in this process, which can't be ended, unless it seems to take too long."""
+        expected = self._expected(name)
+        started = time.monotonic()
+        if (seconds := expected * self._pace) > COMPILING_SHARE * (self._deadline - started):
+            takes = f"compiling it takes about {rounded_up(seconds)} on this machine now"
+            return Refusal(f"{takes}, which the budget does not hold; {self._more(name)}", is_untried=True)
+        self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+        reason = check()
+        self._pace = (time.monotonic() - started) / expected
+        self._is_first = False
+        return Refusal(reason)
+
+    def _more(self, name: str) -> str:
+        """Say which budget probably has room for a way."""
+        left = max(0.0, self._deadline - time.monotonic())
+        more = max(2 * self._expected(name) * self._pace, 2 * (self._budget_seconds / self._shapes - left))
+        return f"give budget='{as_budget(self._budget_seconds + self._shapes * more)}'"
+
+    def _expected(self, name: str) -> float:
+        of_operators = OPERATOR_SECONDS[self._place.phase] * self._operators()
+        return (START_SECONDS + FIRST_SECONDS * self._is_first + of_operators) * (TUNING if name == TUNED else 1)
 
 
 def can_be_ended(device: str) -> bool:

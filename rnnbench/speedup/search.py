@@ -37,7 +37,7 @@ from rnnbench.harness.live.cases import (
 )
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.speedup.compiling import COMPILING_SHARE, Refusal, can_be_ended, compiled_in_child
+from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -53,7 +53,7 @@ from rnnbench.speedup.ways import (
     ways_table,
 )
 from rnnbench.store.records import Case, Phase, Workload
-from rnnbench.text import as_budget, ending, first_line, plural, rounded_up
+from rnnbench.text import ending, first_line, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import operator_calls
@@ -178,7 +178,15 @@ def _of_shape(
     with ExitStack() as put_back:
         keep_process(put_back)
         keep_tensors(run.module, put_back)  # of one that can't be copied
-        compiler = Compiler(subject, deadline, budget_seconds, shapes, on_progress)
+        compiler = Compiler(
+            partial(why_not, subject),
+            partial(_operators, subject),
+            Place(str(subject.input.device), subject.phase),
+            deadline=deadline,
+            budget_seconds=budget_seconds,
+            shapes=shapes,
+            on_progress=on_progress,
+        )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
             name: {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": refusal.reason}
@@ -212,7 +220,7 @@ def _of_shape(
     return [*rows.values()]
 
 
-def _refusals(subject: RunSubject, compiler: "Compiler") -> dict[WayName, Refusal]:
+def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]:
     """Return for each way why it is not used, in the order of `names`; the reason is empty if it can be used."""
     ways = names(subject.run, subject.input, subject.state)
     refusals = dict.fromkeys(ways, Refusal())
@@ -227,72 +235,12 @@ def _refusals(subject: RunSubject, compiler: "Compiler") -> dict[WayName, Refusa
     return refusals
 
 
-START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a search
-OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
-TUNING = 4  # times as long is compiled where kernels are tried
-
-
-class Compiler:
-    """Compiles ways of a subject before a deadline: in a child where that can be, else as far as it seems to fit.
-
-    How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
-    """
-
-    def __init__(
-        self,
-        subject: RunSubject,
-        deadline: float,
-        budget_seconds: float,
-        shapes: int,
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        """`budget_seconds`: of the user, for so many `shapes`."""
-        self._subject, self._deadline, self._on_progress = subject, deadline, on_progress
-        self._budget_seconds, self._shapes = budget_seconds, shapes
-        self._pace = 1.0  # how many times as long as expected the last compilation took
-        self._is_first = True
-
-    def refusal(self, name: WayName) -> Refusal:
-        """Return why a way can't be used, or can't be compiled before the deadline."""
-        check = partial(why_not, self._subject, name)
-        if not can_be_ended(str(self._subject.input.device)):
-            return self._refused_here(name, check)
-
-        def show(seconds: float) -> None:
-            self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
-
-        found = compiled_in_child(check, self._deadline, show)
-        return replace(found, reason=f"{found.reason}; {self._more(name)}") if found.is_untried else found
-
-    def _refused_here(self, name: WayName, check: Callable[[], str]) -> Refusal:
-        """Compile a way in this process, which can't be ended, unless it seems to take too long."""
-        expected = self._expected(name)
-        started = time.monotonic()
-        if (seconds := expected * self._pace) > COMPILING_SHARE * (self._deadline - started):
-            takes = (
-                f"compiling it takes about {rounded_up(seconds)} on this machine now, which the budget does not hold"
-            )
-            return Refusal(f"{takes}; {self._more(name)}", is_untried=True)
-        self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
-        reason = check()
-        self._pace = (time.monotonic() - started) / expected
-        self._is_first = False
-        return Refusal(reason)
-
-    def _more(self, name: WayName) -> str:
-        """Say which budget probably has room for a way."""
-        left = max(0.0, self._deadline - time.monotonic())
-        more = max(2 * self._expected(name) * self._pace, 2 * (self._budget_seconds / self._shapes - left))
-        return f"give budget='{as_budget(self._budget_seconds + self._shapes * more)}'"
-
-    def _expected(self, name: WayName) -> float:
-        subject = self._subject
-        steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
-        piece = None if subject.run.kind == "sequence" else steps
-        eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
-        operators = operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
-        expected = START_SECONDS + FIRST_SECONDS * self._is_first + OPERATOR_SECONDS[subject.phase] * operators
-        return expected * (TUNING if name == "max-autotune" else 1)
+def _operators(subject: RunSubject) -> int:
+    """Count the operators of the piece of a call that is compiled at once."""
+    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
+    piece = None if subject.run.kind == "sequence" else steps
+    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
+    return operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
 
 
 def varies(subject: RunSubject) -> str:

@@ -259,9 +259,9 @@ def _call_given(self: "RunInWays", input: Any, state: State = None, *, hx: State
 
 
 def as_given_shapes(run: RunModule, chosen: Mapping[CallShape, WayName]) -> frozenset[tuple[int, ...]] | None:
-    """Return the shapes of inputs, in the module's layout, at which it is called as it is, whatever else a call is.
+    """Return the shapes of inputs, in its layout, at which a module is called as it is in each call; None for all.
 
-    Returns None for all shapes. There are none of a cell, which another function calls for each step.
+    There are none for a cell, which another function calls for each step.
     """
     if run.kind == "cell":
         return frozenset()
@@ -337,15 +337,9 @@ class RunInWays(nn.Module):
         shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
         chosen = dict(zip(shapes, rows["way"], strict=True))
         kind = type(self)
-        kept = {
-            "__dict__": vars(run.given),
-            "_as_given": as_given_shapes(run, chosen),
-            "_given": run.given,
-            "_kind": kind,
-            "_run": run,
-            "frame": frame,
-            "way_for": cache(partial(nearest_way, chosen)),
-        }
+        kept: dict[str, Any] = {"__dict__": vars(run.given), "_given": run.given, "_kind": kind, "_run": run}
+        kept |= {"_as_given": as_given_shapes(run, chosen), "frame": frame}
+        kept["way_for"] = cache(partial(nearest_way, chosen))
         if not isinstance(run.given, torch.jit.ScriptModule):  # whose classes are made in a way of their own
             methods = {"__call__": _call_given, "forward": _call_given} if kept["_as_given"] is None else {}
             kept["__class__"] = type(kind.__name__, (kind, type(run.given)), methods)
@@ -367,8 +361,8 @@ class RunInWays(nn.Module):
         # Before all else: to look closer takes as long as a short call.
         shapes = self._as_given
         if shapes is None or getattr(input, "shape", None) in shapes:
-            is_alone = state is None and hx is None and not more
-            return self._given(input) if is_alone else _call_given(self, input, state, hx=hx, **more)
+            alone = state is None and hx is None and not more
+            return self._given(input) if alone else _call_given(self, input, state, hx=hx, **more)
         state = hx if state is None else state
         run, given, is_packed = self._run, self._given, isinstance(input, PackedSequence)
         if run.kind == "cell":

@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "profiling": 1060,
     "pytest_plugin": 201,
     "report": 2900,
-    "speedup": 717,
+    "speedup": 726,
     "slurm": 315,
     "store": 861,
     "suite": 465,

@@ -23,7 +23,7 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.cases import timed_call
 from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
 from rnnbench.harness.machine import global_state
-from rnnbench.speedup import search, ways
+from rnnbench.speedup import compiling, search, ways
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.search import find_wanted, wanted
 from rnnbench.speedup.ways import names, way
@@ -58,7 +58,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, fl
     of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
     monkeypatch.setattr(FixedTurns, "seconds", of_ways)
     monkeypatch.setattr(search, "LiveTurns", FixedTurns)
-    monkeypatch.setattr(search, "can_be_ended", lambda device: False)  # all in this process
+    monkeypatch.setattr(compiling, "can_be_ended", lambda device: False)  # all in this process
     monkeypatch.setattr(compiled, "check", lambda device: None)
     return of_ways
 
@@ -159,7 +159,7 @@ def test_modes_of_torch_compile_are_compared_before_they_are_timed(
 def test_a_way_whose_compilation_the_budget_does_not_hold_is_left_out_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search, "START_SECONDS", 1000.0)
+    monkeypatch.setattr(compiling, "START_SECONDS", 1000.0)
     table = fast(nn.GRU(4, 6), budget="60s").frame.set_index("way")
     assert table["is_chosen"]["hoisted"]
     assert not table["is_sure"]["hoisted"]
@@ -179,7 +179,9 @@ def test_a_slow_compilation_does_not_rule_the_next_search(monkeypatch: pytest.Mo
             return self.now
 
     with monkeypatch.context() as slow:
-        slow.setattr(search, "time", SlowClock())
+        clock = SlowClock()
+        slow.setattr(search, "time", clock)
+        slow.setattr(compiling, "time", clock)
         fast(nn.GRU(4, 6), budget="3h")
     found = fast(nn.GRU(4, 6), budget="60s")
     assert not found.frame["reason"].any()
@@ -200,7 +202,7 @@ def test_a_compilation_that_does_not_end_in_time_is_ended_and_the_choice_is_not_
         while True:
             time.sleep(1.0)
 
-    monkeypatch.setattr(search, "can_be_ended", lambda device: True)
+    monkeypatch.setattr(compiling, "can_be_ended", lambda device: True)
     monkeypatch.setattr(search, "why_not", endless)
     started = time.monotonic()
     found = fast(nn.GRU(4, 6), budget=budget)

@@ -32,7 +32,7 @@ def explained() -> pd.DataFrame:
 
 def _row(kind: str, phase: Phase, batch: int, hidden: int) -> dict[str, object]:
     input = torch.randn(STEPS, batch, INPUT)
-    result = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget=20, progress=False)
+    result = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget=50, progress=False)
     gap = result.gaps["faulty"]
     causes = [step for step in gap.by_size if step.is_certain and (step.kind in PLANTED or step.what)]
     sized = [
