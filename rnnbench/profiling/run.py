@@ -22,6 +22,7 @@ from rnnbench.text import plural
 PROFILER = "profiler"  # name of the worker
 MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
 LEAST_SECONDS = 5.0  # for the profile of a case; in less there are too few rounds
+ROUNDS_SHARE = 0.6  # of the time for a case; a worker starts and builds the case in the rest
 BESIDE_SECONDS = 2.0  # of these pass before and after the rounds: torch's profiler, replays, the trace
 
 
@@ -59,7 +60,7 @@ def profile_run(
         left = until - now()
         if left < LEAST_SECONDS:
             return Profile(case.key, "failed", NOT_REACHED)
-        seconds = None if math.isinf(left) else max(LEAST_SECONDS, left / waiting) - BESIDE_SECONDS
+        seconds = None if math.isinf(left) else max(LEAST_SECONDS, ROUNDS_SHARE * left / waiting) - BESIDE_SECONDS
         request = building.request(
             "profile", case, folder=str(path.resolve()), window_seconds=settings.window_seconds, seconds=seconds
         )

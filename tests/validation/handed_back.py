@@ -23,7 +23,8 @@ import rnnbench
 KINDS: dict[str, Any] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 SIZES = ((64, 1), (512, 32))  # (hidden, batch)
 INPUT, STEPS, BUDGET = 64, 16, 30.0
-BLOCKS, BLOCK_SECONDS = 400, 0.004  # of each module; longer calls are blocks of one call
+# Blocks of each module, and of how long; longer calls are blocks of one call, and fewer of them.
+BLOCKS, BLOCK_SECONDS, MOST_SECONDS, LEAST_BLOCKS = 400, 0.004, 6.0, 40
 LIMIT, QUIET = 1.02, 0.05
 
 
@@ -82,8 +83,10 @@ def _clocked(
     order = random.Random(0)
     for run in runs:
         _block(run, 3)
-    calls = max(1, round(BLOCK_SECONDS / min(_block(run, 2) for run in runs)))
-    for _ in range(blocks):
+    call_seconds = min(_block(run, 2) for run in runs)
+    calls = max(1, round(BLOCK_SECONDS / call_seconds))
+    room = round(MOST_SECONDS / (calls * call_seconds))
+    for _ in range(min(blocks, max(LEAST_BLOCKS, room))):
         for number in order.sample((0, 1), 2):
             runs[number]()  # the first call after a switch is slower
             seconds[number].append(_block(runs[number], calls))
