@@ -97,6 +97,7 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
 
 
 STRANGER = 12345
+OPEN = {"open to all": 0o777, "open to a group": 0o775}  # a folder's mode
 
 
 @pytest.fixture
@@ -104,7 +105,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which torch keeps compiled code by default, made by whoever came first; nothing is loaded yet."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    caches = (direct._loaded, trusted.private_folder, compiled.why_not)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    caches = (direct._loaded, trusted.process_folder, compiled.why_not)
     for each in caches:
         each.cache_clear()
     folder = tmp_path / f"torchinductor_{getpass.getuser()}"
@@ -124,18 +126,19 @@ def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 @pytest.mark.parametrize("planted", ["folder of another", "open to all", "open to a group", "file of another", "link"])
+@pytest.mark.usefixtures("cache")
 def test_a_library_that_another_user_can_have_planted_is_not_loaded(
-    planted: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = direct.load(torch.float32)  # which says the name of the file
-    [file] = cache.glob("rnnbench-products-float-*.so")
+    kept = tmp_path / "kept" / "rnnbench"
+    [file] = kept.glob("rnnbench-products-float-*.so")
     source, seen = tmp_path / "planted.c", tmp_path / "seen"
     source.write_text(f'#include <stdio.h>\n__attribute__((constructor)) void run(void) {{ fopen("{seen}", "w"); }}')
     subprocess.run(["cc", "-shared", "-fPIC", source, "-o", file.with_suffix(".new")], check=True)
     file.with_suffix(".new").replace(file)
-    where = {"open to all": 0o777, "open to a group": 0o775}
     if planted == "folder of another":
-        give_away(cache, monkeypatch)
+        give_away(kept, monkeypatch)
     elif planted == "file of another":
         give_away(file, monkeypatch)
     elif planted == "link":
@@ -144,15 +147,24 @@ def test_a_library_that_another_user_can_have_planted_is_not_loaded(
         give_away(file.rename(elsewhere / file.name), monkeypatch)
         file.symlink_to(elsewhere / file.name)
     else:
-        monkeypatch.setattr(trusted, "_is_own_group", lambda number: False)
-        cache.chmod(where[planted])
+        kept.chmod(OPEN[planted])
     direct._loaded.cache_clear()
     assert direct.load(torch.float32).panel == wanted.panel
     assert not seen.exists()
-    assert trusted.private_folder().stat().st_mode & 0o777 == 0o700
-    if planted not in ("file of another", "link"):
-        assert str(cache) in compiled.why_not("cpu")
-        assert "set TORCHINDUCTOR_CACHE_DIR" in compiled.why_not("cpu")
+    assert trusted.process_folder().stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("planted", ["folder of another", *OPEN])
+def test_torch_compiles_nothing_where_another_user_can_have_planted_a_library(
+    planted: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if planted in OPEN:
+        monkeypatch.setattr(trusted, "_is_own_group", lambda number: False)
+        cache.chmod(OPEN[planted])
+    else:
+        give_away(cache, monkeypatch)
+    assert str(cache) in compiled.why_not("cpu")
+    assert "set TORCHINDUCTOR_CACHE_DIR" in compiled.why_not("cpu")
 
 
 def test_a_folder_that_the_user_names_is_the_users_choice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +173,6 @@ def test_a_folder_that_the_user_names_is_the_users_choice(cache: Path, monkeypat
     named.chmod(0o777)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(named))
     assert trusted.compiler_folder() == (named, "")
-    assert trusted.trusted_folder("new.so") == named
 
 
 def test_every_library_that_the_package_loads_is_torchs_the_systems_or_from_a_trusted_folder() -> None:
