@@ -9,21 +9,25 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from rnnbench.analysis.estimate import LEVELS, MIDDLE, log_quantiles, log_ratios
+from rnnbench.analysis.quiet import low_logs
 from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.frames import (
     CASE_COLUMNS,
+    LISTS,
     OBSERVED_COLUMNS,
     QUANTILES,
+    QUIET_LOW,
     STEP_COLUMNS,
     case_frame,
+    parts,
     window_tables,
     with_categories,
     without_categories,
@@ -35,7 +39,10 @@ from rnnbench.store.window_checks import repeated, wrong_value
 from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
-STORED = ("calls", *SUMMED, "quantiles")  # the columns of stored windows that times follow from
+COUNTED = ("pulses", "quiet_pulses", "quiet_blocks")
+QUIET = (*COUNTED, "best_pulse", "quiet_seconds", "quiet_low")
+STORED = ("calls", *SUMMED, "quantiles", *QUIET)  # the columns of stored windows that times follow from
+SLOWER_BEST = 1.06  # times the best pulse of a run: a worker whose own best was slower has never seen a quiet core
 LOST = "windows are missing: "  # how the notes on them begin
 MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
 KEYS = ["run", "case"]
@@ -74,6 +81,8 @@ class RunTimes:
         rows["log_seconds"] = [float(quantiles[MIDDLE]) for quantiles in rows["log_quantiles"]]
         rows["median_seconds"] = np.exp(rows["log_seconds"].to_numpy(dtype=float))
         rows["log_mean"] = np.log((rows["seconds"] / rows["calls"]).to_numpy(dtype=float))
+        is_blind = rows["best_pulse"] > SLOWER_BEST * rows.groupby("run", observed=True)["best_pulse"].transform("min")
+        rows.loc[is_blind, ["quiet_pulses", "quiet_blocks"]] = 0
         return cls(cases, rows)
 
 
@@ -144,20 +153,28 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     - `log_quantiles`: 49 quantiles of the logarithms of the seconds of all calls, as an array;
     - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two cases
       would take turns; NaN for a single window, and for most cases of a run with more than `MAX_NOISE_CASES`;
+    - `pulses`, and of these the `quiet_pulses`; the `best_pulse`, in seconds; `quiet_blocks` between quiet pulses;
+    - `quiet_logs`: the logarithms of the seconds per call of the fastest quiet blocks, as an array of `BINS`;
+    - `log_quiet_mean`: the logarithm of the mean seconds per call of the quiet blocks;
     - `steps`: of a stream, the seconds of all its steps, as an array; None for other cases.
     """
-    frame = windows.drop_columns("quantiles").to_pandas()
+    frame = windows.drop_columns(["quantiles", "quiet_low"]).to_pandas()
     frame = frame.assign(
         submit_seconds=frame["submit_seconds"].fillna(frame["host_seconds"]),
         waits=frame["waits"].astype(float).fillna(1.0),
+        in_quiet_blocks=(frame["quiet_seconds"] * frame["quiet_blocks"]).astype(float),
+        **{name: frame[name].astype(float).fillna(0.0) for name in COUNTED},
     )
     visits = frame.groupby(["number", "replicate", "worker"])
     group, calls = visits.ngroup().to_numpy(), frame["calls"].to_numpy(dtype=float)
-    whole = {"turns": "first", "order": "size", **dict.fromkeys(["calls", *SUMMED], "sum")}
+    summed = dict.fromkeys(["calls", *SUMMED, *COUNTED, "in_quiet_blocks"], "sum")
+    whole = {"turns": "first", "order": "size", "best_pulse": "min", **summed}
     rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
-    lists = windows["quantiles"].combine_chunks()
-    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
+    sizes, points = parts(windows["quantiles"])
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
+    rows["quiet_logs"] = list(low_logs(group, *parts(windows["quiet_low"]), frame["quiet_blocks"].to_numpy()))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of visits without a quiet block
+        rows["log_quiet_mean"] = np.log(rows.pop("in_quiet_blocks").to_numpy() / rows["quiet_blocks"].to_numpy())
     # ABBA: the first of a pair of turns goes to one half, in the next pair to the other, and so on over replicates.
     turn = visits["order"].rank(method="first").to_numpy(dtype=int) - 1
     side = (turn % 2 + turn // 2 + frame["replicate"].to_numpy()) % 2
@@ -191,7 +208,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     if rows.has_duplicates or not of_windows.isin(rows).all():
         raise UserError("cases: expected one row for each case of each run; take windows and cases from the same runs")
     number = rows.get_indexer(of_windows).astype(np.int64)
-    lists = [row[~np.isnan(row)] for row in windows[list(QUANTILES)].to_numpy(dtype=float)]
+    lists = _lists(windows, QUANTILES)
     is_stream = known["task"].eq("streaming").to_numpy()
     streamed = np.flatnonzero(is_stream[number])
     if len(streamed):
@@ -201,11 +218,19 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
         for index, seconds in zip(streamed.tolist(), found, strict=True):
             lists[index] = seconds
-    frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *SUMMED]).assign(number=number)
-    table = pa.Table.from_pandas(frame.astype(dict.fromkeys(SUMMED, float)), preserve_index=False)
-    table = table.append_column("quantiles", pa.array(lists))
+    plain = [*SUMMED, *(name for name in QUIET if name not in LISTS)]
+    frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *plain]).assign(number=number)
+    table = pa.Table.from_pandas(frame.astype(dict.fromkeys(plain, float)), preserve_index=False)
+    low = _lists(windows.reindex(columns=list(QUIET_LOW)), QUIET_LOW)
+    for name, values in (("quantiles", lists), ("quiet_low", low)):
+        table = table.append_column(name, pa.array(values, pa.list_(pa.float64())))
     _refuse_impossible(table, frame)
     return RunTimes.of(known, reduced(table, is_stream))
+
+
+def _lists(windows: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
+    """Return the numbers that each row has in some columns."""
+    return [row[~np.isnan(row)] for row in windows[list(columns)].to_numpy(dtype=float)]
 
 
 def _refuse_impossible(table: pa.Table, frame: pd.DataFrame) -> None:

@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from rnnbench.analysis import quiet
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import CONFIDENCE, ENDS, estimates, from_logs, log_ratios, t_quantile
+from rnnbench.analysis.quiet import BINS, counted_blocks, undisturbed_log_ratios
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.store.records import REFERENCES
 
@@ -30,21 +32,29 @@ MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from f
 # With two, intervals are so wide that most reach beyond the slowest step. The few that don't are the narrow ones: where
 # steps are slow together, some kinds of them hold the truth in only 82 to 90%. Those of three replicates do in 93%.
 MIN_REPLICATES = 3  # for the interval of a quantile
+UNDISTURBED, SHARED = "undisturbed", "on a shared core"  # states of a case's time and ratio
+MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is undisturbed
+ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
 
 
 def summarize(times: RunTimes) -> pd.DataFrame:
     """Return one row for each case of a run, or of several, in their order: what `rnnbench.summarize` returns."""
     cases, replicates = times.cases.reset_index(drop=True), times.replicates
     by_case = replicates.groupby("number")
-    totals = by_case[["windows", "calls", "seconds", "host_seconds", "submit_seconds", "waits"]].sum()
+    summed = ["windows", "calls", "seconds", "host_seconds", "submit_seconds", "waits", "pulses", "quiet_pulses"]
+    totals = by_case[summed].sum()
     totals["replicates"] = by_case.size()
     totals = totals.reindex(range(len(cases)))
     for column in ("replicates", "windows", "calls"):
         cases[column] = totals[column].fillna(0).astype(int)
     cases["submit_share"] = (totals["submit_seconds"] / totals["host_seconds"]).astype(float)
     cases["mean_seconds"] = (totals["seconds"] / totals["calls"]).astype(float)
+    paired = ratios(times)
     _estimate(cases, replicates, "log_seconds", "seconds")
-    _estimate(cases, ratios(times), "log_ratio", "ratio")
+    _estimate(cases, paired, "log_ratio", "ratio")
+    cases["quiet_share"] = (totals["quiet_pulses"] / totals["pulses"]).astype(float)
+    cases["state"] = np.where(cases["quiet_share"] < ALWAYS_QUIET, SHARED, "")
+    _undisturbed(cases, replicates, paired)
     # A host waits at the end of a window, or after each call if the calls are cold or the steps of a stream.
     waits_for_each_call = cases["caches"].eq("cold") | cases["task"].eq("streaming")
     cases["launch_bound"] = launch_bound(totals, totals["calls"].where(waits_for_each_call, totals["waits"]))
@@ -171,23 +181,63 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
 
 def _ratios(replicates: pd.DataFrame, is_basis: "pd.Series[bool]") -> pd.DataFrame:
     visit = ["workload", "replicate"]
-    basis = replicates.loc[is_basis, [*visit, "log_quantiles", "log_mean"]]
+    basis = replicates.loc[is_basis, [*visit, "log_quantiles", "log_mean", "quiet_logs", "quiet_blocks"]]
     paired = replicates.merge(basis, on=visit, suffixes=("", "_reference"))
     paired["log_ratio"] = log_ratios(*(list(paired[f"log_quantiles{side}"]) for side in ("", "_reference")))
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
-    return paired
+    blocks = counted_blocks(paired["quiet_blocks"].to_numpy(), paired["quiet_blocks_reference"].to_numpy())
+    own, others = (_stacked(paired[f"quiet_logs{side}"]) for side in ("", "_reference"))
+    return paired.assign(counted_blocks=blocks, quiet_log_ratio=undisturbed_log_ratios(own, others, blocks))
 
 
-def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
-    """Estimate on logarithms for each case, and add the values as columns: `name`, `name_low`, `name_high`.
+def _stacked(arrays: "pd.Series[Any]") -> np.ndarray:
+    """Return the arrays of a column as rows: (n, BINS)."""
+    return np.array(arrays.to_list(), dtype=float).reshape(-1, BINS)
 
-    Only cases of one run borrow from each other.
+
+def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataFrame) -> None:
+    """Put undisturbed times and ratios in place of the others, with the `state`, where two replicates have one or more.
+
+    A case has both or neither; without a reference, its own quiet blocks decide.
     """
-    values = np.full((len(cases), 3), np.nan)
+    blocks = replicates["quiet_blocks"].to_numpy()
+    own = _stacked(replicates["quiet_logs"])
+    alone = counted_blocks(blocks, blocks)
+    of_cases = replicates.assign(
+        counted_blocks=alone, quiet_log_seconds=undisturbed_log_ratios(own, np.zeros_like(own), alone)
+    )
+    of_cases = _twice(of_cases)
+    known = of_cases["number"].unique()
+    if len(paired):
+        paired = _twice(paired)
+        without_ratio = cases.index[cases["ratio"].isna()]
+        known = np.intersect1d(known, np.union1d(paired["number"].unique(), without_ratio))
+        _estimate(cases, paired[paired["number"].isin(known)], "quiet_log_ratio", "ratio", "counted_blocks")
+    _estimate(cases, of_cases[of_cases["number"].isin(known)], "quiet_log_seconds", "seconds", "counted_blocks")
+    cases.loc[known, "state"] = UNDISTURBED
+
+
+def _twice(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with enough quiet blocks of cases that have two of them or more."""
+    rows = rows[rows["counted_blocks"] > 0]
+    return rows[rows.groupby("number")["number"].transform("size") >= MIN_QUIET_REPLICATES]
+
+
+def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str, blocks: str | None = None) -> None:
+    """Estimate on logarithms for each case, and put the values into columns: `name`, `name_low`, `name_high`.
+
+    `blocks`: the column with the number of quiet blocks of each value, if these are undisturbed. Only cases of one run
+    borrow from each other; cases without rows keep their values.
+    """
+    columns = [name, f"{name}_low", f"{name}_high"]
+    values = cases.reindex(columns=columns).to_numpy(dtype=float, copy=True)
     for _, of_run in replicates.groupby("run", sort=False, observed=True):
         known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
-        values[known] = from_logs(estimates(group, of_run[column].to_numpy(dtype=float)))
-    cases[[name, f"{name}_low", f"{name}_high"]] = values
+        logs = of_run[column].to_numpy(dtype=float)
+        values[known] = from_logs(
+            estimates(group, logs) if blocks is None else quiet.estimates(group, logs, of_run[blocks].to_numpy())
+        )
+    cases[columns] = values
 
 
 @dataclass(frozen=True)

@@ -94,16 +94,22 @@ def ceiling(device: str, dtype: DType, threads: int, folder: str, *, passes: int
 
 
 def visit(
-    cases: Sequence[Case], plans: Sequence[Turns], order: Sequence[tuple[str, int]], side: str, seconds: float
+    cases: Sequence[Case],
+    plans: Sequence[Turns],
+    order: Sequence[tuple[str, int]],
+    side: str,
+    seconds: float,
+    best_pulse: float | None = None,
 ) -> Request:
     """Take all turns of a visit.
 
     `plans` has the turns of each case, `order` the side and the number of the case of each turn: the worker takes those
-    of its own `side`, and waits for the other side's worker in between. `seconds`: expected, of all turns. `windows`:
+    of its own `side`, and waits for the other side's worker in between. `seconds`: expected, of all turns.
+    `best_pulse`: of the machine, as far as it is known; the reply has a better one if the worker took it. `windows`:
     for each case, fields of `rnnbench.store.records.Window`, and `printed`.
     """
     of_cases = {"cases": [case.key for case in cases], "plans": [asdict(plan) for plan in plans]}
-    return {"op": "visit", **of_cases, "order": order, "side": side, "seconds": seconds}
+    return {"op": "visit", **of_cases, "order": order, "side": side, "seconds": seconds, "best_pulse": best_pulse}
 
 
 def release() -> Request:

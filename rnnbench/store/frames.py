@@ -37,11 +37,13 @@ OBSERVED_COLUMNS = [metric.name for metric in OBSERVED]
 # What is stored of a case beside its times. `missing` and `ceiling` are JSON, since files of frames hold no objects.
 CASE_COLUMNS = ["run", "case", *AXES, *PLAIN, *OBSERVED_COLUMNS, "missing", "ceiling", "period_seconds"]
 QUANTILES = tuple(f"quantile_{index}" for index in range(MAX_QUANTILES))
+QUIET_LOW = tuple(f"quiet_low_{index}" for index in range(MAX_QUANTILES))
+LISTS = {"quantiles": QUANTILES, "quiet_low": QUIET_LOW}  # columns for the numbers of a list
 OF_WINDOWS = tuple(
     column
     for each in fields(Window)
     if each.name not in ("case", "run")
-    for column in (QUANTILES if each.name == "quantiles" else (each.name,))
+    for column in LISTS.get(each.name, (each.name,))
 )
 OF_CASES = ("run", "case", *AXES, "status")
 WINDOW_COLUMNS = (*OF_CASES, *OF_WINDOWS)
@@ -63,6 +65,12 @@ SCHEMA = pa.schema(
         pa.field("waits", pa.int64()),
         pa.field("quantiles", pa.list_(pa.float64()), nullable=False),
         pa.field("cores", pa.list_(pa.int64()), nullable=False),
+        pa.field("pulses", pa.int64()),
+        pa.field("quiet_pulses", pa.int64()),
+        pa.field("best_pulse", pa.float64()),
+        pa.field("quiet_blocks", pa.int64()),
+        pa.field("quiet_seconds", pa.float64()),
+        pa.field("quiet_low", pa.list_(pa.float64())),
         pa.field("device_uuid", pa.string()),
         pa.field("run", pa.string()),
     ]
@@ -133,19 +141,30 @@ def window_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFram
     """
     table = joined(tables).sort_by("number")
     number = table["number"].to_numpy()
-    lists = table["quantiles"].combine_chunks()
-    sizes, points = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
-    starts = np.cumsum(sizes) - sizes
-    quantiles = np.full((len(sizes), MAX_QUANTILES), np.nan)
-    for size in np.unique(sizes):
-        chosen = np.array(evenly_spaced(range(size)))
-        rows = np.flatnonzero(sizes == size)
-        quantiles[rows, : len(chosen)] = points[starts[rows][:, None] + chosen]
+    spread = [pd.DataFrame(_spread(table[name]), columns=list(columns)) for name, columns in LISTS.items()]
     cores = pc.binary_join(pc.cast(table["cores"], pa.list_(pa.string())), ",")
-    plain = table.drop_columns(["number", "quantiles", "cores"]).append_column("cores", cores)
+    plain = table.drop_columns(["number", *LISTS, "cores"]).append_column("cores", cores)
     of_cases: pd.DataFrame = with_categories(cases[list(OF_CASES)]).iloc[number].reset_index(drop=True)
-    known = with_categories(plain.to_pandas()), pd.DataFrame(quantiles, columns=list(QUANTILES))
-    return pd.concat([of_cases, *known], axis=1)[list(WINDOW_COLUMNS)]
+    return pd.concat([of_cases, with_categories(plain.to_pandas()), *spread], axis=1)[list(WINDOW_COLUMNS)]
+
+
+def _spread(column: pa.ChunkedArray) -> np.ndarray:
+    """Return at most eleven evenly spaced numbers of each list in a row of their own, then NaN: (n, MAX_QUANTILES)."""
+    sizes, points = parts(column)
+    starts = np.cumsum(sizes) - sizes
+    rows = np.full((len(sizes), MAX_QUANTILES), np.nan)
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        chosen = np.array(evenly_spaced(range(size)))
+        of_size = np.flatnonzero(sizes == size)
+        rows[of_size, : len(chosen)] = points[starts[of_size][:, None] + chosen]
+    return rows
+
+
+def parts(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sizes of the lists of a column, 0 where there is none, and their numbers one list after another."""
+    lists = column.combine_chunks()
+    sizes = pc.fill_null(lists.value_lengths(), 0).to_numpy(zero_copy_only=False)
+    return sizes, lists.flatten().to_numpy(zero_copy_only=False)
 
 
 def step_frame(cases: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFrame:
@@ -173,8 +192,9 @@ def read_windows(path: Path, cases: Iterable[str], part: str | None = None) -> I
     keys, run = list(cases), run_id(path)
     for table in window_tables(path, run, {key: row for row, key in enumerate(keys)}, SCHEMA.names, part):
         for line in table.to_pylist():
-            lists = {name: tuple(line[name]) for name in ("quantiles", "cores")}
-            yield Window(case=keys[line.pop("number")], run=run, **line | lists | {"waits": line["waits"] or 1})
+            known = {name: value for name, value in line.items() if value is not None}
+            lists = {name: tuple(known[name]) for name in ("quantiles", "quiet_low", "cores") if name in known}
+            yield Window(case=keys[known.pop("number")], run=run, **known | lists)
 
 
 def window_tables(

@@ -14,10 +14,13 @@ from rnnbench.store.records import Window
 
 LIMITS: dict[str, tuple[str, Callable[..., Any]]] = {  # of each column, in words, and the comparison with 0
     **dict.fromkeys(("replicate", "order", "cores", "started", "submit_seconds"), ("0 or more", pc.greater_equal)),
+    **dict.fromkeys(("pulses", "quiet_pulses", "quiet_blocks"), ("0 or more", pc.greater_equal)),
     **dict.fromkeys(("turns", "calls", "batch", "waits"), ("1 or more", pc.greater)),
     **dict.fromkeys(("seconds", "host_seconds", "quantiles"), ("greater than 0", pc.greater)),
+    **dict.fromkeys(("best_pulse", "quiet_seconds", "quiet_low"), ("greater than 0", pc.greater)),
 }
-OPTIONAL = ("submit_seconds", "waits")
+OF_PULSES = ("pulses", "quiet_pulses", "best_pulse", "quiet_blocks", "quiet_seconds", "quiet_low")
+OPTIONAL = ("submit_seconds", "waits", *OF_PULSES)
 SAME_WINDOW = ("number", "replicate", "order")  # of one worker
 
 
@@ -52,10 +55,11 @@ def _wrong_in(name: str, column: pa.Array) -> tuple[int, str] | None:
     """Return the first row with an impossible value in a column, and what is wrong; None if all are possible."""
     words, is_within = LIMITS[name]
     is_list = pa.types.is_list(column.type)
-    if is_list and 0 in (sizes := column.value_lengths().to_numpy(zero_copy_only=False)):
+    may_be_empty = name in OPTIONAL
+    if is_list and not may_be_empty and 0 in (sizes := column.value_lengths().to_numpy(zero_copy_only=False)):
         return int(np.argmin(sizes)), f"{name}: expected at least one value"
     values = column.flatten() if is_list else column
-    fits = pc.and_(is_within(values, 0), pc.less_equal(values, HUGE)).fill_null(name in OPTIONAL)
+    fits = pc.and_(is_within(values, 0), pc.less_equal(values, HUGE)).fill_null(may_be_empty)
     if pc.all(fits).as_py() is not False:
         return None
     place = pc.index(fits, value=False).as_py()

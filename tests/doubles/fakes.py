@@ -198,7 +198,7 @@ class FakeWorker:
             for index, seconds in enumerate(taken)
             for half in range(2)
         ]
-        return {"ok": True, "windows": windows}
+        return {"ok": True, "windows": windows, "best_pulse": None}
 
     def _window(self, case: str, seconds: Sequence[float], calls: int) -> dict[str, Any]:
         whole = sum(seconds) * calls

@@ -23,7 +23,8 @@ from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, Result, WorkerProcess, in_parallel
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, is_shared
-from rnnbench.harness.machine.cores import allowed_cores, measuring_cores, preparing_cores
+from rnnbench.harness.machine.cores import allowed_cores, measuring_choices, preparing_cores
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import NOT_REACHED, Case, Group, Window
@@ -54,6 +55,8 @@ class Visitor(ABC):
         self.recorders: Mapping[str, Recorder] = MappingProxyType({})  # of each side
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
+        self._pulses = Pulses()  # of this process
+        self._best_pulses: dict[str, float] = {}  # seconds, of the workers of each side
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -164,8 +167,8 @@ class Visitor(ABC):
             self._seconds[place] = min(call, shortest), flush
 
     def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
-        workers, timed = self.workers.values(), measuring_cores(group.workload.cores)
-        untimed = [timed] * len(workers)
+        workers = self.workers.values()
+        untimed = [measuring_choices(group.workload.cores)[0]] * len(workers)
         if len(workers) > 1 and is_shared(group.workload.device):
             # In random order: a side's memory may be near the cores on which its cases are prepared.
             untimed = self._rng.sample(preparing_cores(group.workload.cores, len(workers)), len(workers))
@@ -179,6 +182,7 @@ class Visitor(ABC):
         if not is_compared(group, self.failed):
             ready = []
         if ready:
+            timed = self._pulses.quietest(measuring_choices(group.workload.cores))
             _pin(workers, [timed] * len(workers))
             windows = self._time(ready, case_seconds)
             _pin(workers, untimed)
@@ -218,12 +222,15 @@ class Visitor(ABC):
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
             recorder, worker = self.recorders[side], self.workers[side]
-            reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected))
+            best_pulse = self._best_pulses.get(side)
+            reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected, best_pulse))
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
                 turns = {each: self.workers[each].turn for each in (side, *self.workers)}
                 culprit, number = next(((each, at) for each, at in turns.items() if at is not None), (side, 0))
                 raise CaseFault(culprit, cases[number], reply)
+            if reply["best_pulse"] is not None:
+                self._best_pulses[side] = reply["best_pulse"]
             return recorder.windows(worker.name, reply, self.replicates, started)
 
         return self.on_each(take)

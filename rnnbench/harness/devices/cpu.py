@@ -90,19 +90,24 @@ class Cpu:
         is_warm: bool = False,
         is_cold: bool = False,
         counts_waits: bool = False,
+        pulse: Callable[[], float] | None = None,
     ) -> Clocked:
         """Call `batches * batch` times, after one unclocked call unless `is_warm`.
 
         `is_cold`: flush the last-level cache before each batch. `counts_waits`: waits for a core count; so they do by
-        a clock that is not the real one. `lead_seconds` is ignored, as a CPU has no queue.
+        a clock that is not the real one. `pulse`: called before the first batch and after each one; it returns the
+        seconds of a fixed piece of work. `lead_seconds` is ignored, as a CPU has no queue.
         """
         now = self._now
         seconds = [0.0] * batches
+        pulses: list[float] = []
         inner = range(batch)
         stands_still = counts_waits or now is not time.perf_counter
         with nullcontext(STILL) if stands_still else core_waits() as (waits_at_start, waits_at_end):
             if not is_warm:
                 call()
+            if pulse is not None:
+                pulses.append(pulse())
             first = now()
             for index in range(batches):
                 if is_cold:
@@ -114,8 +119,10 @@ class Cpu:
                 took, waits = end - start, waits_at_end() - before
                 # A wait that is longer than the block was just before or after it.
                 seconds[index] = took - waits if SHORTEST_WAIT < waits < took else took
-        whole = end - first
-        return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch)
+                if pulse is not None:
+                    pulses.append(pulse())
+        whole = end - first - sum(pulses[1:-1])
+        return Clocked(seconds, sum(seconds), whole, whole, (not is_warm) + batches * batch, pulses)
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""

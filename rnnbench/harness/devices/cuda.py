@@ -99,13 +99,14 @@ class Cuda:
         lead_seconds: float = 0.0,
         is_warm: bool = False,
         counts_waits: bool = False,
+        pulse: Callable[[], float] | None = None,
     ) -> Clocked:
         """Call `batches * batch` times without a pause, timing each batch by the events around it.
 
         The unclocked call is made even if `is_warm`: it keeps the device busy while the first clocked call is queued.
         The time between two events is then the device's time, as long as the host stays ahead of the device. If it does
         not, the device waits between kernels, as it does for a user; `submit_seconds` shows this. A device does not
-        wait for a core, so `counts_waits` is ignored.
+        wait for a core, so `counts_waits` is ignored. So is `pulse`: it would show the state of the host's core.
         """
         inner = range(batch)
         events = self._events(batches + 1)

@@ -18,6 +18,7 @@ class Clocked:
     host_seconds: float  # from the first of them to the end of the last by the host's clock; all counts
     submit_seconds: float  # the part of `host_seconds` in which the host did not wait; on a CPU, all of it
     calls: int  # calls made: the clocked ones, and those before them
+    pulses: list[float] = field(default_factory=list)  # seconds of the pulses around the batches, if some were taken
 
 
 @dataclass(frozen=True)

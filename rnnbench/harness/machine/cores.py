@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, instruction_sets
 
@@ -52,6 +53,18 @@ def measuring_cores(number: int) -> list[int]:
     return sorted(_best_first(tuple(allowed_cores()), SYSTEM)[:number])
 
 
+def measuring_choices(number: int) -> list[list[int]]:
+    """Return the sets of cores that are as good as `measuring_cores`, which is the first: one core or another.
+
+    There is only one set for several cores, and where the system can't move a process to a core.
+    """
+    best = measuring_cores(number)
+    if number > 1 or not hasattr(os, "sched_setaffinity"):
+        return [best]
+    grades = _grades(tuple(allowed_cores()), SYSTEM)
+    return [[core] for core in _best_first(tuple(allowed_cores()), SYSTEM) if grades[core] == grades[best[0]]]
+
+
 def preparing_cores(number: int, sides: int) -> list[list[int]]:
     """Return `number` cores for each side, for work that is not timed.
 
@@ -63,23 +76,29 @@ def preparing_cores(number: int, sides: int) -> list[list[int]]:
     return [sorted(cores[number * side :][:number]) for side in range(sides)]
 
 
-@cache
 def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
     """Return cores in the order in which `measuring_cores` takes them."""
+    grades = _grades(cores, root)
+    return sorted(cores, key=lambda core: (*grades[core], core), reverse=True)
+
+
+@cache
+def _grades(cores: tuple[int, ...], root: Path) -> dict[int, tuple[Any, ...]]:
+    """Return how good each core is for measuring: its kind, its physical core's other threads, its package."""
 
     def number(core: int, name: str) -> int:
         text = file_text(root / f"cpu{core}" / name)
         return int(text) if text.isdecimal() else 0
 
     taken = Counter[str]()  # physical core -> how many of its threads come earlier
-    order = {}
+    grades = {}
     for core in reversed(cores):
         # Some systems give all cores one capacity though their clock rates differ.
         speed = number(core, "cpu_capacity"), number(core, "cpufreq/cpuinfo_max_freq")
         siblings = file_text(root / f"cpu{core}" / "topology/thread_siblings_list") or str(core)
-        order[core] = (speed, -taken[siblings], number(core, "topology/physical_package_id"), core)
+        grades[core] = (speed, -taken[siblings], number(core, "topology/physical_package_id"))
         taken[siblings] += 1
-    return sorted(order, key=lambda core: order[core], reverse=True)
+    return grades
 
 
 @contextmanager

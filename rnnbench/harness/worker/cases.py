@@ -6,18 +6,21 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import psutil
 import torch
 
+from rnnbench.analysis.quiet import low_parts
 from rnnbench.cells import CellError, CellMissing
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.perf_event import CounterName, counting
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.store.records import Case, Failure, evenly_spaced
+from rnnbench.store.records import Case, Failure, Workload, evenly_spaced
 from rnnbench.text import ending, error_in_words, first_few, first_line, message_of, place
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import Loading, TimedCall
@@ -42,12 +45,17 @@ class PreparedCase:
     padding: torch.Tensor
     own_settings: Mapping[str, Any]  # of torch, which its own code has set
 
-    def take_turn(self, plan: Turns) -> Clocked:
-        """Clock the calls of one turn."""
+    def take_turn(self, plan: Turns, pulses: Pulses) -> Clocked:
+        """Clock the calls of one turn, which waits for a quiet core if pulses can tell whether it is quiet."""
         workload = self.built.case.workload
         with self.timed.mode(), no_threads_left(self.built.case):
             if workload.caches == "cold":
                 return self.device.clock_cold(self.timed.call, plan.blocks)
+            if pulses_tell(workload):
+                pulses.wait()
+                return self.device.clock(
+                    self.timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, pulse=pulses.take
+                )
             # A step of a stream has a deadline, which does not wait while another process has the core.
             return self.device.clock(
                 self.timed.call,
@@ -57,10 +65,10 @@ class PreparedCase:
                 counts_waits=workload.task == "streaming",
             )
 
-    def window(self, plan: Turns, turns: Sequence[Clocked]) -> dict[str, Any]:
+    def window(self, plan: Turns, turns: Sequence[Clocked], pulses: Pulses) -> dict[str, Any]:
         """Return half of the turns of a visit, with fields of `rnnbench.store.records.Window`."""
         per_call = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
-        return {
+        return self._quiet_blocks(plan, turns, pulses) | {
             "case": self.built.case.key,
             "calls": len(turns) * plan.blocks * plan.calls,
             "batch": plan.calls,
@@ -74,6 +82,37 @@ class PreparedCase:
             "cores": allowed_cores(),
             "device_uuid": self.device.uuid,
         }
+
+    def _quiet_blocks(self, plan: Turns, turns: Sequence[Clocked], pulses: Pulses) -> dict[str, Any]:
+        """Return the fields of a window that say what its pulses and its quiet blocks show; empty without pulses."""
+        taken = [seconds for turn in turns for seconds in turn.pulses]
+        if not taken:
+            return {}
+        quiet = sorted(
+            seconds / plan.calls
+            for turn in turns
+            for seconds, is_quiet in zip(turn.batch_seconds, pulses.quiet_blocks(turn.pulses), strict=True)
+            if is_quiet
+        )
+        return {
+            "pulses": len(taken),
+            "quiet_pulses": sum(map(pulses.is_quiet, taken)),
+            "best_pulse": pulses.best,
+            "quiet_blocks": len(quiet),
+            "quiet_seconds": fmean(quiet) if quiet else None,
+            "quiet_low": low_parts(quiet),
+        }
+
+
+def pulses_tell(workload: Workload) -> bool:
+    """Return whether pulses beside its calls show if the core of a workload is quiet.
+
+    They show the state of one core while it is a host's: not those of several threads, nor a GPU's. A flush before each
+    call, or processes that load data, would come between a call and its pulses, and a stream's steps have deadlines.
+    """
+    if workload.waits_for_each_call or workload.workers or workload.threads > 1:
+        return False
+    return devices.backend(workload.device).is_shared
 
 
 def check_fits(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import mmap
 import os
 import random
@@ -25,6 +26,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Doubt, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.worker import ceilings
@@ -86,6 +88,7 @@ class Operations:
         self._overruled: dict[str, Any] = {}  # what the code of the last case set, and the suite decides
         self._process: dict[str, Any] = {}  # settings before a request
         self._visits = count()
+        self._pulses = Pulses()
         self._ready: dict[str, PreparedCase] = {}  # the cases of the current group
         self._tracer = cache(Tracer)  # of a tree; it lasts as long as the process
         self._reference_of = cache(build)  # used after the last window of a visit
@@ -310,6 +313,7 @@ class Operations:
     def _visit(self, request: Request) -> Reply:
         """Take all turns of a visit; the worker of another side takes its own in between."""
         ready = [self._ready[case] for case in request["cases"]]
+        self._pulses.best = min(self._pulses.best, request["best_pulse"] or math.inf)
         plans = [Turns(**fields) for fields in request["plans"]]
         clocked: list[list[Clocked]] = [[] for _ in ready]
         printing: set[int] = set()
@@ -333,7 +337,7 @@ class Operations:
                 printed = self._printed_bytes()
                 if ready[index].own_settings:
                     global_state.restore({**self._usual, **ready[index].own_settings})
-                clocked[index].append(ready[index].take_turn(plans[index]))
+                clocked[index].append(ready[index].take_turn(plans[index], self._pulses))
                 self._restore_settings()  # after each turn of each case alike, as it costs some microseconds
                 if self._printed_bytes() != printed:
                     printing.add(index)
@@ -342,12 +346,14 @@ class Operations:
                 os.write(self._relay["token_to"], TOKEN)
         # In the order ABBA: what drifts during the visit shifts both halves by the same amount.
         windows = [
-            case.window(plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half])
+            case.window(
+                plan, [turn for number, turn in enumerate(turns) if (number + number // 2) % 2 == half], self._pulses
+            )
             | {"printed": index in printing}
             for index, (case, plan, turns) in enumerate(zip(ready, plans, clocked, strict=True))
             for half in range(2)
         ]
-        return {"windows": windows}
+        return {"windows": windows, "best_pulse": None if math.isinf(self._pulses.best) else self._pulses.best}
 
     def _verify(self, request: Request) -> None:
         """Compare a case with its reference once more, now that it has been timed."""

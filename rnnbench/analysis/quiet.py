@@ -1,0 +1,168 @@
+"""The undisturbed time of a call: a low quantile of its blocks on a quiet core.
+
+How much a shared core slows a call depends on the call, so the ratio of unlike modules depends on how often the core is
+shared (`rnnbench.harness.machine.pulse`). Blocks between two quiet pulses show the core alone, but a fifth of them is
+still disturbed, and only towards longer times: hence a low quantile.
+
+A quantile of few blocks is higher than that of many. Both cases of a ratio therefore count as having equally many: the
+quantile is the one of Harrell and Davis (1982, doi:10.1093/biomet/69.3.635), the expectation over all samples of that
+size, which also scatters less than a single order statistic.
+
+Of the fastest 40% of its quiet blocks a window keeps the means of up to eleven equal parts: nothing else has weight.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
+
+import numpy as np
+from scipy import special
+
+from rnnbench.analysis.estimate import CLIPPED_SHARE, CONFIDENCE, moderated, t_quantile, t_quantiles
+
+QUANTILE = 0.05
+LOW_SHARE = 0.4  # of the quiet blocks, the fastest ones, which carry all of the weight of the quantile
+MAX_PARTS = 11  # of the blocks that a window keeps
+BINS = 16  # of the fastest blocks of a visit, which stand for equal shares of them
+EDGES = np.linspace(0.0, LOW_SHARE, BINS + 1)
+MIN_BLOCKS = 6  # on each side; fewer scatter by more than the blocks of a shared core
+MAX_BLOCKS = 40  # more add nothing to a quantile whose weights reach to the fifth fastest of forty
+BLOCK_SPREAD = 0.06  # the quantile of n blocks scatters by 0.06 / n
+LEAST_BETWEEN = 0.003  # standard deviation of log-ratios from replicate to replicate, at least
+SESSION_SPREAD = 0.004  # standard deviation from session to session, which no run shows
+MAX_GAIN = (
+    40.0  # degrees of freedom from the other cases for each own one: cases of a replicate share 2% of their variance
+)
+
+
+@dataclass(frozen=True)
+class QuietBlocks:
+    """The quiet blocks of a case in one replicate."""
+
+    logs: np.ndarray  # (BINS,) logarithms of the seconds per call of the fastest 40%, in equal shares, fastest first
+    blocks: int
+    mean: float  # seconds per call of all quiet blocks; it also shows what slows only some calls
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Self | None:
+        """Return the quiet blocks of one window from their seconds per call; None if there are none."""
+        if not seconds:
+            return None
+        low = np.array(low_parts(sorted(seconds)))
+        [logs] = low_logs(np.zeros(1, dtype=int), np.array([len(low)]), low, np.array([len(seconds)]))
+        return cls(logs, len(seconds), float(np.mean(seconds)))
+
+
+def low_parts(ordered: Sequence[float]) -> tuple[float, ...]:
+    """Return the means of equal parts of the fastest 40% of some blocks: eleven, or one for each block if fewer."""
+    if not ordered:
+        return ()
+    low = ordered[: math.ceil(LOW_SHARE * len(ordered))]
+    return tuple(float(np.mean(part)) for part in np.array_split(low, min(len(low), MAX_PARTS)))
+
+
+def low_logs(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the fastest blocks of each group of windows, numbered 0, 1, 2, ...: (n, BINS).
+
+    `seconds` has the `low_parts` of all windows, one window after another, `sizes` how many each has, and `blocks` how
+    many quiet blocks. A group without quiet blocks gets NaN.
+    """
+    number = groups.max(initial=-1) + 1
+    if not number:
+        return np.empty((0, BINS))
+    whole = np.bincount(groups, blocks, minlength=number)
+    in_part = np.ceil(LOW_SHARE * blocks) / np.maximum(sizes, 1)
+    # The share of a group's blocks that are as fast as each part, and their seconds, both from 0: the first point of
+    # each group is of no blocks. Groups lie two apart, so that one interpolation serves all.
+    points = np.concatenate([np.arange(number), np.repeat(groups, sizes)])
+    counts = np.concatenate([np.zeros(number), np.repeat(in_part, sizes)])
+    values = np.concatenate([np.zeros(number), seconds])
+    order = np.lexsort((values, points))
+    points = points[order]
+    first = np.searchsorted(points, np.arange(number))
+    upto, sums = np.cumsum(counts[order]), np.cumsum(counts[order] * values[order])
+    shares = (upto - upto[first][points]) / np.maximum(whole, 1)[points]
+    sums = (sums - sums[first][points]) / np.maximum(whole, 1)[points]
+    places = (EDGES + 2 * np.arange(number)[:, None]).ravel()
+    at_edges = np.interp(places, shares + 2 * points, sums).reshape(number, -1)
+    at_edges[whole == 0] = math.nan
+    result: np.ndarray = np.log(np.diff(at_edges, axis=1) / np.diff(EDGES))
+    return result
+
+
+def estimates(groups: np.ndarray, values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Estimate the centre of the values of each group, for group numbers 0, 1, 2, ...: value, lower and upper.
+
+    `values`: the logarithms that each replicate gives, by a quantile of so many `blocks`, at least one. A value of few
+    blocks counts for less. The groups are the cases of a run: their variances borrow from each other, in both
+    directions, as far as the cases agree. The interval is NaN for a single replicate.
+    """
+    sizes = np.bincount(groups)
+    of_blocks = (BLOCK_SPREAD / blocks) ** 2
+    worth = 1 / (_between(groups, values, of_blocks) + of_blocks)
+    whole = np.bincount(groups, worth)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
+        centres = np.bincount(groups, worth * values) / whole
+        scales = np.bincount(groups, worth * (values - centres[groups]) ** 2) / (sizes - 1)
+    result = np.column_stack([centres, np.full((len(sizes), 2), math.nan)])
+    several = sizes > 1
+    scales, freedom = moderated(scales[several], sizes[several] - 1.0, MAX_GAIN)
+    in_run = t_quantiles((1 + CONFIDENCE) / 2, freedom) * np.sqrt(scales / whole[several])
+    between_runs = t_quantile((1 + CONFIDENCE) / 2, math.inf) * SESSION_SPREAD
+    halves = np.hypot(in_run, between_runs)
+    is_itself = scales == 0  # a reference's ratio to itself
+    halves[is_itself] = 0.0
+    result[several, 1] = centres[several] - halves
+    result[several, 2] = centres[several] + halves
+    return result
+
+
+def _between(groups: np.ndarray, values: np.ndarray, of_blocks: np.ndarray) -> float:
+    """Return the variance between the replicates of a case that few blocks do not explain, pooled over all cases."""
+    sizes = np.bincount(groups)
+    several = sizes > 1
+    means = np.bincount(groups, values) / np.maximum(sizes, 1)
+    squares = np.bincount(groups, (values - means[groups]) ** 2)[several] / (sizes[several] - 1)
+    squares = squares[squares > 0]  # a reference does not differ from itself
+    if not len(squares):
+        return LEAST_BETWEEN**2
+    ends = np.quantile(squares, (CLIPPED_SHARE, 1 - CLIPPED_SHARE))
+    return max(LEAST_BETWEEN**2, float(squares.clip(*ends).mean() - np.median(of_blocks)))
+
+
+@cache
+def weights(blocks: int) -> np.ndarray:
+    """Return the weight of each bin in the quantile of so many blocks: (BINS,), with a sum of 1."""
+    upto = special.betainc((blocks + 1) * QUANTILE, (blocks + 1) * (1 - QUANTILE), EDGES)
+    upto[-1] = 1.0
+    shares: np.ndarray = np.diff(upto)
+    return shares
+
+
+def counted_blocks(case: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return as how many blocks both sides count, from the numbers of quiet blocks of each: 0 if too few are quiet."""
+    fewest = np.minimum(np.minimum(case, reference), MAX_BLOCKS).astype(int)
+    return np.where(fewest < MIN_BLOCKS, 0, fewest)
+
+
+def undisturbed_log_ratios(cases: np.ndarray, references: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return the log-ratio of each case's low quantile to its reference's: NaN where `counted_blocks` are 0.
+
+    `cases` and `references`: of `low_logs`, (n, BINS) each; `blocks`: (n,).
+    """
+    ratios = np.full(len(blocks), math.nan)
+    for number in np.unique(blocks[blocks > 0]).tolist():
+        rows = blocks == number
+        ratios[rows] = (cases[rows] - references[rows]) @ weights(number)
+    return ratios
+
+
+def undisturbed_log_ratio(case: QuietBlocks | None, reference: QuietBlocks | None) -> tuple[float, int]:
+    """Return the log-ratio of two cases that took turns, and as how many blocks each counts; NaN and 0 if too few."""
+    if case is None or reference is None:
+        return math.nan, 0
+    blocks = counted_blocks(np.array([case.blocks]), np.array([reference.blocks]))
+    [ratio] = undisturbed_log_ratios(case.logs[None], reference.logs[None], blocks)
+    return float(ratio), int(blocks[0])

@@ -1,0 +1,75 @@
+"""Tell whether another hyperthread uses the core, which no counter of the system shows.
+
+A pulse is a fixed piece of work that fits the smallest caches. It takes as long as at its best while the core is quiet,
+and 1.5 to 2 times as long while a stranger's hyperthread shares the core. The state may change every 0.1 to 3 ms.
+A block of calls is quiet if the pulses before and after it are.
+
+Times are not divided by pulses: how much sharing slows a call depends on the call.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
+LOOPS = 250  # some 5 to 8 us
+QUIET = 1.22  # times the best pulse; while the core is shared, a pulse takes 1.5 times as long or more
+AFTER_A_BLOCK = 1.06  # times as long as another pulse, since the block has used the caches
+MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn
+LOOKS = 400  # pulses on each core, of which the quiet ones are counted
+
+
+def pulse(now: Callable[[], float] = time.perf_counter) -> float:
+    """Return the seconds of a fixed piece of work."""
+    start, total = now(), 0
+    for number in range(LOOPS):
+        total += number
+    return now() - start
+
+
+class Pulses:
+    """Takes pulses and compares each with the best one so far."""
+
+    def __init__(self, best: float = math.inf, take: Callable[[], float] = pulse) -> None:
+        """`best`: seconds of the best pulse that is known of this machine and interpreter."""
+        self.best = best
+        self._take = take
+
+    def take(self) -> float:
+        """Return the seconds of a pulse, which may be the best one from now on."""
+        seconds = self._take()
+        self.best = min(self.best, seconds)
+        return seconds
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Return whether a pulse of so many seconds is a quiet one."""
+        return seconds < QUIET * self.best
+
+    def wait(self, now: Callable[[], float] = time.perf_counter) -> None:
+        """Take pulses until one is quiet, for `MAX_WAIT_SECONDS` at most."""
+        end = now() + MAX_WAIT_SECONDS
+        while not self.is_quiet(self.take()) and now() < end:
+            pass
+
+    def quiet_blocks(self, taken: Sequence[float]) -> list[bool]:
+        """Return whether each block of a turn is quiet, from the pulses before, between and after the blocks."""
+        return [self.is_quiet(before) and self.is_quiet(after / AFTER_A_BLOCK) for before, after in pairwise(taken)]
+
+    def quietest(self, choices: Iterable[Sequence[int]]) -> Sequence[int]:
+        """Return the cores that are quiet most often now, among equal choices; the first choice if there is only one.
+
+        The calling thread is moved to each core for some milliseconds, and then put back.
+        """
+        choices = list(choices)
+        if len(choices) < 2:
+            return choices[0]
+        before, quiet = os.sched_getaffinity(0), []
+        try:
+            for cores in choices:
+                os.sched_setaffinity(0, cores)
+                quiet.append(sorted(self.take() for _ in range(LOOKS)))
+        finally:
+            os.sched_setaffinity(0, before)
+        shares = [sum(map(self.is_quiet, seconds)) for seconds in quiet]
+        return choices[shares.index(max(shares))]
