@@ -29,6 +29,7 @@ from functools import cache
 import numpy as np
 from scipy import special
 
+from rnnbench.analysis.quiet import QuietBlocks, counted_blocks, undisturbed_log_ratios
 from rnnbench.store.records import Window
 
 LEVELS = (np.arange(49) + 0.5) / 49  # of the quantiles that stand for the calls of a case
@@ -47,6 +48,11 @@ TRIMMED_SHARE = 0.1  # at each end, at least one value
 CLIPPED_SHARE = 0.1  # of the logarithms of variances, at each end
 CLIPPING_STEPS = 20_000  # of probability
 MAX_GAIN = 1.0  # degrees of freedom that a variance gains at most from the other cases, for each of its own
+MAX_MUTUAL_GAIN = 40.0  # the same if variances are lowered, too: cases of a replicate share some 2% of their variance
+BLOCK_SPREAD = 0.06  # a low quantile of n quiet blocks scatters by 0.06 / n
+LEAST_BETWEEN = 0.003  # standard deviation of undisturbed log-ratios from replicate to replicate, at least
+BETWEEN_RUNS = 0.004  # added to the half-width of an interval: two runs differ by more than either shows
+MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is undisturbed
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Times:
 
     log_quantiles: np.ndarray  # (49,) of the seconds per call
     mean: float  # seconds; it also shows what slows only some calls
+    quiet: QuietBlocks | None = None  # None: none was quiet, or none is known to be
 
     @property
     def median(self) -> float:
@@ -65,6 +72,15 @@ class Times:
 def log_ratio(case: Times, reference: Times) -> float:
     """Return the logarithm of the ratio of two cases that took turns."""
     return float(log_ratios([case.log_quantiles], [reference.log_quantiles])[0])
+
+
+def undisturbed_log_ratio(case: Times, reference: Times) -> tuple[float, int]:
+    """Return the log-ratio of two cases by their quiet blocks, and as how many each counts; NaN and 0 if too few."""
+    if case.quiet is None or reference.quiet is None:
+        return math.nan, 0
+    blocks = counted_blocks(np.array([case.quiet.blocks]), np.array([reference.quiet.blocks]))
+    [ratio] = undisturbed_log_ratios(case.quiet.logs[None], reference.quiet.logs[None], blocks)
+    return float(ratio), int(blocks[0])
 
 
 def log_ratios(cases: np.ndarray | list[np.ndarray], references: np.ndarray | list[np.ndarray]) -> np.ndarray:
@@ -99,14 +115,19 @@ def log_quantiles(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, ca
     return result
 
 
-def pooled_times(quantiles: Sequence[Sequence[float]], calls: Sequence[int], seconds: Sequence[float]) -> Times:
+def pooled_times(
+    quantiles: Sequence[Sequence[float]],
+    calls: Sequence[int],
+    seconds: Sequence[float],
+    quiet: QuietBlocks | None = None,
+) -> Times:
     """Return the times of a case from the order statistics, the number of calls and the total seconds of its windows.
 
     `rnnbench.analysis.run_times.reduced` does the same for a whole frame at once.
     """
     sizes, points = [len(each) for each in quantiles], [value for each in quantiles for value in each]
     [logs] = log_quantiles(np.zeros(len(calls), dtype=int), np.array(sizes), np.array(points), np.array(calls))
-    return Times(logs, sum(seconds) / sum(calls))
+    return Times(logs, sum(seconds) / sum(calls), quiet)
 
 
 def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
@@ -116,7 +137,14 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
         cases.setdefault(window.case, []).append(window)
     return {
         case: pooled_times(
-            [each.quantiles for each in own], [each.calls for each in own], [each.seconds for each in own]
+            [each.quantiles for each in own],
+            [each.calls for each in own],
+            [each.seconds for each in own],
+            QuietBlocks.of(
+                [each.quiet_low for each in own],
+                [each.quiet_blocks for each in own],
+                [each.quiet_seconds or 0.0 for each in own],
+            ),
         )
         for case, own in cases.items()
     }
@@ -249,6 +277,58 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFID
             cut = max(0, signed_rank_cut(members.shape[1], 1 - confidence))
             result[part, 1:] = means[:, [cut, -1 - cut]]
     return result
+
+
+def undisturbed_estimates(groups: np.ndarray, values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Estimate the centre of the values of each group, for group numbers 0, 1, 2, ...: value, lower and upper.
+
+    `values`: the logarithms that each replicate gives, by a quantile of so many `blocks`, at least one. A value of few
+    blocks counts for less. The groups are the cases of a run: their variances borrow from each other, in both
+    directions, as far as the cases agree. The interval is NaN for a single replicate.
+    """
+    sizes = np.bincount(groups)
+    of_blocks = (BLOCK_SPREAD / blocks) ** 2
+    worth = 1 / (_between(groups, values, of_blocks) + of_blocks)
+    whole = np.bincount(groups, worth)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
+        centres = np.bincount(groups, worth * values) / whole
+        scales = np.bincount(groups, worth * (values - centres[groups]) ** 2) / (sizes - 1)
+    result = np.column_stack([centres, np.full((len(sizes), 2), math.nan)])
+    several = sizes > 1
+    scales, freedom = moderated(scales[several], sizes[several] - 1.0, MAX_MUTUAL_GAIN)
+    halves = np.hypot(t_quantiles((1 + CONFIDENCE) / 2, freedom) * np.sqrt(scales / whole[several]), BETWEEN_RUNS)
+    is_itself = scales == 0  # a reference's ratio to itself
+    halves[is_itself] = 0.0
+    result[several, 1] = centres[several] - halves
+    result[several, 2] = centres[several] + halves
+    return result
+
+
+def undisturbed_estimates_of(samples: Sequence[Sequence[tuple[float, int]]]) -> list[Estimate]:
+    """Return `undisturbed_estimates` of samples of values with their numbers of blocks; `UNKNOWN` for too few."""
+    usable = [[each for each in sample if each[1]] for sample in samples]
+    known = [number for number, sample in enumerate(usable) if len(sample) >= MIN_QUIET_REPLICATES]
+    result = [UNKNOWN] * len(samples)
+    if not known:
+        return result
+    groups = np.repeat(np.arange(len(known)), [len(usable[number]) for number in known])
+    values, blocks = np.array([each for number in known for each in usable[number]]).T
+    for number, row in zip(known, undisturbed_estimates(groups, values, blocks).tolist(), strict=True):
+        result[number] = Estimate(*row)
+    return result
+
+
+def _between(groups: np.ndarray, values: np.ndarray, of_blocks: np.ndarray) -> float:
+    """Return the variance between the replicates of a case that few blocks do not explain, pooled over all cases."""
+    sizes = np.bincount(groups)
+    several = sizes > 1
+    means = np.bincount(groups, values) / np.maximum(sizes, 1)
+    squares = np.bincount(groups, (values - means[groups]) ** 2)[several] / (sizes[several] - 1)
+    squares = squares[squares > 0]  # a reference does not differ from itself
+    if not len(squares):
+        return LEAST_BETWEEN**2
+    ends = np.quantile(squares, (CLIPPED_SHARE, 1 - CLIPPED_SHARE))
+    return max(LEAST_BETWEEN**2, float(squares.clip(*ends).mean() - np.median(of_blocks)))
 
 
 def locations(samples: Sequence[Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> list[Location]:

@@ -20,8 +20,6 @@ from typing import Self
 import numpy as np
 from scipy import special
 
-from rnnbench.analysis.estimate import CLIPPED_SHARE, CONFIDENCE, moderated, t_quantile, t_quantiles
-
 QUANTILE = 0.05
 LOW_SHARE = 0.4  # of the quiet blocks, the fastest ones, which carry all of the weight of the quantile
 MAX_PARTS = 11  # of the blocks that a window keeps
@@ -29,12 +27,6 @@ BINS = 16  # of the fastest blocks of a visit, which stand for equal shares of t
 EDGES = np.linspace(0.0, LOW_SHARE, BINS + 1)
 MIN_BLOCKS = 6  # on each side; fewer scatter by more than the blocks of a shared core
 MAX_BLOCKS = 40  # more add nothing to a quantile whose weights reach to the fifth fastest of forty
-BLOCK_SPREAD = 0.06  # the quantile of n blocks scatters by 0.06 / n
-LEAST_BETWEEN = 0.003  # standard deviation of log-ratios from replicate to replicate, at least
-SESSION_SPREAD = 0.004  # standard deviation from session to session, which no run shows
-MAX_GAIN = (
-    40.0  # degrees of freedom from the other cases for each own one: cases of a replicate share 2% of their variance
-)
 
 
 @dataclass(frozen=True)
@@ -46,13 +38,14 @@ class QuietBlocks:
     mean: float  # seconds per call of all quiet blocks; it also shows what slows only some calls
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Self | None:
-        """Return the quiet blocks of one window from their seconds per call; None if there are none."""
-        if not seconds:
+    def of(cls, low: Sequence[Sequence[float]], blocks: Sequence[int], means: Sequence[float]) -> Self | None:
+        """Return the quiet blocks of some windows: of each its `low_parts`, number and mean; None if there are none."""
+        if not sum(blocks):
             return None
-        low = np.array(low_parts(sorted(seconds)))
-        [logs] = low_logs(np.zeros(1, dtype=int), np.array([len(low)]), low, np.array([len(seconds)]))
-        return cls(logs, len(seconds), float(np.mean(seconds)))
+        sizes = np.array([len(parts) for parts in low])
+        seconds = np.array([value for parts in low for value in parts])
+        [logs] = low_logs(np.zeros(len(blocks), dtype=int), sizes, seconds, np.array(blocks))
+        return cls(logs, sum(blocks), float(np.average(means, weights=blocks)))
 
 
 def low_parts(ordered: Sequence[float]) -> tuple[float, ...]:
@@ -92,46 +85,6 @@ def low_logs(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, blocks:
     return result
 
 
-def estimates(groups: np.ndarray, values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Estimate the centre of the values of each group, for group numbers 0, 1, 2, ...: value, lower and upper.
-
-    `values`: the logarithms that each replicate gives, by a quantile of so many `blocks`, at least one. A value of few
-    blocks counts for less. The groups are the cases of a run: their variances borrow from each other, in both
-    directions, as far as the cases agree. The interval is NaN for a single replicate.
-    """
-    sizes = np.bincount(groups)
-    of_blocks = (BLOCK_SPREAD / blocks) ** 2
-    worth = 1 / (_between(groups, values, of_blocks) + of_blocks)
-    whole = np.bincount(groups, worth)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
-        centres = np.bincount(groups, worth * values) / whole
-        scales = np.bincount(groups, worth * (values - centres[groups]) ** 2) / (sizes - 1)
-    result = np.column_stack([centres, np.full((len(sizes), 2), math.nan)])
-    several = sizes > 1
-    scales, freedom = moderated(scales[several], sizes[several] - 1.0, MAX_GAIN)
-    in_run = t_quantiles((1 + CONFIDENCE) / 2, freedom) * np.sqrt(scales / whole[several])
-    between_runs = t_quantile((1 + CONFIDENCE) / 2, math.inf) * SESSION_SPREAD
-    halves = np.hypot(in_run, between_runs)
-    is_itself = scales == 0  # a reference's ratio to itself
-    halves[is_itself] = 0.0
-    result[several, 1] = centres[several] - halves
-    result[several, 2] = centres[several] + halves
-    return result
-
-
-def _between(groups: np.ndarray, values: np.ndarray, of_blocks: np.ndarray) -> float:
-    """Return the variance between the replicates of a case that few blocks do not explain, pooled over all cases."""
-    sizes = np.bincount(groups)
-    several = sizes > 1
-    means = np.bincount(groups, values) / np.maximum(sizes, 1)
-    squares = np.bincount(groups, (values - means[groups]) ** 2)[several] / (sizes[several] - 1)
-    squares = squares[squares > 0]  # a reference does not differ from itself
-    if not len(squares):
-        return LEAST_BETWEEN**2
-    ends = np.quantile(squares, (CLIPPED_SHARE, 1 - CLIPPED_SHARE))
-    return max(LEAST_BETWEEN**2, float(squares.clip(*ends).mean() - np.median(of_blocks)))
-
-
 @cache
 def weights(blocks: int) -> np.ndarray:
     """Return the weight of each bin in the quantile of so many blocks: (BINS,), with a sum of 1."""
@@ -157,12 +110,3 @@ def undisturbed_log_ratios(cases: np.ndarray, references: np.ndarray, blocks: np
         rows = blocks == number
         ratios[rows] = (cases[rows] - references[rows]) @ weights(number)
     return ratios
-
-
-def undisturbed_log_ratio(case: QuietBlocks | None, reference: QuietBlocks | None) -> tuple[float, int]:
-    """Return the log-ratio of two cases that took turns, and as how many blocks each counts; NaN and 0 if too few."""
-    if case is None or reference is None:
-        return math.nan, 0
-    blocks = counted_blocks(np.array([case.blocks]), np.array([reference.blocks]))
-    [ratio] = undisturbed_log_ratios(case.logs[None], reference.logs[None], blocks)
-    return float(ratio), int(blocks[0])

@@ -16,9 +16,17 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from rnnbench.analysis import quiet
 from rnnbench.analysis.derived import with_derived
-from rnnbench.analysis.estimate import CONFIDENCE, ENDS, estimates, from_logs, log_ratios, t_quantile
+from rnnbench.analysis.estimate import (
+    CONFIDENCE,
+    ENDS,
+    MIN_QUIET_REPLICATES,
+    estimates,
+    from_logs,
+    log_ratios,
+    t_quantile,
+    undisturbed_estimates,
+)
 from rnnbench.analysis.quiet import BINS, counted_blocks, undisturbed_log_ratios
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.store.records import REFERENCES
@@ -33,7 +41,6 @@ MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from f
 # steps are slow together, some kinds of them hold the truth in only 82 to 90%. Those of three replicates do in 93%.
 MIN_REPLICATES = 3  # for the interval of a quantile
 UNDISTURBED, SHARED = "undisturbed", "on a shared core"  # states of a case's time and ratio
-MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is undisturbed
 ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
 
 
@@ -235,7 +242,7 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
         known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         logs = of_run[column].to_numpy(dtype=float)
         values[known] = from_logs(
-            estimates(group, logs) if blocks is None else quiet.estimates(group, logs, of_run[blocks].to_numpy())
+            estimates(group, logs) if blocks is None else undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
         )
     cases[columns] = values
 

@@ -43,7 +43,7 @@ class Precision:
     def add(self, times: Mapping[str, Times], seconds: float) -> None:
         """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
         base = times[self._reference]
-        self._record.add(seconds, {name: log_ratio(own, base) for name, own in times.items() if own is not base})
+        self._record.add(seconds, {name: own for name, own in times.items() if own is not base}, base)
         estimate_spreads([self._record])
         self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import Times, estimates_of, log_ratio, t_quantile
+from rnnbench.analysis.estimate import (
+    Times,
+    estimates_of,
+    log_ratio,
+    t_quantile,
+    undisturbed_estimates_of,
+    undisturbed_log_ratio,
+)
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
@@ -24,6 +31,8 @@ class GroupRecord:
 
     seconds: list[float] = field(default_factory=list)  # of each visit
     log_ratios: dict[str, list[float]] = field(default_factory=dict)  # case key -> one ratio for each visit
+    # The same by quiet blocks, each ratio with their number: NaN and 0 for a visit with too few.
+    undisturbed: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     dead: bool = False  # no case of the group can be measured, or none that is compared with the reference
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
@@ -45,19 +54,31 @@ class GroupRecord:
         """Expected seconds of another visit. The first also checks parity and calibrates: it counts only if alone."""
         return fmean(self.seconds[1:] or self.seconds)
 
-    def add(self, seconds: float, log_ratios: Mapping[str, float]) -> None:
-        """Record a visit."""
+    def add(self, seconds: float, times: Mapping[str, Times], base: Times | None) -> None:
+        """Record a visit: the times of each case, and those that its ratios are to; None if there are no ratios."""
         self.seconds.append(seconds)
+        log_ratios: dict[str, list[float]] = {}
+        undisturbed: dict[str, list[tuple[float, int]]] = {}
+        if base is not None:
+            for case, own in times.items():
+                log_ratios[case] = [*self.log_ratios.get(case, []), log_ratio(own, base)]
+                undisturbed[case] = [*self.undisturbed.get(case, []), undisturbed_log_ratio(own, base)]
         # A missing case has failed, so it no longer counts for the precision of the group.
-        self.log_ratios = {case: [*self.log_ratios.get(case, []), value] for case, value in log_ratios.items()}
+        self.log_ratios, self.undisturbed = log_ratios, undisturbed
 
 
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:
     """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
-    intervals = iter(estimates_of([ratios for record in records for ratios in record.log_ratios.values()]))
+    shared = iter(estimates_of([ratios for record in records for ratios in record.log_ratios.values()]))
+    undisturbed = iter(
+        undisturbed_estimates_of([ratios for record in records for ratios in record.undisturbed.values()])
+    )
     for record in records:
-        own = [(len(ratios), next(intervals)) for ratios in record.log_ratios.values()]
-        half_widths = ((each.upper - each.lower) / 2 / half_width(visits) for visits, each in own if visits > 1)
+        half_widths = []
+        for ratios, by_all, by_quiet in zip(record.log_ratios.values(), shared, undisturbed, strict=False):
+            known = by_quiet if by_quiet.has_interval else by_all
+            if len(ratios) > 1:
+                half_widths.append((known.upper - known.lower) / 2 / half_width(len(ratios)))
         record.spread = max(half_widths, default=math.inf)
 
 
@@ -123,7 +144,7 @@ class Planner:
                 bases = sorted(times, key=lambda case: times[case].median)
             record.basis = bases[0] if bases else None
         base = times.get(record.basis or "")
-        record.add(seconds, {} if base is None else {case: log_ratio(own, base) for case, own in times.items()})
+        record.add(seconds, times, base)
 
     def leave_out(self, group: Group) -> None:
         """Plan no more visits of a group."""
