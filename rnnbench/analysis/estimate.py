@@ -29,7 +29,7 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from rnnbench.analysis.quiet import QuietBlocks, counted_blocks, undisturbed_log_ratios
+from rnnbench.analysis.quiet import QuietBlocks, counted_blocks, low_quantiles
 from rnnbench.store.records import Window
 
 LEVELS = (np.arange(49) + 0.5) / 49  # of the quantiles that stand for the calls of a case
@@ -78,9 +78,9 @@ def undisturbed_log_ratio(case: Times, reference: Times) -> tuple[float, int]:
     """Return the log-ratio of two cases by their quiet blocks, and as how many each counts; NaN and 0 if too few."""
     if case.quiet is None or reference.quiet is None:
         return math.nan, 0
-    blocks = counted_blocks(np.array([case.quiet.blocks]), np.array([reference.quiet.blocks]))
-    [ratio] = undisturbed_log_ratios(case.quiet.logs[None], reference.quiet.logs[None], blocks)
-    return float(ratio), int(blocks[0])
+    counted = counted_blocks(np.array([case.quiet.blocks]), np.array([reference.quiet.blocks]))
+    [ratio] = low_quantiles((case.quiet.logs - reference.quiet.logs)[None], counted)
+    return float(ratio), int(counted[0])
 
 
 def log_ratios(cases: np.ndarray | list[np.ndarray], references: np.ndarray | list[np.ndarray]) -> np.ndarray:

@@ -27,7 +27,7 @@ from rnnbench.analysis.estimate import (
     t_quantile,
     undisturbed_estimates,
 )
-from rnnbench.analysis.quiet import BINS, counted_blocks, undisturbed_log_ratios
+from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.store.records import REFERENCES
 
@@ -192,9 +192,9 @@ def _ratios(replicates: pd.DataFrame, is_basis: "pd.Series[bool]") -> pd.DataFra
     paired = replicates.merge(basis, on=visit, suffixes=("", "_reference"))
     paired["log_ratio"] = log_ratios(*(list(paired[f"log_quantiles{side}"]) for side in ("", "_reference")))
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
-    blocks = counted_blocks(paired["quiet_blocks"].to_numpy(), paired["quiet_blocks_reference"].to_numpy())
-    own, others = (_stacked(paired[f"quiet_logs{side}"]) for side in ("", "_reference"))
-    return paired.assign(counted_blocks=blocks, quiet_log_ratio=undisturbed_log_ratios(own, others, blocks))
+    counted = counted_blocks(paired["quiet_blocks"].to_numpy(), paired["quiet_blocks_reference"].to_numpy())
+    apart = _stacked(paired["quiet_logs"]) - _stacked(paired["quiet_logs_reference"])
+    return paired.assign(counted_blocks=counted, quiet_log_ratio=low_quantiles(apart, counted))
 
 
 def _stacked(arrays: "pd.Series[Any]") -> np.ndarray:
@@ -208,12 +208,9 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
     A case has both or neither; without a reference, its own quiet blocks decide.
     """
     blocks = replicates["quiet_blocks"].to_numpy()
-    own = _stacked(replicates["quiet_logs"])
     alone = counted_blocks(blocks, blocks)
-    of_cases = replicates.assign(
-        counted_blocks=alone, quiet_log_seconds=undisturbed_log_ratios(own, np.zeros_like(own), alone)
-    )
-    of_cases = _twice(of_cases)
+    logs = low_quantiles(_stacked(replicates["quiet_logs"]), alone)
+    of_cases = _twice(replicates.assign(counted_blocks=alone, quiet_log_seconds=logs))
     known = of_cases["number"].unique()
     if len(paired):
         paired = _twice(paired)

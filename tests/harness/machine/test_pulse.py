@@ -1,0 +1,105 @@
+"""Pulses: which are quiet, which blocks lie between two quiet ones, which core is chosen."""
+
+import os
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from rnnbench.harness.machine import pulse
+from rnnbench.harness.machine.pulse import LOOKS, MAX_WAIT_SECONDS, Pulses
+
+BEST = 5e-6
+SHARED = 1.7 * BEST
+
+
+def taking(seconds: Iterable[float], best: float = BEST) -> Pulses:
+    """Pulses that take these seconds, one after the other."""
+    return Pulses(best, take=iter(seconds).__next__)
+
+
+def test_a_real_pulse_takes_some_microseconds() -> None:
+    assert 0 < min(pulse.pulse() for _ in range(100)) < 1e-3
+
+
+def test_a_faster_pulse_is_the_best_one_from_then_on() -> None:
+    pulses = taking([BEST, SHARED, 0.9 * BEST], best=SHARED)
+    assert [pulses.take() for _ in range(3)] == [BEST, SHARED, 0.9 * BEST]
+    assert pulses.best == 0.9 * BEST
+
+
+def test_a_core_that_is_always_shared_is_not_quiet_if_a_better_pulse_is_known() -> None:
+    pulses = taking([SHARED] * 5)
+    assert pulses.quiet_blocks([pulses.take() for _ in range(5)]) == [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("taken", "quiet"),
+    [
+        ([1.0, 1.0, 1.0], [True, True]),
+        ([1.0, 1.7, 1.0], [False, False]),  # a block is quiet between two quiet pulses
+        ([1.7, 1.0, 1.0], [False, True]),
+        ([1.0, 1.27, 1.0], [True, False]),  # colder caches after a block, but not before the next one
+        ([1.0, 1.3, 1.3], [False, False]),
+        ([1.0], []),
+    ],
+)
+def test_a_block_is_quiet_if_the_pulses_before_and_after_it_are(taken: list[float], quiet: list[bool]) -> None:
+    assert Pulses(1.0).quiet_blocks(taken) == quiet
+
+
+@pytest.mark.parametrize(("shared", "taken"), [(0, 1), (3, 4)])
+def test_a_turn_waits_for_a_quiet_pulse(shared: int, taken: int) -> None:
+    seconds = iter([SHARED] * shared + [BEST] * 3)
+    Pulses(BEST, take=lambda: next(seconds)).wait(now=lambda: 0.0)
+    assert len(list(seconds)) == shared + 3 - taken
+
+
+def test_a_turn_does_not_wait_for_ever() -> None:
+    clock = iter(step * MAX_WAIT_SECONDS / 10 for step in range(100))
+    taken: list[float] = []
+    Pulses(BEST, take=lambda: taken.append(1) or SHARED).wait(now=lambda: next(clock))
+    assert 5 < len(taken) < 15
+
+
+def on_cores(
+    monkeypatch: pytest.MonkeyPatch, seconds: Callable[[set[int], int], float]
+) -> tuple[Pulses, list[set[int]]]:
+    """Pulses that take so many seconds on a set of cores in the n-th look; and the cores that were asked for."""
+    asked: list[set[int]] = []
+    taken = 0
+
+    def take() -> float:
+        nonlocal taken
+        taken += 1
+        return seconds(asked[-1], taken)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: asked.append(set(cores)))
+    return Pulses(BEST, take=take), asked
+
+
+def test_the_core_that_is_quiet_most_often_is_chosen_and_the_thread_is_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    often = {0: 9, 1: 2, 2: 5}  # every n-th pulse is a quiet one
+    pulses, asked = on_cores(monkeypatch, lambda cores, look: SHARED if look % often[min(cores)] else BEST)
+    assert pulses.quietest([[0], [1], [2]]) == [1]
+    assert asked == [{0}, {1}, {2}, {0, 1, 2}]
+
+
+def test_the_only_choice_costs_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulses, asked = on_cores(monkeypatch, lambda cores, look: BEST)
+    assert pulses.quietest([[1, 2]]) == [1, 2]
+    assert not asked
+
+
+def test_the_thread_is_put_back_if_it_is_interrupted_while_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(cores: set[int], look: int) -> float:
+        if look == LOOKS // 2:
+            raise KeyboardInterrupt
+        return BEST
+
+    pulses, asked = on_cores(monkeypatch, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pulses.quietest([[0], [1]])
+    assert asked[-1] == {0, 1, 2}

@@ -1,0 +1,195 @@
+"""Coverage on a simulated core that is shared, with the real clock, pulses and estimators.
+
+The core is quiet or shared, in bouts as recorded; how often it is shared differs from visit to visit, or from run to
+run. Sharing slows each case by a factor of its own, and pulses by another one. Beside that, blocks are disturbed in
+ways that no pulse shows, and each process has a speed of its own for each case. The truth is the ratio on a quiet core.
+"""
+
+import math
+import random
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.analysis.estimate import (
+    Times,
+    estimates_of,
+    log_ratio,
+    pooled_times,
+    undisturbed_estimates_of,
+    undisturbed_log_ratio,
+)
+from rnnbench.analysis.quiet import QuietBlocks, low_parts
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.turns.schedule import balanced_order, plan_turns
+
+PULSE_SECONDS = 8e-6
+PULSE_RESPONSE = 1.75  # how many times as long a pulse takes on a shared core
+CASE_SECONDS = 0.06
+CASES = 12  # beside their reference, in one run
+REFERENCE_SECONDS = 2e-4
+RATIOS = (1.0, 1.02, 1.5, 2.85)
+PROCESS_SPREAD = 0.006  # of a case's speed from process to process
+HIDDEN_SHARE = 0.2  # of the blocks that are disturbed though no pulse shows it
+HIDDEN = 0.3  # mean of what that adds
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How a core is shared."""
+
+    quiet: tuple[float, float]  # the share of the time that it is quiet, drawn evenly from here
+    by: str = "visit"  # what has a share of its own: a visit or a run
+    bout: float = 1e-3  # seconds of a quiet and a shared bout together, in the mean
+    response: tuple[float, float] = (1.5, 2.1)  # how many times as long a case takes on a shared core
+
+
+SHARINGS = {
+    "always quiet": Sharing((1.0, 1.0)),
+    "quiet 50-90% of a visit": Sharing((0.5, 0.9)),
+    "quiet 20-50% of a visit": Sharing((0.2, 0.5)),
+    "quiet 20-80% of a run": Sharing((0.2, 0.8), by="run"),
+    "quiet 10-30% of a visit, bouts of 3 ms": Sharing((0.1, 0.3), bout=3e-3),
+    "always shared": Sharing((0.0, 0.0)),
+}
+
+
+@dataclass
+class Machine:
+    """A clock, and what a call takes on a core that is quiet or shared."""
+
+    rng: random.Random
+    quiet: float
+    bout: float
+    seconds: float = 0.0
+    _is_quiet: bool = True
+    _until: float = field(default=0.0)
+
+    def __call__(self) -> float:
+        """The time of the clock in seconds."""
+        return self.seconds
+
+    def spend(self, seconds: float, response: float) -> None:
+        """Let work pass that takes so many seconds on a quiet core, and `response` times as long on a shared one."""
+        left = seconds
+        while left > 0:
+            if self.seconds >= self._until:
+                self._next_bout()
+            pace = 1.0 if self._is_quiet else response
+            done = min(left, (self._until - self.seconds) / pace)
+            self.seconds += done * pace
+            left -= max(done, 1e-12)
+
+    def call(self, seconds: float, response: float) -> None:
+        """Let a call pass, which pays some jitter, and more where something disturbs it that no pulse shows."""
+        factor = 1 + 0.005 * self.rng.expovariate(1)
+        if self.rng.random() < HIDDEN_SHARE:
+            factor += HIDDEN * self.rng.expovariate(1)
+        self.spend(seconds * factor, response)
+
+    def pulse(self) -> float:
+        """Return the seconds of a pulse."""
+        start = self.seconds
+        self.spend(PULSE_SECONDS * (1 + 0.01 * self.rng.expovariate(1)), PULSE_RESPONSE)
+        return self.seconds - start
+
+    def _next_bout(self) -> None:
+        if self.quiet in (0.0, 1.0):
+            self._is_quiet, self._until = self.quiet == 1.0, math.inf
+            return
+        self._is_quiet = self.rng.random() < 0.5 if self._until == 0 else not self._is_quiet
+        share = self.quiet if self._is_quiet else 1 - self.quiet
+        self._until = self.seconds + self.rng.expovariate(1 / (self.bout * share))
+
+
+def visit(machine: Machine, costs: dict[str, float], responses: dict[str, float]) -> dict[str, Times]:
+    """The times of cases that take turns, which wait for a quiet pulse as those of a worker do."""
+    device = Cpu(now=machine)
+    pulses = Pulses(PULSE_SECONDS, take=machine.pulse)
+    plans = plan_turns(costs, CASE_SECONDS, Cpu.blocks)
+    blocks: dict[str, list[float]] = {arm: [] for arm in costs}
+    quiet: dict[str, list[float]] = {arm: [] for arm in costs}
+    for arm in balanced_order(list(costs), plans[next(iter(plans))].turns, machine.rng):
+        plan = plans[arm]
+        pulses.wait(now=machine)
+        clocked = device.clock(
+            partial(machine.call, costs[arm], responses[arm]),
+            plan.blocks,
+            plan.calls,
+            is_warm=plan.is_warm,
+            pulse=pulses.take,
+        )
+        seconds = [each / plan.calls for each in clocked.batch_seconds]
+        blocks[arm] += seconds
+        are_quiet = pulses.quiet_blocks(clocked.pulses)
+        quiet[arm] += [each for each, is_quiet in zip(seconds, are_quiet, strict=True) if is_quiet]
+    return {
+        arm: pooled_times(
+            [sorted(blocks[arm])],
+            [len(blocks[arm])],
+            [sum(blocks[arm])],
+            QuietBlocks.of([low_parts(sorted(quiet[arm]))], [len(quiet[arm])], [float(np.mean(quiet[arm] or [0.0]))]),
+        )
+        for arm in costs
+    }
+
+
+def one_run(sharing: Sharing, replicates: int, rng: random.Random) -> pd.DataFrame:
+    """A row for each case of a run: both intervals of its log-ratio, and the truth."""
+    of_run = rng.uniform(*sharing.quiet)
+    ratios = [RATIOS[number % len(RATIOS)] for number in range(CASES)]
+    names = [f"case {number}" for number in range(CASES)]
+    responses = {name: rng.uniform(*sharing.response) for name in ["reference", *names]}
+    shared: list[list[float]] = [[] for _ in names]
+    undisturbed: list[list[tuple[float, int]]] = [[] for _ in names]
+    for _ in range(replicates):
+        quiet = rng.uniform(*sharing.quiet) if sharing.by == "visit" else of_run
+        for number, name in enumerate(names):  # each with its reference, as if it were alone in its group
+            machine = Machine(rng, quiet, sharing.bout)
+            costs = {"reference": REFERENCE_SECONDS, name: REFERENCE_SECONDS * ratios[number]}
+            costs = {arm: cost * math.exp(rng.gauss(0, PROCESS_SPREAD)) for arm, cost in costs.items()}
+            times = visit(machine, costs, responses)
+            shared[number].append(log_ratio(times[name], times["reference"]))
+            undisturbed[number].append(undisturbed_log_ratio(times[name], times["reference"]))
+    rows = []
+    intervals = zip(ratios, estimates_of(shared), undisturbed_estimates_of(undisturbed), strict=True)
+    for ratio, by_all, by_quiet in intervals:
+        truth = math.log(ratio)
+        rows.append(
+            {
+                "is undisturbed": by_quiet.has_interval,
+                "covered": by_quiet.lower <= truth <= by_quiet.upper if by_quiet.has_interval else math.nan,
+                "half-width": (by_quiet.upper - by_quiet.lower) / 2,
+                "error": by_quiet.value - truth,
+                "covered by all blocks": by_all.lower <= truth <= by_all.upper,
+                "half-width of all blocks": (by_all.upper - by_all.lower) / 2,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def coverage(runs: int, replicates: tuple[int, ...] = (2, 3, 6)) -> pd.DataFrame:
+    """A row for each way of sharing and number of replicates: how often intervals hold the ratio of a quiet core."""
+    rows = []
+    for name, sharing in SHARINGS.items():
+        for count in replicates:
+            rng = random.Random(f"shared {name} {count}")
+            cases = pd.concat([one_run(sharing, count, rng) for _ in range(runs)])
+            rows.append(
+                {
+                    "the core is": name,
+                    "replicates": count,
+                    "cases": len(cases),
+                    "undisturbed": cases["is undisturbed"].mean(),
+                    "covered": cases["covered"].mean(),
+                    "half-width": median(cases["half-width"].dropna()) if cases["is undisturbed"].any() else math.nan,
+                    "bias": cases["error"].mean(),
+                    "covered by all blocks": cases["covered by all blocks"].mean(),
+                    "half-width of all blocks": cases["half-width of all blocks"].median(),
+                }
+            )
+    return pd.DataFrame(rows)
