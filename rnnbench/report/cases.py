@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.summary import SHARED
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
@@ -25,6 +27,7 @@ from rnnbench.report.words.units import (
     digits,
     duration,
     duration_interval,
+    half_width,
     percent,
     ratio,
     ratio_interval,
@@ -44,9 +47,12 @@ OTHERS = {  # what is compared with a reference, by its name
     "the reference": "the others",
 }
 NO_REFERENCE = "no reference"
-FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio says little
-MEDIANS_OF = ("ratio", "lowest", "highest", "cases", "compared", "undecided", "parity")
-MEDIANS = "The median of each series' known ratios, and their range. Costs are relative to the reference's."
+FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
+MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
+MEDIANS = (
+    "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
+    "to the reference's."
+)
 
 
 def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
@@ -80,13 +86,11 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     if alone and reference_name(own) != "the fastest":
         notes.append(f"Time only, without a reference: {', '.join(alone)}.")
     numbers = tally(counted)
-    total, open_ones = sum(numbers.values()), numbers.pop("undecided", 0)
+    total = sum(numbers.values())
     if total > max(1, numbers.get("without an interval", 0)):
         parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
-        more = "" if info.seconds_needed is None else f" (about {rounded_up(info.seconds_needed)} more)"
-        parts += [f"{open_ones:,} undecided{more}"] if open_ones else []
-        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}.")
-    return [*_late_steps(measured), _range(counted, info), *notes]
+        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_coarse(counted, info)}.")
+    return [*_late_steps(measured), *_ranges(counted, info), *notes]
 
 
 def _late_steps(measured: pd.DataFrame) -> list[str]:
@@ -105,17 +109,47 @@ def _late_steps(measured: pd.DataFrame) -> list[str]:
     ]
 
 
+def _coarse(counted: pd.DataFrame, info: RunInfo) -> str:
+    """Say how wide the intervals are, and how much more time would make them as precise as was asked."""
+    spreads = half_width_of(counted).dropna()
+    if spreads.empty:
+        return ""
+    more = (
+        ""
+        if info.seconds_needed is None
+        else f"; about {rounded_up(info.seconds_needed)} more would be as precise as asked"
+    )
+    return f". Their intervals are {half_width(spreads.median())} wide in the median{more}"
+
+
+def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
+    """Return half of the width of each ratio's interval, as a share of the ratio; NaN where there is no interval."""
+    own = cases[~cases["ratio_low"].eq(cases["ratio_high"])]
+    return np.sqrt(own["ratio_high"].astype(float) / own["ratio_low"].astype(float)) - 1
+
+
+def _ranges(counted: pd.DataFrame, info: RunInfo) -> list[str]:
+    """Say how far the ratios reach: the undisturbed ones, and apart from them those on a shared core."""
+    shared = counted[counted["state"] == SHARED]
+    if len(shared) in (0, len(counted)):
+        return [_range(counted, info)]
+    ends = span(digits(shared["ratio"].min()), digits(shared["ratio"].max()))
+    return [
+        _range(counted.drop(shared.index), info),
+        f"{plural(len(shared), 'comparison')} could be made {SHARED} only: {ends} times.",
+    ]
+
+
 def _range(counted: pd.DataFrame, info: RunInfo) -> str:
-    """Say how far the known ratios reach, or that none is known."""
-    known, name = known_ratios(counted)["ratio"], reference_name(counted)
+    """Say how far the ratios reach."""
+    known, name = counted["ratio"], reference_name(counted)
     machine = where(counted, info) + (f", {flushed(counted)}," if flushed(counted) else "")
+    if counted["state"].eq(SHARED).all():
+        machine += f", {SHARED},"
     who, takes, phase = OTHERS.get(name, "other cells"), "take", ""
     if len(counted) == 1:
         row = counted.iloc[0]
         who, takes, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
-    if known.empty:
-        ends = span(digits(counted["ratio_low"].min()), digits(counted["ratio_high"].max()))
-        return f"Undecided: on {machine} {who} {takes} {ends} times as long as {name}{phase}."
     ends, basis = span(digits(known.min()), digits(known.max())), ""
     if counted["ratio_low"].isna().all():
         is_single = counted["replicates"].max() <= 1
@@ -167,7 +201,7 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     keys = ["cell", "phase", *several(summary, CONTEXT)]
     rows = []
     for key, cases in best.groupby(keys, sort=False):
-        known, several_ways = known_ratios(cases)["ratio"], cases[cases["ways"] > 1]
+        known, several_ways = cases["ratio"], cases[cases["ways"] > 1]
         ways = Counter(cases["implementation"]).most_common()
         rows.append(
             dict(zip(keys, key, strict=True))
@@ -209,7 +243,7 @@ def _of_all(number: int, total: int) -> str:
 def table_of_cases(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns."""
     keys = _keys(summary)
-    frame = with_series(summary)
+    frame = _with_states(with_series(summary))
     parts = frame.groupby(keys, sort=False).ngroup()
     best = fastest(summary)
     frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
@@ -255,7 +289,7 @@ def table_of_cases(summary: pd.DataFrame) -> Table:
 
 def table_of_medians(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
-    keys, frame = _keys(summary), with_series(summary)
+    keys, frame = _keys(summary), _with_states(with_series(summary))
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
@@ -266,18 +300,19 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     over[alone] = frame[alone]
     rows = []
     for key, cases in frame.groupby(keys, sort=False):
-        ratios = known_ratios(cases)["ratio"].dropna()
+        ratios = cases[["ratio", "ratio_low", "ratio_high"]].dropna(subset="ratio")
         # Without the reasons, which stand beside the cases.
         parities = {parity.partition(":")[0] for parity in cases.loc[cases["status"] == "measured", "parity"]}
         parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
-        compared, open_ones = int(cases["ratio"].notna().sum()), tally(cases).get("undecided", 0)
+        compared, unclear_ones = len(ratios), tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
         told = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
-        told += [f"{open_ones:,} undecided"] if open_ones else []
+        told += [f"{unclear_ones:,} unclear"] if unclear_ones else []
         rows.append(
             dict(zip(keys, key, strict=True))
-            | {"ratio": ratios.median(), "lowest": ratios.min(), "highest": ratios.max()}
-            | {"cases": len(cases), "compared": compared, "undecided": open_ones, "parity": parity}
+            | ratios.median(skipna=False).to_dict()
+            | {"lowest": ratios["ratio"].min(), "highest": ratios["ratio"].max()}
+            | {"cases": len(cases), "compared": compared, "unclear": unclear_ones, "parity": parity}
             | {"told": "; ".join([*told, one_line(parity)])}
             | over.loc[cases.index].median().to_dict()
         )
@@ -285,13 +320,21 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="95% interval"),
+        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
+        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
         Column("cases", of("told"), below="notes"),
     ]
     machine = medians.drop(columns="told")
     return table("medians", "Medians over all sizes", MEDIANS, columns, medians, machine=machine)
+
+
+def _with_states(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame in which a case without a time has the state of its series, beside whose cases it stands."""
+    of_measured = frame["state"].where(frame["status"] == "measured")
+    of_series = of_measured.groupby([frame["series"], frame["phase"]]).transform("first")
+    return frame.assign(state=of_measured.fillna(of_series).fillna(""))
 
 
 def about(summary: pd.DataFrame) -> str:
@@ -307,7 +350,7 @@ def notes(row: Mapping[Any, Any]) -> str:
         return one_line(f"{row['status']}: {row['reason']}")
     fast = "fastest" if row.get("is_fastest") else ""
     waits = "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""
-    return "; ".join(filter(None, [fast, one_line(row["parity"]), undecided(row), waits]))
+    return "; ".join(filter(None, [fast, one_line(row["parity"]), *doubts(row), waits]))
 
 
 def _ends(low: float, high: float) -> str:
@@ -317,7 +360,8 @@ def _ends(low: float, high: float) -> str:
 
 def _keys(summary: pd.DataFrame) -> list[str]:
     """Return what the cases below one head have in common."""
-    return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
+    states = ["state"] if summary.loc[summary["status"] == "measured", "state"].nunique() > 1 else []
+    return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT), *states]
 
 
 # What the ratios are to, and how well each is known
@@ -337,39 +381,39 @@ def reference_name(summary: pd.DataFrame) -> str:
     return "torch.nn" if not loads.any() else "per_item" if loads.all() else "the reference"
 
 
-def undecided(row: Mapping[Any, Any]) -> str:
-    """Return `undecided: the interval includes 1` for such a case; empty for all others, and for references."""
-    if row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"]:
-        return "undecided: the interval includes 1"
-    return "undecided: the interval is too wide" if row["ratio_high"] > FAR_APART * row["ratio_low"] else ""
+def is_unclear(row: Mapping[Any, Any]) -> bool:
+    """Return whether the 95% interval of a case includes 1, so that it may be slower or faster than its reference."""
+    return bool(row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"])
 
 
-def is_known(cases: pd.DataFrame) -> "pd.Series[bool]":
-    """Return the boolean mask of the ratios whose size is known: the ends of the 95% interval are not far apart."""
-    return cases["ratio_high"] <= FAR_APART * cases["ratio_low"]
+def is_coarse(row: Mapping[Any, Any]) -> bool:
+    """Return whether the ends of the 95% interval of a case are far apart, so that its ratio is known roughly only."""
+    return bool(row["ratio_high"] > FAR_APART * row["ratio_low"])
+
+
+def doubts(row: Mapping[Any, Any]) -> list[str]:
+    """Return what to know of a case's ratio: whether it is unclear, coarse, or of a shared core."""
+    return [
+        *(["unclear: the interval includes 1"] if is_unclear(row) else []),
+        *(["coarse: the interval is wide"] if is_coarse(row) else []),
+        *([SHARED] if row["state"] == SHARED else []),
+    ]
 
 
 def tally(cases: pd.DataFrame) -> dict[str, int]:
     """Count the cases with a ratio by its 95% interval, without the zeros.
 
-    The fastest case of a group, to which the ratios may be, is left out. `undecided`: the interval includes 1, or
-    is too wide.
+    The fastest case of a group, to which the ratios may be, is left out. `unclear`: the interval includes 1.
     """
     cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
-    known, has_interval = is_known(cases), cases["ratio_low"].notna()
-    slower, faster = known & (cases["ratio_low"] > 1), known & (cases["ratio_high"] < 1)
+    slower, faster, has_interval = cases["ratio_low"] > 1, cases["ratio_high"] < 1, cases["ratio_low"].notna()
     masks = {
         "slower": slower,
         "faster": faster,
-        "undecided": has_interval & ~slower & ~faster,
+        "unclear": has_interval & ~slower & ~faster,
         "without an interval": ~has_interval,
     }
     return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
-
-
-def known_ratios(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases whose ratio may stand in a range or a median: the known ones, or all if none has an interval."""
-    return cases[is_known(cases)] if cases["ratio_low"].notna().any() else cases
 
 
 def not_known(frame: pd.DataFrame) -> str:

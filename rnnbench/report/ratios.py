@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
-from rnnbench.report.cases import known_ratios, reference_name, undecided
+from rnnbench.report.cases import is_coarse, is_unclear, reference_name
 from rnnbench.report.drawing.draw import (
     COLUMN,
     MAX_NAME,
@@ -106,7 +106,7 @@ def ratio(
             points = cases[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
             shade = cases[by].map(shades) if by else INKS["soft"]
             points = points.assign(y=_spread(cases, names, by), ends=INKS["ink"], shade=shade)
-            known = {str(series): own for series, own in known_ratios(cases).groupby("series", sort=False)}
+            known = {str(series): own for series, own in cases.groupby("series", sort=False)}
             others = [axis for axis in sizes if axis != by]
             texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
             rows(drawn, axes, names, points, texts=texts, are_cases=True)
@@ -193,8 +193,8 @@ def _keys(
 def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
     """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
-    A panel for each phase and setting. A number in brackets is undecided. Where there is no room for all sizes, the
-    numbers are medians over some.
+    A panel for each phase and setting. A number in brackets is unclear or coarse. Where there is no room for all sizes,
+    the numbers are medians over some.
     """
     reference, frame, wide = reference_name(frame), with_series(frame), width or PAGE
     own = frame[~is_reference(frame)]
@@ -274,7 +274,8 @@ def _boxes(
     for index, case in zip(shown.index, shown.to_dict("records"), strict=True):
         column, row = keys.index(tuple(case[size] for size in sizes)), names.index(case["series"])
         boxes.append(Rectangle((column - 0.5, row - 0.5), 1, 1))
-        text = f"({ratio_box(case['ratio'])})" if undecided(case) else ratio_box(case["ratio"])
+        is_doubtful = is_unclear(case) or is_coarse(case)
+        text = f"({ratio_box(case['ratio'])})" if is_doubtful else ratio_box(case["ratio"])
         number = axes.text(column, row, text, ha="center", va="center", fontsize=MIN_LETTERS, color=ON_AREAS)
         number.set_in_layout(False)  # it is inside its box, and laying out many takes long
         if are_cases:

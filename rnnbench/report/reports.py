@@ -143,8 +143,8 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         ratios.ratio_by_size,
         "Ratio to {reference} by cell and size",
         "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A number "
-        "in brackets is undecided: its 95% interval includes 1, or is too wide. Hatched: not measured. Cells without "
-        "any measurement are left out here.",
+        "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Hatched: not measured. Cells "
+        "without any measurement are left out here.",
     ),
     (
         "latency",

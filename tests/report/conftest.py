@@ -100,6 +100,8 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
         "ratio": ratio,
         "ratio_low": ratio if case.is_reference else ratio / spread,
         "ratio_high": ratio if case.is_reference else ratio * spread,
+        "quiet_share": 0.97,
+        "state": "undisturbed",
     }
     return row if load.phase != "loading" else row | dict.fromkeys(OF_MODELS, np.nan) | {"backend": ""}
 

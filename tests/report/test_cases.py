@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.cases import (
     counts,
+    doubts,
     notes,
     sentences,
     table_of_cases,
     table_of_fastest,
     tally,
-    undecided,
     where,
 )
 from rnnbench.report.table import Table, markdown
@@ -72,6 +73,10 @@ RUNS: dict[str, Change] = {
     "cells that were not verified count where there are no others": (
         lambda quick: quick[quick["cell"] == "deep-notebook"]
     ),
+    "some are of a shared core": lambda quick: quick.assign(
+        state=np.where(quick["hidden_size"] > 64, SHARED, UNDISTURBED)
+    ),
+    "all are of a shared core": lambda quick: quick.assign(state=SHARED),
     "all are faster": with_ratios(0.8, 0.85, 0.9),
     "none is decided": with_ratios(0.9, 1.01, 1.1),
     "none is known": with_ratios(0.117, 6.25, 333),
@@ -101,17 +106,18 @@ def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, sna
     [
         (1.01, 1.2, {"slower": 1}, ""),
         (0.8, 0.99, {"faster": 1}, ""),
-        (0.98, 1.03, {"undecided": 1}, "undecided: the interval includes 1"),
-        (1.0, 1.2, {"undecided": 1}, "undecided: the interval includes 1"),
-        (1.1, 33.0, {"undecided": 1}, "undecided: the interval is too wide"),
+        (0.98, 1.03, {"unclear": 1}, "unclear: the interval includes 1"),
+        (1.0, 1.2, {"unclear": 1}, "unclear: the interval includes 1"),
+        (1.1, 33.0, {"slower": 1}, "coarse: the interval is wide"),
+        (0.7, 33.0, {"unclear": 1}, "unclear: the interval includes 1; coarse: the interval is wide"),
         (np.nan, np.nan, {"without an interval": 1}, ""),
         (1.0, 1.0, {}, ""),  # the reference itself, or the fastest, to which the ratios are
     ],
 )
 def test_a_case_counts_by_its_interval(low: float, high: float, counted: dict[str, int], words: str) -> None:
-    row = {"ratio": 1.05, "ratio_low": low, "ratio_high": high}
+    row = {"ratio": 1.05, "ratio_low": low, "ratio_high": high, "state": ""}
     assert tally(pd.DataFrame([row])) == counted
-    assert undecided(row) == words
+    assert "; ".join(doubts(row)) == words
 
 
 def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
