@@ -110,16 +110,14 @@ def _late_steps(measured: pd.DataFrame) -> list[str]:
 
 
 def _coarse(counted: pd.DataFrame, info: RunInfo) -> str:
-    """Say how wide the intervals are, and how much more time would make them as precise as was asked."""
+    """Say how wide the intervals are, and how much more time would reach the precision that was asked for."""
     spreads = half_width_of(counted).dropna()
     if spreads.empty:
         return ""
-    more = (
-        ""
-        if info.seconds_needed is None
-        else f"; about {rounded_up(info.seconds_needed)} more would be as precise as asked"
-    )
-    return f". Their intervals are {half_width(spreads.median())} wide in the median{more}"
+    more = ""
+    if info.seconds_needed is not None:
+        more = f"; about {rounded_up(info.seconds_needed)} more would reach the precision that was asked for"
+    return f". The median interval is {half_width(spreads.median())}{more}"
 
 
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
