@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
@@ -123,7 +122,8 @@ def _coarse(counted: pd.DataFrame, info: RunInfo) -> str:
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
     """Return half of the width of each ratio's interval, as a share of the ratio; NaN where there is no interval."""
     own = cases[~cases["ratio_low"].eq(cases["ratio_high"])]
-    return np.sqrt(own["ratio_high"].astype(float) / own["ratio_low"].astype(float)) - 1
+    ends: pd.Series[float] = own["ratio_high"].astype(float) / own["ratio_low"].astype(float)
+    return ends.pow(0.5) - 1
 
 
 def _ranges(counted: pd.DataFrame, info: RunInfo) -> list[str]:

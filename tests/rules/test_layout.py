@@ -75,9 +75,9 @@ MAX_STATEMENTS = {
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 # What times live modules until enough is known, which takes many times as long on a machine whose cores are shared.
 LIVE = {"measure", "sweep", "explain", "assert_not_slower"}
-# Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, its age.
+# Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, ages of files.
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
-NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py"}
+NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py", "harness/coordinator/kept_pulse.py"}
 
 
 def modules() -> dict[str, Path]:

@@ -15,6 +15,7 @@ from typing import Any
 from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
+from rnnbench.harness.coordinator.kept_pulse import KeptPulse
 from rnnbench.harness.coordinator.kept_rates import KeptRates
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -86,6 +87,9 @@ class Runner(Visitor):
         self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self._rates = KeptRates(private_folder(), start.software)
+        self._pulse = KeptPulse(private_folder(), str(start.software.get("python")))
+        if (best := self._pulse.known()) is not None:
+            self.best_pulses[SIDE] = best
         self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
@@ -113,6 +117,8 @@ class Runner(Visitor):
                     self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
+            if SIDE in self.best_pulses:
+                self._pulse.keep(self.best_pulses[SIDE])
             self.notes += self.recorders[SIDE].notes
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()

@@ -56,7 +56,7 @@ class Visitor(ABC):
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
         self._pulses = Pulses()  # of this process
-        self._best_pulses: dict[str, float] = {}  # seconds, of the workers of each side
+        self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each side
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -222,7 +222,7 @@ class Visitor(ABC):
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
             recorder, worker = self.recorders[side], self.workers[side]
-            best_pulse = self._best_pulses.get(side)
+            best_pulse = self.best_pulses.get(side)
             reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected, best_pulse))
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
@@ -230,7 +230,7 @@ class Visitor(ABC):
                 culprit, number = next(((each, at) for each, at in turns.items() if at is not None), (side, 0))
                 raise CaseFault(culprit, cases[number], reply)
             if reply["best_pulse"] is not None:
-                self._best_pulses[side] = reply["best_pulse"]
+                self.best_pulses[side] = reply["best_pulse"]
             return recorder.windows(worker.name, reply, self.replicates, started)
 
         return self.on_each(take)
