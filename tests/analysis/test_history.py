@@ -102,7 +102,7 @@ def test_a_p_value_counts_the_places_where_the_change_could_have_been(after: tup
 
 
 def test_a_change_among_many_lines_that_did_not_change_must_be_surer() -> None:
-    step, flat = [0.0] * 8 + [0.05] * 8, [0.0] * 16
+    step, flat = [0.0] * 8 + [0.045] * 8, [0.0] * 16
     [change] = exact([step, *[flat] * 9]).changes.to_dict("records")
     assert Q / 10 < change["p_value"] < Q
     assert not change["is_significant"]
