@@ -126,7 +126,7 @@ def test_an_operator_that_a_cause_names_is_not_counted_twice(seconds: float, exp
     assert sum(step.seconds.value for step in gap.steps) == pytest.approx(gap.seconds.value)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "short_turns")
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_planted_operator_is_named_with_its_calls(fused: bool) -> None:
     modules: dict[str, nn.Module] = dict(pair("operator", 8, 16))

@@ -21,8 +21,6 @@ MEASURED_BY = [  # code whose change makes other rates
     Path(__file__).parents[1] / "worker" / name for name in ("ceilings.py", "kernels.c")
 ]
 
-Place = tuple[str, str, int]  # device, dtype, threads
-
 
 def agree(before: Ceiling, now: Ceiling) -> bool:
     """Return whether two runs have measured the same rates, so that later ones need not measure them again.
@@ -65,7 +63,7 @@ class KeptRates:
             **versions,
         }
 
-    def known(self, place: Place) -> Ceiling | None:
+    def known(self, place: tuple[str, str, int]) -> Ceiling | None:
         """Return the rates of a place if two runs agree on them."""
         kept = self._read(place)
         return kept.ceiling if kept is not None and kept.agrees else None
@@ -87,13 +85,13 @@ class KeptRates:
         if any(now > (1 + MAX_APART) * then for then, now in rates):
             self._write(Kept(kept.ceiling.joined(seen), agrees=False))
 
-    def _file(self, place: Place) -> Path | None:
+    def _file(self, place: tuple[str, str, int]) -> Path | None:
         if self._folder is None or not is_shared(place[0]):
             return None
         text = json.dumps({"place": place, **self._about}, sort_keys=True, default=str)
         return self._folder / f"rates-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
-    def _read(self, place: Place) -> Kept | None:
+    def _read(self, place: tuple[str, str, int]) -> Kept | None:
         """Return what is kept of a place; None if it is nothing, or can't be read."""
         file = self._file(place)
         if file is None or not file.exists():
