@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
-from rnnbench import explain
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.profiling.gap import OPERATOR, TOO_LONG, between, in_one_piece, of_profiled
 from rnnbench.profiling.missing_operators import OF_A_LAYER, missing_operators, word
 from rnnbench.store.profiles import CallPart, Category, Cause, Kernels, Operator, Profile
 from tests.profiling.profiles import profile
-from tests.validation.planted_causes import pair
 
 LAYER = Operator("aten::mkldnn_rnn_layer", "", "layer", "forward", 1, 0, (20e-6,) * 3, (1e-6,) * 3)
 
@@ -124,15 +121,3 @@ def test_an_operator_that_a_cause_names_is_not_counted_twice(seconds: float, exp
     gap = of_profiled({"loop": times}, dict.fromkeys(range(3), 30e-6), [mine], FUSED)
     assert [step.kind for step in gap.steps if step.what] == expected
     assert sum(step.seconds.value for step in gap.steps) == pytest.approx(gap.seconds.value)
-
-
-@pytest.mark.usefixtures("one_thread", "short_turns")
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_planted_operator_is_named_with_its_calls(fused: bool) -> None:
-    modules: dict[str, nn.Module] = dict(pair("operator", 8, 16))
-    if fused:
-        modules["clean"] = nn.LSTM(8, 16)
-    result = explain(modules, torch.randn(12, 2, 8), reference="clean", budget=1, progress=False)
-    [step] = [step for step in result.gaps["faulty"].steps if step.what == "layer norm"]
-    assert (step.kind, step.calls) == (OPERATOR, 12)
-    assert "layer norm" in set(result.causes["label"])
