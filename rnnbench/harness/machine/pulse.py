@@ -17,6 +17,8 @@ LOOPS = 250  # some 5 to 8 us
 QUIET = 1.22  # times the best pulse; while the core is shared, a pulse takes 1.5 times as long or more
 AFTER_A_BLOCK = 1.06  # times as long as another pulse, since the block has used the caches
 MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn
+MAX_IN_VAIN = 5  # waits one after another; from then on only every eighth turn waits
+SELDOM = 8
 LOOKS = 400  # pulses on each core, of which the quiet ones are counted
 
 
@@ -35,6 +37,7 @@ class Pulses:
         """`best`: seconds of the best pulse that is known of this machine and interpreter."""
         self.best = best
         self._take = take
+        self._in_vain = 0  # turns since the last quiet pulse that one waited for
 
     def take(self) -> float:
         """Return the seconds of a pulse, which may be the best one from now on."""
@@ -47,10 +50,15 @@ class Pulses:
         return seconds < QUIET * self.best
 
     def wait(self, now: Callable[[], float] = time.perf_counter) -> None:
-        """Take pulses until one is quiet, for `MAX_WAIT_SECONDS` at most."""
+        """Take pulses until one is quiet, for `MAX_WAIT_SECONDS` at most; seldom if the core has long been shared."""
+        self._in_vain += 1
+        if self._in_vain > MAX_IN_VAIN and self._in_vain % SELDOM:
+            return
         end = now() + MAX_WAIT_SECONDS
-        while not self.is_quiet(self.take()) and now() < end:
-            pass
+        while now() < end:
+            if self.is_quiet(self.take()):
+                self._in_vain = 0
+                return
 
     def quiet_blocks(self, taken: Sequence[float]) -> list[bool]:
         """Return whether each block of a turn is quiet, from the pulses before, between and after the blocks."""

@@ -61,6 +61,34 @@ def test_a_turn_does_not_wait_for_ever() -> None:
     assert 85 < len(list(shared)) < 95
 
 
+def test_on_a_core_that_is_always_shared_few_turns_wait() -> None:
+    times = [step * MAX_WAIT_SECONDS / 10 for step in range(10_000)]
+    clock = iter(times)
+    taken: list[float] = []
+
+    def take() -> float:
+        taken.append(SHARED)
+        return SHARED
+
+    pulses = Pulses(BEST, take=take)
+    waited = []
+    for _ in range(100):
+        before = len(taken)
+        pulses.wait(now=lambda: next(clock))
+        waited.append(len(taken) > before)
+    assert all(waited[:5])
+    assert 8 < sum(waited[5:]) < 16
+
+
+def test_a_quiet_pulse_makes_each_turn_wait_again() -> None:
+    seconds = iter([*[SHARED] * 5, BEST, *[SHARED] * 5])
+    clock = iter(range(100))
+    pulses = Pulses(BEST, take=lambda: next(seconds))
+    for _ in range(11):
+        pulses.wait(now=lambda: next(clock) * MAX_WAIT_SECONDS * 0.6)
+    assert len(list(seconds)) == 2  # the eighth turn met the quiet pulse, and the next three waited
+
+
 def on_cores(
     monkeypatch: pytest.MonkeyPatch, seconds: Callable[[set[int], int], float]
 ) -> tuple[Pulses, list[set[int]]]:
