@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -26,6 +26,7 @@ from typing import NoReturn
 
 import torch
 
+from rnnbench.harness.machine.families import end_family
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Phase
 from rnnbench.text import as_budget, rounded_up
@@ -34,7 +35,6 @@ COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clo
 AGAIN_SHARE = 0.25  # of the time of a compilation, at most, that this process needs for what it finds in the cache
 LEAST_SECONDS = 2.0  # for a compilation; in less nothing is begun
 LOOK_SECONDS = 0.2  # between two looks at a child
-GRACE_SECONDS = 2.0  # for a C++ compiler that is asked to end, and then removes the file that it has not finished
 STACK_BYTES = 256 << 20  # of the child's thread: the compiler calls itself
 PR_SET_PDEATHSIG = 1
 
@@ -191,17 +191,10 @@ class Child:
         return f"the process that tried it {how}"
 
     def end(self) -> None:
-        """End it and all that it has started; a C++ compiler gets the time to remove what it has not finished."""
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        self._wait()
-        until = time.monotonic() + GRACE_SECONDS
-        with suppress(ProcessLookupError):  # none is left
-            os.killpg(self._pid, signal.SIGTERM)
-            while time.monotonic() < until:
-                os.killpg(self._pid, 0)
-                time.sleep(0.01)
-            os.killpg(self._pid, signal.SIGKILL)
+        """End it and all that it has started, unless it has ended; what a compiler has not finished is removed."""
+        if self._exit_code is None:
+            end_family(self._pid)
+            self._wait()
         os.close(self._read)
 
     def _wait(self) -> int:

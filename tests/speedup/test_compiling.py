@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -54,25 +54,21 @@ def test_what_a_child_prints_is_not_seen(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_child_that_is_ended_takes_with_it_what_it_has_started(tmp_path: Path) -> None:
-    """A compiler that is asked to end removes what it has not finished, which would be taken for finished."""
-    script = "import pathlib, signal, sys, time\n"
-    script += "part = pathlib.Path(sys.argv[1])\n"
-    script += "signal.signal(signal.SIGTERM, lambda *_: (part.unlink(), sys.exit(1)))\n"
-    script += "part.write_text('half'); time.sleep(600)"
-    part = tmp_path / "part"
+def test_a_child_that_is_ended_takes_with_it_what_it_has_started() -> None:
+    started, ready = os.pipe()
 
-    def compile_for_long() -> str:
-        subprocess.run([sys.executable, "-c", script, part], check=True)
+    def wait_for_long() -> str:
+        with subprocess.Popen(["sleep", "600"]) as sleeping:
+            os.write(ready, str(sleeping.pid).encode())
         return ""
 
-    child = Child(compile_for_long)
-    while not part.exists() or not part.read_text():
-        time.sleep(0.01)
+    child = Child(wait_for_long)
+    sleeping = psutil.Process(int(os.read(started, 100)))
     child.end()
-    assert not part.exists()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(child._pid, 0)
+    psutil.wait_procs([sleeping], timeout=60)
+    assert not sleeping.is_running() or sleeping.status() == psutil.STATUS_ZOMBIE
+    os.close(started)
+    os.close(ready)
 
 
 def test_modes_of_this_thread_hold_in_the_child() -> None:

@@ -18,8 +18,6 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import (
     PACKAGE_PARENT,
@@ -29,6 +27,7 @@ from rnnbench.harness.coordinator.origin import (
     fixed_addresses,
     worker_environment,
 )
+from rnnbench.harness.machine.families import end_family
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.metrics import COMPILED
@@ -212,21 +211,12 @@ class WorkerProcess:
 
     def _end(self, grace_seconds: float) -> None:
         """Wait until it has ended by itself, then kill what is left of its group and its descendants, and reap it."""
-        process, end, family = self._process, time.monotonic() + grace_seconds, list[psutil.Process]()
+        process, end = self._process, time.monotonic() + grace_seconds
         if process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
                 while time.monotonic() < end and os.waitid(os.P_PID, process.pid, ENDED) is None:
                     time.sleep(0.002)
-            with contextlib.suppress(psutil.Error):  # it has ended
-                family = psutil.Process(process.pid).children(recursive=True)
-            # Before the process is reaped: until then, no other process or group can get its number.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            for relative in family:
-                with contextlib.suppress(psutil.Error):
-                    relative.kill()
+            end_family(process.pid)
             process.wait()
         # Not before: a worker ends without its input, and then nobody knows any more which processes it has started.
         for stream in (process.stdin, process.stdout):
