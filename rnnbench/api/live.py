@@ -192,10 +192,11 @@ def fastest(
 
     `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included. A way that is not compiled in
     time is left out, with a reason that says which budget probably has room for it, and `is_sure` is False: it may be
-    the fastest. On Linux, ways for a processor are compiled in a fork of this process, which is ended in time, and are
-    then found in torch's cache on disk; elsewhere nothing is begun that seems to take too long. Times are those of the
-    module that is handed back. Another way than the given module is chosen only if it is shown to be no slower. `ways`:
-    the `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
+    the fastest. (A way that does not work here, or gives other results, leaves no doubt.) On Linux, ways for a
+    processor are compiled in a fork of this process, which is ended in time, and are then found in torch's cache on
+    disk; elsewhere nothing is begun that seems to take too long. Times are those of the module that is handed back.
+    Another way than the given module is chosen only if it is shown to be no slower. `ways`: the `.frame` of an earlier
+    search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
 
     Returns a `FastestModule`. It is called as torch.nn's layers are, (input, state=None) -> (outputs, state), and has
     the parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,

@@ -288,7 +288,7 @@ UNMEASURED: dict[str, Any] = {
     "ratio_high": math.nan,
     "rounds": 0,
     "is_chosen": True,
-    "is_sure": True,  # if it is chosen: whether all ways were tried, and none is faster by more than 1%
+    "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
     "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
 }
 

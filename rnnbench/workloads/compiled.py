@@ -4,6 +4,7 @@ There are two ways: `compiled` leaves each product to the library that torch cal
 in rnnbench's own code, whichever is faster on this machine.
 """
 
+import re
 import sys
 import traceback
 from collections import Counter
@@ -38,6 +39,7 @@ REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
     "without spaces that is not mounted `noexec`"
 )
+DAMAGED = re.compile(r"(/\S+\.so): (?:file too short|invalid ELF header)")
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
 
 
@@ -111,6 +113,8 @@ def why_not(device: str) -> str:
         traceback.print_exc()
         lines = [line.strip() for line in message_of(error).splitlines() if line.strip()] or [type(error).__name__]
         telling = next((line for line in lines if "error: " in line), lines[0])[:200].rstrip(".;")
+        if damaged := DAMAGED.search(telling):  # whoever wrote it was killed
+            return f"torch.compile can't load {damaged[1]} from its cache, which is damaged: remove this file"
         return (
             f"torch.compile does not work on {device}: {telling}; {REMEDY}, or leave the implementations `compiled` "
             "and `prepacked` out"

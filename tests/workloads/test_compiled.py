@@ -122,6 +122,7 @@ def test_a_compiled_case_is_skipped_where_the_shell_switches_compiling_off(
             "CppCompileError: C++ compile error\n\nOutput:\nx.h:1:9: fatal error: Python.h: No file",
             "Python.h: No",
         ),
+        ("ImportError: /tmp/a/b.main.so: file too short", "/tmp/a/b.main.so from its cache, which is damaged: remove"),
         ("Cannot find a working triton installation.", "on cpu: Cannot find a working triton installation; install"),
     ],
 )
