@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal, NamedTuple, Self, get_args
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Judged, RatioName, Verdict
+from rnnbench.analysis.verdict import Family, Judged, RatioName, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case, Measurement
 
@@ -145,6 +145,8 @@ class Finding:
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
     is_by_code: bool = False  # both sides run the same code, so that it was not timed
+    state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
+    family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
 
     @property
     def deciding(self) -> Estimate | None:
@@ -261,6 +263,8 @@ def finding(
             replicates=replicates,
             time_verdict=judged.verdict,
             decided_by=judged.decided_by,
+            state=judged.state,
+            family=judged.family,
         )
     ratios = [change.ratio for change in result.judged_changes]
     if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides

@@ -19,10 +19,21 @@ such cases are called `unchanged`, and eight pairs miss a mode of 30% of the pro
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred
 reports a regression. `improved` has an error rate of its own of the same size.
+
+Cases that share changed code (a *family*) are tested together, too: the mean of their log-ratios in each pair. It is
+beyond the margin only if at least one of the cases is, so these tests need an error rate of their own. If there is a
+family, q is halved: one half is for all tests of families, the other for those of cases as above. Where nothing
+regressed, the two together report a regression in at most one check in a hundred. Over its looks and its two ratios, a
+family spends its half as a case does.
+A family that is rejected says of some of its cases that they are slower, not of which. A case is `regressed` with its
+family only if its own ratio in the same look is beyond the margin, and above 1 by a test at `MEMBER_ERROR`, which is
+spent over both ratios and all looks, too: a case that is not slower at all is called so in at most one of a hundred
+families with slower ones. That it is beyond the margin is said of the family, not proven of each case. Two cases at
+least must agree, since one slow case is no matter of the family. `unchanged` is a claim of each case.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -38,6 +49,17 @@ RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals of a single look
 LOOK_CONFIDENCE = 0.99  # of those of each look, if there are several
+MEMBER_ERROR = 0.01  # that a case which is not slower at all is called slower with its family
+MIN_MEMBERS = 2  # of a family that are beyond the margin, so that it is the family that changed
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cases that share changed code, which changed together."""
+
+    name: str  # of the definition that changed
+    cases: int
+    ratio: Estimate  # head over base, in the mean of the cases
 
 
 @dataclass(frozen=True)
@@ -45,13 +67,15 @@ class Judged:
     """One case: its verdict, and both ratios with the intervals that it rests on, as values and not logarithms.
 
     `decided_by` is the ratio whose test gave `regressed` or `improved`; None for other verdicts. Its interval lies
-    beyond the margin.
+    beyond the margin, or that of the `family` does, if the case changed together with others.
     """
 
     verdict: Verdict
     low: Estimate
     mean: Estimate
     decided_by: RatioName | None = None
+    state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty
+    family: Family | None = None
 
     @property
     def deciding(self) -> Estimate:
@@ -67,6 +91,18 @@ class Look:
     mean: Estimate
     tests: Mapping[Verdict, Mapping[RatioName, float]]  # p-values for `regressed` and `improved`, over the look's share
     is_inside: bool  # all that `unchanged` needs lies inside the margin
+    state: str = ""  # of the core
+
+
+@dataclass(frozen=True)
+class FamilyLook:
+    """What one look at the cases of a family showed: of all together, and of each, whose tests are against no change.
+
+    A member whose ratio is inside the margin has p-values of 1.
+    """
+
+    whole: Look
+    members: Mapping[str, Look]
 
 
 @dataclass
@@ -75,6 +111,8 @@ class Trial:
 
     margins: Mapping[str, float]  # case -> how much slower is too slow: 0.025
     looks: dict[str, list[Look]] = field(default_factory=dict)  # of each case; one without looks is undecided
+    families: Mapping[str, Sequence[str]] = field(default_factory=dict)  # name of what changed -> cases that share it
+    family_looks: dict[str, list[FamilyLook]] = field(default_factory=dict)
 
     def look(
         self,
@@ -86,39 +124,113 @@ class Trial:
         confidence: float = CONFIDENCE,
         whole_low: Location | None = None,
         may_be_unchanged: bool = True,
+        state: str = "",
     ) -> None:
         """Add a look at where a case's log-ratios lie.
 
         `spent`: share of the error rate, at most 1 over all looks; `confidence`: of the intervals. `whole_low`: `low`
-        with no replicate left out; if it is given, `unchanged` needs its interval inside the margin, too.
+        with no replicate left out; if it is given, `unchanged` needs its interval inside the margin, too. `state`: of
+        the core.
         """
         edge = math.log1p(self.margins[case])
-        tested: dict[RatioName, Location] = {"low": low, "mean": mean}
-        tests: dict[Verdict, dict[RatioName, float]] = {
-            "regressed": {ratio: min(1.0, 2 / spent * where.p_above(edge)) for ratio, where in tested.items()},
-            "improved": {ratio: min(1.0, 2 / spent * where.p_below(-edge)) for ratio, where in tested.items()},
-        }
         logs = [where.interval(confidence) for where in (low, mean, whole_low or low)]
         is_inside = may_be_unchanged and all(-edge < log.lower and log.upper < edge for log in logs)
-        self.looks.setdefault(case, []).append(Look(logs[0], logs[1], tests, is_inside))
+        look = Look(logs[0], logs[1], _tests(low, mean, edge, spent), is_inside, state)
+        self.looks.setdefault(case, []).append(look)
+
+    def look_at_family(
+        self,
+        name: str,
+        low: Location,
+        mean: Location,
+        members: Mapping[str, tuple[Location, Location]],
+        spent: float = 1.0,
+        *,
+        confidence: float = CONFIDENCE,
+        state: str = "",
+    ) -> None:
+        """Add a look at where the mean log-ratios of a family's cases lie, and the log-ratios of each of them.
+
+        `spent`, `confidence` and `state`: as of `look`. The largest margin of the members is that of the family.
+        """
+        edges = {case: math.log1p(self.margins[case]) for case in members}
+
+        def looked(low: Location, mean: Location, tests: Mapping[Verdict, Mapping[RatioName, float]]) -> Look:
+            return Look(low.interval(confidence), mean.interval(confidence), tests, is_inside=False, state=state)
+
+        own = {case: looked(*where, _member_tests(*where, edges[case], spent)) for case, where in members.items()}
+        whole = looked(low, mean, _tests(low, mean, max(edges.values()), spent))
+        self.family_looks.setdefault(name, []).append(FamilyLook(whole, own))
 
     def verdicts(self) -> dict[str, Judged]:
         """Return each case's verdict from what is known so far."""
-        largest = {verdict: self._largest_rejected(verdict) for verdict in CHANGED}
-        return {case: _judged(looks, largest) for case, looks in self.looks.items()}
+        error = Q / 2 if self.families else Q
+        largest = {verdict: _largest_rejected(self.looks.values(), verdict, error) for verdict in CHANGED}
+        judged = {case: _judged(looks, largest) for case, looks in self.looks.items()}
+        wholes = {name: [each.whole for each in self.family_looks.get(name, ())] for name in self.families}
+        for verdict in CHANGED:
+            rejected = _largest_rejected(wholes.values(), verdict, error)
+            for name in self.families:
+                for case, together in self._together(name, verdict, rejected).items():
+                    if judged[case].verdict == "undecided":
+                        judged[case] = together
+        return judged
 
-    def _largest_rejected(self, verdict: Verdict) -> float:
-        """Return the largest p-value that Benjamini & Hochberg reject at Q; negative if they reject none."""
-        p_values = [
-            min((p for look in looks for p in look.tests[verdict].values()), default=1.0)
-            for looks in self.looks.values()
-        ]
-        adjusted = stats.false_discovery_control(p_values)
-        return max((p for p, level in zip(p_values, adjusted, strict=True) if level <= Q), default=-1.0)
+    def _together(self, name: str, verdict: Verdict, largest: float) -> dict[str, Judged]:
+        """Return the cases of a family that changed together, if its p-values up to the `largest` are rejected."""
+        looks, found = self.family_looks.get(name, []), dict[str, Judged]()
+        for ratio in get_args(RatioName):
+            clearest = min(looks, key=lambda look: look.whole.tests[verdict][ratio], default=None)
+            if clearest is None or clearest.whole.tests[verdict][ratio] > largest:
+                continue
+            whole = clearest.whole.low if ratio == "low" else clearest.whole.mean
+            family = Family(name, len(clearest.members), as_ratio(whole))
+            agreeing = {
+                case: Judged(verdict, as_ratio(own.low), as_ratio(own.mean), ratio, own.state, family)
+                for look in looks
+                for case, own in look.members.items()
+                if own.tests[verdict][ratio] <= MEMBER_ERROR
+            }
+            if len(agreeing) >= MIN_MEMBERS:
+                found = agreeing | found  # the typical call comes first
+        return found
 
     def decided(self) -> set[str]:
         """Return the cases that need no more data."""
         return {case for case, judged in self.verdicts().items() if judged.verdict != "undecided"}
+
+
+def _tests(low: Location, mean: Location, edge: float, spent: float) -> dict[Verdict, dict[RatioName, float]]:
+    """Return the p-values of both ratios in both directions, over the share of the error rate that is `spent`."""
+    tested: dict[RatioName, Location] = {"low": low, "mean": mean}
+    return {
+        "regressed": {ratio: min(1.0, 2 / spent * where.p_above(edge)) for ratio, where in tested.items()},
+        "improved": {ratio: min(1.0, 2 / spent * where.p_below(-edge)) for ratio, where in tested.items()},
+    }
+
+
+def _member_tests(low: Location, mean: Location, edge: float, spent: float) -> dict[Verdict, dict[RatioName, float]]:
+    """Return the p-values of no change at all; 1 for a ratio that is inside the margin, or beyond it on the other side.
+
+    A ratio without an error has a p-value of 1, too.
+    """
+    tests = _tests(low, mean, 0.0, spent)
+    tested: dict[RatioName, Location] = {"low": low, "mean": mean}
+    for ratio, where in tested.items():
+        if where.value <= edge:
+            tests["regressed"][ratio] = 1.0
+        if where.value >= -edge:
+            tests["improved"][ratio] = 1.0
+    return tests
+
+
+def _largest_rejected(samples: Iterable[Sequence[Look]], verdict: Verdict, error: float) -> float:
+    """Return the largest p-value that Benjamini & Hochberg reject at an error rate; negative if they reject none."""
+    p_values = [min((p for look in looks for p in look.tests[verdict].values()), default=1.0) for looks in samples]
+    if not p_values:
+        return -1.0
+    adjusted = stats.false_discovery_control(p_values)
+    return max((p for p, level in zip(p_values, adjusted, strict=True) if level <= error), default=-1.0)
 
 
 def share_of_look(number: int) -> float:
@@ -144,8 +256,9 @@ def _judged(looks: Sequence[Look], largest: Mapping[Verdict, float]) -> Judged:
         is_farther = mean.mean.lower > low.low.upper if verdict == "regressed" else mean.mean.upper < low.low.lower
         # The typical call is precise. The mean decides where it alone rejects, or is surely more.
         if by_mean and (is_farther or not by_low):
-            return Judged(verdict, as_ratio(mean.low), as_ratio(mean.mean), "mean")
+            return Judged(verdict, as_ratio(mean.low), as_ratio(mean.mean), "mean", mean.state)
         if by_low:
-            return Judged(verdict, as_ratio(low.low), as_ratio(low.mean), "low")
+            return Judged(verdict, as_ratio(low.low), as_ratio(low.mean), "low", low.state)
     last = looks[-1]
-    return Judged("unchanged" if last.is_inside else "undecided", as_ratio(last.low), as_ratio(last.mean))
+    word: Verdict = "unchanged" if last.is_inside else "undecided"
+    return Judged(word, as_ratio(last.low), as_ratio(last.mean), state=last.state)

@@ -18,9 +18,11 @@ from rnnbench.analysis.comparison import (
     finding,
     ordered,
 )
+from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_together, without_blind
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, located, share_of_look
+from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, share_of_look
 from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
+from rnnbench.check.families import families
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side, strictest
@@ -40,6 +42,8 @@ GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
 # Pairs of workers before the first look. A case whose processes are in one of two modes at random looks slower in all
 # of n pairs with a chance of 1/4^n. With four pairs, 5% of suites with six such cases had a false alarm.
 MIN_PAIRS = 6
+# The same for the cases of a changed definition together, whose mean few cases with two modes do not lead.
+MIN_PAIRS_TOGETHER = 5
 # Pairs before a case may be `unchanged`: if half of the head's processes are slow, n pairs miss them all with a chance
 # of 1/2^n. With four pairs, 8% of such cases were `unchanged`; with eight, 1% are.
 MIN_PAIRS_FOR_UNCHANGED = 8
@@ -122,6 +126,7 @@ def check(
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
         if timed := changed_groups(runner, groups):
+            trial.families = families(runner.definitions, cases_of(timed))
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened]
         notes += [f"{side}: {note}" for side, recorder in runner.recorders.items() for note in recorder.notes]
@@ -172,15 +177,14 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
             suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
         runner.same = runner.same.but(case.key for case in cases_of(suspects))
         for key in runner.same.cases:
-            runner.log_shifts.pop(key, None)
-            runner.log_means.pop(key, None)
+            runner.ratios.pop(key, None)
         if doubtful := with_cases(groups, lambda case: case.key in before - runner.same.cases):
             runner.observe(doubtful)
     return _without(groups, runner.same.cases)
 
 
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:
-    differs = [abs(log) > math.log(GUARD_RATIO) for log in runner.log_shifts.get(case.key, ())]
+    differs = [abs(ratio.low) > math.log(GUARD_RATIO) for ratio in runner.ratios.get(case.key, ())]
     return runner.failed(case) or bool(differs and all(differs))
 
 
@@ -199,45 +203,91 @@ def measure(
 ) -> None:
     """Add pairs until each observed case is decided or the budget is spent; `share`: of the error rate.
 
-    A case is looked at after 6, 8, 11, 15, 20, ... pairs and at the end. A look after every pair would spend part of
-    the error rate on almost the same data again. If the budget is not enough for all cases, those that look slowest
-    after two pairs come first; the others count among the tests all the same.
-
-    A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
-    it out as an outlier, and `unchanged` counts it: it asks for the interval of the typical call without trimming, too.
-    (Not of the mean, which stalls of the machine spoil too often.)
+    A case is looked at after 6, 8, 11, 15, 20, ... pairs and at the end, the cases of a changed definition together
+    after 5, 7, 10, 13, ... A look after every pair would spend part of the error rate on almost the same data again. If
+    the budget is not enough for all cases, those that look slowest after two pairs come first; the others count among
+    the tests all the same.
     """
-    seen = Counter[str]()  # of each case: its pairs at the last look
+    looks = _Looks(runner, trial, share)
 
     def tell(done: int) -> None:
         left = budget_seconds - runner.seconds
         on_progress(Progress(runner.replicates + 1, done, len(timed), max(0.0, left) if runner.replicates else None))
-
-    def look(cases: Sequence[Case]) -> None:
-        # Decided cases are included: they still show how noisy cases are.
-        low, mean = (located(logs, MIN_PAIRS_TO_TRIM) for logs in (runner.log_shifts, runner.log_means))
-        whole_low = located(runner.log_shifts, min_to_trim=runner.replicates + 1)
-        for case in cases:
-            seen[case.key] = pairs_of(runner, case)
-            trial.look(
-                case.key,
-                low[case.key],
-                mean[case.key],
-                share * share_of_look(1 + len(trial.looks[case.key])),
-                confidence=1 - (1 - LOOK_CONFIDENCE) * share,
-                whole_low=whole_low[case.key],
-                may_be_unchanged=seen[case.key] >= MIN_PAIRS_FOR_UNCHANGED,
-            )
 
     groups = to_compare(runner, groups)
     trial.looks |= {case.key: [] for case in cases_of(groups)}
     while timed := worth_a_pair(runner, groups, budget_seconds - runner.seconds):
         runner.replicate(timed, budget_seconds - runner.seconds, tell)
         groups = to_compare(runner, groups)
-        due = {case.key: math.ceil(LOOK_GROWTH * seen[case.key]) or MIN_PAIRS for case in cases_of(groups)}
-        look([case for case in cases_of(groups) if pairs_of(runner, case) >= due[case.key]])
+        looks.take(cases_of(groups), growth=LOOK_GROWTH)
         groups = _without(groups, trial.decided())
-    look([case for case in cases_of(groups) if pairs_of(runner, case) >= max(MIN_PAIRS, seen[case.key] + 1)])
+    looks.take(cases_of(groups))
+
+
+class _Looks:
+    """The looks at the pairs so far: at each case that is not decided, and at families of such cases.
+
+    A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
+    it out as an outlier, and `unchanged` counts it: it asks for the interval of the typical call without trimming, too.
+    (Not of the mean, which stalls of the machine spoil too often.)
+    """
+
+    def __init__(self, runner: PairedRunner, trial: Trial, share: float) -> None:
+        self._runner, self._trial, self._share = runner, trial, share
+        self._confidence = 1 - (1 - LOOK_CONFIDENCE) * share
+        self._seen = Counter[str]()  # of each case, and of each family: its pairs at the last look
+
+    def take(self, cases: Sequence[Case], growth: float = 1.0) -> None:
+        """Look at the cases, and at their families, that have enough new pairs: `growth` times those of the last look.
+
+        Any new pair is enough without it.
+        """
+        left = {case.key: pairs_of(self._runner, case) for case in cases}
+        of_families = {name: max(left.get(key, 0) for key in members) for name, members in self._trial.families.items()}
+        due = [key for key, pairs in left.items() if self._is_due(key, pairs, MIN_PAIRS, growth)]
+        together = [
+            name for name, pairs in of_families.items() if self._is_due(name, pairs, MIN_PAIRS_TOGETHER, growth)
+        ]
+        if due or together:
+            ratios = without_blind(self._runner.ratios)
+            self._at_families(together, ratios)
+            self._at_cases(due, ratios)
+            self._seen.update({name: of_families[name] - self._seen[name] for name in together})
+            self._seen.update({key: left[key] - self._seen[key] for key in due})
+
+    def _is_due(self, name: str, pairs: int, least: int, growth: float) -> bool:
+        seen = self._seen[name]
+        return pairs >= max(math.ceil(growth * seen), seen + 1, least)
+
+    def _at_families(self, names: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
+        for name in names:
+            members = {key: ratios[key] for key in self._trial.families[name] if key in ratios}
+            if found := pairs_together(members, MIN_PAIRS_TOGETHER, MIN_PAIRS_TO_TRIM):
+                self._trial.look_at_family(
+                    name,
+                    found.low,
+                    found.mean,
+                    locations_of(found.members, MIN_PAIRS_TO_TRIM),
+                    self._share * share_of_look(1 + len(self._trial.family_looks.get(name, ()))),
+                    confidence=self._confidence,
+                    state=found.state,
+                )
+
+    def _at_cases(self, keys: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
+        # Decided cases are included: they still show how noisy cases are.
+        logs = {key: logs_of(own, MIN_PAIRS) for key, own in ratios.items()}
+        where = locations_of(logs, MIN_PAIRS_TO_TRIM)
+        whole = locations_of(logs, min_to_trim=self._runner.replicates + 1)
+        for key in keys:
+            self._trial.look(
+                key,
+                *where[key],
+                self._share * share_of_look(1 + len(self._trial.looks[key])),
+                confidence=self._confidence,
+                whole_low=whole[key][0],
+                may_be_unchanged=len(logs[key].low) >= MIN_PAIRS_FOR_UNCHANGED,
+                state=logs[key].state,
+            )
 
 
 def to_compare(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
@@ -256,8 +306,11 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
         return groups
 
     def order(case: Case) -> tuple[int, float]:
-        shifts, means = (logs.get(case.key, [0.0]) for logs in (runner.log_shifts, runner.log_means))
-        return min(len(shifts), MIN_PAIRS), max(median(shifts), median(means))
+        ratios = runner.ratios.get(case.key)
+        if not ratios:
+            return 1, 0.0
+        slower = max(median(ratio.low for ratio in ratios), median(ratio.mean for ratio in ratios))
+        return min(len(ratios), MIN_PAIRS), slower
 
     cases = sorted(cases_of(groups), key=order, reverse=True)
     if cases and runner.replicates < PAIRS_TO_CHOOSE:
@@ -275,7 +328,7 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
 
 def pairs_of(runner: PairedRunner, case: Case) -> int:
     """Return the number of pairs that have timed a case."""
-    return len(runner.log_shifts.get(case.key, ()))
+    return len(runner.ratios.get(case.key, ()))
 
 
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:

@@ -1,7 +1,6 @@
 """Base and head in turns: replicates of fresh pairs of workers, which share a hash seed and the layout of memory."""
 
 import itertools
-import math
 import os
 import sys
 import time
@@ -11,8 +10,10 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from rnnbench.analysis.estimate import log_ratio, times_by_case
+from rnnbench.analysis.estimate import times_by_case
+from rnnbench.analysis.pairs import PairRatio, pair_ratio
 from rnnbench.cells import is_own
+from rnnbench.check.families import changed_definitions
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.same_code import (
     Changed,
@@ -68,8 +69,8 @@ class PairedRunner(Visitor):
         self.same = SameCode()  # the cases that run the same code on both sides
         self._changed: Changed = {}  # the files that differ
         self._used_at_first: Used | None = None  # when the cases were asked what they run
-        # By case, one from each pair: shifts between the logarithms of both sides' times, and ratios of their means.
-        self.log_shifts, self.log_means = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+        self.definitions: dict[str, frozenset[str]] = {}  # of each case, those that it may run and that differ
+        self.ratios = defaultdict[str, list[PairRatio]](list)  # by case, one from each pair
         self.notes: list[str] = []
         self._cases, self._start_worker = cases, start_worker
         self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
@@ -159,6 +160,7 @@ class PairedRunner(Visitor):
         reached: dict[str, dict[str, Any]] | None = None
         if {*changed.values()} - {"suite"}:
             reached = self._reach(cases, on_done)
+            self.definitions = {key: changed_definitions(replies) for key, replies in reached.items()}
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
@@ -226,8 +228,8 @@ class PairedRunner(Visitor):
             windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
             base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
             for case in base:
-                self.log_shifts[case].append(log_ratio(head[case], base[case]))
-                self.log_means[case].append(math.log(head[case].mean / base[case].mean))
+                own = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
+                self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *own))
             timed = sum(window.host_seconds for own in windows.values() for window in own)
             cases = len(group.cases)
             self._costs[group.workload] = timed / cases, max(0.0, seconds - timed) / cases
@@ -239,6 +241,10 @@ class PairedRunner(Visitor):
         """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
         visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
         return (0.0 if self.workers else self._start_seconds) + visits
+
+    def interpreter(self, side: str) -> str:
+        """As `Visitor.interpreter`."""
+        return self.sides[side].python
 
     def _refuse_foreign(self) -> None:
         """Raise UserError if a side used files of the other one; takes a while only after it used further files."""

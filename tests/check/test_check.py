@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.check import check as module
 from rnnbench.check.check import (
@@ -64,7 +65,7 @@ def fake_runner(
     imports changed code; `broken`: a side and a case -> why it fails.
     """
     runner = Mock(replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[], recorders={})
-    runner.log_shifts, runner.log_means = defaultdict(list), defaultdict(list)
+    runner.ratios, runner.definitions = defaultdict(list), {}
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
     runner.start.return_value = {"base": hello, "head": hello}
@@ -93,8 +94,7 @@ def fake_runner(
         assert is_observed or not runner.observe.called
         for case in cases_of(groups):
             log = math.log(ratio(case)) + noise * rng.standard_normal()
-            runner.log_shifts[case.key].append(log)
-            runner.log_means[case.key].append(log)
+            runner.ratios[case.key].append(PairRatio(runner.replicates, log, log))
         runner.visited.append(len(cases_of(groups)))
         runner.replicates += 1
         runner.seconds += runner.expected_seconds(groups)

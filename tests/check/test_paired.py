@@ -98,8 +98,10 @@ def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of
     bench = make_bench()
     for _ in range(3):
         bench.runner.replicate(GROUPS, BUDGET)
-    for logs in (bench.runner.log_shifts, bench.runner.log_means):
-        assert logs == {case.key: pytest.approx([math.log(HEAD_COSTS)] * 3) for case in CASES}
+    for case in CASES:
+        ratios = bench.runner.ratios[case.key]
+        assert [ratio.pair for ratio in ratios] == [0, 1, 2]
+        assert [log for ratio in ratios for log in (ratio.low, ratio.mean)] == pytest.approx([math.log(HEAD_COSTS)] * 6)
     layouts = [layout for _, layout, _ in bench.workers]
     assert layouts[::2] == layouts[1::2]
     assert len(set(layouts)) == 3

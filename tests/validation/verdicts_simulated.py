@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.check.check import measure
 from rnnbench.store.records import Case, Group
@@ -20,6 +21,7 @@ from tests.validation.noise import CASES, MODES, NOISES, START_SECONDS, Noise
 MARGIN = 0.025
 OBSERVING_SECONDS = 12.0  # before the first pair
 PROCESSES = 2
+FAMILY = 6  # cases that share changed code
 
 
 class SimulatedRunner:
@@ -29,7 +31,7 @@ class SimulatedRunner:
         self, rng: np.random.Generator, low: np.ndarray, mean: np.ndarray, groups: Sequence[Group], noise: Noise
     ) -> None:
         """`low`, `mean`: true log-ratios of the cases."""
-        self.log_shifts, self.log_means = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+        self.ratios = defaultdict[str, list[PairRatio]](list)
         self.replicates, self.seconds = 0, OBSERVING_SECONDS
         self._low, self._mean = low, mean
         self._indices = {group.cases[0].key: number for number, group in enumerate(groups)}
@@ -42,8 +44,8 @@ class SimulatedRunner:
         for group in groups:
             key = group.cases[0].key
             index = self._indices[key]
-            self.log_shifts[key].append(float(self._low[index] + low[index]))
-            self.log_means[key].append(float(self._mean[index] + mean[index]))
+            logs = float(self._low[index] + low[index]), float(self._mean[index] + mean[index])
+            self.ratios[key].append(PairRatio(self.replicates, *logs))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
 
@@ -58,17 +60,18 @@ class SimulatedRunner:
 
 @dataclass(frozen=True)
 class Truth:
-    """What differs between base and head; each value is a slowdown of every second case, or of the others."""
+    """What differs between base and head; each value is a slowdown of some cases, or of the others."""
 
     low: float
     mean: float | None = None  # where it is not that of the low quantile
     others: float = 0.0
+    every: int = 2  # which cases: every second one, from the second on
 
     def log_ratios(self) -> tuple[np.ndarray, np.ndarray]:
         """The true log-ratios of all cases, for the low quantile and for the mean."""
-        odd = np.arange(CASES) % 2 == 1
+        chosen = np.arange(CASES) % self.every == 1
         values = (self.low, self.low if self.mean is None else self.mean)
-        low, mean = (np.log1p(np.where(odd, value, self.others)) for value in values)
+        low, mean = (np.log1p(np.where(chosen, value, self.others)) for value in values)
         return low, mean
 
 
@@ -79,6 +82,7 @@ class Suite:
     verdicts: list[Verdict]  # of each case
     seconds: float
     held: float  # share of the shown intervals that hold the true ratio
+    pairs: list[int]  # of each case
 
 
 TRUTHS = {
@@ -95,12 +99,20 @@ MORE_TRUTHS = {
 }
 
 
-def verdicts(rng: np.random.Generator, truth: Truth, budget_seconds: float, noise: Noise) -> Suite:
+def families(cases: Sequence[Case], size: int) -> dict[str, list[str]]:
+    """Families of so many cases, each of only even or only odd ones; none if the size is 0."""
+    both = [case.key for first in (0, 1) for case in cases[first::2]]
+    return {f"family {start}": both[start : start + size] for start in range(0, len(both), size)} if size else {}
+
+
+def verdicts(
+    rng: np.random.Generator, truth: Truth, budget_seconds: float, noise: Noise, family_size: int = FAMILY
+) -> Suite:
     """One simulated suite."""
     cases = [small.case("vanilla", batch_size=number + 1) for number in range(CASES)]
     groups = [Group(case.workload, (case,)) for case in cases]
     runner: Any = SimulatedRunner(rng, *truth.log_ratios(), groups, noise)
-    trial = Trial({case.key: MARGIN for case in cases})
+    trial = Trial({case.key: MARGIN for case in cases}, families=families(cases, family_size))
     measure(runner, groups, trial, budget_seconds, lambda step: None)
     judged = [trial.verdicts()[case.key] for case in cases]
     pairs = [
@@ -109,7 +121,8 @@ def verdicts(rng: np.random.Generator, truth: Truth, budget_seconds: float, nois
         for estimate, true in zip((one.low, one.mean), trues, strict=True)
     ]
     held = np.mean([estimate.lower <= math.exp(true) <= estimate.upper for estimate, true in pairs])
-    return Suite([one.verdict for one in judged], runner.seconds, float(held))
+    pairs_taken = [len(runner.ratios[case.key]) for case in cases]
+    return Suite([one.verdict for one in judged], runner.seconds, float(held), pairs_taken)
 
 
 def error_rates(suites: int, budgets: Sequence[float] = (60.0,)) -> pd.DataFrame:

@@ -89,7 +89,7 @@ class Runner(Visitor):
         self._rates = KeptRates(private_folder(), start.software)
         self._pulse = KeptPulse(private_folder(), str(start.software.get("python")))
         if (best := self._pulse.known()) is not None:
-            self.best_pulses[SIDE] = best
+            self.best_pulses[self.interpreter(SIDE)] = best
         self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
@@ -117,8 +117,8 @@ class Runner(Visitor):
                     self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
-            if SIDE in self.best_pulses:
-                self._pulse.keep(self.best_pulses[SIDE])
+            for best in self.best_pulses.values():
+                self._pulse.keep(best)
             self.notes += self.recorders[SIDE].notes
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()

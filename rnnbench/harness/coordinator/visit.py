@@ -56,7 +56,7 @@ class Visitor(ABC):
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
         self._pulses = Pulses()  # of this process
-        self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each side
+        self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each interpreter
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -67,6 +67,10 @@ class Visitor(ABC):
     @abstractmethod
     def start_one(self, name: str, side: str) -> WorkerProcess:
         """Start a worker of a side, which is not one of the replicate."""
+
+    def interpreter(self, side: str) -> str:
+        """Return which interpreter a side's workers run, whose pulses are compared with each other."""
+        return side
 
     def failed(self, case: Case) -> bool:
         """Return whether a case can't be measured on at least one side."""
@@ -222,7 +226,8 @@ class Visitor(ABC):
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
             recorder, worker = self.recorders[side], self.workers[side]
-            best_pulse = self.best_pulses.get(side)
+            interpreter = self.interpreter(side)
+            best_pulse = self.best_pulses.get(interpreter)
             reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected, best_pulse))
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
@@ -230,7 +235,8 @@ class Visitor(ABC):
                 culprit, number = next(((each, at) for each, at in turns.items() if at is not None), (side, 0))
                 raise CaseFault(culprit, cases[number], reply)
             if reply["best_pulse"] is not None:
-                self.best_pulses[side] = reply["best_pulse"]
+                best = self.best_pulses.get(interpreter, reply["best_pulse"])  # the other side's, meanwhile
+                self.best_pulses[interpreter] = min(best, reply["best_pulse"])
             return recorder.windows(worker.name, reply, self.replicates, started)
 
         return self.on_each(take)
