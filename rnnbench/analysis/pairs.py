@@ -126,7 +126,7 @@ def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> di
 
 
 @dataclass(frozen=True)
-class Together:
+class CasesTogether:
     """The cases of a changed definition at one look."""
 
     low: Location  # of the mean of their log-ratios
@@ -136,7 +136,7 @@ class Together:
     pairs: int
 
 
-def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_to_trim: int) -> Together | None:
+def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_to_trim: int) -> CasesTogether | None:
     """Return where the log-ratios of several cases lie together; None if they have fewer than `least` pairs in common.
 
     By quiet blocks, if at least half of the cases are judged by these: then only these take part. A pair counts if it
@@ -158,7 +158,7 @@ def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_t
     low = _located([fmean(own.low) for own in whole], [own.low for own in logs.values()], min_to_trim)
     mean = _located([fmean(own.mean) for own in whole], [own.mean for own in logs.values()], min_to_trim)
     state = UNDISTURBED if by_quiet else state_of([ratio for own in counted for ratio in own])
-    return Together(low, mean, logs, state, len(counted))
+    return CasesTogether(low, mean, logs, state, len(counted))
 
 
 def _located(values: Sequence[float], members: Sequence[Sequence[float]], min_to_trim: int) -> Location:

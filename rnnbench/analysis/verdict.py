@@ -151,7 +151,7 @@ class Trial:
     ) -> None:
         """Add a look at where the mean log-ratios of a family's cases lie, and the log-ratios of each of them.
 
-        `spent`, `confidence` and `state`: as of `look`. The largest margin of the members is that of the family.
+        `spent`, `confidence` and `state`: as of `look`. If the members have several margins, the largest counts.
         """
         edges = {case: math.log1p(self.margins[case]) for case in members}
 

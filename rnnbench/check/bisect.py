@@ -5,20 +5,21 @@ each division, the first half is compared as in a check, which stops when it is 
 the slowdown is divided next. A wrong turn ends at a commit that its time does not confirm, and the search begins anew.
 A commit is named only after it was compared with its parent anew. Each of these comparisons gets a share of one error
 rate, and all shares together are at most 1: so all names together are wrong at most as often as one check is.
+If bad is the child of good, their first comparison names it, with the whole error rate. If it is a merge whose branches
+are searched then, the shares of that search come on top, and names are wrong at most twice as often.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
-from rnnbench.analysis.verdict import share_of_look
+from rnnbench.analysis.verdict import Q, share_of_look
 from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
@@ -129,6 +130,7 @@ def answered(
         notes=tuple(notes),
         is_finished=is_finished,
         seconds=round(runner.seconds, 1),
+        max_error=search.max_error,
     )
 
 
@@ -167,7 +169,13 @@ class Search:
     causes: list[SlowCommit] = field(default_factory=list)
     suspects: list[Commit] = field(default_factory=list)  # of the searches that ended without an answer
     unexplained: dict[str, None] = field(default_factory=dict)  # keys of the cases of these searches
-    shares: Iterator[float] = field(default_factory=lambda: map(share_of_look, count(1)))  # of the error rate
+    shares: list[float] = field(default_factory=list)  # of the error rate, of the comparisons that may name a commit
+    is_named_at_first: bool = False  # by the comparison of good and bad, which has an error rate of its own
+
+    @property
+    def max_error(self) -> float:
+        """Return how often the names may be wrong."""
+        return 2 * Q if self.is_named_at_first and self.shares else Q
 
     def run(self) -> None:
         """Search until every slowdown is explained or nothing more can be found; raises BudgetSpent."""
@@ -200,6 +208,7 @@ class Search:
         slow = {key: changes[key].log for key in self.cells if changes[key].verdict == "regressed"}
         if high == low + 1 and slow:
             cases = {key: changes[key] for key in slow}
+            self.is_named_at_first = changes is self.total
             self.causes.append(SlowCommit(self.path[high], self.path[low], cases, True, "time"))
         elif slow:
             cell = self.cells[max(slow, key=lambda key: slow[key])]
@@ -257,7 +266,7 @@ class Search:
         step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
         self.causes.append(step)  # also if the budget ends now
         margin = _margin(MARGIN_SHARE * min(expected[key] for key in cases))
-        compared = self.runner.compare(parent, commit, list(cases), margin, next(self.shares), END_SECONDS)
+        compared = self.runner.compare(parent, commit, list(cases), margin, self._share(), END_SECONDS)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = replace(step, cases=compared, is_confirmed=confirmed)
         return confirmed
@@ -266,9 +275,13 @@ class Search:
         self, low: int, high: int, margin: float, keys: Mapping[str, object] | None = None
     ) -> Mapping[str, CaseChange]:
         """Ask whether cases are slower between two commits that are not neighbours."""
-        share = next(self.shares) if keys is None else 1.0  # a division names no commit
+        share = self._share() if keys is None else 1.0  # a division names no commit
         base, head = self.path[low], self.path[high]
         return self.runner.compare(base, head, list(keys or self.cells), margin, share, PART_SECONDS)
+
+    def _share(self) -> float:
+        self.shares.append(share_of_look(len(self.shares) + 1))
+        return self.shares[-1]
 
     def _middle(self, low: int, high: int) -> int:
         """Return the place nearest to the middle between two that runs; 0 if there is none."""

@@ -126,7 +126,7 @@ def check(
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
         if timed := changed_groups(runner, groups):
-            trial.families = families(runner.definitions, cases_of(timed))
+            trial.families = families(runner.definitions, cases_of(timed), margins)
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened]
         notes += [f"{side}: {note}" for side, recorder in runner.recorders.items() for note in recorder.notes]

@@ -1,5 +1,6 @@
 """Families: the cases of a check that share a changed definition, an outermost function or class of the tree."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,20 +22,24 @@ def changed_definitions(replies: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(_in_words, base ^ head))
 
 
-def families(definitions: Mapping[str, frozenset[str]], cases: Iterable[Case]) -> dict[str, tuple[str, ...]]:
+def families(
+    definitions: Mapping[str, frozenset[str]], cases: Iterable[Case], margins: Mapping[str, float]
+) -> dict[str, tuple[str, ...]]:
     """Return the families with at least two of the cases: what changed -> keys of the cases that share it.
 
-    `definitions`: what `changed_definitions` returns for each case. A case without any belongs to its cell. Definitions
-    with the same cases make one family, named by the first.
+    `definitions`: what `changed_definitions` returns for each case. A case without any belongs to its cell. Cases with
+    unlike `margins` are not judged together. Definitions with the same cases make one family, named by the first.
     """
-    sharing: dict[str, list[str]] = {}
+    sharing: dict[tuple[str, float], list[str]] = {}
     for case in cases:
         for name in sorted(definitions.get(case.key, ())) or [case.cell]:
-            sharing.setdefault(name, []).append(case.key)
+            sharing.setdefault((name, margins[case.key]), []).append(case.key)
+    split = Counter(name for name, _ in sharing)
     names: dict[tuple[str, ...], list[str]] = {}
-    for name, keys in sorted(sharing.items()):
+    for (name, margin), keys in sorted(sharing.items()):
         if len(keys) >= MIN_TOGETHER:
-            names.setdefault(tuple(keys), []).append(name)
+            label = f"{name} (margin {100 * margin:g}%)" if split[name] > 1 else name
+            names.setdefault(tuple(keys), []).append(label)
     return {_named(every): keys for keys, every in names.items()}
 
 

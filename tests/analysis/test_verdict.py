@@ -170,3 +170,109 @@ def test_the_typical_call_decides_unless_the_mean_alone_rejects_or_is_surely_far
         assert (judged.verdict, judged.decided_by) == (word, by)
         assert judged.deciding == (judged.mean if by == "mean" else judged.low)
     assert Trial({}).verdicts() == {}
+
+
+CASES_OF_FAMILY = ("one", "two", "three")
+
+
+def family_trial(
+    whole: Location,
+    members: dict[str, Location] | None = None,
+    families: dict[str, tuple[str, ...]] | None = None,
+    margins: dict[str, float] | None = None,
+) -> Trial:
+    """A trial of three cases whose own tests say nothing, after one look at their family."""
+    families = families or {"cells.py:Mine": CASES_OF_FAMILY}
+    trial = Trial(margins or dict.fromkeys([*CASES_OF_FAMILY, "other"], MARGIN), families=families)
+    for case in trial.margins:
+        trial.look(case, at(0, error=5), at(0, error=5))
+    members = members or dict.fromkeys(CASES_OF_FAMILY, whole)
+    trial.look_at_family("cells.py:Mine", whole, whole, {case: (where, where) for case, where in members.items()})
+    return trial
+
+
+@pytest.mark.parametrize(("side", "word"), [(1, "regressed"), (-1, "improved")])
+def test_cases_that_are_slower_together_regress_with_their_family_as_the_reason(side: int, word: Verdict) -> None:
+    judged = family_trial(replace(at(5), value=side * at(5).value)).verdicts()
+    assert [judged[case].verdict for case in CASES_OF_FAMILY] == [word] * 3
+    assert judged["other"].verdict == "undecided"
+    family = judged["one"].family
+    assert family is not None
+    assert (family.name, family.cases, judged["one"].decided_by) == ("cells.py:Mine", 3, "low")
+    assert family.ratio.value == pytest.approx(1.05**side)
+
+
+@pytest.mark.parametrize(
+    ("odd_one", "expected"),
+    [
+        (at(5, error=1), "regressed"),
+        (at(2), "undecided"),  # slower, and within the margin
+        (at(8, error=4), "undecided"),  # perhaps not slower at all
+        (at(-5), "undecided"),
+    ],
+)
+def test_a_case_that_does_not_agree_with_its_family_is_left_to_its_own_test(odd_one: Location, expected: str) -> None:
+    judged = family_trial(at(5), {"one": at(6), "two": at(6), "three": odd_one}).verdicts()
+    assert [judged[case].verdict for case in CASES_OF_FAMILY] == ["regressed", "regressed", expected]
+    assert (judged["three"].family is None) == (expected == "undecided")
+
+
+def test_one_slow_case_is_no_matter_of_its_family() -> None:
+    judged = family_trial(at(5), {"one": at(15), "two": at(0), "three": at(0)}).verdicts()
+    assert {each.verdict for each in judged.values()} == {"undecided"}
+
+
+def test_a_family_whose_mean_is_not_surely_beyond_the_margin_says_nothing_of_its_cases() -> None:
+    judged = family_trial(at(2.4), dict.fromkeys(CASES_OF_FAMILY, at(5))).verdicts()
+    assert {each.verdict for each in judged.values()} == {"undecided"}
+
+
+def test_the_largest_margin_of_the_cases_is_that_of_their_family() -> None:
+    margins = {"one": 0.01, "two": 0.01, "three": 0.10, "other": 0.01}
+    assert {each.verdict for each in family_trial(at(5), margins=margins).verdicts().values()} == {"undecided"}
+
+
+def test_the_own_verdict_of_a_case_is_not_overruled_by_its_family() -> None:
+    trial = family_trial(at(5))
+    trial.look("one", at(0), at(0))
+    trial.look("two", at(-9), at(-9))
+    judged = trial.verdicts()
+    assert [judged[case].verdict for case in CASES_OF_FAMILY] == ["unchanged", "improved", "regressed"]
+    assert [judged[case].family is None for case in CASES_OF_FAMILY] == [True, True, False]
+
+
+@pytest.mark.parametrize(("share", "is_rejected"), [(0.9, True), (1.1, False)])
+def test_families_and_cases_have_half_of_the_error_rate_each_and_cases_have_all_if_there_is_no_family(
+    share: float, is_rejected: bool
+) -> None:
+    # Half of the error rate for families, half of that for each ratio.
+    distance = -float(stats.t.ppf(share * Q / 4, 30.0))
+    doubtful = Location(math.log1p(MARGIN) + distance * 0.002, 0.002, 30.0)
+    nothing = Location(0.0, 0.002, 30.0)
+    trial = Trial(dict.fromkeys(CASES_OF_FAMILY, MARGIN), families={"cells.py:Mine": CASES_OF_FAMILY})
+    members = dict.fromkeys(CASES_OF_FAMILY, (doubtful, nothing))
+    trial.look_at_family("cells.py:Mine", doubtful, nothing, members)
+    trial.looks = {case: [] for case in CASES_OF_FAMILY}
+    assert (trial.verdicts()["one"].verdict == "regressed") == is_rejected
+    alone = Trial({"one": MARGIN}, families={"cells.py:Mine": CASES_OF_FAMILY})
+    alone.look("one", doubtful, nothing)
+    assert (alone.verdicts()["one"].verdict == "regressed") == is_rejected
+    without = Trial({"one": MARGIN})
+    without.look("one", doubtful, nothing)
+    assert without.verdicts()["one"].verdict == "regressed"
+
+
+def test_among_many_families_it_takes_more_to_reject_one() -> None:
+    doubtful = Location(math.log1p(MARGIN) + 3.2 * 0.002, 0.002, 30.0)
+    others = {f"other {number}": CASES_OF_FAMILY for number in range(9)}
+    few, many = (family_trial(doubtful, families={"cells.py:Mine": CASES_OF_FAMILY} | more) for more in ({}, others))
+    assert (few.verdicts()["one"].verdict, many.verdicts()["one"].verdict) == ("regressed", "undecided")
+
+
+def test_the_state_of_the_core_is_that_of_the_look_that_decided() -> None:
+    trial = Trial(dict.fromkeys(["slow", "open"], MARGIN))
+    for where, state in ((at(9), "undisturbed"), (at(5, error=9), "on a shared core")):
+        trial.look("slow", where, where, 0.5, state=state)
+        trial.look("open", at(0, error=9), at(0, error=9), 0.5, state=state)
+    judged = trial.verdicts()
+    assert (judged["slow"].state, judged["open"].state) == ("undisturbed", "on a shared core")

@@ -171,6 +171,17 @@ def test_a_branch_is_searched_behind_its_merge(
     search.run()
     assert [(each.commit.sha, each.merged_by.sha if each.merged_by else None) for each in search.causes] == expected
     assert all(cause.is_confirmed for cause in search.causes)
+    is_named_twice = ends == (6, 7) and not seen  # by the time of good and bad, and by that of the branch
+    assert search.max_error == pytest.approx(0.02 if is_named_twice else 0.01)
+
+
+def test_the_only_commit_between_good_and_bad_is_named_with_the_whole_error_rate_and_no_more() -> None:
+    runner: Any = SimulatedCommitRunner(
+        np.random.default_rng(1), np.log1p([0.0, 0.06]), [100, 100], [True] * 2, CASES, QUIET
+    )
+    path = [Commit("0"), Commit("1", parents=("0",))]
+    answer = answered(Bisection("mine", *path, 1, {}, tuple(CASES)), runner, path, MARGIN, 120.0)
+    assert (named(answer), answer.max_error) == ({"1": "time"}, pytest.approx(0.01))
 
 
 def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:

@@ -20,6 +20,7 @@ from rnnbench.check import check as module
 from rnnbench.check.check import (
     MIN_PAIRS,
     MIN_PAIRS_FOR_UNCHANGED,
+    MIN_PAIRS_TOGETHER,
     check,
     check_against_run,
     more_time,
@@ -58,11 +59,12 @@ def fake_runner(
     imports_late: bool = False,
     broken: Mapping[tuple[str, str], str] = MappingProxyType({}),
     fixed_addresses: bool = True,
+    pair: Callable[[PairRatio], PairRatio] = lambda ratio: ratio,
 ) -> Any:
     """Return a runner of cases with the log-ratios that the test sets, at a known cost.
 
     `guarded`: whether cases, which all run the same code, need a guard; `imports_late`: whether a later call of them
-    imports changed code; `broken`: a side and a case -> why it fails.
+    imports changed code; `broken`: a side and a case -> why it fails; `pair`: changes what a pair shows.
     """
     runner = Mock(replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[], recorders={})
     runner.ratios, runner.definitions = defaultdict(list), {}
@@ -94,7 +96,7 @@ def fake_runner(
         assert is_observed or not runner.observe.called
         for case in cases_of(groups):
             log = math.log(ratio(case)) + noise * rng.standard_normal()
-            runner.ratios[case.key].append(PairRatio(runner.replicates, log, log))
+            runner.ratios[case.key].append(pair(PairRatio(runner.replicates, log, log)))
         runner.visited.append(len(cases_of(groups)))
         runner.replicates += 1
         runner.seconds += runner.expected_seconds(groups)
@@ -175,14 +177,63 @@ def test_undecided_cases_get_the_rest_of_the_budget_to_themselves(run: Run) -> N
     assert 60 - runner.expected_seconds([]) - 2 * CASE_SECONDS < runner.seconds <= 60
 
 
-def test_no_pair_is_begun_that_can_not_count_and_nothing_is_judged_before_the_sixth(run: Run) -> None:
+def test_no_pair_is_begun_that_can_not_count_and_no_case_is_judged_before_the_sixth_nor_a_definition_before_the_fifth(
+    run: Run,
+) -> None:
     # The first pair takes 4 s; five more of a single case would take 7.5 s.
     _, comparison, runner = run(lambda case: 2.0, budget=11.0)
     assert (runner.replicates, runner.seconds, comparison.count("undecided")) == (1, 4.0, 6)
     assert [comparison.exit_code(), comparison.exit_code(on_undecided="fail")] == [0, 3]
     _, comparison, runner = run(lambda case: 2.0)
     assert runner.replicates == MIN_PAIRS
+    assert {bool(each.family): each.replicates for each in comparison.findings} == {True: MIN_PAIRS_TOGETHER, False: 6}
     assert set(verdicts(comparison).values()) == {"regressed"}
+
+
+def test_cases_of_a_changed_definition_that_are_slower_together_need_fewer_pairs_than_each_alone(
+    run: Run,
+) -> None:
+    _, comparison, _ = run(lambda case: 1.06 if case.cell == "vanilla" else 1.0, noise=0.01)
+    slower = [each for each in comparison.findings if each.family]
+    assert {(each.verdict, each.margin, each.replicates) for each in slower} == {("regressed", 0.025, 5)}
+    assert {each.family.name for each in slower if each.family} == {"vanilla (margin 2.5%)"}
+    assert len(slower) == 2  # the third case has another margin
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ({1: 1.2, 2: 1.0, 3: 1.0}, ["regressed", "unchanged", "unchanged"]),
+        ({1: 1.2, 2: 1.2, 3: 0.7}, ["regressed", "regressed", "improved"]),
+    ],
+)
+def test_a_single_slow_case_and_changes_of_mixed_signs_are_found_by_the_cases_own_tests(
+    run: Run, ratios: dict[int, float], expected: list[str]
+) -> None:
+    _, comparison, _ = run(lambda case: ratios[case.workload.batch_size])
+    found = verdicts(comparison)
+    assert [found[f"vanilla {size}"] for size in ratios] == expected
+    assert {each.family for each in comparison.findings} == {None}
+
+
+@pytest.mark.parametrize(
+    ("quiet_pairs", "state", "ratio"), [(1.0, "undisturbed", 1.0), (0.5, "on a shared core", 1.2), (0.0, "", 1.2)]
+)
+def test_a_case_is_judged_by_its_quiet_pairs_if_it_has_enough_and_its_state_is_said(
+    run: Run, quiet_pairs: float, state: str, ratio: float
+) -> None:
+    """All blocks are slower by 20%, and quiet ones are not, as if the head suffered more from sharing."""
+
+    def shared(own: PairRatio) -> PairRatio:
+        if not quiet_pairs:
+            return own
+        is_quiet = quiet_pairs == 1 or own.pair % 2 == 0
+        quiet = (own.low - math.log(1.2), own.mean - math.log(1.2)) if is_quiet else (math.nan, math.nan)
+        return replace(own, quiet_low=quiet[0], quiet_mean=quiet[1], pulses=100, quiet_pulses=20)
+
+    _, comparison, _ = run(lambda case: 1.2, pair=shared)
+    assert {each.state for each in comparison.findings} == {state}
+    assert all(each.low and each.low.value == pytest.approx(ratio, rel=0.01) for each in comparison.findings)
 
 
 @pytest.mark.parametrize("failed", ["base", "head"])

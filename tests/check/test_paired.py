@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -106,6 +106,32 @@ def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of
     assert layouts[::2] == layouts[1::2]
     assert len(set(layouts)) == 3
     assert all(worker.closed for _, _, worker in bench.workers)
+
+
+class PulseWorker(FakeWorker):
+    """A worker that has seen pulses: the faster, the later it was started."""
+
+    given: ClassVar[list[float | None]] = []
+
+    def _visit(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.given.append(message["best_pulse"])
+        return super()._visit(message) | {"best_pulse": 8e-6 if message["side"] == "base" else 5e-6}
+
+
+@pytest.mark.parametrize(("pythons", "given"), [(("old", "new"), [5e-6, 8e-6]), (("one", "one"), [5e-6, 5e-6])])
+def test_sides_that_run_the_same_interpreter_share_their_best_pulse_and_others_have_one_each(
+    make_bench: Callable[..., Bench], pythons: tuple[str, str], given: list[float]
+) -> None:
+    bench = make_bench(worker=PulseWorker)
+    suite = suites.read("quick")
+    sides = [Side(name, name, suite, python=python) for name, python in zip(("base", "head"), pythons, strict=True)]
+    runner = bench.runner_of(CASES, sides)
+    PulseWorker.given.clear()
+    for _ in range(2):
+        runner.replicate(GROUPS[:1], BUDGET)
+    assert PulseWorker.given[:2] == [None, None]
+    assert sorted(PulseWorker.given[2:], key=str) == sorted(given, key=str)
+    runner.close()
 
 
 def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(

@@ -56,7 +56,7 @@ ALLOWED = {
 MAX_STATEMENTS = {
     ".": 200,
     "adapt": 1060,
-    "analysis": 1880,
+    "analysis": 1940,
     "api": 210,
     "cells": 680,
     "cli": 770,

@@ -196,6 +196,8 @@ class Verdicts:
             more = sum(each["is_beyond_margin"] and each["ratio"] > 1 for each in counted)
             takes = f"{'take' if more > 1 else 'takes'} more instructions"
             sentences.append(f"{more or 'None'} of {plural(len(counted), 'counted case')} {takes}.")
+        if shared := sum(row.line.get("state") == SHARED for row in self.rows):
+            sentences.append(f"{plural(shared, 'case')} {'was' if shared == 1 else 'were'} timed {SHARED}.")
         return " ".join(sentences)
 
     @cached_property
@@ -296,12 +298,12 @@ def why(finding: Finding) -> str:
 
 
 def together(finding: Finding) -> str:
-    """Return `the 6 cases of MyCell.py:MyCell are 5.1% slower together (+4.2% to +6.0%)`; empty without a family."""
+    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`; empty without a family."""
     if (family := finding.family) is None:
         return ""
     mean = f" {IN_THE_MEAN}" if finding.decided_by == "mean" else ""
     cases = f"the {plural(family.cases, 'case')} of {one_line(family.name)}"
-    return f"{cases} are {slower(family.ratio.value)}{mean} together ({change_span(family.ratio)})"
+    return f"{cases} are together {slower(family.ratio.value)}{mean} ({change_span(family.ratio)})"
 
 
 def shortened(text: str) -> str:

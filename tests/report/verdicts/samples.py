@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnbench.analysis.comparison import Change, Comparison, Finding, ordered
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import CHANGED, RatioName, Verdict
+from rnnbench.analysis.verdict import CHANGED, Family, RatioName, Verdict
 from rnnbench.store.records import Case
 from tests.doubles.workload import case, reference_case
 
@@ -58,6 +58,16 @@ SKIPPED = Finding(
     case("combined", "hoisted", batch_size=16), None, 0.025, "skipped on both sides: combined can't be hoisted"
 )
 LONE = finding("undecided", replicates=1)
+TOGETHER = [
+    finding(
+        "regressed",
+        near(1.04 + 0.01 * number, 0.02),
+        case=case("vanilla", batch_size=16 * number),
+        replicates=5,
+        family=Family("mine.py:Mine", 3, near(1.06)),
+    )
+    for number in (1, 2, 3)
+]
 
 
 def comparison(*findings: Finding, **more: Any) -> Comparison:

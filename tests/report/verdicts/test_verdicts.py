@@ -27,6 +27,7 @@ from .samples import (
     SAME,
     SLOWER,
     SOME_CALLS,
+    TOGETHER,
     comparison,
     every_verdict,
     finding,
@@ -68,6 +69,10 @@ ANSWERS = {
     "mended": [MENDED],
     "undecided with and without an interval": [OPEN, LONE, SAME],
     "improved": [FASTER, SAME, ONE_SIDED],
+    "together": [*TOGETHER, SAME],
+    "together in the mean": [replace(each, decided_by="mean") for each in TOGETHER],
+    "together and alone": [*TOGETHER, SLOWER],
+    "on a shared core": [replace(SLOWER, state="on a shared core"), SAME],
     "the most improved": [FASTER, replace(FASTER, low=Estimate(0.8, 0.79, 0.81))],
 }
 
@@ -90,6 +95,19 @@ def _of_one_size(sample: Finding) -> Finding:
 def answers_of(compared: Comparison) -> tuple[str, str]:
     found = verdicts.of(compared)
     return found.answer, found.details
+
+
+def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others() -> None:
+    shared = [replace(each, state="on a shared core") for each in (TOGETHER[0], OPEN, SAME, SLOWER)]
+    rows = verdicts.of(comparison(*shared)).rows
+    assert all(row.sentence.endswith("on a shared core") for row in rows)
+    assert verdicts.of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
+    [together] = [row for row in rows if row.line["family"]]
+    assert together.sentence.startswith("the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%); ")
+    assert together.brief == together.sentence
+    assert {row.line["state"] for row in rows} == {"on a shared core"}
+    undisturbed = verdicts.of(comparison(replace(OPEN, state="undisturbed"))).rows[0]
+    assert "core" not in undisturbed.sentence
 
 
 def test_the_answer_says_what_would_decide() -> None:
@@ -135,6 +153,7 @@ def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: 
     "found",
     [
         pytest.param(SLOWER, id="slower"),
+        pytest.param(TOGETHER[0], id="slower together"),
         pytest.param(with_change(SAME, "python", gate=True), id="more instructions"),
     ],
 )
