@@ -22,9 +22,10 @@ reports a regression. `improved` has an error rate of its own of the same size.
 
 Cases that share changed code (a *family*) are tested together, too: the mean of their log-ratios in each pair. It is
 beyond the margin only if at least one of the cases is, so these tests need an error rate of their own. If there is a
-family, q is halved: one half is for all tests of families, the other for those of cases as above. Where nothing
+family, `FAMILY_SHARE` of q is for all tests of families, and the rest for those of cases, each as above. Where nothing
 regressed, the two together report a regression in at most one check in a hundred. Over its looks and its two ratios, a
-family spends its half as a case does.
+family spends its part as a case does. Families get less, since the mean of several cases is precise, and a single slow
+case is found by its own test alone.
 A family that is rejected says of some of its cases that they are slower, not of which. A case is `regressed` with its
 family only if its own ratio in the same look is beyond the margin, and above 1 by a test at `MEMBER_ERROR`, which is
 spent over both ratios and all looks, too: a case that is not slower at all is called so in at most one of a hundred
@@ -49,6 +50,7 @@ RatioName = Literal["low", "mean"]
 Q = 0.01
 CONFIDENCE = 0.95  # of the two-sided intervals of a single look
 LOOK_CONFIDENCE = 0.99  # of those of each look, if there are several
+FAMILY_SHARE = 0.25  # of Q, for the tests of families, if there are any
 MEMBER_ERROR = 0.01  # that a case which is not slower at all is called slower with its family
 MIN_MEMBERS = 2  # of a family that are beyond the margin, so that it is the family that changed
 
@@ -164,12 +166,12 @@ class Trial:
 
     def verdicts(self) -> dict[str, Judged]:
         """Return each case's verdict from what is known so far."""
-        error = Q / 2 if self.families else Q
-        largest = {verdict: _largest_rejected(self.looks.values(), verdict, error) for verdict in CHANGED}
+        of_families = FAMILY_SHARE * Q if self.families else 0.0
+        largest = {verdict: _largest_rejected(self.looks.values(), verdict, Q - of_families) for verdict in CHANGED}
         judged = {case: _judged(looks, largest) for case, looks in self.looks.items()}
         wholes = {name: [each.whole for each in self.family_looks.get(name, ())] for name in self.families}
         for verdict in CHANGED:
-            rejected = _largest_rejected(wholes.values(), verdict, error)
+            rejected = _largest_rejected(wholes.values(), verdict, of_families)
             for name in self.families:
                 for case, together in self._together(name, verdict, rejected).items():
                     if judged[case].verdict == "undecided":

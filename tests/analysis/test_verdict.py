@@ -1,6 +1,7 @@
 """The verdict for given ratios and errors."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rnnbench.analysis.estimate import Location
-from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Q, Trial, Verdict, located
+from rnnbench.analysis.verdict import FAMILY_SHARE, LOOK_CONFIDENCE, Q, Trial, Verdict, located
 
 MARGIN = 0.025
 
@@ -178,7 +179,7 @@ CASES_OF_FAMILY = ("one", "two", "three")
 def family_trial(
     whole: Location,
     members: dict[str, Location] | None = None,
-    families: dict[str, tuple[str, ...]] | None = None,
+    families: Mapping[str, Sequence[str]] | None = None,
     margins: dict[str, float] | None = None,
 ) -> Trial:
     """A trial of three cases whose own tests say nothing, after one look at their family."""
@@ -242,28 +243,28 @@ def test_the_own_verdict_of_a_case_is_not_overruled_by_its_family() -> None:
 
 
 @pytest.mark.parametrize(("share", "is_rejected"), [(0.9, True), (1.1, False)])
-def test_families_and_cases_have_half_of_the_error_rate_each_and_cases_have_all_if_there_is_no_family(
+def test_families_and_cases_divide_the_error_rate_and_cases_have_all_of_it_if_there_is_no_family(
     share: float, is_rejected: bool
 ) -> None:
-    # Half of the error rate for families, half of that for each ratio.
-    distance = -float(stats.t.ppf(share * Q / 4, 30.0))
-    doubtful = Location(math.log1p(MARGIN) + distance * 0.002, 0.002, 30.0)
-    nothing = Location(0.0, 0.002, 30.0)
-    trial = Trial(dict.fromkeys(CASES_OF_FAMILY, MARGIN), families={"cells.py:Mine": CASES_OF_FAMILY})
-    members = dict.fromkeys(CASES_OF_FAMILY, (doubtful, nothing))
-    trial.look_at_family("cells.py:Mine", doubtful, nothing, members)
-    trial.looks = {case: [] for case in CASES_OF_FAMILY}
-    assert (trial.verdicts()["one"].verdict == "regressed") == is_rejected
-    alone = Trial({"one": MARGIN}, families={"cells.py:Mine": CASES_OF_FAMILY})
-    alone.look("one", doubtful, nothing)
-    assert (alone.verdicts()["one"].verdict == "regressed") == is_rejected
-    without = Trial({"one": MARGIN})
-    without.look("one", doubtful, nothing)
-    assert without.verdicts()["one"].verdict == "regressed"
+    def doubtful(error: float) -> Location:
+        """Where a test of one of two ratios has a p-value of a share of this error."""
+        distance = -float(stats.t.ppf(share * error / 2, 30.0))
+        return Location(math.log1p(MARGIN) + distance * 0.002, 0.002, 30.0)
+
+    nothing, name = Location(0.0, 0.002, 30.0), "cells.py:Mine"
+    of_family = Trial(dict.fromkeys(CASES_OF_FAMILY, MARGIN), families={name: CASES_OF_FAMILY})
+    where = doubtful(FAMILY_SHARE * Q)
+    of_family.look_at_family(name, where, nothing, dict.fromkeys(CASES_OF_FAMILY, (where, nothing)))
+    of_family.looks = {case: [] for case in CASES_OF_FAMILY}
+    beside, alone = Trial({"one": MARGIN}, families={name: CASES_OF_FAMILY}), Trial({"one": MARGIN})
+    beside.look("one", doubtful((1 - FAMILY_SHARE) * Q), nothing)
+    alone.look("one", doubtful(Q), nothing)
+    words = {trial.verdicts()["one"].verdict == "regressed" for trial in (of_family, beside, alone)}
+    assert words == {is_rejected}
 
 
 def test_among_many_families_it_takes_more_to_reject_one() -> None:
-    doubtful = Location(math.log1p(MARGIN) + 3.2 * 0.002, 0.002, 30.0)
+    doubtful = Location(math.log1p(MARGIN) + 4 * 0.002, 0.002, 30.0)
     others = {f"other {number}": CASES_OF_FAMILY for number in range(9)}
     few, many = (family_trial(doubtful, families={"cells.py:Mine": CASES_OF_FAMILY} | more) for more in ({}, others))
     assert (few.verdicts()["one"].verdict, many.verdicts()["one"].verdict) == ("regressed", "undecided")
