@@ -117,6 +117,30 @@ class TwoModes:
 
 
 @dataclass(frozen=True)
+class ModesOfDefinitions:
+    """Each process is slow in all cases of a definition, with a chance of one half; four definitions of six cases.
+
+    The definitions are those of `tests.validation.verdicts_simulated.families`.
+    """
+
+    slower: float
+    spread: float = 0.006
+    pair_seconds: float = PAIR_SECONDS
+
+    def of_suite(self, rng: np.random.Generator) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """As `Noise.of_suite`."""
+        number = np.arange(CASES)
+        definition = number % 2 * 2 + number // 12
+
+        def pair() -> tuple[np.ndarray, np.ndarray]:
+            head, base = math.log1p(self.slower) * (rng.random((2, 4)) < 0.5)
+            low = (head - base)[definition] + self.spread * rng.standard_normal(CASES)
+            return low, low + 0.002 * rng.standard_normal(CASES)
+
+        return pair
+
+
+@dataclass(frozen=True)
 class CoarseClock:
     """Low quantiles of calls of 10 to 20 us that are read in whole steps of a clock, so that many are equal."""
 
@@ -196,6 +220,7 @@ NOISES |= real_pairs()
 MODES: dict[str, tuple[Noise, str]] = {
     "6 cases with two modes 6% apart": (TwoModes(6, 0.06), "nothing differs"),
     "6 cases with two modes 8% apart": (TwoModes(6, 0.08), "nothing differs"),
+    "4 definitions with two modes 8% apart": (ModesOfDefinitions(0.08), "nothing differs"),
     "clock of 0.5 us, jitter 0.5%": (CoarseClock(), "nothing differs"),
     "clock of 0.5 us, jitter 1%": (CoarseClock(jitter=0.01), "nothing differs"),
     "half slower by 6% in half of the processes": (TwoModes(12, 0.06, base_too=False), "slow modes"),

@@ -1,4 +1,8 @@
-"""Error rates of the check by simulation: the real looks and tests, on simulated pairs of workers."""
+"""Error rates of the check by simulation: the real looks and tests, on simulated pairs of workers.
+
+The 24 cases of a suite belong to four changed definitions: six cases each, of only even or only odd ones, so that a
+slowdown of every second case is one of two whole definitions.
+"""
 
 import math
 from collections import defaultdict
@@ -92,6 +96,7 @@ TRUTHS = {
     "half 3%": Truth(0.03),
     "half 5%": Truth(0.05),
     "half 10%": Truth(0.10),
+    "two cases of a definition 5%": Truth(0.05, every=6),
 }
 MORE_TRUTHS = {
     "half 50% in one call of ten": Truth(0.0, 0.05),  # with the usual noise alone
@@ -151,6 +156,7 @@ def _summary(runs: Sequence[Suite], truth: Truth) -> dict[str, Any]:
     same, at_the_margin, slower = (
         judged[:, which] for which in (size == 0, np.isclose(size, MARGIN), size > 1.001 * MARGIN)
     )
+    pairs = np.array([run.pairs for run in runs])[:, size > 1.001 * MARGIN]
     called = np.isin(at_the_margin, ["regressed", "improved"])
     return {
         "suites": len(runs),
@@ -162,6 +168,7 @@ def _summary(runs: Sequence[Suite], truth: Truth) -> dict[str, Any]:
         "at the margin: suites with a call": _share(called.any(axis=1), called),
         "slower: regressed": _share(slower == "regressed", slower),
         "slower: unchanged": _share(slower == "unchanged", slower),
+        "slower: regressed in 5 pairs": _share((slower == "regressed") & (pairs <= 5), slower),
     }
 
 

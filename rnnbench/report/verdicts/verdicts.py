@@ -293,8 +293,9 @@ def why(finding: Finding) -> str:
             typical = f", for the typical call {slower(low.value)}" if low else ""
             clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
         clauses.append(_cause(finding, work))
-    clauses += [_instructions(finding), SHARED if finding.state == SHARED else ""]
-    return shortened("; ".join(filter(None, clauses)))
+    text = "; ".join(filter(None, [*clauses, _instructions(finding)]))
+    state = SHARED if finding.state == SHARED else ""
+    return "; ".join(filter(None, [shortened(text, MAX_LENGTH - len(state)), state]))
 
 
 def together(finding: Finding) -> str:
@@ -306,9 +307,9 @@ def together(finding: Finding) -> str:
     return f"{cases} are together {slower(family.ratio.value)}{mean} ({change_span(family.ratio)})"
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, length: int = MAX_LENGTH) -> str:
     """Return a text cut to a length that fits a table."""
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def differences(changes: Iterable[Change]) -> str:

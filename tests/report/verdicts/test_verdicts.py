@@ -106,6 +106,8 @@ def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others
     assert together.sentence.startswith("the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%); ")
     assert together.brief == together.sentence
     assert {row.line["state"] for row in rows} == {"on a shared core"}
+    long = replace(shared[1], reason="a long reason " * 50)
+    assert verdicts.of(comparison(long)).rows[0].sentence.endswith("…; on a shared core")
     undisturbed = verdicts.of(comparison(replace(OPEN, state="undisturbed"))).rows[0]
     assert "core" not in undisturbed.sentence
 
