@@ -24,7 +24,7 @@ KINDS: dict[str, Any] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 SIZES = ((64, 1), (512, 32))  # (hidden, batch)
 INPUT, STEPS, BUDGET = 64, 16, 30.0
 # Blocks of each module, and of how long; longer calls are blocks of one call, and fewer of them.
-BLOCKS, BLOCK_SECONDS, MOST_SECONDS, LEAST_BLOCKS = 400, 0.004, 6.0, 40
+BLOCKS, BLOCK_SECONDS, MOST_SECONDS, LEAST_BLOCKS = 400, 0.004, 12.0, 100
 LIMIT, QUIET = 1.02, 0.05
 
 
