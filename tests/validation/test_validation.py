@@ -2,12 +2,14 @@
 
 import json
 import math
+import random
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rnnbench.store.records import Case
@@ -26,6 +28,7 @@ from tests.validation import (
     noise,
     not_slower_simulated,
     real,
+    shared_simulated,
     simulation,
     stopping_simulated,
     verdicts,
@@ -41,6 +44,21 @@ def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length()
     # 150 runs at 95%: fewer than 130 happen once in 10,000 tries.
     assert (table["covers"] > 130 / 150).all()
     assert (table["bias"].abs() < 0.004).all()
+
+
+def test_undisturbed_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:
+    """Of 96 intervals at 95%, fewer than 84 hold the truth once in 2,000 tries."""
+    sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
+    rng = random.Random(3)
+    cases = pd.concat([shared_simulated.one_run(sharing, 3, rng) for _ in range(8)])
+    assert cases["is undisturbed"].mean() > 0.9
+    assert cases["covered"].sum() > 0.875 * cases["is undisturbed"].sum()
+    assert cases["covered by all blocks"].mean() < 0.8
+
+
+def test_a_core_that_is_always_shared_is_never_called_undisturbed() -> None:
+    cases = shared_simulated.one_run(shared_simulated.SHARINGS["always shared"], 2, random.Random(3))
+    assert not cases["is undisturbed"].any()
 
 
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:
