@@ -27,6 +27,7 @@ from rnnbench.check.same_code import (
 )
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.kept_pulse import KeptPulse
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -37,6 +38,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
+from rnnbench.user_cache import private_folder
 
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
@@ -72,6 +74,7 @@ class PairedRunner(Visitor):
         self.definitions: dict[str, frozenset[str]] = {}  # of each case, those that it may run and that differ
         self.ratios = defaultdict[str, list[PairRatio]](list)  # by case, one from each pair
         self.notes: list[str] = []
+        self._kept_pulses: dict[str, KeptPulse] = {}  # of each interpreter
         self._cases, self._start_worker = cases, start_worker
         self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
         self._layout = 0  # of the memory of the workers that are started now, on both sides
@@ -130,6 +133,11 @@ class PairedRunner(Visitor):
         finally:
             for end in itertools.chain(*pipes):
                 os.close(end)
+        for each, about in self.sides.items():
+            if about.python not in self._kept_pulses:
+                self._kept_pulses[about.python] = kept = KeptPulse(private_folder(), str(hellos[each].get("python")))
+                if (best := kept.known()) is not None:
+                    self.best_pulses[about.python] = best
         self._start_seconds = self._now() - began
         return hellos
 
@@ -141,8 +149,11 @@ class PairedRunner(Visitor):
         return self._start_worker(name, about, self._layout, first=first, origin=self._origin, **options)
 
     def end(self) -> None:
-        """End everything that was started."""
+        """End everything that was started, and keep the best pulse of each interpreter."""
         self.close()
+        for python, kept in self._kept_pulses.items():
+            if python in self.best_pulses:
+                kept.keep(self.best_pulses[python])
         if self._origin is not None:
             self._origin.close()
 

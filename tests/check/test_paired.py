@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from rnnbench.check import paired
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
@@ -132,6 +133,19 @@ def test_sides_that_run_the_same_interpreter_share_their_best_pulse_and_others_h
     assert PulseWorker.given[:2] == [None, None]
     assert sorted(PulseWorker.given[2:], key=str) == sorted(given, key=str)
     runner.close()
+
+
+def test_a_check_compares_pulses_with_the_best_one_of_earlier_checks(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paired, "private_folder", lambda: tmp_path)
+    bench = make_bench(worker=PulseWorker)
+    first, later = (bench.runner_of(CASES, [*bench.runner.sides.values()]) for _ in range(2))
+    for runner, given in ((first, [None, None]), (later, [5e-6, 5e-6])):
+        PulseWorker.given.clear()
+        runner.replicate(GROUPS[:1], BUDGET)
+        assert PulseWorker.given == given
+        runner.end()
 
 
 def test_a_file_of_the_other_side_that_only_a_late_call_uses_stops_the_check(
