@@ -1,7 +1,7 @@
-"""`python -m tests.validation.recordings FILE.npz ...`: how far visits of the same case differ, in recordings of a core.
+"""`python -m tests.validation.recordings FILE.npz ...`: how far visits of a case differ in recordings of a shared core.
 
-A recording has a value for each block: `visit`, `case` (an index of `cases`), `seconds` of a call, and `pulse_before` and
-`pulse_after` in seconds. Only visits with `LEAST` quiet blocks on both sides count, the same for each estimator.
+A recording has a value for each block: `visit`, `case` (an index of `cases`), `seconds` of a call, and `pulse_before`
+and `pulse_after` in seconds. Only visits with `LEAST` quiet blocks on both sides count, the same for each estimator.
 """
 
 import sys
