@@ -47,13 +47,13 @@ def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length()
 
 
 def test_undisturbed_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:
-    """Of 96 intervals at 95%, fewer than 84 hold the truth once in 2,000 tries."""
+    """Of 48 intervals at 95%, fewer than 40 hold the truth once in 2,000 tries."""
     sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
     rng = random.Random(3)
-    cases = pd.concat([shared_simulated.one_run(sharing, 3, rng) for _ in range(8)])
-    assert cases["is undisturbed"].mean() > 0.9
-    assert cases["covered"].sum() > 0.875 * cases["is undisturbed"].sum()
-    assert cases["covered by all blocks"].mean() < 0.8
+    cases = pd.concat([shared_simulated.one_run(sharing, 6, rng) for _ in range(4)])
+    assert cases["is undisturbed"].all()
+    assert cases["covered"].sum() >= 40
+    assert cases["covered by all blocks"].mean() < 0.7
 
 
 def test_a_core_that_is_always_shared_is_never_called_undisturbed() -> None:
