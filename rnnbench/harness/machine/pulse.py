@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
-LOOPS = 250  # some 5 to 8 us
-QUIET = 1.22  # times the best pulse; while the core is shared, a pulse takes 1.5 times as long or more
-AFTER_A_BLOCK = 1.06  # times as long as another pulse, since the block has used the caches
+LOOPS = 250  # some 4 to 8 us
+WARMING = 100  # loops before these: a call has used the caches, and without them a pulse takes up to twice as long
+# Times the best pulse. A quiet core's own pulses differ by 20%, since its clock rate depends on the calls before them.
+# While the core is shared, a pulse takes 1.45 times as long or more: few lie between 1.3 and 1.4.
+QUIET = 1.32
+AFTER_A_BLOCK = 1.03  # times as long as another pulse, for what the caches still lack
 MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn
 MAX_IN_VAIN = 5  # waits one after another; from then on only every eighth turn waits
 SELDOM = 8
@@ -23,8 +26,11 @@ LOOKS = 400  # pulses on each core, of which the quiet ones are counted
 
 
 def pulse(now: Callable[[], float] = time.perf_counter) -> float:
-    """Return the seconds of a fixed piece of work."""
-    start, total = now(), 0
+    """Return the seconds of a fixed piece of work, after a smaller one that is not clocked."""
+    total = 0
+    for number in range(WARMING):
+        total += number
+    start = now()
     for number in range(LOOPS):
         total += number
     return now() - start

@@ -38,8 +38,8 @@ def test_a_core_that_is_always_shared_is_not_quiet_if_a_better_pulse_is_known() 
         ([1.0, 1.0, 1.0], [True, True]),
         ([1.0, 1.7, 1.0], [False, False]),  # a block is quiet between two quiet pulses
         ([1.7, 1.0, 1.0], [False, True]),
-        ([1.0, 1.27, 1.0], [True, False]),  # colder caches after a block, but not before the next one
-        ([1.0, 1.3, 1.3], [False, False]),
+        ([1.0, 1.34, 1.0], [True, False]),  # colder caches after a block, but not before the next one
+        ([1.0, 1.4, 1.4], [False, False]),
         ([1.0], []),
     ],
 )
