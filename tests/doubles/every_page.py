@@ -36,7 +36,7 @@ from tests.validation.history_simulated import simulated, stored_run
 SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
 REPORTS = "reports"
 HOSTILE = "x.py:<script>alert(1)</script>"  # a browser that runs it shows a dialog, which no page may
-QUICK = Path(__file__).parents[2] / "results" / "quick-20261129T163106Z-2bc4"
+QUICK = Path(__file__).parents[2] / "results" / "quick-20261201T103809Z-7736"
 
 
 def write_all(folder: Path) -> None:

@@ -64,7 +64,7 @@ TABLES = {
     "simulated-coverage": Table(lambda: simulation.coverage(2000)),
     "real-coverage": Table(lambda: real.coverage(8)),
     "busy-coverage": Table(lambda: real.coverage(8, busy=4)),
-    "shared-simulated": Table(lambda: shared_simulated.coverage(25)),
+    "shared-simulated": Table(lambda: shared_simulated.coverage(10)),
     "stopping-simulated": Table(lambda: stopping_simulated.coverage(1200)),
     "latency-simulated": Table(lambda: latency_simulated.coverage(2000)),
     "scaling": Table(lambda: scaling.simulated(500)),
