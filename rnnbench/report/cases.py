@@ -134,7 +134,7 @@ def _ranges(counted: pd.DataFrame, info: RunInfo) -> list[str]:
     ends = span(digits(shared["ratio"].min()), digits(shared["ratio"].max()))
     return [
         _range(counted.drop(shared.index), info),
-        f"{plural(len(shared), 'comparison')} could be made {SHARED} only: {ends} times.",
+        f"{plural(len(shared), 'comparison')} {'was' if len(shared) == 1 else 'were'} made {SHARED}: {ends} times.",
     ]
 
 
