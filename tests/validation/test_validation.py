@@ -47,12 +47,12 @@ def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length()
 
 
 def test_undisturbed_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:
-    """Of 48 intervals at 95%, fewer than 40 hold the truth once in 2,000 tries."""
+    """Of 24 intervals at 95%, fewer than 19 hold the truth once in 900 tries."""
     sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
     rng = random.Random(3)
-    cases = pd.concat([shared_simulated.one_run(sharing, 6, rng) for _ in range(4)])
+    cases = pd.concat([shared_simulated.one_run(sharing, 6, rng) for _ in range(2)])
     assert cases["is undisturbed"].all()
-    assert cases["covered"].sum() >= 40
+    assert cases["covered"].sum() >= 19
     assert cases["covered by all blocks"].mean() < 0.7
 
 
