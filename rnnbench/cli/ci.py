@@ -2,9 +2,9 @@
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,8 +19,17 @@ from rnnbench.text import plural
 if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
 
-MARKER = re.compile(r"<!-- rnnbench check \S[^\n]* -->\n")  # the first line of `verdicts.md`
 SECONDS = 30.0  # timeout of a request
+PAGE = 100  # comments in one answer, the most that GitHub and GitLab give
+RIGHTS = "does the token have the right to write comments?"
+# What to do about a refusal, by its status.
+HINTS = {
+    401: "is the token still valid?",
+    403: RIGHTS,
+    404: RIGHTS,
+    422: "the service does not accept the text of the comment",
+    429: "too many requests: run the job again later",
+}
 
 
 @click.group(short_help="Post the verdicts of a check; remove old checks.")
@@ -46,44 +55,45 @@ def comment(check: Path, label: str | None) -> None:
     """Post the verdicts of CHECK, or of the newest check in DIR, on the pull request that the job is about.
 
     A later check replaces the comment. This works in GitHub Actions ($GITHUB_TOKEN, with pull-requests: write) and in
-    GitLab CI ($GITLAB_TOKEN, with the scope api). A check without verdicts gives no comment.
+    GitLab CI ($GITLAB_TOKEN, with the scope api). The comment is made from `verdicts.json`; there is none if the check
+    has no verdicts, or if the pull request was closed or has newer commits.
 
     \b
     Examples:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci comment results --label 'Python 3.13'
     """
+    from rnnbench.report.verdicts import outputs, verdicts
+
     if not check.is_dir():
         raise UserError(f"{check}: no such folder; give the folder of a check, or one with checks")
-    file = check / "verdicts.md"
-    if not file.exists() and (checks := checks_in(check)):
-        file = checks[-1][1] / "verdicts.md"
-    if not file.exists():
-        output.say(f"{file.parent}: no verdicts, so there is nothing to comment")
+    found = verdicts.read(check)
+    if found is None and (checks := checks_in(check)):
+        check = checks[-1][1]
+        found = verdicts.read(check)
+    if found is None:
+        output.say(f"{check}: no verdicts, so there is nothing to comment")
         return
-    text = file.read_text(encoding="utf-8")
-    if label:
-        first, rest = text.split("\n", 1)
-        text = f"{first.removesuffix(' -->')} {' '.join(label.replace('--', '-').split())} -->\n{label}\n\n{rest}"
-    output.say(post(text, os.environ))
+    output.say(post(outputs.comment(found, label or ""), os.environ))
 
 
 def post(text: str, environment: Mapping[str, str]) -> str:
     """Post a comment, or replace the one that begins with the same line; return which.
 
     `environment`: the variables of a job of GitHub Actions or GitLab CI. Raises UserError if they name no pull request,
-    or the text is not that of a check.
+    or the service refuses.
     """
-    if not (marker := MARKER.match(text)):
-        raise UserError("the first line is not the marker of a check; give the folder of a check, with its verdicts.md")
     if "GITHUB_REPOSITORY" in environment:
         api = environment.get("GITHUB_API_URL", "https://api.github.com")
         token = _needed(environment, "GITHUB_TOKEN", "set it to ${{ github.token }}")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
         repository = f"{api}/repos/{environment['GITHUB_REPOSITORY']}"
         event = json.loads(Path(_needed(environment, "GITHUB_EVENT_PATH", "GitHub sets it in each job")).read_text())
-        number, old, method = _pull_request(repository, headers, event), f"{repository}/issues/comments", "PATCH"
+        number = _pull_request(repository, headers, event)
+        if number is None:
+            return "the pull request was closed or has newer commits, so there is nothing to comment"
         comments, pull = f"{repository}/issues/{number}/comments", f"#{number}"
+        old, method = f"{repository}/issues/comments", "PATCH"
     elif "CI_PROJECT_ID" in environment:
         token = _needed(
             environment, "GITLAB_TOKEN", "make a project access token with the scope api, and a CI variable"
@@ -91,20 +101,30 @@ def post(text: str, environment: Mapping[str, str]) -> str:
         headers = {"PRIVATE-TOKEN": token}
         name = _needed(environment, "CI_MERGE_REQUEST_IID", "run the job for merge requests (rules)")
         project = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}"
-        comments, pull, method = f"{project}/merge_requests/{name}/notes", f"!{name}", "PUT"
-        old = comments
+        comments, pull = f"{project}/merge_requests/{name}/notes", f"!{name}"
+        old, method = comments, "PUT"
     else:
         raise UserError("comments are for jobs of GitHub Actions and GitLab CI, whose variables are not set here")
-    for comment in _ask(f"{comments}?per_page=100&sort=asc", headers):
-        if comment["body"].startswith(marker.group()):
+    marker = text.partition("\n")[0]
+    for comment in _every(comments, headers):
+        if comment["body"].partition("\n")[0].rstrip("\r") == marker:
             _ask(f"{old}/{comment['id']}", headers, {"body": text}, method)
             return f"replaced the comment on {pull}"
     _ask(comments, headers, {"body": text}, "POST")
     return f"commented on {pull}"
 
 
-def _pull_request(repository: str, headers: Mapping[str, str], event: Mapping[str, Any]) -> int:
-    """Return the number of the pull request that a job is about.
+def _every(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+    """Yield the members of a list that the service gives page by page."""
+    for page in count(1):
+        members = _ask(f"{url}?per_page={PAGE}&page={page}&sort=asc", headers)
+        yield from members
+        if len(members) < PAGE:
+            return
+
+
+def _pull_request(repository: str, headers: Mapping[str, str], event: Mapping[str, Any]) -> int | None:
+    """Return the number of the pull request that a job is about; None if it was closed or has newer commits.
 
     A job that another workflow has started knows only the commit: no file of that workflow is asked, since a pull
     request's code could have written it.
@@ -117,7 +137,7 @@ def _pull_request(repository: str, headers: Mapping[str, str], event: Mapping[st
     for pull in _ask(f"{repository}/pulls?state=open&head={head}", headers):
         if pull["head"]["sha"] == run["head_sha"]:
             return int(pull["number"])
-    raise UserError("no open pull request has the commit that was checked, so there is nothing to comment on")
+    return None
 
 
 def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = None, method: str = "GET") -> Any:
@@ -132,7 +152,7 @@ def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = 
             return json.load(reply)
     except HTTPError as refusal:
         words = " ".join(refusal.read().decode(errors="replace").split())[:200]
-        hint = "does the token have the right to write comments?"
+        hint = HINTS.get(refusal.code, "the service has a fault: run the job again later")
         raise UserError(f"{url}: refused with {refusal.code}: {words}; {hint}") from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{url}: no answer that can be used: {fault}") from None

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -14,17 +15,20 @@ from tests.doubles import checks
 from tests.doubles.commands import rnnbench
 from tests.report.verdicts import samples
 
-MARKER = "<!-- rnnbench check mine -->"
+MARKER = "<!-- rnnbench check quick -->"  # of the suite of all comparisons that are made by hand
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """GitHub, in a job about pull request 7: its comments, the pull requests, and what was written."""
+    """GitHub, in a job about pull request 7: its comments, page by page, the pull requests, and what was written."""
     known = SimpleNamespace(comments=[], written=[], pulls=[], status=200)
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
-            answer: Any = known.pulls if "/pulls?" in self.path else known.comments
+            query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+            size = int(query.get("per_page", 30))
+            first = size * (int(query.get("page", 1)) - 1)
+            answer: Any = known.pulls if "/pulls?" in self.path else known.comments[first : first + size]
             if length := int(self.headers.get("Content-Length") or 0):
                 known.written.append((self.command, self.path, json.loads(self.rfile.read(length))["body"]))
                 answer = {}
@@ -51,29 +55,33 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def check(tmp_path: Path) -> Path:
-    folder = tmp_path / "mine-check-20261127T080000Z-ab12"
-    folder.mkdir()
-    (folder / "verdicts.md").write_text(f"{MARKER}\n## new\n")
-    return folder
+    return checks.write(tmp_path, samples.comparison(samples.SAME), {})
 
 
 def test_the_first_comment_is_new(service: Any, check: Path, tmp_path: Path) -> None:
     done = rnnbench("ci", "comment", check, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "commented on #7\n")
-    assert service.written == [("POST", "/repos/me/mine/issues/7/comments", f"{MARKER}\n## new\n")]
+    [(method, path, text)] = service.written
+    assert (method, path) == ("POST", "/repos/me/mine/issues/7/comments")
+    assert text == (check / "verdicts.md").read_text()
+    assert text.startswith(f"{MARKER}\n## Nothing regressed: 1 of 1 case unchanged")
 
 
 def test_a_later_check_of_the_suite_replaces_the_comment(service: Any, check: Path, tmp_path: Path) -> None:
+    others = [{"id": number, "body": "from somebody else"} for number in range(130)]
     service.comments = [
-        {"id": 1, "body": f"> {MARKER}\nsomebody who quotes it"},
-        {"id": 2, "body": "<!-- rnnbench check mine too -->\n"},
-        {"id": 3, "body": f"{MARKER}\n## old\n"},
+        {"id": 131, "body": f"> {MARKER}\nsomebody who quotes it"},
+        {"id": 132, "body": "<!-- rnnbench check quick too -->\n"},
+        *others,
+        {"id": 133, "body": f"{MARKER}\r\n## old\r\n"},
     ]
     assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on #7\n"
-    assert service.written == [("PATCH", "/repos/me/mine/issues/comments/3", f"{MARKER}\n## new\n")]
+    [(method, path, _)] = service.written
+    assert (method, path) == ("PATCH", "/repos/me/mine/issues/comments/133")
     rnnbench("ci", "comment", check, "--label", "Python 3.13", cwd=tmp_path)  # of another job of a matrix
     [_, (method, _, text)] = service.written
-    assert (method, text) == ("POST", "<!-- rnnbench check mine Python 3.13 -->\nPython 3.13\n\n## new\n")
+    assert method == "POST"
+    assert text.startswith("<!-- rnnbench check quick Python 3.13 -->\nPython 3.13\n\n## Nothing regressed")
 
 
 def test_another_workflow_finds_the_pull_request_by_its_commit(service: Any, check: Path, tmp_path: Path) -> None:
@@ -81,8 +89,53 @@ def test_another_workflow_finds_the_pull_request_by_its_commit(service: Any, che
     service.event.write_text(json.dumps({"workflow_run": run}))
     service.pulls = [{"number": 8, "head": {"sha": "older"}}, {"number": 9, "head": {"sha": "abc"}}]
     assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "commented on #9\n"
-    service.pulls.pop()  # a newer commit was pushed
-    assert "no open pull request has the commit" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
+
+
+def test_a_pull_request_that_was_closed_or_has_newer_commits_gets_no_comment_and_the_job_passes(
+    service: Any, check: Path, tmp_path: Path
+) -> None:
+    run = {"head_sha": "abc", "head_branch": "topic/x", "head_repository": {"owner": {"login": "you"}}}
+    service.event.write_text(json.dumps({"workflow_run": run}))
+    for pulls in ([], [{"number": 8, "head": {"sha": "newer"}}]):
+        service.pulls = pulls
+        done = rnnbench("ci", "comment", check, cwd=tmp_path)
+        assert (done.returncode, "was closed or has newer commits" in done.stdout) == (0, True)
+    assert service.written == []
+
+
+def test_a_comment_says_nothing_that_another_job_has_written(service: Any, check: Path, tmp_path: Path) -> None:
+    (check / "verdicts.md").write_text(f"{MARKER}\n[press here](https://example.com)\n")
+    file = check / "verdicts.json"
+    forged = json.loads(file.read_text())
+    forged["suite"] = "quick -->\n# Security alert"
+    forged["notes"] = ["@everyone, see https://example.com or www.example.com or [here](//example.com) <img src=x>"]
+    file.write_text(json.dumps(forged))
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).returncode == 0
+    [(_, _, text)] = service.written
+    first, *lines = text.splitlines()
+    assert first == "<!-- rnnbench check quick - # Security alert -->"
+    assert not any(line.startswith("#") for line in lines[1:])
+    assert "\\[here\\](" in text  # escaped
+    assert not any(part in text for part in ("@e", "://", "www.", "<img", "press here"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("way", "by hand", "way: expected 'paired', 'stored' or 'saved', found 'by hand'"),
+        ("notes", [1], "notes[0]: expected text, found 1"),
+        ("findings", [{}], "findings[0].verdict: missing"),
+        ("schema_version", 99, "schema_version is 99; use the rnnbench that wrote it"),
+    ],
+)
+def test_verdicts_with_a_wrong_value_are_refused_by_file_and_key(
+    service: Any, check: Path, tmp_path: Path, key: str, value: Any, words: str
+) -> None:
+    file = check / "verdicts.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    done = rnnbench("ci", "comment", check, cwd=tmp_path)
+    assert (done.returncode, service.written) == (2, [])
+    assert f"{file}: {words}" in done.stderr
 
 
 def test_gitlab_has_the_same_comment(
@@ -100,13 +153,22 @@ def test_gitlab_has_the_same_comment(
     assert [each[:2] for each in service.written] == [("POST", notes), ("PUT", f"{notes}/5")]
 
 
-def test_what_can_not_be_posted_is_told(service: Any, check: Path, tmp_path: Path) -> None:
-    service.status = 403
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (403, "does the token have the right to write comments?"),
+        (422, "the service does not accept the text of the comment"),
+        (429, "run the job again later"),
+        (502, "the service has a fault"),
+    ],
+)
+def test_a_refusal_is_told_with_what_to_do(service: Any, check: Path, tmp_path: Path, status: int, hint: str) -> None:
+    service.status = status
     done = rnnbench("ci", "comment", check, cwd=tmp_path)
-    assert (done.returncode, "refused with 403" in done.stderr) == (2, True)
-    assert "does the token have the right to write comments?" in done.stderr
-    (check / "verdicts.md").write_text("## no marker, as somebody else would write it\n")
-    assert "is not the marker of a check" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
+    assert (done.returncode, f"refused with {status}" in done.stderr, hint in done.stderr) == (2, True, True)
+
+
+def test_a_folder_that_is_not_there_is_told(service: Any, tmp_path: Path) -> None:
     assert "no such folder" in rnnbench("ci", "comment", "nowhere", cwd=tmp_path).stderr
 
 

@@ -1,5 +1,7 @@
 """The composite actions for other people's repositories, and the workflows of this one."""
 
+import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.doubles import checks
+from tests.report.verdicts import samples
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
@@ -59,23 +64,32 @@ def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> No
     assert set(checkout["with"]) == {"persist-credentials"}
 
 
-def named(tmp_path: Path, name: str) -> str:
-    """The name of caches and artifacts, as the step makes it."""
-    output = tmp_path / "output"
-    output.unlink(missing_ok=True)
-    environment = {"NAME": name, "GITHUB_OUTPUT": str(output), "PATH": "/usr/bin:/bin"}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", step("Name")["run"]], env=environment, check=True)
-    return dict(line.split("=", 1) for line in output.read_text().splitlines())["safe"]
+def outputs(name: str, folder: Path, **environment: str) -> dict[str, str]:
+    """The outputs of a step that runs in a folder."""
+    file = folder / "outputs.txt"
+    file.unlink(missing_ok=True)
+    known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GITHUB_OUTPUT": str(file), **environment}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", step(name)["run"]], cwd=folder, env=known, check=True)
+    return dict(line.split("=", 1) for line in file.read_text().splitlines())
 
 
 def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_names(tmp_path: Path) -> None:
     names = [
-        named(tmp_path, f"{suite} {label} check Linux {python}")
+        outputs("Name", tmp_path, NAME=f"{suite} {label} check {python} {torch}", MACHINE=machine, ImageOS=image)[
+            "safe"
+        ]
         for suite in ("ci", "ci-gpu", "bench/mine.toml")
         for label in ("", "gpu")
         for python in ("3.12", "3.13")
+        for torch in ("torch", "torch==2.8.*")
+        for machine in ("Linux X64", "Linux ARM64")
+        for image in ("", "ubuntu24")
     ]
     assert len(set(names)) == len(names)
+    inputs = step("Name")["env"]
+    for part in ("suite", "label", "python-version", "torch"):
+        assert f"inputs.{part}" in inputs["NAME"]
+    assert "runner.arch" in inputs["MACHINE"]
     assert all(re.fullmatch(r"[A-Za-z0-9._]+", name) for name in names)  # no artifact's name has a slash
     for name in names:  # a prefix of keys ends with a whole name
         assert not any(other.startswith(f"{name}_") for other in names if other != name)
@@ -95,3 +109,62 @@ def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check(
     assert {each["if"] for each in after} == {"always() && steps.check.outputs.check != ''"}
     [verdicts, _] = [each["with"] for each in after if "upload-artifact" in each.get("uses", "")]
     assert verdicts["path"] == "${{ steps.check.outputs.check }}"
+
+
+def test_a_push_is_compared_with_the_commit_that_was_checked_last(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=me", "-c", "user.email=me@example.com", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    def base(event: str, given: str = "") -> str:
+        return outputs("Base", tmp_path, BASE=given, EVENT=event)["base"]
+
+    git("init", "--quiet")
+    commits = []
+    for number in range(5):
+        git("commit", "--quiet", "--allow-empty", "--message", str(number))
+        commits.append(git("rev-parse", "HEAD"))
+    assert base("push") == "HEAD^1"  # nothing was checked yet
+    checked = [commits[0], commits[2], "0" * 40, commits[4]]  # the third on another branch, the last just now
+    for day, commit in enumerate(checked, 1):
+        folder = tmp_path / "results" / f"ci-check-2026010{day}T000000Z-ab12" / "head"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"environment": {"git": {"commit": commit}}}))
+    assert base("push") == commits[2]
+    assert base("pull_request") == "HEAD^1"
+    assert base("push", "v1.0") == "v1.0"
+
+
+def test_the_comment_needs_only_the_packages_that_its_action_installs(tmp_path: Path) -> None:
+    check = checks.write(tmp_path, samples.comparison(samples.SAME), {})
+    [script] = [each["run"] for each in action("comment")["runs"]["steps"] if each.get("name") == "Comment"]
+    [line] = re.findall(r"pip install --quiet (?!--no-deps)([^#\n]*)", script)
+    needed = {
+        re.split(r"[^\w-]", each)[0] for each in importlib.metadata.requires("rnnbench") or [] if "extra" not in each
+    }
+    brought = {"annotated-types", "numpy"}  # by pydantic and pandas
+    missing = needed - set(line.split()) - brought
+    assert {"torch", "matplotlib"} <= missing
+    blocked = {"nvidia-ml-py": "pynvml"}
+    code = f"""
+import sys
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name in {[blocked.get(name, name) for name in sorted(missing)]!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing)
+from rnnbench.__main__ import main
+main()"""
+    command = [sys.executable, "-c", code, "ci", "comment", str(check)]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "GITHUB_REPOSITORY": "me/mine",
+        "GITHUB_TOKEN": "t",
+        "GITHUB_API_URL": "http://127.0.0.1:9",
+    }
+    event = tmp_path / "event.json"
+    event.write_text('{"pull_request": {"number": 7}}')
+    done = subprocess.run(
+        command, env={**environment, "GITHUB_EVENT_PATH": str(event)}, capture_output=True, text=True, check=False
+    )
+    assert "no answer that can be used: <urlopen error" in done.stderr  # there is no server, but a comment to post

@@ -48,6 +48,8 @@ MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the li
 NAMED = 3  # cases of one reason or in one line, or commits; more are counted
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
 TAGS = {"regressed": "failure", "incomparable": "error", "undecided": "skipped", None: "skipped"}
+LINKED = re.compile(r"(?<=@)(?=[A-Za-z0-9])|(?<=:)(?=//)|(?<=www)(?=\.)")  # where GitHub sees a name or an address
+INVISIBLE = "\N{ZERO WIDTH SPACE}"
 PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line of a case
 
 
@@ -125,16 +127,27 @@ def rendered(template: str, **values: Any) -> str:
     return templates.get_template(template).render(values)
 
 
-def markdown(verdicts: Verdicts, marker: str = "") -> str:
+def markdown(verdicts: Verdicts, label: str = "") -> str:
     """Return GitHub-flavoured Markdown: the answer as heading, then the cases, the worst first.
 
-    `marker`: the first line of a comment, by which the next check finds and replaces it.
+    `label`: a line above all, in plain text.
     """
     rows = sorted(verdicts.rows, key=lambda row: row.verdict == "unchanged")  # which are the first to be left out
     left_out = plural(len(rows) - MAX_ROWS, "row") if len(rows) > MAX_ROWS else ""
     return rendered(
-        "verdicts.md", verdicts=verdicts, rows=rows[:MAX_ROWS], left_out=left_out, glyphs=GLYPHS, marker=marker
+        "verdicts.md", verdicts=verdicts, rows=rows[:MAX_ROWS], left_out=left_out, glyphs=GLYPHS, label=label
     )
+
+
+def comment(verdicts: Verdicts, label: str = "") -> str:
+    """Return the verdicts as a comment on a pull request; its first line tells it from those of other checks.
+
+    It names nobody and links nothing, whatever the code under test has called its cells. `label`: tells two checks of
+    one suite apart.
+    """
+    whose = " ".join(filter(None, [verdicts.suite, *label.split()])).replace("--", "-").replace(">", "")
+    text = markdown(verdicts, label)
+    return f"<!-- rnnbench check {whose} -->\n{LINKED.sub(INVISIBLE, text)}"
 
 
 def junit(verdicts: Verdicts) -> str:
@@ -192,9 +205,12 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
 
     Raises UserError if they can't be written.
     """
-    comment = markdown(verdicts, f"<!-- rnnbench check {verdicts.suite} -->\n")
     try:
-        for name, text in {"verdicts.md": comment, FILE: verdicts.json(), "junit.xml": junit(verdicts)}.items():
+        for name, text in {
+            "verdicts.md": comment(verdicts),
+            FILE: verdicts.json(),
+            "junit.xml": junit(verdicts),
+        }.items():
             write_whole(folder / name, encoded(text))
     except OSError as fault:
         raise UserError(f"{folder}: can't be written: {fault.strerror}") from None

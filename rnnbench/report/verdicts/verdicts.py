@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -35,6 +35,7 @@ from rnnbench.report.words.units import (
     span,
 )
 from rnnbench.store.metrics import BY_NAME
+from rnnbench.store.record import Count, Number, Record
 from rnnbench.store.records import Case
 from rnnbench.text import plural
 
@@ -61,6 +62,48 @@ WAYS = {
     "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
     "where there is one, else by time",
 }
+
+
+@dataclass(frozen=True)
+class StoredInstructions(Record):
+    """The instructions of a case in `verdicts.json`, as far as they are read."""
+
+    is_beyond_margin: bool
+    ratio: Number
+
+
+@dataclass(frozen=True)
+class StoredFinding(Record):
+    """A case in `verdicts.json`, as far as it is read."""
+
+    verdict: Verdict | Literal["inconclusive"] | None  # the second by an older version
+    reason: str
+    sentence: str
+    margin: Number
+    decided_by: Literal["ratio", "mean_ratio", "counts", "instructions", "code"] | None
+    replicates: Count
+    ratio: Number | None
+    ratio_low: Number | None
+    ratio_high: Number | None
+    mean_ratio: Number | None
+    mean_ratio_low: Number | None
+    mean_ratio_high: Number | None
+    described_by: Literal["ratio", "mean_ratio"] | None = None
+    instructions: StoredInstructions | None = None
+
+
+@dataclass(frozen=True)
+class StoredVerdicts(Record):
+    """The content of `verdicts.json`, as far as it is read; another job may have written it."""
+
+    suite: str
+    base: str
+    head: str
+    way: Literal["paired", "stored", "saved"]
+    seconds: Number | None
+    notes: list[str]
+    findings: list[StoredFinding]
+    needed: str = ""
 
 
 @dataclass(frozen=True)
@@ -391,8 +434,11 @@ def read(folder: Path) -> Verdicts | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{file}: schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
+            raise UserError(f"schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
+        StoredVerdicts.from_json(content)
         return _verdicts(content, [Case.from_axes(dict(line)) for line in content["findings"]])
+    except UserError as fault:
+        raise UserError(f"{file}: {fault}") from None
     except (OSError, LookupError, TypeError, ValueError) as fault:
         raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}") from None
 
