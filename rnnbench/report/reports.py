@@ -23,6 +23,7 @@ from rnnbench.report import cases, environment, growth, latency, ratios, runs, w
 from rnnbench.report.drawing.draw import Picture, picture
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.table import Section, SectionPart, Table
+from rnnbench.report.verdicts import history as check_history
 from rnnbench.report.verdicts import page as verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
@@ -87,11 +88,13 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Pa
     suite, folders = _of_one_suite(paths, suite, left_out)
     place = folder_of(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
     read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-    found = _readable(verdicts.read_check, filter(is_check, folders), left_out)
+    found = _readable(check_history.read_check, filter(is_check, folders), left_out)
     checks = [check for check in found if check is not None]
-    sections = [runs.over_time(history(read), left_out)] if len(read) > 1 else []
+    sections = []
     if len(checks) > 1:
-        sections.append(verdicts.section_of_checks(checks, () if sections else left_out))
+        sections.append(check_history.section_of_checks(checks, left_out, Path()))
+    if len(read) > 1:
+        sections.append(runs.over_time(history(read), () if sections else left_out))
     if not sections:
         why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
         raise UserError(f"history: {'; '.join(why_none)}")

@@ -4,8 +4,8 @@ A table is rows of text for readers and a frame for programs, and is written as 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
 import numpy as np
@@ -36,6 +36,8 @@ class Column:
     is_optional: bool = False  # on a page, shown when the reader asks for it
     about: str = ""
     below: str = ""  # of the heads of parts: the header of the column below, if that is another
+    link: Callable[[dict[str, Any]], str] | None = None  # on a page, the address to which the text leads; "": none
+    is_drawn: bool = False  # its text is a small picture, which LaTeX leaves out
 
 
 def of(keys: str | tuple[str, ...], show: Callable[..., str] = str) -> Callable[[dict[str, Any]], str]:
@@ -58,6 +60,7 @@ class Table:
     cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
     heads: "Table | None" = None  # a row for each part, which stands above it on a page
     is_folded: bool = False  # on a page, the reader opens it
+    links: Mapping[tuple[int, int], str] = field(default_factory=dict)  # addresses, by row and column
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -99,6 +102,8 @@ def table(
 ) -> Table:
     """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`."""
     rows: list[dict[Any, Any]] = frame.head(MAX_ROWS).to_dict("records")
+    linked = {place: column.link for place, column in enumerate(columns) if column.link}
+    links = {(number, place): link(row) for number, row in enumerate(rows) for place, link in linked.items()}
     if len(frame) > MAX_ROWS:
         note = f"{note} Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
     return Table(
@@ -111,6 +116,7 @@ def table(
         frozenset(int(row) for row in breaks if row < len(rows)),
         tuple(int(case) for case in cases[:MAX_ROWS]),
         heads,
+        links={place: address for place, address in links.items() if address},
     )
 
 
@@ -142,11 +148,11 @@ def markdown(shown: Table) -> str:
 
 
 def latex(shown: Table) -> str:
-    r"""Return the columns of a table that are not optional in LaTeX, for `booktabs` and `[T1]{fontenc}`.
+    r"""Return the columns of a table that are not optional or drawn in LaTeX, for `booktabs` and `[T1]{fontenc}`.
 
     A table of more rows than a page has is a `longtable`; one that is wider than a paper's column spans two.
     """
-    places = [place for place, column in enumerate(shown.columns) if not column.is_optional]
+    places = [place for place, column in enumerate(shown.columns) if not (column.is_optional or column.is_drawn)]
     headers = [SPECIAL.sub(r"\\\1", shown.headers[place]) for place in places]
     texts = [[one_line(row[place]).replace("→", "to") for place in places] for row in shown.rows]
     style = pd.DataFrame(texts, columns=range(len(places)), dtype=object).style.format(escape="latex")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import outputs, verdicts
-from rnnbench.report.verdicts.page import read_check
+from rnnbench.report.verdicts.history import read_check
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo

@@ -21,7 +21,7 @@ from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, p
 from rnnbench.report.reports import run_page
 from rnnbench.report.runs import of_files, over_time, side_by_side
 from rnnbench.report.verdicts import page as check_page
-from rnnbench.report.verdicts.page import section_of_checks
+from rnnbench.report.verdicts.history import section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Case

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 600,
     "profiling": 1130,
     "pytest_plugin": 220,
-    "report": 3080,
+    "report": 3290,
     "speedup": 770,
     "slurm": 330,
     "store": 890,

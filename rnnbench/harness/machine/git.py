@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmo
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 WORKTREE = "base"  # in the name of a temporary worktree's folder
 LOCK = "lock"  # a file there, which its process holds
+# The address of a remote, whose groups are its host and its path: https://, ssh:// or user@host:path.
+REMOTE = r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/]+@)([\w.-]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/?"
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 
@@ -75,6 +78,25 @@ def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
     """Return the lines of `git log`, one for each commit; raises UserError with git's message."""
     text = _run(repository, "log", "-z", f"--format=tformat:{line_format}", *arguments, "--")
     return [writable(line) for line in text.split("\0") if line]
+
+
+def subjects(repository: Path, commits: Iterable[str]) -> dict[str, str]:
+    """Return the first line of the message of each commit that the repository has; empty without a repository."""
+    known = _ask(repository, "log", "-z", "--no-walk", "--ignore-missing", "--format=tformat:%H %s", *commits, "--")
+    lines = [writable(line).partition(" ") for line in (known or "").split("\0") if line]
+    return {commit: subject for commit, _, subject in lines}
+
+
+def web_address(repository: Path) -> str | None:
+    """Return the address of the repository's page, such as https://github.com/me/mine, from its remote `origin`.
+
+    None without such a remote, or if it is a folder.
+    """
+    address = _ask(repository, "remote", "get-url", "origin") or ""
+    found = re.fullmatch(
+        r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/]+@)([\w.-]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/?", address
+    )
+    return f"https://{found[1]}/{found[2]}" if found else None
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
-from rnnbench.analysis.verdict import CHANGED
 from rnnbench.report.drawing.draw import (
     PAGE,
     REFERENCE,
@@ -30,7 +29,6 @@ from rnnbench.report.drawing.draw import (
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
-    LEFT_OUT,
     Column,
     Lines,
     Section,
@@ -40,7 +38,7 @@ from rnnbench.report.table import (
     where_new,
 )
 from rnnbench.report.verdicts.verdicts import Verdicts, read
-from rnnbench.report.words.names import commit, names, one_line, when
+from rnnbench.report.words.names import commit, one_line, when
 from rnnbench.report.words.units import (
     GLYPHS,
     MISSING,
@@ -55,7 +53,6 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural
 
 MARKER_OF = {"regressed": "^", "incomparable": "X", "undecided": "D", "improved": "v", "unchanged": "o"}
 ENDS = ["change", "change_low", "change_high"]
@@ -202,61 +199,3 @@ def _verdict(row: Mapping[Any, Any], *, is_short: bool) -> str:
     how = witnesses.get(row["decided_by"], "in the mean" if row["described_by"] == "mean_ratio" else "")
     interval = interval_cell(row["change_low"], row["change_high"]) if row["change"] > 0 else ""
     return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, told, interval]))
-
-
-def read_check(folder: Path) -> pd.DataFrame | None:
-    """Return a row for each case of a check: that of `Verdicts.frame`, its subject, and what is known of the check.
-
-    None if the check ended without verdicts. Raises UserError if it can't be read.
-    """
-    if (verdicts := read(folder)) is None:
-        return None
-    base, head = (read_info(folder / side) for side in ("base", "head"))
-    return verdicts.frame.assign(
-        check=folder.resolve().name,
-        commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
-        checked=when(head),
-        answer=verdicts.answer,
-        subject=pd.Series([row.subject for row in verdicts.rows], dtype=object),
-    )
-
-
-def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of all checks, the oldest first, with a `place` for each check; names tell all cases apart."""
-    cases = pd.concat(checks, keys=range(len(checks)), names=["place"]).reset_index("place")
-    cases = cases.sort_values(["checked", "check", "place"], kind="stable", ignore_index=True)
-    labels, _ = names(cases["subject"].to_list())
-    return cases.assign(name=[labels[subject.key] for subject in cases["subject"]]).drop(columns="subject")
-
-
-def section_of_checks(checks: Sequence[pd.DataFrame], left_out: Sequence[str] = ()) -> Section:
-    """Return words and tables of checks; `left_out`: files of others that can't be read."""
-    cases = frame_of_checks(checks)
-    judged, days = cases[cases["verdict"].notna()], span(*(cases["checked"].iloc[end][:10] for end in (0, -1)))
-    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
-    told = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
-    over = f"{plural(judged['case'].nunique(), 'case')} in {plural(len(checks), 'check')}"
-    which = " and ".join(told) if told else "none regressed and none improved"
-    words = f"Of {over} {'from' if ' ' in days else 'on'} {days}, {which}."
-    tables = (_changed(cases), _every(cases))
-    return Section("checks", "What the checks found", [Lines(LEFT_OUT, left_out), words, *tables])
-
-
-def _changed(cases: pd.DataFrame) -> Table:
-    """Return the table of what regressed or improved, the largest change first."""
-    changed = cases[cases["verdict"].isin(CHANGED)].drop(columns=["place", "answer"])
-    changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
-    columns = [*SHOWN, *(Column(name, of(name)) for name in ("commits", "checked", "why"))]
-    return table(
-        "checks_changes", "What regressed or improved", "", columns, changed.drop(columns="case"), machine=changed
-    )
-
-
-def _every(cases: pd.DataFrame) -> Table:
-    """Return the table of the checks, the newest first."""
-    facts = cases.groupby("place", sort=False)[["checked", "commits", "answer", "check"]].first()
-    counts = pd.crosstab(cases["place"], cases["verdict"]).reindex(facts.index, fill_value=0)
-    verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
-    frame = facts.join(counts)[["checked", "commits", *verdicts, "answer", "check"]][::-1]
-    columns = [Column(name, of(name, one_line), numeric=name in verdicts) for name in map(str, frame)]
-    return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)

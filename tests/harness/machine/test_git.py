@@ -165,3 +165,33 @@ def test_a_temporary_folder_is_there_and_gone_at_the_end(tmp_path: Path, monkeyp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
         git.scratch("trial").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@github.com:me/mine.git", "https://github.com/me/mine"),
+        ("https://github.com/me/mine", "https://github.com/me/mine"),
+        ("https://me:secret@gitlab.example.com/group/sub/mine.git", "https://gitlab.example.com/group/sub/mine"),
+        ("ssh://git@host.example.com:2222/me/mine.git/", "https://host.example.com/me/mine"),
+        ("../mine", None),
+        ("/srv/git/mine.git", None),
+        ("file:///srv/git/mine.git", None),
+    ],
+)
+def test_the_address_of_a_repositorys_page_has_no_secret_and_comes_from_its_remote(
+    tmp_path: Path, remote: str, address: str | None
+) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    assert git.web_address(tmp_path) is None
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", remote], check=True)
+    assert git.web_address(tmp_path) == address
+
+
+def test_subjects_are_told_of_the_commits_that_are_there(tmp_path: Path) -> None:
+    assert git.subjects(tmp_path, ["0" * 40]) == {}
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    command = ["git", "-C", tmp_path, "-c", "user.name=me", "-c", "user.email=me@example.com", "commit", "--quiet"]
+    subprocess.run([*command, "--allow-empty", "--message", "First line\n\nAnd more"], check=True)
+    head = git.commit(tmp_path, "HEAD")
+    assert git.subjects(tmp_path, [head, "0" * 40]) == {head: "First line"}

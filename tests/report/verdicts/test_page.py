@@ -4,21 +4,20 @@ import re
 from html import unescape
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.verdicts.page import MAX_ROWS, changes, frame_of_checks, read_check, section_of_checks
+from rnnbench.report.verdicts.history import read_check
+from rnnbench.report.verdicts.page import MAX_ROWS, changes
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.doubles import workload as small
-from tests.doubles.pages import Page, shown
+from tests.doubles.pages import Page
 from tests.report.test_figures import legend
 
 from . import samples
@@ -78,49 +77,6 @@ def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_
     assert "this check was interrupted" in html.text
     assert "figures/changes.svg" not in files
     assert read_check(check) is None
-
-
-def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path: Path) -> None:
-    cases = [small.case("vanilla", batch_size=size) for size in (1, 32)]
-    same = [samples.comparison(samples.finding("unchanged", 1.0, case=case)) for case in cases]
-    made = [
-        checks.write(tmp_path / str(case.workload.batch_size), of, {case: 1.0})
-        for of, case in zip(same, cases, strict=True)
-    ]
-    found = checks.read_all(made)
-    assert {name for check in found for name in check["name"]} == {"vanilla loop inference"}
-    names = [f"vanilla loop inference, batch {case.workload.batch_size}" for case in cases]
-    assert frame_of_checks(found)["name"].tolist() == names
-
-
-CASES = [small.case("gru", batch_size=size) for size in range(1, 16)]
-
-
-def dated(tmp_path: Path, *changes: dict[int, float]) -> list[pd.DataFrame]:
-    """A check for each entry, which says by what factor some cases, by their index, became slower."""
-    folders = []
-    for number, slower in enumerate(changes):
-        ratios = [slower.get(index, 1.001) for index in range(len(CASES))]
-        verdicts = ["regressed" if ratio > 1.02 else "improved" if ratio < 0.98 else "unchanged" for ratio in ratios]
-        found = [
-            samples.finding(verdict, ratio, case=case)  # type: ignore[arg-type]
-            for verdict, ratio, case in zip(verdicts, ratios, CASES, strict=True)
-        ]
-        folders.append(checks.write(tmp_path / str(number), samples.comparison(*found), {CASES[0]: 1.0}))
-    return checks.read_all(folders)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param([{3: 1.1, 4: 1.3}, {3: 1.2, 5: 0.7}, {}], id="some changed"),
-        pytest.param([{}, {7: 1.01}], id="none changed"),
-    ],
-)
-def test_the_words_count_cases_and_name_the_largest_changes(
-    tmp_path: Path, changes: list[dict[int, float]], snapshot: SnapshotAssertion
-) -> None:
-    assert shown(section_of_checks(dated(tmp_path, *changes))) == snapshot
 
 
 def drawn(compared: Comparison) -> tuple[Figure, list[str], list[str]]:

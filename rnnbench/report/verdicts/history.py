@@ -1,0 +1,321 @@
+"""The checks of a suite over time: what became slower since when, in words, a figure, and a table of all cases."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rnnbench.analysis.check_history import CREEP, LEVEL, CheckHistory, check_history
+from rnnbench.analysis.comparison import RANKS
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import CHANGED
+from rnnbench.harness.machine import git
+from rnnbench.report.drawing.draw import PAGE, Sheet, limits, log_ticks, picture, sheet
+from rnnbench.report.drawing.marks import FASTER, SLOWER
+from rnnbench.report.table import LEFT_OUT, Column, Lines, Section, Table, of, table
+from rnnbench.report.verdicts.verdicts import read, shortened
+from rnnbench.report.words.names import commit, names, one_line, when
+from rnnbench.report.words.units import (
+    MISSING,
+    change,
+    change_cell,
+    change_interval,
+    interval_cell,
+    slower,
+    span,
+    verdict_cell,
+)
+from rnnbench.store.folder import read_info
+from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
+
+BARS = "▁▂▃▄▅▆▇█"
+UNKNOWN_BAR = "·"
+MAX_BARS = 40  # the newest checks
+LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
+MAX_SUBJECT = 60  # characters of a commit's subject
+NAMED = 3  # cases in the answer
+MAX_PANELS = 9
+PER_ROW = 3  # panels
+FARTHEST = 1.5  # times the farthest level: an axis goes no farther, however long an interval is
+NOTE = (
+    "Over the checks: the time over that at the base of the first check, the newest check on the right; a dot is a "
+    "check that did not measure the case, which counts as no change. Lasting change: the changes that a check called, "
+    "and a creep, multiplied. A creep is a change over three checks or more, of which none called it. All checks "
+    "together: all changes multiplied, whose interval grows with each check."
+)
+CAPTION = (
+    "The time of a case over that at the beginning, after each check of the chain, with the 95% interval of all its "
+    "changes together. A dashed line is a check that called a change; a shaded stretch is a creep. The cases that "
+    f"changed most, at most {MAX_PANELS}; the table has all."
+)
+NO_CHAIN = (
+    "No check begins at the commit where another one ended, so their changes can't be put together. Check each commit "
+    "against the last one that was checked, as rnnbench's action does after a push."
+)
+
+
+@dataclass(frozen=True)
+class Commits:
+    """What a repository tells of its commits."""
+
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    address: str | None = None  # of the repository's page
+
+    @classmethod
+    def of(cls, repository: Path, commits: Sequence[str]) -> "Commits":
+        """Return what the repository that contains a folder tells of some commits."""
+        return cls(git.subjects(repository, commits) if commits else {}, git.web_address(repository))
+
+    def name(self, sha: str) -> str:
+        """Return `1a2b3c4 Add dropout`."""
+        subject = shortened(one_line(self.subjects.get(sha, "")), MAX_SUBJECT)
+        return f"{sha[:7]} {subject}".rstrip()
+
+    def link(self, sha: str) -> str:
+        """Return the address of a commit's page; empty if it is not known."""
+        return f"{self.address}/commit/{sha}" if self.address and sha else ""
+
+
+def read_check(folder: Path) -> pd.DataFrame | None:
+    """Return a row for each case of a check: that of `Verdicts.frame`, its subject, and what is known of the check.
+
+    None if the check ended without verdicts. Raises UserError if it can't be read.
+    """
+    if (verdicts := read(folder)) is None:
+        return None
+    base, head = (read_info(folder / side) for side in ("base", "head"))
+    return verdicts.frame.assign(
+        check=folder.resolve().name,
+        commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
+        base_commit=_clean_commit(base),
+        head_commit=_clean_commit(head),
+        checked=when(head),
+        answer=verdicts.answer,
+        subject=pd.Series([row.subject for row in verdicts.rows], dtype=object),
+    )
+
+
+def _clean_commit(info: RunInfo) -> str | None:
+    """Return the commit that a side ran; None if it is not known, or files differed from it."""
+    state = info.environment.get("git") or {}
+    return None if state.get("dirty") else state.get("commit")
+
+
+def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all checks, the oldest first, with a `place` for each check; names tell all cases apart."""
+    ordered = sorted(checks, key=lambda check: (check["checked"].iloc[0], check["check"].iloc[0]))
+    cases = pd.concat(ordered, keys=range(len(checks)), names=["place"]).reset_index("place").reset_index(drop=True)
+    labels, _ = names(cases["subject"].to_list())
+    return cases.assign(name=[labels[subject.key] for subject in cases["subject"]]).drop(columns="subject")
+
+
+def section_of_checks(
+    checks: Sequence[pd.DataFrame], left_out: Sequence[str] = (), repository: Path | None = None
+) -> Section:
+    """Return words, figure and tables of checks.
+
+    `left_out`: files of others that can't be read; `repository`: a folder in the one that the commits are of.
+    """
+    rows = frame_of_checks([check for check in checks if len(check)])
+    history = check_history(rows)
+    known = [sha for sha in {*rows["base_commit"], *rows["head_commit"]} if isinstance(sha, str)]
+    commits = Commits() if repository is None else Commits.of(repository, known)
+    parts: list[Any] = [Lines(LEFT_OUT, left_out)]
+    if len(history.checks) > 1:
+        cases = told_cases(history, rows, commits)
+        parts += _answer(history, cases, commits)
+        if (figure := draw(history, cases)) is not None:
+            parts.append(picture("check_history", "The cases that changed most", CAPTION, figure))
+        parts.append(_table_of_cases(history, cases, commits))
+    else:
+        parts += [_counts(rows), NO_CHAIN]
+    parts += [_table_of_changes(rows, commits), _table_of_checks(rows, commits)]
+    return Section("checks", "What the checks found", parts)
+
+
+def told_cases(history: CheckHistory, rows: pd.DataFrame, commits: Commits) -> pd.DataFrame:
+    """Return the cases of a history, the largest change first, with their names, bars, and what changed where."""
+    cases = history.cases.assign(name=history.cases["case"].map(rows.drop_duplicates("case").set_index("case")["name"]))
+    heads = list(history.checks["head_commit"].fillna(""))
+    lines = dict(list(history.points.groupby("case")))
+    cases["bars"] = [bars(lines[case]) for case in cases["case"]]
+    called = {case: line[line["verdict"].isin(CHANGED) & line["change"].gt(0)] for case, line in lines.items()}
+    told, shas = [], []
+    for case in cases.to_dict("records"):
+        steps = called[case["case"]].sort_values("log", key=abs, ascending=False)
+        clauses = [f"{change(row['change'])} in {commits.name(heads[row['step']])}" for _, row in steps.iterrows()]
+        sha = heads[int(steps["step"].iloc[0])] if len(steps) else ""
+        if not math.isnan(case["creep"]):
+            clauses.append(f"crept by {change(case['creep'])} {_stretch(history, case)}")
+            sha = sha or heads[int(case["creep_end"])]
+        told.append("; ".join(clauses))
+        shas.append(sha)
+    cases = cases.assign(told=told, sha=shas)
+    cases["size"] = cases["lasting"].map(math.log).abs()
+    cases["noisy_size"] = cases["level"].map(math.log).abs()
+    return cases.sort_values(["size", "noisy_size"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _stretch(history: CheckHistory, case: Mapping[Any, Any]) -> str:
+    """Return `over 10 checks, 1a2b3c4 to 5e6f7a8`."""
+    first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
+    number = int(case["creep_end"] - case["creep_start"]) + 1
+    return f"over {plural(number, 'check')}, {str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
+
+
+def bars(line: pd.DataFrame) -> str:
+    """Return the beginning and the newest levels of a line as bars from ▁ to █, a dot for each that is not known."""
+    levels = [1.0, *line["level"]][-MAX_BARS:]
+    is_known = [True, *line["is_known"]][-MAX_BARS:]
+    logs = [math.log(level) for level in levels]
+    low = min(logs)
+    reach = max(max(logs) - low, LEAST_SPAN)
+    heights = [min(len(BARS) - 1, int((each - low) / reach * len(BARS))) for each in logs]
+    return "".join(BARS[height] if known else UNKNOWN_BAR for height, known in zip(heights, is_known, strict=True))
+
+
+def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
+    """Yield what became slower since when; drift against the baseline; what is not known."""
+    first, last = history.checks["checked"].iloc[0][:10], history.checks["checked"].iloc[-1][:10]
+    over = f"{plural(len(history.checks), 'check')} in a row, {span(first, last)}"
+    is_beyond = cases["size"] > cases["margin"].map(math.log1p)
+    changed = {"slower": cases[is_beyond & cases["lasting"].gt(1)], "faster": cases[is_beyond & cases["lasting"].lt(1)]}
+    found = " and ".join(f"{len(own):,} became {word}" for word, own in changed.items() if len(own))
+    yield f"Of {plural(len(cases), 'case')} over {over}, {found or 'none became slower or faster'}."
+    for own in changed.values():
+        for case in own.head(NAMED).to_dict("records"):
+            together = f"{slower(case['lasting'])}, " if "; " in case["told"] else ""
+            yield f"{case['name']}: {together}{case['told']}."
+    if history.baseline is not None:
+        is_known = cases["drift"].notna()
+        drifted = int((cases["drift_low"] > 1 + cases["margin"]).sum())
+        against = f"Against the baseline {commits.name(history.baseline)}"
+        number = plural(int(is_known.sum()), "case")
+        yield f"{against}, {drifted:,} of {number} {'is' if drifted == 1 else 'are'} slower by more than the margin."
+
+
+def _counts(rows: pd.DataFrame) -> str:
+    """Return how many cases regressed or improved in some check."""
+    judged = rows[rows["verdict"].notna()]
+    days = span(*(rows["checked"].iloc[end][:10] for end in (0, -1)))
+    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
+    told = " and ".join(f"{number:,} {verdict}" for verdict, number in counts.items() if number)
+    over = f"{plural(judged['case'].nunique(), 'case')} in {plural(rows['place'].nunique(), 'check')}"
+    return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {told or 'none regressed and none improved'}."
+
+
+def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Table:
+    """Return the table with a line for each case, the largest change first."""
+    columns = [
+        Column("case", of("name")),
+        Column("over the checks", of("bars"), is_drawn=True),
+        Column("lasting change", lambda row: change(row["lasting"]) if row["told"] else MISSING, numeric=True),
+        Column("what changed", lambda row: row["told"] or MISSING, link=lambda row: commits.link(row["sha"])),
+    ]
+    if history.baseline is not None:
+        columns.append(Column(f"since {history.baseline[:7]}", lambda row: _with_interval(row, "drift"), numeric=True))
+    columns.append(Column("all checks together", lambda row: _with_interval(row, "level"), numeric=True))
+    if cases["unknown"].any():
+        columns.append(Column("not measured in", lambda row: plural(row["unknown"], "check") if row["unknown"] else ""))
+    machine = cases[["case", *LEVEL, *CREEP, "drift", "drift_low", "drift_high", "lasting", "unknown", "told", "sha"]]
+    shown = cases.drop(columns="case")
+    return table("check_history", "Every case over the checks", NOTE, columns, shown, machine=machine)
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> str:
+    known = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+    return f"{change(known.value)} {change_interval(known)}".strip() or MISSING
+
+
+def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
+    """Return the table of what regressed or improved in a check, the largest change first."""
+    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer"])
+    changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
+    columns = [
+        Column("case", of("name")),
+        Column("verdict", of("verdict", verdict_cell)),
+        Column("change", of("change", change_cell), numeric=True),
+        Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
+        Column("commits", of("commits"), link=lambda row: commits.link(row["head_commit"] or "")),
+        Column("checked", of("checked")),
+        Column("why", of("why")),
+    ]
+    shown = changed.drop(columns="case")
+    return table("checks_changes", "What regressed or improved in a check", "", columns, shown, machine=changed)
+
+
+def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
+    """Return the table of the checks, the newest first."""
+    facts = rows.groupby("place", sort=True)[["checked", "commits", "head_commit", "answer", "check"]].first()
+    counts = pd.crosstab(rows["place"], rows["verdict"]).reindex(facts.index, fill_value=0)
+    verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
+    facts["subject"] = [one_line(commits.subjects.get(sha, "")) for sha in facts["head_commit"].fillna("")]
+    frame = facts.join(counts)[["checked", "commits", "subject", *verdicts, "answer", "check", "head_commit"]][::-1]
+    shown = [name for name in map(str, frame) if name != "head_commit" and (name != "subject" or frame[name].any())]
+    columns = [
+        Column(
+            name,
+            of(name, one_line),
+            numeric=name in verdicts,
+            link=(lambda row: commits.link(row["head_commit"] or "")) if name == "commits" else None,
+        )
+        for name in shown
+    ]
+    return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)
+
+
+def draw(history: CheckHistory, cases: pd.DataFrame) -> Figure | None:
+    """Draw the lines of the cases that changed most; None if none has a change that was called, or a creep."""
+    shown = cases[cases["told"].ne("")].head(MAX_PANELS)
+    if shown.empty:
+        return None
+    columns = min(PER_ROW, len(shown))
+    shape = math.ceil(len(shown) / columns), columns
+    lines = dict(list(history.points.groupby("case")))
+    with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
+        for axes, case in zip(drawn.grid.flat, shown.to_dict("records"), strict=False):
+            _panel(drawn, axes, lines[case["case"]], case)
+            axes.set_title(shortened(case["name"], 60), loc="left", fontsize=drawn.small, wrap=True)
+            axes.grid(axis="y")
+            last = len(history.checks) - 1
+            axes.set_xlim(-0.5, last + 0.5)
+            axes.set_xticks([0, last], [str(history.checks["checked"].iloc[end])[:10] for end in (0, last)])
+        drawn.figure.supylabel("time over that at the beginning", fontsize=drawn.small)
+        soft = drawn.ink("soft")
+        keys = [
+            Line2D([], [], color=drawn.ink(), marker="o", markersize=3, linewidth=1.3, label="after a check"),
+            Patch(facecolor=drawn.ink("line"), alpha=0.5, label="95% interval"),
+            Line2D([], [], color=soft, linestyle="--", label="a check called a change"),
+        ]
+        if shown["creep"].notna().any():
+            keys.append(Patch(facecolor=drawn.ink("faint"), edgecolor=drawn.ink("line"), label="creep"))
+        drawn.legend(keys)
+    return drawn.figure
+
+
+def _panel(drawn: Sheet, axes: Any, line: pd.DataFrame, case: Mapping[Any, Any]) -> None:
+    """Draw the levels of a case with their intervals, the changes that were called, and a creep."""
+    if not math.isnan(case["creep"]):
+        axes.axvspan(case["creep_start"] - 0.5, case["creep_end"] + 0.5, color=drawn.ink("faint"), linewidth=0)
+    axes.axhline(1, color=drawn.ink("soft"), linewidth=0.8)
+    axes.plot(line["step"], line["level"], color=drawn.ink(), marker="o", markersize=2.5, linewidth=1.3)
+    band: dict[str, Any] = {"color": drawn.ink("line"), "alpha": 0.5, "linewidth": 0}
+    axes.fill_between(line["step"], line["level_low"], line["level_high"], **band)
+    for _, step in line[line["verdict"].isin(CHANGED) & line["change"].gt(0)].iterrows():
+        color = drawn.ink(SLOWER if step["change"] > 1 else FASTER)
+        axes.axvline(step["step"] - 0.5, color=color, linewidth=1.2, linestyle="--")
+        axes.annotate(
+            change(step["change"]), (step["step"] - 0.5, 1), (2, -2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", weight="bold", fontsize=drawn.small, va="top",
+        )  # fmt: skip
+    levels = line["level"]
+    ends = line[["level_low", "level_high"]].clip(levels.min() / FARTHEST, levels.max() * FARTHEST)
+    low, high = limits([*levels, *ends.to_numpy().ravel(), 0.98, 1.02])
+    log_ticks(drawn, axes.yaxis, low, high, lambda value: f"{value:g}×")
