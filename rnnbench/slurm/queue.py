@@ -18,6 +18,9 @@ from rnnbench.suite.file import Settings
 
 # Options that rnnbench sets itself, to recognize its jobs and to run one process in each.
 OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
+# Options of rnnbench beside those of sbatch, and what their values look like.
+MORE = {"array_parallelism": "[1-9][0-9]*", "reference_node": r"[\w.-]+"}
+CARD_MEMORY = "16G"  # of the host, for a job on a card: many clusters give a job next to nothing by themselves
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
 ENDED = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
@@ -65,11 +68,10 @@ def parse(options: Sequence[str]) -> dict[str, str]:
         key = name.strip().removeprefix("--").replace("-", "_")
         if key in OWN:
             raise UserError(f"Slurm option {option}: {name} is set by rnnbench itself")
-        allowed = r"[1-9][0-9]*" if key == "array_parallelism" else ".+"
-        if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(allowed, value):
+        if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(MORE.get(key, ".+"), value):
             raise UserError(
-                f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu, or "
-                "array-parallelism=N"
+                f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu, "
+                "array-parallelism=N or reference-node=NODE"
             )
         parsed[key] = value
     return parsed
@@ -83,7 +85,7 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
     """
     node: dict[str, Any] = {"exclusive": True, "mem": "0"}  # all of the node's memory too
     if cards:
-        node = {"gpus_per_node": cards, "cpus_per_task": cores + 1}  # one for the coordinator
+        node = {"gpus_per_node": cards, "cpus_per_task": cores + 1, "mem": CARD_MEMORY}  # one for the coordinator
     elif "cpus_per_task" in given:
         node = {}
     # An option of the user for the same resource, under whatever name, replaces rnnbench's own.
@@ -116,7 +118,7 @@ def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], par
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0)
-    executor.update_parameters(job_name=name, **parameters)
+    executor.update_parameters(job_name=name, wckey=None, **parameters)  # submitit would set a key of its own
     try:
         return str(executor.submit(function, *arguments).job_id)
     except (FailedJobError, FailedSubmissionError) as fault:

@@ -37,6 +37,7 @@ GROUPS_PER_JOB = 16
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
+NOT_LOST = ("COMPLETED", "PREEMPTED")  # states of a job that has ended and is no failure of its own
 NO_JOB = "no job measured it"  # why cases were not measured
 SLURM = "slurm"  # key of the environment
 LOGS = "slurm"  # folder of a run, with what submitit writes
@@ -153,11 +154,13 @@ class Watch:
         self._on_progress, self.began = on_progress, time.monotonic()
         options = dict(info.environment[SLURM]["options"])
         self._most = int(options.pop("array_parallelism", MAX_JOBS))  # jobs in the queue at once
+        self._reference_node: str | None = options.pop("reference_node", None)  # None: that of the first job
         cards = 0 if all(is_shared(workload.device) for workload in self._workloads) else 1
         cores = max(workload.cores for workload in self._workloads)
         self._parameters = queue.requested(cards, cores, self._settings, options)
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
+        self.preempted = 0  # jobs that had to make room for others, and were sent again
 
     def until_done(self) -> None:
         """Wait for all parts; cancels the jobs on Ctrl-C and if `wait` raises."""
@@ -185,6 +188,7 @@ class Watch:
             states = Counter(part.state for part in self.parts)
             lost = sum(len(part.lost) for part in self.parts)
             counts = {"running": states["running"], "waiting": states["waiting"], "lost": lost}
+            counts["preempted"] = self.preempted
             done = f"{states['done']:,} of {plural(len(self.parts), 'job')} done"
             words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
             words += f"; {trouble}" if trouble else ""
@@ -213,7 +217,8 @@ class Watch:
     def _note_ended(self, part: JobPart, state: JobState | None) -> None:
         """Note that a job has ended though its part is not finished: it is lost, unless its node or nobody is at fault.
 
-        A job that completed measured its part to the end, by the settings that the run had when the job began.
+        A job that completed measured its part to the end, by the settings that the run had when the job began. One that
+        was preempted made room for another: it is sent again, however often.
         """
         log = self._path / LOGS / f"{part.job}_0_log.err"
         part.job, part.state, why = None, "waiting", "it has gone from the queue"
@@ -222,7 +227,8 @@ class Watch:
             words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
             if state.exit_code == f"{UNLIKE}:0":
                 self.left_out[state.node] = f"it is unlike the first: {words}"
-            if state.exit_code == f"{UNLIKE}:0" or state.state == "COMPLETED":
+            self.preempted += state.state == "PREEMPTED"
+            if state.exit_code == f"{UNLIKE}:0" or state.state in NOT_LOST:
                 return
             why = f"it ended as {state.state} ({state.exit_code})"
             why += f": {words}" if state.state == "FAILED" and words else ""
@@ -240,7 +246,11 @@ class Watch:
             options["exclude"] = ",".join(filter(None, [options.get("exclude"), *self.left_out]))
         undone = [part for part in self.parts if part.state != "done"]
         waiting = [part for part in undone if part.job is None]
-        for part in waiting[: max(0, self._most - len(undone) + len(waiting))]:
+        most = self._most - len(undone) + len(waiting)
+        if self._reference_node and not (self._path / MACHINE).exists():  # the others wait until it has been described
+            options["nodelist"] = self._reference_node
+            most = min(most, 1 - len(undone) + len(waiting))
+        for part in waiting[: max(0, most)]:
             arguments, name = (str(self._path), part.name, str(self._root)), f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
@@ -264,6 +274,7 @@ class Watch:
             *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
             *(f"node {node} was left out, since {why}" for node, why in self.left_out.items()),
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
+            *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),
         ]
         needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
         if status == "finished":

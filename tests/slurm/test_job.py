@@ -80,7 +80,8 @@ def test_options_are_those_of_sbatch_however_they_are_spelled() -> None:
         (["partition="], "partition=: expected NAME=VALUE"),
         (["comment=a\n#SBATCH --wrap=b"], "expected NAME=VALUE"),
         (["job-name=mine"], "job-name=mine: job-name is set by rnnbench itself"),
-        (["array-parallelism=0"], "array-parallelism=0: expected NAME=VALUE, .* or array-parallelism=N"),
+        (["array-parallelism=0"], "array-parallelism=0: expected NAME=VALUE, .* array-parallelism=N or reference-node"),
+        (["reference-node=a b"], "reference-node=a b: expected NAME=VALUE"),
     ],
 )
 def test_what_is_no_option_is_told(options: list[str], words: str) -> None:
@@ -93,6 +94,7 @@ def test_a_job_has_a_node_or_what_the_user_says_or_a_card_to_itself() -> None:
     assert (whole["exclusive"], whole["mem"]) == (True, "0")
     assert not {"exclusive", "mem"} & cores.keys()
     assert (card["gpus_per_node"], card["cpus_per_task"], "exclusive" in card) == (1, 4, False)
+    assert (card["mem"], "mem" in requested(cards=1, mem_per_gpu="32G")) == ("16G", False)
     assert "gpus_per_node" not in requested(cards=1, gres="gpu:a100:1")  # the same in other words
 
 
@@ -100,6 +102,20 @@ def test_the_time_limit_leaves_room_for_the_start_and_a_case_that_hangs() -> Non
     assert requested(settings=Settings(budget_seconds=600))["time"] == 14
     assert requested()["time"] is None
     assert requested(time="30")["time"] == "30"
+
+
+def test_a_job_has_no_accounting_key_of_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script"
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\ncat $1 > {script}\necho Submitted batch job 12\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    parameters = queue.requested(0, 1, Settings(), {})
+    assert queue.submit(tmp_path / "logs", "mine", print, [], parameters) == "12"
+    assert "#SBATCH --job-name=mine" in script.read_text()
+    assert "wckey" not in script.read_text()
+    queue.submit(tmp_path / "logs", "mine", print, [], queue.requested(0, 1, Settings(), {"wckey": "ours"}))
+    assert "#SBATCH --wckey=ours" in script.read_text()
 
 
 def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(

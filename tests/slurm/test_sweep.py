@@ -15,7 +15,7 @@ import pytest
 from rnnbench.analysis.run_times import read
 from rnnbench.errors import UserError
 from rnnbench.slurm import queue, sweep
-from rnnbench.slurm.job import UNLIKE
+from rnnbench.slurm.job import MACHINE, UNLIKE
 from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
@@ -151,12 +151,14 @@ class FakeQueue:
         self.log: str | None = ""
         self.jobs: list[JobState] = []
         self.excluded: list[str | None] = []
+        self.nodes: list[str | None] = []
         self.most_jobs = 100
 
     def submit(self, folder: Path, name: str, _function: Any, _arguments: Any, parameters: Any) -> str:
         if len(self.jobs) >= self.most_jobs:
             raise KeyboardInterrupt
         self.excluded.append(parameters["additional_parameters"].get("exclude"))
+        self.nodes.append(parameters["additional_parameters"].get("nodelist"))
         self.jobs.append(JobState(str(len(self.jobs)), name, *self.end, "odd"))
         if self.log is not None:
             folder.mkdir(exist_ok=True)
@@ -170,8 +172,8 @@ class FakeQueue:
             watching.wait()
         return watching
 
-    def watch(self, on_progress: Any = lambda *step: None, most: int = 100) -> Watch:
-        options = {"array_parallelism": str(most)}
+    def watch(self, on_progress: Any = lambda *step: None, most: int = 100, **more: str) -> Watch:
+        options = {"array_parallelism": str(most), **more}
         info = replace(INFO, resolved={"measure": {}}, environment={"slurm": {"options": options}})
         return Watch(self.path, info, self.path, on_progress)
 
@@ -231,6 +233,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     [
         (("FAILED", f"{UNLIKE}:0"), "odd", {"odd": "it is unlike the first: cpu was A and is B"}),
         (("COMPLETED", "0:0"), None, {}),  # by settings that the run has no more
+        (("PREEMPTED", "0:0"), None, {}),
     ],
 )
 def test_a_job_on_an_unlike_node_or_that_ended_well_is_not_lost(
@@ -241,6 +244,34 @@ def test_a_job_on_an_unlike_node_or_that_ended_well_is_not_lost(
     assert fake.excluded == [*[None] * 3, *[elsewhere] * 3]
     assert waiting.left_out == left_out
     assert [(part.state, part.lost) for part in waiting.parts] == [("waiting", [])] * 3
+
+
+def test_a_part_that_is_preempted_again_and_again_is_not_given_up(fake: FakeQueue) -> None:
+    fake.end = ("PREEMPTED", "0:0")
+    waiting = fake.until_sent(15)
+    assert [part.state for part in waiting.parts] == ["waiting"] * 3
+    assert waiting.preempted == 15
+    assert "15 jobs preempted and sent again" in waiting.summed_up("interrupted").notes
+
+
+def test_the_first_job_runs_on_the_node_that_is_named_and_the_others_wait_for_its_description(
+    fake: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def describe(_: str) -> list[JobState]:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            (fake.path / MACHINE).write_text("{}")
+        if looks == 6:
+            raise KeyboardInterrupt
+        return fake.jobs
+
+    monkeypatch.setattr(queue, "states", describe)
+    with pytest.raises(KeyboardInterrupt):
+        fake.watch(reference_node="cpu07").wait()
+    assert fake.nodes == ["cpu07", None, None]
 
 
 @pytest.mark.parametrize(
