@@ -22,7 +22,7 @@ NUMBERS = tests/cells tests/kernels tests/speedup $(addprefix tests/workloads/te
 test-rest: .venv/.installed  ## The others: programs, numbers on an older processor, and at the end what judges real times by itself.
 	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
 	$(OTHER_PROCESSOR) $(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)" $(NUMBERS)
-	$(PYTEST) -m alone $$(grep -rl "mark.alone" tests)
+	$(PYTEST) -m alone $$(grep -rlE "mark.(alone|cuda)|NEEDS_DEVICE" tests --include=test_*.py)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.rules.reference .docs

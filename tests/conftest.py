@@ -61,8 +61,10 @@ MISSING = "there is no"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a program in one process, and skip them if the program is missing."""
+    """Run the tests of a program in one process, and skip them if the program is missing; those of a GPU run alone."""
     for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.alone)
         for mark in item.iter_markers("needs"):
             commands, packages = PROGRAMS[mark.args[0]]
             item.add_marker(pytest.mark.xdist_group(mark.args[0]))

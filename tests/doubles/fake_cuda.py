@@ -7,6 +7,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from rnnbench.harness.devices import Cuda
@@ -27,6 +28,7 @@ class FakeLine:
         self.flushes = 0
         self.busy_seconds = 0.0  # the device's working time, submitted kernels included
         self._mark = mark or FakeMark
+        self.refuses_to_wait = False  # torch's debug mode: a call that waits for the device is an error
         self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
     def launch(self, host_seconds: float, device_seconds: float) -> None:
@@ -53,6 +55,12 @@ class FakeLine:
     def hold(self, seconds: float) -> None:
         """Keep the device busy."""
         self.launch(3e-6, seconds)
+
+    def read_back(self) -> None:
+        """Wait for the device as `.item()` does."""
+        if self.refuses_to_wait:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        self.synchronize()
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -87,6 +95,12 @@ class FakeCuda(Cuda):
         self._now = line.host
         of_line: Any = line.mark, line.hold, line.flush, line.synchronize
         self.event, self.hold, self.flush, self.synchronize = of_line  # type: ignore[method-assign]
+        self._line = line
+
+    @property
+    def _cuda(self) -> Any:
+        """What torch.cuda has of this device: whether a call that waits for it is an error."""
+        return SimpleNamespace(set_sync_debug_mode=lambda mode: setattr(self._line, "refuses_to_wait", mode == "error"))
 
 
 def kernels(

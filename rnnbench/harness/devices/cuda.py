@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
 
 LEAD, LEAD_CALLS = 3, 5  # how long the device is held, in times that queueing a call takes; calls for the least time
+DO_NOT_FIT = "its kernels do not fit into the device's queue, so the device waits for the host"
+WAITS_FOR_DEVICE = (
+    "the call waits for the device, as one does that reads a value back, so it can't be queued as a whole"
+)
+SYNCHRONIZES = "called a synchronizing CUDA operation"  # in torch's error of such a call, if it is asked for
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
 
@@ -197,11 +202,26 @@ class Cuda:
         it can queue more, until the device is free.
         """
         with timed.mode():
-            submit = self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
-            clocked = [self.clock(timed.call, 1, 1, lead_seconds=LEAD * submit) for _ in range(LEAD_CALLS)]
-        if all(each.submit_seconds > LEAD * submit for each in clocked):
-            raise Unavailable("its kernels do not fit into the device's queue, so the device waits for the host")
-        return min(each.seconds for each in clocked if each.submit_seconds <= LEAD * submit)
+            lead = LEAD * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
+            first = self.clock(timed.call, 1, 1, lead_seconds=lead)
+            if first.submit_seconds > lead:  # so would all others: a call launches as many kernels each time
+                waits = self.waits_for_device(timed.call)
+                raise Unavailable(WAITS_FOR_DEVICE if waits else DO_NOT_FIT)
+            others = [self.clock(timed.call, 1, 1, lead_seconds=lead) for _ in range(LEAD_CALLS - 1)]
+        return min(each.seconds for each in (first, *others) if each.submit_seconds <= lead)
+
+    def waits_for_device(self, call: Call) -> bool:
+        """Return True if a call waits for the device before it ends, as one does that reads a value back."""
+        self._cuda.set_sync_debug_mode("error")
+        try:
+            call()
+        except RuntimeError as fault:
+            if SYNCHRONIZES not in str(fault):
+                raise
+            return True
+        finally:
+            self._cuda.set_sync_debug_mode("default")
+        return False
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Return the bytes that torch's allocator requests from the driver for one call, from an empty cache.

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cuda, nvml
-from rnnbench.harness.devices.cuda import _buffer
+from rnnbench.harness.devices.cuda import LEAD_CALLS, _buffer
 from rnnbench.harness.machine import global_state
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import Unavailable
@@ -60,9 +60,32 @@ def test_the_devices_own_time_of_a_launch_bound_call_is_without_the_host(line: F
     call = TimedCall(kernels(line, 100, host=20e-6, gpu=5e-6), torch.inference_mode)
     assert FakeCuda(line).clock(call.call, 5, 1).batch_seconds[0] == pytest.approx(100 * 20e-6, rel=0.02)
     assert FakeCuda(line).device_seconds(call) == pytest.approx(100 * 5e-6)
-    longer = TimedCall(kernels(line, 3000, host=20e-6, gpu=5e-6), torch.inference_mode)
+
+
+def test_a_call_that_does_not_fit_into_the_queue_is_found_at_once(line: FakeLine) -> None:
+    calls = 0
+    launch = kernels(line, 3000, host=20e-6, gpu=5e-6)
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        launch()
+
     with pytest.raises(Unavailable, match="do not fit into the device's queue"):
-        FakeCuda(line).device_seconds(longer)
+        FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode))
+    assert calls == (1 + LEAD_CALLS) + (1 + 1) + 1  # their least time; one behind a held device; does it wait?
+
+
+def test_a_call_that_reads_a_value_back_has_a_reason_of_its_own(line: FakeLine) -> None:
+    launch = kernels(line, 10, host=20e-6, gpu=5e-6)
+
+    def call() -> None:
+        launch()
+        line.read_back()
+
+    with pytest.raises(Unavailable, match="the call waits for the device, as one does that reads a value back"):
+        FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode))
+    assert not line.refuses_to_wait
 
 
 @pytest.mark.parametrize(("host", "gpu", "seconds"), [(5e-6, 20e-6, 400e-6), (20e-6, 2e-6, 200e-6)])
