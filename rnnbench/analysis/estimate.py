@@ -144,6 +144,7 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
                 [each.quiet_low for each in own],
                 [each.quiet_blocks for each in own],
                 [each.quiet_seconds or 0.0 for each in own],
+                [each.quiet_clipped for each in own],
             ),
         )
         for case, own in cases.items()

@@ -32,6 +32,7 @@ class PairRatio:
     mean: float  # of the mean of all blocks
     quiet_low: float = math.nan  # of the low quantiles of quiet blocks; NaN if a side has too few
     quiet_mean: float = math.nan  # of the means of quiet blocks
+    quiet_clipped: float = math.nan  # of their clipped means; NaN if a side has too few or does not know it
     pulses: int = 0  # on both sides; none where pulses can't tell whether the core is quiet
     quiet_pulses: int = 0
     best_pulses: tuple[float, ...] = ()  # seconds of the best pulse that each side knew; base, then head
@@ -43,11 +44,21 @@ class PairRatio:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the log-ratios of a case lie."""
+
+    low: Location
+    mean: Location
+    clipped: Location | None = None
+
+
+@dataclass(frozen=True)
 class Logs:
     """The log-ratios of one kind, of a case or of several together, one from each pair that has some."""
 
     low: Sequence[float]
     mean: Sequence[float]
+    clipped: Sequence[float] = ()  # of the clipped mean, which only quiet blocks have
     state: str = ""  # that of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
 
 
@@ -69,7 +80,10 @@ def pair_ratio(
     low, counted = undisturbed_log_ratio(head, base)
     if not counted or head.quiet is None or base.quiet is None:
         return ratio
-    return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
+    ratio = replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
+    if head.quiet.clipped is None or base.quiet.clipped is None:
+        return ratio
+    return replace(ratio, quiet_clipped=math.log(head.quiet.clipped / base.quiet.clipped))
 
 
 def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[PairRatio]]:
@@ -83,7 +97,7 @@ def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[P
     def seen(ratio: PairRatio) -> PairRatio:
         both = zip(ratio.best_pulses, best, strict=False)
         if any(own > SLOWER_BEST * fastest for own, fastest in both):
-            return replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_pulses=0)
+            return replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan, quiet_pulses=0)
         return ratio
 
     return {case: [seen(ratio) for ratio in own] for case, own in ratios.items()}
@@ -101,11 +115,13 @@ def logs_of(ratios: Sequence[PairRatio], least: int) -> Logs:
 
 def _quiet_logs(ratios: Sequence[PairRatio]) -> Logs:
     quiet = [ratio for ratio in ratios if ratio.is_quiet]
-    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], UNDISTURBED)
+    clipped = [ratio.quiet_clipped for ratio in quiet]
+    known = clipped if all(map(math.isfinite, clipped)) else []
+    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], known, UNDISTURBED)
 
 
 def _all_logs(ratios: Sequence[PairRatio]) -> Logs:
-    return Logs([ratio.low for ratio in ratios], [ratio.mean for ratio in ratios], state_of(ratios))
+    return Logs([ratio.low for ratio in ratios], [ratio.mean for ratio in ratios], state=state_of(ratios))
 
 
 def state_of(ratios: Sequence[PairRatio]) -> str:
@@ -114,14 +130,18 @@ def state_of(ratios: Sequence[PairRatio]) -> str:
     return SHARED if sum(ratio.quiet_pulses for ratio in ratios) < ALWAYS_QUIET * pulses else ""
 
 
-def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> dict[str, tuple[Location, Location]]:
-    """Return where the two log-ratios of each case lie; only cases of the same kind help to estimate the errors."""
-    result: dict[str, tuple[Location, Location]] = {}
+def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> dict[str, Place]:
+    """Return where the log-ratios of each case lie; only cases of the same kind help to estimate the errors."""
+    result: dict[str, Place] = {}
     for is_undisturbed in (False, True):
         keys = [key for key, own in logs.items() if (own.state == UNDISTURBED) == is_undisturbed]
         low = locations([logs[key].low for key in keys], min_to_trim)
         mean = locations([logs[key].mean for key in keys], min_to_trim)
-        result |= dict(zip(keys, zip(low, mean, strict=True), strict=True))
+        with_clipped = [key for key in keys if logs[key].clipped]
+        clipped = locations([logs[key].clipped for key in with_clipped], min_to_trim)
+        of_case = dict(zip(with_clipped, clipped, strict=True))
+        for key, low_of_case, mean_of_case in zip(keys, low, mean, strict=True):
+            result[key] = Place(low_of_case, mean_of_case, of_case.get(key))
     return result
 
 

@@ -263,11 +263,12 @@ class _Looks:
         for name in names:
             members = {key: ratios[key] for key in self._trial.families[name] if key in ratios}
             if found := pairs_together(members, MIN_PAIRS_TOGETHER, MIN_PAIRS_TO_TRIM):
+                members_at = locations_of(found.members, MIN_PAIRS_TO_TRIM)
                 self._trial.look_at_family(
                     name,
                     found.low,
                     found.mean,
-                    locations_of(found.members, MIN_PAIRS_TO_TRIM),
+                    {key: (own.low, own.mean) for key, own in members_at.items()},
                     self._share * share_of_look(1 + len(self._trial.family_looks.get(name, ()))),
                     confidence=self._confidence,
                     state=found.state,
@@ -281,10 +282,12 @@ class _Looks:
         for key in keys:
             self._trial.look(
                 key,
-                *where[key],
+                where[key].low,
+                where[key].mean,
                 self._share * share_of_look(1 + len(self._trial.looks[key])),
                 confidence=self._confidence,
-                whole_low=whole[key][0],
+                whole_low=whole[key].low,
+                clipped=where[key].clipped,
                 may_be_unchanged=len(logs[key].low) >= MIN_PAIRS_FOR_UNCHANGED,
                 state=logs[key].state,
             )

@@ -102,10 +102,21 @@ def test_a_pair_has_a_quiet_ratio_if_both_sides_have_six_quiet_blocks(blocks: tu
 
 
 def test_what_slows_only_some_calls_shows_in_the_mean_over_quiet_blocks() -> None:
-    base, head = [quiet_window(1e-3, 40)], [quiet_window(1e-3, 40, quiet_seconds=1.05e-3)]
+    slower = {"quiet_seconds": 1.05e-3, "quiet_clipped": 1.02e-3}
+    base, head = [quiet_window(1e-3, 40, quiet_clipped=1e-3)], [quiet_window(1e-3, 40, **slower)]
     times = [next(iter(times_by_case(own).values())) for own in (base, head)]
     ratio = pair_ratio(0, times[0], times[1], base, head)
     assert [ratio.quiet_low, ratio.quiet_mean] == pytest.approx([0.0, math.log(1.05)])
+    assert ratio.quiet_clipped == pytest.approx(math.log(1.02))
+
+
+def test_the_clipped_mean_of_a_case_is_known_if_both_sides_of_all_quiet_pairs_know_it() -> None:
+    known = {"case": [pair(number, quiet=0.01, quiet_clipped=0.02) for number in range(LEAST)]}
+    older = {"case": [*known["case"], pair(LEAST, quiet=0.01)]}
+    found = [locations_of({key: logs_of(own, LEAST) for key, own in each.items()})["case"] for each in (known, older)]
+    assert found[0].clipped is not None
+    assert found[0].clipped.value == pytest.approx(0.02)
+    assert found[1].clipped is None
 
 
 def test_only_cases_of_one_kind_help_to_estimate_each_others_errors() -> None:

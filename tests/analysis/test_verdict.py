@@ -120,6 +120,27 @@ def test_unchanged_may_need_more_than_the_two_ratios() -> None:
         assert trial.verdicts()["case"].verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("mean", "clipped", "expected"),
+    [
+        (at(0, error=0.9), at(0), "unchanged"),  # from -1.8 to 1.8%, which is within the margin
+        (at(0, error=1.5), at(0), "unchanged"),  # from -3.1 to 3.1%: the clipped mean is within the margin
+        (at(0, error=1.5), at(0, error=1.5), "undecided"),  # nor is the clipped mean
+        (at(0, error=1.5), at(2.4), "undecided"),
+        (at(0, error=3), at(0), "undecided"),  # beyond twice the margin
+        (at(-3, error=0.5), at(0), "undecided"),  # the mean itself is beyond the margin
+        (at(9), at(0), "regressed"),  # few calls are much slower
+        (at(0), at(9), "undecided"),  # the clipped mean alone never decides a change
+    ],
+)
+def test_a_mean_that_scatters_is_unchanged_inside_twice_the_margin_if_the_clipped_one_is_inside_the_margin(
+    mean: Location, clipped: Location, expected: Verdict
+) -> None:
+    trial = Trial({"case": MARGIN})
+    trial.look("case", at(0), mean, clipped=clipped)
+    assert trial.verdicts()["case"].verdict == expected
+
+
 def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
     rng = np.random.default_rng(6)
     alarms = 0

@@ -236,6 +236,20 @@ def test_a_case_is_judged_by_its_quiet_pairs_if_it_has_enough_and_its_state_is_s
     assert all(each.low and each.low.value == pytest.approx(ratio, rel=0.01) for each in comparison.findings)
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_case_whose_mean_scatters_by_4_percent_is_unchanged_if_its_clipped_mean_is_precise(
+    run: Run, is_known: bool
+) -> None:
+    def shared(own: PairRatio) -> PairRatio:
+        mean = 0.04 * (-1) ** own.pair
+        clipped = own.mean if is_known else math.nan
+        return replace(own, quiet_low=own.low, quiet_mean=mean, quiet_clipped=clipped, pulses=100, quiet_pulses=20)
+
+    _, comparison, _ = run(lambda case: 1.0, pair=shared)
+    found = [each.verdict for each in comparison.findings if each.margin < 0.1]
+    assert set(found) == {"unchanged" if is_known else "undecided"}
+
+
 @pytest.mark.parametrize("failed", ["base", "head"])
 def test_a_check_does_not_time_a_reference_if_all_cases_that_are_compared_with_it_failed(
     run: Run, tmp_path: Path, failed: str

@@ -1,16 +1,19 @@
 """Checks on a simulated core that is shared: two changed definitions of six cases each, one of which may be slower.
 
 The core is that of `shared_simulated`. New code may respond to sharing otherwise than the old one: the ratio of all
-blocks then depends on how often the core was shared, and that of quiet blocks does not.
+blocks then depends on how often the core was shared, and that of quiet blocks does not. Pairs of workers are simulated
+once for each way of sharing, call by call, and suites then draw their cases and pairs from these. What all cases of a
+pair have in common is added, with tails that no test assumes.
 """
 
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from rnnbench.check.check import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import START_SECONDS
-from tests.validation.shared_simulated import PROCESS_SPREAD, SHARINGS, Machine, Sharing, visit
+from tests.validation.shared_simulated import NONE, PROCESS_SPREAD, SHARINGS, Machine, Sharing, SomeCalls, visit
 from tests.validation.verdicts_simulated import MARGIN, OBSERVING_SECONDS, PROCESSES
 
 CASES = 12
@@ -31,21 +34,29 @@ FAMILY = 6
 VISIT_SECONDS = 0.12  # of a case on both sides
 CALL_SECONDS = 2e-4
 UNLIKE = 0.1  # the head's response to sharing differs from the base's by up to this factor
+IN_COMMON = 0.002  # spread of what the cases of a pair share, Student's t with three degrees of freedom
+POOL_CASES, POOL_PAIRS = 24, 30  # that are simulated for each way of sharing
+OF_ALL, OF_QUIET = ("low", "mean"), ("quiet_low", "quiet_mean", "quiet_clipped")  # fields of `PairRatio`
+ALL, WHOLE, USUAL = "all blocks", "quiet blocks, the whole mean", "quiet blocks"  # what a case is judged by
 SHOWN = (
     "always quiet",
     "quiet 50-90% of a visit",
     "quiet 20-50% of a visit",
+    "quiet 20-50% of a visit, stalls",
     "quiet 10-30% of a visit, bouts of 3 ms",
     "always shared",
 )
+QUIET_AT_TIMES = SHOWN[:3]
+Pool = Sequence[Sequence[PairRatio]]  # of each case, its pairs
 
 
 @dataclass(frozen=True)
 class Change:
     """How much slower the head is: the cases of the first definition, or its first case alone."""
 
-    slower: float = 0.0
+    slower: float = 0.0  # of all calls
     cases: int = FAMILY
+    some: SomeCalls = NONE
 
 
 CHANGES = {
@@ -53,48 +64,98 @@ CHANGES = {
     "a definition 5% slower": Change(0.05),
     "a definition 10% slower": Change(0.10),
     "one case 10% slower": Change(0.10, 1),
+    "every tenth call of a definition 30% slower": Change(some=SomeCalls(0.1, 1.3)),
+    "every tenth call of a definition 50% slower": Change(some=SomeCalls(0.1, 1.5)),
+    "one call in 100 of a definition takes 20 times as long": Change(some=SomeCalls(0.01, 20.0)),
 }
+COMPARED = ("nothing slower", "a definition 5% slower")  # judged in each of the three ways
+
+
+def pool_of(sharing: Sharing, some: SomeCalls, seed: str, cases: int, pairs: int) -> Pool:
+    """Simulate pairs of cases whose head is as fast as their base, but for some calls."""
+    rng = random.Random(f"{sharing} {some} {seed}")
+    pool = []
+    for _ in range(cases):
+        response = rng.uniform(*sharing.response)
+        responses = {"base": response, "head": response * (1 + rng.uniform(-UNLIKE, UNLIKE))}
+        pool.append([_pair(rng, sharing, responses, some) for _ in range(pairs)])
+    return pool
+
+
+def _pair(rng: random.Random, sharing: Sharing, responses: dict[str, float], some: SomeCalls) -> PairRatio:
+    quiet = rng.uniform(*sharing.quiet)
+    machine = Machine(rng, quiet, sharing.bout, sharing.stalls)
+    costs = {"base": CALL_SECONDS, "head": CALL_SECONDS * math.exp(rng.gauss(0, PROCESS_SPREAD))}
+    times = visit(machine, costs, responses, {"head": some})
+    return _ratio(times["base"], times["head"], quiet)
+
+
+def _ratio(base: Times, head: Times, quiet: float) -> PairRatio:
+    of_all = log_ratio(head, base), math.log(head.mean / base.mean)
+    ratio = PairRatio(0, *of_all, pulses=1000, quiet_pulses=round(1000 * quiet))
+    low, counted = undisturbed_log_ratio(head, base)
+    if not counted or head.quiet is None or base.quiet is None:
+        return ratio
+    assert head.quiet.clipped is not None
+    assert base.quiet.clipped is not None
+    clipped = math.log(head.quiet.clipped / base.quiet.clipped)
+    return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean), quiet_clipped=clipped)
+
+
+def centred(pool: Pool, *, is_equal: bool) -> Pool:
+    """Return a pool whose cases all have the pool's means over quiet blocks: zero if both sides are equally fast.
+
+    Few pairs of a case differ from these by chance. Its means over all blocks stay: they depend on its responses.
+    """
+    known = [ratio for pairs in pool for ratio in pairs if ratio.is_quiet]
+    means = {name: 0.0 if is_equal else fmean(getattr(ratio, name) for ratio in known) for name in OF_QUIET if known}
+    result = []
+    for pairs in pool:
+        quiet = [ratio for ratio in pairs if ratio.is_quiet]
+        shift = {name: means[name] - fmean(getattr(ratio, name) for ratio in quiet) for name in OF_QUIET if quiet}
+        result.append([moved(ratio, shift) for ratio in pairs])
+    return result
+
+
+def moved(ratio: PairRatio, by: Mapping[str, float]) -> PairRatio:
+    """Return the ratio with some logarithms shifted."""
+    return replace(ratio, **{name: getattr(ratio, name) + shift for name, shift in by.items()})
 
 
 class SharedRunner:
-    """Draws the pairs of `PairedRunner` on a shared core, and counts its time."""
+    """Draws the pairs of `PairedRunner` from what was simulated of a shared core, and counts its time."""
 
     def __init__(
-        self, rng: random.Random, sharing: Sharing, change: Change, cases: Sequence[Case], *, by_quiet: bool
+        self, rng: np.random.Generator, equal: Pool, slower: Pool, change: Change, cases: Sequence[Case], by: str
     ) -> None:
-        """`by_quiet`: whether quiet blocks are known; else all cases are judged by all blocks."""
+        """`equal`, `slower`: pools of cases that are as fast as before, and of those that the change slows."""
         self.ratios = defaultdict[str, list[PairRatio]](list)
         self.replicates, self.seconds = 0, OBSERVING_SECONDS
-        self._rng, self._sharing, self._by_quiet = rng, sharing, by_quiet
-        self._of_run = rng.uniform(*sharing.quiet)
-        self._logs = {
-            case.key: math.log1p(change.slower) if number < change.cases else 0.0 for number, case in enumerate(cases)
-        }
-        self._responses = {}
-        for case in cases:
-            response = rng.uniform(*sharing.response)
-            self._responses[case.key] = {"base": response, "head": response * (1 + rng.uniform(-UNLIKE, UNLIKE))}
+        self._rng, self._by = rng, by
+        self._pairs: dict[str, Sequence[PairRatio]] = {}
+        self._logs: dict[str, float] = {}
+        for number, case in enumerate(cases):
+            is_slower = number < change.cases
+            pool = slower if is_slower else equal
+            self._pairs[case.key] = pool[rng.integers(len(pool))]
+            self._logs[case.key] = math.log1p(change.slower) if is_slower else 0.0
 
     def replicate(self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None]) -> None:
         """Draw one pair: the ratios of each case of the groups."""
         on_visit(0)
+        common = IN_COMMON * float(self._rng.standard_t(3)) / math.sqrt(3)
         for group in groups:
             key = group.cases[0].key
-            quiet = self._rng.uniform(*self._sharing.quiet) if self._sharing.by == "visit" else self._of_run
-            head = CALL_SECONDS * math.exp(self._logs[key] + self._rng.gauss(0, PROCESS_SPREAD))
-            machine = Machine(self._rng, quiet, self._sharing.bout)
-            times = visit(machine, {"base": CALL_SECONDS, "head": head}, self._responses[key])
-            self.ratios[key].append(self._ratio(times["base"], times["head"], quiet))
+            pairs = self._pairs[key]
+            drawn = pairs[self._rng.integers(len(pairs))]
+            drawn = moved(drawn, dict.fromkeys((*OF_ALL, *OF_QUIET), self._logs[key] + common))
+            if self._by == ALL:
+                drawn = replace(drawn, **dict.fromkeys(OF_QUIET, math.nan))
+            elif self._by == WHOLE:
+                drawn = replace(drawn, quiet_clipped=math.nan)
+            self.ratios[key].append(replace(drawn, pair=self.replicates))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
-
-    def _ratio(self, base: Times, head: Times, quiet: float) -> PairRatio:
-        low, _ = undisturbed_log_ratio(head, base) if self._by_quiet else (math.nan, 0)
-        mean = math.nan
-        if math.isfinite(low) and base.quiet is not None and head.quiet is not None:
-            mean = math.log(head.quiet.mean / base.quiet.mean)
-        of_all = log_ratio(head, base), math.log(head.mean / base.mean)
-        return PairRatio(self.replicates, *of_all, low, mean, pulses=1000, quiet_pulses=round(1000 * quiet))
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Seconds that a pair takes."""
@@ -106,51 +167,70 @@ class SharedRunner:
 
 
 def one_check(
-    rng: random.Random, sharing: Sharing, change: Change, budget_seconds: float, *, by_quiet: bool, by_family: bool
+    rng: np.random.Generator, equal: Pool, slower: Pool, change: Change, budget_seconds: float, by: str
 ) -> tuple[list[Judged], list[int], float]:
     """One check: what it says of each case, how many pairs each took, and the seconds of all."""
     cases = [small.case("vanilla", batch_size=number + 1) for number in range(CASES)]
     groups = [Group(case.workload, (case,)) for case in cases]
-    runner: Any = SharedRunner(rng, sharing, change, cases, by_quiet=by_quiet)
+    runner: Any = SharedRunner(rng, equal, slower, change, cases, by)
     keys = [case.key for case in cases]
-    shared = {"slow": keys[:FAMILY], "same": keys[FAMILY:]} if by_family else {}
-    trial = Trial(dict.fromkeys(keys, MARGIN), families=shared)
+    trial = Trial(dict.fromkeys(keys, MARGIN), families={"slow": keys[:FAMILY], "same": keys[FAMILY:]})
     measure(runner, groups, trial, budget_seconds, lambda step: None)
     judged = trial.verdicts()
     return [judged[key] for key in keys], [len(runner.ratios[key]) for key in keys], runner.seconds
 
 
-def error_rates(suites: int, budget_seconds: float = 60.0) -> pd.DataFrame:
-    """One row for each way of sharing, change and way of judging."""
-    ways = [(False, False), (True, False), (True, True)]
-    kinds = [(sharing, change, *way) for sharing in SHOWN for change in CHANGES for way in ways]
-    with ProcessPoolExecutor(PROCESSES) as pool:
-        return pd.DataFrame(list(pool.map(partial(_row, suites, budget_seconds), *zip(*kinds, strict=True))))
-
-
-def _row(
-    suites: int, budget_seconds: float, sharing: str, name: str, by_quiet: bool, by_family: bool
-) -> dict[str, Any]:
-    rng, change = random.Random(f"{sharing} {name}"), CHANGES[name]
-    checks = [
-        one_check(rng, SHARINGS[sharing], change, budget_seconds, by_quiet=by_quiet, by_family=by_family)
-        for _ in range(suites)
+def kinds() -> list[tuple[str, str, str]]:
+    """Return the rows of the table: how the core is shared, what is slower, and what cases are judged by."""
+    some = [name for name, change in CHANGES.items() if change.some != NONE]
+    whole = [(sharing, name, USUAL) for sharing in SHOWN for name in CHANGES if name not in some]
+    whole += [(sharing, name, by) for sharing in SHOWN for name in COMPARED for by in (ALL, WHOLE)]
+    return sorted(whole, key=lambda kind: SHOWN.index(kind[0])) + [
+        (sharing, name, USUAL) for sharing in QUIET_AT_TIMES for name in some
     ]
+
+
+def error_rates(suites: int, budget_seconds: float = 60.0, *, cases: int = POOL_CASES) -> pd.DataFrame:
+    """One row for each way of sharing, change and way of judging; `cases`: of each pool."""
+    rows = kinds()
+    wanted = list(dict.fromkeys((sharing, some) for sharing, name, _ in rows for some in (NONE, CHANGES[name].some)))
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        simulated = pool.map(_named_pool, *zip(*wanted, strict=True), [cases] * len(wanted))
+        pools = dict(zip(wanted, simulated, strict=True))
+        chosen = [(pools[sharing, NONE], pools[sharing, CHANGES[name].some]) for sharing, name, _ in rows]
+        made = pool.map(partial(_row, suites, budget_seconds), *zip(*rows, strict=True), *zip(*chosen, strict=True))
+        return pd.DataFrame(list(made))
+
+
+def _named_pool(sharing: str, some: SomeCalls, cases: int) -> Pool:
+    pool = pool_of(SHARINGS[sharing], some, "pool", cases, POOL_PAIRS)
+    return centred(pool, is_equal=some == NONE)
+
+
+def _row(suites: int, budget_seconds: float, sharing: str, name: str, by: str, equal: Pool, slower: Pool) -> Any:
+    rng, change = np.random.default_rng([*f"{sharing} {name}".encode()]), CHANGES[name]
+    checks = [one_check(rng, equal, slower, change, budget_seconds, by) for _ in range(suites)]
     words = np.array([[judged.verdict for judged in check[0]] for check in checks])
     pairs = np.array([check[1] for check in checks])
-    slow = np.arange(CASES) < (change.cases if change.slower else 0)
-    found = words[:, slow] == "regressed"
-    undisturbed = np.mean([[judged.state == "undisturbed" for judged in check[0]] for check in checks])
-    return {
+    is_slow = np.arange(CASES) < (0 if change == CHANGES["nothing slower"] else change.cases)
+    others, slow = words[:, ~is_slow], words[:, is_slow]
+    found = slow == "regressed"
+    row = {
         "the core is": sharing,
         "truth": name,
-        "judged by": f"{'quiet' if by_quiet else 'all'} blocks, {'cases and families' if by_family else 'cases'}",
+        "judged by": by,
         "checks": suites,
         "median seconds": float(np.median([check[2] for check in checks])),
-        "undisturbed": undisturbed,
+        "undisturbed": np.mean([[judged.state == "undisturbed" for judged in check[0]] for check in checks]),
         "decided": float((words != "undecided").mean()),
-        "checks with a false alarm": float(np.isin(words[:, ~slow], ["regressed", "improved"]).any(axis=1).mean()),
-        "slower: found": float(found.mean()) if slow.any() else math.nan,
-        "slower: found in 5 pairs": float((found & (pairs[:, slow] <= 5)).mean()) if slow.any() else math.nan,
-        "slower: found in 6 pairs": float((found & (pairs[:, slow] <= 6)).mean()) if slow.any() else math.nan,
+        "checks with a false alarm": float(np.isin(others, ["regressed", "improved"]).any(axis=1).mean()),
+        "equal: unchanged": float((others == "unchanged").mean()),
+    }
+    if not is_slow.any():
+        return row
+    return row | {
+        "slower: found": float(found.mean()),
+        "slower: unchanged": float((slow == "unchanged").mean()),
+        "slower: found in 5 pairs": float((found & (pairs[:, is_slow] <= 5)).mean()),
+        "slower: found in 6 pairs": float((found & (pairs[:, is_slow] <= 6)).mean()),
     }

@@ -7,6 +7,7 @@ ways that no pulse shows, and each process has a speed of its own for each case.
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -22,7 +23,7 @@ from rnnbench.analysis.estimate import (
     undisturbed_estimates_of,
     undisturbed_log_ratio,
 )
-from rnnbench.analysis.quiet import QuietBlocks, low_parts
+from rnnbench.analysis.quiet import QuietBlocks, clipped_mean, low_parts
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
@@ -36,6 +37,7 @@ RATIOS = (1.0, 1.02, 1.5, 2.85)
 PROCESS_SPREAD = 0.006  # of a case's speed from process to process
 HIDDEN_SHARE = 0.2  # of the blocks that are disturbed though no pulse shows it
 HIDDEN = 0.3  # mean of what that adds
+STALL_SECONDS = 2e-3
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Sharing:
     by: str = "visit"  # what has a share of its own: a visit or a run
     bout: float = 1e-3  # seconds of a quiet and a shared bout together, in the mean
     response: tuple[float, float] = (1.5, 2.1)  # how many times as long a case takes on a shared core
+    stalls: float = 0.0  # share of the calls that something stops for `STALL_SECONDS` in the mean
 
 
 SHARINGS = {
@@ -54,6 +57,7 @@ SHARINGS = {
     "quiet 20-50% of a visit": Sharing((0.2, 0.5)),
     "quiet 20-80% of a run": Sharing((0.2, 0.8), by="run"),
     "quiet 10-30% of a visit, bouts of 3 ms": Sharing((0.1, 0.3), bout=3e-3),
+    "quiet 20-50% of a visit, stalls": Sharing((0.2, 0.5), stalls=0.004),
     "always shared": Sharing((0.0, 0.0)),
 }
 
@@ -65,6 +69,7 @@ class Machine:
     rng: random.Random
     quiet: float
     bout: float
+    stalls: float = 0.0
     seconds: float = 0.0
     _is_quiet: bool = True
     _until: float = field(default=0.0)
@@ -90,6 +95,8 @@ class Machine:
         if self.rng.random() < HIDDEN_SHARE:
             factor += HIDDEN * self.rng.expovariate(1)
         self.spend(seconds * factor, response)
+        if self.stalls and self.rng.random() < self.stalls:
+            self.seconds += self.rng.expovariate(1 / STALL_SECONDS)
 
     def pulse(self) -> float:
         """Return the seconds of a pulse."""
@@ -106,8 +113,30 @@ class Machine:
         self._until = self.seconds + self.rng.expovariate(1 / (self.bout * share))
 
 
-def visit(machine: Machine, costs: dict[str, float], responses: dict[str, float]) -> dict[str, Times]:
-    """The times of cases that take turns, which wait for a quiet pulse as those of a worker do."""
+@dataclass(frozen=True)
+class SomeCalls:
+    """Some calls of a case take longer than the others."""
+
+    share: float  # of the calls
+    factor: float  # how many times as long they take
+
+
+NONE = SomeCalls(0.0, 1.0)
+
+
+def visit(
+    machine: Machine, costs: dict[str, float], responses: dict[str, float], some: Mapping[str, SomeCalls] | None = None
+) -> dict[str, Times]:
+    """The times of cases that take turns, which wait for a quiet pulse as those of a worker do.
+
+    `some`: of which cases some calls take longer.
+    """
+
+    def call(arm: str) -> None:
+        calls = (some or {}).get(arm, NONE)
+        is_longer = calls.share and machine.rng.random() < calls.share
+        machine.call(costs[arm] * calls.factor if is_longer else costs[arm], responses[arm])
+
     device = Cpu(now=machine)
     pulses = Pulses(PULSE_SECONDS, take=machine.pulse)
     plans = plan_turns(costs, CASE_SECONDS, Cpu.blocks)
@@ -117,7 +146,7 @@ def visit(machine: Machine, costs: dict[str, float], responses: dict[str, float]
         plan = plans[arm]
         pulses.wait(now=machine)
         clocked = device.clock(
-            partial(machine.call, costs[arm], responses[arm]),
+            partial(call, arm),
             plan.blocks,
             plan.calls,
             is_warm=plan.is_warm,
@@ -132,10 +161,17 @@ def visit(machine: Machine, costs: dict[str, float], responses: dict[str, float]
             [sorted(blocks[arm])],
             [len(blocks[arm])],
             [sum(blocks[arm])],
-            QuietBlocks.of([low_parts(sorted(quiet[arm]))], [len(quiet[arm])], [float(np.mean(quiet[arm] or [0.0]))]),
+            quiet_blocks_of(quiet[arm]),
         )
         for arm in costs
     }
+
+
+def quiet_blocks_of(seconds: list[float]) -> QuietBlocks | None:
+    """The quiet blocks of one window, as a worker and a reader make them; None if there are none."""
+    ordered = sorted(seconds)
+    mean = float(np.mean(ordered or [0.0]))
+    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean], [clipped_mean(ordered)])
 
 
 def one_run(sharing: Sharing, replicates: int, rng: random.Random) -> pd.DataFrame:
@@ -149,7 +185,7 @@ def one_run(sharing: Sharing, replicates: int, rng: random.Random) -> pd.DataFra
     for _ in range(replicates):
         quiet = rng.uniform(*sharing.quiet) if sharing.by == "visit" else of_run
         for number, name in enumerate(names):  # each with its reference, as if it were alone in its group
-            machine = Machine(rng, quiet, sharing.bout)
+            machine = Machine(rng, quiet, sharing.bout, sharing.stalls)
             costs = {"reference": REFERENCE_SECONDS, name: REFERENCE_SECONDS * ratios[number]}
             costs = {arm: cost * math.exp(rng.gauss(0, PROCESS_SPREAD)) for arm, cost in costs.items()}
             times = visit(machine, costs, responses)
