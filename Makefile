@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit axe validate wheels release-check check
+.PHONY: bench test docs lowest coverage mutants audit axe validate goals wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -56,6 +56,9 @@ axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-
 
 validate: .venv/.validation  ## Measure the error of the engine and of verdicts: some two hours on a quiet machine.
 	.venv/bin/python -m tests.validation
+
+goals: .venv/.installed  ## Do the simulated tables, at a quarter of their size, meet their goals? Some twenty minutes.
+	.venv/bin/python -m tests.validation --goals --share 0.25
 
 .venv/.validation: .venv/.installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,validation]'

@@ -2,6 +2,7 @@
 
 A case has two kinds of them: by its quiet blocks (`rnnbench.analysis.quiet`), and by all its blocks. They estimate
 different ratios, so one look uses one kind: the quiet ones if enough pairs have them, which their number alone decides.
+Only quiet blocks have a clipped mean, on which `unchanged` rests.
 
 The cases of a definition have one value in each pair: the mean of their log-ratios. Its spread is smaller than theirs,
 but few pairs tell little of it. It is therefore raised towards what follows from the spreads of the cases, if these
@@ -44,7 +45,7 @@ class PairRatio:
 
 
 @dataclass(frozen=True)
-class Place:
+class CaseLocations:
     """Where the log-ratios of a case lie."""
 
     low: Location
@@ -130,9 +131,9 @@ def state_of(ratios: Sequence[PairRatio]) -> str:
     return SHARED if sum(ratio.quiet_pulses for ratio in ratios) < ALWAYS_QUIET * pulses else ""
 
 
-def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> dict[str, Place]:
+def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> dict[str, CaseLocations]:
     """Return where the log-ratios of each case lie; only cases of the same kind help to estimate the errors."""
-    result: dict[str, Place] = {}
+    result: dict[str, CaseLocations] = {}
     for is_undisturbed in (False, True):
         keys = [key for key, own in logs.items() if (own.state == UNDISTURBED) == is_undisturbed]
         low = locations([logs[key].low for key in keys], min_to_trim)
@@ -141,7 +142,7 @@ def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> di
         clipped = locations([logs[key].clipped for key in with_clipped], min_to_trim)
         of_case = dict(zip(with_clipped, clipped, strict=True))
         for key, low_of_case, mean_of_case in zip(keys, low, mean, strict=True):
-            result[key] = Place(low_of_case, mean_of_case, of_case.get(key))
+            result[key] = CaseLocations(low_of_case, mean_of_case, of_case.get(key))
     return result
 
 

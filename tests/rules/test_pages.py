@@ -86,9 +86,11 @@ def test_every_test_that_a_table_names_exists(name: str, fewest: int) -> None:
         assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
-def test_every_kept_table_is_one_that_a_program_makes() -> None:
+def test_every_kept_table_is_one_that_a_program_makes_and_none_is_missing() -> None:
+    """Tables that are only made if they are named, since they need hours or a quiet machine, may be made later."""
     kept = {file.stem for file in (ROOT / "results" / "validation").glob("*.csv")}
-    assert kept == set(TABLES)
+    always = {name for name, table in TABLES.items() if not table.if_named}
+    assert always <= kept <= set(TABLES)
 
 
 def test_every_command_that_a_page_shows_is_one() -> None:

@@ -1,39 +1,44 @@
-"""`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE] [--times N]`: measure errors, keep the tables.
+"""`python -m tests.validation [TABLE ...] [--only KIND] [--share SHARE] [--times N] [--goals]`: make tables of errors.
 
 Writes `results/validation/<table>.csv` and `.md`; without names, all tables but those that need hours or a package.
-Of `faults`, `fuzz` and `gate`, `--only` makes the rows of one kind and keeps the others, `--share` tries that share of
-the full number (of `gate`, `--times` checks of each commit), and the column `commit` says what was tried.
+Each row says of which commit it is, and one of real times also the processor, and how many pulses were quiet. `--share`
+tries that share of the full number. Of `faults`, `fuzz` and `gate`, `--only` makes the rows of one kind and keeps the
+others; of `gate`, `--times` is the number of checks of each commit. `--goals` makes the simulated tables, keeps none of
+them, and compares their rows with the goals: the program ends with 1 if one is missed.
 """
 
 import argparse
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
-from rnnbench.harness.machine.cores import processor
-from rnnbench.report.words.names import identity
 from tests.validation import (
     affected,
     bisect_real,
     bisect_simulated,
+    checks_simulated,
     explained,
     faults,
     fuzz,
     gate,
+    goals,
     handed_back,
     history_simulated,
     latency_simulated,
+    made,
     not_slower_simulated,
     pairs,
     planted_edits,
     products,
     real,
+    record,
     regret,
     scaling,
     shared_simulated,
@@ -54,49 +59,55 @@ class Table:
     """How one table is made."""
 
     make: Callable[..., pd.DataFrame]
+    size: int | None = None  # the number that `make` takes, if the table is simulated
     summary: Summary | None = None  # what is shown of it; all rows otherwise
-    is_of_processor: bool = False  # the rows that were made on other processors stay
+    is_live: bool = False  # of real times, whose processor and quiet pulses are kept
+    is_of_processor: bool = False  # live, and the rows that were made on other processors stay
+    takes_share: bool = False  # `--share`
     takes_options: bool = False  # `--share` and `--only`; the rows of other kinds stay
     if_named: bool = False  # made only then: it takes hours, adds to what is kept, or needs a package
 
 
 TABLES = {
-    "simulated-coverage": Table(lambda: simulation.coverage(2000)),
-    "real-coverage": Table(lambda: real.coverage(8)),
-    "busy-coverage": Table(lambda: real.coverage(8, busy=4)),
-    "shared-simulated": Table(lambda: shared_simulated.coverage(10)),
-    "stopping-simulated": Table(lambda: stopping_simulated.coverage(1200)),
-    "latency-simulated": Table(lambda: latency_simulated.coverage(2000)),
-    "scaling": Table(lambda: scaling.simulated(500)),
-    "not-slower-simulated": Table(lambda: not_slower_simulated.error_rates(300)),
-    "rounds-simulated": Table(lambda: not_slower_simulated.intervals(1000)),
-    "history-simulated": Table(lambda: history_simulated.error_rates(10)),
-    "history-few-cases": Table(lambda: history_simulated.few_cases(100)),
-    "verdicts-simulated": Table(lambda: verdicts_simulated.error_rates(400)),
+    "simulated-coverage": Table(simulation.coverage, 2000),
+    "real-coverage": Table(lambda: real.coverage(8), is_live=True),
+    "busy-coverage": Table(lambda: real.coverage(8, busy=4), is_live=True),
+    "shared-simulated": Table(shared_simulated.coverage, 10),
+    "stopping-simulated": Table(stopping_simulated.coverage, 1200),
+    "latency-simulated": Table(latency_simulated.coverage, 2000),
+    "scaling": Table(scaling.simulated, 500),
+    "not-slower-simulated": Table(not_slower_simulated.error_rates, 300),
+    "rounds-simulated": Table(not_slower_simulated.intervals, 1000),
+    "history-simulated": Table(history_simulated.error_rates, 10),
+    "history-few-cases": Table(history_simulated.few_cases, 100),
+    "verdicts-simulated": Table(verdicts_simulated.error_rates, 400),
+    "checks-simulated": Table(checks_simulated.error_rates, 200),
     "verdicts-slowed": Table(
         lambda: pd.concat([verdicts.slowed(10, 60, 0.05), verdicts.slowed(10, 25, 0.10)]),
-        verdicts.rates,
+        summary=verdicts.rates,
         is_of_processor=True,
     ),
     "verdicts-unchanged": Table(
         lambda: pd.concat([verdicts.unchanged(20, 60), verdicts.unchanged(4, 120), verdicts.unchanged(16, 60, busy=2)]),
-        verdicts.rates,
+        summary=verdicts.rates,
         is_of_processor=True,
     ),
-    "stored-simulated": Table(lambda: stored_simulated.error_rates(1000)),
+    "stored-simulated": Table(stored_simulated.error_rates, 1000),
     "affected": Table(lambda: pd.concat([affected.edits(), planted_edits.planted()])),
-    "bisect-simulated": Table(lambda: bisect_simulated.error_rates(100)),
-    "bisect-real": Table(bisect_real.histories, bisect_real.summary),
-    "explained": Table(explained.explained),
+    "bisect-simulated": Table(bisect_simulated.error_rates, 100),
+    "bisect-real": Table(bisect_real.histories, summary=bisect_real.summary, is_live=True),
+    "explained": Table(explained.explained, is_live=True),
     "products": Table(products.products, is_of_processor=True),
-    "regret": Table(regret.regrets, regret.summary, is_of_processor=True),
-    "handed-back": Table(handed_back.searches, handed_back.summary, is_of_processor=True),
-    "pairs": Table(lambda: pairs.pairs(150), pairs.summary, if_named=True),
+    "regret": Table(regret.regrets, summary=regret.summary, is_of_processor=True),
+    "handed-back": Table(handed_back.searches, summary=handed_back.summary, is_of_processor=True),
+    "unlike-coverage": Table(lambda: real.unlike(8), summary=real.of_states, is_live=True, if_named=True),
+    "record": Table(record.tries, summary=record.record, is_live=True, takes_share=True, if_named=True),
+    "pairs": Table(lambda: pairs.pairs(150), summary=pairs.summary, if_named=True),
     "gate": Table(gate.checks, takes_options=True, if_named=True),
     "faults": Table(faults.faults, takes_options=True, if_named=True),
     "fuzz": Table(fuzz.fuzz, takes_options=True, if_named=True),
     "strangers": Table(strangers.strangers, if_named=True),
-    "strangers-fastest": Table(strangers.fastest_ways, if_named=True),
+    "strangers-fastest": Table(strangers.fastest_ways, is_live=True, if_named=True),
 }
 
 
@@ -107,34 +118,71 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--only", default="", help="a part of the name of a kind of `faults`, `fuzz` or `gate`")
     parser.add_argument("--times", type=int, help="checks of each commit of `gate`; otherwise 3, and 20 of one")
     parser.add_argument("--busy", type=int, default=0, help="processes that run beside the checks of `gate`")
-    parser.add_argument("--share", type=float, default=1.0, help="of the full number of `faults` or `fuzz`")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full number")
+    parser.add_argument("--goals", action="store_true", help="compare simulated tables with their goals, and keep none")
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.tables if name not in TABLES]:
         sys.exit(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    if args.goals:
+        sys.exit(_miss_goals(args.tables, args.share))
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in args.tables or [name for name, table in TABLES.items() if not table.if_named]:
         table, started = TABLES[name], time.monotonic()
-        options = (args.share, args.only) if table.takes_options else ()
-        made = table.make(*options, *([args.times, args.busy] if name == "gate" else []))
-        _keep(name, made, time.monotonic() - started)
+        quiet = [made.quiet_share()] if table.is_live or table.is_of_processor else []
+        rows = _simulated(table, args.share) if table.size else table.make(*_options(name, args))
+        seconds = time.monotonic() - started
+        if quiet:
+            about = made.Made(made.commit(), made.this_processor(), fmean([*quiet, made.quiet_share()]))
+        else:
+            about = made.Made(made.commit())
+        _keep(name, rows, seconds, about)
         print((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def _keep(name: str, made: pd.DataFrame, seconds: float) -> None:
+def _options(name: str, args: argparse.Namespace) -> list[Any]:
+    table = TABLES[name]
+    options = [args.share, args.only] if table.takes_options else [args.share] if table.takes_share else []
+    return [*options, args.times, args.busy] if name == "gate" else options
+
+
+def _simulated(table: Table, share: float) -> pd.DataFrame:
+    assert table.size is not None
+    return table.make(max(1, round(share * table.size)))
+
+
+def _miss_goals(names: Sequence[str], share: float) -> int:
+    """Make simulated tables, print how their rows compare with the goals, and return 1 if one is missed, or else 0."""
+    simulated = {name: table for name, table in TABLES.items() if table.size and (not names or name in names)}
+    tables = {}
+    for name, table in simulated.items():
+        tables[name] = _simulated(table, share)
+        print(f"{name}: made", flush=True)
+    found = goals.compared(tables)
+    print(markdown(found.sort_values("p-value")))
+    print(f"{int(found['missed'].sum())} of {len(found)} shares miss their goals")
+    return int(found["missed"].any())
+
+
+def _keep(name: str, rows: pd.DataFrame, seconds: float, about: made.Made) -> None:
     """Write a whole table as CSV, with the kept rows that stay, and what is shown of it as Markdown."""
     table, file = TABLES[name], FOLDER / f"{name}.csv"
-    kept = pd.read_csv(file, keep_default_na=not table.takes_options) if file.exists() else made.head(0)
+    kept = pd.read_csv(file, keep_default_na=not table.takes_options) if file.exists() else rows.head(0)
     summary = table.summary or (lambda rows: rows)
+    rows = rows.assign(**{column: value for column, value in about.columns().items() if column not in rows})
+    shown = rows
     if table.takes_options:
-        made, kind = made.assign(commit=_commit()), made.columns[0]
-        kept = kept[~kept[kind].isin(made[kind])].reindex(columns=made.columns, fill_value="")
-        made = pd.concat([kept, made], ignore_index=True)
+        kind = rows.columns[0]
+        kept = kept[~kept[kind].isin(rows[kind])].reindex(columns=rows.columns, fill_value="")
+        shown = rows = pd.concat([kept, rows], ignore_index=True)
     elif table.is_of_processor:
-        made = beside_other_processors(made, kept, identity(processor()).split(";")[0])
+        rows = beside_other_processors(rows, kept, about.processor)
         summary = partial(of_each_processor, summary)
-    made.to_csv(file, index=False)
-    text = f"`python -m tests.validation {name}`, {seconds:.0f} s\n\n{markdown(summary(made))}"
-    file.with_suffix(".md").write_text(text, encoding="utf-8")
+        shown = rows.drop(columns=[made.COMMIT, made.QUIET])
+    elif name != "pairs":  # whose summary names the processor and the session of each row
+        shown = made.without(rows)
+    rows.to_csv(file, index=False)
+    said = "; ".join(filter(None, [f"`python -m tests.validation {name}`, {seconds:.0f} s", made.said_of(rows)]))
+    file.with_suffix(".md").write_text(f"{said}\n\n{markdown(summary(shown))}", encoding="utf-8")
 
 
 def beside_other_processors(table: pd.DataFrame, kept: pd.DataFrame, here: str) -> pd.DataFrame:
@@ -147,16 +195,6 @@ def of_each_processor(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
     """Return the summary of each processor's rows, one below the other."""
     parts = table.groupby("processor", sort=False)
     return pd.concat([summary(part.drop(columns="processor")).assign(processor=name) for name, part in parts])
-
-
-def _commit() -> str:
-    """Return the commit that was tried, with `-dirty` where the code differs from it; the tables are no code."""
-    commit = _git("rev-parse", "--short", "HEAD")
-    return f"{commit}-dirty" if _git("status", "--porcelain", "--", "rnnbench", "tests", "suites") else commit
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -137,7 +137,7 @@ class SharedRunner:
         for number, case in enumerate(cases):
             is_slower = number < change.cases
             pool = slower if is_slower else equal
-            self._pairs[case.key] = pool[rng.integers(len(pool))]
+            self._pairs[case.key] = pool[int(rng.integers(len(pool)))]
             self._logs[case.key] = math.log1p(change.slower) if is_slower else 0.0
 
     def replicate(self, groups: Sequence[Group], left: float, on_visit: Callable[[int], None]) -> None:
@@ -147,10 +147,10 @@ class SharedRunner:
         for group in groups:
             key = group.cases[0].key
             pairs = self._pairs[key]
-            drawn = pairs[self._rng.integers(len(pairs))]
+            drawn = pairs[int(self._rng.integers(len(pairs)))]
             drawn = moved(drawn, dict.fromkeys((*OF_ALL, *OF_QUIET), self._logs[key] + common))
             if self._by == ALL:
-                drawn = replace(drawn, **dict.fromkeys(OF_QUIET, math.nan))
+                drawn = replace(drawn, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan)
             elif self._by == WHOLE:
                 drawn = replace(drawn, quiet_clipped=math.nan)
             self.ratios[key].append(replace(drawn, pair=self.replicates))

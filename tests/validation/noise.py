@@ -25,7 +25,7 @@ CASES = 24  # of a suite
 START_SECONDS = 0.85  # of a pair
 PAIR_SECONDS = START_SECONDS + 0.12 * CASES  # where it was not measured
 STALL = 0.03  # mean of what a stall adds
-REAL = Path("results/validation/pairs.csv")
+REAL = Path(__file__).parents[2] / "results" / "validation" / "pairs.csv"
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 

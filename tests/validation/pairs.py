@@ -17,6 +17,7 @@ from rnnbench.report.words.names import identity
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import Processor
 from rnnbench.suite import suites
+from tests.validation.made import commit
 from tests.validation.noise import REAL, hogs
 from tests.validation.verdicts import write_sides
 
@@ -26,8 +27,8 @@ QUIET, BUSY = "nothing beside it", "a process that takes a core for seconds and 
 
 def pairs(budget_seconds: float) -> pd.DataFrame:
     """A row for each case and pair of two checks, one of them beside another process; added to those kept before."""
-    made = pd.concat([_pairs(budget_seconds, beside) for beside in (QUIET, BUSY)])
-    return pd.concat([pd.read_csv(REAL), made]) if REAL.exists() else made
+    rows = pd.concat([_pairs(budget_seconds, beside) for beside in (QUIET, BUSY)]).assign(commit=commit())
+    return pd.concat([pd.read_csv(REAL), rows]) if REAL.exists() else rows
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -38,7 +38,7 @@ MOST = 20
 REAL_NOISE = "of a real run"
 MODES = "two modes"  # a quarter of the cases in one of two modes at random, in each replicate
 MODE, QUIET = 0.03, 0.005  # a mode's distance from the true ratio, and the spread of all cases
-REAL = Path("results/notebook-20261125T021859Z-cb51")  # twelve replicates of each case
+REAL = Path(__file__).parents[2] / "results" / "notebook-20261125T021859Z-cb51"  # twelve replicates of each case
 PROCESSES = 2
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
@@ -22,6 +23,7 @@ from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
     bisect_simulated,
+    checks_simulated,
     fuzz,
     gate,
     handed_back,
@@ -59,6 +61,44 @@ def test_undisturbed_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all
 def test_a_core_that_is_always_shared_is_never_called_undisturbed() -> None:
     cases = shared_simulated.one_run(shared_simulated.SHARINGS["always shared"], 2, random.Random(3))
     assert not cases["is undisturbed"].any()
+
+
+def test_simulated_checks_on_a_shared_core_call_equal_code_unchanged_and_find_what_is_slower() -> None:
+    sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
+    pool = checks_simulated.centred(
+        checks_simulated.pool_of(sharing, shared_simulated.NONE, "test", 4, 12), is_equal=True
+    )
+    change, rng = checks_simulated.CHANGES["a definition 10% slower"], np.random.default_rng(3)
+    decided = {}
+    for by in (checks_simulated.USUAL, checks_simulated.WHOLE):
+        judged, pairs, seconds = checks_simulated.one_check(rng, pool, pool, change, 60.0, by)
+        words = [each.verdict for each in judged]
+        assert words[: checks_simulated.FAMILY] == ["regressed"] * checks_simulated.FAMILY
+        assert "regressed" not in words[checks_simulated.FAMILY :]
+        assert seconds <= 60
+        assert min(pairs) >= 5
+        decided[by] = len(words) - words.count("undecided")
+    assert decided[checks_simulated.USUAL] >= 10
+    assert decided[checks_simulated.USUAL] >= decided[checks_simulated.WHOLE]
+
+
+def test_simulated_calls_that_are_sometimes_slower_show_in_the_mean_and_hardly_in_the_low_quantile() -> None:
+    sharing, some = shared_simulated.SHARINGS["always quiet"], shared_simulated.SomeCalls(0.1, 1.5)
+    [pairs] = checks_simulated.pool_of(sharing, some, "test", 1, 8)
+    assert np.mean([each.quiet_mean for each in pairs]) == pytest.approx(math.log(1.05), abs=0.02)
+    assert abs(np.mean([each.quiet_low for each in pairs])) < 0.01
+
+
+def test_intervals_that_hold_are_counted_among_those_that_there_are() -> None:
+    known, unknown = Estimate(1.0, 0.9, 1.1), Estimate(1.0, math.nan, math.nan)
+    assert verdicts_simulated.share_held([(known, 0.0), (known, 1.0), (unknown, 0.0)]) == 0.5
+    assert math.isnan(verdicts_simulated.share_held([(unknown, 0.0)]))
+
+
+def test_recorded_noise_is_read_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(noise.real_pairs()) == 4
+    assert stopping_simulated.REAL.is_dir()
 
 
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.verdict import Trial, Verdict
 from rnnbench.check.check import measure
@@ -85,7 +86,7 @@ class Suite:
 
     verdicts: list[Verdict]  # of each case
     seconds: float
-    held: float  # share of the shown intervals that hold the true ratio
+    held: float  # share of the shown intervals that hold the true ratio; NaN if none is shown
     pairs: list[int]  # of each case
 
 
@@ -119,15 +120,21 @@ def verdicts(
     runner: Any = SimulatedRunner(rng, *truth.log_ratios(), groups, noise)
     trial = Trial({case.key: MARGIN for case in cases}, families=families(cases, family_size))
     measure(runner, groups, trial, budget_seconds, lambda step: None)
-    judged = [trial.verdicts()[case.key] for case in cases]
+    verdicts = trial.verdicts()
+    judged = [verdicts[case.key] for case in cases]
     pairs = [
         (estimate, true)
         for one, *trues in zip(judged, *truth.log_ratios(), strict=True)
         for estimate, true in zip((one.low, one.mean), trues, strict=True)
     ]
-    held = np.mean([estimate.lower <= math.exp(true) <= estimate.upper for estimate, true in pairs])
     pairs_taken = [len(runner.ratios[case.key]) for case in cases]
-    return Suite([one.verdict for one in judged], runner.seconds, float(held), pairs_taken)
+    return Suite([one.verdict for one in judged], runner.seconds, share_held(pairs), pairs_taken)
+
+
+def share_held(pairs: Sequence[tuple[Estimate, float]]) -> float:
+    """The share of the intervals that hold the true log-ratio, of the estimates that have one; NaN if none has."""
+    held = [each.lower <= math.exp(true) <= each.upper for each, true in pairs if each.has_interval]
+    return float(np.mean(held)) if held else math.nan
 
 
 def error_rates(suites: int, budgets: Sequence[float] = (60.0,)) -> pd.DataFrame:
@@ -161,7 +168,7 @@ def _summary(runs: Sequence[Suite], truth: Truth) -> dict[str, Any]:
     return {
         "suites": len(runs),
         "median seconds": float(np.median([run.seconds for run in runs])),
-        "intervals that hold": float(np.mean([run.held for run in runs])),
+        "intervals that hold": float(np.nanmean([run.held for run in runs])),
         "unchanged: suites with a false alarm": _share(np.isin(same, ["regressed", "improved"]).any(axis=1), same),
         "unchanged: called unchanged": _share(same == "unchanged", same),
         "at the margin: most often called case": float(called.mean(axis=0).max()) if called.size else None,
