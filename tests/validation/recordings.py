@@ -1,7 +1,8 @@
 """`python -m tests.validation.recordings FILE.npz ...`: how far visits of a case differ in recordings of a shared core.
 
-A recording has a value for each block: `visit`, `case` (an index of `cases`), `seconds` of a call, and `pulse_before`
-and `pulse_after` in seconds. Only visits with `LEAST` quiet blocks on both sides count, the same for each estimator.
+A recording has a value for each block: `visit`, `case` (an index of `cases`), `round`, `seconds` of a call, and
+`pulse_before` and `pulse_after` in seconds. Only visits with `LEAST` quiet blocks on both sides count, the same for
+each estimator. The halves of a case's visit, of every second round, are as base and head of equal code in a check.
 """
 
 import sys
@@ -14,27 +15,21 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Times, log_ratio, pooled_times, undisturbed_log_ratio
-from rnnbench.analysis.quiet import QuietBlocks, low_parts
 from rnnbench.harness.machine.pulse import Pulses
+from tests.validation.shared_simulated import quiet_blocks_of
 
 LEAST = 12
 BEST = 0.01  # the quantile of all pulses that is the best one
 
 
 def deviations(files: Sequence[Path]) -> pd.DataFrame:
-    """Return a row for each recording: the standard deviation of a log-ratio between visits, by estimator."""
-    return pd.DataFrame(map(_deviation, files))
+    """Return a row for each recording: standard deviations of log-ratios, between visits and of halves of a visit."""
+    return pd.DataFrame([_deviation(file) | _of_halves(file) for file in files])
 
 
 def _deviation(file: Path) -> dict[str, Any]:
     trace = np.load(file)
-    pulses = Pulses(float(np.quantile(trace["pulse_before"], BEST)))
-    quiet = np.array(
-        [
-            pulses.quiet_blocks([before, after])[0]
-            for before, after in zip(trace["pulse_before"].tolist(), trace["pulse_after"].tolist(), strict=True)
-        ]
-    )
+    quiet = _quiet(trace)
     shared: dict[int, list[float]] = defaultdict(list)
     undisturbed: dict[int, list[float]] = defaultdict(list)
     for visit in np.unique(trace["visit"]):
@@ -57,11 +52,40 @@ def _deviation(file: Path) -> dict[str, Any]:
     }
 
 
+def _of_halves(file: Path) -> dict[str, Any]:
+    trace = np.load(file)
+    quiet = _quiet(trace)
+    logs: dict[str, list[float]] = {"low": [], "mean": [], "clipped mean": []}
+    for visit in np.unique(trace["visit"]):
+        here = trace["visit"] == visit
+        for case in np.unique(trace["case"][here]):
+            own = here & (trace["case"] == case)
+            halves = [own & (trace["round"] % 2 == half) for half in (0, 1)]
+            if not all(half.any() for half in halves):
+                continue
+            times = [_times(trace, half, quiet) for half in halves]
+            one, other = (each.quiet for each in times)
+            if one is None or other is None or min(one.blocks, other.blocks) < LEAST:
+                continue
+            assert one.clipped is not None
+            assert other.clipped is not None
+            logs["low"].append(undisturbed_log_ratio(*times)[0])
+            logs["mean"].append(np.log(one.mean / other.mean))
+            logs["clipped mean"].append(np.log(one.clipped / other.clipped))
+    return {"halves": len(logs["low"])} | {f"halves: {name}": float(np.std(own)) for name, own in logs.items() if own}
+
+
+def _quiet(trace: Any) -> np.ndarray:
+    """Return which blocks of a recording lie between two quiet pulses."""
+    pulses = Pulses(float(np.quantile(trace["pulse_before"], BEST)))
+    around = zip(trace["pulse_before"].tolist(), trace["pulse_after"].tolist(), strict=True)
+    return np.array([pulses.quiet_blocks([before, after])[0] for before, after in around])
+
+
 def _times(trace: Any, chosen: np.ndarray, quiet: np.ndarray) -> Times:
     """Return the times of one case in one visit."""
     seconds = np.sort(trace["seconds"][chosen].astype(float)).tolist()
-    of_quiet = np.sort(trace["seconds"][chosen & quiet].astype(float)).tolist()
-    blocks = QuietBlocks.of([low_parts(of_quiet)], [len(of_quiet)], [float(np.mean(of_quiet or [0.0]))])
+    blocks = quiet_blocks_of(trace["seconds"][chosen & quiet].astype(float).tolist())
     return pooled_times([seconds], [len(seconds)], [sum(seconds)], blocks)
 
 

@@ -30,6 +30,7 @@ from tests.validation import (
     noise,
     not_slower_simulated,
     real,
+    recordings,
     shared_simulated,
     simulation,
     stopping_simulated,
@@ -87,6 +88,30 @@ def test_simulated_calls_that_are_sometimes_slower_show_in_the_mean_and_hardly_i
     [pairs] = checks_simulated.pool_of(sharing, some, "test", 1, 8)
     assert np.mean([each.quiet_mean for each in pairs]) == pytest.approx(math.log(1.05), abs=0.02)
     assert abs(np.mean([each.quiet_low for each in pairs])) < 0.01
+
+
+def test_halves_of_a_recorded_visit_show_how_far_equal_code_differs(tmp_path: Path) -> None:
+    """Every tenth quiet block takes ten times as long: the mean scatters, and the clipped one hardly does."""
+    rng, size = np.random.default_rng(1), 4000
+    number = np.arange(size)
+    case = number % 2
+    seconds = 1e-4 * (1 + case) * np.exp(rng.normal(0, 0.005, size)) * np.where(rng.random(size) < 0.1, 10, 1)
+    pulse = np.where(rng.random(size) < 0.3, 14e-6, 8e-6)  # shared in three of ten moments
+    seconds = np.where(pulse > 1e-5, 2 * seconds, seconds)
+    visits = {"visit": number // 500, "round": number // 2 % 50, "case": case, "pulse_after": np.roll(pulse, -2)}
+    names = ["cell=rnn implementation=torch.nn", "cell=vanilla implementation=loop"]
+    np.savez(
+        tmp_path / "made.npz",
+        cases=names,
+        seconds=seconds,
+        pulse_before=pulse,
+        **visits,
+    )
+    [row] = recordings.deviations([tmp_path / "made.npz"]).to_dict("records")
+    assert (row["visits"], row["halves"]) == (8, 16)
+    assert row["halves: low"] < 0.005
+    assert row["undisturbed"] < 0.005
+    assert row["halves: clipped mean"] < 0.2 * row["halves: mean"]
 
 
 def test_intervals_that_hold_are_counted_among_those_that_there_are() -> None:
