@@ -98,14 +98,16 @@ def test_halves_of_a_recorded_visit_show_how_far_equal_code_differs(tmp_path: Pa
     seconds = 1e-4 * (1 + case) * np.exp(rng.normal(0, 0.005, size)) * np.where(rng.random(size) < 0.1, 10, 1)
     pulse = np.where(rng.random(size) < 0.3, 14e-6, 8e-6)  # shared in three of ten moments
     seconds = np.where(pulse > 1e-5, 2 * seconds, seconds)
-    visits = {"visit": number // 500, "round": number // 2 % 50, "case": case, "pulse_after": np.roll(pulse, -2)}
     names = ["cell=rnn implementation=torch.nn", "cell=vanilla implementation=loop"]
     np.savez(
         tmp_path / "made.npz",
         cases=names,
         seconds=seconds,
         pulse_before=pulse,
-        **visits,
+        pulse_after=np.roll(pulse, -2),
+        visit=number // 500,
+        round=number // 2 % 50,
+        case=case,
     )
     [row] = recordings.deviations([tmp_path / "made.npz"]).to_dict("records")
     assert (row["visits"], row["halves"]) == (8, 16)
