@@ -236,14 +236,15 @@ class PairedRunner(Visitor):
             on_visit(done)
             if not self.workers:  # the last visit ended with none
                 self.start()
-            windows, seconds = self.visit(group, case_seconds, is_observed=is_observed)
+            visited = self.visit(group, case_seconds, is_observed=is_observed)
+            windows = visited.windows
             base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
             for case in base:
                 own = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
                 self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *own))
             timed = sum(window.host_seconds for own in windows.values() for window in own)
             cases = len(group.cases)
-            self._costs[group.workload] = timed / cases, max(0.0, seconds - timed) / cases
+            self._costs[group.workload] = timed / cases, max(0.0, visited.seconds - timed) / cases
         self.close()
         self.replicates += 1
         self._refuse_foreign()

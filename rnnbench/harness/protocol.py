@@ -82,15 +82,25 @@ def device(name: str) -> Request:
     return {"op": "device", "device": name}
 
 
-def ceiling(device: str, dtype: DType, threads: int, folder: str, *, passes: int = 1, again: bool = False) -> Request:
+def ceiling(
+    device: str,
+    dtype: DType,
+    threads: int,
+    folder: str,
+    *,
+    passes: int = 1,
+    again: bool = False,
+    best_pulse: float | None = None,
+) -> Request:
     """Measure the best rates of the machine; `folder` keeps the kernels that are built for it.
 
     `passes` that are apart in time show the spread of each rate. `again`: only those that a processor may have raised
     since they were first measured. `ceiling`: as `rnnbench.store.ceilings.Ceiling.to_json` returns it; `no_kernels`:
-    why the processor's own limits are not in it.
+    why the processor's own limits are not in it; `quiet_share`: of the pulses before and after it, compared with the
+    `best_pulse` as far as it is known, or None where pulses can't tell.
     """
     place = {"device": device, "dtype": dtype, "threads": threads}
-    return {"op": "ceiling", **place, "folder": folder, "passes": passes, "again": again}
+    return {"op": "ceiling", **place, "folder": folder, "passes": passes, "again": again, "best_pulse": best_pulse}
 
 
 def visit(

@@ -124,10 +124,33 @@ class SomeCalls:
 NONE = SomeCalls(0.0, 1.0)
 
 
-def visit(
-    machine: Machine, costs: dict[str, float], responses: dict[str, float], some: Mapping[str, SomeCalls] | None = None
-) -> dict[str, Times]:
-    """The times of cases that take turns, which wait for a quiet pulse as those of a worker do.
+@dataclass
+class Taken:
+    """The seconds of a call in each block of some turns, and those of the quiet blocks."""
+
+    blocks: list[float] = field(default_factory=list)
+    quiet: list[float] = field(default_factory=list)
+
+    def times(self) -> Times:
+        """Return what a report makes of them."""
+        return pooled_times([sorted(self.blocks)], [len(self.blocks)], [sum(self.blocks)], quiet_blocks_of(self.quiet))
+
+
+def quiet_blocks_of(seconds: list[float]) -> QuietBlocks | None:
+    """The quiet blocks of one window, as a worker and a reader make them; None if there are none."""
+    ordered = sorted(seconds)
+    mean = float(np.mean(ordered or [0.0]))
+    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean], [clipped_mean(ordered)])
+
+
+def turns_taken(
+    machine: Machine,
+    costs: dict[str, float],
+    responses: dict[str, float],
+    case_seconds: float,
+    some: Mapping[str, SomeCalls] | None = None,
+) -> dict[str, list[Taken]]:
+    """Let cases take turns, which wait for a quiet pulse as those of a worker do; returns both halves of each case.
 
     `some`: of which cases some calls take longer.
     """
@@ -139,9 +162,9 @@ def visit(
 
     device = Cpu(now=machine)
     pulses = Pulses(PULSE_SECONDS, take=machine.pulse)
-    plans = plan_turns(costs, CASE_SECONDS, Cpu.blocks)
-    blocks: dict[str, list[float]] = {arm: [] for arm in costs}
-    quiet: dict[str, list[float]] = {arm: [] for arm in costs}
+    plans = plan_turns(costs, case_seconds, Cpu.blocks)
+    halves = {arm: [Taken(), Taken()] for arm in costs}
+    numbers = dict.fromkeys(costs, 0)
     for arm in balanced_order(list(costs), plans[next(iter(plans))].turns, machine.rng):
         plan = plans[arm]
         pulses.wait(now=machine)
@@ -152,26 +175,28 @@ def visit(
             is_warm=plan.is_warm,
             pulse=pulses.take,
         )
+        taken = halves[arm][(numbers[arm] + numbers[arm] // 2) % 2]
+        numbers[arm] += 1
         seconds = [each / plan.calls for each in clocked.batch_seconds]
-        blocks[arm] += seconds
+        taken.blocks += seconds
         are_quiet = pulses.quiet_blocks(clocked.pulses)
-        quiet[arm] += [each for each, is_quiet in zip(seconds, are_quiet, strict=True) if is_quiet]
+        taken.quiet += [each for each, is_quiet in zip(seconds, are_quiet, strict=True) if is_quiet]
+    return halves
+
+
+def whole(halves: dict[str, list[Taken]]) -> dict[str, Times]:
+    """Return the times of each case in a visit."""
     return {
-        arm: pooled_times(
-            [sorted(blocks[arm])],
-            [len(blocks[arm])],
-            [sum(blocks[arm])],
-            quiet_blocks_of(quiet[arm]),
-        )
-        for arm in costs
+        arm: Taken(first.blocks + second.blocks, first.quiet + second.quiet).times()
+        for arm, (first, second) in halves.items()
     }
 
 
-def quiet_blocks_of(seconds: list[float]) -> QuietBlocks | None:
-    """The quiet blocks of one window, as a worker and a reader make them; None if there are none."""
-    ordered = sorted(seconds)
-    mean = float(np.mean(ordered or [0.0]))
-    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean], [clipped_mean(ordered)])
+def visit(
+    machine: Machine, costs: dict[str, float], responses: dict[str, float], some: Mapping[str, SomeCalls] | None = None
+) -> dict[str, Times]:
+    """Return the times of cases in a visit of the usual length; `some`: of which cases some calls take longer."""
+    return whole(turns_taken(machine, costs, responses, CASE_SECONDS, some))
 
 
 def one_run(sharing: Sharing, replicates: int, rng: random.Random) -> pd.DataFrame:

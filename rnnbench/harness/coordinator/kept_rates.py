@@ -1,4 +1,7 @@
-"""The rates of this machine, which runs measure until two of them agree and then take from the user's cache."""
+"""The rates of this machine, which runs measure until they can be believed, and then take from the user's cache.
+
+On a core that is shared all the time, two runs agree on rates that are too low: there pulses decide.
+"""
 
 import hashlib
 import json
@@ -17,6 +20,8 @@ from rnnbench.store.folder import write_whole
 from rnnbench.store.record import content_of, parsed
 
 MAX_APART = 0.05  # of two measurements of a rate that agree
+# Of the pulses before and after: each rate is the best of many tries, so some of them have the core to themselves.
+MOSTLY_QUIET = 0.7
 MEASURED_BY = [  # code whose change makes other rates
     Path(__file__).parents[1] / "worker" / name for name in ("ceilings.py", "kernels.c")
 ]
@@ -25,8 +30,7 @@ MEASURED_BY = [  # code whose change makes other rates
 def agree(before: Ceiling, now: Ceiling) -> bool:
     """Return whether two runs have measured the same rates, so that later ones need not measure them again.
 
-    This is the one place that decides what is kept. Noise that comes and goes makes two measurements differ. On a core
-    that is shared all the time both are wrong alike, which only a pulse can tell.
+    Noise that comes and goes makes two measurements differ.
     """
     if before.rates.keys() != now.rates.keys():
         return False
@@ -37,10 +41,12 @@ def agree(before: Ceiling, now: Ceiling) -> bool:
 
 @dataclass(frozen=True)
 class Kept:
-    """The best rates of one place that runs have measured so far, and whether the last two measurements agreed."""
+    """The best rates of one place that runs have measured so far."""
 
     ceiling: Ceiling
-    agrees: bool
+    agrees: (
+        bool  # the last measurement was made on a quiet core or, where pulses can't tell, agreed with the one before
+    )
 
 
 class KeptRates:
@@ -64,15 +70,22 @@ class KeptRates:
         }
 
     def known(self, place: tuple[str, str, int]) -> Ceiling | None:
-        """Return the rates of a place if two runs agree on them."""
+        """Return the rates of a place if they can be believed."""
         kept = self._read(place)
         return kept.ceiling if kept is not None and kept.agrees else None
 
-    def keep(self, measured: Ceiling) -> Ceiling:
-        """Keep what a run has measured at its beginning; returns the best of this and of what was kept before."""
+    def keep(self, measured: Ceiling, quiet_share: float | None = None) -> Ceiling:
+        """Keep what a run has measured at its beginning; returns the best of this and of what was kept before.
+
+        `quiet_share`: of the pulses around it; None where pulses can't tell.
+        """
         before = self._read(measured.place)
         best = measured if before is None else before.ceiling.joined(measured)
-        self._write(Kept(best, before is not None and agree(before.ceiling, measured)))
+        if quiet_share is None:
+            is_believed = before is not None and agree(before.ceiling, measured)
+        else:
+            is_believed = quiet_share >= MOSTLY_QUIET
+        self._write(Kept(best, is_believed))
         return best
 
     def correct(self, seen: Ceiling) -> None:

@@ -25,12 +25,14 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
+from rnnbench.harness.turns.allocation import turns_taken
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
+from rnnbench.harness.turns.split import split
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, DType, Group
+from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, Case, DType, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of, is_compared
 from rnnbench.user_cache import private_folder
@@ -90,6 +92,7 @@ class Runner(Visitor):
         self._pulse = KeptPulse(private_folder(), str(start.software.get("python")))
         if (best := self._pulse.known()) is not None:
             self.best_pulses[self.interpreter(SIDE)] = best
+            self._pulses.best = best
         self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
@@ -113,7 +116,9 @@ class Runner(Visitor):
             if all(not is_compared(group, self.failed) for group in self.groups):
                 self.notes.append(NOTHING_TO_COMPARE)
             for case in cases_of(self.groups):  # that the budget left out
-                if self.recorders[SIDE].measurements[case.key].status == "pending":
+                known = self.recorders[SIDE].measurements[case.key]
+                # A measured case without windows was prepared, and left to a later visit of another subgroup.
+                if known.status == "pending" or (known.status == "measured" and case.key not in self._timed):
                     self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
@@ -164,6 +169,17 @@ class Runner(Visitor):
         """Start a worker."""
         return self._start_worker(name, origin=self._run_start.origins.current)
 
+    def timed_together(self, group: Group, cases: list[Case]) -> list[Case]:
+        """Return the cases of the first subgroup if the group must be split, which shows in its first visit."""
+        if not self.planner.is_whole(group):
+            return cases
+        seconds = {case.key: self._seconds[SIDE, case.key][0] for case in cases}
+        subgroups = split(group, seconds, self._pulses.quiet_share if is_shared(group.workload.device) else None)
+        if len(subgroups) == 1:
+            return cases
+        self.planner.split(group, subgroups)
+        return [case for case in cases if case in subgroups[0].cases]
+
     @property
     def _left(self) -> float:
         """Seconds left of the budget, without those that are kept back for observing; infinite without a budget."""
@@ -195,13 +211,14 @@ class Runner(Visitor):
     ) -> None:
         """Measure the limits of a place in so many passes, perhaps again; a note says why if they can't be measured."""
         kernels, (device, dtype, _) = str(self._run_start.kernels), place
-        reply = ask(protocol.ceiling(*place, kernels, passes=passes, again=again))
+        best_pulse = self.best_pulses.get(self.interpreter(SIDE))
+        reply = ask(protocol.ceiling(*place, kernels, passes=passes, again=again, best_pulse=best_pulse))
         if reply["ok"]:
             measured = Ceiling.from_json(reply["ceiling"])
             if again:
                 self._rates.correct(measured)
             elif not reply["no_kernels"]:
-                measured = self._rates.keep(measured)
+                measured = self._rates.keep(measured, reply.get("quiet_share"))
             self.ceilings = best_of([*self.ceilings, measured])
             if missing := reply["no_kernels"]:
                 self.notes.append(f"the limits of the processor are those of its fastest product and copy: {missing}")
@@ -296,9 +313,12 @@ class Runner(Visitor):
                 break
             if not self.workers:  # the last visit ended with none
                 self.start()
-            windows, seconds = self.visit(group, self.settings.windows * self.settings.window_seconds)
-            self.planner.add_visit(group, seconds, times_by_case(windows[SIDE]))
-            self._timed.update(window.case for window in windows[SIDE])
+            asked = self.planner.case_seconds(group)
+            visit = self.visit(group, asked)
+            windows = visit.windows[SIDE]
+            turns = turns_taken(windows, asked, visit.turn_seconds)
+            self.planner.add_visit(group, visit.seconds, times_by_case(windows), turns)
+            self._timed.update(window.case for window in windows)
             self._leave_out_references([group])
             visited.append(group)
             self._sample("visit", group.workload.device)

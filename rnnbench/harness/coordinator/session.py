@@ -18,7 +18,7 @@ from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
-BUDGET, PRECISION = "budget: ", "precision: "  # how notes about what a run lacks begin
+BUDGET, PRECISION, SHARED = "budget: ", "precision: ", "shared core: "  # how notes about what a run lacks begin
 RESUMABLE, RESUMED = "the run can be resumed with `rnnbench run --resume`", "resumed by: "
 
 
@@ -81,7 +81,9 @@ def resume_run(
                 on_progress=on_progress,
             )
             # What it lacked is past.
-            notes = [note for note in info.notes if not note.startswith((BUDGET, PRECISION))] + [f"{RESUMED}{command}"]
+            notes = [note for note in info.notes if not note.startswith((BUDGET, PRECISION, SHARED))] + [
+                f"{RESUMED}{command}"
+            ]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
@@ -191,7 +193,18 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
     elif not notes:
         notes = [f"{BUDGET}it ended the run before its last replicate"]
+    notes += seldom_quiet(len(runner.planner.disturbed()), len(runner.groups))
     return replace(info, notes=[*info.notes, *notes], seconds_needed=needed)
+
+
+def seldom_quiet(disturbed: int, groups: int) -> list[str]:
+    """Return a note about the groups without enough quiet moments for undisturbed ratios, if there are any."""
+    if not disturbed:
+        return []
+    return [
+        f"{SHARED}{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
+        "their turns were as long as is best for ratios on a shared core"
+    ]
 
 
 def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:

@@ -1,7 +1,8 @@
 """How a run starts: what an earlier part of it left behind, and the first worker, which reports about the devices."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +26,7 @@ from rnnbench.suite.suites import Suite, grouped
 from rnnbench.user_cache import private_folder
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
-# the seconds from the start of its first window to the end of its last.
+# the seconds of its turns.
 Visit = tuple[Group, list[Window], float]
 
 
@@ -56,9 +57,9 @@ def read_state(path: Path, part: str | None = None) -> RunState:
         groups=list(groups.values()),
         visits=[
             (
-                groups[workload],
+                _visited(groups[workload], taken, measurements),
                 [window for window in taken if measurements[window.case].status == "measured"],
-                taken[-1].started + taken[-1].host_seconds - taken[0].started,
+                sum(window.host_seconds for window in taken),
             )
             for (_, workload), taken in visits.items()
             if len(taken) == taken[0].turns
@@ -67,6 +68,13 @@ def read_state(path: Path, part: str | None = None) -> RunState:
         workers=max((int(window.worker.rpartition("-")[2]) + 1 for window in windows), default=0),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
     )
+
+
+def _visited(group: Group, windows: Sequence[Window], measurements: Mapping[str, Measurement]) -> Group:
+    """Return the group that a visit with these windows was to: without the cases of another subgroup."""
+    keys = {window.case for window in windows}
+    is_in = [case.key in keys or measurements[case.key].status != "measured" for case in group.cases]
+    return replace(group, cases=tuple(itertools.compress(group.cases, is_in)))
 
 
 def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any]) -> None:

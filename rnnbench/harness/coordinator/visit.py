@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -33,6 +34,15 @@ from rnnbench.suite.suites import is_compared
 
 CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
 MAX_OBSERVERS = 8  # because each holds memory
+
+
+@dataclass(frozen=True)
+class Visited:
+    """What a visit has measured, and what it took."""
+
+    windows: dict[str, list[Window]]  # of each side
+    seconds: float
+    turn_seconds: float  # of these, in which the cases took turns
 
 
 class CaseFault(Exception):
@@ -71,6 +81,10 @@ class Visitor(ABC):
     def interpreter(self, side: str) -> str:
         """Return which interpreter a side's workers run, whose pulses are compared with each other."""
         return side
+
+    def timed_together(self, group: Group, cases: list[Case]) -> list[Case]:
+        """Return those of the prepared cases of a group that this visit times; the others wait for another one."""
+        return cases
 
     def failed(self, case: Case) -> bool:
         """Return whether a case can't be measured on at least one side."""
@@ -139,10 +153,8 @@ class Visitor(ABC):
                 for together in [list(itertools.chain(*crews))] if is_shared(device) else crews:
                     in_parallel(together)
 
-    def visit(
-        self, group: Group, case_seconds: float, *, is_observed: bool = True
-    ) -> tuple[dict[str, list[Window]], float]:
-        """Measure a group once on all sides; returns two windows of each case for each side, and the visit's seconds.
+    def visit(self, group: Group, case_seconds: float, *, is_observed: bool = True) -> Visited:
+        """Measure a group once on all sides; returns two windows of each case for each side, and what it took.
 
         `case_seconds`: for all turns of a case on one side. A case that can't be prepared on one side is left out on
         all. Cases that are not observed are not compared with their references either. If a case fails or loses its
@@ -152,14 +164,15 @@ class Visitor(ABC):
         began = self.seconds
         while True:
             try:
-                return self._visit(group, case_seconds, is_observed=is_observed), self.seconds - began
+                windows, turn_seconds = self._visit(group, case_seconds, is_observed=is_observed)
+                return Visited(windows, self.seconds - began, turn_seconds)
             except CaseFault as fault:
                 side, case, reply = fault.args
                 if case is not None:
                     self.recorders[side].note_fault(case, reply)
             self.close()
             if not is_compared(group, self.failed):
-                return {side: [] for side in self.recorders}, self.seconds - began
+                return Visited({side: [] for side in self.recorders}, self.seconds - began, 0.0)
             self.start()
             began = self.seconds
 
@@ -170,7 +183,8 @@ class Visitor(ABC):
             call, flush = self._seconds.get(place, (shortest, window.host_seconds / window.calls - shortest))
             self._seconds[place] = min(call, shortest), flush
 
-    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
+    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> tuple[dict[str, list[Window]], float]:
+        """Return the windows of each side, and the seconds of all turns."""
         workers = self.workers.values()
         untimed = [measuring_choices(group.workload.cores)[0]] * len(workers)
         if len(workers) > 1 and is_shared(group.workload.device):
@@ -185,16 +199,20 @@ class Visitor(ABC):
         windows: dict[str, list[Window]] = {side: [] for side in self.workers}
         if not is_compared(group, self.failed):
             ready = []
+        turn_seconds = 0.0
         if ready:
             timed = self._pulses.quietest(measuring_choices(group.workload.cores))
+            ready = self.timed_together(group, ready)
             _pin(workers, [timed] * len(workers))
+            began = self.seconds
             windows = self._time(ready, case_seconds)
+            turn_seconds = self.seconds - began
             _pin(workers, untimed)
         self.on_each(partial(self._end, ready, is_observed=is_observed), at_once=apart)
         for side, taken in windows.items():
             self.recorders[side].folder.add_window(*taken)
             self.remember(side, taken)
-        return windows
+        return windows, turn_seconds
 
     def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
         """Prepare cases in a side's worker; returns those that can be timed there."""

@@ -43,6 +43,7 @@ class Pulses:
         """`best`: seconds of the best pulse that is known of this machine and interpreter."""
         self.best = best
         self._take = take
+        self.quiet_share: float | None = None  # of the pulses that `quietest` took last on the cores that it chose
         self._in_vain = 0  # turns since the last quiet pulse that one waited for
 
     def take(self) -> float:
@@ -70,6 +71,11 @@ class Pulses:
         """Return whether each block of a turn is quiet, from the pulses before, between and after the blocks."""
         return [self.is_quiet(before) and self.is_quiet(after / AFTER_A_BLOCK) for before, after in pairwise(taken)]
 
+    def look(self) -> float:
+        """Return the share of quiet pulses on this core now, from so many that it takes some milliseconds."""
+        seconds = [self.take() for _ in range(LOOKS)]
+        return sum(map(self.is_quiet, seconds)) / LOOKS
+
     def quietest(self, choices: Iterable[Sequence[int]]) -> Sequence[int]:
         """Return the cores that are quiet most often now, among equal choices; the first choice if there is only one.
 
@@ -86,4 +92,5 @@ class Pulses:
         finally:
             os.sched_setaffinity(0, before)
         shares = [sum(map(self.is_quiet, seconds)) for seconds in quiet]
+        self.quiet_share = max(shares) / LOOKS
         return choices[shares.index(max(shares))]

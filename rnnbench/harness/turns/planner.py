@@ -1,12 +1,14 @@
 """Decide which groups get another replicate, and estimate how long that takes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
 from rnnbench.analysis.estimate import (
+    BLOCK_SPREAD,
     Times,
     estimates_of,
     log_ratio,
@@ -14,7 +16,9 @@ from rnnbench.analysis.estimate import (
     undisturbed_estimates_of,
     undisturbed_log_ratio,
 )
+from rnnbench.harness.turns.allocation import FIRST_VISITS, Allocator, GroupCost, TurnsTaken, VisitCost, between
 from rnnbench.harness.turns.schedule import sweeps_in_turn
+from rnnbench.harness.turns.split import compared, parted
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
 
@@ -23,6 +27,7 @@ MIN_FOR_SPREAD = 3
 # Visits before a group's precision may end a run. If its processes are in one of two modes at random, n replicates are
 # all in one mode with a chance of 2/2^n, and seem precise: 12% with four replicates, 3% with six.
 MIN_FOR_PRECISION = 6
+MIN_UNDISTURBED = 4  # the same if all of its ratios are undisturbed: their variances come from all cases
 
 
 @dataclass
@@ -36,6 +41,10 @@ class GroupRecord:
     dead: bool = False  # no case of the group can be measured, or none that is compared with the reference
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
+    costs: list[VisitCost] = field(default_factory=list)  # of the visits whose turns are known
+    case_seconds: float | None = None  # for the turns of a case in the next visit; None: as the suite says
+    is_undisturbed: bool = False  # all of its ratios are
+    is_disturbed: bool = False  # no turns that the budget allows have enough quiet blocks
 
     @property
     def visits(self) -> int:
@@ -52,11 +61,17 @@ class GroupRecord:
     @property
     def cost(self) -> float:
         """Expected seconds of another visit. The first also checks parity and calibrates: it counts only if alone."""
+        if self.case_seconds is not None:
+            return float(GroupCost(self.costs).seconds(self.case_seconds))
         return fmean(self.seconds[1:] or self.seconds)
 
-    def add(self, seconds: float, times: Mapping[str, Times], base: Times | None) -> None:
+    def add(
+        self, seconds: float, times: Mapping[str, Times], base: Times | None, turns: TurnsTaken | None = None
+    ) -> None:
         """Record a visit: the times of each case, and those that its ratios are to; None if there are no ratios."""
         self.seconds.append(seconds)
+        if turns is not None and self.basis is not None and self.basis in times:
+            self.costs.append(VisitCost.of(seconds, turns, times, self.basis))
         log_ratios: dict[str, list[float]] = {}
         undisturbed: dict[str, list[tuple[float, int]]] = {}
         if base is not None:
@@ -66,6 +81,16 @@ class GroupRecord:
         # A missing case has failed, so it no longer counts for the precision of the group.
         self.log_ratios, self.undisturbed = log_ratios, undisturbed
 
+    def of(self, cases: Collection[str], share: float) -> "GroupRecord":
+        """Return the record of some of the cases, which take this share of a visit."""
+        return GroupRecord(
+            [share * seconds for seconds in self.seconds],
+            {case: ratios for case, ratios in self.log_ratios.items() if case in cases},
+            {case: ratios for case, ratios in self.undisturbed.items() if case in cases},
+            self.dead,
+            self.basis,
+        )
+
 
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:
     """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
@@ -74,12 +99,14 @@ def estimate_spreads(records: Sequence[GroupRecord]) -> None:
         undisturbed_estimates_of([ratios for record in records for ratios in record.undisturbed.values()])
     )
     for record in records:
-        half_widths = []
+        half_widths, are_undisturbed = [], []
         for ratios, by_all, by_quiet in zip(record.log_ratios.values(), shared, undisturbed, strict=False):
+            are_undisturbed.append(by_quiet.has_interval)
             known = by_quiet if by_quiet.has_interval else by_all
             if len(ratios) > 1:
                 half_widths.append((known.upper - known.lower) / 2 / half_width(len(ratios)))
         record.spread = max(half_widths, default=math.inf)
+        record.is_undisturbed = bool(are_undisturbed) and all(are_undisturbed)
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
@@ -87,14 +114,18 @@ def is_wide(record: GroupRecord, settings: Settings) -> bool:
     return settings.precision is not None and record.half_width > math.log1p(settings.precision)
 
 
-def visits_to_come(record: GroupRecord, settings: Settings) -> int:
-    """Return how many more visits should make a group as precise as asked, whatever the budget; 0 if it needs none.
+def fewest_visits(record: GroupRecord, settings: Settings) -> int:
+    """Return how many visits are made in any case: fewer do not show yet how precise the group's ratios are."""
+    has_ratios = not record.visits or len(record.log_ratios) > 1
+    if settings.precision is None or not has_ratios:
+        return settings.replicates
+    least = MIN_UNDISTURBED if record.is_undisturbed else MIN_FOR_PRECISION
+    return max(settings.replicates, min(least, settings.max_replicates))
 
-    Some are made in any case: fewer do not show yet how precise the group's ratios are.
-    """
-    fewest, has_ratios = settings.replicates, not record.visits or len(record.log_ratios) > 1
-    if settings.precision is not None and has_ratios:
-        fewest = max(fewest, min(MIN_FOR_PRECISION, settings.max_replicates))
+
+def visits_to_come(record: GroupRecord, settings: Settings) -> int:
+    """Return how many more visits should make a group as precise as asked, whatever the budget; 0 if it needs none."""
+    fewest = fewest_visits(record, settings)
     is_open = record.visits < settings.max_replicates and is_wide(record, settings)
     if record.dead or not (is_open or record.visits < fewest):
         return 0
@@ -116,6 +147,8 @@ def half_width(replicates: int) -> float:
 class Planner:
     """Adds replicates for imprecise ratios; if the budget is too small for all, each sweep's cheapest come first.
 
+    The subgroups of a group that was split (`rnnbench.harness.turns.split`) are visited in turn, one in each replicate.
+
     A run stops by the width of its intervals, which it may look at after every replicate. The looks of a check and of
     `assert_not_slower` (`analysis.rounds.Question`) test hypotheses, so each look costs error rate.
     """
@@ -123,32 +156,67 @@ class Planner:
     def __init__(self, groups: Sequence[Group], settings: Settings) -> None:
         self._groups = groups
         self._settings = settings
-        self._records: dict[Workload, GroupRecord] = {group.workload: GroupRecord() for group in groups}
+        self._subgroups: dict[Workload, tuple[Group, ...]] = {group.workload: (group,) for group in groups}
+        self._records: dict[Group, GroupRecord] = {group: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
+        self._usual_seconds = settings.windows * settings.window_seconds
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
-    def add_visit(self, group: Group, seconds: float, times: Mapping[str, Times]) -> None:
-        """Record a visit: its duration, and the times of each measured case.
+    def add_visit(
+        self, group: Group, seconds: float, times: Mapping[str, Times], turns: TurnsTaken | None = None
+    ) -> None:
+        """Record a visit: its duration, the times of each measured case, and what its turns took if that is known.
 
         The ratios of a group are to its reference, or to the case that is fastest at first where it has none. There are
         none if the reference was not measured, or nothing can be compared.
         """
-        record = self._records[group.workload]
+        for subgroup in self._visited(group, times):
+            of_subgroup = {case.key: times[case.key] for case in subgroup.cases if case.key in times}
+            self._add_to(subgroup, seconds * len(subgroup.cases) / max(len(group.cases), 1), of_subgroup, turns)
+
+    def _add_to(self, group: Group, seconds: float, times: Mapping[str, Times], turns: TurnsTaken | None) -> None:
+        record = self._records[group]
         record.dead = record.dead or not times
         if record.basis not in times:
             bases = [case.key for case in group.cases if case.is_reference and case.key in times]
             if group.workload.reference == "none" and len(times) > 1:
                 bases = sorted(times, key=lambda case: times[case].median)
             record.basis = bases[0] if bases else None
-        base = times.get(record.basis or "")
-        record.add(seconds, times, base)
+        record.add(seconds, times, times.get(record.basis or ""), turns)
+
+    def _visited(self, group: Group, times: Collection[str]) -> Sequence[Group]:
+        """Return the subgroups that a visit was to, of which it timed these cases.
+
+        A group may have been split in the visit, or in an earlier part of the run.
+        """
+        if group in self._records:
+            return [group]
+        subgroups = self._subgroups[group.workload]
+        if len(subgroups) == 1:
+            self.split(subgroups[0], parted(subgroups[0], group.cases))
+            return self._subgroups[group.workload][:1]
+        timed = [subgroup for subgroup in subgroups if any(case.key in times for case in compared(subgroup))]
+        return timed or subgroups
 
     def leave_out(self, group: Group) -> None:
-        """Plan no more visits of a group."""
-        self._records[group.workload].dead = True
+        """Plan no more visits of a group, or of a subgroup."""
+        for subgroup in [group] if group in self._records else self._subgroups[group.workload]:
+            self._records[subgroup].dead = True
+
+    def is_whole(self, group: Group) -> bool:
+        """Return whether all cases of a group are visited together, and none has been visited so far."""
+        return group in self._records and not self._records[group].visits
+
+    def split(self, whole: Group, subgroups: tuple[Group, ...]) -> None:
+        """Visit these subgroups of a group in turn from now on."""
+        record = self._records.pop(whole)
+        self._subgroups[whole.workload] = subgroups
+        for subgroup in subgroups:
+            keys = {case.key for case in subgroup.cases}
+            self._records[subgroup] = record.of(keys, len(keys) / len(whole.cases))
 
     def next_visits(self, left: float = math.inf) -> list[Group]:
         """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.
@@ -157,19 +225,77 @@ class Planner:
         """
         estimate_spreads([*self._records.values()])
         to_come = self._to_come()
-        wanted = [group for group in self._groups if to_come[group]]
+        wanted = [group for group, number in to_come.items() if number]
+        self._allocate(wanted, left)
+        first: dict[Workload, Group] = {}  # of each group, the subgroup that has had the fewest visits
+        for group in sorted(wanted, key=lambda group: self._records[group].visits):
+            first.setdefault(group.workload, group)
+        wanted = [group for group in wanted if first[group.workload] == group]
         left -= fmean(self._start_seconds)
         cheapest_first = sorted(wanted, key=lambda group: to_come[group] * self._cost(group))
         chosen = []
         for group in sorted(
             sweeps_in_turn(cheapest_first),
-            key=lambda group: min(self._records[group.workload].visits, self._settings.replicates),
+            key=lambda group: min(self._records[group].visits, self._settings.replicates),
         ):
             cost = self._cost(group)
             if cost < left:
                 left -= cost
                 chosen.append(group)
         return chosen
+
+    def case_seconds(self, group: Group) -> float:
+        """Return the seconds for the turns of a case in the next visit of a group."""
+        chosen = self._records[group].case_seconds
+        return self._usual_seconds if chosen is None else chosen
+
+    def disturbed(self) -> list[Group]:
+        """Return the groups with cases that have pulses, but too few quiet blocks for undisturbed ratios."""
+        disturbed = {
+            group.workload
+            for group, record in self._records.items()
+            if record.is_disturbed and not record.is_undisturbed
+        }
+        return [group for group in self._groups if group.workload in disturbed]
+
+    def _allocate(self, groups: Sequence[Group], left: float) -> None:
+        """Choose the length of the turns of these groups, as far as their visits so far show what is best."""
+        if self._settings.precision is None:
+            return
+        records = [*self._records.values()]
+        allocator = Allocator(
+            self._usual_seconds,
+            between(
+                [
+                    (value, max(cost.quiet_variance, (BLOCK_SPREAD / blocks) ** 2))
+                    for (value, blocks), cost in zip(sample[::-1], record.costs[::-1], strict=False)
+                    if blocks
+                ]
+                for record in records
+                for sample in record.undisturbed.values()
+            ),
+            between(
+                [(value, cost.variance) for value, cost in zip(sample[::-1], record.costs[::-1], strict=False)]
+                for record in records
+                for sample in record.log_ratios.values()
+            ),
+        )
+        known = [
+            group
+            for group in groups
+            if len(self._records[group].costs) >= FIRST_VISITS and not group.workload.waits_for_each_call
+        ]
+        fewest = {}
+        for group in groups:
+            record = self._records[group]
+            fewest[group] = max(1, fewest_visits(record, self._settings) - record.visits)
+        left -= max(fewest.values(), default=0) * fmean(self._start_seconds)
+        left -= sum(self._cost(group) * fewest[group] for group in groups if group not in known)
+        costs = {group: GroupCost(self._records[group].costs) for group in known}
+        for group, (seconds, is_quiet) in allocator.allocate(costs, fewest, left).items():
+            record = self._records[group]
+            record.case_seconds = seconds
+            record.is_disturbed = costs[group].has_pulses and not is_quiet
 
     def seconds_left(self, budget_left: float = math.inf) -> float | None:
         """Return the expected seconds until the end, from within a replicate; None before the first visit."""
@@ -190,8 +316,12 @@ class Planner:
     def missed(self) -> list[Group]:
         """Return the visited groups with a ratio that missed the requested precision."""
         estimate_spreads([*self._records.values()])
-        records = {group: self._records[group.workload] for group in self._groups}
-        return [group for group, record in records.items() if record.visits and is_wide(record, self._settings)]
+        wide = {
+            group.workload
+            for group, record in self._records.items()
+            if record.visits and is_wide(record, self._settings)
+        }
+        return [group for group in self._groups if group.workload in wide]
 
     def seconds_needed(self) -> float | None:
         """Return the expected seconds of all visits that are still wanted; None if none is."""
@@ -199,18 +329,25 @@ class Planner:
         return self._seconds() or None
 
     def _to_come(self) -> dict[Group, int]:
-        """Return the number of visits that each group still needs, by the spreads that were estimated last."""
-        return {group: visits_to_come(self._records[group.workload], self._settings) for group in self._groups}
+        """Return the number of visits that each subgroup still needs, by the spreads that were estimated last."""
+        return {
+            group: visits_to_come(self._records[group], self._settings)
+            for whole in self._groups
+            for group in self._subgroups[whole.workload]
+        }
 
     def _seconds(self) -> float:
         """Return the expected seconds of all visits that are still wanted, and of the workers that make them."""
         to_come = self._to_come()
         visits = sum(self._cost(group) * number for group, number in to_come.items())
-        return max(to_come.values(), default=0) * fmean(self._start_seconds) + visits
+        replicates = Counter[Workload]()
+        for group, number in to_come.items():
+            replicates[group.workload] += number
+        return max(replicates.values(), default=0) * fmean(self._start_seconds) + visits
 
     def _cost(self, group: Group) -> float:
         """Return the expected seconds of a visit: those of the group, or the usual ones."""
-        if self._records[group.workload].visits:
-            return self._records[group.workload].cost
+        if self._records[group].visits:
+            return self._records[group].cost
         known = [seconds for record in self._records.values() for seconds in record.seconds]
         return fmean(known or [0.0])

@@ -74,12 +74,19 @@ def plan_window(per_call: float, window_seconds: float, blocks: Blocks, *, singl
 
 
 def _least_seconds(device: Device, call: Call, window_seconds: float) -> float:
-    """Seconds of a call in the shortest of many short blocks, made for a quarter of a window or more."""
+    """Seconds of a call in the shortest of many short blocks, made for a quarter of a window or more.
+
+    A call that is longer than a window is made once more, since a stall may have made it so long.
+    """
     per_call = device.clock(call, 1, 1).seconds
     while per_call < LONG * window_seconds:
         batch = _batch(device.blocks, per_call)
-        batches = MIN_BLOCKS if per_call <= 0 else max(MIN_BLOCKS, round(window_seconds / 4 / (batch * per_call)))
-        before, per_call = per_call, min(device.clock(call, batches, batch).batch_seconds) / batch
+        is_long = per_call >= window_seconds
+        batches = 1 if is_long else MIN_BLOCKS
+        if 0 < per_call < window_seconds:
+            batches = max(MIN_BLOCKS, round(window_seconds / 4 / (batch * per_call)))
+        before = per_call
+        per_call = min(device.clock(call, batches, batch, is_warm=is_long).batch_seconds) / batch
         if per_call >= before / 2 or batch == MAX_CALLS:  # else the call is shorter than its blocks were made for
             return min(before, per_call)
     return per_call

@@ -173,8 +173,13 @@ class Operations:
         load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
         loaded = Readings.of(load if device.runs_host_code else {})
         native, passes = loaded.values.get("kernels"), request["passes"]
+        has_pulses = device.is_shared and threads == 1
+        self._pulses.best = min(self._pulses.best, request["best_pulse"] or math.inf)
+        before = self._pulses.look() if has_pulses else 0.0
         ceiling = ceilings.measure(device, dtype, threads, native, passes, again=request["again"])
-        return {"ceiling": ceiling.to_json(), "no_kernels": loaded.missing.get("kernels", "")}
+        quiet_share = (before + self._pulses.look()) / 2 if has_pulses else None
+        no_kernels = loaded.missing.get("kernels", "")
+        return {"ceiling": ceiling.to_json(), "no_kernels": no_kernels, "quiet_share": quiet_share}
 
     def _import(self, request: Request) -> None:
         """Import the code under test before anything else.

@@ -1,4 +1,4 @@
-"""Rates of the machine that two runs agree on, in the user's cache."""
+"""Rates of the machine that can be believed, in the user's cache."""
 
 import platform
 from dataclasses import replace
@@ -28,6 +28,16 @@ def test_rates_are_taken_from_the_cache_after_two_runs_that_agree(tmp_path: Path
     best = KeptRates(tmp_path, SOFTWARE).keep(times(1.02))
     assert best.macs_per_second == pytest.approx(1.02 * 4e10)
     assert KeptRates(tmp_path, SOFTWARE).known(FIRST.place) == best
+
+
+def test_rates_of_a_quiet_core_are_kept_at_once_and_those_of_a_shared_one_never(tmp_path: Path) -> None:
+    rates = KeptRates(tmp_path, SOFTWARE)
+    for _ in range(3):  # equal, and equally wrong
+        rates.keep(FIRST, quiet_share=0.1)
+        assert rates.known(FIRST.place) is None
+    best = rates.keep(times(1.9), quiet_share=0.9)
+    assert rates.known(FIRST.place) == best
+    assert best.macs_per_second == pytest.approx(1.9 * 4e10)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.9])

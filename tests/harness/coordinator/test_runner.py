@@ -14,6 +14,7 @@ from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.recorder import NOT_PROBED
 from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
 from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder
@@ -376,3 +377,45 @@ def test_a_case_that_breaks_its_worker_while_energy_is_measured_loses_only_its_e
     assert frame["energy_joules"].notna().tolist() == [True, False, True]
     assert missing_reasons(frame["missing"][1]) == {"energy_joules": ILLEGAL["reason"]}
     assert len(workers.started) == 4
+
+
+@pytest.fixture
+def shared_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the core be quiet half of the time."""
+
+    def quietest(pulses: Pulses, choices: Sequence[Sequence[int]]) -> Sequence[int]:
+        pulses.quiet_share = 0.5
+        return choices[0]
+
+    monkeypatch.setattr(Pulses, "quietest", quietest)
+
+
+@pytest.mark.usefixtures("shared_core")
+def test_on_a_shared_core_short_calls_are_timed_apart_from_long_ones_from_the_first_visit_on(tmp_path: Path) -> None:
+    short, long = small.case("vanilla", "hoisted"), small.case("vanilla")
+    group = Group(short.workload, (short, long, small.reference_case()))
+    frame, runner, *_ = measure(
+        tmp_path, groups=[group], seconds=lambda key: 4e-3 if key == long.key else 4e-4, replicates=3
+    )
+    by_case = frame.groupby("case")["replicate"].unique().map(sorted).to_dict()
+    assert by_case[short.key] == [0, 2, 4]
+    assert by_case[long.key] == [1, 3, 5]
+    assert by_case[small.reference_case().key] == [0, 1, 2, 3, 4, 5]
+    assert set(frame["status"]) == {"measured"}
+    # Beside the long call the reference has blocks of ten calls, beside the short one blocks of one.
+    batches = frame[frame["case"] == small.reference_case().key].groupby("replicate")["batch"].unique()
+    assert [batch.tolist() for batch in batches] == [[1], [10]] * 3
+    assert runner.replicates == 6
+
+
+@pytest.mark.usefixtures("shared_core")
+def test_a_case_whose_subgroup_was_not_reached_has_no_time_and_says_so(tmp_path: Path) -> None:
+    short, long = small.case("vanilla", "hoisted"), small.case("vanilla")
+    group = Group(short.workload, (short, long, small.reference_case()))
+    seconds = {long.key: 4e-3}
+    frame, *_ = measure(
+        tmp_path, groups=[group], seconds=lambda key: seconds.get(key, 4e-4), replicates=3, budget_seconds=5.0
+    )
+    of_long = frame[frame["case"] == long.key]
+    assert set(zip(of_long["status"], of_long["reason"], strict=True)) == {("pending", NOT_REACHED)}
+    assert set(frame.loc[frame["case"] == short.key, "status"]) == {"measured"}

@@ -14,7 +14,7 @@ import pytest
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment, session
 from rnnbench.harness.coordinator.runner import Runner
-from rnnbench.harness.coordinator.session import resume_run, run_suite, with_shortfall
+from rnnbench.harness.coordinator.session import resume_run, run_suite, seldom_quiet, with_shortfall
 from rnnbench.harness.machine import cores
 from rnnbench.store.folder import RunFolder, last_measurements, read_info
 from rnnbench.store.records import Group
@@ -156,6 +156,12 @@ def test_a_note_counts_the_cases_that_were_not_reached(tmp_path: Path) -> None:
     [note] = info.notes
     assert re.fullmatch(r"budget: \d of 8 cases were not reached", note)
     assert needed(info) > 6.0
+
+
+def test_a_note_counts_the_groups_that_had_too_few_quiet_moments() -> None:
+    assert seldom_quiet(0, 4) == []
+    [note] = seldom_quiet(1, 4)
+    assert note.startswith("shared core: 1 of 4 groups had too few quiet moments")
 
 
 def test_the_environment_says_what_a_reader_needs_and_fits_into_json(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Visits(Visitor):
 
     def windows(self) -> dict[str, list[Window]]:
         """Visit the group once."""
-        return self.visit(GROUP, CASE_SECONDS)[0]
+        return self.visit(GROUP, CASE_SECONDS).windows
 
     def dropped(self) -> set[tuple[str, str]]:
         """The cases that are left out from now on, with their sides."""

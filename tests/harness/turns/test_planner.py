@@ -113,7 +113,7 @@ def test_a_case_that_has_failed_no_longer_counts() -> None:
     assert STEADY in chosen.missed()
     chosen.add_visit(STEADY, 0.5, {reference: steady(1.0)})
     assert STEADY not in chosen.missed()
-    assert set(chosen._records[STEADY.workload].log_ratios) == {reference}
+    assert set(chosen._records[STEADY].log_ratios) == {reference}
 
 
 def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
@@ -130,7 +130,7 @@ def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
 def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
     chosen = planner()
     run(chosen)
-    samples = [chosen._records[group.workload].log_ratios[group.cases[0].key] for group in GROUPS]
+    samples = [chosen._records[group].log_ratios[group.cases[0].key] for group in GROUPS]
     chosen.missed()
     for group, shown in zip(GROUPS, estimates_of(samples), strict=True):
-        assert chosen._records[group.workload].half_width == pytest.approx((shown.upper - shown.lower) / 2)
+        assert chosen._records[group].half_width == pytest.approx((shown.upper - shown.lower) / 2)

@@ -111,12 +111,18 @@ def test_warm_up_goes_on_while_windows_get_faster(cost: Callable[[int], float], 
     assert warm_up(device, call, Plan(20, 1, 0.02)) in windows
 
 
-def test_of_long_calls_no_more_are_made_than_are_needed() -> None:
-    device, call = fake_cpu(lambda _: 1.0)
+@pytest.mark.parametrize(("seconds", "calls"), [(1.0, 2), (0.02, 3)])  # the first call does not count
+def test_of_long_calls_no_more_are_made_than_are_needed(seconds: float, calls: int) -> None:
+    device, call = fake_cpu(lambda _: seconds)
     plan = calibrate(device, call, 0.01)
-    assert device._now() == pytest.approx(2.0)  # the first call does not count
+    assert device._now() == pytest.approx(calls * seconds)
     warm_up(device, call, plan)
-    assert device._now() == pytest.approx(3.0)
+    assert device._now() == pytest.approx((calls + 1) * seconds)
+
+
+def test_a_stall_in_the_first_calls_does_not_make_a_short_call_look_long() -> None:
+    device, call = fake_cpu(lambda number: 0.03 if number < 2 else 1e-4)
+    assert calibrate(device, call, 0.01).calls == 100
 
 
 @given(
