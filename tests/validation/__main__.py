@@ -21,6 +21,7 @@ import pandas as pd
 
 from tests.validation import (
     affected,
+    allocation_simulated,
     bisect_real,
     bisect_simulated,
     checks_simulated,
@@ -43,9 +44,11 @@ from tests.validation import (
     scaling,
     shared_simulated,
     simulation,
+    split_simulated,
     stopping_simulated,
     stored_simulated,
     strangers,
+    undisturbed_stopping,
     verdicts,
     verdicts_simulated,
 )
@@ -73,6 +76,9 @@ TABLES = {
     "real-coverage": Table(lambda: real.coverage(8), is_live=True),
     "busy-coverage": Table(lambda: real.coverage(8, busy=4), is_live=True),
     "shared-simulated": Table(shared_simulated.coverage, 10),
+    "split-simulated": Table(split_simulated.gain, 10),
+    "allocation-simulated": Table(allocation_simulated.gain, 10),
+    "undisturbed-stopping": Table(undisturbed_stopping.coverage, 1200),
     "stopping-simulated": Table(stopping_simulated.coverage, 1200),
     "latency-simulated": Table(latency_simulated.coverage, 2000),
     "scaling": Table(scaling.simulated, 500),

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
@@ -22,6 +23,7 @@ from tests.doubles import repository, stored
 from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
+    allocation_simulated,
     bisect_simulated,
     checks_simulated,
     fuzz,
@@ -33,7 +35,9 @@ from tests.validation import (
     recordings,
     shared_simulated,
     simulation,
+    split_simulated,
     stopping_simulated,
+    undisturbed_stopping,
     verdicts,
     verdicts_simulated,
 )
@@ -126,6 +130,32 @@ def test_recorded_noise_is_read_in_any_folder(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert len(noise.real_pairs()) == 4
     assert stopping_simulated.REAL.is_dir()
+
+
+def test_a_short_call_is_undisturbed_beside_its_reference_alone_where_it_is_not_beside_a_long_call() -> None:
+    sharing = shared_simulated.SHARINGS["quiet 10-30% of a visit, bouts of 3 ms"]
+    whole, split = (
+        split_simulated.one_run(sharing, 4e-3, "3", may_split=may_split).set_index("case").loc["short"]
+        for may_split in (False, True)
+    )
+    assert not whole["is undisturbed"]
+    assert split["is undisturbed"]
+    assert abs(split["error"]) < 0.03
+
+
+def test_a_run_whose_turns_get_their_length_ends_with_its_budget_and_leaves_no_group_out() -> None:
+    sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
+    found = allocation_simulated.one_run(Planner, sharing, (1e-4, 4e-4), 15.0, "3")
+    assert found["spent"].max() < 1.1
+    assert found["replicates"].min() >= 2
+    assert found["undisturbed"].mean() > 0.5
+
+
+def test_undisturbed_runs_that_end_after_four_replicates_have_intervals_that_mostly_hold() -> None:
+    kind = undisturbed_stopping.Kind("normal", "0.8%", cases=24, least=4)
+    row = undisturbed_stopping.row(240, kind)
+    assert row["covered"] > 0.88
+    assert 4 <= row["replicates"] < 8
 
 
 def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: Path) -> None:
