@@ -16,7 +16,7 @@ from rnnbench.store.records import Case, Group
 MIN_LONGEST_SECONDS = 5e-4  # of a group's longest call; shorter blocks are quiet often enough
 MIN_APART = 2.0  # times as long as a case and its reference take is the longest call
 MAX_SHORT_SECONDS = 2e-3  # a longer call is no more often quiet by itself
-ALWAYS_QUIET = 0.95  # of the pulses before a visit
+ALWAYS_QUIET = 0.98  # of pulses in a row before a visit; those between blocks are quiet less often
 
 
 def split(group: Group, call_seconds: Mapping[str, float], quiet_share: float | None) -> tuple[Group, ...]:

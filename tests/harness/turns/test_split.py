@@ -31,7 +31,7 @@ def test_short_calls_get_a_subgroup_with_the_reference() -> None:
 @pytest.mark.parametrize(
     ("seconds", "quiet_share"),
     [
-        (SECONDS, 0.97),  # the core is always quiet
+        (SECONDS, 0.99),  # the core is always quiet
         (SECONDS, None),  # pulses can't tell
         (SECONDS | {LONG: 7e-4}, 0.5),  # not much longer
         (SECONDS | {REFERENCE: 2e-3}, 0.5),  # beside their reference, the short ones need long blocks, too
