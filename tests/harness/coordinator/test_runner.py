@@ -13,7 +13,7 @@ import pytest
 from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.recorder import NOT_PROBED
 from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
-from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.coordinator.start import read_state, started
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
@@ -406,6 +406,9 @@ def test_on_a_shared_core_short_calls_are_timed_apart_from_long_ones_from_the_fi
     batches = frame[frame["case"] == small.reference_case().key].groupby("replicate")["batch"].unique()
     assert [batch.tolist() for batch in batches] == [[1], [10]] * 3
     assert runner.replicates == 6
+    [folder] = tmp_path.iterdir()
+    visited = [{case.key for case in each.cases} for each, _, _ in read_state(folder).visits]
+    assert visited == [{short.key, small.reference_case().key}, {long.key, small.reference_case().key}] * 3
 
 
 @pytest.mark.usefixtures("shared_core")
