@@ -43,6 +43,19 @@ GOALS = (
     Goal("simulated-coverage", "covers", "at least", 0.93, "runs"),
     Goal("shared-simulated", "covered", "at least", 0.93, "cases", "`the core is` != 'always shared'"),
     Goal("shared-simulated", "undisturbed", "at most", 0.0, "cases", "`the core is` == 'always shared'"),
+    Goal(
+        *("split-simulated", "undisturbed", "at least", 0.90, "runs"),
+        rows="case == 'short' and group == 'split' and `the core is` != 'always shared'",
+    ),
+    Goal(
+        *("allocation-simulated", "undisturbed", "at least", 0.90, "groups"),
+        rows="`length of turns` == 'chosen' and `the core is` != 'always shared'",
+    ),
+    Goal(
+        *("undisturbed-stopping", "covered", "at least", 0.93, "cases"),
+        rows="least == 4",
+        but="noise in ['two modes', 'skewed']",
+    ),
     Goal("stopping-simulated", "covered", "at least", 0.93, "cases", but="noise == 'two modes'"),
     Goal("latency-simulated", "covered", "at least", 0.90, "intervals"),
     Goal("scaling", "coverage", "at least", 0.95, "intervals"),

@@ -86,6 +86,7 @@ def gain(runs: int) -> pd.DataFrame:
                 found = pd.concat([run(f"{name} {long_seconds} {number}") for number in range(runs)])
                 table = found.groupby("case", sort=False).agg(
                     **{
+                        "runs": ("is undisturbed", "size"),
                         "undisturbed": ("is undisturbed", "mean"),
                         "half-width": ("half-width", "median"),
                         "typical error": ("error", lambda errors: float(np.sqrt((errors**2).mean()))),
