@@ -5,8 +5,9 @@ other steps. Small inputs with unlike sizes of two and more are tried first, sin
 then the given sizes.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ def input_order(module: Any, input: Any = None, *more: Any) -> Order:
     if not isinstance(module, nn.Module):
         return "unknown"
     gpus = [input.device] if input.is_cuda else []
-    with torch.no_grad(), torch.random.fork_rng(gpus), torch.compiler.set_stance("force_eager"):
+    with torch.no_grad(), torch.random.fork_rng(gpus), _nothing_compiled():
         for trial, others in _trials(input, more):
             # In training, such as with batch norm, each sequence may change the others.
             for is_training in dict.fromkeys((module.training, False)):
@@ -49,6 +50,11 @@ def input_order(module: Any, input: Any = None, *more: Any) -> Order:
                 if order != "unknown":
                     return order
     return "unknown"
+
+
+def _nothing_compiled() -> AbstractContextManager[object]:
+    """Run compiled code as plain Python: there is none before the compiler is imported, which takes seconds."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def has_order(input: object) -> bool:

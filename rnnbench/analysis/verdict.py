@@ -46,7 +46,6 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import stats
 
 from rnnbench.analysis.estimate import MIN_TO_TRIM, UNKNOWN, Estimate, Location, as_ratio, locations
 
@@ -248,6 +247,8 @@ def _member_tests(low: Location, mean: Location, edge: float, spent: float) -> d
 
 def _largest_rejected(samples: Iterable[Sequence[Look]], verdict: Verdict, error: float) -> float:
     """Return the largest p-value that Benjamini & Hochberg reject at an error rate; negative if they reject none."""
+    from scipy import stats  # not at the top: its import takes seconds, and much that imports this module tests nothing
+
     p_values = [min((p for look in looks for p in look.tests[verdict].values()), default=1.0) for looks in samples]
     if not p_values:
         return -1.0

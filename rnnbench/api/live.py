@@ -16,8 +16,8 @@ from rnnbench.cells.weights import copy_weights
 from rnnbench.harness.live.measuring import compared
 from rnnbench.harness.live.measuring import sweep as each_point
 from rnnbench.profiling.profile import explain as explain_live
+from rnnbench.report.fastest import FastestModule
 from rnnbench.report.notebook import (
-    FastestModule,
     FrameResult,
     explained,
     judged,

@@ -27,12 +27,12 @@ from rnnbench.check.same_code import (
 )
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.kept_pulse import KeptPulse
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
+from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Case, Group, Workload

@@ -37,7 +37,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     import pandas as pd
 
     from rnnbench.project import folders_here
-    from rnnbench.report.notebook import described
+    from rnnbench.report.fastest import described
     from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.names import say_all

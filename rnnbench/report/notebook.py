@@ -18,22 +18,16 @@ from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds
 from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
-from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
-from rnnbench.report import why
-from rnnbench.report.growth import of_sweep
-from rnnbench.report.ratios import measured as measured_figure
-from rnnbench.report.words.names import identity, one_line
+from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import (
     MISSING,
     count,
     duration,
     ratio,
-    ratio_with_interval,
     round_digits,
     round_percent,
     span,
 )
-from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import KEEPS_RESULTS, does_equal_work
 from rnnbench.suite.file import Settings
@@ -166,9 +160,16 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     told = " ".join([note(found, frame, settings), *found.notes])
-    draw = partial(measured_figure, frame)
+    draw = partial(_drawn, frame)
     frames["frame"] = _with_left_out(frame, found.left_out)
     return FrameResult(frames, draw, told, SHOWN, axes=(), **facts)
+
+
+def _drawn(frame: pd.DataFrame, **how: Any) -> Any:
+    """Draw the ratios of the frame of `measure`."""
+    from rnnbench.report.ratios import measured as figure  # matplotlib, which takes seconds, and which tests don't need
+
+    return figure(frame, **how)
 
 
 def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataFrame:
@@ -316,6 +317,8 @@ def swept(
     def draw(name: str = "ratio", ax: Any = None, *, frame: pd.DataFrame = frame, **how: Any) -> Any:
         if not isinstance(name, str) or name not in ("ratio", "scaling"):
             raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
+        from rnnbench.report.growth import of_sweep
+
         return of_sweep(frame, tuple(axes), ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
 
     said = known[0].note if len({result.note for result in known}) == 1 else known[0].note.split(". Wider")[0]
@@ -353,6 +356,9 @@ def explained(
     The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
     slower; `trace(name)` is its trace in `folder`.
     """
+    from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
+    from rnnbench.report import why
+
     result, end = measured(found, settings), found.reference
     taken = {
         name: {index: time.median for index, time in enumerate(times)} for name, times in found.turns.times.items()
@@ -384,39 +390,3 @@ def explained(
     left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
     note = "\n\n".join([*map(words, gaps), *left_out, *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
-
-
-def described(given: str, ways: pd.DataFrame) -> str:
-    """Return a line for the module, and one for each shape of its table of ways."""
-    lines = [f"Fastest way to run {one_line(given)}"]
-    for _, rows in ways.groupby(list(SHAPE), sort=False):
-        chosen: Any = next(rows[rows["is_chosen"]].itertuples())
-        phase = chosen.phase + (f" in {chosen.dtype}" if "autocast" in chosen.dtype else "")
-        way = chosen.way
-        if is_timed := math.isfinite(chosen.seconds):
-            way += f", {duration(chosen.seconds)}"
-        if is_timed and chosen.way != AS_GIVEN:
-            way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
-        if is_timed and not chosen.is_sure:
-            way += "; another way may be faster: give it more time"
-        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")
-        lines += [
-            f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
-            for other in rows[rows["reason"] != ""].itertuples()
-        ]
-    lines.append("  other sizes: as the nearest of these; anything else as given")
-    return "\n".join(lines)
-
-
-class FastestModule(RunInWays):
-    """Run the given module's weights in the way that was fastest for each shape.
-
-    It is called as torch.nn's layers are, `module(input, state=None) -> (outputs, state)`. Parameters, buffers and
-    submodules are those of the given module, under their own names. `frame` has what was measured: a row for each
-    shape and way, times in seconds per call.
-    """
-
-    def __repr__(self) -> str:
-        """Say which way runs which shape."""
-        text = repr(self._run.given)
-        return described(type(self._run.given).__name__ if "\n" in text else text, self.frame)

@@ -198,9 +198,16 @@ class Unrolled(nn.Module):
         outputs, final = run.run_steps(STEP_BY_STEP, steps, state)
         return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph can be made of trials
     def _find(self, input: Tensor, state: State) -> RunModule:
-        """Find out how the cell is called, and keep it."""
+        """Find out how the cell is called, and keep it; within torch.compile too, where no graph can be made of it."""
+        if torch.compiler.is_compiling():
+            from rnnbench.speedup.no_graph import called
+
+            run: RunModule = called(self._try, input, state)
+            return run
+        return self._try(input, state)
+
+    def _try(self, input: Tensor, state: State) -> RunModule:
         otherwise = (
             f"{type(self.cell).__name__} runs whole sequences already, or rnnbench does not know how to call it; "
             "expected one step, cell(input, state) -> state, without a state that the cell keeps itself"

@@ -100,6 +100,23 @@ def test_the_import_is_light_and_the_first_call_leaves_the_users_random_generato
     subprocess.run([sys.executable, "-c", FIRST_CALL], check=True)
 
 
+FIRST_ASSERTION = """
+import sys, torch, rnnbench
+cell, input = torch.nn.GRUCell(3, 5), torch.randn(4, 2, 3)
+mine = rnnbench.unroll(cell)
+for phase in ("inference", "training"):
+    rnnbench.assert_not_slower(
+        mine, than=rnnbench.unroll(cell), input=input, factor=2, phase=phase, budget=0.01, undecided="pass"
+    )
+slow = {"torch._dynamo", "torch._inductor", "matplotlib", "scipy.stats", "scipy.optimize"}
+assert not slow & sys.modules.keys(), slow & sys.modules.keys()
+"""
+
+
+def test_an_assertion_imports_neither_the_compiler_nor_matplotlib() -> None:
+    subprocess.run([sys.executable, "-c", FIRST_ASSERTION], check=True)
+
+
 # How the result and the progress are shown
 
 

@@ -88,7 +88,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
             raise UserError("its state is not known")
 
     monkeypatch.setattr("rnnbench.speedup.search.find_wanted", search)
-    monkeypatch.setattr("rnnbench.report.notebook.described", lambda title, found: title)
+    monkeypatch.setattr("rnnbench.report.fastest.described", lambda title, found: title)
     only = "cell=ugrnn,ind_rnn batch_size=1 seq_len=64 phase=inference"
     result = commands.rnnbench("fastest", "modern", "--only", only, cwd=folder, code=0)
     found = {line.partition(",")[0] for line in result.stdout.splitlines()}

@@ -13,7 +13,8 @@ PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench": [name for name in rnnbench.__all__ if name != "plot"],
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": ["Assertions"],
-    "rnnbench.report.notebook": ["FrameResult", "FastestModule"],
+    "rnnbench.report.fastest": ["FastestModule"],
+    "rnnbench.report.notebook": ["FrameResult"],
     "rnnbench.errors": ["UserError"],
 }
 

@@ -17,7 +17,8 @@ import rnnbench
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
-from rnnbench.report.notebook import FastestModule, FrameResult
+from rnnbench.report.fastest import FastestModule
+from rnnbench.report.notebook import FrameResult
 from rnnbench.store.folder import read_info
 from tests.doubles import screens
 from tests.validation.__main__ import TABLES
@@ -178,5 +179,6 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/errors.html",
         "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
+        "rnnbench/report/fastest.html",
         "rnnbench/report/notebook.html",
     }

@@ -15,7 +15,6 @@ from typing import Any
 from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
-from rnnbench.harness.coordinator.kept_pulse import KeptPulse
 from rnnbench.harness.coordinator.kept_rates import KeptRates
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
 from rnnbench.harness.coordinator.recorder import Recorder
@@ -23,6 +22,7 @@ from rnnbench.harness.coordinator.start import RunStart, RunState
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
+from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.allocation import turns_taken

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.harness.coordinator.kept_pulse import MAX_AGE_SECONDS, KeptPulse
+from rnnbench.harness.machine.kept_pulse import MAX_AGE_SECONDS, KeptPulse
 
 
 def kept(folder: Path | None, python: str = "3.11.7") -> KeptPulse:

@@ -1,0 +1,46 @@
+"""What `rnnbench.fastest` returns: a module, which says in which way each shape runs."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.report.words.names import one_line
+from rnnbench.report.words.units import duration, ratio_with_interval
+from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
+
+
+def described(given: str, ways: pd.DataFrame) -> str:
+    """Return a line for the module, and one for each shape of its table of ways."""
+    lines = [f"Fastest way to run {one_line(given)}"]
+    for _, rows in ways.groupby(list(SHAPE), sort=False):
+        chosen: Any = next(rows[rows["is_chosen"]].itertuples())
+        phase = chosen.phase + (f" in {chosen.dtype}" if "autocast" in chosen.dtype else "")
+        way = chosen.way
+        if is_timed := math.isfinite(chosen.seconds):
+            way += f", {duration(chosen.seconds)}"
+        if is_timed and chosen.way != AS_GIVEN:
+            way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
+        if is_timed and not chosen.is_sure:
+            way += "; another way may be faster: give it more time"
+        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")
+        lines += [
+            f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
+            for other in rows[rows["reason"] != ""].itertuples()
+        ]
+    lines.append("  other sizes: as the nearest of these; anything else as given")
+    return "\n".join(lines)
+
+
+class FastestModule(RunInWays):
+    """Run the given module's weights in the way that was fastest for each shape.
+
+    It is called as torch.nn's layers are, `module(input, state=None) -> (outputs, state)`. Parameters, buffers and
+    submodules are those of the given module, under their own names. `frame` has what was measured: a row for each
+    shape and way, times in seconds per call.
+    """
+
+    def __repr__(self) -> str:
+        """Say which way runs which shape."""
+        text = repr(self._run.given)
+        return described(type(self._run.given).__name__ if "\n" in text else text, self.frame)
