@@ -280,7 +280,9 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFID
     return result
 
 
-def undisturbed_estimates(groups: np.ndarray, values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+def undisturbed_estimates(
+    groups: np.ndarray, values: np.ndarray, blocks: np.ndarray, confidence: float = CONFIDENCE
+) -> np.ndarray:
     """Estimate the centre of the values of each group, for group numbers 0, 1, 2, ...: value, lower and upper.
 
     `values`: the logarithms that each replicate gives, by a quantile of so many `blocks`, at least one. A value of few
@@ -297,7 +299,7 @@ def undisturbed_estimates(groups: np.ndarray, values: np.ndarray, blocks: np.nda
     result = np.column_stack([centres, np.full((len(sizes), 2), math.nan)])
     several = sizes > 1
     scales, freedom = moderated(scales[several], sizes[several] - 1.0, MAX_MUTUAL_GAIN)
-    halves = np.hypot(t_quantiles((1 + CONFIDENCE) / 2, freedom) * np.sqrt(scales / whole[several]), BETWEEN_RUNS)
+    halves = np.hypot(t_quantiles((1 + confidence) / 2, freedom) * np.sqrt(scales / whole[several]), BETWEEN_RUNS)
     is_itself = scales == 0  # a reference's ratio to itself
     halves[is_itself] = 0.0
     result[several, 1] = centres[several] - halves
@@ -305,7 +307,9 @@ def undisturbed_estimates(groups: np.ndarray, values: np.ndarray, blocks: np.nda
     return result
 
 
-def undisturbed_estimates_of(samples: Sequence[Sequence[tuple[float, int]]]) -> list[Estimate]:
+def undisturbed_estimates_of(
+    samples: Sequence[Sequence[tuple[float, int]]], confidence: float = CONFIDENCE
+) -> list[Estimate]:
     """Return `undisturbed_estimates` of samples of values with their numbers of blocks; `UNKNOWN` for too few."""
     usable = [[each for each in sample if each[1]] for sample in samples]
     known = [number for number, sample in enumerate(usable) if len(sample) >= MIN_QUIET_REPLICATES]
@@ -314,7 +318,7 @@ def undisturbed_estimates_of(samples: Sequence[Sequence[tuple[float, int]]]) -> 
         return result
     groups = np.repeat(np.arange(len(known)), [len(usable[number]) for number in known])
     values, blocks = np.array([each for number in known for each in usable[number]]).T
-    for number, row in zip(known, undisturbed_estimates(groups, values, blocks).tolist(), strict=True):
+    for number, row in zip(known, undisturbed_estimates(groups, values, blocks, confidence).tolist(), strict=True):
         result[number] = Estimate(*row)
     return result
 

@@ -17,6 +17,11 @@ they come in, and is taken from the rounds where they show more. Intervals of in
 times after six rounds, 1.4 after 20, 1.05 after 200. How often intervals hold the truth, also with noise of other
 kinds, is in `results/validation/rounds-simulated.md`.
 
+Ratios of unlike modules depend on how often another hyperthread uses the core. Where pulses tell when it does, a ratio
+is therefore **undisturbed** (`rnnbench.analysis.quiet`) if at least two rounds have enough quiet blocks on both sides,
+and otherwise that of all blocks, **on a shared core**. These are two estimands: one value, one interval and one look of
+a question use one of them. What is said above of rounds that resemble their neighbours holds for both.
+
 A module that keeps something from each call (a list that grows, a graph that is never freed) has no time of its own:
 it depends on how often the module was called. Modules that are timed in turns share the states of the machine, so a
 module's turns are compared with those of the others beside them. Medians of blocks of turns bridge states that last
@@ -27,8 +32,10 @@ A question (`Question`) is whether one module is at most `factor` times as slow 
 come in, until the interval answers.
 
 Two ratios are looked at, as in `rnnbench.analysis.verdict`: that of the typical call, which is precise, and
-that of their mean, which also shows what slows only some of them. `slower`: one of the two intervals lies above the
-factor. `not slower`: both lie at or below it. Anything else is no answer yet.
+that of their mean, which also shows what slows only some of them. Both are of quiet blocks if three quarters of the
+rounds have enough of them, as in a check (`rnnbench.analysis.pairs`); the number of blocks alone decides that.
+`slower`: one of the two intervals lies above the factor. `not slower`: both lie at or below it. Anything else is no
+answer yet.
 
 How the error rate is split. 1% (`CONFIDENCE`) is the rate of both wrong answers together, over all looks. Half of it
 goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even if
@@ -53,13 +60,22 @@ from rnnbench.analysis.estimate import (
     UNKNOWN,
     Estimate,
     Location,
-    Times,
     as_ratio,
     estimate_columns,
-    estimates_of,
     locations,
     log_ratio,
     t_quantiles,
+)
+from rnnbench.analysis.pairs import PairRatio, logs_of, without_blind
+from rnnbench.analysis.quiet_rounds import (
+    RoundLogs,
+    RoundTimes,
+    estimates_of_rounds,
+    ratio_logs,
+    round_ratio,
+    seconds_logs,
+    state_of,
+    undisturbed_logs,
 )
 from rnnbench.analysis.verdict import share_of_look
 
@@ -82,6 +98,8 @@ ASSUMED_ROUNDS = 20  # rounds that the assumption counts for: it rules the first
 # The spread of n values that resemble their neighbours comes out too small: intervals are wider by this over n.
 SHORT_SERIES = 1.5
 PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
+ROUND_COLUMNS = ["module", "round", "seconds", "mean_seconds", "ratio", "quiet_blocks", "quiet_ratio"]
+LEAST_QUIET = 6  # rounds of a question with enough quiet blocks, so that these are looked at
 
 
 def worth(values: Sequence[float]) -> float:
@@ -164,37 +182,43 @@ def _falls(blocks: np.ndarray) -> int:
     return int(np.triu(blocks[None, :] <= blocks[:, None], 1).sum())
 
 
-def compare(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
-    """One row for each arm: `seconds` and `ratio` with their 95% intervals, `mean_seconds`, `replicates`.
+def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.DataFrame:
+    """One row for each arm: `seconds` and `ratio` with their 95% intervals, `state`, `mean_seconds`, `replicates`.
 
     Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. Rounds of
     one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
-    The reference's own ratio is 1.
+    The reference's own ratio is 1. `state`: `undisturbed`, `on a shared core`, or empty if it was always quiet, or if
+    nobody knows.
     """
-    logs = {arm: [math.log(round_times.median) for round_times in rounds] for arm, rounds in times.items()}
-    ratios = {
-        arm: [log_ratio(own, other) for own, other in zip(rounds, times[reference], strict=True)]
-        for arm, rounds in times.items()
-        if arm != reference
-    }
-    seconds, compared = (
-        {arm: widened(known, of[arm]) for arm, known in zip(of, estimates_of(list(of.values())), strict=True)}
-        for of in (logs, ratios)
-    )
+    base, others = times[reference], [arm for arm in times if arm != reference]
+    ratios = {arm: ratio_logs(rounds, base) for arm, rounds in times.items()}
+    logs = {arm: seconds_logs(rounds, is_undisturbed=ratios[arm].is_undisturbed) for arm, rounds in times.items()}
+    seconds = _estimated(logs)
+    compared = _estimated({arm: ratios[arm] for arm in others}) | {reference: Estimate(0.0, 0.0, 0.0)}
     rows = {
         arm: {
             **estimate_columns("seconds", as_ratio(seconds[arm])),
-            **estimate_columns("ratio", as_ratio(compared.get(arm, Estimate(0.0, 0.0, 0.0)))),
-            "mean_seconds": fmean(round_times.mean for round_times in times[arm]),
-            "replicates": len(values),
+            **estimate_columns("ratio", as_ratio(compared[arm])),
+            "state": state_of(ratios[arm], rounds, base),
+            "mean_seconds": fmean(round_times.mean for round_times in rounds),
+            "replicates": len(rounds),
         }
-        for arm, values in logs.items()
+        for arm, rounds in times.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"replicates": int})
 
 
-def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFrame:
-    """One row for each arm (`module`) and `round`: `seconds`, `mean_seconds` and `ratio` to the reference's time."""
+def _estimated(logs: Mapping[str, RoundLogs]) -> dict[str, Estimate]:
+    known = zip(logs.items(), estimates_of_rounds([*logs.values()]), strict=True)
+    return {arm: widened(interval, own.values) for (arm, own), interval in known}
+
+
+def rounds_of(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.DataFrame:
+    """One row for each arm (`module`) and `round`: `seconds`, `mean_seconds` and `ratio` to the reference's time.
+
+    These are of all blocks; `quiet_blocks` is the number of the quiet ones, and `quiet_ratio` the ratio by these.
+    """
+    quiet = {arm: undisturbed_logs(rounds, times[reference]) for arm, rounds in times.items()}
     rows = [
         {
             "module": arm,
@@ -202,11 +226,13 @@ def rounds_of(times: Mapping[str, Sequence[Times]], reference: str) -> pd.DataFr
             "seconds": round_times.median,
             "mean_seconds": round_times.mean,
             "ratio": math.exp(log_ratio(round_times, others)),
+            "quiet_blocks": round_times.quiet.blocks if round_times.quiet else 0,
+            "quiet_ratio": math.exp(quiet[arm][number][0]),
         }
         for arm, rounds in times.items()
         for number, (round_times, others) in enumerate(zip(rounds, times[reference], strict=True))
     ]
-    return pd.DataFrame(rows, columns=["module", "round", "seconds", "mean_seconds", "ratio"])
+    return pd.DataFrame(rows, columns=ROUND_COLUMNS)
 
 
 def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
@@ -235,7 +261,8 @@ class Question:
     within: tuple[Estimate, ...] = (UNKNOWN, UNKNOWN)  # both ratios with intervals for this process alone
     looks: int = 0
     looked: int = 0  # rounds at the last look
-    ratios: list[tuple[float, float]] = field(default_factory=list)  # of each round, typical and of the means, as logs
+    state: str = ""  # of the core, at the last look: `undisturbed`, `on a shared core`, or empty
+    ratios: list[PairRatio] = field(default_factory=list)  # of each round, as of a pair of a check
 
     @property
     def next_look(self) -> int:
@@ -247,10 +274,9 @@ class Question:
         is_enough = self.answer is not None or self.is_precise
         return (MINE, THAN), 0 if is_enough else self.next_look - len(self.ratios)
 
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
-        """Add the two ratios of a round, and look at all of them if it is time."""
-        mine, than = times[MINE], times[THAN]
-        self.ratios.append((log_ratio(mine, than), math.log(mine.mean / than.mean)))
+    def add(self, times: Mapping[str, RoundTimes], seconds: float) -> None:
+        """Add the ratios of a round, and look at all of them if it is time."""
+        self.ratios.append(round_ratio(len(self.ratios), times[MINE], times[THAN]))
         if len(self.ratios) == self.next_look:
             self.look()
 
@@ -260,7 +286,9 @@ class Question:
             return
         self.looks, self.looked = self.looks + 1, len(self.ratios)
         confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
-        located = [_located(logs) for logs in zip(*self.ratios, strict=True)]
+        logs = logs_of(without_blind({MINE: self.ratios})[MINE], LEAST_QUIET)
+        self.state = logs.state
+        located = [_located(logs.low), _located(logs.mean)]
         self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
         self.low, self.mean = (as_ratio(location.plus(PROCESS_SPREAD**2).interval(confidence)) for location in located)
         if max(self.low.lower, self.mean.lower) > self.factor:

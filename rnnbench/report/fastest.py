@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.analysis.summary import SHARED
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
@@ -21,6 +22,7 @@ def described(given: str, ways: pd.DataFrame) -> str:
             way += f", {duration(chosen.seconds)}"
         if is_timed and chosen.way != AS_GIVEN:
             way += f", {ratio_with_interval(chosen.ratio, chosen.ratio_low, chosen.ratio_high)} the time as given"
+            way += f", {SHARED}" if chosen.state == SHARED else ""
         if is_timed and not chosen.is_sure:
             way += "; another way may be faster: give it more time"
         lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")

@@ -14,7 +14,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.quiet_rounds import seconds_logs
 from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
+from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
@@ -31,7 +33,7 @@ from rnnbench.report.words.units import (
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import KEEPS_RESULTS, does_equal_work
 from rnnbench.suite.file import Settings
-from rnnbench.text import as_budget, plural
+from rnnbench.text import as_budget, first_few, plural
 from rnnbench.version import __version__
 
 MAX_ROWS = 20  # of a frame that is printed or shown in a notebook
@@ -124,13 +126,14 @@ class FrameResult:
         return self._rows("to_html") + "".join(f"<p>{escape(line)}</p>" for line in self.note.split("\n") if line)
 
 
+MAX_NAMED = 4  # modules
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
     "95% intervals are over rounds of turns in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
 )
 COLUMNS = (
-    *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
+    *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high", "state"),
     *("parity", "replicates", "mean_seconds", "parameters"),
 )
 SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
@@ -159,10 +162,15 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
         "rounds": rounds_of(found.turns.times, found.reference),
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
-    told = " ".join([note(found, frame, settings), *found.notes])
+    told = " ".join(filter(None, [note(found, frame, settings), of_states(frame), *found.notes]))
     draw = partial(_drawn, frame)
     frames["frame"] = _with_left_out(frame, found.left_out)
-    return FrameResult(frames, draw, told, SHOWN, axes=(), **facts)
+    return FrameResult(frames, draw, told, _shown(frame), axes=(), **facts)
+
+
+def _shown(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are printed: the state of the core only where it differs."""
+    return [*SHOWN, *(["state"] if frame["state"].nunique() > 1 else [])]
 
 
 def _drawn(frame: pd.DataFrame, **how: Any) -> Any:
@@ -176,7 +184,7 @@ def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataF
     """Return the frame with a row without numbers for each module that was left out; its `parity` is the reason."""
     if not left_out:
         return frame
-    rows = frame.reindex([*frame.index, *left_out]).fillna({"parity": left_out, "replicates": 0})
+    rows = frame.reindex([*frame.index, *left_out]).fillna({"parity": left_out, "state": "", "replicates": 0})
     rows.attrs = frame.attrs
     return rows.rename_axis("module").astype({"replicates": int})
 
@@ -191,6 +199,7 @@ def judged(found: LiveComparison, question: Question, budget_seconds: float, nam
         **result.facts,
         answer=question.answer,  # None: neither answer could be shown
         factor=question.factor,
+        state=question.state,  # of the core, for both ratios: `undisturbed`, `on a shared core`, or empty
         ratio=question.low,  # time of `mine` over time of `than`, for the typical call
         mean_ratio=question.mean,  # the same ratio for the mean of all calls
         calls=found.turns.calls_made,
@@ -221,13 +230,15 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
     limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
     answer = f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(shown)} as long as {names[1]}, {limit}"
-    times = " against ".join(duration(median(each.median for each in of)) for of in turns.times.values())
+    logs = (seconds_logs(of, is_undisturbed=question.state == UNDISTURBED) for of in turns.times.values())
+    times = " against ".join(duration(math.exp(median(each.values))) for each in logs)
     parity = found.parity[MINE].partition(": times only")[0]
+    state = f"; ratio {question.state}" if question.state else ""
     lines = [
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
         f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
         f"{plural(len(turns.times[MINE]), 'round')} in {duration(turns.seconds)}, budget {duration(budget_seconds)}; "
-        f"{'outputs agree' if does_equal_work(parity) else f'outputs: {parity}'}",
+        f"{'outputs agree' if does_equal_work(parity) else f'outputs: {parity}'}{state}",
     ]
     if question.answer == "not slower":
         lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")
@@ -272,13 +283,30 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
         sentences.append(f"Wider than ±{round_percent(settings.precision or 0)} {after}: {', '.join(wide)}.")
     elif cut:
         sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")
-    held_up = frame["mean_seconds"] / frame["seconds"]
+    # An undisturbed time is shorter than the mean of all calls, because these include those on a shared core.
+    held_up = (frame["mean_seconds"] / frame["seconds"]).where(frame["state"] != UNDISTURBED)
     if held_up.max() > HELD_UP:
         sentences.append(
             f"Calls were often held up: a mean is {ratio(held_up.max())} the time shown. Other work takes the cores, "
             "or torch has more threads than there are cores free: `threads=1` makes times steadier."
         )
     return " ".join(sentences)
+
+
+def of_states(frame: pd.DataFrame) -> str:
+    """Say whether the times and ratios of a frame are those of a quiet core; empty if pulses could not tell.
+
+    A core that was always quiet needs no words.
+    """
+    modules = frame["module"] if "module" in frame else frame.index.to_series()
+    shared, undisturbed = (frame["state"].eq(state) for state in (SHARED, UNDISTURBED))
+    if not shared.any():
+        return "Ratios are undisturbed: of moments when the core was quiet." if undisturbed.any() else ""
+    whose = "All of it" if not undisturbed.any() else first_few(list(dict.fromkeys(modules[shared])), MAX_NAMED)
+    return (
+        f"{whose} was measured {SHARED}, which another hyperthread used too often: another run may find other ratios."
+        + (" The others are undisturbed." if undisturbed.any() else "")
+    )
 
 
 def swept(
@@ -292,12 +320,14 @@ def swept(
     Without Ctrl-C there is a point for each combination. Raises RuntimeError if no point was measured.
     """
     rows, rounds, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
+    said = list[str]()
     more = dict[str, None]()
     for sizes, found in points:
         if isinstance(found, Unmeasured):
             frame = pd.DataFrame({"module": list(names)}).assign(status=found.status, reason=found.reason)
         else:
             known.append(measured(found, settings))
+            said.append(note(found, known[-1].frame, settings))
             more |= dict.fromkeys(found.notes)
             frame = _with_status(known[-1].frame.reset_index(), found.left_out)
             rounds.append(_sized(sizes, known[-1].rounds))
@@ -321,12 +351,12 @@ def swept(
 
         return of_sweep(frame, tuple(axes), ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
 
-    said = known[0].note if len({result.note for result in known}) == 1 else known[0].note.split(". Wider")[0]
+    of_all = said[0] if len(set(said)) == 1 else said[0].split(". Wider")[0]
     parts = [f"Interrupted after {len(rows)} of {plural(expected, 'combination')}."] if len(rows) < expected else []
-    parts += [said.rstrip(".") + ".", *(text for text in more if text not in said)]
+    parts += [of_all.rstrip(".") + ".", *filter(None, [of_states(frame)]), *more]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
     parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
-    columns = [*varied, "module", *SHOWN, *(["reason"] if frame["reason"].any() else [])]
+    columns = [*varied, "module", *_shown(frame), *(["reason"] if frame["reason"].any() else [])]
     return FrameResult(frames, draw, " ".join(parts), columns, axes=tuple(axes), reference=known[0].reference)
 
 

@@ -10,7 +10,6 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -36,6 +35,7 @@ from rnnbench.harness.live.cases import (
     with_gradients,
 )
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
+from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.ways import (
@@ -202,15 +202,18 @@ def _of_shape(
             rows[AS_GIVEN]["is_sure"] = has_tried_all
             return [*rows.values()]
         device = str(subject.input.device)
-        stop, turns = Fastest(list(calls)), LiveTurns(devices.open_device(device), calls)
+        stop = Fastest(list(calls))
+        turns = LiveTurns(devices.open_device(device), calls, quiet_core(device, torch.get_num_threads()))
         turns.until(stop, deadline, on_progress)
         if turns.interrupted:
             raise KeyboardInterrupt
     fastest = stop.fastest()
     for each, times in stop.times.items():
+        told = stop.told(each, AS_GIVEN)
         rows[each] |= {
-            "seconds": median(one.median for one in times),
-            **estimate_columns("ratio", as_ratio(stop.log_ratio(each, AS_GIVEN))),
+            "seconds": told.seconds,
+            **estimate_columns("ratio", as_ratio(told.log_ratio)),
+            "state": told.state,
             "rounds": len(times),
             "is_chosen": each == fastest,
             "is_sure": (stop.is_sure and has_tried_all) or each != fastest,

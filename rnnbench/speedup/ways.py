@@ -293,6 +293,7 @@ UNMEASURED: dict[str, Any] = {
     "ratio": math.nan,  # to the time of the module as given, with a 95% interval
     "ratio_low": math.nan,
     "ratio_high": math.nan,
+    "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
     "rounds": 0,
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
@@ -305,14 +306,13 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
 
     Raises ValueError if a row lacks its shape or its way, or if a way is not known.
     """
-    given = pd.read_csv(rows, dtype={"reason": str}) if isinstance(rows, str | Path) else rows
+    given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed, known = [*SHAPE, "way"], get_args(WayName)
     if any(record.get("way") not in known or not record.keys() >= set(SHAPE) for record in records):
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(known)}")
-    return pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED]).fillna(
-        {"reason": ""}
-    )
+    table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
+    return table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
 
 
 class RunInWays(nn.Module):

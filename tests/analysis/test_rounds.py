@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.estimate import Estimate, Times, as_ratio, estimates_of
+from rnnbench.analysis.estimate import Estimate, as_ratio, estimates_of
+from rnnbench.analysis.pairs import PairRatio
+from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.rounds import (
     BLOCKS,
     FIRST_LOOK,
@@ -31,7 +33,7 @@ from tests.validation.not_slower_simulated import HEAVY, noise
 seconds = st.floats(1e-6, 10.0)
 
 
-def times(*values: float) -> list[Times]:
+def times(*values: float) -> list[RoundTimes]:
     return [steady(value, 1.1 * value) for value in values]
 
 
@@ -56,12 +58,14 @@ def test_the_reference_is_once_as_fast_as_itself() -> None:
 
 def test_each_round_of_a_module_has_its_own_row() -> None:
     frame = rounds_of({"mine": times(2.0, 3.0), "base": times(1.0, 2.0)}, "base")
-    assert frame.to_dict("list") == {
+    assert frame["quiet_ratio"].isna().all()
+    assert frame.drop(columns="quiet_ratio").to_dict("list") == {
         "module": ["mine", "mine", "base", "base"],
         "round": [0, 1, 0, 1],
         "seconds": pytest.approx([2.0, 3.0, 1.0, 2.0]),
         "mean_seconds": pytest.approx([2.2, 3.3, 1.1, 2.2]),
         "ratio": pytest.approx([2.0, 1.5, 1.0, 1.0]),
+        "quiet_blocks": [0, 0, 0, 0],
     }
 
 
@@ -178,7 +182,7 @@ def answered(logs: np.ndarray, factor: float = FACTOR) -> Question:
     question, looked = Question(factor), 0
     while question.answer is None and looked < logs.shape[1]:
         looked = min(question.next_look, logs.shape[1])
-        question.ratios = list(zip(*logs[:, :looked].tolist(), strict=True))
+        question.ratios = [PairRatio(number, *both) for number, both in enumerate(logs[:, :looked].T.tolist())]
         question.look()
     return question
 

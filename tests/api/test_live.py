@@ -35,7 +35,7 @@ def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     frame = measured.frame
     assert (frame.index.name, frame.index.tolist()) == ("module", ["mine", "torch"])
     assert frame.columns.tolist() == [
-        *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"),
+        *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high", "state"),
         *("parity", "replicates", "mean_seconds", "parameters"),
     ]
     assert frame["parity"].tolist() == ["agrees", "is the reference"]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import load
-from rnnbench.analysis.estimate import LEVELS, Times
+from rnnbench.analysis.estimate import LEVELS
+from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
@@ -74,9 +75,9 @@ def window(case: Case, replicate: int, seconds: Sequence[float], *, worker: str 
     )
 
 
-def steady(seconds: float, mean: float | None = None) -> Times:
-    """The times of a case whose calls all take equally long."""
-    return Times(np.full(len(LEVELS), np.log(seconds)), seconds if mean is None else mean)
+def steady(seconds: float, mean: float | None = None) -> RoundTimes:
+    """The times of a case whose calls all take equally long; no pulse tells whether the core was quiet."""
+    return RoundTimes(np.full(len(LEVELS), np.log(seconds)), seconds if mean is None else mean)
 
 
 def written(parent: Path, measurements: Iterable[Measurement], windows: Sequence[Window], **info: Any) -> Path:

@@ -38,7 +38,7 @@ def measured(*names: str, **renamed: str) -> FrameResult:
         seconds, ratio, low, high, parity, parameters = ROWS[name]
         rows[renamed.get(name, name)] = {
             **{"seconds": seconds, "seconds_low": 0.99 * seconds, "seconds_high": 1.01 * seconds},
-            **{"ratio": ratio, "ratio_low": low, "ratio_high": high},
+            **{"ratio": ratio, "ratio_low": low, "ratio_high": high, "state": ""},
             **{"mean_seconds": 1.1 * seconds, "replicates": 6, "parity": parity, "parameters": parameters},
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"}).rename_axis("module")

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
+from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.rounds import MINE, THAN, Answer, Question, widened, widening
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
@@ -127,7 +128,7 @@ def _answer(logs: np.ndarray) -> Answer | None:
     question, taken = Question(FACTOR), 0
     while question.answer is None and taken < len(logs):
         taken = min(question.next_look, len(logs))
-        question.ratios = [(log, log) for log in logs[:taken].tolist()]
+        question.ratios = [PairRatio(number, log, log) for number, log in enumerate(logs[:taken].tolist())]
         question.look()
     return question.answer
 

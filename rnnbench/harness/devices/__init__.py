@@ -21,6 +21,7 @@ __all__ = [
     "backend",
     "is_shared",
     "open_device",
+    "pulses_tell",
     "why_not",
 ]
 
@@ -41,6 +42,14 @@ def backend(name: str) -> type[Cpu] | type[Cuda]:
 def is_shared(name: str) -> bool:
     """Return whether workers may observe cases on a device at once, as they may on one that nobody knows."""
     return backend(name).is_shared
+
+
+def pulses_tell(name: str, threads: int) -> bool:
+    """Return whether pulses beside calls on a device, by so many threads of torch, show if their core is quiet.
+
+    They show the state of one core while it is a host's: not those of several threads, nor a GPU's.
+    """
+    return threads == 1 and backend(name).is_shared
 
 
 def open_device(name: str) -> Device:

@@ -3,6 +3,9 @@
 Calls of this process take short turns; a round of turns is the replicate. What "enough" means is a `Stop`: every ratio
 is precise, a question is answered, or the fastest case is known. `wanted()` gives the calls that need another replicate
 and how many replicates are expected, 0 if enough is known; `add(times, seconds)` learns the times of a replicate.
+
+Where pulses can tell whether the core is quiet, they lie between the blocks of calls, and each turn waits for a quiet
+one, as in a worker (`rnnbench.harness.machine.pulse`).
 """
 
 import gc
@@ -11,13 +14,26 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from statistics import median
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Any
 
-from rnnbench.analysis.estimate import Estimate, Times, estimate, log_ratio, pooled_times
+from rnnbench.analysis.estimate import Estimate, pooled_times
+from rnnbench.analysis.quiet import QuietBlocks, low_parts
+from rnnbench.analysis.quiet_rounds import (
+    RoundTimes,
+    are_quiet_together,
+    estimate_of_rounds,
+    of_one_kind,
+    ratio_logs,
+    seconds_logs,
+    state_of,
+)
 from rnnbench.analysis.rounds import Question, growing, widening
 from rnnbench.harness.devices import Clocked, Device
+from rnnbench.harness.live.quiet_core import QuietCore
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.harness.turns.schedule import Progress, Turns, balanced_order, calibrate, plan_turns, warm_up
 from rnnbench.suite.file import Settings
@@ -26,6 +42,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.processor import CannotRun, why_unable
 
 CASE_SECONDS = 0.05  # of each call's turns in a replicate
+LEAST_CASE_SECONDS = 1e-6  # two turns
 CALIBRATION_SECONDS = 0.01
 
 
@@ -40,12 +57,16 @@ class Precision:
         """Return all names, and the replicates that the spread seen so far calls for."""
         return self._names, visits_to_come(self._record, self._settings)
 
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+    def add(self, times: Mapping[str, RoundTimes], seconds: float) -> None:
         """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
         base = times[self._reference]
         self._record.add(seconds, {name: own for name, own in times.items() if own is not base}, base)
         estimate_spreads([self._record])
-        self._record.spread *= max(map(widening, self._record.log_ratios.values()), default=1.0)
+        logs = (
+            of_one_kind(self._record.log_ratios[name], self._record.undisturbed[name])
+            for name in self._record.log_ratios
+        )
+        self._record.spread *= max((widening(each.values) for each in logs), default=1.0)
 
     def needed(self) -> float:
         """Return how many more seconds would be enough, at least."""
@@ -61,11 +82,13 @@ CLEARLY = 0.2  # less of a logarithm of a time than the noise of one or two repl
 class Fastest:
     """Enough is known when no other case is faster than the best one by more than `GOOD_ENOUGH`: `fastest`.
 
-    Of cases that are about equally fast, the first one counts as the fastest: the simplest comes first.
+    Of cases that are about equally fast, the first one counts as the fastest: the simplest comes first. Cases are
+    compared by their quiet blocks if all that may be the fastest have enough of them in the same rounds, and otherwise
+    by all blocks.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.times: dict[str, list[Times]] = {name: [] for name in names}
+        self.times: dict[str, list[RoundTimes]] = {name: [] for name in names}
         self.left = list(names)  # those that may be the fastest
 
     @property
@@ -82,7 +105,7 @@ class Fastest:
             return self.left, 0
         return self.left, next(stage for stage in STAGES if stage > made) - made
 
-    def add(self, times: Mapping[str, Times], seconds: float) -> None:
+    def add(self, times: Mapping[str, RoundTimes], seconds: float) -> None:
         """Add a replicate, and leave out what is surely slower if it is the last of a stage."""
         for name, own in times.items():
             self.times[name].append(own)
@@ -111,10 +134,28 @@ class Fastest:
 
     def log_ratio(self, name: str, other: str, confidence: float = 0.95) -> Estimate:
         """Estimate the logarithm of the ratio of the times of two, in the replicates that both were in: the first."""
-        return estimate(list(map(log_ratio, self.times[name], self.times[other])), confidence)
+        own, its = self.times[name], self.times[other]
+        is_undisturbed = are_quiet_together(own, its, *(self.times[each] for each in self.left))
+        return estimate_of_rounds(ratio_logs(own, its, may_be_undisturbed=is_undisturbed), confidence)
+
+    def told(self, name: str, other: str) -> "Told":
+        """Return what is known of a case beside another one: by their quiet blocks if there are enough in both."""
+        own, its = self.times[name], self.times[other]
+        logs = ratio_logs(own, its)
+        seconds = seconds_logs(own, is_undisturbed=logs.is_undisturbed).values
+        return Told(math.exp(median(seconds)), estimate_of_rounds(logs), state_of(logs, own, its))
 
     def _best(self) -> str:
         return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a case of a search."""
+
+    seconds: float  # per call
+    log_ratio: Estimate  # of its time over that of another case
+    state: str  # of the core: `undisturbed`, `on a shared core`, or empty
 
 
 Stop = Precision | Question | Fastest
@@ -127,17 +168,20 @@ class LiveTurns:
         self,
         device: Device,
         calls: Mapping[str, TimedCall],
+        core: QuietCore | None = None,
         *,
         case_seconds: float = CASE_SECONDS,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        self.times: dict[str, list[Times]] = {name: [] for name in calls}
+        """`core`: the pulses beside the calls; None where they tell nothing."""
+        self.times: dict[str, list[RoundTimes]] = {name: [] for name in calls}
         self.calls_made = 0  # clocked, of the call that was made least often
         self.seconds = 0.0  # that the replicates took, calibration included
         self.cut = False  # whether the deadline came before enough was known
         self.interrupted = False  # whether Ctrl-C did
         self._device, self._calls, self._now = device, calls, now
+        self._core = core
         self._case_seconds = case_seconds
         self._rng = random.Random(seed)
         self._call_seconds: dict[str, float] = {}  # the least so far
@@ -156,6 +200,14 @@ class LiveTurns:
         replicates that are finished; raises KeyboardInterrupt if none is.
         """
         started = self._now()
+        with nullcontext() if self._core is None else self._core.held():
+            self._calibrate(deadline, on_progress)
+            self._repeat(stop, deadline, on_progress)
+        self.seconds = self._now() - started
+
+    def _calibrate(self, deadline: float, on_progress: Callable[[Progress], None]) -> None:
+        """Find out how long each call takes, and make it warm."""
+        self._choose_core()
         for number, name in enumerate(self._calls):
             on_progress(Progress(0, number, len(self._calls), None))
             with self._turn(name) as call:
@@ -163,19 +215,26 @@ class LiveTurns:
                 if plan.calls > 1 and self._now() < deadline:
                     warm_up(self._device, call, plan)
             self._call_seconds[name] = plan.seconds / plan.calls
-        (wanted, to_come), made = stop.wanted(), 0
+
+    def _repeat(self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None]) -> None:
+        """Add replicates until enough is known or the next one would pass the deadline."""
+        wanted, to_come = stop.wanted()
+        made, least = 0, to_come
         plans, last = self._planned(wanted)
-        if (asked := last * to_come) > deadline - self._now():
-            # More replicates show the spread better than longer ones.
-            self._case_seconds *= max(0.0, deadline - self._now()) / asked
-            plans, last = self._planned(wanted)
+        pace = last / self._case_seconds  # seconds of a replicate for each second of a call's turns, at best
         try:
             while to_come and (not made or last <= deadline - self._now()):
+                if self._shortened(pace * (least - made), deadline - self._now()):
+                    plans, _ = self._planned(wanted)
+                    last = pace * self._case_seconds
                 begun = self._now()
                 times = self._replicate(plans, made, to_come, last, deadline, on_progress)
                 if times is None:
                     break
-                last, made = self._now() - begun, made + 1
+                last = self._now() - begun
+                # Turns that wait for a quiet core, or for any, take longer than was planned.
+                pace = last / self._case_seconds if not made else min(pace, last / self._case_seconds)
+                made += 1
                 stop.add(times, last)
                 wanted, to_come = stop.wanted()
                 plans, _ = self._planned(wanted)
@@ -184,7 +243,17 @@ class LiveTurns:
             if not made:
                 raise
             self.interrupted = True
-        self.seconds = self._now() - started
+
+    def _shortened(self, pace: float, left: float) -> bool:
+        """Make the turns of a call shorter if the least replicates would not fit the seconds that are left.
+
+        `pace`: seconds of these replicates for each second of turns. More replicates show the spread better than longer
+        ones do.
+        """
+        if pace * self._case_seconds <= left:
+            return False
+        self._case_seconds = max(LEAST_CASE_SECONDS, left / pace)
+        return True
 
     def notes(self) -> list[str]:
         """Return a sentence for each call whose times grow; all must have been in all replicates."""
@@ -209,14 +278,16 @@ class LiveTurns:
         expected: float,
         deadline: float,
         on_progress: Callable[[Progress], None],
-    ) -> Mapping[str, Times] | None:
+    ) -> Mapping[str, RoundTimes] | None:
         """Take one round of turns and keep its times; None if the deadline came between two turns."""
         wanted = list(plans)
         order = balanced_order(wanted, plans[wanted[0]].turns, self._rng)
         clocked: dict[str, list[Clocked]] = {name: [] for name in wanted}
+        pulses = None if self._core is None else self._core.pulses
         for name in wanted:
             self._calls[name].restart()
         begun = self._now()
+        self._choose_core()
         for place, name in enumerate(order):
             now = self._now()
             if made and now >= deadline:
@@ -226,24 +297,60 @@ class LiveTurns:
             on_progress(Progress(made + 1, done, every, max(0.0, left)))
             plan, is_same = plans[name], place > 0 and order[place - 1] == name
             with self._turn(name) as call:
-                taken = self._device.clock(call, plan.blocks, plan.calls, is_warm=plan.is_warm or is_same)
+                if pulses is not None:
+                    pulses.wait(self._now)
+                taken = self._device.clock(
+                    call,
+                    plan.blocks,
+                    plan.calls,
+                    is_warm=plan.is_warm or is_same,
+                    pulse=None if pulses is None else pulses.take,
+                )
             clocked[name].append(taken)
         times = {}
         for name, plan in plans.items():
-            blocks = sorted(seconds / plan.calls for turn in clocked[name] for seconds in turn.batch_seconds)
-            calls = plan.turns * plan.blocks * plan.calls
-            times[name] = pooled_times([blocks], [calls], [sum(turn.seconds for turn in clocked[name])])
+            times[name] = _round_times(plan, clocked[name], pulses)
             self.times[name].append(times[name])
             self._turns[name] += [median(turn.batch_seconds) / plan.calls for turn in clocked[name]]
-            self._call_seconds[name] = min(self._call_seconds[name], blocks[0])
+            fastest = min(min(turn.batch_seconds) for turn in clocked[name]) / plan.calls
+            self._call_seconds[name] = min(self._call_seconds[name], fastest)
         self.calls_made += min(plan.turns * plan.blocks * plan.calls for plan in plans.values())
         return times
+
+    def _choose_core(self) -> None:
+        """Make the next calls on the core that is quiet more often, if there is a choice."""
+        if self._core is not None:
+            with undisturbed():
+                self._core.choose()
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[Callable[[], object]]:
         """Enter the autograd mode of the call, without interruptions by Python; everything is restored at the end."""
         with named(name), undisturbed(), self._calls[name].mode():
             yield self._calls[name].call
+
+
+def _round_times(plan: Turns, turns: Sequence[Clocked], pulses: Pulses | None) -> RoundTimes:
+    """Return the times of a call from its turns in a round."""
+    blocks = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
+    times = pooled_times([blocks], [len(blocks) * plan.calls], [sum(turn.seconds for turn in turns)])
+    taken = [seconds for turn in turns for seconds in turn.pulses]
+    if pulses is None or not taken:
+        return RoundTimes(times.log_quantiles, times.mean)
+    quiet = sorted(
+        seconds / plan.calls
+        for turn in turns
+        for seconds, is_quiet in zip(turn.batch_seconds, pulses.quiet_blocks(turn.pulses), strict=True)
+        if is_quiet
+    )
+    return RoundTimes(
+        times.log_quantiles,
+        times.mean,
+        QuietBlocks.of([low_parts(quiet)], [len(quiet)], [fmean(quiet)]) if quiet else None,
+        pulses=len(taken),
+        quiet_pulses=sum(map(pulses.is_quiet, taken)),
+        best_pulse=pulses.best,
+    )
 
 
 @contextmanager

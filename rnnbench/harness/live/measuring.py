@@ -30,6 +30,7 @@ from rnnbench.harness.live.cases import (
     unknown_orders,
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
+from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Phase
@@ -150,7 +151,8 @@ def _all_compared(
         for case in cases.values():
             with named(case.name):
                 calls[case.name] = timed_call(case, phase, put_back)
-        turns, threads = LiveTurns(device, calls), torch.get_num_threads()
+        threads = torch.get_num_threads()
+        turns = LiveTurns(device, calls, quiet_core(name, threads))
         yield LiveComparison(cases, calls, turns, reference, agree, phase, name, threads, notes, put_back)
 
 

@@ -76,21 +76,27 @@ class Pulses:
         seconds = [self.take() for _ in range(LOOKS)]
         return sum(map(self.is_quiet, seconds)) / LOOKS
 
-    def quietest(self, choices: Iterable[Sequence[int]]) -> Sequence[int]:
+    def quietest(self, choices: Iterable[Sequence[int]], now: Callable[[], float] = time.perf_counter) -> Sequence[int]:
         """Return the cores that are quiet most often now, among equal choices; the first choice if there is only one.
 
-        The calling thread is moved to each core for some milliseconds, and then put back.
+        What counts are quiet pulses in a second: a core that other processes use gives fewer of them, too, though each
+        may be quiet. The calling thread is moved to each core for some milliseconds, and then put back.
         """
         choices = list(choices)
         if len(choices) < 2:
             return choices[0]
-        before, quiet = os.sched_getaffinity(0), []
+        before = os.sched_getaffinity(0)
+        taken, lasted = list[list[float]](), list[float]()
         try:
             for cores in choices:
+                begun = now()
                 os.sched_setaffinity(0, cores)
-                quiet.append(sorted(self.take() for _ in range(LOOKS)))
+                taken.append([self.take() for _ in range(LOOKS)])
+                lasted.append(now() - begun)
         finally:
             os.sched_setaffinity(0, before)
-        shares = [sum(map(self.is_quiet, seconds)) for seconds in quiet]
-        self.quiet_share = max(shares) / LOOKS
-        return choices[shares.index(max(shares))]
+        quiet = [sum(map(self.is_quiet, seconds)) for seconds in taken]
+        rates = [number / seconds for number, seconds in zip(quiet, lasted, strict=True)]
+        best = rates.index(max(rates))
+        self.quiet_share = quiet[best] / LOOKS
+        return choices[best]

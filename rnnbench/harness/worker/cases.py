@@ -108,12 +108,11 @@ class PreparedCase:
 def pulses_tell(workload: Workload) -> bool:
     """Return whether pulses beside its calls show if the core of a workload is quiet.
 
-    They show the state of one core while it is a host's: not those of several threads, nor a GPU's. A flush before each
-    call, or processes that load data, would come between a call and its pulses, and a stream's steps have deadlines.
+    As `devices.pulses_tell` says of all calls. A flush before each call, or processes that load data, would come
+    between a call and its pulses, and a stream's steps have deadlines.
     """
-    if workload.waits_for_each_call or workload.workers or workload.threads > 1:
-        return False
-    return devices.backend(workload.device).is_shared
+    is_between = workload.waits_for_each_call or bool(workload.workers)
+    return not is_between and devices.pulses_tell(workload.device, workload.threads)
 
 
 def check_fits(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from itertools import count
 
 import pytest
 
@@ -106,13 +107,26 @@ def on_cores(
     return Pulses(BEST, take=take), asked
 
 
+def ticks() -> Callable[[], float]:
+    """A clock of which each reading is a second later."""
+    return map(float, count()).__next__
+
+
 def test_the_core_that_is_quiet_most_often_is_chosen_and_the_thread_is_put_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     often = {0: 9, 1: 2, 2: 5}  # every n-th pulse is a quiet one
     pulses, asked = on_cores(monkeypatch, lambda cores, look: SHARED if look % often[min(cores)] else BEST)
-    assert pulses.quietest([[0], [1], [2]]) == [1]
+    assert pulses.quietest([[0], [1], [2]], ticks()) == [1]
     assert asked == [{0}, {1}, {2}, {0, 1, 2}]
+
+
+def test_a_core_that_another_process_uses_is_not_chosen_though_its_pulses_are_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulses, _ = on_cores(monkeypatch, lambda cores, look: BEST)
+    moments = iter([0.0, 0.008, 0.008, 0.012, 0.012, 0.019])  # before and after the look at each core
+    assert pulses.quietest([[0], [1], [2]], lambda: next(moments)) == [1]
 
 
 def test_the_only_choice_costs_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
