@@ -5,7 +5,7 @@ ratio undisturbed, as in a run. Otherwise all blocks of all rounds count.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -93,6 +93,24 @@ def seconds_logs(rounds: Sequence[RoundTimes], *, is_undisturbed: bool) -> Round
     logs = np.array([each.quiet.logs if each.quiet else np.full(BINS, math.nan) for each in rounds])
     counted = counted_blocks(blocks, blocks)
     return _counted(zip(low_quantiles(logs, counted).tolist(), counted.tolist(), strict=True))
+
+
+def seconds_together(times: Mapping[str, Sequence[RoundTimes]]) -> dict[str, dict[int, float]]:
+    """Return the seconds of calls that are to be subtracted from each other: of each call, by the number of the round.
+
+    By equally many quiet blocks of all calls if enough rounds have these, and otherwise by all blocks of all rounds.
+    """
+    if not are_quiet_together(*times.values()):
+        return {name: {number: each.median for number, each in enumerate(own)} for name, own in times.items()}
+    known = {name: judged_again(own) for name, own in times.items()}
+    blocks = np.array([[each.quiet.blocks if each.quiet else 0 for each in own] for own in known.values()])
+    fewest = blocks.min(axis=0)
+    counted, result = counted_blocks(fewest, fewest), dict[str, dict[int, float]]()
+    for name, own in known.items():
+        logs = np.array([each.quiet.logs if each.quiet else np.full(BINS, math.nan) for each in own])
+        seconds = np.exp(low_quantiles(logs, counted))
+        result[name] = {number: float(seconds[number]) for number in np.flatnonzero(counted).tolist()}
+    return result
 
 
 def _counted(logs: Iterable[tuple[float, int]]) -> RoundLogs:

@@ -45,6 +45,7 @@ from rnnbench.workloads.phases import TimedCall
 MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 # Operators that accept tensors of one value whatever their other arguments are: none reads an index or a size.
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
+FASTER_HALF = 0.5  # of the calls of a round
 IDLE_CALLS = 20  # of each operator in one call of the arm
 NOTHING = partial(torch.ops.aten.relu.default, torch.zeros(1))  # takes the place of operators that can't be shrunk
 BY_NAME: dict[str, Category] = {
@@ -275,13 +276,22 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
     return TimedCall(call, torch.no_grad)
 
 
-def table(found: Listing, clocked: ClockedOperators, idling: ClockedOperators, finished: int) -> tuple[Operator, ...]:
-    """Return the operators with their times in each of the `finished` rounds of both arms."""
+def table(
+    found: Listing,
+    clocked: ClockedOperators,
+    idling: ClockedOperators,
+    finished: int,
+    fastest_share: float = FASTER_HALF,
+) -> tuple[Operator, ...]:
+    """Return the operators with their times in each of the `finished` rounds of both arms.
+
+    `fastest_share`: of the calls of a round, which count.
+    """
     kinds, order = found.kinds, np.asarray(found.order, dtype=int)
     full = []
     for rows in clocked.last(finished, len(order)):
         totals = rows.sum(axis=1)
-        faster = rows[totals <= np.median(totals)].mean(axis=0)  # the faster half of the calls
+        faster = rows[totals <= np.quantile(totals, fastest_share)].mean(axis=0)
         full.append(np.bincount(order, weights=faster, minlength=len(kinds)))
     # The lower quartile of the calls of an idle operator: everything above is noise.
     overhead = [

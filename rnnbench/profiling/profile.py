@@ -17,15 +17,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from rnnbench.analysis.quiet import LOW_SHARE
+from rnnbench.analysis.quiet_rounds import seconds_together
 from rnnbench.harness import devices
 from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
 from rnnbench.harness.live.cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison, compared
+from rnnbench.harness.live.quiet_core import QuietCore, quiet_core
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import (
+    FASTER_HALF,
     IDLE,
     IN,
     ClockedOperators,
@@ -155,7 +159,13 @@ def explain(
             subject = of_live(case, found.calls[name], phase, devices.open_device(found.device), found.put_back)
             try:
                 with undisturbed():
-                    profiles[name] = profile(subject, folder, seconds=left, on_progress=on_progress)
+                    profiles[name] = profile(
+                        subject,
+                        folder,
+                        core=quiet_core(found.device, found.threads),
+                        seconds=left,
+                        on_progress=on_progress,
+                    )
             except Exception as error:  # whatever the code of others raises; the times stay
                 profiles[name] = Profile(name, "failed", f"profiling failed: {error_in_words(error)}")
     return found, {name: profiles[name] for name in found.cases}
@@ -174,6 +184,7 @@ def profile(
     subject: ProfiledCall,
     folder: Path | None = None,
     *,
+    core: QuietCore | None = None,
     rounds: int = ROUNDS,
     window_seconds: float = WINDOW_SECONDS,
     seconds: float | None = None,
@@ -181,8 +192,9 @@ def profile(
 ) -> Profile:
     """Find out where the time of a call goes; its trace is written into `folder`, if one is given.
 
-    With `seconds`, fewer rounds are taken if these would take longer, at least one of the call's own parts; what then
-    has no room is not begun. Raises any error of the call. `notes` says which parts of the profile are missing.
+    `core`: pulses beside the calls, so that times are undisturbed where they can be. With `seconds`, fewer rounds are
+    taken if these would take longer, at least one of the call's own parts; what then has no room is not begun. Raises
+    any error of the call. `notes` says which parts of the profile are missing.
     """
     until = math.inf if seconds is None else time.monotonic() + seconds
     timed, trained = subject.parts["call"], "forward" in subject.parts
@@ -211,15 +223,16 @@ def profile(
     # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
     groups = [(arms, settings), (operators, settings), (replays, longer), (in_libraries, settings)]
     waiting = [group for group in groups if group[0]]
-    times: dict[str, tuple[float, ...]] = {}
+    times, finished = dict[str, tuple[float, ...]](), 0
     for number, (own, how) in enumerate(waiting):
         now = time.monotonic()
         if number and now + LEAST_CALLS * len(own) * call_seconds > until:
             continue
-        turns = LiveTurns(subject.device, own, case_seconds=2 * window_seconds)
+        turns = LiveTurns(subject.device, own, core, case_seconds=2 * window_seconds)
         deadline = now + max(0.0, until - now) / (len(waiting) - number)
         turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
-        times |= {arm: tuple(each.median for each in of_arm) for arm, of_arm in turns.times.items()}
+        times |= {arm: tuple(seconds.values()) for arm, seconds in seconds_together(turns.times).items()}
+        finished = len(turns.times["clocked"]) if own is operators else finished
     in_full, idle_ones = (
         {arm.removeprefix(prefix): times[arm] for arm in in_libraries if arm.startswith(prefix) and arm in times}
         for prefix in (IN, IDLE)
@@ -232,7 +245,9 @@ def profile(
         subject.name,
         steps=subject.steps or steps,
         times={arm: times[arm] for arm in subject.parts},
-        operators=table(listed, clocked, idling, len(times.get("clocked", ()))) if is_timed else (),
+        operators=table(listed, clocked, idling, finished, FASTER_HALF if core is None else LOW_SHARE)
+        if is_timed
+        else (),
         opaque=subject.opaque
         or ("" if seen or subject.device.runs_host_code else NO_KERNELS)
         or ("" if is_timed else "the budget had no room to time its operators"),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.quiet_rounds import seconds_logs
+from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
 from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.cases import NOT_FINITE
@@ -390,15 +390,14 @@ def explained(
     from rnnbench.report import why
 
     result, end = measured(found, settings), found.reference
-    taken = {
-        name: {index: time.median for index, time in enumerate(times)} for name, times in found.turns.times.items()
-    }
+    times = found.turns.times
+    taken = {name: seconds_together({name: times[name], end: times[end]}) for name in profiles}
     gaps = {
-        name: of_profiled({name: taken[name]}, taken[end], [profile], profiles[end])
+        name: of_profiled({name: taken[name][name]}, taken[name][end], [profile], profiles[end])
         for name, profile in profiles.items()
         if name != end
     }
-    shown = at_the_speed_of({name: call_time(times.values()).value for name, times in taken.items()}, profiles)
+    shown = at_the_speed_of({name: call_time(own[name].values()).value for name, own in taken.items()}, profiles)
 
     def words(name: str) -> str:
         return why.words(gaps[name], name, end, shown[name])

@@ -31,6 +31,7 @@ from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.adapt.layers import BatchFirst
+from tests.analysis.test_quiet_rounds import round_of
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
 from tests.doubles.unable import REASON, Cast, unable_dtype
@@ -444,6 +445,37 @@ def decided(
         shared = math.exp(rng.gauss(0.0, 0.3))
         stop.add({name: steady(seconds[name] * shared * math.exp(rng.gauss(0.0, spread))) for name in wanted}, 1.0)
     return stop, [len(times) for times in stop.times.values()]
+
+
+def chosen(quiet: Mapping[str, float], shared: Mapping[str, float], blocks: Mapping[str, int]) -> Fastest:
+    """What is known of ways that take so many seconds in quiet blocks, and others in the median of all blocks."""
+    stop, rng = Fastest(list(quiet)), random.Random(0)
+    while stop.wanted()[1]:
+        noise = {name: math.exp(rng.gauss(0.0, 0.002)) for name in stop.left}
+        stop.add(
+            {name: round_of(quiet[name] * noise[name], shared[name] * noise[name], blocks[name]) for name in stop.left},
+            1.0,
+        )
+    return stop
+
+
+def test_ways_are_compared_by_their_quiet_blocks_if_all_that_may_be_the_fastest_have_some() -> None:
+    """On a shared core `compiled` is slower than `hoisted`, and on a quiet one it is faster."""
+    quiet = {"as given": 3.0, "hoisted": 2.0, "compiled": 1.5}
+    shared = {"as given": 6.0, "hoisted": 3.0, "compiled": 4.0}
+    stop = chosen(quiet, shared, dict.fromkeys(quiet, 20))
+    assert stop.fastest() == "compiled"
+    told = stop.told("compiled", "as given")
+    assert told.state == "undisturbed"
+    assert told.seconds == pytest.approx(1.5, rel=0.01)
+    assert math.exp(told.log_ratio.value) == pytest.approx(0.5, rel=0.01)
+    stop = chosen(quiet, shared, {"as given": 20, "hoisted": 20, "compiled": 0})
+    assert stop.fastest() == "hoisted"
+    assert stop.told("compiled", "as given").state == "on a shared core"
+    shared["as given"] = 9.0
+    stop = chosen(quiet, shared, {"as given": 0, "hoisted": 20, "compiled": 20})
+    assert stop.fastest() == "compiled"  # after `as given`, which is much slower, was left out by all blocks
+    assert stop.left == ["compiled"]
 
 
 def test_ways_that_are_surely_slower_are_left_out_of_later_rounds() -> None:

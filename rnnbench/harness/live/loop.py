@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
-from rnnbench.analysis.estimate import Estimate, pooled_times
-from rnnbench.analysis.quiet import QuietBlocks, low_parts
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import (
+    RoundLogs,
     RoundTimes,
     are_quiet_together,
     estimate_of_rounds,
@@ -31,9 +31,9 @@ from rnnbench.analysis.quiet_rounds import (
     state_of,
 )
 from rnnbench.analysis.rounds import Question, growing, widening
+from rnnbench.analysis.summary import SHARED
 from rnnbench.harness.devices import Clocked, Device
-from rnnbench.harness.live.quiet_core import QuietCore
-from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.live.quiet_core import QuietCore, round_times
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.harness.turns.schedule import Progress, Turns, balanced_order, calibrate, plan_turns, warm_up
 from rnnbench.suite.file import Settings
@@ -76,6 +76,7 @@ class Precision:
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
 GOOD_ENOUGH = 0.01  # cases that differ by no more than this are equally fast
 CONFIDENCE = 0.99  # that a case is slower, before it is left out
+SHARING = 0.3  # of a logarithm, by which a shared core may change the ratio of unlike calls: 2.1 over 1.6 times as long
 CLEARLY = 0.2  # less of a logarithm of a time than the noise of one or two replicates is
 
 
@@ -113,10 +114,14 @@ class Fastest:
             self.leave_out_slower()
 
     def leave_out_slower(self) -> None:
-        """Leave out what is surely slower than the best."""
-        best = self._best()
-        slower = {name: self.log_ratio(name, best, CONFIDENCE).lower for name in self.left}
-        self.left = [name for name in self.left if not slower[name] > math.log1p(GOOD_ENOUGH)]
+        """Leave out what is surely slower than the best, on a shared core by more than sharing may change a ratio."""
+        best, left = self._best(), list(self.left)
+        for name in left:
+            logs = self._logs(name, best, left)
+            is_shared = state_of(logs, self.times[name], self.times[best]) == SHARED
+            least = math.log1p(GOOD_ENOUGH) + (SHARING if is_shared else 0.0)
+            if estimate_of_rounds(logs, CONFIDENCE).lower > least:
+                self.left.remove(name)
 
     def fastest(self) -> str:
         """Return the first case that is as fast as the best one, when the search has ended.
@@ -134,9 +139,12 @@ class Fastest:
 
     def log_ratio(self, name: str, other: str, confidence: float = 0.95) -> Estimate:
         """Estimate the logarithm of the ratio of the times of two, in the replicates that both were in: the first."""
+        return estimate_of_rounds(self._logs(name, other, self.left), confidence)
+
+    def _logs(self, name: str, other: str, left: Sequence[str]) -> RoundLogs:
         own, its = self.times[name], self.times[other]
-        is_undisturbed = are_quiet_together(own, its, *(self.times[each] for each in self.left))
-        return estimate_of_rounds(ratio_logs(own, its, may_be_undisturbed=is_undisturbed), confidence)
+        is_undisturbed = are_quiet_together(own, its, *(self.times[each] for each in left))
+        return ratio_logs(own, its, may_be_undisturbed=is_undisturbed)
 
     def told(self, name: str, other: str) -> "Told":
         """Return what is known of a case beside another one: by their quiet blocks if there are enough in both."""
@@ -309,7 +317,7 @@ class LiveTurns:
             clocked[name].append(taken)
         times = {}
         for name, plan in plans.items():
-            times[name] = _round_times(plan, clocked[name], pulses)
+            times[name] = round_times(plan, clocked[name], pulses)
             self.times[name].append(times[name])
             self._turns[name] += [median(turn.batch_seconds) / plan.calls for turn in clocked[name]]
             fastest = min(min(turn.batch_seconds) for turn in clocked[name]) / plan.calls
@@ -328,29 +336,6 @@ class LiveTurns:
         """Enter the autograd mode of the call, without interruptions by Python; everything is restored at the end."""
         with named(name), undisturbed(), self._calls[name].mode():
             yield self._calls[name].call
-
-
-def _round_times(plan: Turns, turns: Sequence[Clocked], pulses: Pulses | None) -> RoundTimes:
-    """Return the times of a call from its turns in a round."""
-    blocks = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
-    times = pooled_times([blocks], [len(blocks) * plan.calls], [sum(turn.seconds for turn in turns)])
-    taken = [seconds for turn in turns for seconds in turn.pulses]
-    if pulses is None or not taken:
-        return RoundTimes(times.log_quantiles, times.mean)
-    quiet = sorted(
-        seconds / plan.calls
-        for turn in turns
-        for seconds, is_quiet in zip(turn.batch_seconds, pulses.quiet_blocks(turn.pulses), strict=True)
-        if is_quiet
-    )
-    return RoundTimes(
-        times.log_quantiles,
-        times.mean,
-        QuietBlocks.of([low_parts(quiet)], [len(quiet)], [fmean(quiet)]) if quiet else None,
-        pulses=len(taken),
-        quiet_pulses=sum(map(pulses.is_quiet, taken)),
-        best_pulse=pulses.best,
-    )
 
 
 @contextmanager

@@ -10,11 +10,17 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 
+from rnnbench.analysis.estimate import pooled_times
+from rnnbench.analysis.quiet import QuietBlocks, low_parts
+from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.harness import devices
+from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import measuring_choices
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.turns.schedule import Turns
 from rnnbench.user_cache import private_folder
 
 MAX_CHOICES = 8  # cores that are looked at; each look takes some milliseconds
@@ -67,3 +73,26 @@ def quiet_core(device: str, threads: int) -> QuietCore | None:
     kept = KeptPulse(private_folder(), platform.python_version())
     best = kept.known()
     return QuietCore(Pulses(math.inf if best is None else best), measuring_choices(1)[:MAX_CHOICES], kept)
+
+
+def round_times(plan: Turns, turns: Sequence[Clocked], pulses: Pulses | None) -> RoundTimes:
+    """Return the times of a call from its turns in a round."""
+    blocks = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
+    times = pooled_times([blocks], [len(blocks) * plan.calls], [sum(turn.seconds for turn in turns)])
+    taken = [seconds for turn in turns for seconds in turn.pulses]
+    if pulses is None or not taken:
+        return RoundTimes(times.log_quantiles, times.mean)
+    quiet = sorted(
+        seconds / plan.calls
+        for turn in turns
+        for seconds, is_quiet in zip(turn.batch_seconds, pulses.quiet_blocks(turn.pulses), strict=True)
+        if is_quiet
+    )
+    return RoundTimes(
+        times.log_quantiles,
+        times.mean,
+        QuietBlocks.of([low_parts(quiet)], [len(quiet)], [fmean(quiet)]) if quiet else None,
+        pulses=len(taken),
+        quiet_pulses=sum(map(pulses.is_quiet, taken)),
+        best_pulse=pulses.best,
+    )

@@ -7,19 +7,22 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.rounds import compare, wider_than
+from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, wider_than
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy
+from tests.validation.live_simulated import Process
+from tests.validation.shared_simulated import SHARINGS
 
 UNIT = 1e-4  # seconds; a case's call takes several, each with its own noise
 SETTINGS = Settings(replicates=6, max_replicates=12, precision=0.02)
@@ -165,6 +168,50 @@ def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -
     with pytest.raises(KeyboardInterrupt):
         machine.run(mine=call)
     assert gc.isenabled()
+
+
+# On a core that is shared
+
+
+def taken_on(sharing: str, rounds: int = 4, long: float = 1.0) -> LiveTurns:
+    """Rounds of two calls, of which `mine` takes twice as long, and suffers more from a shared core."""
+    costs, responses = {"base": long * 1e-4, "mine": long * 2e-4}, {"base": 1.5, "mine": 2.2}
+    turns = Process(random.Random(1), SHARINGS[sharing], 0.0, costs, responses).turns()
+    turns.until(Precision(list(costs), "base", Settings(replicates=rounds, max_replicates=rounds, precision=None)))
+    return turns
+
+
+def test_the_ratio_is_that_of_a_quiet_core_though_the_core_is_shared_most_of_the_time() -> None:
+    turns = taken_on("quiet 20-50% of a visit")
+    row = compare(turns.times, "base").loc["mine"]
+    assert row["state"] == "undisturbed"
+    assert row["ratio"] == pytest.approx(2.0, rel=0.04)
+    blind = {name: [replace(each, quiet=None) for each in own] for name, own in turns.times.items()}
+    by_all = compare(blind, "base").loc["mine"]
+    assert by_all["state"] == "on a shared core"
+    assert by_all["ratio"] > 2.2
+
+
+@pytest.mark.parametrize(("sharing", "long"), [("always shared", 1.0), ("quiet 20-50% of a visit", 40.0)])
+def test_calls_that_meet_no_quiet_moment_are_said_to_be_on_a_shared_core(sharing: str, long: float) -> None:
+    frame = compare(taken_on(sharing, 2, long).times, "base")
+    assert frame["state"].tolist() == ["on a shared core"] * 2
+
+
+def test_without_pulses_nothing_is_said_of_the_core() -> None:
+    turns, _ = Machine().run()
+    assert {each.pulses for own in turns.times.values() for each in own} == {0}
+    assert compare(turns.times, "base")["state"].tolist() == ["", ""]
+
+
+def test_rounds_become_shorter_where_turns_wait_so_that_the_budget_holds_as_many_as_are_needed() -> None:
+    machine = Machine(spread=0.0)
+    machine.slowness = lambda now: 1.0 if now < 0.05 else 4.0  # from the first round on, and not while it is planned
+    question = Question(1.2)
+    turns = machine.turns({MINE: machine.case(30), THAN: machine.case(20)})
+    turns.until(question, 1.5)
+    assert len(question.ratios) >= FIRST_LOOK
+    assert question.answer == "slower"
 
 
 # Nothing disturbs a timed call

@@ -1,0 +1,98 @@
+"""The core of live calls: where pulses tell, which core is chosen, what is put back and kept."""
+
+import os
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from rnnbench.harness import devices
+from rnnbench.harness.live import quiet_core
+from rnnbench.harness.live.quiet_core import LOOKING_SHARE, QuietCore
+from rnnbench.harness.machine.kept_pulse import KeptPulse
+from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.worker.cases import pulses_tell
+from tests.doubles import workload as small
+
+BEST = 5e-6
+ALLOWED = {0, 1, 2}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """The sets of cores to which the thread was moved, of a machine whose core 1 is quiet; the last one counts."""
+    moved: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: moved[-1] if moved else ALLOWED)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: moved.append(set(cores)))
+    return moved
+
+
+def on(asked: list[set[int]], now: list[float] | None = None, kept: KeptPulse | None = None) -> QuietCore:
+    pulses = Pulses(BEST, take=lambda: BEST if asked[-1] == {1} else 2 * BEST)
+    clock = iter(now) if now else map(float, count())
+    return QuietCore(pulses, [[0], [1], [2]], kept, now=lambda: next(clock))
+
+
+def interrupted(core: QuietCore) -> None:
+    with core.held():
+        core.choose()
+        raise KeyboardInterrupt
+
+
+def test_calls_are_made_on_the_core_that_is_quiet_and_the_thread_is_put_back(asked: list[set[int]]) -> None:
+    core = on(asked)
+    with core.held():
+        core.choose()
+        assert asked[-1] == {1}
+    assert asked[-1] == ALLOWED
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(core)
+    assert asked[-1] == ALLOWED
+
+
+def test_it_looks_for_another_core_only_after_a_while(asked: list[set[int]]) -> None:
+    seconds = 0.01  # of a look
+    soon, later = 0.9 * seconds / LOOKING_SHARE, 1.1 * seconds / LOOKING_SHARE
+    core = on(asked, [0.0, seconds, seconds + soon, seconds + later, 2 * seconds + later])
+    core.choose()
+    looks = len(asked)
+    core.choose()
+    assert len(asked) == looks
+    core.choose()
+    assert len(asked) == 2 * looks
+
+
+def test_a_single_core_is_left_to_the_system(asked: list[set[int]]) -> None:
+    core = QuietCore(Pulses(BEST), [[0]])
+    with core.held():
+        core.choose()
+    assert asked == []
+
+
+def test_the_best_pulse_is_kept_for_other_processes_and_known_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet_core, "private_folder", lambda: tmp_path)
+    for taken, kept in ((2 * BEST, 2 * BEST), (BEST, BEST), (3 * BEST, BEST)):
+        core = quiet_core.quiet_core("cpu", 1)
+        assert core is not None
+        core.pulses.best = min(core.pulses.best, taken)
+        with core.held():
+            pass
+        again = quiet_core.quiet_core("cpu", 1)
+        assert again is not None
+        assert again.pulses.best == kept
+
+
+def test_pulses_that_were_never_taken_are_not_kept(tmp_path: Path) -> None:
+    kept = KeptPulse(tmp_path, "3.11.7")
+    with QuietCore(Pulses(), kept=kept).held():
+        pass
+    assert kept.known() is None
+
+
+@pytest.mark.parametrize(("device", "threads", "tell"), [("cpu", 1, True), ("cpu", 2, False), ("cuda:0", 1, False)])
+def test_pulses_tell_of_live_calls_where_they_tell_of_a_workers(device: str, threads: int, tell: bool) -> None:
+    assert devices.pulses_tell(device, threads) == tell
+    assert pulses_tell(small.workload(device=device, threads=threads)) == tell
+    assert (quiet_core.quiet_core(device, threads) is not None) == tell
