@@ -43,15 +43,15 @@ the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it:
 one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 
 The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
-can't show. `PROCESS_SPREAD` is therefore added to the errors, and `MISSED_SPREAD` to that of a mean on a core that is
-shared at times. The rates hold if processes differ by no more than that, and rounds are correlated by no more than 0.5:
-`results/validation/rounds-simulated.md` shows what more does, `live-shared.md` what a shared core does.
+can't show. `PROCESS_SPREAD` is therefore added to the errors, and to that of a mean over quiet blocks what pulses miss
+(`MISSED_SHARE`). The rates hold if processes differ by no more than that, and rounds are correlated by no more than
+0.5: `results/validation/rounds-simulated.md` shows what more does, and `not-slower-shared.md` what a shared core does.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
@@ -69,7 +69,6 @@ from rnnbench.analysis.estimate import (
     t_quantiles,
 )
 from rnnbench.analysis.pairs import PairRatio, logs_of, without_blind
-from rnnbench.analysis.pairs import state_of as state_of_pairs
 from rnnbench.analysis.quiet_rounds import (
     RoundLogs,
     RoundTimes,
@@ -80,7 +79,7 @@ from rnnbench.analysis.quiet_rounds import (
     state_of,
     undisturbed_logs,
 )
-from rnnbench.analysis.summary import SHARED, UNDISTURBED
+from rnnbench.analysis.summary import UNDISTURBED
 from rnnbench.analysis.verdict import share_of_look
 
 # Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.
@@ -102,9 +101,9 @@ ASSUMED_ROUNDS = 20  # rounds that the assumption counts for: it rules the first
 # The spread of n values that resemble their neighbours comes out too small: intervals are wider by this over n.
 SHORT_SERIES = 1.5
 PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
-# The same of a ratio of means of quiet blocks, on a core that is shared at times: short moments of sharing fall between
-# two quiet pulses, and slow unlike calls unequally. By 2 to 4% in simulation (1.6 and 2.1 times as long when shared).
-MISSED_SPREAD = 0.015
+# Short moments of sharing fall between two quiet pulses. Where sharing slows two calls unequally, the ratio of their
+# means over quiet blocks moves towards that over all blocks: in simulation by a sixth of what these are apart.
+MISSED_SHARE = 0.1  # of that, in a standard deviation
 ROUND_COLUMNS = ["module", "round", "seconds", "mean_seconds", "ratio", "quiet_blocks", "quiet_ratio"]
 LEAST_QUIET = 6  # rounds of a question with enough quiet blocks, so that these are looked at
 
@@ -306,7 +305,9 @@ class Question:
         ratios = without_blind({MINE: self.ratios})[MINE]
         logs = logs_of(ratios, LEAST_QUIET)
         self.state = logs.state
-        missed = MISSED_SPREAD if logs.state == UNDISTURBED and state_of_pairs(ratios) == SHARED else 0.0
+        # What all blocks differ by from the quiet ones is what sharing does to the two.
+        apart = [each.mean - each.quiet_low for each in ratios if each.is_quiet]
+        missed = MISSED_SHARE * abs(median(apart)) if logs.state == UNDISTURBED else 0.0
         located = [_located(logs.low), _located(logs.mean)]
         self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
         variances = (PROCESS_SPREAD**2, PROCESS_SPREAD**2 + missed**2)

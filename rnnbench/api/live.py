@@ -83,12 +83,16 @@ def measure(
 
     - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval over rounds;
     - `ratio`, `ratio_low`, `ratio_high`: time over the reference's, taken within each round; 1 for the reference;
+    - `state`: `undisturbed` if time and ratio are of moments when no other hyperthread used the core, as pulses tell
+      between the calls; `on a shared core` if there were too few, and all moments count: then another run may find
+      other ratios. Empty if the core was always quiet, or if pulses can't tell (several threads, a GPU);
     - `parity`: whether the output agrees with the reference's, or why it is not compared, and whether a module keeps
       results, so that a second call with the same input does less;
     - `replicates`, how many rounds; `mean_seconds`, the plain mean over all calls, which shows what a median can't;
       `parameters`, how many a module has, missing for a function.
 
-    `.rounds` has a row for each module and round, `.environment` one for each fact about the machine and the software;
+    `.rounds` has a row for each module and round: of all calls, and `quiet_blocks` and `quiet_ratio` of the quiet
+    moments. `.environment` has one for each fact about the machine and the software;
     `.note` says what was missed, and `.plot()` draws the ratios.
 
     Intervals do not include the differences between processes, such as the layout of memory: one or two percent. They
@@ -96,8 +100,9 @@ def measure(
     wanders for longer they hold the true ratio less often than 95%, before some 60 rounds. For numbers that should hold
     tomorrow, use `rnnbench run`, which starts fresh processes.
 
-    Gradients, weights, buffers, random generators, torch's settings and garbage collection are restored afterwards,
-    also after Ctrl-C. Raises ValueError for arguments that do not fit together, RuntimeError if another thread of this
+    Gradients, weights, buffers, random generators, torch's settings, the cores of the calling thread and garbage
+    collection are restored afterwards, also after Ctrl-C: calls by one thread are made on the core that is quiet more
+    often. Raises ValueError for arguments that do not fit together, RuntimeError if another thread of this
     process is measuring, and for an exception from a module one of the two with the module's name in front.
     """
     settings = measure_settings(budget, precision, replicates=replicates)
@@ -188,7 +193,9 @@ def fastest(
     cell with the layer's weights. A cell that computes the same as one of these layers is also tried as that layer,
     with the cell's weights (`torch.nn`). A way is used only if its outputs, final state and, in training, gradients
     agree with those of the module as given, to the tolerances of `rnnbench run`. The ways then take turns, and a way is
-    left out as soon as it is surely slower. The module runs with torch's current number of threads.
+    left out as soon as it is surely slower. They are compared by moments when no other hyperthread used the core, as
+    far as there are enough (`state` in `.frame`: `undisturbed` or `on a shared core`). The module runs with torch's
+    current number of threads.
 
     `budget` (`"60s"`, `"5m"`, or seconds) is for all shapes together, compiling included. A way that is not compiled in
     time is left out, with a reason that says which budget probably has room for it, and `is_sure` is False: it may be
@@ -241,7 +248,8 @@ def explain(
     Needless work is found from what the code does: copies in every step, values that are computed again in every step,
     products of the input or the output that could be one, several small products of one input, values that are read
     back into Python, and unused results. Its cost is measured by calls that leave it out, in turns with calls that
-    don't. The module's weights stay as they are. Compiled and TorchScript modules can't be looked into.
+    don't. The module's weights stay as they are. The difference and its parts are those of a quiet core where `state`
+    is `undisturbed`. Compiled and TorchScript modules can't be looked into.
 
     Returns a `FrameResult`, which prints as a few sentences; `words(name)` are those on one module. Beside the frames
     of `measure` it has
@@ -310,15 +318,18 @@ def assert_not_slower(
     answer is given at most once in 200 times, as long as the ratio differs from process to process by 1% at most
     (standard deviation) and the rounds of a process correlate with their neighbours by 0.5 at most; both are part of
     the interval. Two ratios have to pass, that of the typical call and that of their mean, so that calls
-    that are slow now and then are seen too; calls that are slow more seldom than once in the calls made are not.
+    that are slow now and then are seen too; calls that are slow more seldom than once in the calls made are not. Both
+    are undisturbed, or both on a shared core: see `state` of `rnnbench.measure`.
 
     Without an answer it raises AssertionError too, unless `undecided` is "pass". A factor within 3% of the ratio stays
-    undecided: choose one well away from the ratio that you expect.
+    undecided, or within 6% if another hyperthread uses the core at times and slows the two unequally: choose one well
+    away from the ratio that you expect.
 
     If outputs differ, it raises before anything is timed, unless `equal_outputs` is False. They are compared again
     after timing, on other values. Gradients are not compared. Returns a `FrameResult`, which prints as a sentence: its
-    frames are those of `measure`, and `answer` is `not slower`, `slower`, or None for neither. Raises ValueError for
-    arguments that do not fit together, and what a module raises, with `mine` or `than` in front.
+    frames are those of `measure`, `answer` is `not slower`, `slower`, or None for neither, and `state` that of the
+    core. Raises ValueError for arguments that do not fit together, and what a module raises, with `mine` or `than` in
+    front.
     """
     __tracebackhide__ = True
     if undecided not in ("fail", "pass"):

@@ -417,5 +417,6 @@ def explained(
     frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(shown), "operators": operators}
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
-    note = "\n\n".join([*map(words, gaps), *left_out, *why.not_profiled(shown, dict(zip(shown, shown, strict=True)))])
+    not_profiled = why.not_profiled(shown, dict(zip(shown, shown, strict=True)))
+    note = "\n\n".join([*map(words, gaps), *filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
     return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)

@@ -18,7 +18,7 @@ from rnnbench.analysis.quiet_rounds import (
     seconds_together,
     state_of,
 )
-from rnnbench.analysis.rounds import compare, rounds_of, widened, widening
+from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widened, widening
 from rnnbench.analysis.run_times import SLOWER_BEST
 from tests.doubles.stored import steady
 
@@ -140,3 +140,44 @@ def test_only_samples_of_one_kind_borrow_from_each_other() -> None:
     alone = estimates_of_rounds(quiet)
     shared = [seconds_logs([steady(math.exp(rng.normal(0, 1))) for _ in range(4)], is_undisturbed=False)]
     assert estimates_of_rounds([*quiet, *shared])[:2] == alone
+
+
+def asked(quiet: float, shared: float, blocks: tuple[int, ...], quiet_mean: float | None = None) -> Question:
+    """Whether `mine` takes at most 1.2 times as long: it takes so many times as long in quiet blocks, and in all."""
+    question, rng = Question(1.2), np.random.default_rng(0)
+    for number in range(FIRST_LOOK):
+        base = 1e-4 * math.exp(rng.normal(0, 0.002))
+        mine = round_of(quiet * base, shared * base, blocks[number % len(blocks)])
+        if mine.quiet is not None and quiet_mean is not None:
+            mine = replace(mine, quiet=replace(mine.quiet, mean=quiet_mean * base))
+        question.add({MINE: mine, THAN: round_of(1e-4, 1e-4)}, 0.1)
+    return question
+
+
+@pytest.mark.parametrize(
+    ("blocks", "answer", "state"),
+    [
+        ((20,), "not slower", "undisturbed"),
+        ((20, 20, 20, 0), "not slower", "undisturbed"),  # three quarters of the rounds
+        ((20, 0), "slower", "on a shared core"),
+        ((FEW,), "slower", "on a shared core"),
+    ],
+)
+def test_a_question_is_answered_by_one_kind_of_blocks(blocks: tuple[int, ...], answer: str, state: str) -> None:
+    question = asked(1.0, 1.5, blocks)
+    assert (question.answer, question.state) == (answer, state)
+    assert question.low.value == pytest.approx(1.0 if state == "undisturbed" else 1.5, rel=0.01)
+    assert question.mean.value == pytest.approx(question.low.value, rel=0.01)
+
+
+def test_what_slows_only_some_calls_is_seen_in_the_mean_over_quiet_blocks() -> None:
+    question = asked(1.0, 1.0, (20,), quiet_mean=1.4)
+    assert (question.answer, question.state, question.by_the_mean) == ("slower", "undisturbed", True)
+
+
+def test_a_mean_over_quiet_blocks_is_known_the_less_the_more_sharing_slows_the_two_unequally() -> None:
+    """Moments of sharing that no pulse sees move it; where both suffer alike they do not."""
+    alike, unlike = asked(1.0, 1.0, (20,)), asked(1.0, 1.3, (20,))
+    halves = [math.log(question.mean.upper / question.mean.lower) / 2 for question in (alike, unlike)]
+    assert halves[1] > 1.5 * halves[0]
+    assert unlike.low.upper == pytest.approx(alike.low.upper)

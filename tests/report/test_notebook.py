@@ -16,7 +16,7 @@ from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER
-from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, sentence, swept, unequal_outputs
+from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, of_states, sentence, swept, unequal_outputs
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady
 
@@ -142,6 +142,23 @@ def test_the_note_says_that_one_round_has_no_interval_and_when_calls_were_held_u
     assert "a mean is 2.20× the time shown" in note(live(), frame.assign(seconds=frame["seconds"] / 2), Settings())
 
 
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (["", "", ""], ""),
+        (["undisturbed", "undisturbed", ""], "Ratios are undisturbed: of moments when the core was quiet."),
+        (["on a shared core"] * 3, "All of it was measured on a shared core, which another hyperthread used too often"),
+        (["undisturbed", "on a shared core", "undisturbed"], "b was measured on a shared core, which"),
+        (["on a shared core", "undisturbed", "on a shared core"], "The others are undisturbed."),
+    ],
+)
+def test_the_note_says_whether_ratios_are_those_of_a_quiet_core(states: list[str], told: str) -> None:
+    frame = pd.DataFrame({"state": states}, index=list("abc")).rename_axis("module")
+    assert told in of_states(frame)
+    assert bool(told) == bool(of_states(frame))
+    assert of_states(frame.reset_index()) == of_states(frame)  # of a sweep, whose modules are a column
+
+
 # A sweep
 
 NAMES = ("mine", "torch")
@@ -197,6 +214,7 @@ def told(
     threads: int = 1,
     notes: tuple[str, ...] = (),
     must_agree: bool = True,
+    state: str = "",
 ) -> str:
     """Return what is said about 12 rounds of 1.4 seconds."""
     question = Question(factor, precision, answer, low, mean, within=(low, mean))  # type: ignore[arg-type]
@@ -206,6 +224,7 @@ def told(
     found: Any = SimpleNamespace(turns=turns, parity={"mine": parity}, notes=notes, **where)
     if must_agree and parity != "agrees":
         return unequal_outputs(found, ("MyLSTM", "LSTM"))
+    question.state = state
     return sentence(found, question, 10.0, ("MyLSTM", "LSTM"))
 
 
@@ -223,6 +242,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "outputs that differ where they may not": {"answer": None, "rounds": 0, "parity": DIFFERS},
     "outputs that may differ": {"parity": DIFFERS, "must_agree": False},
     "outputs that differ after timing": {"parity": f"after timing: {DIFFERS}"},
+    "on a shared core": {"state": "on a shared core"},
     "unequal work": {"notes": ("cuDNN's layers may use TF32.",)},
     "a large ratio needs no third decimal": {"low": Estimate(123.4, 120.0, 130.0)},
 }

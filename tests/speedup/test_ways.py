@@ -255,6 +255,11 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
     ]
     table.to_csv(tmp_path / "ways.csv", index=False)
     assert repr(fast(nn.GRU(5, 6), rows=tmp_path / "ways.csv")) == repr(module)
+    older = table.drop(columns="state")  # as versions wrote it that took no pulses
+    older.to_csv(tmp_path / "older.csv", index=False)
+    assert fast(nn.GRU(5, 6), rows=tmp_path / "older.csv").frame["state"].tolist() == ["", "", ""]
+    shared = fast(nn.GRU(5, 6), rows=[given, row(shape(), "hoisted") | {"state": "on a shared core"}])
+    assert "0.500× (0.400–0.600) the time as given, on a shared core" in repr(shared)
     with pytest.raises(ValueError, match=r"ways: a row needs seq_len, .*, way; a way is one of as given, hoisted, "):
         fast(nn.GRU(5, 6), rows=[row(shape(), "by magic")])  # type: ignore[arg-type]
 

@@ -43,6 +43,7 @@ from rnnbench.workloads.processor import CannotRun, why_unable
 
 CASE_SECONDS = 0.05  # of each call's turns in a replicate
 LEAST_CASE_SECONDS = 1e-6  # two turns
+ROOM = 0.8  # of the seconds that are left, which the least replicates may fill by the pace of those before
 CALIBRATION_SECONDS = 0.01
 
 
@@ -229,10 +230,11 @@ class LiveTurns:
         wanted, to_come = stop.wanted()
         made, least = 0, to_come
         plans, last = self._planned(wanted)
-        pace = last / self._case_seconds  # seconds of a replicate for each second of a call's turns, at best
+        pace, paces = last / self._case_seconds, list[float]()  # seconds of a replicate for each second of turns
         try:
             while to_come and (not made or last <= deadline - self._now()):
-                if self._shortened(pace * (least - made), deadline - self._now()):
+                room = deadline - self._now() if not made else ROOM * (deadline - self._now())
+                if self._shortened(pace * (least - made), room):
                     plans, _ = self._planned(wanted)
                     last = pace * self._case_seconds
                 begun = self._now()
@@ -241,7 +243,8 @@ class LiveTurns:
                     break
                 last = self._now() - begun
                 # Turns that wait for a quiet core, or for any, take longer than was planned.
-                pace = last / self._case_seconds if not made else min(pace, last / self._case_seconds)
+                paces.append(last / self._case_seconds)
+                pace = median(paces)
                 made += 1
                 stop.add(times, last)
                 wanted, to_come = stop.wanted()
