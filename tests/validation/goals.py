@@ -64,6 +64,13 @@ GOALS = (
         rows="`true ratio` <= factor",
         but="`correlation of rounds` == 0.8",
     ),
+    Goal("live-shared", "covered", "at least", 0.93, "cases", "`the core is` != 'always shared'"),
+    Goal("live-shared", "undisturbed", "at most", 0.0, "cases", "`the core is` == 'always shared'"),
+    Goal(
+        *("not-slower-shared", "slower", "at most", 0.005, "runs"),
+        rows="`true ratio` <= factor",
+        but="`the core is` == 'always shared'",
+    ),
     Goal("rounds-simulated", "covered", "at least", 0.93, "series", but=HARD_ROUNDS),
     Goal("history-simulated", "with a false change", "at most", 0.01, "flat lines"),
     Goal("history-few-cases", "with a false change", "at most", 0.05, "flat lines"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnbench.harness.coordinator.kept_pulse import KeptPulse
 from rnnbench.harness.machine.cores import processor
+from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.report.words.names import identity
 from rnnbench.user_cache import private_folder
