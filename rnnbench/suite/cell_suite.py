@@ -54,7 +54,6 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
     quick = suites.read(SIZES)
-    sizes = {axis: getattr(quick.sweep[0], axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     content = {
         "file": file,
@@ -62,10 +61,20 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
         "description": f"{cell} at the sizes of the suite `{SIZES}`",
         "measure": quick.measure.model_dump(exclude_unset=True),
         "sweep": [
-            {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations},
+            {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations}
+            for sizes in _sizes(quick)
         ],
     }
     return Suite.model_validate(content)
+
+
+def _sizes(suite: Suite) -> list[dict[str, object]]:
+    """Return the phases and sizes of a suite's sweeps over cells of one layer."""
+    return [
+        {axis: getattr(sweep, axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
+        for sweep in suite.sweep
+        if sweep.num_layers == (1,)
+    ]
 
 
 def _checked(cell: str) -> Path:

@@ -15,6 +15,7 @@ from rnnbench import load
 from rnnbench.cells import load as load_cell
 from rnnbench.store.records import Case
 from rnnbench.suite import cell_suite, suites
+from rnnbench.suite.expressions import parse_only
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
@@ -39,10 +40,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_has_the_sizes_of_quick(implementation: Any, whole: bool) -> None:
     suite = cell_suite.of_cell("awkward.py:Other(theta=3)", "gru", whole=whole)
     quick = suites.read("quick")
-    [sweep] = suite.sweep
-    assert (suite.name, sweep.cell, sweep.reference) == ("Other", ("awkward.py:Other(theta=3)",), "gru")
-    assert sweep.implementation == (implementation, "torch.nn")
-    assert (sweep.batch_size, sweep.hidden_size) == (quick.sweep[0].batch_size, quick.sweep[0].hidden_size)
+    for sweep in suite.sweep:
+        assert (suite.name, sweep.cell, sweep.reference) == ("Other", ("awkward.py:Other(theta=3)",), "gru")
+        assert sweep.implementation == (implementation, "torch.nn")
+    theirs, those_of_gru = (
+        {(load.phase, load.batch_size, load.seq_len, load.hidden_size) for load in (group.workload for group in groups)}
+        for groups in (suite.groups({}, None), quick.groups(parse_only(["cell=gru"]), None))
+    )
+    assert theirs == those_of_gru
     assert suite.measure == quick.measure
 
 

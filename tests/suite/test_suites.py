@@ -32,6 +32,20 @@ def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: 
         assert {case.workload for case in group.cases} == {group.workload}
 
 
+def test_quick_compares_all_cells_at_short_calls_and_larger_suites_have_the_long_ones() -> None:
+    loads = [(case, case.workload) for group in groups(suites.read("quick")) for case in group.cases]
+    own = [(case, load) for case, load in loads if not case.is_reference]
+    assert {case.cell for case, _ in own} == {"vanilla", "combined", "lstm", "gru", "deep", "deep-notebook"}
+    for phase in ("inference", "training"):
+        sizes = {(load.batch_size, load.seq_len, load.hidden_size) for _, load in own if load.phase == phase}
+        assert all(len(set(values)) == 2 for values in zip(*sizes, strict=True))
+    for name in ("scaling", "ladder", "cpu"):
+        large = {load for group in groups(suites.read(name)) for load in (group.workload,)}
+        for phase in ("inference", "training"):
+            found = [load for load in large if load.phase == phase and load.seq_len >= 64 and load.hidden_size >= 256]
+            assert {"rnn", "lstm", "gru"} <= {load.reference for load in found if load.batch_size >= 32}
+
+
 OWN = ["cell.py:Mine"]
 EXPANDED = {
     "cells with the same reference share its case": (
@@ -83,7 +97,7 @@ def test_a_sweep_is_the_product_of_its_axes_in_groups_that_each_have_one_referen
 
 
 def test_only_keeps_the_reference_of_what_it_keeps() -> None:
-    chosen = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64")
+    chosen = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=32")
     assert {(case.cell, case.implementation) for group in chosen for case in group.cases} == {
         ("lstm", "hoisted"),
         ("torch.nn.LSTM", "torch.nn"),
@@ -98,7 +112,7 @@ def test_a_value_that_the_suite_lacks_is_an_error_beside_others_that_it_has() ->
     quick = suites.read("quick")
     with pytest.raises(UserError, match=r"cell=gruu .did you mean 'gru'.*: the suite has cell=vanilla,"):
         groups(quick, "cell=lstm,gruu")
-    with pytest.raises(UserError, match="batch_size=7,9: the suite has batch_size=1,32"):
+    with pytest.raises(UserError, match="batch_size=7,9: the suite has batch_size=1,8"):
         groups(quick, "cell=lstm batch_size=1,7,9")
     assert quick.groups(parse_only(["cell=lstm,gruu"]), None, knows_all=False) == groups(quick, "cell=lstm")
     assert groups(quick, "cell=lstm,torch.nn.GRU device=cuda", device="cuda")
@@ -176,7 +190,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(
         "cell=gru cell=lstm",
         "hidden_size=3",
         "cell=glu",
-        "cell=deep hidden_size=256",
+        "cell=deep hidden_size=128",
         "",
         " ",
     ],
