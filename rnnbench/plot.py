@@ -34,7 +34,7 @@ __all__ = ["changes", "latency", "ratio", "ratio_by_size", "scaling"]
 
 P = ParamSpec("P")
 RATIOS = ("ratio", "ratio_low", "ratio_high")
-CASES = ("run", "case", *AXES, "status", "seconds", "seconds_low", "seconds_high", *RATIOS)
+CASES = ("run", "case", *AXES, "status", "state", "seconds", "seconds_low", "seconds_high", *RATIOS)
 CHANGES = ("name", "verdict", "margin", *verdicts.ENDS, "described_by")
 MIN_WIDTH = 3.0  # inches
 

@@ -59,6 +59,7 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     paired = ratios(times)
     _estimate(cases, replicates, "log_seconds", "seconds")
     _estimate(cases, paired, "log_ratio", "ratio")
+    _estimate(cases, paired, "log_mean_ratio", "mean_ratio")
     cases["quiet_share"] = (totals["quiet_pulses"] / totals["pulses"]).astype(float)
     cases["state"] = np.where(cases["quiet_share"] < ALWAYS_QUIET, SHARED, "")
     _undisturbed(cases, replicates, paired)
@@ -181,6 +182,7 @@ def ratios(times: RunTimes) -> pd.DataFrame:
 def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
     """Return `log_ratio` and `log_mean_ratio` to the group's reference, within each replicate, where noise is shared.
 
+    `quiet_log_ratio` and `log_quiet_mean_ratio` are the same of quiet blocks.
     `replicates`: those of `RunTimes`. Cases whose group has no reference are left out.
     """
     return _ratios(replicates, replicates["implementation"].isin(REFERENCES))
@@ -188,10 +190,12 @@ def reference_ratios(replicates: pd.DataFrame) -> pd.DataFrame:
 
 def _ratios(replicates: pd.DataFrame, is_basis: "pd.Series[bool]") -> pd.DataFrame:
     visit = ["workload", "replicate"]
-    basis = replicates.loc[is_basis, [*visit, "log_quantiles", "log_mean", "quiet_logs", "quiet_blocks"]]
+    compared = ["log_quantiles", "log_mean", "quiet_logs", "quiet_blocks", "log_quiet_mean"]
+    basis = replicates.loc[is_basis, [*visit, *compared]]
     paired = replicates.merge(basis, on=visit, suffixes=("", "_reference"))
     paired["log_ratio"] = log_ratios(*(list(paired[f"log_quantiles{side}"]) for side in ("", "_reference")))
     paired["log_mean_ratio"] = paired["log_mean"] - paired["log_mean_reference"]
+    paired["log_quiet_mean_ratio"] = paired["log_quiet_mean"] - paired["log_quiet_mean_reference"]
     counted = counted_blocks(paired["quiet_blocks"].to_numpy(), paired["quiet_blocks_reference"].to_numpy())
     apart = _stacked(paired["quiet_logs"]) - _stacked(paired["quiet_logs_reference"])
     return paired.assign(counted_blocks=counted, quiet_log_ratio=low_quantiles(apart, counted))
@@ -216,7 +220,9 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
         paired = _twice(paired)
         without_ratio = cases.index[cases["ratio"].isna()]
         known = np.intersect1d(known, np.union1d(paired["number"].unique(), without_ratio))
-        _estimate(cases, paired[paired["number"].isin(known)], "quiet_log_ratio", "ratio", "counted_blocks")
+        paired = paired[paired["number"].isin(known)]
+        _estimate(cases, paired, "quiet_log_ratio", "ratio", "counted_blocks")
+        _estimate(cases, paired, "log_quiet_mean_ratio", "mean_ratio")
     _estimate(cases, of_cases[of_cases["number"].isin(known)], "quiet_log_seconds", "seconds", "counted_blocks")
     cases.loc[known, "state"] = UNDISTURBED
 

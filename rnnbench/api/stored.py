@@ -145,6 +145,8 @@ def summarize(
     - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
       replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the time
       of the fastest case of its group, which is 1;
+    - `mean_ratio`, `mean_ratio_low`, `mean_ratio_high`: the ratio of the mean times, of quiet blocks if the ratio is
+      undisturbed; it also shows what slows only some calls;
     - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether
       the device waited for the host (never on a CPU, which runs its calls itself);
     - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`;

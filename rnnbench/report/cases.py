@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
@@ -46,6 +47,7 @@ OTHERS = {  # what is compared with a reference, by its name
     "the reference": "the others",
 }
 NO_REFERENCE = "no reference"
+MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
 MEDIANS = (
@@ -89,7 +91,20 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
     if total > max(1, numbers.get("without an interval", 0)):
         parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
         notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_coarse(counted, info)}.")
-    return [*_late_steps(measured), *_ranges(counted, info), *notes]
+    return [*_late_steps(measured), *_ranges(counted, info), *_means(counted), *notes]
+
+
+def _means(counted: pd.DataFrame) -> list[str]:
+    """Say how many comparisons have another ratio in the mean than by their typical call, and which differs most."""
+    apart = with_series(counted[[has_slow_calls(row) for row in counted.to_dict("records")]])
+    if apart.empty:
+        return []
+    farthest = apart.loc[np.log(apart["mean_ratio"] / apart["ratio"]).abs().idxmax()]
+    name = ", ".join([farthest["series"], *(say(axis, farthest[axis]) for axis in several(apart, (*SETTINGS, *SIZES)))])
+    return [
+        f"In {plural(len(apart), 'comparison')} only some calls are slow, which ratios of typical calls do not show. "
+        f"Farthest apart: {name}: {ratio(farthest['ratio'])}, in the mean {ratio(farthest['mean_ratio'])}."
+    ]
 
 
 def _late_steps(measured: pd.DataFrame) -> list[str]:
@@ -179,7 +194,8 @@ def counts(summary: pd.DataFrame) -> str:
 def fastest(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the case with the lowest ratio for each cell and workload.
 
-    `ways`: how many implementations have a ratio there; `is_decided`: whether its interval lies below all others'.
+    `ways`: how many implementations have a ratio there; `is_decided`: whether its interval lies below all others', and
+    all were measured in one state of the core.
     """
     frame = with_series(summary)
     own = frame[~is_reference(frame) & frame["ratio"].notna()]
@@ -188,15 +204,16 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
     lows = own["ratio_low"].where(~own.index.isin(best.index))
     rival = lows.groupby(group, sort=False).transform("min").loc[best.index]
     ways = own.groupby(group, sort=False)["ratio"].transform("size").loc[best.index]
-    return best.assign(ways=ways, is_decided=best["ratio_high"] < rival)
+    states = is_shared(own).groupby(group, sort=False).transform("nunique").loc[best.index]
+    return best.assign(ways=ways, is_decided=(best["ratio_high"] < rival) & (states == 1))
 
 
 def table_of_fastest(summary: pd.DataFrame) -> Table | None:
-    """Return the table with one row for each cell and phase, or None if no case has a ratio."""
+    """Return the table with one row for each cell, phase and state of the core, or None if no case has a ratio."""
     best, name = fastest(summary), reference_name(summary)
     if best.empty:
         return None
-    keys = ["cell", "phase", *several(summary, CONTEXT)]
+    keys = ["cell", "phase", *several(summary, CONTEXT), *several(best, ["state"])]
     rows = []
     for key, cases in best.groupby(keys, sort=False):
         known, several_ways = cases["ratio"], cases[cases["ways"] > 1]
@@ -225,8 +242,8 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         Column(f"faster than {name}", of(("faster", "workloads"), _of_all), numeric=True),
     ]
     note = (
-        f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies "
-        "below those of the others."
+        f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies below those of "
+        "the others, which were measured in the same state of the core."
     )
     return table("fastest", "What is fastest", note, columns, frame, machine=frame, breaks=where_new(frame["cell"]))
 
@@ -306,6 +323,8 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
         number = plural(len(cases), "case")
         told = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
         told += [f"{unclear_ones:,} unclear"] if unclear_ones else []
+        with_slow_calls = sum(map(has_slow_calls, cases.to_dict("records")))
+        told += [f"{with_slow_calls:,} with slow calls"] if with_slow_calls else []
         rows.append(
             dict(zip(keys, key, strict=True))
             | ratios.median(skipna=False).to_dict()
@@ -325,7 +344,19 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
         Column("cases", of("told"), below="notes"),
     ]
     machine = medians.drop(columns="told")
-    return table("medians", "Medians over all sizes", MEDIANS, columns, medians, machine=machine)
+    note = " ".join(filter(None, [MEDIANS, _sizes_of_phases(summary)]))
+    return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
+
+
+def _sizes_of_phases(summary: pd.DataFrame) -> str:
+    """Say which sizes each phase has if these differ, since medians over other sizes can't be compared."""
+    told = []
+    for axis in SIZES:
+        sizes = {str(phase): sorted(set(own[axis])) for phase, own in summary.groupby("phase", sort=False)}
+        if len(set(map(tuple, sizes.values()))) > 1:
+            parts = [f"{' and '.join(map(str, values))} in {one_line(phase)}" for phase, values in sizes.items()]
+            told.append(f"{word(axis)} is {', '.join(parts)}")
+    return f"Sizes differ by phase: {'; '.join(told)}." if told else ""
 
 
 def _with_states(frame: pd.DataFrame) -> pd.DataFrame:
@@ -389,13 +420,38 @@ def is_coarse(row: Mapping[Any, Any]) -> bool:
     return bool(row["ratio_high"] > FAR_APART * row["ratio_low"])
 
 
+def has_slow_calls(row: Mapping[Any, Any]) -> bool:
+    """Return whether the ratio of a case's mean times is another than its ratio: only some calls of a side are slow.
+
+    Such are calls with a garbage collection, or every tenth one. Both intervals must lie apart.
+    """
+    is_slower = row["mean_ratio_low"] > MEAN_APART * row["ratio_high"]
+    is_faster = row["ratio_low"] > MEAN_APART * row["mean_ratio_high"]
+    return bool(is_slower or is_faster)
+
+
 def doubts(row: Mapping[Any, Any]) -> list[str]:
-    """Return what to know of a case's ratio: whether it is unclear, coarse, or of a shared core."""
+    """Return what to know of a case's ratio: if it is unclear, coarse, not that of the mean, or of a shared core."""
     return [
         *(["unclear: the interval includes 1"] if is_unclear(row) else []),
         *(["coarse: the interval is wide"] if is_coarse(row) else []),
+        *([f"some calls are slow: {ratio(row['mean_ratio'])} in the mean"] if has_slow_calls(row) else []),
         *([SHARED] if row["state"] == SHARED else []),
     ]
+
+
+def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":
+    """Return of each case whether it was measured on a shared core; such cases never share a median with others."""
+    shared: pd.Series[bool] = cases["state"].eq(SHARED)
+    return shared
+
+
+def by_state(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases, those on a shared core with the name of a series of their own, behind that of the others."""
+    place = cases["series"].map({name: place for place, name in enumerate(cases["series"].unique())})
+    names = cases["series"].where(~is_shared(cases), cases["series"] + ", shared core")
+    ordered = cases.assign(series=names, place=place, last=is_shared(cases))
+    return ordered.sort_values(["place", "last"], kind="stable").drop(columns=["place", "last"])
 
 
 def tally(cases: pd.DataFrame) -> dict[str, int]:

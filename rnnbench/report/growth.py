@@ -5,17 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
-from rnnbench.report.cases import reference_name
+from rnnbench.analysis.summary import SHARED
+from rnnbench.report.cases import is_shared, reference_name
 from rnnbench.report.drawing.draw import (
     COLUMN,
     PAGE,
     REFERENCE,
     Ax,
     Inches,
+    Sheet,
     key,
     limits,
     lines,
@@ -110,7 +114,8 @@ def scaling(
     `value`: `ratio` (the default, if any is known) or `seconds` per call; `along`: the only size to vary. A panel for
     each phase and size of `least` values or more, with all cells in it, and for times their references too. In a column
     of a paper it is the size with the most values. The other sizes are held at those that stand below the panel: select
-    rows for others. The result of `rnnbench.sweep` has it as `.plot("scaling")`.
+    rows for others. A ring is around a mark that was measured on a shared core. The result of `rnnbench.sweep` has it
+    as `.plot("scaling")`.
     """
     if value not in (None, "ratio", "seconds"):
         raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
@@ -160,6 +165,7 @@ def over_sizes(
     refuse_several(ax, len(shown), ["phase", f"size (along={ways[0]!r})"])
     shape = math.ceil(len(shown) / columns), columns
     drawn_cases = pd.concat([own for own, _ in shown.values()])
+    has_states = "state" in drawn_cases and bool(is_shared(drawn_cases).any())
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
     ends = ends.clip(drawn_cases[value].min() / FARTHEST, drawn_cases[value].max() * FARTHEST)
     with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, sharey=True) as drawn:
@@ -167,6 +173,8 @@ def over_sizes(
             names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
             points = own.rename(columns=names).assign(value=own[value]).sort_values("x", kind="stable")
             lines(drawn, axes, points, look_of, are_cases=are_cases)
+            if has_states:
+                _rings(drawn, axes, points[is_shared(points)])
             if value == "ratio":
                 axes.axhline(1, color=drawn.ink(), **REFERENCE)
             size_ticks(drawn, axes, sorted(points["x"].unique()))
@@ -176,8 +184,21 @@ def over_sizes(
         log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
         for axes in drawn.grid[:, 0]:
             axes.set_ylabel(f"time over {reference}" if value == "ratio" else "time per call")
-        drawn.legend([key(drawn, look_of[name], name) for name in map(str, drawn_cases["series"].unique())])
+        keys = [key(drawn, look_of[name], name) for name in map(str, drawn_cases["series"].unique())]
+        if has_states:
+            keys.append(Line2D([], [], color=drawn.ink(), label=f"ring: {SHARED}", **_ring(drawn)))
+        drawn.legend(keys)
     return drawn.figure
+
+
+def _rings(drawn: Sheet, axes: Axes, points: pd.DataFrame) -> None:
+    """Draw a ring around each mark, since whether a mark is filled tells the implementation here."""
+    axes.plot(points["x"], points["value"], color=drawn.ink(), **_ring(drawn))
+
+
+def _ring(drawn: Sheet) -> dict[str, Any]:
+    size = 7 if drawn.is_narrow else 9
+    return {"linestyle": "", "marker": "o", "markersize": size, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
 def _held(cases: pd.DataFrame, axis: str, sizes: Sequence[str]) -> tuple[pd.DataFrame, str]:

@@ -20,7 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
-from rnnbench.report.cases import is_coarse, is_unclear, reference_name
+from rnnbench.analysis.summary import SHARED
+from rnnbench.report.cases import by_state, is_coarse, is_shared, is_unclear, reference_name
 from rnnbench.report.drawing.draw import (
     COLUMN,
     MAX_NAME,
@@ -84,9 +85,10 @@ def ratio(
 ) -> Figure | None:
     """Draw how far each cell is from its reference: a row for each cell and implementation, a mark for each workload.
 
-    The colour is the size that explains most of the differences within the rows. `noise_floor`: how far a case differs
-    from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A panel
-    for each phase, device, data type and number of workers.
+    The colour is the size that explains most of the differences within the rows. Hollow marks were measured on a shared
+    core, and have a hollow median of their own. `noise_floor`: how far a case differs from itself, as a share (0.01); a
+    band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A panel for each phase, device, data type
+    and number of workers.
     """
     reference, frame = reference_name(frame), with_series(frame)
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
@@ -105,22 +107,41 @@ def ratio(
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
             points = cases[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
             shade = cases[by].map(shades) if by else INKS["soft"]
-            points = points.assign(y=_spread(cases, names, by), ends=INKS["ink"], shade=shade)
+            points = points.assign(y=_spread(cases, names, by), ends=INKS["ink"], shade=shade, hollow=is_shared(cases))
             known = {str(series): own for series, own in cases.groupby("series", sort=False)}
             others = [axis for axis in sizes if axis != by]
             texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
             rows(drawn, axes, names, points, texts=texts, are_cases=True)
-            medians = {names.index(name): own["ratio"].median() for name, own in known.items() if len(own) > FEW}
-            middle = np.array(list(medians), dtype=float)
-            axes.vlines(list(medians.values()), middle - 0.4, middle + 0.4, color=drawn.ink(), linewidth=2, zorder=5)
+            _medians(drawn, axes, cases, names)
             if math.isfinite(noise_floor):
                 low, high = 1 / (1 + noise_floor), 1 + noise_floor
                 axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)
             drawn.title(axes, title)
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference)
-        has_medians = any(cases["series"].value_counts().max() > FEW for _, cases in shown)
-        drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians))
+        has_medians = any(len(_bars(cases)) for _, cases in shown)
+        has_shared = bool(is_shared(compared).any())
+        drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians, has_shared=has_shared))
     return drawn.figure
+
+
+def _bars(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the medians of the ratios of a panel: a row for each series and state with more than a few cases.
+
+    Columns: `series`, `is_shared` (whether its cases were measured on a shared core) and `ratio`.
+    """
+    groups = cases.assign(is_shared=is_shared(cases)).groupby(["series", "is_shared"], sort=False)["ratio"]
+    bars = pd.DataFrame({"ratio": groups.median(), "cases": groups.size()}).reset_index()
+    return bars[bars["cases"] > FEW]
+
+
+def _medians(drawn: Sheet, axes: Axes, cases: pd.DataFrame, names: Sequence[str]) -> None:
+    """Draw a bar at the median of each row: solid for its undisturbed cases, hollow for those on a shared core."""
+    for bar in _bars(cases).to_dict("records"):
+        row = names.index(bar["series"])
+        ends = bar["ratio"], row - 0.4, row + 0.4
+        axes.vlines(*ends, color=drawn.ink(), linewidth=4 if bar["is_shared"] else 2, zorder=5)
+        if bar["is_shared"]:
+            axes.vlines(bar["ratio"], row - 0.35, row + 0.35, color=drawn.paper, linewidth=2, zorder=6)
 
 
 def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
@@ -163,18 +184,28 @@ def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Se
 
 
 def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) -> str:
-    median, worst = ratio_text(known["ratio"].median()), known.nlargest(1, "ratio").iloc[0]
+    """Return the median and the worst of a row's undisturbed cases, or of those on a shared core if it has no others.
+
+    If a row has both, the median of those on a shared core stands in place of the worst.
+    """
+    shared, quiet = known[is_shared(known)], known[~is_shared(known)]
+    told = shared if quiet.empty else quiet
+    median, worst = ratio_text(told["ratio"].median()), told.nlargest(1, "ratio").iloc[0]
     if drawn.is_narrow and drawn.grid.shape[1] > 2:
         return ""  # there is no room
-    if drawn.width < PAGE or drawn.grid.shape[1] > 2 or ratio_text(worst["ratio"]) == median:
+    if drawn.width < PAGE or drawn.grid.shape[1] > 2:
+        return median
+    if len(shared) and len(quiet):
+        return f"{median}   {SHARED} {ratio_text(shared['ratio'].median())}"
+    if ratio_text(worst["ratio"]) == median:
         return median
     return f"{median}   up to {ratio_text(worst['ratio'])} {say_all(others, map(worst.get, others))}".rstrip()
 
 
 def _keys(
-    drawn: Sheet, by: str | None, shades: dict[Any, Any], noise_floor: float, *, has_medians: bool
+    drawn: Sheet, by: str | None, shades: dict[Any, Any], noise_floor: float, *, has_medians: bool, has_shared: bool
 ) -> list[Artist]:
-    """Return the legend: some of the sizes that have a colour, what lines and bars are, and the noise floor."""
+    """Return the legend: some of the sizes that have a colour, lines, bars and hollow marks, and the noise floor."""
     values = list(shades)
     picked = np.unique(np.linspace(0, len(values) - 1, min(len(values), MAX_KEYS)).round().astype(int))
     keys: list[Artist] = [
@@ -185,6 +216,10 @@ def _keys(
         keys.append(
             Line2D([], [], color=drawn.ink(), marker="|", markersize=9, markeredgewidth=2, linestyle="", label="median")
         )
+    if has_shared:
+        hollow = key(drawn, CellMark(INKS["ink"], "o", filled=False), "")
+        hollow.set_label(f"hollow: {SHARED}")
+        keys.append(hollow)
     if math.isfinite(noise_floor):
         keys.append(Patch(facecolor=drawn.ink("line"), alpha=0.6, label=f"noise floor {half_width(noise_floor)}"))
     return keys
@@ -193,8 +228,9 @@ def _keys(
 def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
     """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
-    A panel for each phase and setting. A number in brackets is unclear or coarse. Where there is no room for all sizes,
-    the numbers are medians over some.
+    A panel for each phase and setting. A number in brackets is unclear or coarse; a dashed box was measured on a shared
+    core. Where there is no room for all sizes, the numbers are medians over some, and cases on a shared core have rows
+    of their own.
     """
     reference, frame, wide = reference_name(frame), with_series(frame), width or PAGE
     own = frame[~is_reference(frame)]
@@ -208,6 +244,10 @@ def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, h
     inches = wide - 0.2 - LETTER * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
     most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / own["phase"].nunique()))
     varied = swept(own, SIZES)
+    if len(own[varied].drop_duplicates()) > most:
+        own = by_state(own)
+        names = list(own["series"].unique())
+        letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
     own, over = pooled(own, lambda cases: len(cases[varied].drop_duplicates()) <= most)
     sizes = swept(own, SIZES)
     shown, shape = panels(own, swept(own, SETTINGS), ax, wide)
@@ -234,6 +274,8 @@ def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, h
             )  # fmt: skip
         about = ", ".join(filter(None, [f"time over {reference}", over]))
         colors = f"{about}{chr(10) if drawn.is_narrow else ': '}blue is faster, orange slower"
+        if is_shared(own[own["ratio"].notna()]).any():
+            colors += f"{'; ' if wide >= PAGE else chr(10)}dashed: {SHARED}"
         (drawn.figure.supxlabel if drawn.is_own else drawn.axes.set_xlabel)(colors, fontsize=drawn.small)
     return drawn.figure
 
@@ -282,6 +324,14 @@ def _boxes(
             mark(number, [index])
     colors = SCALE(norm(np.log2(shown["ratio"].to_numpy(dtype=float))))
     areas = axes.add_collection(PatchCollection(boxes, facecolor=colors, edgecolor=drawn.paper, linewidth=0.8))
+    frames = [
+        Rectangle((box.get_x() + 0.08, box.get_y() + 0.12), 0.84, 0.76)
+        for box, is_dashed in zip(boxes, is_shared(shown), strict=True)
+        if is_dashed
+    ]
+    axes.add_collection(
+        PatchCollection(frames, facecolor="none", edgecolor=ON_AREAS, linewidth=0.7, linestyle=(0, (2, 2)))
+    )
     if are_cases:
         mark(areas, shown.index)
     for column in range(1, len(keys)):

@@ -138,16 +138,17 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "How far each cell is from {reference}",
         "Each mark is one workload, with its 95% interval; an interval that reaches the edge continues beyond it. The "
         "colour is the size that explains most of the differences within the rows. The dashed line is {reference}: "
-        "marks to its right are slower. A bar is the median, which stands first on the right. The grey band is the "
-        "noise floor, how far a case differs from itself.",
+        "marks to its right are slower. A bar is the median, which stands first on the right. Hollow marks were "
+        "measured on a shared core, and have a hollow bar of their own. The grey band is the noise floor, how far a "
+        "case differs from itself.",
     ),
     (
         "ratio_by_size",
         ratios.ratio_by_size,
         "Ratio to {reference} by cell and size",
         "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A number "
-        "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Hatched: not measured. Cells "
-        "without any measurement are left out here.",
+        "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Dashed: measured on a shared core. "
+        "Hatched: not measured. Cells without any measurement are left out here.",
     ),
     (
         "latency",
@@ -162,7 +163,7 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "How the ratio to {reference} grows with batch, length and hidden size",
         "Only what was measured is drawn, with 95% intervals; without a reference it is the time per call. The other "
         "sizes are held at those below each panel. Filled marks are a cell's plainest implementation, hollow marks its "
-        "fastest; of many cells only the fastest are drawn.",
+        "fastest; of many cells only the fastest are drawn. A ring: measured on a shared core.",
     ),
 )
 

@@ -13,10 +13,12 @@ from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.cases import (
     counts,
     doubts,
+    has_slow_calls,
     notes,
     sentences,
     table_of_cases,
     table_of_fastest,
+    table_of_medians,
     tally,
     where,
 )
@@ -41,7 +43,8 @@ def with_ratios(low: float, value: float, high: float, cases: slice = slice(None
 
     def change(summary: pd.DataFrame) -> pd.DataFrame:
         own = summary.index[summary["parity"] == "agrees"][cases]
-        summary.loc[own, ["ratio_low", "ratio", "ratio_high"]] = low, value, high
+        for name in ("ratio", "mean_ratio"):
+            summary.loc[own, [f"{name}_low", name, f"{name}_high"]] = low, value, high
         return summary
 
     return change
@@ -77,6 +80,12 @@ RUNS: dict[str, Change] = {
         state=np.where(quick["hidden_size"] > 64, SHARED, UNDISTURBED)
     ),
     "all are of a shared core": lambda quick: quick.assign(state=SHARED),
+    "some have slow calls": lambda quick: quick.assign(
+        **{
+            name: quick[name] * np.where(quick["cell"].eq("gru") & quick["parity"].eq("agrees"), 1.4, 1.0)
+            for name in ("mean_ratio", "mean_ratio_low", "mean_ratio_high")
+        }
+    ),
     "all are faster": with_ratios(0.8, 0.85, 0.9),
     "none is decided": with_ratios(0.9, 1.01, 1.1),
     "none is known": with_ratios(0.117, 6.25, 333),
@@ -115,9 +124,20 @@ def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, sna
     ],
 )
 def test_a_case_counts_by_its_interval(low: float, high: float, counted: dict[str, int], words: str) -> None:
-    row = {"ratio": 1.05, "ratio_low": low, "ratio_high": high, "state": ""}
+    row = {"ratio": 1.05, "ratio_low": low, "ratio_high": high, "mean_ratio_low": low, "mean_ratio_high": high}
+    row |= {"state": ""}
     assert tally(pd.DataFrame([row])) == counted
     assert "; ".join(doubts(row)) == words
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"), [(1.0, ""), (1.02, ""), (1.2, "some calls are slow: 1.20× in the mean"), (0.7, "0.700×")]
+)
+def test_a_case_whose_mean_is_apart_from_its_typical_call_says_so(mean: float, words: str) -> None:
+    means = {f"mean_ratio{end}": mean * width for end, width in (("", 1.0), ("_low", 0.99), ("_high", 1.01))}
+    row = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "state": "", **means}
+    assert words in "; ".join(doubts(row))
+    assert has_slow_calls(row) == bool(words)
 
 
 def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
@@ -162,6 +182,21 @@ def test_the_fastest_has_the_lowest_ratio_and_is_decided_where_its_interval_lies
     assert [row[-3:-1] for row in table.rows] == [("hoisted", "the only one")]
 
 
+def test_what_is_fastest_is_told_apart_by_the_state_of_the_core_and_not_decided_across_states(
+    ladder: pd.DataFrame,
+) -> None:
+    ladder["state"] = np.where(ladder["seq_len"] == 16, UNDISTURBED, SHARED)
+    table = table_of_fastest(ladder)
+    assert table is not None
+    column = table.headers.index("state")
+    assert {row[column] for row in table.rows} == {UNDISTURBED, SHARED}
+    assert sum(int(row[-2].partition(" of ")[0]) for row in table.rows) == 7  # as many as of one state
+    ladder["state"] = np.where(ladder["implementation"] == "loop", UNDISTURBED, SHARED)
+    table = table_of_fastest(ladder)
+    assert table is not None
+    assert all(row[-2].startswith("0 of ") for row in table.rows)
+
+
 # The table of all cases
 
 
@@ -190,6 +225,14 @@ def test_every_case_stands_below_its_series_with_the_fastest_marked(
     assert table.heads is not None
     assert markdown(table) == snapshot(name="cases")
     assert markdown(table.heads) == snapshot(name="medians")
+
+
+def test_sizes_that_differ_by_phase_are_told_beside_the_medians(quick: pd.DataFrame) -> None:
+    short = quick[(quick["phase"] == "inference") | (quick["seq_len"] == 16)]
+    assert table_of_medians(short).note.endswith(
+        "Sizes differ by phase: length is 16 and 64 in inference, 16 in training."
+    )
+    assert "differ" not in table_of_medians(quick).note
 
 
 def test_each_row_names_its_case_and_each_part_is_one_series(quick: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,6 +22,7 @@ from matplotlib.text import Text
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench import plot
+from rnnbench.analysis.summary import SHARED
 from rnnbench.report import reports as figures
 from rnnbench.report.drawing.marks import SIZES
 from rnnbench.report.growth import scaling, table_of_predictions
@@ -28,6 +30,7 @@ from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.ratios import pooled
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.names import is_reference, with_series
+from rnnbench.report.words.units import ratio as ratio_text
 from rnnbench.report.words.units import ratio_box
 from tests.analysis import made_up as predictable
 from tests.doubles import streams
@@ -72,6 +75,12 @@ def titles(figure: Figure) -> list[str]:
 def marked(axes: Axes) -> list[Line2D]:
     """The lines with a mark at each point."""
     return [line for line in axes.lines if line.get_marker() not in ("None", "_", "|", "")]
+
+
+def vertical(axes: Axes) -> list[LineCollection]:
+    """The vertical lines of a panel, such as bars at medians."""
+    lines = [part for part in axes.collections if isinstance(part, LineCollection)]
+    return [part for part in lines if all(len(set(path.vertices[:, 0])) == 1 for path in part.get_paths())]
 
 
 # All of them
@@ -165,6 +174,66 @@ def test_devices_and_types_are_never_pooled_into_one_median(made_up: Summaries) 
     figure = plot.ratio(made_up("cuda-full").query("reference == 'gru'"))
     named = {title for title in titles(figure) if title.startswith("training")}
     assert named == {f"training, {dtype}" for dtype in ("float32", "bfloat16", "tf32", "float16")}
+
+
+@pytest.fixture
+def mixed(quick: pd.DataFrame) -> pd.DataFrame:
+    """A run in which the cases of 64 steps were measured on a shared core, and are twice as far from torch.nn."""
+    is_long = quick["seq_len"] == 64
+    quick["state"] = np.where(is_long, SHARED, "undisturbed")
+    for column in ("ratio", "ratio_low", "ratio_high"):
+        quick[column] *= np.where(is_long & ~is_reference(quick), 2.0, 1.0)
+    return quick
+
+
+def test_marks_of_a_shared_core_are_hollow_and_have_a_median_of_their_own(mixed: pd.DataFrame) -> None:
+    cases = mixed.query("phase == 'inference' and reference == 'lstm'")
+    figure = plot.ratio(cases)
+    hollow = {
+        value
+        for line in marked(figure.axes[0])
+        if to_hex(line.get_markerfacecolor()) == "#ffffff"
+        for value in np.asarray(line.get_xdata())
+    }
+    own = cases[cases["implementation"] != "torch.nn"]
+    assert hollow == set(own.loc[own["state"] == SHARED, "ratio"])
+    assert f"hollow: {SHARED}" in legend(figure)
+    # Bars stand at the medians of the states, none at that of a row's cases of both.
+    bars = {float(path.vertices[0, 0]) for lines in vertical(figure.axes[0]) for path in lines.get_paths()}
+    medians = own.groupby(["implementation", "state"])["ratio"].median()
+    assert bars == set(medians)
+    assert not bars & set(own.groupby("implementation")["ratio"].median())
+    loop = medians["loop"]
+    assert f"{ratio_text(loop['undisturbed'])}   {SHARED} {ratio_text(loop[SHARED])}" in words(figure)
+
+
+def test_a_run_of_one_state_has_no_key_for_the_other(quick: pd.DataFrame) -> None:
+    assert not [text for text in legend(plot.ratio(quick)) if SHARED in text]
+    alone = plot.ratio(quick.assign(state=SHARED))
+    assert f"hollow: {SHARED}" in legend(alone)
+    assert {to_hex(line.get_markerfacecolor()) for line in marked(alone.axes[0])} == {"#ffffff"}
+    assert not [text for text in words(alone) if SHARED in text and "hollow" not in text]
+
+
+def test_boxes_of_a_shared_core_are_dashed_and_never_pooled_with_others(mixed: pd.DataFrame) -> None:
+    figure = plot.ratio_by_size(mixed)
+    assert f"dashed: {SHARED}" in figure.get_supxlabel()
+    dashed = [len(boxes.get_paths()) for boxes in figure.axes[0].collections if boxes.get_linestyle()[0][1]]
+    is_shown = mixed["phase"].eq("inference") & mixed["ratio"].notna() & ~is_reference(mixed)
+    assert dashed == [(mixed.loc[is_shown, "state"] == SHARED).sum()]
+    pooled_figure = plot.ratio_by_size(mixed, width=5)
+    assert "median over length" in pooled_figure.get_supxlabel()
+    names = [text.get_text() for text in pooled_figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["vanilla loop", "vanilla loop, shared core"]
+    assert f"dashed: {SHARED}" not in plot.ratio_by_size(mixed.assign(state="undisturbed")).get_supxlabel()
+
+
+def test_points_of_a_line_that_were_measured_on_a_shared_core_have_a_ring(mixed: pd.DataFrame) -> None:
+    figure = plot.scaling(mixed.query("reference == 'lstm' and phase == 'inference'"), along="seq_len")
+    [ring] = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "none"]
+    assert set(np.asarray(ring.get_xdata())) == {64}
+    assert f"ring: {SHARED}" in legend(figure)
+    assert not [name for name in legend(plot.scaling(mixed.assign(state=""))) if "ring" in name]
 
 
 # The heat map
