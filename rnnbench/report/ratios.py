@@ -243,23 +243,27 @@ def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, h
     letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
     inches = wide - 0.2 - LETTER * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
     most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / own["phase"].nunique()))
-    varied = swept(own, SIZES)
-    if len(own[varied].drop_duplicates()) > most:
+    varied, most_of_all = swept(own, SIZES), most * own["phase"].nunique()
+    if columns_of(own, varied) > most_of_all:
         own = by_state(own)
         names = list(own["series"].unique())
         letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
-    own, over = pooled(own, lambda cases: len(cases[varied].drop_duplicates()) <= most)
+    own, over = pooled(own, lambda cases: columns_of(cases, varied) <= most_of_all)
     sizes = swept(own, SIZES)
     shown, shape = panels(own, swept(own, SETTINGS), ax, wide)
-    keys = sorted(own[sizes].drop_duplicates().itertuples(index=False, name=None)) or [()]
-    if len(keys) > most:
-        raise ValueError(
-            f"{len(keys)} columns have no room: select fewer values of {sizes[-1]}, or give a larger width"
-        )
+    if (columns := columns_of(own, sizes)) > most_of_all:
+        raise ValueError(f"{columns} columns have no room: select fewer values of {sizes[-1]}, or give a larger width")
+    # The phases of a suite may have other sizes, so each has columns of its own.
+    keys_of = {
+        phase: sorted(cases[sizes].drop_duplicates().itertuples(index=False, name=None)) or [()]
+        for phase, cases in own.groupby("phase", sort=False)
+    }
+    widths = [len(keys_of[cases["phase"].iloc[0]]) for _, cases in shown[: shape[1]]]
     farthest = max(0.5, float(np.abs(np.log2(own["ratio"].astype(float))).max()))
     high = rows_high(len(names), wide) + 0.13 * len(sizes)
-    with sheet(ax, wide, high * shape[0], shape, height, sharey=True) as drawn:
+    with sheet(ax, wide, high * shape[0], shape, height, sharey=True, width_ratios=widths) as drawn:
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
+            keys = keys_of[cases["phase"].iloc[0]]
             _boxes(drawn, axes, cases, names, sizes, keys, Normalize(-farthest, farthest), are_cases=not over)
             axes.set_yticks(
                 range(len(names)),
@@ -296,6 +300,11 @@ def pooled(own: pd.DataFrame, fits: Callable[[pd.DataFrame], bool]) -> tuple[pd.
         known = own.assign(ratio=medians, ratio_low=np.nan, ratio_high=np.nan, **{axis: own[axis].iloc[0]})
         own = known.drop_duplicates(keys)
     return own, f"median over {' and '.join(map(word, over))}" if over else ""
+
+
+def columns_of(cases: pd.DataFrame, sizes: Sequence[str]) -> int:
+    """Return how many columns the panels of all phases have beside each other: one for each combination of sizes."""
+    return len(cases[["phase", *sizes]].drop_duplicates())
 
 
 def _boxes(

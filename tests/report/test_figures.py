@@ -252,6 +252,14 @@ def test_the_heat_map_holds_every_ratio_with_the_undecided_in_brackets(quick: pd
     assert [shown.count(text) for text in ("(1.04)", "0.97", "(1.20)")] == [1, 1, 0]
 
 
+def test_a_phase_has_columns_for_its_own_sizes_alone(quick: pd.DataFrame) -> None:
+    figure = plot.ratio_by_size(quick[(quick["phase"] == "inference") | (quick["seq_len"] == 16)])
+    inference, training = (axes for axes in figure.axes if axes.get_visible())
+    assert [len(axes.get_xticks()) for axes in (inference, training)] == [8, 4]
+    figure.draw_without_rendering()
+    assert inference.get_position().width == pytest.approx(2 * training.get_position().width, rel=0.1)
+
+
 def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up: Summaries) -> None:
     figure = plot.ratio_by_size(made_up("cpu").query("reference == 'gru'"))
     assert {"inference, 1 thread", "training, 2 threads"} <= set(titles(figure))
