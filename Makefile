@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RNNBENCH = .venv/bin/rnnbench
 
-.PHONY: bench test docs lowest coverage mutants audit axe validate goals wheels release-check check
+.PHONY: bench test docs lowest coverage mutants audit axe front-page validate goals wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -18,7 +18,8 @@ test: .venv/.installed  ## The tests that take seconds and need no other program
 
 # A processor without AVX-512, whatever this one has: oneDNN, torch's kernels and torch.compile use no newer instructions.
 OTHER_PROCESSOR = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
-NUMBERS = tests/cells tests/kernels tests/speedup $(addprefix tests/workloads/test_,compiled.py model.py parity.py processor.py)
+NUMBERS = tests/cells tests/kernels $(addprefix tests/speedup/test_,equal_layer.py ways.py) \
+	$(addprefix tests/workloads/test_,compiled.py parity.py processor.py)
 test-rest: .venv/.installed  ## The others: programs, numbers on an older processor, and at the end what judges real times by itself.
 	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
 	$(OTHER_PROCESSOR) $(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)" $(NUMBERS)
@@ -49,6 +50,9 @@ audit:  ## Does the advisory database know a weakness of what is installed? Asks
 	$(PYTHON) -m venv .audit
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit .
 	.audit/bin/python -m pip_audit --local
+
+front-page: .venv/.installed  ## Measure the reference run anew, alone on a quiet machine, and put it into README.md and reports/.
+	run="$$($(RNNBENCH) run quick --out results | tee /dev/stderr | tail -n 1)" && .venv/bin/python -m tests.rules.front_page "$$run"
 
 axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-core, which npm fetches.
 	npm install --silent --no-save --no-package-lock --prefix .axe axe-core

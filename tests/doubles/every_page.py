@@ -1,5 +1,6 @@
 """One page of every kind that rnnbench writes, for tests of what holds for all of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,11 +37,21 @@ from tests.validation.history_simulated import simulated, stored_run
 SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
 REPORTS = "reports"
 HOSTILE = "x.py:<script>alert(1)</script>"  # a browser that runs it shows a dialog, which no page may
-QUICK = Path(__file__).parents[2] / "results" / "quick-20261201T103809Z-7736"
+ROOT = Path(__file__).parents[2]
 
 
-def write_all(folder: Path) -> None:
-    """Write a report of each kind below `folder`."""
+def reference_run() -> Path:
+    """The folder of the run of `quick` that the front page names; `make front-page` puts another in its place."""
+    [name] = set(re.findall(r"\(results/(quick-[\w-]+)\)", (ROOT / "README.md").read_text()))
+    return ROOT / "results" / name
+
+
+QUICK = reference_run()
+
+
+@mock.patch.object(draw, "png", return_value=b"")  # a page shows SVG, and drawing takes as long again
+def write_all(folder: Path, _: mock.Mock) -> None:
+    """Write a report of each kind below `folder`, with empty PNGs."""
     saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
     streamed = streams.summary(folder / "streamed").replace({"cell": {"lstm": HOSTILE}})
     reports = {
@@ -73,9 +84,8 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
 
 
 def _wide() -> dict[str, bytes]:
-    """The report of a run of many ways, with empty PNGs."""
-    with mock.patch.object(draw, "png", return_value=b""):
-        return files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484")
+    """The report of a run of many ways."""
+    return files_of(QUICK.parent / "ladder-wide-20261127T044800Z-d484")
 
 
 def _profiled(folder: Path) -> dict[str, bytes]:

@@ -14,13 +14,12 @@ from click.testing import CliRunner
 from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
-from rnnbench.analysis.run_times import read
-from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.report.fastest import FastestModule
 from rnnbench.report.notebook import FrameResult
-from rnnbench.store.folder import read_info
-from tests.doubles import screens
+from rnnbench.suite import suites
+from tests.doubles.every_page import QUICK
+from tests.rules import front_page
 from tests.validation.__main__ import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -108,13 +107,16 @@ def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(na
 
 def test_the_front_page_shows_the_numbers_of_the_run_that_it_names() -> None:
     page = (ROOT / "README.md").read_text()
-    run = ROOT / re.findall(r"\(results/(quick-[\w-]+)\)", page)[0].join(("results/", ""))
-    summary = summarize(read(run))
-    chosen = summary[summary["phase"].eq("inference") & summary["batch_size"].eq(1)]
-    printed = {" ".join(line.split()) for line in screens.of_run(chosen, read_info(run)).splitlines()}
-    block = re.findall(r"^    .*\d×.*$", page.partition("## Measure")[2].partition("## Check")[0], re.MULTILINE)
-    assert len(block) > 5
-    assert {" ".join(line.split()) for line in block} <= printed
+    assert front_page.with_run(page, QUICK.name, QUICK) == page
+    assert len(front_page.table(QUICK).splitlines()) > 7
+
+
+def test_calls_of_the_reference_run_are_short_enough_for_quiet_moments() -> None:
+    run = rnnbench.load(QUICK)
+    fastest = run.windows.groupby("case", observed=True)["quantile_0"].min()  # seconds, whatever disturbed the others
+    assert fastest.max() < 1.5e-3
+    groups = suites.read("quick").groups({}, None)
+    assert set(run.cases["case"]) == {case.key for group in groups for case in group.cases}
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

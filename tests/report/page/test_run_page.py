@@ -27,13 +27,25 @@ from tests.report.conftest import (
 
 NOISE = Noise(0.01, 0.02, 20, 0.003)
 IDS = ["cases", "measured", "environment", "missing"]
-CASES = 186  # of `quick`
+CASES = 174  # of `quick`
 
 
 @cache
 def parts_of_quick() -> list[tuple[str, int]]:
     """The parts of the table of `quick`: the series of each, in a phase and in a state of the core, and its cases."""
     return [(head[0], len(rows)) for head, rows in table_of_cases(summarize(read(QUICK))).parts()]
+
+
+@cache
+def part_with_both_units() -> tuple[str, int]:
+    """The series of a part with times in microseconds and in milliseconds, and which part of this series it is."""
+    table = table_of_cases(summarize(read(QUICK)))
+    time, seen = table.headers.index("time"), list[str]()
+    for head, rows in table.parts():
+        if {row[time].split()[-1] for _, row in rows if row[time].strip("—")} >= {"µs", "ms"}:
+            return head[0], seen.count(head[0])
+        seen.append(head[0])
+    raise AssertionError("the times of each part have one unit")
 
 
 def sections(page: str) -> list[str]:
@@ -137,7 +149,8 @@ def test_heads_fold_their_cases_and_a_click_on_a_heading_sorts_both(page: Page) 
 @in_a_browser
 def test_times_are_sorted_across_units_and_costs_are_shown_when_asked_for(page: Page) -> None:
     table = page.locator("#table-cases table")
-    page.get_by_role("button", name="lstm loop", exact=True).first.click()
+    name, place = part_with_both_units()
+    page.get_by_role("button", name=name, exact=True).nth(place).click()
     table.get_by_role("button", name="time", exact=True).click()
     times = [text for text in cells(table, "time") if text.strip()]
     assert {text.split()[-1] for text in times} == {"µs", "ms"}
@@ -152,10 +165,10 @@ def test_times_are_sorted_across_units_and_costs_are_shown_when_asked_for(page: 
 @pytest.mark.parametrize(
     ("query", "rows"),
     [
-        ("HOISTED", 68),
+        ("HOISTED", 64),
         ("lstm 32", 24),  # in different cells, in any order
         ("lstm batch 32", 24),  # a heading is no value
-        ("hoisted training 32 64", 14),
+        ("hoisted training 32 8", 16),
         ("25", 0),  # a whole number is no part of another
         ("absent", 0),
     ],
