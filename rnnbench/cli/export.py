@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import FILE
 from rnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark")
 
@@ -29,14 +33,13 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
     no place for cases that were not measured, they are left out, and a line on standard error says so.
     """
-    from rnnbench import load
     from rnnbench.report.export import exported
     from rnnbench.report.page import page
     from rnnbench.store.folder import is_check, is_record
 
     if windows and (to not in ("csv", "parquet") or is_check(run)):
         raise click.UsageError(f"--windows is for a run as csv or parquet; leave it out for {run} as {to}")
-    data, notes = exported(run, to, load(run).windows if windows else None)
+    data, notes = exported(run, to, _windows(run) if windows else None)
     if out is None and to == "parquet":
         out = Path(f"{run.resolve().name}.parquet")
         if os.path.lexists(out):
@@ -52,3 +55,10 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
         output.say_path(out, err=True)
     for note in notes:
         output.tell(note)
+
+
+def _windows(run: Path) -> "pd.DataFrame":
+    """Return the windows of a run. What loads them imports torch, which takes seconds."""
+    from rnnbench import load
+
+    return load(run).windows

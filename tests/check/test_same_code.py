@@ -202,7 +202,7 @@ def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
 
 def test_code_that_is_found_by_a_computed_name_and_texts_that_code_reads_are_never_called_the_same() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.validation.planted_edits", "9"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tests.validation.planted_edits", "13"], capture_output=True, text=True, check=True
     )
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))

@@ -154,7 +154,7 @@ def test_another_device_is_named_with_its_processor_where_that_is_known(quick: p
 def test_late_steps_come_first_in_the_answer_about_streams(
     tmp_path: Path, info: RunInfo, period: float | None, told: str, snapshot: SnapshotAssertion
 ) -> None:
-    told_of_streams = " ".join(sentences(streams.summary(tmp_path, period=period), info))
+    told_of_streams = " ".join(sentences(streams.summary(tmp_path, period=period, steps=400), info))
     assert told_of_streams.partition("hand-written")[0] == snapshot(name=told)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
@@ -252,7 +252,6 @@ def seconds(text: str) -> float:
 
 
 @given(stored())
-@settings(max_examples=200, deadline=None)
 def test_the_shares_of_a_call_are_its_parts_and_none_is_negative(mine: Profile) -> None:
     shares = breakdown(mine)
     call = call_time(mine.times["call"]).value
@@ -263,7 +262,6 @@ def test_the_shares_of_a_call_are_its_parts_and_none_is_negative(mine: Profile) 
 
 
 @given(stored(), stored(), st.lists(st.tuples(SECONDS, SECONDS, SECONDS), min_size=2, max_size=12))
-@settings(max_examples=200, deadline=None)
 def test_the_words_agree_with_each_other(mine: Profile, other: Profile, times: list[tuple[float, ...]]) -> None:
     loop, hoisted, reference = ({number: row[index] for number, row in enumerate(times)} for index in range(3))
     for rungs in ({"loop": loop}, {"loop": loop, "hoisted": hoisted}):

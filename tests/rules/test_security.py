@@ -21,6 +21,7 @@ from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.kernels import direct, trusted
+from rnnbench.report.drawing import draw
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import csv, markdown
@@ -62,7 +63,10 @@ def assert_harmless(text: str) -> None:
     assert all(letter.isprintable() for letter in text.replace("\n", "")), text
 
 
-def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(named: str, tmp_path: Path) -> None:
+def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw, "png", lambda figure: b"")  # of a figure, the page holds the SVG
     case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
     failed = Measurement(Case(f"{named}:Other", "loop", small.workload(reference="rnn")), "failed", reason=named)
     path = stored.folder(tmp_path, {case: [[0.002]] * 3, small.reference_case(): [[0.001]] * 3}, [failed])
@@ -106,6 +110,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    monkeypatch.setattr(direct, "BUILD_OPTIONS", ("-O0", *direct.BUILD_OPTIONS[1:]))  # fast code takes seconds to make
     caches = (direct._loaded, trusted.process_folder, compiled.why_not)
     for each in caches:
         each.cache_clear()

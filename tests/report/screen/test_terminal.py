@@ -21,7 +21,7 @@ SUITES = ["quick", "notebook", "cuda", "data", "training"]
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("width", [60, 140])
 @pytest.mark.parametrize("suite", SUITES)
 def test_no_line_is_wider_than_the_console(
     made_up: Summaries, info: RunInfo, suite: str, width: int, is_full: bool
