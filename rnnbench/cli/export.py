@@ -61,4 +61,5 @@ def _windows(run: Path) -> "pd.DataFrame":
     """Return the windows of a run. What loads them imports torch, which takes seconds."""
     from rnnbench import load
 
-    return load(run).windows
+    windows: pd.DataFrame = load(run).windows
+    return windows

@@ -1,10 +1,10 @@
 """The cases of a run: the answer in words, what is fastest, their ratios by size, and one table with all of them."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
@@ -99,8 +99,9 @@ def _means(counted: pd.DataFrame) -> list[str]:
     apart = with_series(counted[[has_slow_calls(row) for row in counted.to_dict("records")]])
     if apart.empty:
         return []
-    farthest = apart.loc[np.log(apart["mean_ratio"] / apart["ratio"]).abs().idxmax()]
-    name = ", ".join([farthest["series"], *(say(axis, farthest[axis]) for axis in several(apart, (*SETTINGS, *SIZES)))])
+    farthest = max(apart.to_dict("records"), key=lambda row: abs(math.log(row["mean_ratio"] / row["ratio"])))
+    varied = several(counted, (*SETTINGS, *SIZES))
+    name = ", ".join([farthest["series"], farthest["phase"], *(say(axis, farthest[axis]) for axis in varied)])
     return [
         f"In {plural(len(apart), 'comparison')} only some calls are slow, which ratios of typical calls do not show. "
         f"Farthest apart: {name}: {ratio(farthest['ratio'])}, in the mean {ratio(farthest['mean_ratio'])}."

@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 def reference_run() -> Path:
     """The folder of the run of `quick` that the front page names; `make front-page` puts another in its place."""
     [name] = set(re.findall(r"\(results/(quick-[\w-]+)\)", (ROOT / "README.md").read_text()))
-    return ROOT / "results" / name
+    return ROOT / "results" / str(name)
 
 
 QUICK = reference_run()

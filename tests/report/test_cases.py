@@ -135,7 +135,7 @@ def test_a_case_counts_by_its_interval(low: float, high: float, counted: dict[st
 )
 def test_a_case_whose_mean_is_apart_from_its_typical_call_says_so(mean: float, words: str) -> None:
     means = {f"mean_ratio{end}": mean * width for end, width in (("", 1.0), ("_low", 0.99), ("_high", 1.01))}
-    row = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "state": "", **means}
+    row: dict[str, Any] = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "state": "", **means}
     assert words in "; ".join(doubts(row))
     assert has_slow_calls(row) == bool(words)
 

@@ -80,7 +80,7 @@ def marked(axes: Axes) -> list[Line2D]:
 def vertical(axes: Axes) -> list[LineCollection]:
     """The vertical lines of a panel, such as bars at medians."""
     lines = [part for part in axes.collections if isinstance(part, LineCollection)]
-    return [part for part in lines if all(len(set(path.vertices[:, 0])) == 1 for path in part.get_paths())]
+    return [part for part in lines if all(np.ptp(np.asarray(path.vertices)[:, 0]) == 0 for path in part.get_paths())]
 
 
 # All of them
@@ -199,7 +199,7 @@ def test_marks_of_a_shared_core_are_hollow_and_have_a_median_of_their_own(mixed:
     assert hollow == set(own.loc[own["state"] == SHARED, "ratio"])
     assert f"hollow: {SHARED}" in legend(figure)
     # Bars stand at the medians of the states, none at that of a row's cases of both.
-    bars = {float(path.vertices[0, 0]) for lines in vertical(figure.axes[0]) for path in lines.get_paths()}
+    bars = {float(np.asarray(path.vertices)[0, 0]) for lines in vertical(figure.axes[0]) for path in lines.get_paths()}
     medians = own.groupby(["implementation", "state"])["ratio"].median()
     assert bars == set(medians)
     assert not bars & set(own.groupby("implementation")["ratio"].median())
