@@ -24,7 +24,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     \b
     Examples:
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save ways.csv
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
     """
     from rnnbench.suite.cell_suite import is_cell, of_cell

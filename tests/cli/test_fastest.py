@@ -30,11 +30,11 @@ import sys
 from torch import nn
 class Ends(nn.GRUCell):
     def forward(self, x, h):
-        if len(x) == 32:
+        if len(x) == 8:
             {body}
         return super().forward(x, h)
 """
-ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
+ONLY = ("--only", "seq_len=16 hidden_size=32 batch_size=1 phase=inference", "--budget", "2s")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
 )
 def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str, words: str) -> None:
     (folder / "ends.py").write_text(ENDS.format(body=body))
-    only = [word.replace("batch_size=1", "batch_size=32") for word in ONLY]
+    only = [word.replace("batch_size=1", "batch_size=8") for word in ONLY]
     result = commands.rnnbench("fastest", "ends.py:Ends", *only, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr
@@ -107,7 +107,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         (("none.py:Mine",), "no file none.py; expected FILE.py:CELL"),
         (("no_such_package:Cell",), "no module no_such_package here, in src/ or installed; pip install -e ."),
         (
-            ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
+            ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=32"),
             "torch.nn:Embedding, input",
         ),
         (("no-such-suite",), "no suite 'no-such-suite'"),

@@ -123,9 +123,9 @@ def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, sna
         (1.0, 1.0, {}, ""),  # the reference itself, or the fastest, to which the ratios are
     ],
 )
+def test_a_case_counts_by_its_interval(low: float, high: float, counted: dict[str, int], words: str) -> None:
     row: dict[str, Any] = {"ratio": 1.05, "ratio_low": low, "ratio_high": high, "state": ""}
     row |= {"mean_ratio_low": low, "mean_ratio_high": high}
-    row |= {"state": ""}
     assert tally(pd.DataFrame([row])) == counted
     assert "; ".join(doubts(row)) == words
 
