@@ -9,7 +9,7 @@ a whole sequence, with `input`: (seq, batch, input), `outputs`: (seq, batch, hid
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from rnnbench.cells import CellError
 from rnnbench.cells.states import State, dense_parts, leaves
 from rnnbench.text import error_in_words, place
 
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -55,13 +56,25 @@ NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": ("batch_size",),
 }
 MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
+# Words in the names of other arguments that are sizes (`nin`, `d_model`, `hidden_width`), and in those of none.
+OF_SIZES = re.compile(
+    r"(?<![a-z])([abdhimnx]|[nd]?_?(in|out|hid|inp)|dims?|sizes?|widths?|features?|units?|channels?|neurons?|ch|"
+    r"inputs?|outputs?|hiddens?|embed(ding)?|model|nodes?)(?![a-z])|size|dim|width|feat|hidden|channel"
+)
+OF_NO_SIZES = re.compile(r"drop|bias|prob|scal|layer|init|norm|kernel|rate|activ|heads|groups|steps|unfold|thresh|gain")
+
+
+def is_size(name: str) -> bool:
+    """Return whether a constructor's argument, such as `n_in` or `width`, is named like a size of a tensor."""
+    name = name.lower()
+    return OF_NO_SIZES.search(name) is None and OF_SIZES.search(name) is not None
 
 
 def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
     """Return a module from its class, or from a function that builds it.
 
-    `sizes`: the values for what `NAMES` means. Sizes go to the parameters with these names. The first two parameters
-    without a value are the input size and the hidden size, whatever their names. `arguments`: those with a value of
+    `sizes`: the values for what `NAMES` means. Sizes go to the parameters with these names. Of the other parameters
+    that are named like a size, the first two are the input size and the hidden size. `arguments`: those with a value of
     their own. Raises CellError if it can't be built.
     """
     name = getattr(factory, "__name__", type(factory).__name__)
@@ -69,8 +82,8 @@ def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: 
     try:
         module = factory(*given, **named)
     except Exception as error:  # whatever a stranger's constructor raises
-        shown = ", ".join([*map(repr, given), *(f"{key}={value!r}" for key, value in named.items())])
-        raise CellError(f"{name}({shown}) can't be built: {error_in_words(error)}{place(error)}") from error
+        shown = _in_words(factory, given, named)
+        raise CellError(f"{shown} can't be built: {error_in_words(error)}{place(error)}") from error
     if not isinstance(module, nn.Module):
         raise CellError(f"{name} builds {type(module).__name__}; expected a torch.nn.Module")
     if lazy := next((part for part, parameter in module.named_parameters() if is_lazy(parameter)), None):
@@ -81,6 +94,21 @@ def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: 
     return module
 
 
+def constructor_call(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """Return the call by which `construct` builds a module, such as `Leaky(beta=0.9, hidden_size=8)`."""
+    name = getattr(factory, "__name__", type(factory).__name__)
+    return _in_words(factory, *_arguments(factory, name, sizes, arguments))
+
+
+def _in_words(factory: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Return a call of a constructor as Python; the values that only have positions get the names of parameters."""
+    name = getattr(factory, "__name__", type(factory).__name__)
+    positions = [key for key, parameter in parameters_of(factory).items() if parameter.kind in POSITIONAL]
+    by_position = [f"{key}={value!r}" for key, value in zip(positions, given, strict=False)]
+    without_name = [repr(value) for value in given[len(by_position) :]]
+    return f"{name}({', '.join([*by_position, *without_name, *(f'{key}={value!r}' for key, value in named.items())])})"
+
+
 def _arguments(
     factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -88,7 +116,9 @@ def _arguments(
     signature = inspect.signature(factory)
     parameters = signature.parameters
     positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
-    may_be_sizes = [each for each in positional if not isinstance(each.default, bool | float | str | None)]
+    may_be_sizes = [
+        each for each in positional if not isinstance(each.default, bool | float | str | None) and is_size(each.name)
+    ]
     meanings = {key: MEANINGS[key] for key in parameters if key in MEANINGS and key not in arguments}
     for size, parameter in zip(("input_size", "hidden_size"), may_be_sizes, strict=False):
         if size not in meanings.values() and parameter.name not in {*meanings, *arguments}:
@@ -107,8 +137,10 @@ def _arguments(
         bound = signature.bind(*given, **named)
     except TypeError as error:
         remedy = "take it out of `arguments`"
-        if lacks := next((each for each in lacking if each not in named), ""):
-            needed = f"'{name}({lacks}=VALUE)', or in the sweep, arguments = {{{lacks} = VALUE}}"
+        if lacks := [each for each in lacking if each not in named and parameters[each].kind not in VARIABLE]:
+            values = ",".join(f"{each}=VALUE" for each in lacks)
+            table = ", ".join(f"{each} = VALUE" for each in lacks)
+            needed = f"'{name}({values})', or in the sweep, arguments = {{{table}}}"
             remedy = f"give what it needs with its name, {needed}"
         raise CellError(
             f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; {remedy}"

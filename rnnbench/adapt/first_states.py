@@ -102,13 +102,15 @@ def _said_sizes(module: nn.Module) -> list[int]:
 def own_first_state(cell: nn.Module, input: Tensor, h: Tensor) -> Any:
     """Return the state that a cell says it begins with, in the type of `h`; None if it says none.
 
-    `input`: (batch, ...) of one step. Raises CellError if the state is not made of tensors, or its function fails.
+    `input`: (batch, ...) of one step. A function that fails says none if the cell can take a step without a state.
+    Otherwise CellError is raised, also if the state is not made of tensors.
     """
     batch = len(input)
     for name in INITIAL:
         function = getattr(cell, name, None)
         if not callable(function):
             continue
+        fault: Exception | None = None
         for arguments in _arguments(cell, function, input, h):
             try:
                 state = function(*arguments)
@@ -117,9 +119,11 @@ def own_first_state(cell: nn.Module, input: Tensor, h: Tensor) -> Any:
                     return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
             except TypeError:  # it takes other arguments
                 continue
-            except Exception as error:  # whatever a stranger's code raises
-                said = error if isinstance(error, CellError) else f"it raises {error_in_words(error)}"
-                raise CellError(f"{type(cell).__name__}.{name}: {said}") from error
+            except Exception as error:  # whatever a stranger's code raises: it may take other arguments
+                fault = fault or error
+        if fault is not None and not state_parameters(cell)[1]:
+            said = fault if isinstance(fault, CellError) else f"it raises {error_in_words(fault)}"
+            raise CellError(f"{type(cell).__name__}.{name}: {said}") from fault
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         return h.new_zeros(batch, size)
@@ -150,7 +154,7 @@ def _arguments(cell: nn.Module, function: Callable[..., Any], input: Tensor, h: 
     found = [values.get(meanings.get(name.lower(), "")) for name in needed]
     if needed and all(value is not None for value in found):
         yield tuple(found)
-    yield from ((batch,), ())
+    yield from ((batch,), (), (input,))
     if spatial:
         yield from ((batch, spatial), (batch, *spatial))
 

@@ -62,8 +62,9 @@ class Building:
             goes, in about so many seconds; `profile`: the fields of `rnnbench.store.profiles.Profile`.
         `prepare`, with `window_seconds`: get ready for timing; the worker calibrates the case unless `call_seconds` is
             known. `call_seconds`: of the fastest call so far; `wall_seconds`: the same with the flush of the caches
-            that comes before each call of a cold case; `warmup_windows`; `sets`: the settings of torch that the case's
-            own code has set, which hold for it alone, and `overruled`, those that the suite decides all the same.
+            that comes before each call of a cold case; `warmup_windows`; `built_by`: the call that built a user's own
+            class; `sets`: the settings of torch that the case's own code has set, which hold for it alone, and
+            `overruled`, those that the suite decides all the same.
         `verify`: compare the case, which has been timed, with its reference again.
         """
         return {"op": op, "case": case.axes(), **asdict(self), **fields}

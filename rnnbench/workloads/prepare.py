@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import adapt, can_hoist
-from rnnbench.adapt.contract import construct, on_trial, parameters_of
+from rnnbench.adapt.contract import construct, constructor_call, on_trial, parameters_of
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, fails_in_inference_mode, leaves, to_cell, torch_dtype
@@ -301,13 +301,30 @@ def make_module(workload: Workload, spec: CellSpec, factory: Factory, input_size
 
     Raises Skip if it should have a nonlinearity other than tanh, and its constructor does not take one.
     """
-    named = {name: getattr(workload, name) for name in ("hidden_size", "output_size", "batch_size")}
     if workload.nonlinearity != "tanh":
         takes_it = "nonlinearity" in parameters_of(factory)
         if not takes_it and not (isinstance(factory, type) and issubclass(factory, nn.RNN)):
             raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
         more["nonlinearity"] = workload.nonlinearity
-    return construct(factory, {"input_size": input_size, **named}, {**spec.arguments, **more})
+    return construct(factory, _sizes(workload, input_size), {**spec.arguments, **more})
+
+
+def built_by(case: Case, root: Path) -> str:
+    """Return the call that builds a user's own class for a case, with the sizes that were given to it.
+
+    Empty for a cell of rnnbench or torch. What a suite asks of several layers or directions is left out.
+    """
+    if not is_own(case.cell):
+        return ""
+    cell_spec = spec(case.cell, case.workload.reference)
+    factory = load(cell_spec.target, root)
+    return constructor_call(factory, _sizes(case.workload, case.workload.input_shape[0]), cell_spec.arguments)
+
+
+def _sizes(workload: Workload, input_size: int) -> dict[str, int]:
+    return {"input_size": input_size} | {
+        name: getattr(workload, name) for name in ("hidden_size", "output_size", "batch_size")
+    }
 
 
 def _lengths(workload: Workload) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.adapt.contract import construct
+from rnnbench.adapt.contract import construct, constructor_call, is_size
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
@@ -197,6 +197,18 @@ def one_size(units: int, theta: float) -> nn.Module:
     return Kept(units, theta)
 
 
+def spiking(beta: float, threshold: float = 1.0, p: object = (1,), steps: int = 6) -> nn.Module:
+    return Kept(beta, threshold, p, steps)
+
+
+def two_decays(alpha: float, beta: float) -> nn.Module:
+    return Kept(alpha, beta)
+
+
+def solved(n_in: int, n_out: int, ode_unfolds: int = 6) -> nn.Module:
+    return Kept(n_in, n_out, ode_unfolds)
+
+
 def nothing() -> nn.Module:
     return Kept()
 
@@ -214,6 +226,8 @@ def nothing() -> nn.Module:
         (one_size, {"theta": 0.5}, (5, 0.5), {}),
         (one_unnamed_size, {}, (3, True), {}),
         (nothing, {}, (), {}),
+        (spiking, {"beta": 0.9}, (0.9, 1.0, (1,), 6), {}),
+        (solved, {}, (3, 5, 6), {}),
         (Kept, {"theta": 2}, (3, 5), {"theta": 2}),
     ],
 )
@@ -235,6 +249,12 @@ def test_sizes_go_where_their_names_say(
             {},
             "missing a required argument: 'theta'; give what it needs with its name, 'one_size(theta=VALUE)', or in",
         ),
+        (
+            two_decays,
+            {},
+            "'two_decays(alpha=VALUE,beta=VALUE)', or in the sweep, arguments = {alpha = VALUE, beta = VALUE}",
+        ),
+        (spiking, {}, "missing a required argument: 'beta'"),
         (len, {}, "can't be"),
         (lambda input_size, hidden_size: 3, {}, "builds int; expected a torch.nn.Module"),
     ],
@@ -243,3 +263,19 @@ def test_what_does_not_fit_is_told(factory: Any, arguments: dict[str, Any], word
     with pytest.raises(CellError) as raised:
         construct(factory, SIZES, arguments)
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["beta", "alpha", "p", "ode_unfolds", "dropout", "hidden_dropout", "num_layers", "mode"])
+def test_an_argument_that_is_not_named_like_a_size_is_none(name: str) -> None:
+    assert not is_size(name)
+
+
+@pytest.mark.parametrize("name", ["n_in", "nhid", "ninp", "d_model", "width", "size", "inputs", "hidden", "in_ch", "a"])
+def test_an_argument_may_be_a_size_by_many_names(name: str) -> None:
+    assert is_size(name)
+
+
+def test_the_call_that_builds_a_cell_is_shown_with_the_sizes_that_were_given() -> None:
+    assert constructor_call(solved, SIZES, {}) == "solved(n_in=3, n_out=5)"
+    assert constructor_call(spiking, SIZES, {"beta": 0.9}) == "spiking(beta=0.9)"
+    assert constructor_call(nn.LSTM, SIZES, {"bias": False}) == "LSTM(3, 5, bias=False)"

@@ -39,6 +39,7 @@ class Recorder:
         self.folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
+        self._told = set[str]()  # the cells of which the notes say how they are built
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
@@ -64,7 +65,10 @@ class Recorder:
         self._record(replace(observed, case=case, status="pending", reason=ENDED_BEFORE, missing=missing))
 
     def note_prepared(self, case: Case, reply: Reply) -> None:
-        """Count a case as measured from now on, and tell which settings its own code has set."""
+        """Count a case as measured from now on; tell how its class was built, and which settings its code has set."""
+        if reply.get("built_by") and case.cell not in self._told:
+            self._told.add(case.cell)
+            self.notes[f"{case.cell} was built by {reply['built_by']}"] = None
         if reply.get("sets"):
             self.notes[f"{case.cell} itself sets {_listed(reply['sets'])}, and is timed so"] = None
         if reply.get("overruled"):

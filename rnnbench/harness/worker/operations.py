@@ -51,7 +51,7 @@ from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import checked, observe, observe_loading, probed
 from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.phases import Loading, build_loading
-from rnnbench.workloads.prepare import Built, build, reference_case
+from rnnbench.workloads.prepare import Built, build, built_by, reference_case
 from rnnbench.workloads.processor import in_plain_words
 
 # After these requests the worker holds no case, and it tells which files were used since.
@@ -311,6 +311,7 @@ class Operations:
             "call_seconds": call_seconds,
             "wall_seconds": wall_seconds,
             "warmup_windows": warmup_windows,
+            "built_by": built_by(case, Path(request["root"])),
             "sets": {name: str(value) for name, value in own.items()},
             "overruled": {name: str(value) for name, value in self._overruled.items()},
         }
