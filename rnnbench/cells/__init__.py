@@ -33,7 +33,11 @@ class CellError(ValueError):
 
 
 class CellMissing(CellError):
-    """A cell's module can't be imported, or has no such class."""
+    """A cell's module can't be imported, or has no such class; `file`: the module that lacks it, if it is imported."""
+
+    def __init__(self, message: str, file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
 
 
 CALL = re.compile(r"(?P<target>.*:[^:()]+)\((?P<arguments>.*)\)", re.DOTALL)  # file.py:Class(theta=16)
@@ -156,7 +160,9 @@ def load(target: str, root: Path) -> Callable[..., "nn.Module"]:
     is_function = isinstance(cell_class, FunctionType)
     if not is_function and (not isinstance(cell_class, type) or not issubclass(cell_class, nn.Module)):
         where, _, name = target.rpartition(":")
-        raise CellMissing(f"{where}: {name} is not a subclass of torch.nn.Module, nor a function that builds one")
+        file = getattr(sys.modules.get(getattr(cell_class, "__module__", "")), "__file__", None)
+        text = f"{where}: {name} is not a subclass of torch.nn.Module, nor a function that builds one"
+        raise CellMissing(text, str(file or ""))
     return cell_class
 
 
@@ -177,7 +183,7 @@ def load_function(target: str, root: Path) -> Callable[..., Any]:
         own = [each for each, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         like = get_close_matches(name, vars(module), n=1)
         hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
-        raise CellMissing(f"{where} has no class or function {name}; {hint}")
+        raise CellMissing(f"{where} has no class or function {name}; {hint}", str(module.__file__ or ""))
     if not callable(found):
         raise CellMissing(f"{where}: {name} is {type(found).__name__}; expected a function")
     function: Callable[..., Any] = found

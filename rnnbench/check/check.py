@@ -21,11 +21,13 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_together, without_blind
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, share_of_look
+from rnnbench.check.adoption import LACKS, as_mended, mended_file
 from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
 from rnnbench.check.families import families
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
-from rnnbench.check.sides import Side, strictest
+from rnnbench.check.same_code import changed_files
+from rnnbench.check.sides import NewSuite, Side, strictest
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded, run_suite
 from rnnbench.harness.machine.variables import library_notes
@@ -136,6 +138,8 @@ def check(
     alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
     why = {case.key: NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it" for case in cases}
     findings = [_found(runner, case, judged.get(case.key), margins[case.key], why[case.key]) for case in cases]
+    findings = _with_repairs(runner, base, head, findings)
+    _refuse_new(base, findings)
     comparison = Comparison(
         suite.name,
         base.about,
@@ -159,6 +163,26 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
     before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
     pairs = pairs_of(runner, case)
     return finding(before, after, judged if pairs else None, margin, pairs, unjudged)
+
+
+def _with_repairs(runner: PairedRunner, base: Side, head: Side, findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings, those of cases that the base can't load because of a file of the head as repaired or new."""
+    faults = {case: reply for case, reply in runner.recorders["base"].faults.items() if reply.get("arose_in")}
+    if base.tree is None or not faults:
+        return [*findings]
+    changed = [*(changed_files(base, head) or ()), *base.lent]
+    repaired = []
+    for found in findings:
+        is_broken = found.verdict == "incomparable" and not runner.recorders["head"].faults.get(found.case.key)
+        file = mended_file(faults.get(found.case.key, {}), changed, base.tree) if is_broken else ""
+        repaired.append(as_mended(found, file, was_lent=bool(base.lent)) if file else found)
+    return repaired
+
+
+def _refuse_new(base: Side, findings: Sequence[Finding]) -> None:
+    """Raise NewSuite if the base was lent the suite and has nothing of what it measures."""
+    if base.lent and findings and all(each.verdict is None and LACKS in each.reason for each in findings):
+        raise NewSuite(f"base {base.about}: the suite is new, so there is nothing to compare: {findings[0].reason}")
 
 
 def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.comparison import Finding, one_sided
+from rnnbench.check.adoption import in_words, lend, lent_files
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
@@ -47,6 +48,7 @@ class Side:
     revision: str | None = None  # of a temporary tree
     folder: Path | None = None  # where its workers stand: its own copy of the current folder, if it has one
     variables: Mapping[str, str] = field(default_factory=dict)  # of its workers: the caches that it has for itself
+    lent: tuple[str, ...] = ()  # the files that the base lacked and got from the head, relative to both trees
 
     @property
     def root(self) -> Path:
@@ -55,7 +57,7 @@ class Side:
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """The files of the tree that git tracks, including those of submodules, as paths below it.
+        """The files of the tree that git tracks, including those of submodules, or that it was lent, as paths below it.
 
         In a folder that is no repository, or in which git refuses to work (for example another user's), these are all
         files outside of hidden folders, environments, runs and `COPIES`.
@@ -63,7 +65,7 @@ class Side:
         if self.tree is None:
             return frozenset()
         tracked = git.files(self.tree) if (self.tree / ".git").exists() else None
-        return frozenset(_walk(self.tree) if tracked is None else tracked)
+        return frozenset(_walk(self.tree) if tracked is None else (*tracked, *self.lent))
 
     def path(self, file: Path, other: "Side") -> str:
         """Return a file's path below the tree; empty outside, in an environment, or in the other side's tree there."""
@@ -89,7 +91,7 @@ class Side:
 
 
 class NewSuite(UserError):
-    """The base is a revision that does not have the head's suite yet."""
+    """The base is a revision that has neither the head's suite nor anything that the suite measures."""
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def sides(
 
     `base`: a revision, a folder, or None for the head's own files; a folder with the name of a revision needs a `./`.
     `sources`: folders of the repository that modules are imported from, beside the project's. Raises UserError if base
-    is none of these, if it lacks the suite (NewSuite for a revision) or a source, if the base's interpreter is missing,
+    is none of these, if a folder lacks the suite, if it lacks a source, if the base's interpreter is missing,
     or if nothing would differ.
     """
     python = _interpreter(base_python)
@@ -128,7 +130,7 @@ def sides(
         if python != sys.executable:
             other = replace(other, python=python, about=f"{other.about}, {python}")
             head = replace(head, about=f"{head.about}, {sys.executable}")
-        yield other, head
+        yield other, replace(head, lent=other.lent)  # which git may not track here either
 
 
 class Project:
@@ -206,8 +208,9 @@ class Project:
     def at_commit(self, revision: str, name: str, *, has_own_suite: bool = False) -> Side:
         """Check a revision out into a temporary worktree, which the stack removes.
 
-        It has the given suite's file in place of its own, unless `has_own_suite`. Raises UserError if git makes no
-        worktree, or the revision's rnnbench is too old or lacks a source; NewSuite if it lacks its own suite.
+        It has the given suite's file in place of its own, unless `has_own_suite`. What it lacks of the suite and of the
+        files of cells that the suite names is copied from the head. Raises UserError if git makes no worktree, or the
+        revision's rnnbench is too old or lacks a source.
         """
         top, within = self.required()
         commit = git.commit(top, revision)
@@ -215,16 +218,19 @@ class Project:
         shown, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
         tree = self._stack.enter_context(git.worktree(top, commit)).resolve()
         file = tree / within
+        former = None
+        lent: tuple[str, ...] = ()
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
-            if (former := git.renamed_from(top, commit, within)) is None:
-                raise NewSuite(
-                    f"base {shown}: {short} has no {within}: the suite is new, so there is nothing to compare"
-                )
+            former = git.renamed_from(top, commit, within)
+        if former is not None:
             file, about = tree / former, f"{about}, where the suite is {former}"
+        elif self._suite.file.is_file():
+            lent = lend(lent_files(self._suite, top, within), top, tree)
+            about += in_words(lent)
         if not has_own_suite and file.suffix == ".toml":
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._suite.file, file)
-        side = self.side(name, about, tree, file, commit=commit, revision=shown)
+        side = self.side(name, about, tree, file, commit=commit, revision=shown, lent=lent)
         own = self._with_own_suite(side)  # also if it is not used: a commit without a cell's file is told
         return own if has_own_suite else side
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.check.sides import NewSuite, Project, Side, sides
+from rnnbench.check.sides import Project, Side, sides
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.suite import suites
@@ -129,11 +129,12 @@ def test_where_a_suite_has_no_repository_a_revision_is_refused(
             sides(suites.read(str(suite)), "HEAD", None).__enter__()
 
 
-def test_a_suite_that_the_base_does_not_have_is_new_and_one_that_was_renamed_is_compared(repo: Path) -> None:
+def test_a_suite_that_the_base_does_not_have_is_lent_to_it_and_one_that_was_renamed_is_compared(repo: Path) -> None:
     (repo / "bench" / "mine.toml").rename(repo / "bench" / "other.toml")
     other = suites.read(str(repo / "bench" / "other.toml"))
-    with pytest.raises(NewSuite, match=r"has no bench/other\.toml"):
-        sides(other, "HEAD", None).__enter__()
+    with sides(other, "HEAD", None) as (base, head):
+        assert base.about.endswith("with the head's bench/other.toml")
+        assert base.lent == head.lent == ("bench/other.toml",)
     repository.git(repo, "add", "--all")
     with sides(other, "HEAD", None) as (base, head):
         assert base.about.endswith("where the suite is bench/mine.toml")

@@ -39,6 +39,7 @@ class Recorder:
         self.folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
+        self.faults: dict[str, Reply] = {}  # case key -> the reply for which it was dropped
         self._told = set[str]()  # the cells of which the notes say how they are built
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
@@ -130,6 +131,7 @@ class Recorder:
             # Its device is gone, or memory is short, but what was measured stays valid.
             self.notes[f"some cases got fewer replicates: {self._in_words(reply['reason'])}"] = None
             return
+        self.faults[case.key] = reply
         self.drop(case, reply["status"], reply["reason"], reply.get("failure"))
         if reply.get("failure") == "lost":
             self.notes[f"a worker was lost at {case.key}: {reply['reason']}"] = None

@@ -21,7 +21,7 @@ from rnnbench.harness.machine.perf_event import CounterName, counting
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, Failure, Workload, evenly_spaced
-from rnnbench.text import ending, error_in_words, first_few, first_line, message_of, place
+from rnnbench.text import ending, error_in_words, first_few, first_line, last_frame, message_of, place
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import Loading, TimedCall
 from rnnbench.workloads.prepare import Built, least_bytes
@@ -208,6 +208,25 @@ def failure_kind(error: BaseException) -> Failure:
         return "loading"
     cause = error.__cause__ or error.__context__
     return "running" if cause is None else failure_kind(cause)
+
+
+def failed_imports(error: BaseException | None) -> dict[str, list[str]]:
+    """Return where a failed import arose, among the errors that led to it.
+
+    `arose_in`: the files whose code raised, can't be parsed, or lack a name that is imported from them; `lacks`: the
+    modules that were not found.
+    """
+    files, modules = dict[str, None](), dict[str, None]()
+    while error is not None:
+        if (frame := last_frame(error)) is not None:
+            files[frame.filename] = None
+        named = getattr(error, "path", None) or getattr(error, "filename", None) or getattr(error, "file", None)
+        if isinstance(error, ImportError | SyntaxError | CellMissing) and isinstance(named, str):
+            files[named] = None
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            modules[error.name] = None
+        error = error.__cause__ or error.__context__
+    return {"arose_in": [*files], "lacks": [*modules]}
 
 
 def failure_reason(error: BaseException) -> str:

@@ -35,6 +35,7 @@ from rnnbench.harness.worker.cases import (
     PreparedCase,
     check_fits,
     count_instructions,
+    failed_imports,
     failure_kind,
     failure_reason,
     no_threads_left,
@@ -388,7 +389,9 @@ class Operations:
 
 def failed_reply(error: BaseException, reason: str) -> dict[str, Any]:
     """Return the reply to a request in which this error was raised."""
-    return {"ok": False, "status": "failed", "reason": reason, "failure": failure_kind(error)}
+    kind = failure_kind(error)
+    places = failed_imports(error) if kind == "loading" else {}
+    return {"ok": False, "status": "failed", "reason": reason, "failure": kind, **places}
 
 
 def hello() -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Commits from before a suite was adopted: the files that they are lent, and faults that the head has mended.
+
+A commit that lacks the suite, or a file of a cell that the suite names, is measured with the head's. A file that is
+there is never replaced.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rnnbench.analysis.comparison import Finding
+from rnnbench.cells import file_of, is_own
+from rnnbench.suite.suites import Suite
+from rnnbench.text import first_few
+
+MAX_NAMED = 3  # files in a message
+LACKS = "the base lacks what it measures"
+
+
+def lent_files(suite: Suite, repository: Path, within: Path) -> list[Path]:
+    """Return the files that older commits are lent, relative to the repository: the suite, and the cells beside it.
+
+    `within`: the path of the suite in the repository. Files outside of the repository are left out.
+    """
+    named = dict.fromkeys(name for case in suite.cases() for name in case.named_code if is_own(name))
+    folder = suite.file.resolve().parent
+    files = [repository / within, *((folder / file_of(name)).resolve() for name in named)]
+    below = (file.relative_to(repository.resolve()) for file in files if file.is_relative_to(repository.resolve()))
+    return [file for file in dict.fromkeys(below) if (repository / file).is_file()]
+
+
+def lend(files: Iterable[Path], repository: Path, tree: Path) -> tuple[str, ...]:
+    """Copy the files that a tree lacks into it; returns their paths, relative to both folders."""
+    lent = []
+    for file in files:
+        place = tree / file
+        if place.exists() or place.is_symlink() or file.suffix not in (".py", ".toml"):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(repository / file, place)
+        lent.append(file.as_posix())
+    return tuple(lent)
+
+
+def in_words(lent: Iterable[str]) -> str:
+    """Return `, with the head's bench.toml and cells.py`; empty if nothing was lent."""
+    names = [*lent]
+    return f", with the head's {first_few(names, MAX_NAMED)}" if names else ""
+
+
+def mended_file(fault: Mapping[str, Any], changed: Iterable[str], tree: Path) -> str:
+    """Return the file that the head has changed and in which a fault of the base's import arises; empty if none.
+
+    `fault`: the reply of the base's worker: `arose_in`, the files whose code failed or lacked a name, and `lacks`, the
+    modules that were not found. `changed`: the files that differ, or that the base was lent, relative to its `tree`.
+    """
+    files = {*changed}
+    for name in fault.get("arose_in", ()):
+        file = Path(name)
+        if file.is_relative_to(tree) and (below := file.relative_to(tree).as_posix()) in files:
+            return below
+    for module in fault.get("lacks", ()):
+        path = PurePosixPath(*module.split("."))
+        for changed_file in sorted(files):
+            ways = (PurePosixPath(changed_file).with_suffix(""), PurePosixPath(changed_file).parent)
+            if changed_file.endswith(".py") and any(way.parts[-len(path.parts) :] == path.parts for way in ways):
+                return changed_file
+    return ""
+
+
+def as_mended(finding: Finding, file: str, *, was_lent: bool) -> Finding:
+    """Return the finding of a case that the base can't load because of a file that the head has changed.
+
+    `was_lent`: the base was lent files, so that it is a case that only the head has.
+    """
+    if was_lent:
+        return Finding(finding.case, None, finding.margin, f"only in the head: {LACKS}: {finding.reason}")
+    text = f"{finding.reason}; the head has changed {file} and works"
+    return Finding(finding.case, "improved", finding.margin, text)
