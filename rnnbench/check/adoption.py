@@ -11,6 +11,7 @@ from typing import Any
 
 from rnnbench.analysis.comparison import Finding
 from rnnbench.cells import file_of, is_own
+from rnnbench.harness.machine import git
 from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few
 
@@ -28,6 +29,13 @@ def lent_files(suite: Suite, repository: Path, within: Path) -> list[Path]:
     files = [repository / within, *((folder / file_of(name)).resolve() for name in named)]
     below = (file.relative_to(repository.resolve()) for file in files if file.is_relative_to(repository.resolve()))
     return [file for file in dict.fromkeys(below) if (repository / file).is_file()]
+
+
+def lacking_files(suite: Suite, repository: Path, within: Path, commit: str) -> list[str]:
+    """Return the files that a commit would be lent, as `lent_files` names them."""
+    files = [file.as_posix() for file in lent_files(suite, repository, within)]
+    there = git.present(repository, commit, files)
+    return [file for file in files if file not in there]
 
 
 def lend(files: Iterable[Path], repository: Path, tree: Path) -> tuple[str, ...]:

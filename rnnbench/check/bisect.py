@@ -20,6 +20,7 @@ import numpy as np
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import Q, share_of_look
+from rnnbench.check.adoption import MAX_NAMED, lacking_files
 from rnnbench.check.commits import (
     FILE,
     BudgetSpent,
@@ -37,7 +38,7 @@ from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
 from rnnbench.suite.suites import Suite, cases_of, with_cases
-from rnnbench.text import plural
+from rnnbench.text import first_few, plural
 
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them
 MAX_SEARCHED = 8
@@ -46,7 +47,9 @@ HALF = 1 / 2  # of the slowdown: a half of the path that has less is not searche
 MIN_MARGIN, MAX_MARGIN = 0.001, 0.99  # a run whose margin is 1 or more can't be read again
 TRIES = 4  # searches by time for one slowdown
 PART_SECONDS = 30.0  # for the question whether a part of the path is slower
-END_SECONDS = 120.0  # for a commit and its parent
+END_SECONDS = 120.0  # for a commit and its parent, or more if much is left
+SHARE_OF_ENDS = 1 / 3  # of the budget, for good and bad, if the suite's own is less
+SHARE_OF_STEP = 1 / 2  # of what is left of the budget, for a commit and its parent
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
 
 
@@ -83,6 +86,8 @@ def bisect(
     cases = {case.key: case for case in cases_of(groups)}
     left_out = plural(len(every) - len(path), "commit")
     notes = (f"{left_out} changed only documentation: not measured",) if len(path) < len(every) else ()
+    if lacking := lacking_files(suite, repository, within, first):
+        notes += (f"commits that lack {first_few(lacking, MAX_NAMED)} are measured with today's",)
     if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
@@ -102,10 +107,14 @@ def answered(
     """Search the path from good to bad; `margin`: of the suite, `end_seconds`: to compare good and bad."""
     cases = {case.key: case for case in answer.cases}
     try:
-        total = runner.compare(path[0], path[-1], list(cases), margin, 1.0, end_seconds)
+        most = max(end_seconds, SHARE_OF_ENDS * runner.budget_seconds)  # it ends as soon as all is decided
+        total = runner.compare(path[0], path[-1], list(cases), margin, 1.0, most)
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
     keys, notes = cases_to_search(total, cases), [*answer.notes]
+    if not keys and any(change.verdict == "undecided" for change in total.values()):
+        note = "give fewer cases or a larger --budget to decide whether anything became slower"
+        return replace(answer, total=total, notes=(*notes, note), seconds=round(runner.seconds, 1))
     if not keys:
         raise UserError(_not_slower(answer, total))
     if not any(total[key].verdict == "regressed" for key in keys):
@@ -140,8 +149,7 @@ def _not_slower(answer: Bisection, total: Mapping[str, CaseChange]) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
     text = f"bad {answer.bad.short} is not slower than good {answer.good.short}: 0 of {plural(len(total), 'case')}"
     reason = next((f": {change.reason}" for change in total.values() if change.reason), "")
-    more = "; a larger budget in the suite's [check], or fewer cases, may decide them" if verdicts["undecided"] else ""
-    return f"{text} regressed, {counts}{reason}{more}"
+    return f"{text} regressed, {counts}{reason}"
 
 
 def cases_to_search(total: Mapping[str, CaseChange], cases: Mapping[str, Case]) -> list[str]:
@@ -266,7 +274,9 @@ class Search:
         step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
         self.causes.append(step)  # also if the budget ends now
         margin = _margin(MARGIN_SHARE * min(expected[key] for key in cases))
-        compared = self.runner.compare(parent, commit, list(cases), margin, self._share(), END_SECONDS)
+        left = self.runner.budget_seconds - self.runner.seconds
+        most = max(END_SECONDS, SHARE_OF_STEP * left)  # it ends as soon as all is decided
+        compared = self.runner.compare(parent, commit, list(cases), margin, self._share(), most)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = replace(step, cases=compared, is_confirmed=confirmed)
         return confirmed

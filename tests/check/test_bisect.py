@@ -127,6 +127,20 @@ def test_a_bad_that_is_not_slower_is_an_error(size: float) -> None:
         answer_of({3: size})
 
 
+def test_a_bad_of_which_the_time_is_undecided_is_no_error_and_gets_a_third_of_the_budget() -> None:
+    given = []
+
+    def undecided(runner: Any, compare: Any, *arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return {key: replace(change, verdict="undecided") for key, change in compare(*arguments).items()}
+
+    answer = answer_of({3: 0.0}, around=undecided)
+    assert given == [300.0]
+    assert {change.verdict for change in answer.total.values()} == {"undecided"}
+    assert not answer.is_complete
+    assert answer.notes[-1].endswith("to decide whether anything became slower")
+
+
 def test_counts_lead_where_the_time_of_both_ends_does_not_decide() -> None:
     def undecided(runner: Any, compare: Any, base: Commit, head: Commit, keys: Any, *more: Any) -> Any:
         changes = count_changes(*(runner.counts(commit, keys) for commit in (base, head)))

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,11 @@ def commit(repository: Path, revision: str, name: str = "base") -> str:
     sha = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if sha is None:
         is_shallow = _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
-        hint = "; fetch the whole history (a shallow clone has only its tip)" if is_shallow else ""
+        remedy = (
+            "; this is a shallow clone: run `git fetch --unshallow`, or in a workflow give actions/checkout "
+            "`fetch-depth: 2` for a commit's parent, `fetch-depth: 0` for the whole history"
+        )
+        hint = remedy if is_shallow else ""
         what = "neither a folder nor a revision" if name == "base" else "no revision"
         raise UserError(f"{name} {revision}: {what} of {repository}{hint}")
     return sha
@@ -67,6 +71,12 @@ def renamed_from(repository: Path, commit: str, path: Path) -> Path | None:
     options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
     fields = _listed(repository, "diff", *options, commit, "--") or []  # R087, the old path, the new path, ...
     return next((Path(old) for old, new in zip(fields[1::3], fields[2::3], strict=True) if Path(new) == path), None)
+
+
+def present(repository: Path, commit: str, files: Sequence[str]) -> set[str]:
+    """Return the files, relative to a repository, that a commit has; all of them if git gives no answer."""
+    listed = _listed(repository, "ls-tree", "-z", "--name-only", "--full-tree", commit, "--", *files) if files else []
+    return {*files} if listed is None else {*listed}
 
 
 def merge_base(repository: Path, one: str, other: str) -> str | None:

@@ -235,6 +235,7 @@ def bisection_text(answer: Bisection) -> str:
         named=NAMED,
         slow=_slower_cases,
         is_slower=any(change.verdict == "regressed" for change in answer.total.values()),
+        undecided=sum(change.verdict == "undecided" for change in answer.total.values()),
         worst_first=worst_first,
         work=work,
         unexplained=few([labels[key] for key in answer.unexplained]),

@@ -88,7 +88,8 @@ def test_what_names_no_commit_is_refused_in_words(repo: Path, tmp_path: Path) ->
     for folder, name, words in (
         (repo, "nowhere", "neither a folder nor a revision of"),
         (repo, "--help", "neither a folder nor a revision of"),
-        (tmp_path / "shallow", "HEAD~1", "neither a folder nor a revision of .*; fetch the whole history"),
+        (tmp_path / "shallow", "HEAD~1", "neither a folder nor a revision of .*; this is a shallow clone"),
+        (tmp_path / "shallow", "HEAD~1", ".*in a workflow give actions/checkout `fetch-depth: 2`"),
     ):
         with pytest.raises(UserError, match=f"base {name}: {words}"):
             git.commit(folder, name)
