@@ -15,6 +15,7 @@ from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case, Measurement
 
 OnUndecided = Literal["pass", "fail"]
+OnGrowth = Literal["pass", "fail"]
 RANKS: dict[Verdict | None, int] = {
     "regressed": 0,
     "incomparable": 1,
@@ -24,6 +25,7 @@ RANKS: dict[Verdict | None, int] = {
     None: 5,
 }
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)  # of a call
+GROWTH = ("operators", "allocations")  # what a call does in Python, counted without error
 SAME_CODE = "runs the same code on both sides"
 Part = Literal["python", "dispatch", "kernels"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -147,6 +149,8 @@ class Finding:
     is_by_code: bool = False  # both sides run the same code, so that it was not timed
     state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
     family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
+    is_broken: bool = False  # the head failed, whatever the base did
+    is_by_growth: bool = False  # it does more operator calls or allocations, which is not allowed
 
     @property
     def deciding(self) -> Estimate | None:
@@ -164,7 +168,12 @@ class Finding:
     @property
     def is_by_counts(self) -> bool:
         """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
-        return bool(self.judged_changes) and self.time_verdict != self.verdict
+        return self.is_by_growth or (bool(self.judged_changes) and self.time_verdict != self.verdict)
+
+    @property
+    def work(self) -> tuple[Change, ...]:
+        """The counts of the work of a call that differ, of which time follows."""
+        return tuple(change for change in self.changes if change.metric in WORK)
 
     @property
     def is_by_instructions(self) -> bool:
@@ -197,13 +206,20 @@ class Comparison:
 
     @property
     def compares(self) -> bool:
-        """Return True if something could be compared.
+        """Return True if something could be compared, and no more than half of the cases fail in the head.
 
         A live check that leaves a case undecided needs more time, but a case of two stored runs without an interval
         stays without one.
         """
+        if self.is_mostly_broken:
+            return False
         verdicts = {each.verdict for each in self.findings if self.way == "paired" or each.verdict != "undecided"}
         return bool(verdicts - {None, "incomparable"}) or any(each.deciding for each in self.findings)
+
+    @property
+    def is_mostly_broken(self) -> bool:
+        """Return True if more than half of the cases fail in the head."""
+        return 2 * sum(each.is_broken for each in self.findings) > len(self.findings)
 
     def count(self, verdict: Verdict | None) -> int:
         """Findings with this verdict."""
@@ -249,7 +265,7 @@ def finding(
     case, counts = head.case, changes(base.metrics, head.metrics)
     if not (base.works and head.works):
         verdict, why = _without_times(base, head)
-        return Finding(case, verdict, margin, why)
+        return Finding(case, verdict, margin, why, is_broken=head.status == "failed")
     is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
     result = Finding(case, "undecided", margin, unjudged, changes=counts, is_counted=is_counted)
     if judged is not None:
@@ -276,7 +292,8 @@ def _without_times(base: Measurement, head: Measurement) -> tuple[Verdict | None
     """Return the verdict of a case that does not work on both sides, None if there is nothing to report, and the why.
 
     A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
-    worker was lost, or that failed after it had worked has not been measured.
+    worker was lost, or that failed after it had worked has not been measured. A case that failed on both sides is not
+    compared, whatever the failures were.
     """
     statuses, sides = (base.status, head.status), ((base, "in the base"), (head, "in the head"))
     why = "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
@@ -288,9 +305,11 @@ def _without_times(base: Measurement, head: Measurement) -> tuple[Verdict | None
         return "regressed", why
     if head.works and base.failure == "running" and not base.parity:
         return "improved", why
+    if statuses == ("failed", "failed"):
+        return None, why
     if "failed" in statuses:
-        is_at_fault = {side.failure for side, _ in sides if side.status == "failed"} == {"running"}
-        return None if base.status == "failed" and not head.works and is_at_fault else "incomparable", why
+        is_own_fault = base.status == "failed" and base.failure == "running"
+        return None if is_own_fault and not head.works else "incomparable", why
     is_unreached = any(side.status == "pending" and not side.works for side, _ in sides)
     return "undecided" if is_unreached and "skipped" not in statuses else None, why
 
@@ -302,6 +321,19 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         return RANKS[found.verdict], -(found.deciding.value if found.deciding else math.inf)
 
     return tuple(sorted(findings, key=rank))
+
+
+def failing_on_growth(comparison: Comparison) -> Comparison:
+    """Return the comparison with a regression for each case that does more operator calls or allocations.
+
+    A case that became faster all the same stays improved. Counts have no error, so there is no margin.
+    """
+    findings = []
+    for found in comparison.findings:
+        grows = any(change.metric in GROWTH and change.head > change.base for change in found.changes)
+        is_open = found.verdict in ("undecided", "unchanged")
+        findings.append(replace(found, verdict="regressed", is_by_growth=True) if grows and is_open else found)
+    return replace(comparison, findings=ordered(findings))
 
 
 def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:

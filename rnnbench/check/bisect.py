@@ -85,15 +85,15 @@ def bisect(
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}
     left_out = plural(len(every) - len(path), "commit")
-    notes = (f"{left_out} changed only documentation: not measured",) if len(path) < len(every) else ()
+    notes = [f"{left_out} changed only documentation: not measured"] if len(path) < len(every) else []
     if lacking := lacking_files(suite, repository, within, first):
-        notes += (f"commits that lack {first_few(lacking, MAX_NAMED)} are measured with today's",)
+        notes.append(f"commits that lack {first_few(lacking, MAX_NAMED)} are measured with today's")
     if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
     runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
-    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=notes)
+    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
         try:
             return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)

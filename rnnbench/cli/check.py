@@ -14,7 +14,7 @@ from rnnbench.cli.options import DURATION, FILE, TEXT, selected, takes, takes_su
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
-    from rnnbench.analysis.comparison import Comparison, OnUndecided, Subject
+    from rnnbench.analysis.comparison import Comparison, OnGrowth, OnUndecided, Subject
     from rnnbench.check.counting import InstructionsMode
     from rnnbench.suite.suites import Suite
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     flag_value="show",
     help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
 )
-@takes("out", "on-undecided", "json")
+@takes("on-growth", "out", "on-undecided", "json")
 @click.pass_context
 def check(
     context: click.Context,
@@ -52,6 +52,7 @@ def check(
     budget: float | None,
     everything: bool,
     instructions: "InstructionsMode | None",
+    on_growth: "OnGrowth",
     out: Path,
     on_undecided: "OnUndecided",
     as_json: bool,
@@ -76,6 +77,7 @@ def check(
     Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
     can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
+    from rnnbench.analysis.comparison import failing_on_growth
     from rnnbench.check import check as live
     from rnnbench.check.check import check_against_run
     from rnnbench.check.sides import NewSuite, select, sides
@@ -110,6 +112,8 @@ def check(
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
+    if on_growth == "fail":
+        comparison = failing_on_growth(comparison)
     _tell(comparison, folder, suite=suite.file, as_json=as_json)
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 

@@ -90,6 +90,13 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         show_default=True,
         help="Exit with 0 or with 3 if nothing regressed, but a case is undecided.",
     ),
+    "on-growth": click.option(
+        "--on-growth",
+        type=click.Choice(["pass", "fail"]),
+        default="pass",
+        show_default=True,
+        help="Whether a case regresses that makes more operator calls or allocations, unless it became faster.",
+    ),
     "reference": _option(
         "--reference",
         metavar="NAME",

@@ -15,6 +15,7 @@ from rnnbench.analysis.comparison import (
     OnUndecided,
     Part,
     changes,
+    failing_on_growth,
     finding,
     ordered,
     with_instructions,
@@ -103,16 +104,46 @@ def test_counts_beyond_the_margin_decide_and_every_change_is_told(
 def test_a_case_that_does_not_work_on_both_sides_is_judged_by_its_status(
     base: Measurement, head: Measurement, verdict: Verdict | None, reason: str
 ) -> None:
-    assert judge(base, head, None) == Finding(CASE, verdict, 0.025, reason)
+    assert judge(base, head, None) == Finding(CASE, verdict, 0.025, reason, is_broken=head.status == "failed")
 
 
 @pytest.mark.parametrize("head", [BROKEN, LOST, UNKNOWN, FLAKY, FAILED])
 @pytest.mark.parametrize("base", [FINE, SKIPPED, PENDING, BROKEN, LOST, UNKNOWN])
-def test_a_head_that_fails_is_never_passed_over_unless_it_failed_before_by_its_own_fault(
+def test_a_head_that_fails_is_a_regression_unless_the_base_failed_or_was_not_reached(
     base: Measurement, head: Measurement
 ) -> None:
-    verdict = judge(base, head, None).verdict
-    assert verdict == ("regressed" if base in (FINE, SKIPPED) else "incomparable")
+    """A case that failed on both sides is not compared, whether it could not be imported, was lost or raised."""
+    found = judge(base, head, None)
+    expected = "regressed" if base in (FINE, SKIPPED) else "incomparable" if base is PENDING else None
+    assert found.verdict == expected
+    assert found.is_broken
+
+
+@pytest.mark.parametrize(("broken", "code"), [(3, 2), (2, 0), (1, 0)])
+def test_a_suite_of_which_more_than_half_fails_is_never_green(broken: int, code: int) -> None:
+    failing = [judge(BROKEN, BROKEN, None) for _ in range(broken)]
+    findings = (*failing, *(judge() for _ in range(4 - broken)))
+    assert Comparison("quick", "main", "head", "paired", findings).exit_code() == code
+
+
+@pytest.mark.parametrize(
+    ("metrics", "time", "expected", "code"),
+    [
+        ({"operators": 8}, "unchanged", "regressed", 1),
+        ({"allocations": 4}, "undecided", "regressed", 1),
+        ({"operators": 8}, None, "regressed", 1),
+        ({"operators": 8}, "improved", "improved", 0),
+        ({"operators": 6}, "undecided", "undecided", 0),
+        ({"peak_bytes": 1001}, "unchanged", "unchanged", 0),
+    ],
+)
+def test_work_that_grows_is_a_regression_if_it_may_not_grow(
+    metrics: dict[str, int], time: Verdict | None, expected: Verdict, code: int
+) -> None:
+    found = judge(head=replace(FINE, metrics=FINE.metrics | metrics), verdict=time)
+    gated = failing_on_growth(Comparison("quick", "main", "head", "paired", (found,)))
+    assert (gated.findings[0].verdict, gated.exit_code()) == (expected, code)
+    assert gated.findings[0].is_by_counts == (code == 1)
 
 
 def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import RANKS, WORK, Change, Comparison, Finding, InstructionChange, Subject
+from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Change, Comparison, Finding, InstructionChange, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
 from rnnbench.analysis.summary import SHARED
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
@@ -47,6 +47,7 @@ NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
+FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
 NAMED = 2  # operators in one sentence
 PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
@@ -144,6 +145,12 @@ class VerdictRow:
         """Return `[+4.2%, +6.0%]`, or nothing."""
         return change_interval(self.described) if self.described else ""
 
+    def work(self, sign: int) -> Change | None:
+        """Return the first count of the work of a call that grew, or shrank if `sign` is -1; None if none did."""
+        changes = {line["metric"]: Change(**line) for line in self.line["changes"]}
+        moved = (changes[name] for name in FIRST_WORK if name in changes)
+        return next((change for change in moved if (change.head - change.base) * sign > 0), None)
+
     @property
     def is_by_time(self) -> bool:
         """Return True if the time, not a count, gave the verdict or leaves it open."""
@@ -213,9 +220,13 @@ class Verdicts:
     @property
     def answer(self) -> str:
         """Return whether something regressed, and the worst case with its number."""
+        if self.broken * 2 > len(self.rows) and not self.by_verdict["regressed"]:
+            return f"Not checked: {self.broken:,} of {plural(len(self.rows), 'case')} failed."
         if not self.judged:
             return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
         worst = self.judged[0].verdict
+        if worst == "undecided" and self.work:
+            return f"{self.work}."
         rows = self.by_verdict[worst]
         of_all = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
         if worst == "unchanged":
@@ -223,16 +234,48 @@ class Verdicts:
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.described.value if row.described else math.inf)
         first, (text, leader) = rows[0], LEADS[worst]
-        text = text.format(of_all)
+        text = (worst == "undecided" and self.nothing) or text.format(of_all)
         if len(rows) == 1 or not first.reason or len({row.reason for row in rows}) > 1:  # else they have one reason
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
         return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
 
     @property
+    def broken(self) -> int:
+        """Return the number of cases that fail in the head."""
+        return sum(bool(row.line.get("is_broken")) for row in self.rows)
+
+    @property
+    def work(self) -> str:
+        """Return `Work grew in 2 of 10 cases: +8 operator calls (7%); time undecided`; empty if it did not change.
+
+        Of the undecided cases only. The number is that of the case in which the work grew most, or else shrank most.
+        """
+        of_all = plural(len(self.judged), "case")
+        for word, sign in (("grew", 1), ("fell", -1)):
+            moved = [change for row in self.by_verdict["undecided"] if (change := row.work(sign))]
+            if moved:
+                most = max(moved, key=lambda change: abs(math.log(change.ratio)) if change.base else math.inf)
+                share = f" ({percent(abs(most.ratio - 1))})" if most.base else ""
+                up_to = "up to " if len({(each.metric, each.head - each.base) for each in moved}) > 1 else ""
+                size = f"{up_to}{most.head - most.base:+,} {BY_NAME[most.metric].label}{share}"
+                return f"Work {word} in {len(moved):,} of {of_all}: {size}; time undecided"
+        return ""
+
+    @property
+    def nothing(self) -> str:
+        """Return `Not checked: 0 of 12 decided` if no case that was timed is decided; otherwise empty."""
+        timed = [row for row in self.judged if row.decided_by != "code"]
+        is_open = all(row.verdict == "undecided" for row in timed)
+        return f"Not checked: 0 of {len(timed):,} decided" if timed and is_open else ""
+
+    @property
     def details(self) -> str:
         """Return what the answer leaves out: other verdicts, what is needed, instructions; may be empty."""
-        others = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows][1:]
-        sentences = [f"Also {', '.join(others)}."] if others else []
+        counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows]
+        if self.answer.startswith(("Work ", "Not checked: ")) and counts[1:]:  # which tells another number than these
+            sentences = [f"In all {', '.join(counts)}."]
+        else:
+            sentences = [f"Also {', '.join(counts[1:])}."] if counts[1:] else []
         if needed := self.needed or ("raise --budget" if self.by_verdict["undecided"] and self.way == "paired" else ""):
             sentences.append(f"{needed[0].upper()}{needed[1:]}.")
         if counted := [row.instructions for row in self.rows if row.instructions]:
@@ -311,6 +354,7 @@ def _line(finding: Finding) -> dict[str, Any]:
         "changes": [each._asdict() for each in finding.changes],
         "instructions": counted,
         "state": finding.state,
+        "is_broken": finding.is_broken,
         "family": family and {"name": family.name, "cases": family.cases} | estimate_columns("ratio", family.ratio),
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
@@ -319,11 +363,15 @@ def _line(finding: Finding) -> dict[str, Any]:
 def why(finding: Finding) -> str:
     """Return why a case has its verdict; empty if the numbers say all."""
     judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
+    if finding.is_by_growth:
+        judged += [each for each in finding.changes if each.metric in GROWTH and each not in judged]
     work = [each for each in finding.changes if each.metric in WORK and each not in judged]
     clauses = [differences(judged)]
     if finding.verdict == "undecided":
         clauses.append(one_line(finding.reason) or _interval(finding))
         clauses.append(f"counts: {differences(work) or 'same'}" if finding.is_counted else "")
+    elif finding.is_by_growth:
+        clauses.append(f"--on-growth fail; time {finding.time_verdict or 'not compared'}")
     elif finding.reason:
         clauses.append(one_line(finding.reason))
     elif finding.family:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.comparison import Change, Comparison, Finding, failing_on_growth
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts import outputs, verdicts
@@ -43,6 +43,13 @@ FAR_OFF = finding("undecided", Estimate(2.03, 0.46, 9.02), case=case("gru", "hoi
 MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in the base: NaN")
 
 
+GROWN = replace(OPEN, is_counted=True, changes=(Change("operators", 114, 122), Change("allocations", 100, 101)))
+MORE_ALLOCATIONS = (Change("allocations", 100, 200),)
+GROWN_TOO_FAR = failing_on_growth(comparison(GROWN)).findings[0]
+BY_CODE = finding("unchanged", case=case("gru", batch_size=16), is_by_code=True, reason="runs the same code on both sides")
+BROKEN = finding(None, case=case("gru", batch_size=16), is_broken=True, reason="failed on both sides: no module a")
+
+
 ANSWERS = {
     "no case": [],
     "only in the head": [ONE_SIDED],
@@ -69,6 +76,12 @@ ANSWERS = {
     "mended": [MENDED],
     "undecided with and without an interval": [OPEN, LONE, SAME],
     "improved": [FASTER, SAME, ONE_SIDED],
+    "undecided, and work grew": [GROWN, replace(OPEN, is_counted=True), SAME],
+    "undecided, and work grew in two by unlike numbers": [GROWN, replace(GROWN, changes=MORE_ALLOCATIONS), BY_CODE],
+    "undecided, and work fell": [replace(GROWN, changes=(Change("operators", 122, 114),))],
+    "undecided, beside cases that run the same code": [OPEN, BY_CODE],
+    "growth is not allowed": [GROWN_TOO_FAR, SAME],
+    "more than half fail": [BROKEN, BROKEN, SAME],
     "together": [*TOGETHER, SAME],
     "together in the mean": [replace(each, decided_by="mean") for each in TOGETHER],
     "together and alone": [*TOGETHER, SLOWER],
