@@ -15,6 +15,7 @@ from rnnbench.analysis.comparison import (
     SAME_CODE,
     Comparison,
     Finding,
+    InstructionChange,
     finding,
     ordered,
 )
@@ -22,7 +23,7 @@ from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_toge
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, share_of_look
 from rnnbench.check.adoption import LACKS, as_mended, mended_file
-from rnnbench.check.counting import InstructionsMode, added, chosen_counter, count
+from rnnbench.check.counting import MIN_SECONDS, Counting, InstructionsMode, added, chosen_counter
 from rnnbench.check.families import families
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
@@ -86,16 +87,18 @@ def check(
     command: str,
     on_progress: Callable[[Progress], None],
     instructions: InstructionsMode | None = None,
+    instructions_seconds: float | None = None,
     share: float = 1.0,
     everything: bool = False,
 ) -> tuple[Path, Comparison]:
     """Measure groups of cases on both sides into a new folder below `out`, and judge them.
 
     `others`: findings of cases that only one side has; `instructions`: whether they are counted, after the time was
-    measured; `share`: of the error rate, for one of several checks; `everything`: also cases that run the same code on
-    both sides are timed. Raises UserError if `out` can't be written, a side can't start, its rnnbench is too old, or
-    instructions are a gate and nothing counts them here. Raises Interrupted on Ctrl-C or SIGTERM: what was measured
-    stays, without a verdict.
+    measured, in `instructions_seconds`, by default as long as the timing took; `share`: of the error rate, for one of
+    several checks; `everything`: also cases that run the same code on both sides are timed. Raises UserError if `out`
+    can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts them
+    here, NewSuite if the base has nothing of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM: what was
+    measured stays, without a verdict.
     """
     cases = cases_of(groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
@@ -133,7 +136,10 @@ def check(
         notes = [*runner.notes, *loosened]
         notes += [f"{side}: {note}" for side, recorder in runner.recorders.items() for note in recorder.notes]
         seconds = runner.seconds
-        counted = count(runner, timed, counter, on_progress) if counter else {}
+        counted = dict[str, InstructionChange | str]()
+        if counter and timed:
+            budget = max(MIN_SECONDS, seconds) if instructions_seconds is None else instructions_seconds
+            counted = Counting(runner, counter, budget, on_progress).run(timed)
     judged = trial.verdicts()
     alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
     why = {case.key: NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it" for case in cases}

@@ -7,18 +7,19 @@ and the change must be larger than what the processes of a side differ by.
 The format of the files that callgrind, a tool of valgrind, writes: https://valgrind.org/docs/manual/cl-format.html.
 """
 
+import math
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count as numbers
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from rnnbench.analysis.comparison import (
+    WORK,
     Comparison,
     InstructionChange,
     InstructionCounts,
@@ -26,6 +27,7 @@ from rnnbench.analysis.comparison import (
     ordered,
     with_instructions,
 )
+from rnnbench.analysis.comparison import changes as exact_changes
 from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
@@ -51,13 +53,15 @@ AVX2 = (
     "their kernels may differ from what this processor runs"
 )
 START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
-SWITCH_SECONDS = 60.0
-# Nothing is counted until it is switched on: torch's import would take minutes. Names are written whole in each line.
+# Nothing is counted until a worker switches it on: torch's import would take minutes. Each line has whole names.
 OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no", "--compress-strings=no")
 CALLGRIND = ("valgrind", "--tool=callgrind", *OPTIONS)
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
 UNKNOWN = "???"
-DUMP = "dump"  # how the names of a worker's files begin
+DUMP, VGDB = "dump", "vgdb"  # how the names of a worker's files begin
+NOT_COUNTED = "the budget for counting was spent; give a larger --instructions-budget"
+UNCONFIRMED = "they seemed to change, and the budget for counting was spent before they were counted again"
+MIN_SECONDS = 60.0  # for counting, if the timing took less: a worker under callgrind takes some 20 s to start
 PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
 C_LIBRARY = re.compile(r"libc[.-].*")
 # Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
@@ -87,41 +91,101 @@ def chosen_counter(mode: InstructionsMode | None) -> tuple[CounterName | None, l
     return counter, [AVX2] if counter == "callgrind" else []
 
 
-def count(
-    runner: PairedRunner, groups: Sequence[Group], counter: CounterName, on_progress: Callable[[Progress], None]
-) -> dict[str, InstructionChange | str]:
-    """Count the cases that work on both sides; returns the change of each, or why there is none, by the case's key.
+@dataclass
+class Counting:
+    """Counts cases until a budget of its own is spent; what is known so far stays, also of cases that were left."""
 
-    The number of instructions becomes a metric of the case.
-    """
-    changes: dict[str, InstructionChange | str] = {}
-    cases = [case for case in cases_of(groups) if not runner.failed(case)]
-    for _ in range(1 + CONFIRMATIONS):
+    runner: PairedRunner
+    counter: CounterName
+    budget_seconds: float
+    on_progress: Callable[[Progress], None]
+    changes: dict[str, InstructionChange | str] = field(default_factory=dict)  # or why there is none, by case
+
+    def run(self, groups: Sequence[Group]) -> dict[str, InstructionChange | str]:
+        """Count the cases that work on both sides; returns the change of each, or why there is none, by its key.
+
+        One case of each changed definition comes first, and is counted again at once if it seems to have changed. The
+        number of instructions becomes a metric of the case.
+        """
+        self._began = self.runner.seconds
+        cases = [case for case in cases_of(groups) if not self.runner.failed(case)]
+        first = first_of_each(cases, self.runner.definitions)
+        for batch in (first, [case for case in cases if case not in first]):
+            again = self._count(batch, "counting instructions") if self.left > 0 else []
+            for number in range(CONFIRMATIONS if again else 0):
+                if self.left <= 0:
+                    self.changes |= {case.key: UNCONFIRMED for case in again}
+                    break
+                again = self._count(again, f"counting again what changed, {number + 1} of {CONFIRMATIONS}")
+        self.changes = {case.key: self.changes.get(case.key, NOT_COUNTED) for case in cases}
+        return self.changes
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left of the budget."""
+        return self.budget_seconds - (self.runner.seconds - self._began)
+
+    def _count(self, cases: Sequence[Case], words: str) -> list[Case]:
+        """Count cases in new processes; returns those to count once more, as they seem to have changed by chance."""
         if not cases:
-            break
-        began = runner.seconds
+            return []
 
-        def tell(done: int, total: int, began: float = began) -> None:
-            left = (runner.seconds - began) / done * (total - done) if done else None
-            on_progress(Progress(runner.replicates, done, total, left, is_counting=True))
+        def tell(done: int, total: int) -> None:
+            self.on_progress(
+                Progress(self.runner.replicates, done, total, max(0.0, self.left), is_counting=True, stage=words)
+            )
 
-        counted = count_instructions(cases, runner.counters(), counter, runner.settings, tell)
+        counted = count_instructions(
+            cases, self.runner.counters(), self.counter, self.runner.settings, tell, left=lambda: self.left
+        )
+        again = []
         for case in cases:
-            base, head, earlier = counted["base"][case.key], counted["head"][case.key], changes.get(case.key)
-            for side, counts in (("base", base), ("head", head)):
-                if isinstance(counts, str):
-                    runner.recorders[side].add_metrics(case, {}, {"instructions": counts})
-                else:
-                    runner.recorders[side].add_metrics(case, {"instructions": counts.total}, {})
-            if isinstance(base, str) or isinstance(head, str):
-                reasons = (reason for reason in (base, head) if isinstance(reason, str))
-                changes[case.key] = "; ".join(dict.fromkeys(reasons))
-            elif isinstance(earlier, InstructionChange):
-                changes[case.key] = InstructionChange(earlier.base.pooled(base), earlier.head.pooled(head))
+            base, head = (counted[side].get(case.key) for side in ("base", "head"))
+            if base is not None and head is not None:
+                self._keep(case, base, head)
+            change = self.changes.get(case.key)
+            if isinstance(change, InstructionChange) and change.is_beyond and not self._is_certain(case, change):
+                again.append(case)
+        return again
+
+    def _keep(self, case: Case, base: Counted, head: Counted) -> None:
+        for side, counts in (("base", base), ("head", head)):
+            if isinstance(counts, str):
+                self.runner.recorders[side].add_metrics(case, {}, {"instructions": counts})
             else:
-                changes[case.key] = InstructionChange(base, head)
-        cases = [case for case in cases if isinstance(each := changes[case.key], InstructionChange) and each.is_beyond]
-    return changes
+                self.runner.recorders[side].add_metrics(case, {"instructions": counts.total}, {})
+        earlier = self.changes.get(case.key)
+        if isinstance(base, str) or isinstance(head, str):
+            reasons = (reason for reason in (base, head) if isinstance(reason, str))
+            self.changes[case.key] = "; ".join(dict.fromkeys(reasons))
+        elif isinstance(earlier, InstructionChange):
+            self.changes[case.key] = InstructionChange(earlier.base.pooled(base), earlier.head.pooled(head))
+        else:
+            self.changes[case.key] = InstructionChange(base, head)
+
+    def _is_certain(self, case: Case, change: InstructionChange) -> bool:
+        """Return True if the numbers of operators or allocations differ, which are exact, in the same direction."""
+        if self.counter != "callgrind":  # which takes minutes
+            return False
+        base, head = (self.runner.recorders[side].measurements[case.key].metrics for side in ("base", "head"))
+        work = [each for each in exact_changes(base, head) if each.metric in WORK]
+        return bool(work) and all((each.head > each.base) == (change.ratio > 1) for each in work)
+
+
+def first_of_each(cases: Sequence[Case], definitions: Mapping[str, frozenset[str]]) -> list[Case]:
+    """Return one case of each set of changed definitions: the one that does the least.
+
+    `definitions`: of each case, those that it may run and that differ. Without any, a case belongs to its cell.
+    """
+    first: dict[frozenset[str], Case] = {}
+    for case in sorted(cases, key=_effort):
+        first.setdefault(definitions.get(case.key) or frozenset({case.cell}), case)
+    return [case for case in cases if case in first.values()]
+
+
+def _effort(case: Case) -> tuple[bool, int]:
+    workload = case.workload
+    return workload.phase != "inference", workload.batch_size * workload.seq_len * workload.hidden_size
 
 
 def count_instructions(
@@ -130,19 +194,28 @@ def count_instructions(
     counter: CounterName,
     settings: Settings,
     on_done: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    left: Callable[[], float] = lambda: math.inf,
 ) -> dict[str, dict[str, Counted]]:
     """Count the cases of all sides, the sides at the same time; returns the counts by side and by the case's key.
 
-    `on_done` gets the number of counted cases, and of all. A case that fails or loses its worker has the reason. Passes
-    KeyboardInterrupt on. Ends all workers.
+    `on_done` gets the number of counted cases, and of all. `left`: seconds; a case that takes longer than that, judged
+    by the slowest one so far, is not begun and has no count. A case that fails or loses its worker has the reason.
+    Passes KeyboardInterrupt on. Ends all workers.
     """
     total, done = len(sides) * len(cases), numbers(1)
     on_done(0, total)
 
     def run(asker: Asker, building: Building, folder: Path) -> dict[str, Counted]:
         counted = dict[str, Counted]()
+        slowest = 0.0
         for case in cases:
+            before = left()
+            if counted and before <= slowest:
+                break
+            is_first = asker.worker is None  # whose seconds are mostly those of the worker's start
             counted[case.key] = _count(case, asker, building, counter, folder)
+            slowest = slowest if is_first or math.isinf(before) else max(slowest, before - left())
             on_done(next(done), total)
         return counted
 
@@ -153,9 +226,8 @@ def count_instructions(
             own.mkdir()
             asker = Asker(settings, start)
             if counter == "callgrind":
-                files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / 'vgdb'}"
-                under = partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
-                asker = Asker(settings, under, on_ready=partial(switch_on, folder=own))
+                files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / VGDB}"
+                asker = Asker(settings, partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS))
             stack.callback(asker.close)
             jobs.append((partial(run, asker, building, own), asker.stop))
         return dict(zip(sides, in_parallel(jobs), strict=True))
@@ -170,7 +242,8 @@ def _count(case: Case, asker: Asker, building: Building, counter: CounterName, f
     # Threads that wait for each other spin, for a number of instructions that is chance.
     with_one_thread = replace(case, workload=replace(case.workload, threads=1))
     try:
-        reply = asker.ask(building.request("count", with_one_thread, counter=counter), allowed_cores())
+        request = building.request("count", with_one_thread, counter=counter, vgdb_prefix=str(folder / VGDB))
+        reply = asker.ask(request, allowed_cores())
         calls = take_dumps(folder)
     except Unavailable as reason:
         asker.close()
@@ -181,15 +254,6 @@ def _count(case: Case, asker: Asker, building: Building, counter: CounterName, f
         return "callgrind wrote no counts"
     least = min(calls, key=lambda call: call.total, default=InstructionCounts(counter, ()))
     return replace(least, rounds=tuple(call.total for call in calls) or tuple(reply["totals"]))
-
-
-def switch_on(worker: WorkerProcess, folder: Path) -> None:
-    """Let callgrind see every instruction of a worker from now on; raises Unavailable."""
-    request = ["vgdb", f"--vgdb-prefix={folder / 'vgdb'}", f"--pid={worker.pid}", "instrumentation", "on"]
-    try:
-        subprocess.run(request, capture_output=True, timeout=SWITCH_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError) as fault:
-        raise Unavailable(f"callgrind can't be switched on: {fault}") from None
 
 
 def take_dumps(folder: Path) -> list[InstructionCounts]:

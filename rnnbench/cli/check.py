@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     flag_value="show",
     help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
 )
+@click.option(
+    "--instructions-budget",
+    type=DURATION,
+    help="Time to count instructions, after --budget.  [default: as long as the timing took, or 60s]",
+)
 @takes("on-growth", "out", "on-undecided", "json")
 @click.pass_context
 def check(
@@ -52,6 +57,7 @@ def check(
     budget: float | None,
     everything: bool,
     instructions: "InstructionsMode | None",
+    instructions_budget: float | None,
     on_growth: "OnGrowth",
     out: Path,
     on_undecided: "OnUndecided",
@@ -63,7 +69,7 @@ def check(
 
     Only cases that may run changed code are timed; the others are unchanged by the witness `code`.
 
-    Instructions show changes that are too small for a clock. Counting them takes extra time after --budget.
+    Instructions show changes that are too small for a clock. Counting them takes time after --budget.
 
     \b
     Examples:
@@ -106,6 +112,7 @@ def check(
                     others,
                     on_progress=on_progress,
                     instructions=instructions,
+                    instructions_seconds=instructions_budget,
                     everything=everything,
                     **how,
                 )

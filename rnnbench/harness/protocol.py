@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.store.records import Case, DType
 
-PROTOCOL_VERSION = 13
+PROTOCOL_VERSION = 14
 NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs of workers
 
 Request = dict[str, Any]
@@ -57,8 +57,8 @@ class Building:
             each with a digest; `doubts`: the fields of each `Doubt`, why this may not be all of it.
         `energy`, with `window_seconds`: that of one call; `values` by the name of the metric, or why they are
             `missing`.
-        `count`, with `counter`: the instructions of one call; `totals`: of each round, 0 for callgrind, which writes
-            into files.
+        `count`, with `counter`, and with `vgdb_prefix`, by which callgrind is switched: the instructions of one call;
+            `totals`: of each round, 0 for callgrind, which writes into files.
         `profile`, with `folder` (for its trace), `window_seconds`, and `seconds` or None: where the time of the case
             goes, in about so many seconds; `profile`: the fields of `rnnbench.store.profiles.Profile`.
         `prepare`, with `window_seconds`: get ready for timing; the worker calibrates the case unless `call_seconds` is

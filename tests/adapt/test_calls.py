@@ -129,7 +129,10 @@ def test_layers_and_both_directions_have_a_state_each() -> None:
         ("Other", "'theta'; give what it needs with its name, 'Other(theta=VALUE)', or in the sweep, arguments = {th"),
         (with_arguments("awkward.py:Other", {"theta": 0}), "Other: its new state has infinite values"),
         ("Failing", "Failing.init_hidden: it raises RuntimeError: no room for 3"),
-        ("Picky", "Picky(input_size=5, hidden_size=6) can't be built: ValueError: hidden_size 6 is not a power of two (awkward.py:"),
+        (
+            "Picky",
+            "Picky(input_size=5, hidden_size=6) can't be built: ValueError: hidden_size 6 is not a power of two (",
+        ),
         (with_arguments("awkward.py:Base", {"depth": 2}), "got an unexpected keyword argument 'depth'"),
     ],
 )

@@ -265,7 +265,9 @@ def test_what_does_not_fit_is_told(factory: Any, arguments: dict[str, Any], word
     assert words in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["beta", "alpha", "p", "ode_unfolds", "dropout", "hidden_dropout", "num_layers", "mode"])
+@pytest.mark.parametrize(
+    "name", ["beta", "alpha", "p", "ode_unfolds", "dropout", "hidden_dropout", "num_layers", "mode"]
+)
 def test_an_argument_that_is_not_named_like_a_size_is_none(name: str) -> None:
     assert not is_size(name)
 

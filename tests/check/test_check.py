@@ -108,7 +108,7 @@ def fake_runner(
     runner.find_same, runner.replicate, runner.look_again = find_same, replicate, look_again
     for name in ("base", "head"):
         known = {case.key: measurement(name, case) for case in cases}
-        runner.recorders[name] = SimpleNamespace(measurements=known, imported={}, notes={})
+        runner.recorders[name] = SimpleNamespace(measurements=known, imported={}, notes={}, faults={})
     return runner
 
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,7 +11,19 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, InstructionCounts, Part
 from rnnbench.check import counting
-from rnnbench.check.counting import AVX2, Counted, added, chosen_counter, count_instructions, part_of, read_dump
+from rnnbench.check.counting import (
+    AVX2,
+    NOT_COUNTED,
+    UNCONFIRMED,
+    Counted,
+    Counting,
+    added,
+    chosen_counter,
+    count_instructions,
+    first_of_each,
+    part_of,
+    read_dump,
+)
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, lost
@@ -21,7 +32,6 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import grouped
-from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
 
@@ -96,6 +106,7 @@ class Runner:
     """
 
     replicates, seconds, settings = 4, 10.0, Settings()
+    definitions: Mapping[str, frozenset[str]] = {case.key: frozenset({case.key}) for case in CASES}
 
     def __init__(self, *processes: dict[str, list[int | str | None]]) -> None:
         self.processes = list(processes)
@@ -118,10 +129,10 @@ class Runner:
         return sides
 
 
-def counted(mode: Any, runner: Any) -> Comparison:
+def counted(mode: Any, runner: Any, budget: float = 100.0) -> Comparison:
     """Two or three unchanged cases with what was counted."""
     cases = CASES[: len(runner.processes[0]["base"])]
-    changes = counting.count(runner, grouped(cases), "perf_event", lambda step: None)
+    changes = Counting(runner, "perf_event", budget, lambda step: None).run(grouped(cases))
     findings = tuple(Finding(case, "unchanged", 0.025, time_verdict="unchanged") for case in cases)
     comparison = Comparison("mine", "main", "head", "paired", findings, ("a note",))
     return added(comparison, changes, ["another"], is_gate=mode == "gate")
@@ -187,22 +198,64 @@ def test_ctrl_c_ends_the_workers() -> None:
     assert started.are_closed
 
 
-@pytest.mark.parametrize(
-    ("program", "reason"),
-    [
-        ("exit 3", "callgrind can't be switched on: .* exit status 3"),
-        ("sleep 60", "callgrind can't be switched on: .* timed out"),
-    ],
-)
-def test_a_worker_that_can_not_be_switched_on_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, reason: str
-) -> None:
-    repository.executable(tmp_path / "vgdb", program)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(counting, "SWITCH_SECONDS", 0.5)
-    worker: Any = SimpleNamespace(pid=123)
-    with pytest.raises(Unavailable, match=reason):
-        counting.switch_on(worker, tmp_path)
+class Slow(Runner):
+    """Each set of workers takes ten seconds."""
+
+    seconds = 0.0
+
+    def counters(self) -> dict[str, Any]:
+        self.seconds += 10.0
+        return super().counters()
+
+
+def test_what_the_budget_does_not_reach_is_not_begun_and_is_said() -> None:
+    totals: dict[str, list[int | str | None]] = {"base": [1000] * 3, "head": [1000] * 3}
+    runner = Slow(totals)
+    runner.definitions = {case.key: frozenset({"mine.py:Mine"}) for case in CASES}
+    found = counted("show", runner, budget=5.0)
+    assert [each.instructions is not None for each in found.findings] == [True, False, False]
+    assert found.notes[-1].endswith(
+        f"instructions of 2 cases were not counted, the first is {CASES[1].key}: {NOT_COUNTED}"
+    )
+    assert runner.seconds == 10.0
+
+
+def test_a_change_that_there_is_no_time_to_count_again_is_no_change() -> None:
+    totals: dict[str, list[int | str | None]] = {"base": [1000], "head": [1010]}
+    found = counted("gate", Slow(totals), budget=5.0)
+    assert found.findings[0].instructions is None
+    assert found.notes[-1].endswith(UNCONFIRMED)
+
+
+def test_under_callgrind_a_change_with_more_operators_is_not_counted_again() -> None:
+    runner: Any = Runner({"base": [1000], "head": [1010]})
+    for side, operators in (("base", 10), ("head", 11)):
+        runner.recorders[side].measurements = {CASES[0].key: Mock(metrics={"operators": operators})}
+    counting_now = Counting(runner, "callgrind", 100.0, lambda step: None)
+    change = InstructionChange(InstructionCounts("callgrind", (1000,)), InstructionCounts("callgrind", (1010,)))
+    assert counting_now._is_certain(CASES[0], change)
+    fewer = InstructionChange(change.head, change.base)
+    assert not counting_now._is_certain(CASES[0], fewer)
+    assert not Counting(runner, "perf_event", 100.0, lambda step: None)._is_certain(CASES[0], change)
+
+
+def test_the_case_of_each_changed_definition_that_does_the_least_comes_first() -> None:
+    cases = [small.case("gru", phase=phase, batch_size=size) for size in (8, 1) for phase in ("training", "inference")]
+    other = small.case("lstm", batch_size=8)
+    definitions = {case.key: frozenset({"mine.py:Mine"}) for case in cases}
+    assert first_of_each([*cases, other], definitions) == [cases[3], other]
+
+
+def test_what_is_counted_again_is_shown_as_another_stage() -> None:
+    shown: list[Any] = []
+    runner: Any = Runner({"base": [1000], "head": [1010]})
+    Counting(runner, "perf_event", 100.0, shown.append).run(grouped(CASES[:1]))
+    assert list(dict.fromkeys(step.stage for step in shown)) == [
+        "counting instructions",
+        "counting again what changed, 1 of 2",
+        "counting again what changed, 2 of 2",
+    ]
+    assert {step.is_counting for step in shown} == {True}
 
 
 def test_every_second_dump_is_that_of_a_call_and_all_are_removed(tmp_path: Path) -> None:

@@ -243,7 +243,8 @@ class Operations:
         if not devices.open_device(built.case.workload.device).runs_host_code:
             raise Skip("instructions are counted on the CPU only")
         with closing(built.timed_call()) as timed:
-            return {"totals": count_instructions(timed, built.case.workload.seq_len, request["counter"])}
+            steps = built.case.workload.seq_len
+            return {"totals": count_instructions(timed, steps, request["counter"], request["vgdb_prefix"])}
 
     def _profile(self, request: Request) -> Reply:
         """Return where the time of a case goes, which a room above this one finds out."""

@@ -220,7 +220,7 @@ class Verdicts:
     @property
     def answer(self) -> str:
         """Return whether something regressed, and the worst case with its number."""
-        if self.broken * 2 > len(self.rows) and not self.by_verdict["regressed"]:
+        if self.is_mostly_broken:
             return f"Not checked: {self.broken:,} of {plural(len(self.rows), 'case')} failed."
         if not self.judged:
             return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
@@ -243,6 +243,11 @@ class Verdicts:
     def broken(self) -> int:
         """Return the number of cases that fail in the head."""
         return sum(bool(row.line.get("is_broken")) for row in self.rows)
+
+    @property
+    def is_mostly_broken(self) -> bool:
+        """Return True if more than half of the cases fail in the head, and nothing else is worse."""
+        return self.broken * 2 > len(self.rows) and not self.by_verdict["regressed"]
 
     @property
     def work(self) -> str:
@@ -272,8 +277,9 @@ class Verdicts:
     def details(self) -> str:
         """Return what the answer leaves out: other verdicts, what is needed, instructions; may be empty."""
         counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows]
-        if self.answer.startswith(("Work ", "Not checked: ")) and counts[1:]:  # which tells another number than these
-            sentences = [f"In all {', '.join(counts)}."]
+        is_open = bool(self.judged) and self.judged[0].verdict == "undecided"
+        if (self.is_mostly_broken or (is_open and (self.work or self.nothing))) and counts[1:]:
+            sentences = [f"In all {', '.join(counts)}."]  # the answer tells another number than these
         else:
             sentences = [f"Also {', '.join(counts[1:])}."] if counts[1:] else []
         if needed := self.needed or ("raise --budget" if self.by_verdict["undecided"] and self.way == "paired" else ""):

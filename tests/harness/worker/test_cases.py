@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,14 +16,16 @@ import psutil
 import pytest
 import torch
 
-from rnnbench.cells import CellError
+from rnnbench.cells import CellError, CellMissing, load
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import cases
 from rnnbench.harness.worker.cases import no_threads_left, running_processes
+from rnnbench.store.metrics import Unavailable
 from rnnbench.workloads.phases import TimedCall
+from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
 from tests.harness.worker.test_operations import prepare, take_turns
@@ -140,7 +143,7 @@ def test_one_call_is_counted_in_each_round_after_enough_steps(timed: TimedCall) 
     assert cases.count_instructions(timed, 16, "perf_event") == [1] * cases.COUNTED_ROUNDS
     assert (set(vars(torch.nn.Module)), set(vars(torch.Tensor))) == before  # the classes that were changed
     warmups = cases.WARMUP_STEPS // 16
-    assert timed.call.call_count == 1 + cases.COUNTED_ROUNDS * (warmups + 1)  # type: ignore[attr-defined]
+    assert timed.call.call_count == warmups + cases.COUNTED_ROUNDS * (warmups + 1)  # type: ignore[attr-defined]
     assert timed.restart.call_count == cases.COUNTED_ROUNDS  # type: ignore[attr-defined]
 
 
@@ -151,9 +154,46 @@ def test_under_callgrind_all_calls_so_far_and_then_the_one_are_dumped(
     toggle, dump = Mock(side_effect=lambda: calls("toggle")), Mock(side_effect=lambda: calls("dump"))
     monkeypatch.setattr(torch._C, "_valgrind_toggle", toggle, raising=False)
     monkeypatch.setattr(torch._C, "_valgrind_toggle_and_dump_stats", dump, raising=False)
-    assert cases.count_instructions(timed, 100, "callgrind") == [0] * cases.COUNTED_ROUNDS
+    monkeypatch.setattr(cases, "switch_callgrind", lambda prefix, state: calls(f"{prefix} {state}"))
+    assert cases.count_instructions(timed, 100, "callgrind", "vgdb") == [0] * cases.COUNTED_ROUNDS
     made = [" ".join(each.args) or "call" for each in calls.call_args_list]
-    assert made == ["call", *["call", *["toggle", "call", "dump"] * 2] * cases.COUNTED_ROUNDS]
+    rounds = ["call", *["toggle", "call", "dump"] * 2] * cases.COUNTED_ROUNDS
+    assert made == ["call", "vgdb on", *rounds, "vgdb off"]  # what is imported in the first call is not seen
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("echo no such process >&2; exit 3", "callgrind can't be switched on: no such process"),
+        ("exec sleep 60", "callgrind can't be switched on: no answer within 0.5 s"),
+    ],
+)
+def test_a_callgrind_that_can_not_be_switched_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, reason: str
+) -> None:
+    repository.executable(tmp_path / "vgdb", program)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(cases, "SWITCH_SECONDS", 0.5)
+    with pytest.raises(Unavailable, match=reason):
+        cases.switch_callgrind("prefix", "on")
+
+
+@pytest.mark.parametrize(
+    ("error", "arose", "lacks"),
+    [
+        ("import nothing_of_this_name", ["mine.py"], ["nothing_of_this_name"]),
+        ("from os import nothing_of_this_name", ["mine.py", "os.py"], []),
+        ("class Mine(:", ["mine.py"], []),
+        ("1 / 0", ["mine.py"], []),
+    ],
+)
+def test_where_a_failed_import_arose_is_told(tmp_path: Path, error: str, arose: list[str], lacks: list[str]) -> None:
+    (tmp_path / "mine.py").write_text(error)
+    with pytest.raises(CellMissing) as raised:
+        load("mine.py:Mine", tmp_path)
+    found = cases.failed_imports(raised.value)
+    assert [Path(file).name for file in found["arose_in"] if file != __file__] == arose
+    assert found["lacks"] == lacks
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in 
 GROWN = replace(OPEN, is_counted=True, changes=(Change("operators", 114, 122), Change("allocations", 100, 101)))
 MORE_ALLOCATIONS = (Change("allocations", 100, 200),)
 GROWN_TOO_FAR = failing_on_growth(comparison(GROWN)).findings[0]
-BY_CODE = finding("unchanged", case=case("gru", batch_size=16), is_by_code=True, reason="runs the same code on both sides")
+BY_CODE = finding(
+    "unchanged", case=case("gru", batch_size=16), is_by_code=True, reason="runs the same code on both sides"
+)
 BROKEN = finding(None, case=case("gru", batch_size=16), is_broken=True, reason="failed on both sides: no module a")
 
 
