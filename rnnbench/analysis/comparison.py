@@ -203,6 +203,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     needed: str = ""  # what would decide the undecided cases: `about 6 min more would be enough for 2 of 3 ...`
     seconds: float | None = None
+    preparing: float | None = None  # of these, until the first pair that was judged
 
     @property
     def compares(self) -> bool:

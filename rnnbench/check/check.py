@@ -121,16 +121,21 @@ def check(
                 "less precise: memory addresses are random on this system, so the two sides have different ones"
             )
 
+        def left() -> float:
+            return suite.check.budget_seconds - runner.seconds
+
         def tell(done: int, total: int) -> None:
-            on_progress(Progress(0, done, total, None))
+            on_progress(Progress(0, done, total, max(0.0, left())))
 
         if not everything:
             runner.find_same(cases, tell)
         if changed := _without(groups, runner.same.cases):
-            runner.observe(changed, tell)
+            runner.observe(changed, tell, left)
         if not all(runner.failed(case) for case in cases):
             refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
-        if timed := changed_groups(runner, groups):
+        timed = changed_groups(runner, groups, left)
+        preparing = runner.seconds
+        if timed:
             trial.families = families(runner.definitions, cases_of(timed), margins)
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened]
@@ -154,6 +159,7 @@ def check(
         ordered([*findings, *others]),
         tuple(map(base.in_words, notes)),
         seconds=round(seconds, 1),
+        preparing=round(preparing, 1),
         needed=more_time(runner, groups, findings),
     )
     return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
@@ -191,17 +197,19 @@ def _refuse_new(base: Side, findings: Sequence[Finding]) -> None:
         raise NewSuite(f"base {base.about}: the suite is new, so there is nothing to compare: {findings[0].reason}")
 
 
-def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
+def changed_groups(
+    runner: PairedRunner, groups: Sequence[Group], left: Callable[[], float] = lambda: math.inf
+) -> list[Group]:
     """Return the groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
-    A case that fails or looks changed there, and in another pair of such cases, is kept; so is any if the pair has used
-    a changed file that was not used before.
+    A case that fails or looks changed there, and in another pair of such cases if seconds are `left`, is kept; so is
+    any if the pair has used a changed file that was not used before.
     """
     if runner.same.needs_guard:
         before = runner.same.cases
         suspects = with_cases(groups, lambda case: case.key in before)
-        for _ in range(GUARD_PAIRS):
-            if suspects:
+        for number in range(GUARD_PAIRS):
+            if suspects and (number == 0 or left() > 0):
                 runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
                 runner.look_again()
             suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
@@ -209,7 +217,7 @@ def changed_groups(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]
         for key in runner.same.cases:
             runner.ratios.pop(key, None)
         if doubtful := with_cases(groups, lambda case: case.key in before - runner.same.cases):
-            runner.observe(doubtful)
+            runner.observe(doubtful, left=left)
     return _without(groups, runner.same.cases)
 
 
@@ -332,11 +340,10 @@ def to_compare(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
 def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> Sequence[Group]:
     """Return the groups to time in another pair; empty if none of their cases can be decided in the seconds left.
 
-    These are all cases, or those that look slowest, if there is no time for the fewest pairs of all. Cases that have
-    more pairs come first, so that no pair is wasted.
+    So no pair is begun if the budget is too short for the fewest pairs of any case. These are all cases, or those that
+    look slowest, if there is no time for the fewest pairs of all. Cases that have more pairs come first, so that no
+    pair is wasted.
     """
-    if not runner.replicates:
-        return groups
 
     def order(case: Case) -> tuple[int, float]:
         ratios = runner.ratios.get(case.key)

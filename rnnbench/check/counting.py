@@ -28,6 +28,7 @@ from rnnbench.analysis.comparison import (
     with_instructions,
 )
 from rnnbench.analysis.comparison import changes as exact_changes
+from rnnbench.check.families import first_of_each
 from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
@@ -170,22 +171,6 @@ class Counting:
         base, head = (self.runner.recorders[side].measurements[case.key].metrics for side in ("base", "head"))
         work = [each for each in exact_changes(base, head) if each.metric in WORK]
         return bool(work) and all((each.head > each.base) == (change.ratio > 1) for each in work)
-
-
-def first_of_each(cases: Sequence[Case], definitions: Mapping[str, frozenset[str]]) -> list[Case]:
-    """Return one case of each set of changed definitions: the one that does the least.
-
-    `definitions`: of each case, those that it may run and that differ. Without any, a case belongs to its cell.
-    """
-    first: dict[frozenset[str], Case] = {}
-    for case in sorted(cases, key=_effort):
-        first.setdefault(definitions.get(case.key) or frozenset({case.cell}), case)
-    return [case for case in cases if case in first.values()]
-
-
-def _effort(case: Case) -> tuple[bool, int]:
-    workload = case.workload
-    return workload.phase != "inference", workload.batch_size * workload.seq_len * workload.hidden_size
 
 
 def count_instructions(

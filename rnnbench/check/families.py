@@ -1,7 +1,7 @@
 """Families: the cases of a check that share a changed definition, an outermost function or class of the tree."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnbench.analysis.pairs import MIN_TOGETHER
@@ -20,6 +20,22 @@ def changed_definitions(replies: Mapping[str, Any]) -> frozenset[str]:
         return frozenset()
     base, head = ({*reply["code"]} for reply in replies.values())
     return frozenset(map(_in_words, base ^ head))
+
+
+def first_of_each(cases: Sequence[Case], definitions: Mapping[str, frozenset[str]]) -> list[Case]:
+    """Return one case of each set of changed definitions: the one that does the least.
+
+    `definitions`: of each case, those that it may run and that differ. Without any, a case belongs to its cell.
+    """
+    first: dict[frozenset[str], Case] = {}
+    for case in sorted(cases, key=_effort):
+        first.setdefault(definitions.get(case.key) or frozenset({case.cell}), case)
+    return [case for case in cases if case in first.values()]
+
+
+def _effort(case: Case) -> tuple[bool, int]:
+    workload = case.workload
+    return workload.phase != "inference", workload.batch_size * workload.seq_len * workload.hidden_size
 
 
 def families(

@@ -1,6 +1,7 @@
 """Base and head in turns: replicates of fresh pairs of workers, which share a hash seed and the layout of memory."""
 
 import itertools
+import math
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from rnnbench.analysis.estimate import times_by_case
 from rnnbench.analysis.pairs import PairRatio, pair_ratio
 from rnnbench.cells import is_own
-from rnnbench.check.families import changed_definitions
+from rnnbench.check.families import changed_definitions, first_of_each
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.same_code import (
     Changed,
@@ -35,12 +36,13 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.protocol import Building, release
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Workload
+from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import cases_of
 from rnnbench.user_cache import private_folder
 
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
+GUESSED_START_SECONDS = 1.0  # of a pair, before the second was started
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
@@ -109,7 +111,9 @@ class PairedRunner(Visitor):
         if self._may_fork and self._started % ORIGIN_PAIRS == 1:
             if self._origin is not None:
                 self._origin.close()
-            preload = all(side.paths[0] == PACKAGE_PARENT for side in self.sides.values())
+            first = {side.paths[0] for side in self.sides.values()}
+            is_same = {(folder / "rnnbench").resolve() for folder in first} == {PACKAGE_PARENT / "rnnbench"}
+            preload = next(iter(first)) if is_same and len(first) == 1 else None
             self._origin = Origin(next(iter(self.sides.values())).python, self._layout, preload=preload)
         self.workers = {}
         # The token of a visit goes round in pipes, each from a worker to the next one. Only the workers keep them open.
@@ -157,10 +161,26 @@ class PairedRunner(Visitor):
         if self._origin is not None:
             self._origin.close()
 
-    def observe(self, groups: Sequence[Group], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Check and observe every case on both sides, before any timing; a pair that was started is used and ended."""
+    def observe(
+        self,
+        groups: Sequence[Group],
+        on_done: Callable[[int, int], None] = lambda done, total: None,
+        left: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """Check and observe the cases on both sides, before any timing; a pair that was started is used and ended.
+
+        One case of each changed definition comes first, whatever it takes; the others only while seconds are `left`,
+        or they are not reached.
+        """
         ready, self.workers = self.workers, {}
-        self.observe_cases(cases_of(groups), on_done, ready=ready)
+        cases = cases_of(groups)
+        first = first_of_each(cases, self.definitions)
+        in_order = [*first, *(case for case in cases if case not in first)]
+        self.observe_cases(in_order, on_done, ready=ready, is_needed=lambda case: case in first or left() > 0)
+        for recorder in self.recorders.values():
+            for case in in_order:
+                if recorder.unobserved(case):
+                    recorder.drop(case, "pending", NOT_REACHED)
         self._refuse_foreign()
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -250,9 +270,12 @@ class PairedRunner(Visitor):
         self._refuse_foreign()
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
-        """Expected seconds of another replicate of these groups, judged by the last one; 0 before the first."""
-        visits = sum(sum(self._costs.get(group.workload, ())) * len(group.cases) for group in groups)
-        return (0.0 if self.workers else self._start_seconds) + visits
+        """Return the expected seconds of another replicate of these groups, judged by the last one, or guessed."""
+        guessed = (len(self.sides) * MIN_CASE_SECONDS, GUESSED_UNTIMED_SECONDS)
+        visits = sum(sum(self._costs.get(group.workload, guessed)) * len(group.cases) for group in groups)
+        # The first pair waits for the import of torch, from which later ones are forked.
+        start = self._start_seconds if self._started > 1 else min(self._start_seconds, GUESSED_START_SECONDS)
+        return (0.0 if self.workers else start) + visits
 
     def interpreter(self, side: str) -> str:
         """As `Visitor.interpreter`."""

@@ -32,7 +32,12 @@ class FailingButOptional(nn.Module):
         return input if state is None else state
 
 
-class Failing(FailingButOptional):
+class Failing(nn.Module):
+    """Can't make its first state, and needs one."""
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        raise RuntimeError(f"no room for {batch_size}")
+
     def forward(self, input: Tensor, state: Any) -> Tensor:
         return input
 

@@ -20,12 +20,11 @@ from rnnbench.check.counting import (
     added,
     chosen_counter,
     count_instructions,
-    first_of_each,
     part_of,
     read_dump,
 )
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.origin import Origin
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, lost
 from rnnbench.harness.protocol import Building
 from rnnbench.store.metrics import Unavailable
@@ -239,13 +238,6 @@ def test_under_callgrind_a_change_with_more_operators_is_not_counted_again() -> 
     assert not Counting(runner, "perf_event", 100.0, lambda step: None)._is_certain(CASES[0], change)
 
 
-def test_the_case_of_each_changed_definition_that_does_the_least_comes_first() -> None:
-    cases = [small.case("gru", phase=phase, batch_size=size) for size in (8, 1) for phase in ("training", "inference")]
-    other = small.case("lstm", batch_size=8)
-    definitions = {case.key: frozenset({"mine.py:Mine"}) for case in cases}
-    assert first_of_each([*cases, other], definitions) == [cases[3], other]
-
-
 def test_what_is_counted_again_is_shown_as_another_stage() -> None:
     shown: list[Any] = []
     runner: Any = Runner({"base": [1000], "head": [1010]})
@@ -351,7 +343,7 @@ class Mine(nn.GRU):
         (tmp_path / side).mkdir()
         (tmp_path / side / "mine.py").write_text(cell.format(more=more))
     case = Case("mine.py:Mine", "sequence", small.workload(reference="gru", dtype="float32"))
-    origin = Origin(sys.executable, 0, preload=True)
+    origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT)
     start = partial(WorkerProcess, "counter", layout=0, origin=origin)  # as in a check, whose other workers are forked
     sides = {side: (start, Building(str(tmp_path / side), 32)) for side in ("base", "head")}
     counted = count_instructions([case], sides, "callgrind", Settings())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rnnbench.check.families import changed_definitions, families
+from rnnbench.check.families import changed_definitions, families, first_of_each
+from tests.doubles import workload as small
 from tests.doubles.workload import case
 
 CASES = [case(cell, batch_size=size) for cell in ("vanilla", "gru") for size in (1, 2, 3)]
@@ -52,3 +53,10 @@ def test_definitions_with_the_same_cases_are_one_family_and_a_case_alone_is_none
 def test_cases_with_unlike_margins_are_not_judged_together() -> None:
     assert families({}, CASES, MARGINS | {GRU[0]: 0.1}) == {"gru (margin 2.5%)": (*GRU[1:],), "vanilla": (*VANILLA,)}
     assert families({}, CASES[:2], {VANILLA[0]: 0.1, VANILLA[1]: 0.025}) == {}
+
+
+def test_the_case_of_each_changed_definition_that_does_the_least_comes_first() -> None:
+    cases = [small.case("gru", phase=phase, batch_size=size) for size in (8, 1) for phase in ("training", "inference")]
+    other = small.case("lstm", batch_size=8)
+    definitions = {case.key: frozenset({"mine.py:Mine"}) for case in cases}
+    assert first_of_each([*cases, other], definitions) == [cases[3], other]

@@ -78,10 +78,10 @@ class ForkedProcess:
 class Origin:
     """The handle on such a process. Linux only, and never for workers that use CUDA, which can't be forked."""
 
-    def __init__(self, python: str, layout: int, *, preload: bool = False) -> None:
+    def __init__(self, python: str, layout: int, *, preload: Path | None = None) -> None:
         """Describe it; it starts with its first worker.
 
-        `preload`: all of its workers import rnnbench from where it is imported here, so it may import that too.
+        `preload`: the folder from which all of its workers import rnnbench, so that it may import that too.
         """
         self._python, self._layout, self._preload = python, layout, preload
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +89,7 @@ class Origin:
     def _start(self) -> None:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.settimeout(START_SECONDS)
-        folder = str(PACKAGE_PARENT) if self._preload else None
+        folder = str(self._preload) if self._preload else None
         started_with = json.dumps({"origin": theirs.fileno(), "layout": self._layout, "preload": folder})
         with theirs, fixed_addresses():
             self._process = subprocess.Popen(
@@ -179,4 +179,4 @@ class Origins:
         self.close()
         self._replicates = 0
         if self._may_fork:
-            self.current = Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=True)
+            self.current = Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=PACKAGE_PARENT)

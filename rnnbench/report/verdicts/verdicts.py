@@ -181,6 +181,7 @@ class Verdicts:
     rows: tuple[VerdictRow, ...]
     shared: str  # what all cases have in common
     compares: bool = True  # whether something could be compared
+    preparing: float | None = None  # seconds before the first pair that was judged
 
     @cached_property
     def by_verdict(self) -> Mapping[Verdict | None, list[VerdictRow]]:
@@ -211,6 +212,8 @@ class Verdicts:
     def method(self) -> str:
         """Return how it was compared, what the numbers are, and what all cases have in common."""
         spent = f" in {duration(self.seconds)}" if self.seconds is not None else ""
+        if spent and self.preparing:
+            spent += f" ({duration(self.preparing)} of it to prepare)"
         typical = "lower quartile of the rounds" if self.way == "saved" else "typical call"
         what = f"{WAYS[self.way]}{spent}. Change: head over base in the {typical}, or in their mean where that decides"
         if all(row.described is None for row in self.rows):
@@ -306,7 +309,19 @@ class Verdicts:
 
     def json(self) -> str:
         """Return everything that is known as one object, with the sentences that the terminal shows."""
-        keys = ("suite", "base", "head", "way", "seconds", "answer", "details", "method", "needed", "notes")
+        keys = (
+            "suite",
+            "base",
+            "head",
+            "way",
+            "seconds",
+            "preparing",
+            "answer",
+            "details",
+            "method",
+            "needed",
+            "notes",
+        )
         counts = {verdict or "not_compared": len(rows) for verdict, rows in self.by_verdict.items()}
         content = {"schema_version": SCHEMA_VERSION, **{key: getattr(self, key) for key in keys}}
         content |= {"counts": counts, "findings": [row.line for row in self.rows]}
@@ -510,6 +525,7 @@ def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdic
         tuple(map(one_line, content["notes"])),
         tuple(_row(*each, labels[each[0].key]) for each in zip(subjects, content["findings"], strict=True)),
         shared,
+        preparing=content.get("preparing"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rnnbench.harness.coordinator.origin import REPLICATES, ForkedProcess, Origin, Origins
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, REPLICATES, ForkedProcess, Origin, Origins
 from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[Origin]:
-    origin = Origin(sys.executable, 7, preload=True)
+    origin = Origin(sys.executable, 7, preload=PACKAGE_PARENT)
     yield origin
     origin.close()
 
