@@ -44,6 +44,7 @@ from rnnbench.user_cache import private_folder
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
 GUESSED_START_SECONDS = 1.0  # of a pair, before the second was started
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
+MIN_TO_SHARE = 4  # cases of which each side is asked about a half, if both have the same code
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
@@ -190,7 +191,8 @@ class PairedRunner(Visitor):
             return
         reached: dict[str, dict[str, Any]] | None = None
         if {*changed.values()} - {"suite"}:
-            reached = self._reach(cases, on_done)
+            is_code_equal = {*changed.values()} <= {"document", "suite"} and len(cases) >= MIN_TO_SHARE
+            reached = (self._reach_in_halves if is_code_equal else self._reach)(cases, on_done)
             self.definitions = {key: changed_definitions(replies) for key, replies in reached.items()}
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
@@ -222,6 +224,27 @@ class PairedRunner(Visitor):
         self.on_each(ask)
         if sum(bool(reply["ok"]) for replies in reached.values() for reply in replies.values()) < 2 * len(cases):
             self.close()  # so that no case is observed by a worker that is lost or in an unknown state
+        return reached
+
+    def _reach_in_halves(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
+        """Ask each side about a half of the cases, as `_reach` does, if the code of both sides is the same."""
+        reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
+        names = [*self.sides]
+        done = itertools.count(1)
+
+        def ask(name: str) -> None:
+            recorder, tree = self.recorders[name], str(self.sides[name].tree)
+            for case in cases[names.index(name) :: len(names)]:
+                reply = recorder.ask(self.workers[name], recorder.building.request("reach", case, tree=tree))
+                if not reply["ok"]:
+                    return  # no more is known, so the other cases are timed
+                reached[case.key] = dict.fromkeys(names, reply)
+                on_done(next(done), len(cases))
+
+        on_done(0, len(cases))
+        self.on_each(ask)
+        if not all(reached.values()):
+            self.close()  # so that no case is observed by a worker in an unknown state
         return reached
 
     def counters(self) -> dict[str, tuple[Callable[..., WorkerProcess], Building]]:

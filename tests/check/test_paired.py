@@ -1,6 +1,7 @@
 """Pairs of workers whose costs and deaths the test sets."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,12 +12,13 @@ import pytest
 
 from rnnbench.check import paired
 from rnnbench.check.paired import PairedRunner
+from rnnbench.check.same_code import Used
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.records import Case, Group, Measurement
+from rnnbench.store.records import NOT_REACHED, Case, Group, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -264,3 +266,55 @@ def test_on_a_device_that_cases_need_alone_one_side_is_observed_after_the_other(
     assert {total for _, total in progress} == {8}
     assert all(worker.closed for _, _, worker in bench.workers)
     assert len(bench.workers) == 2
+
+
+class Asked(FakeWorker):
+    """Tells of each case that it runs one file, and keeps what it was asked."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message["op"] in ("reach", "observe"):
+            self.asked.append((message["op"], Case.from_axes(message["case"]).key))
+        code = {"ok": True, "code": ["mine.py:Mine 1"], "doubts": []}
+        return code if message["op"] == "reach" else super()._answer(message)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("document", 1), ("python", 2)])
+def test_a_side_is_asked_about_half_of_the_cases_if_only_documents_have_changed(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, kind: str, times: int
+) -> None:
+    bench = make_bench(worker=Asked)
+    Asked.asked.clear()
+    monkeypatch.setattr(paired, "changed_files", lambda base, head: {"README.md": kind})
+    monkeypatch.setattr(paired, "used_files", lambda *_: Used(frozenset(), frozenset()))
+    monkeypatch.setattr(paired, "with_used", lambda changed, *_: changed)
+    bench.runner.start()
+    bench.runner.find_same(CASES)
+    assert Counter(key for _, key in Asked.asked) == {case.key: times for case in CASES}
+    assert bench.runner.same.cases == {case.key for case in CASES}
+
+
+@pytest.mark.parametrize(("left", "observed"), [(0.0, 2), (100.0, 6)])
+def test_of_cases_that_share_a_changed_definition_one_is_observed_and_the_others_if_there_is_time(
+    make_bench: Callable[..., Bench], tmp_path: Path, left: float, observed: int
+) -> None:
+    bench = make_bench(worker=Asked)
+    Asked.asked.clear()
+    for recorder in bench.runner.recorders.values():
+        for case in CASES:
+            recorder.drop(case, "pending", "")
+            recorder.measurements[case.key] = replace(recorder.measurements[case.key], parity="")
+    bench.runner.definitions = {case.key: frozenset({case.cell}) for case in CASES}
+    bench.runner.observe(GROUPS, left=lambda: left)
+    assert len({key for _, key in Asked.asked}) == observed
+    not_reached = [case for case in CASES if bench.runner.recorders["head"].unobserved(case)]
+    assert len(not_reached) == 6 - observed
+    reasons = {bench.runner.recorders["head"].measurements[case.key].reason for case in not_reached}
+    assert reasons <= {NOT_REACHED}
+
+
+def test_before_the_first_pair_its_seconds_are_guessed(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    guessed = bench.runner.expected_seconds(GROUPS)
+    assert 0.0 < guessed < bench.runner.expected_seconds([*GROUPS, *GROUPS])
