@@ -252,8 +252,6 @@ def _largest_rejected(samples: Iterable[Sequence[Look]], verdict: Verdict, error
     p_values = [min((p for look in looks for p in look.tests[verdict].values()), default=1.0) for looks in samples]
     if not p_values:
         return -1.0
-    from scipy import stats  # which takes half a second to import
-
     adjusted = stats.false_discovery_control(p_values)
     return max((p for p, level in zip(p_values, adjusted, strict=True) if level <= error), default=-1.0)
 

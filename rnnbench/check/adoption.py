@@ -77,12 +77,12 @@ def mended_file(fault: Mapping[str, Any], changed: Iterable[str], tree: Path) ->
     return ""
 
 
-def as_mended(finding: Finding, file: str, *, was_lent: bool) -> Finding:
+def as_mended(finding: Finding, file: str, *, is_new: bool) -> Finding:
     """Return the finding of a case that the base can't load because of a file that the head has changed.
 
-    `was_lent`: the base was lent files, so that it is a case that only the head has.
+    `is_new`: the base was lent the suite and lacks what the case measures, so that only the head has the case.
     """
-    if was_lent:
+    if is_new:
         return Finding(finding.case, None, finding.margin, f"only in the head: {LACKS}: {finding.reason}")
     text = f"{finding.reason}; the head has changed {file} and works"
     return Finding(finding.case, "improved", finding.margin, text)

@@ -186,8 +186,10 @@ def _with_repairs(runner: PairedRunner, base: Side, head: Side, findings: Sequen
     repaired = []
     for found in findings:
         is_broken = found.verdict == "incomparable" and not runner.recorders["head"].faults.get(found.case.key)
-        file = mended_file(faults.get(found.case.key, {}), changed, base.tree) if is_broken else ""
-        repaired.append(as_mended(found, file, was_lent=bool(base.lent)) if file else found)
+        fault = faults.get(found.case.key, {})
+        file = mended_file(fault, changed, base.tree) if is_broken else ""
+        is_new = bool(base.lent) and fault.get("is_lack", False)
+        repaired.append(as_mended(found, file, is_new=is_new) if file else found)
     return repaired
 
 

@@ -2,9 +2,9 @@
 
 A worker's first line describes the worker (`rnnbench.harness.worker.operations.hello`). Then each request gets one
 reply. Its `ok` says whether the request was fulfilled; if not, it has a `status` (`skipped` or `failed`), a `reason`,
-and after an error the kind of `failure`; if that is `loading`, also the files in which it `arose_in` and the modules
-that it `lacks`. The functions below say what else a reply has. The worker ends when its input
-ends.
+and after an error the kind of `failure`. If that is `loading`, it also has the files that the error `arose_in`, the
+modules that it `lacks`, and whether a module or a name was not found, `is_lack`. The functions below say what else a
+reply has. The worker ends when its input ends.
 """
 
 from collections.abc import Sequence

@@ -81,11 +81,11 @@ def test_a_fault_is_mended_if_it_arises_in_a_file_that_the_head_changed(fault: d
     assert mended_file(fault, ["mypkg/inner.py", "README.md"], Path("/tree")) == file
 
 
-@pytest.mark.parametrize(("was_lent", "verdict"), [(True, None), (False, "improved")])
+@pytest.mark.parametrize(("is_new", "verdict"), [(True, None), (False, "improved")])
 def test_a_case_that_the_head_has_mended_is_improved_and_one_that_the_base_never_had_is_new(
-    was_lent: bool, verdict: str | None
+    is_new: bool, verdict: str | None
 ) -> None:
-    found = as_mended(Finding(small.case("gru"), "incomparable", 0.1, "no a"), "a.py", was_lent=was_lent)
+    found = as_mended(Finding(small.case("gru"), "incomparable", 0.1, "no a"), "a.py", is_new=is_new)
     assert found.verdict == verdict
 
 

@@ -60,7 +60,7 @@ MAX_STATEMENTS = {
     "api": 210,
     "cells": 680,
     "cli": 770,
-    "check": 1300,
+    "check": 1480,
     "harness": 4450,
     "kernels": 600,
     "profiling": 1130,

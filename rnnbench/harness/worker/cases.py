@@ -244,23 +244,25 @@ def failure_kind(error: BaseException) -> Failure:
     return "running" if cause is None else failure_kind(cause)
 
 
-def failed_imports(error: BaseException | None) -> dict[str, list[str]]:
+def failed_imports(error: BaseException | None) -> dict[str, Any]:
     """Return where a failed import arose, among the errors that led to it.
 
     `arose_in`: the files whose code raised, can't be parsed, or lack a name that is imported from them; `lacks`: the
-    modules that were not found.
+    modules that were not found; `is_lack`: whether a module or a name in one was not found.
     """
     files, modules = dict[str, None](), dict[str, None]()
+    is_lack = False
     while error is not None:
         if (frame := last_frame(error)) is not None and frame.filename != cells.__file__:  # which imports a user's
             files[frame.filename] = None
         named = getattr(error, "path", None) or getattr(error, "filename", None) or getattr(error, "file", None)
         if isinstance(error, ImportError | SyntaxError | CellMissing) and named:
             files[str(named)] = None
+        is_lack = is_lack or isinstance(error, ImportError) or (isinstance(error, CellMissing) and bool(error.file))
         if isinstance(error, ModuleNotFoundError) and error.name:
             modules[error.name] = None
         error = error.__cause__ or error.__context__
-    return {"arose_in": [*files], "lacks": [*modules]}
+    return {"arose_in": [*files], "lacks": [*modules], "is_lack": is_lack}
 
 
 def failure_reason(error: BaseException) -> str:

@@ -194,6 +194,7 @@ def test_where_a_failed_import_arose_is_told(tmp_path: Path, error: str, arose: 
     found = cases.failed_imports(raised.value)
     assert [Path(file).name for file in found["arose_in"] if file != __file__] == arose
     assert found["lacks"] == lacks
+    assert found["is_lack"] == ("import" in error)
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The loop of .github/REPLAY.md, run as it stands over a small history from before the suite was there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.doubles import repository
+from tests.doubles.commands import MINE, cells, environment
+
+PAGE = Path(__file__).parents[2] / ".github" / "REPLAY.md"
+SUITE = MINE.replace('["mine.py:Mine", "mine.py:Other"]', '["bench_cells.py:Mine"]')
+
+
+def loop() -> str:
+    """Return the first indented block of the page."""
+    block = re.search(r"(?:^    .*\n)+", PAGE.read_text(), re.MULTILINE)
+    assert block is not None
+    return "\n".join(line.removeprefix("    ") for line in block[0].splitlines())
+
+
+@pytest.mark.slow
+def test_the_loop_prints_a_line_for_each_commit_of_a_history_without_a_suite(tmp_path: Path) -> None:
+    top = tmp_path / "there"
+    repository.commit(top, {"mypkg/__init__.py": "from mypkg.inner import Mine\n", "mypkg/inner.py": cells()})
+    repository.git(top, "tag", "v1.0")
+    repository.commit(top, {"README.md": "more"}, "documents")
+    repository.commit(top, {"mypkg/inner.py": "Mine = not_there\n"}, "breaks")
+    repository.commit(top, {"mypkg/inner.py": cells()}, "repairs")
+    (top / "bench.toml").write_text(SUITE)
+    (top / "bench_cells.py").write_text("from mypkg import Mine\n")
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", loop()],
+        cwd=top,
+        env=environment({"PATH": folders}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
+    assert [line.partition(": ")[0] for line in lines] == ["documents", "breaks", "repairs"], done.stdout
+    assert lines[0] == "documents: exit 0: Nothing regressed: 1 of 1 case unchanged within 90%."
+    assert lines[1].startswith("breaks: exit 1: ")
+    assert lines[2].startswith("repairs: exit 0: Nothing regressed; 1 of 1 case improved")
+    assert not (tmp_path / "there-replay").exists()
+    assert repository.git(top, "worktree", "list").count("\n") == 0
