@@ -139,7 +139,7 @@ def check(
             trial.families = families(runner.definitions, cases_of(timed), margins)
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
         notes = [*runner.notes, *loosened]
-        notes += [f"{side}: {note}" for side, recorder in runner.recorders.items() for note in recorder.notes]
+        notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
         counted = dict[str, InstructionChange | str]()
         if counter and timed:
@@ -163,6 +163,15 @@ def check(
         needed=more_time(runner, groups, findings),
     )
     return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
+
+
+def _notes_of_sides(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the notes of each side, with whose they are; those of both sides once."""
+    sides: dict[str, list[str]] = {}
+    for side, own in notes.items():
+        for note in own:
+            sides.setdefault(note, []).append(side)
+    return [f"{' and '.join(whose)}: {note}" for note, whose in sides.items()]
 
 
 def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float, unjudged: str) -> Finding:

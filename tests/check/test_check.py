@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from rnnbench.check.check import (
     MIN_PAIRS,
     MIN_PAIRS_FOR_UNCHANGED,
     MIN_PAIRS_TOGETHER,
+    changed_groups,
     check,
     check_against_run,
     more_time,
@@ -424,3 +426,18 @@ def test_a_stored_run_as_the_base_is_read_first_and_compared_with_a_new_run(
     assert not run.called
     found, comparison = check_against_run(*given, base, **how)
     assert (found, set(verdicts(comparison).values()), comparison.exit_code()) == (head, {"unchanged"}, 0)
+
+
+def test_a_note_of_both_sides_is_told_once() -> None:
+    notes = module._notes_of_sides({"base": ["one", "two"], "head": ["two", "three"]})
+    assert notes == ["base: one", "base and head: two", "head: three"]
+
+
+def test_a_second_pair_to_show_that_the_code_is_the_same_is_begun_only_if_there_is_time(tmp_path: Path) -> None:
+    cases = small_cases(tmp_path)
+    for left, pairs in ((0.0, 1), (1.0, 2)):
+        runner = fake_runner(cases, lambda case: 2.0, 0.0, None, guarded=True)
+        runner.find_same(cases, lambda done, total: None)
+        groups = suites.grouped(cases)
+        assert cases_of(changed_groups(runner, groups, partial(float, left))) == cases_of(groups)
+        assert runner.replicates == pairs
