@@ -334,7 +334,8 @@ def failing_on_growth(comparison: Comparison) -> Comparison:
         grows = any(change.metric in GROWTH and change.head > change.base for change in found.changes)
         is_open = found.verdict in ("undecided", "unchanged")
         findings.append(replace(found, verdict="regressed", is_by_growth=True) if grows and is_open else found)
-    return replace(comparison, findings=ordered(findings))
+    is_needed = any(found.verdict == "undecided" for found in findings)
+    return replace(comparison, findings=ordered(findings), needed=comparison.needed if is_needed else "")
 
 
 def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:

@@ -121,6 +121,17 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
 
 
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--on-growth", "fail"], 1)])
+def test_work_that_grows_is_said_first_and_fails_the_check_if_it_is_to(
+    repo: Path, options: list[str], code: int
+) -> None:
+    (repo / "mine.py").write_text(cells("h = h + 0"))  # no multiply-adds, which are judged anyway
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", "--budget", "1s", *options, cwd=repo, code=code)
+    said = " ".join(done.stdout.split())
+    assert ("--on-growth fail; time not compared" if code else "Work grew in 1 of 2 cases: +") in said
+    assert "1 unchanged" in said
+
+
 LAYOUT = {
     "bench/mine.toml": MINE.replace('["mine.py:Mine", "mine.py:Other"]', '"mypkg.cell:Mine"'),
     "python/mypkg/__init__.py": "",
