@@ -14,7 +14,7 @@ from rnnbench.adapt.contract import construct, constructor_call, is_size
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import build
+from rnnbench.workloads.prepare import build, built_by
 from tests.adapt import awkward
 from tests.doubles import workload as small
 
@@ -281,3 +281,9 @@ def test_the_call_that_builds_a_cell_is_shown_with_the_sizes_that_were_given() -
     assert constructor_call(solved, SIZES, {}) == "solved(n_in=3, n_out=5)"
     assert constructor_call(spiking, SIZES, {"beta": 0.9}) == "spiking(beta=0.9)"
     assert constructor_call(nn.LSTM, SIZES, {"bias": False}) == "LSTM(3, 5, bias=False)"
+
+
+def test_a_case_of_a_users_own_class_says_by_which_call_it_was_built() -> None:
+    own = Case("awkward.py:Other(theta=2)", "loop", small.workload(reference="none"))
+    assert built_by(own, Path(__file__).parent) == "Other(units=6, in_features=5, theta=2)"
+    assert built_by(small.case("gru"), Path()) == ""

@@ -244,7 +244,8 @@ class Operations:
             raise Skip("instructions are counted on the CPU only")
         with closing(built.timed_call()) as timed:
             steps = built.case.workload.seq_len
-            return {"totals": count_instructions(timed, steps, request["counter"], request["vgdb_prefix"])}
+            prefix = request.get("vgdb_prefix", "")
+            return {"totals": count_instructions(timed, steps, request["counter"], prefix)}
 
     def _profile(self, request: Request) -> Reply:
         """Return where the time of a case goes, which a room above this one finds out."""
