@@ -318,3 +318,10 @@ def test_before_the_first_pair_its_seconds_are_guessed(make_bench: Callable[...,
     bench = make_bench()
     guessed = bench.runner.expected_seconds(GROUPS)
     assert 0.0 < guessed < bench.runner.expected_seconds([*GROUPS, *GROUPS])
+
+
+def test_a_note_shows_once_by_which_call_a_cell_was_built(make_bench: Callable[..., Bench]) -> None:
+    recorder = make_bench().runner.recorders["head"]
+    for call in ("Mine(hidden_size=8)", "Mine(hidden_size=16)"):
+        recorder.note_prepared(CASES[0], {"built_by": call, "warmup_windows": 1})
+    assert [*recorder.notes] == [f"{CASES[0].cell} was built by Mine(hidden_size=8)"]
