@@ -207,7 +207,10 @@ class PairedRunner(Visitor):
         self.same = still_same(self.same, self._changed, self._used_at_first, used)
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
-        """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known."""
+        """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known.
+
+        Each case is asked in a fork, where that is possible, and no other case is asked after one has failed elsewhere.
+        """
         reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
 
         def ask(name: str) -> None:
@@ -218,11 +221,14 @@ class PairedRunner(Visitor):
                 reached[case.key][name] = reply = recorder.ask(
                     self.workers[name], recorder.building.request("reach", case, tree=tree)
                 )
-                if not reply["ok"] and reply["status"] == "failed":
+                if is_lost(reply):
                     return  # the state of the worker is unknown
 
+        def is_lost(reply: Mapping[str, Any]) -> bool:
+            return not reply["ok"] and reply["status"] == "failed" and not reply.get("apart")
+
         self.on_each(ask)
-        if sum(bool(reply["ok"]) for replies in reached.values() for reply in replies.values()) < 2 * len(cases):
+        if any(is_lost(reply) for replies in reached.values() for reply in replies.values()):
             self.close()  # so that no case is observed by a worker that is lost or in an unknown state
         return reached
 

@@ -1,110 +1,254 @@
-"""The parts of a Python file: its outermost functions and classes, and its statements outside of functions."""
+"""The parts of a Python file: functions, classes and their members, and the statements outside of them."""
 
 import ast
-import hashlib
+import copy
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+
+from rnnbench.harness.worker.code_digest import digest_of, on_one_line
+from rnnbench.harness.worker.code_names import Imports, computed_names, imports_of, module_of, names_of
+from rnnbench.harness.worker.only_binds import (
+    DEFINITIONS,
+    bound_names,
+    foreign_names,
+    has_meaning,
+    is_idle,
+    may_register,
+    names_bound_often,
+    names_of_type_checking,
+    never_runs,
+)
 
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
-DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-# Decorators, by the last part of their names, that return a function or hold it, and hand it to nobody else. Any other
-# may keep it where it is found by a name: `torch.library.custom_op`, say.
-KEEP_TO_THEMSELVES = {
-    *("property", "cached_property", "setter", "getter", "deleter", "staticmethod", "classmethod", "wraps"),
-    *("abstractmethod", "overload", "override", "final", "cache", "lru_cache", "contextmanager", "total_ordering"),
-    *(
-        "dataclass",
-        "no_grad",
-        "inference_mode",
-        "enable_grad",
-        "compile",
-        "jaxtyped",
-        "typechecked",
-        "runtime_checkable",
-    ),
-    *("runtime_checkable", "export", "ignore", "unused", "skip", "skipif", "parametrize", "fixture"),
-}
-
-TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
+IMPORT = "<import>"  # the part that stands for an installed package that is imported
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class CodePart(NamedTuple):
-    """The statements of a file outside of functions, or an outermost function or class."""
+@dataclass(frozen=True)
+class CodePart:
+    """A function, class, member of a class or statement of a file."""
 
-    digest: str
-    # NAME; NAME.ATTRIBUTE if one is taken of it; .ATTRIBUTE of anything, or a text that may name one; KEYWORD= of a
-    # call, but for True; .__file__ if the path of a file is taken, and not only that of its folder.
-    names: set[str]
-    imports: set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
+    nodes: Sequence[ast.AST]
+    owner: str = ""  # the class that it is a member of
+    is_of_class: bool = False  # its names outside of functions may be members of the class
+
+    @cached_property
+    def digest(self) -> str:
+        """A text that differs if the code does."""
+        return digest_of(self.nodes, self.owner)
+
+    @cached_property
+    def names(self) -> set[str]:
+        """What it names, as `code_names.names_of` returns it."""
+        names = names_of(self.nodes)
+        if self.is_of_class:
+            for node in self.nodes:
+                within = [*node.decorator_list, node.args] if isinstance(node, FUNCTIONS) else [node]
+                names |= {f".{each.id}" for each in _walk(within) if isinstance(each, ast.Name)}
+        return names
+
+    @cached_property
+    def imports(self) -> Imports:
+        """The modules that it imports, with the members that it takes of them."""
+        return imports_of(self.nodes)
+
+    @cached_property
+    def computed(self) -> frozenset[tuple[str, str]]:
+        """Of attributes that are taken by a name that is made at run time: of what, and a pattern of the name."""
+        return frozenset(computed_names(self.nodes))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a module that is no import."""
+
+    part: CodePart
+    binds: tuple[str, ...] = ()  # all that it does, unless one of the `foreign` names is the tree's own; empty: more
+    foreign: frozenset[str] = frozenset()
     registered: tuple[str, ...] = ()  # outermost functions and classes that a decorator may hand to others
 
 
+@dataclass(frozen=True)
+class FileParts:
+    """The parts of a file, by name: `function`, `Class`, `Class.member`, and names that are bound to a value."""
+
+    parts: Mapping[str, CodePart]
+    statements: tuple[Statement, ...]  # in their order
+    imports: Imports  # of its statements
+    sources: Mapping[str, set[tuple[str, str]]] = field(default_factory=dict)  # an imported name -> module, member
+    stars: tuple[str, ...] = ()  # modules of which all names are imported
+    decorated: Mapping[str, bool] = field(default_factory=dict)  # of each class, whether it is
+    lambdas: tuple[str, ...] = ()  # names that are bound to functions without a name
+
+    def of_code(self, qualified: str) -> Iterator[str]:
+        """Yield the parts of a function with this qualified name, such as `Class.method.<locals>.inner`."""
+        first, *rest = qualified.split(".")
+        if first not in self.parts:
+            yield from self.lambdas
+            return
+        yield first
+        if first in self.decorated and rest:
+            member = f"{first}.{rest[0]}"
+            yield from [member] if member in self.parts else self.members(first)
+
+    def members(self, name: str) -> Iterator[str]:
+        """Yield the parts that are members of a class."""
+        yield from (part for part in self.parts if part.startswith(f"{name}."))
+
+
 @cache
-def parts(file: str) -> dict[str, CodePart]:
-    """Return the parts of a file, which is one part if it is not Python's; comments and docstrings do not count."""
+def parts(file: str, *, annotated: bool = False) -> FileParts:
+    """Return the parts of a file, whose content is one statement if it is not Python's.
+
+    Comments, docstrings and names of local variables do not count; annotations of functions do if `annotated`.
+    """
     content = Path(file).read_bytes()
-    tree = ast.parse(content) if file.endswith(".py") else ast.Constant(content)
-    outermost = defaultdict[str, list[ast.AST]](list)  # several of one name: overloads, and those of branches
-    nodes: list[ast.AST] = [tree]
+    if not file.endswith(".py"):
+        return FileParts({}, (Statement(CodePart([ast.Constant(content)])),), set())
+    tree = ast.parse(content)
+    on_one_line(tree)
+    _drop_docstrings(tree)
+    for_types = names_of_type_checking(tree)
+    tree.body = [node for node in tree.body if not (never_runs(node, for_types) or is_idle(node))]
+    often = names_bound_often(tree)
+    bodiless = _without_bodies(tree)
+    others = [node for node in bodiless.body if not isinstance(node, ast.Import | ast.ImportFrom) or _is_star(node)]
+    statements = tuple(_statement(node, often) for node in others)
+    sources, stars = _sources(bodiless)
+    imports = imports_of([bodiless])
+    values: dict[str, list[ast.AST]] = defaultdict(list)
+    for node, statement in zip(others, statements, strict=True):
+        if not isinstance(node, DEFINITIONS):
+            for name in statement.binds:
+                values[name].append(node)
+    lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
+    found = {name: CodePart(nodes) for name, nodes in values.items()}
+    if not annotated:
+        _drop_annotations(tree)
+    outermost = defaultdict[str, list[Any]](list)  # several of one name: overloads, and those of branches
+    for definition in _outermost(tree):
+        outermost[definition.name].append(definition)
+    decorated = dict[str, bool]()
+    for name, definitions in outermost.items():
+        classes = [each for each in definitions if isinstance(each, ast.ClassDef)]
+        if classes:
+            decorated[name] = any(each.decorator_list for each in classes)
+        found |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
+    return FileParts(found, statements, imports, sources, stars, decorated, tuple(lambdas))
+
+
+def _statement(node: ast.stmt, often: set[str]) -> Statement:
+    """Return a statement of a module, without bodies of functions; `often`: names whose order of binding matters."""
+    binds, foreign = bound_names(node), foreign_names(node)
+    registered = tuple(each.name for each in _outermost(node) if may_register(each))
+    part = CodePart([_without_members(node)])
+    if foreign is None or any(name in often or has_meaning(name) for name in binds):
+        return Statement(part, registered=registered)
+    return Statement(part, binds, frozenset(foreign), registered)
+
+
+def _outermost(top: ast.AST) -> list[Any]:
+    """Return the functions and classes of a module or statement that are within no other one."""
+    found, nodes = list[Any](), [top]
     for node in nodes:
         if isinstance(node, DEFINITIONS):
-            outermost[node.name].append(node)
+            found.append(node)
         else:
             nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def _without_bodies(node: Any) -> Any:
+    """Return a copy of a statement or module whose functions have no bodies."""
+    copied = copy.copy(node)
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(node, FUNCTIONS):
+            copied.body = []
+        elif isinstance(value, ast.AST):
+            setattr(copied, name, _without_bodies(value))
+        elif isinstance(value, list):
+            setattr(copied, name, [_without_bodies(each) if isinstance(each, ast.AST) else each for each in value])
+    return copied
+
+
+def _without_members(node: Any) -> Any:
+    """Return a statement; if it is a class, without the members that only count for code that takes them."""
+    if isinstance(node, ast.ClassDef):
+        node = copy.copy(node)
+        node.body = [each for each in node.body if foreign_names(each) is None or not bound_names(each)]
+    return node
+
+
+def _class_parts(name: str, definitions: Sequence[Any]) -> dict[str, CodePart]:
+    """Return the parts of a class: of its members, and of all else."""
+    members = defaultdict[str, list[ast.AST]](list)
+    skeletons = list[ast.AST]()
+    for definition in definitions:
+        skeleton = copy.copy(definition)
+        if isinstance(definition, ast.ClassDef):
+            skeleton.body = []
+            for node in definition.body:
+                is_value = isinstance(node, ast.Assign) and foreign_names(node) is not None
+                names = bound_names(node) if is_value or isinstance(node, DEFINITIONS) else ()
+                for each in names:
+                    members[each].append(node)
+                if not names and not is_idle(node):
+                    skeleton.body.append(node)
+        skeletons.append(skeleton)
+    return {
+        name: CodePart(skeletons, is_of_class=True),
+        **{f"{name}.{member}": CodePart(nodes, name, is_of_class=True) for member, nodes in members.items()},
+    }
+
+
+def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    return (each for node in nodes for each in ast.walk(node))
+
+
+def _is_star(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+
+
+def _sources(bodiless: ast.Module) -> tuple[dict[str, set[tuple[str, str]]], tuple[str, ...]]:
+    """Return where imported names come from: module and member, which is empty for a module; and the stars."""
+    sources = defaultdict[str, set[tuple[str, str]]](set)
+    stars = list[str]()
+    for node in ast.walk(bodiless):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                sources[alias.asname or top].add((alias.name if alias.asname else top, ""))
+        elif isinstance(node, ast.ImportFrom) and _is_star(node):
+            stars.append(module_of(node))
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                sources[alias.asname or alias.name].add((module_of(node), alias.name))
+    return dict(sources), tuple(stars)
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, DEFINITIONS | ast.Module) and ast.get_docstring(node) is not None:
-            del node.body[0]
-    found = {name: _part(definitions) for name, definitions in outermost.items()}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = []
-    registered = [name for name, definitions in outermost.items() if any(map(_may_register, definitions))]
-    return found | {STATEMENTS: _part([tree])._replace(registered=tuple(registered))}
+            node.body[0] = ast.copy_location(ast.Pass(), node.body[0])
+            if len(node.body) > 1:
+                del node.body[0]
 
 
-def _may_register(definition: ast.AST) -> bool:
-    """Return whether a decorator of a definition, or within a class, may hand the function or class to others."""
-    every = (node for node in ast.walk(definition) if isinstance(node, DEFINITIONS))
-    decorators = (decorator for node in every for decorator in node.decorator_list)
-    return any(_last_name(decorator) not in KEEP_TO_THEMSELVES for decorator in decorators)
-
-
-def _last_name(node: ast.AST) -> str:
-    """Return the last part of the name of what is called or taken, such as `no_grad`; empty if it is computed."""
-    named = node.func if isinstance(node, ast.Call) else node
-    if isinstance(named, ast.Attribute):
-        return named.attr
-    return named.id if isinstance(named, ast.Name) else ""
-
-
-def _part(nodes: Sequence[ast.AST]) -> CodePart:
-    names, imports = set[str](), set[tuple[str, tuple[str, ...]]]()
-    has_attribute = set[ast.AST]()  # names of which an attribute is taken; `walk` comes to the attribute first
-    of_folder = set[ast.AST]()  # within an expression that takes the folder of a path
-    for node in (each for top in nodes for each in ast.walk(top)):
-        if isinstance(node, ast.Attribute | ast.Call) and _last_name(node) in TAKES_FOLDER:
-            of_folder.update(ast.walk(node))
-        if isinstance(node, ast.Name) and node.id == "__file__" and node not in of_folder:
-            names.add(".__file__")
-        if isinstance(node, ast.Attribute):
-            names.add(f".{node.attr}")
-            if isinstance(node.value, ast.Name):
-                has_attribute.add(node.value)
-                names.add(f"{node.value.id}.{node.attr}")
-        elif isinstance(node, ast.Name) and node not in has_attribute:
-            names.add(node.id)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.update(f".{name}" for name in node.value.split(".") if name.isidentifier())  # for `getattr`
-        elif isinstance(node, ast.keyword) and not (isinstance(node.value, ast.Constant) and node.value.value is True):
-            names.add(f"{node.arg}=")
-        elif isinstance(node, ast.Import):
-            imports |= {(alias.name, ()) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            members = tuple(alias.name for alias in node.names)
-            names.update(f".{member}" for member in members)
-            imports.add(("." * node.level + (node.module or ""), members))
-    text = "\n".join(map(ast.dump, nodes)).encode(errors="surrogatepass")
-    return CodePart(hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16], names, imports)
+def _drop_annotations(tree: ast.Module) -> None:
+    """Drop the annotations of functions that are evaluated once, and those in functions, which are never evaluated."""
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:
+        if isinstance(node, FUNCTIONS):
+            node.returns = None
+            for each in ast.walk(node):
+                if isinstance(each, ast.AnnAssign):
+                    each.annotation = ast.copy_location(ast.Constant(None), each.annotation)
+            for argument in ast.iter_child_nodes(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
+        else:
+            nodes += ast.iter_child_nodes(node)

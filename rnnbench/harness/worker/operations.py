@@ -30,6 +30,7 @@ from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Doubt, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.worker import ceilings
+from rnnbench.harness.worker.apart import answered_apart, may_fork
 from rnnbench.harness.worker.cases import (
     MAX_NAMED,
     PreparedCase,
@@ -96,6 +97,8 @@ class Operations:
 
     def handle(self, request: Request) -> Reply:
         """Reply to one request; an error of a case is a reply, too, after which the coordinator ends the worker."""
+        if request["op"] == "reach" and may_fork(request):
+            return answered_apart(request, self.handle, self._files)
         before = running_processes()
         try:
             reply = self._answer(request)

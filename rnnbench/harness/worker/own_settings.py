@@ -115,8 +115,9 @@ def _imported_by(name: str) -> list[str]:
     package = str(getattr(module, "__package__", None) or "")
     found = [name.rpartition(".")[0]]
     with suppress(OSError, SyntaxError):  # the file has changed since, or is gone
-        for part in code_parts.parts(file).values():
-            for imported, members in part.imports:
+        of_file = code_parts.parts(file)
+        for imports in (of_file.imports, *(part.imports for part in of_file.parts.values())):
+            for imported, members in imports:
                 if package or not imported.startswith("."):
                     full = resolve_name(imported, package)
                     found += [full, *(f"{full}.{member}" for member in members)]

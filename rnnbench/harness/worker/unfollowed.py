@@ -109,7 +109,8 @@ def doubts_of_names(names: Iterable[str], imports: Iterable[tuple[str, tuple[str
     `names` and `imports`: as in `rnnbench.harness.worker.code_parts.CodePart`.
     """
     last = {name.rpartition(".")[2] for name in names if name != "__file__"}  # which may only tell a folder
-    dotted = {*names, *(f"{module}.{member}" for module, members in imports for member in members)}
+    dotted = {".".join(name.split(".")[:length]) for name in names for length in range(2, name.count(".") + 1)}
+    dotted |= {*names, *(f"{module}.{member}" for module, members in imports for member in members)}
     for doubt, attributes in ATTRIBUTES.items():
         # Python's own `open` is an object, and code may have a function of this name.
         if last & attributes - {"open"} or (".open" in dotted and "open" in attributes):

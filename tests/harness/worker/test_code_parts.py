@@ -1,33 +1,43 @@
-"""What a part of a file names, and which of its functions a decorator may hand to others."""
+"""What a part of a file names, which parts there are, and which of them differ after an edit."""
 
 from pathlib import Path
 
 import pytest
 
-from rnnbench.harness.worker.code_parts import STATEMENTS, CodePart, parts
+from rnnbench.harness.worker.code_parts import FileParts, parts
 
 
-def part(folder: Path, text: str, name: str = STATEMENTS) -> CodePart:
+def of_text(folder: Path, text: str, *, annotated: bool = False) -> FileParts:
     file = folder / "mine.py"
     file.write_text(text)
     parts.cache_clear()
-    return parts(str(file))[name]
+    return parts(str(file), annotated=annotated)
+
+
+def names(folder: Path, text: str) -> set[str]:
+    return {name for statement in of_text(folder, text).statements for name in statement.part.names}
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "expected"),
     [
         ("a.b", {"a.b", ".b"}),
+        ("a.b.c(d)", {"a.b.c", ".b", ".c", "d"}),
+        ("f().b.c", {"f", ".b", ".c"}),
         ("getattr(a, 'b')", {".b"}),
         ("attrgetter('b.c')", {".b", ".c"}),
-        ("from a import b", {".b"}),
+        ("'{0.b}'.format(a)", {".b"}),
+        ("def f():\n    from a import b\nf()", {"f"}),
         ("f(x=False)", {"x="}),
         ("open(__file__)", {".__file__"}),
         ("os.path.abspath(__file__)", {".__file__"}),
+        ("match a:\n    case b(c=1): pass", {"a", "b", ".c"}),
     ],
 )
-def test_names_are_those_that_are_taken_and_texts_that_may_be_some(tmp_path: Path, text: str, names: set[str]) -> None:
-    assert names <= part(tmp_path, text).names
+def test_names_are_those_that_are_taken_and_texts_that_may_be_some(
+    tmp_path: Path, text: str, expected: set[str]
+) -> None:
+    assert expected <= names(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +47,12 @@ def test_names_are_those_that_are_taken_and_texts_that_may_be_some(tmp_path: Pat
         ("os.path.dirname(os.path.abspath(__file__))", ".__file__"),
         ("Path(__file__).resolve().parents[2]", ".__file__"),
         ("f(weights_only=True)", "weights_only="),
+        ("a.b.c", "a"),
+        ("a.b.c", "a.b"),
     ],
 )
 def test_the_folder_of_a_file_and_a_true_option_are_not_among_the_names(tmp_path: Path, text: str, name: str) -> None:
-    assert name not in part(tmp_path, text).names
+    assert name not in names(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +71,74 @@ def test_the_folder_of_a_file_and_a_true_option_are_not_among_the_names(tmp_path
 def test_a_decorator_that_is_not_known_may_keep_what_it_decorates(
     tmp_path: Path, text: str, registered: tuple[str, ...]
 ) -> None:
-    assert part(tmp_path, text).registered == registered
+    assert of_text(tmp_path, text).statements[0].registered == registered
 
 
-def test_comments_and_docstrings_do_not_change_a_digest_and_all_else_does(tmp_path: Path) -> None:
-    base = part(tmp_path, "def f(x):\n    'one'\n    return x + 1", "f").digest
-    assert part(tmp_path, "def f(x):\n    'two'\n    return x + 1  # more", "f").digest == base
-    assert part(tmp_path, "def f(x):\n    'one'\n    return x + 2", "f").digest != base
+FUNCTION = "def f(x, y=1):\n    'one'\n    z: int = x + 1\n    return torch.tanh(z)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("'one'", "'two'"),
+        ("+ 1", "+ 1  # more"),
+        ("z", "sum"),
+        ("x + 1", "(\n        x\n        + 1\n    )"),
+        (": int", ""),
+        ("(x, y=1)", "(x: Tensor, y: int = 1) -> Tensor"),
+    ],
+)
+def test_comments_lines_names_of_locals_and_annotations_do_not_change_a_function(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    base = of_text(tmp_path, FUNCTION).parts["f"].digest
+    assert of_text(tmp_path, FUNCTION.replace(old, new)).parts["f"].digest == base
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("+ 1", "+ 2"),
+        ("+ 1", "+ 1.0"),
+        ("+ 1", "+ True"),
+        ("tanh", "sigmoid"),
+        ("torch", "numpy"),
+        ("y=1", "y=2"),
+        ("(x, y=1)", "(x, *, y=1)"),
+        ("(x, y=1)", "(x, b=1)"),
+        ("def f", "@torch.no_grad()\ndef f"),
+        ("return torch.tanh(z)", "return locals()"),
+    ],
+)
+def test_all_else_changes_a_function(tmp_path: Path, old: str, new: str) -> None:
+    base = of_text(tmp_path, FUNCTION).parts["f"].digest
+    assert of_text(tmp_path, FUNCTION.replace(old, new)).parts["f"].digest != base
+
+
+def test_names_of_locals_count_where_code_may_read_them(tmp_path: Path) -> None:
+    text = "def f(x):\n    z = x\n    return locals()"
+    base = of_text(tmp_path, text).parts["f"].digest
+    assert of_text(tmp_path, text.replace("z", "y")).parts["f"].digest != base
+
+
+def test_annotations_count_where_they_are_asked_for(tmp_path: Path) -> None:
+    base = of_text(tmp_path, FUNCTION, annotated=True).parts["f"]
+    other = of_text(tmp_path, FUNCTION.replace("(x,", "(x: Tensor,"), annotated=True).parts["f"]
+    assert base.digest != other.digest
+    assert "Tensor" in other.names
+
+
+def test_members_of_a_class_are_parts_of_their_own(tmp_path: Path) -> None:
+    text = "class C(Base):\n    size = 1\n    made = make()\n    x: int\n    def f(self): pass\n    class D: pass"
+    of_file = of_text(tmp_path, text)
+    assert {*of_file.parts} == {"C", "C.size", "C.f", "C.D"}
+    assert [*of_file.of_code("C.f.<locals>.g")] == ["C", "C.f"]
+    assert [*of_file.of_code("C.D.g")] == ["C", "C.D"]
+    more = of_text(tmp_path, f"{text}\n    def g(self): pass")
+    assert more.parts["C"].digest == of_file.parts["C"].digest
+    assert of_text(tmp_path, text.replace("make()", "make(2)")).parts["C"].digest != of_file.parts["C"].digest
+
+
+def test_a_part_tells_which_attributes_it_takes_by_computed_names(tmp_path: Path) -> None:
+    text = "def f(a, name):\n    return getattr(a, f'run_{name}'), getattr(torch.nn, name), getattr(a, 'run'), vars(a)"
+    assert of_text(tmp_path, text).parts["f"].computed == {("a", "run_.*"), ("torch.nn", ".*"), ("a", ".*")}

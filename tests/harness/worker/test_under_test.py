@@ -135,7 +135,31 @@ def reached(
         ({"top": "helpers.fast = lambda x: x - 1", "call": "x = helpers.fast(x)"}, ("main", "x - 1", "x - 2")),
         ({"late": "from of_test.rare import work; x = work(x)"}, ("deep", "x + 1", "x + 2")),
         ({"late": "from of_test import rare; x = rare.work(x)"}, ("rare", "deep.work(x)", "deep.work(x + 1)")),
-        ({}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
+        ({"late": "x = helpers.CONSTANT"}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
+        ({"late": "from of_test.helpers import CONSTANT as C; x = C"}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
+        ({"top": "from of_test.helpers import *", "late": "x = CONSTANT"}, ("helpers", "CONSTANT = 2", "CONSTANT = 3")),
+        (
+            {"top": "from of_test.helpers import *", "late": "x = CONSTANT"},
+            ("helpers", "import torch", "import torch\n__all__ = ['CONSTANT']"),
+        ),
+        ({"late": "x = LIMIT", "top": "LIMIT = 1"}, ("main", "LIMIT = 1", "LIMIT = 2")),
+        ({"late": "x = pick(x)", "top": "pick = lambda x: x + 7"}, ("main", "x + 7", "x + 8")),
+        ({"late": "x = KEPT[0](x)", "top": "KEPT = [lambda x: x + 7]"}, ("main", "x + 7", "x + 8")),
+        ({"late": "x = Helper().own(x)"}, ("helpers", "def own(self, x):\n        return x", "def own(self, x): pass")),
+        ({"late": "x = getattr(Helper(), 'o' + 'wn')(x)"}, ("helpers", "x):\n        return x\n", "x): pass\n")),
+        ({"late": "x = Helper().run(x)"}, ("helpers", "    def own", "    def __init__(self): pass\n    def own")),
+        ({"late": "x = Helper().run(x)"}, ("helpers", "class Root:", "class Root:\n    def __getattr__(s, n): pass")),
+        ({"late": "x = Helper().run(x)"}, ("helpers", "class Root:", "class Root:\n    made = [].copy()")),
+        ({"late": "x = Late.level", "top": "class Late:\n    level = 1"}, ("main", "level = 1", "level = 2")),
+        (
+            {"late": "x = Late()", "top": "class Late:\n    def __len__(self): return 1"},
+            ("main", "return 1", "return 2"),
+        ),
+        (
+            {"late": "self.train()"},
+            ("main", "    def forward", "    def train(self, mode=True): pass\n    def forward"),
+        ),
+        ({"top": "from of_test.helpers import fast as f", "late": "x = f(x)"}, ("main", "fast as f", "slow as f")),
     ],
 )
 def test_code_that_a_later_call_may_run_counts(tmp_path: Path, body: Any, edit: Any) -> None:
@@ -146,8 +170,45 @@ def test_code_that_a_later_call_may_run_counts(tmp_path: Path, body: Any, edit: 
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "_ = torch.set_num_threads(torch.get_num_threads())",
+        "import gc; gc.enable()",
+        "LIB = torch.library.Library('mine_of_test', 'FRAGMENT')",
+        "try: import nothing\nexcept ImportError: nothing = None",
+        "helpers_of_all = {}; helpers_of_all[1] = 2",
+        "CONSTANT = 3",  # after another value
+        "def made(x=print()): pass",
+        "@decorated\ndef further(): pass",  # by a function of the tree
+        "class Made:\n    size = max(1, 2)",
+    ],
+)
+@pytest.mark.parametrize("file", ["helpers", "main"])
+def test_a_statement_that_may_do_more_than_bind_a_name_counts(tmp_path: Path, statement: str, file: str) -> None:
+    old = (
+        "CONSTANT = 2\n" if file == "helpers" else "LATE = 1000\nfrom of_test.helpers import Helper, decorated, TABLE\n"
+    )
+    text = statement.replace("CONSTANT = 3", "LATE = 1000") if file == "main" else statement
+    before = reached(tmp_path / "base")
+    after = reached(tmp_path / "head", file, old, f"{old}{text}\n")
+    assert [part for part in after["code"] if part not in before["code"]]
+
+
+@pytest.mark.parametrize(
     "edit",
     [
+        ("helpers", "CONSTANT = 2", "CONSTANT = 3"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nMORE = {'a': slow}\nmore = lambda x: x"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nimport time, colorsys\nfrom torch import nn"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nclass Further(Root):\n    def run(self, x): return 3"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nclass Layer(torch.nn.Module):\n    def run(self, x): return 3"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nif __name__ == '__main__': print(slow(1))"),
+        ("helpers", "CONSTANT = 2", "CONSTANT = 2\nfrom typing import TypeVar\nT = TypeVar('T')"),
+        ("__init__", "", "from of_test.deep import work\n__version__ = '1.1'\n__all__ = ['work']"),
+        ("main", "    def forward", "    def further(self): pass\n    size = 1\n    def forward"),
+        ("main", "def forward(self, x)", "def forward(self, x: 'Helper') -> torch.Tensor"),
+        ("helpers", "def own(self, x):\n        return x", "def own(self, x):\n        return 2 * x"),
+        ("helpers", 'def slow(x):\n    "It is slow."\n', 'def slow(x: float):\n    "It is slow."\n'),
         ("helpers", "  # slowly", ""),
         ("helpers", "It is slow.", "It is slower."),
         ("helpers", "def unrelated(x):\n    return x + 1", "def unrelated(x):\n    return x + 2"),
@@ -157,8 +218,9 @@ def test_code_that_a_later_call_may_run_counts(tmp_path: Path, body: Any, edit: 
     ],
 )
 def test_what_no_call_can_run_does_not_count(tmp_path: Path, edit: Any) -> None:
-    before = reached(tmp_path / "base", late="x = helpers.slow(x)")
-    after = reached(tmp_path / "head", *edit, late="x = helpers.slow(x)")
+    late = "x = helpers.slow(x) if isinstance(x, Helper) else helpers.slow(x)"
+    before = reached(tmp_path / "base", late=late)
+    after = reached(tmp_path / "head", *edit, late=late)
     assert before["code"] == after["code"]
     assert any("slow" in part for part in after["code"])
 
@@ -167,8 +229,8 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, edit: Any) -> None:
     ("body", "doubt"),
     [
         ({"init": "self.inner = torch.jit.script(torch.nn.Linear(1, 1))"}, "it is a TorchScript module"),
-        ({"call": "subprocess.run(['true'])"}, "a process is started"),
-        ({"top": "subprocess.run(['true'])"}, "a process is started"),
+        ({"call": "subprocess.run(['true'])"}, "a process is started by of_test/main.py:18"),
+        ({"top": "subprocess.run(['true'])"}, "a process is started by of_test/main.py:8"),
         ({"late": "importlib.import_module('of_test.' + 'deep')"}, "any code, by a name made at run time"),
         ({"late": "globals()['he' + 'lpers'].slow(x)"}, "any code, by a name made at run time"),
         ({"top": "pick = lambda name: globals()[name]", "late": "pick('he' + 'lpers').slow(x)"}, "any code, by a name"),
@@ -277,3 +339,130 @@ def test_what_a_thread_runs_counts(tmp_path: Path) -> None:
         thread.start()
         thread.join()
     assert [code.co_name for code, _, _ in ran.values()] == ["fast"]
+
+
+@pytest.mark.parametrize(
+    ("installed", "clauses"),
+    [
+        ("import subprocess; subprocess.run(['true'])", []),
+        ("import os; os.listdir({tree!r})", []),
+        (
+            "import subprocess; subprocess.run(['ls', {file!r}])",
+            ["a process is started by of_test/main.py:8", "it opens of_test/deep.py by its path"],
+        ),
+        (
+            "from of_test import deep; deep.work(1)",  # the tree's own code starts it, within that import
+            ["a process is started by of_test/deep.py:4"],
+        ),
+    ],
+)
+def test_a_process_that_an_installed_package_starts_while_it_is_imported_is_no_doubt_unless_the_tree_has_a_part_in_it(
+    tmp_path: Path, installed: str, clauses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, tree = tmp_path / "site-packages", tmp_path / "tree"
+    packages.mkdir()
+    (packages / "of_test_starting.py").write_text(
+        installed.format(tree=str(tree), file=str(tree / "of_test" / "deep.py"))
+    )
+    monkeypatch.syspath_prepend(str(packages))
+    monkeypatch.delitem(sys.modules, "of_test_starting", raising=False)
+    edit = (
+        "deep",
+        "def work(x):\n",
+        "import subprocess\ndef work(x):\n    if x == 1:\n        subprocess.run(['true'])\n",
+    )
+    reply = reached(tree, *edit, top="import of_test_starting; from of_test import deep")
+    assert [each["clause"] for each in reply["doubts"]] == clauses
+    sys.modules.pop("of_test_starting", None)
+
+
+def test_an_installed_package_that_the_tree_imports_counts_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "of_test_installed.py").touch()
+    monkeypatch.syspath_prepend(str(packages))
+    before = reached(tmp_path / "base")
+    after = reached(tmp_path / "head", "helpers", "import torch\n", "import torch, of_test_installed, json, numpy\n")
+    assert {*after["code"]} - {*before["code"]} == {"of_test_installed:<import> of_test_installed"}
+    sys.modules.pop("of_test_installed", None)
+
+
+ANNOTATED = "def of_types(x: int): return x"
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "import typing\ndef read(x): return typing.get_type_hints(of_types)",
+        "def read(x): return of_types.__annotations__",
+        "import inspect\ndef read(x): return inspect.signature(of_types)",
+    ],
+)
+def test_annotations_count_where_code_may_read_them(tmp_path: Path, reader: str) -> None:
+    body = {"top": f"{ANNOTATED}\n{reader}", "late": "x = read(of_types(x))"}
+    before = reached(tmp_path / "base", **body)
+    assert before["code"] != reached(tmp_path / "head", "main", "x: int", "x: float", **body)["code"]
+    without = {"top": ANNOTATED, "late": "x = of_types(x)"}
+    before = reached(tmp_path / "other", **without)
+    assert before["code"] == reached(tmp_path / "another", "main", "x: int", "x: float", **without)["code"]
+
+
+KINDS = """
+import dataclasses, enum, typing
+from torch import nn
+@dataclasses.dataclass
+class Data:
+    size: int = 1
+    def rare(self): return 7
+class Choice(enum.Enum):
+    A = 1
+    def rare(self): return 7
+class Tuple(typing.NamedTuple):
+    size: int = 1
+    def rare(self): return 7
+class Visitor(unittest.TestCase):
+    def rare(self): return 7
+class Plain(nn.Module):
+    def often(self): return 1
+    def rare(self): return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_whole"), [("Data", True), ("Choice", True), ("Tuple", False), ("Visitor", True), ("Plain", False)]
+)
+def test_a_class_counts_as_a_whole_if_others_may_take_its_members(tmp_path: Path, kind: str, is_whole: bool) -> None:
+    body = {"top": f"import unittest{KINDS}", "late": f"x = isinstance(x, {kind})"}
+    text = KINDS[KINDS.index(f"class {kind}") :]
+    old = text[: text.index("return 7") + len("return 7")]
+    before = reached(tmp_path / "base", **body)
+    after = reached(tmp_path / "head", "main", old, old.replace("return 7", "return 8"), **body)
+    assert (before["code"] != after["code"]) == is_whole
+
+
+OTHERS = """
+class Base(torch.nn.Module):
+    def rare(self): return 7
+class Other:
+    def run(self, name): return getattr(self, name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("take", "is_taken"),
+    [
+        ("getattr(x, 'ra' + name)", True),
+        ("getattr(x, f'{name}_e')", False),
+        ("getattr(x, name)", True),
+        ("getattr(torch, name)", False),
+        ("vars(type(x))[name]", True),
+        ("Other().run(name)", False),  # which takes members of its own object
+    ],
+)
+def test_a_member_counts_if_a_name_made_at_run_time_may_be_its_own(tmp_path: Path, take: str, is_taken: bool) -> None:
+    body = {"top": OTHERS, "late": f"name = str(x); x = Base(); x = {take}"}
+    before = reached(tmp_path / "base", **body)
+    after = reached(tmp_path / "head", "main", "def rare(self): return 7", "def rare(self): return 8", **body)
+    assert (before["code"] != after["code"]) == is_taken

@@ -1,0 +1,295 @@
+"""The parts of the tree's files that a case may run, found from what ran and from the objects that it holds."""
+
+import builtins
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import resolve_name
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+
+from rnnbench.harness.protocol import Doubt
+from rnnbench.harness.worker.code_digest import of_texts
+from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, parts
+from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
+from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names
+
+ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
+OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
+# Code that names one of these, or imports from one of these modules, may read the annotations of functions.
+READS_ANNOTATIONS = {
+    *(".get_type_hints", ".__annotations__", ".get_annotations", ".signature", ".getfullargspec", ".__signature__"),
+    *(".script", ".jaxtyped", ".typechecked", ".beartype", ".validate_call", ".singledispatch"),
+    *(".singledispatchmethod", ".custom_op", ".triton_op", ".infer_schema", ".symbolic_trace", ".__annotate__"),
+    ".install_import_hook",
+}
+OF_ANNOTATIONS = ("jaxtyping", "beartype", "typeguard", "pydantic", "plum", "multipledispatch")
+TORCHSCRIPT = Doubt("code", "it is a TorchScript module")
+HARMLESS = sys.stdlib_module_names - {"antigravity", "this", "readline", "rlcompleter", "site", "idlelib", "turtle"}
+
+Variables = dict[str, Any]  # the names of a module
+# The functions that ran, by code and names of its module: both, with the arguments and free variables.
+Ran = dict[tuple[int, int], tuple[CodeType, Variables, list[Any]]]
+Own = Callable[..., str]  # variables, and code or not -> the file below the tree; empty if it is not the tree's own
+
+
+class CaseCode:
+    """The parts of the tree's files that a case may run, each with a digest."""
+
+    def __init__(
+        self, tree: str, own: Own, loaded: Iterable[str] = (), *, whole_modules: bool, annotated: bool = False
+    ) -> None:
+        """`tree`: with a slash at its end; `loaded`: modules that were there before any code of the tree was run.
+
+        `whole_modules`: count all of each module that the case imports; `annotated`: and annotations of functions.
+        """
+        self._tree, self._own, self._loaded = tree, own, frozenset(loaded)
+        self._is_whole, self._annotated = whole_modules, annotated
+        self._todo: list[Any] = []
+        self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
+        self._added = set[Any]()  # modules, and parts of files
+        self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
+        self._doubtful = doubtful_objects()
+        self._classes = ReachedClasses()
+        self.code: set[str] = set()
+        self.files = set[str]()  # of all modules that it imports
+        self.doubts = set[Doubt]()  # what can't be followed
+        # Whether some of the code may do so, or a hook of imports.
+        self.reads_annotations = any(type(finder).__module__.startswith(OF_ANNOTATIONS) for finder in sys.meta_path)
+
+    def follow(self, ran: Ran, objects: Sequence[Any]) -> None:
+        """Add all that functions that ran, and objects, lead to."""
+        for code, variables, values in ran.values():
+            self._add_code(code, variables)
+            self._todo += values
+        self._todo += objects
+        while self._todo:
+            while self._todo:
+                self._visit(self._todo.pop())
+            for file, name, variables, value in self._classes.newly_taken():
+                self._add_part(file, name, variables)
+                self._todo.append(value)
+
+    def _parts(self, file: str) -> FileParts:
+        return parts(self._tree + file, annotated=self._annotated)
+
+    def _visit(self, value: Any) -> None:
+        kind = type(value)
+        if kind in ATOMS or id(value) in self._seen or value is vars(builtins):
+            return
+        self._seen[id(value)] = value
+        if id(value) in self._doubtful:
+            self.doubts |= self._doubtful[id(value)]
+        elif isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            self.doubts.add(TORCHSCRIPT)
+            self.reads_annotations = True
+        elif kind is FunctionType:
+            self._add_code(value.__code__, value.__globals__)
+            # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.
+            self._todo += [value.__defaults__, value.__kwdefaults__, vars(value), *(value.__closure__ or ())]
+        elif isinstance(value, ModuleType):
+            self._add_module(vars(value), is_whole=True)
+        elif isinstance(value, type):
+            for each in value.__mro__:
+                if self._own(_variables_of(each)):
+                    self._add_class(each, value)
+        elif not (kind is dict and "__builtins__" in value):  # the names of a module
+            held = gc.get_referents(value)
+            if kind is BuiltinFunctionType:  # which holds its module
+                held = [each for each in held if not isinstance(each, ModuleType)]
+            self._todo += [kind, *held]
+            if issubclass(kind, weakref.ReferenceType):
+                self._todo.append(value())
+            elif issubclass(kind, weakref.ProxyType | weakref.CallableProxyType):
+                with suppress(ReferenceError):  # what it stood for is gone
+                    self._todo.append(value.__init__.__self__)
+
+    def _add_class(self, each: type, of: type) -> None:
+        """Add a class of the tree that is among the bases of another, with the members that code takes."""
+        variables = _variables_of(each)
+        file, name = self._own(variables), each.__qualname__
+        self._add_module(variables)
+        self._todo.append(type(each))
+        self.reads_annotations |= any(str(base.__module__).startswith(OF_ANNOTATIONS) for base in of.__mro__)
+        of_file = self._parts(file)
+        self._classes.add(each, of, file, variables, self._own, is_decorated=of_file.decorated.get(name, True))
+        if name in of_file.decorated:
+            self._add_part(file, name, variables)
+        else:  # it was made within a function, or by one
+            for part in of_file.of_code(name):
+                self._add_part(file, part, variables)
+
+    def _add_code(self, code: CodeType, variables: Variables) -> None:
+        """Add the outermost function, class or member of a class that code of the tree is in."""
+        if file := self._own(variables, code):
+            self._add_module(variables)
+            for name in self._parts(file).of_code(code.co_qualname):
+                self._add_part(file, name, variables)
+
+    def _add_module(self, variables: Variables, *, is_whole: bool = False) -> None:
+        """Add a module's statements and those of its packages, or all of it."""
+        file, is_whole = self._own(variables), is_whole or self._is_whole
+        if not file or (id(variables), is_whole) in self._added:
+            return
+        self._added.add((id(variables), is_whole))
+        self.files.add(file)
+        is_function = "__spec__" not in variables  # which imports what is not loaded
+        self._add_import(str(variables["__name__"]).rpartition(".")[0], is_function=is_function)
+        of_file = self._parts(file)
+        for name in of_file.parts if is_whole else ():
+            self._add_part(file, name, variables)
+        for name in of_file.sources if is_whole else ():
+            self._use(variables, name)
+        self._add_statements(file, of_file, variables, is_whole=is_whole)
+        self._add_imports(of_file.imports, variables, is_function=is_function)
+        for value in [value for name, value in variables.items() if name not in OF_PYTHON]:
+            is_found = isinstance(value, type) and value.__module__ == variables["__name__"] and is_registered(value)
+            if is_found:
+                self._classes.add_whole(value)
+            if is_found or (is_whole and not isinstance(value, ModuleType)):
+                self._todo.append(value)
+
+    def _add_statements(self, file: str, of_file: FileParts, variables: Variables, *, is_whole: bool) -> None:
+        """Add the statements of a module that do more than to bind a name, or all of them."""
+        counting = [each for each in of_file.statements if is_whole or not self._only_binds(each, variables)]
+        if counting:
+            self.code.add(f"{file}:{STATEMENTS} {of_texts(each.part.digest for each in counting)}")
+        for statement in counting:
+            self._follow(statement.part, file, STATEMENTS, variables)
+            for registered in statement.registered:
+                for name in (registered, *of_file.members(registered)):
+                    self._add_part(file, name, variables)
+                if isinstance(value := variables.get(registered), type):
+                    self._classes.add_whole(value)
+                self._todo.append(value)
+
+    def _only_binds(self, statement: Statement, variables: Variables) -> bool:
+        values = [variables.get(name) for name in statement.binds]
+        if not statement.binds or any(isinstance(value, type) and is_registered(value) for value in values):
+            return False
+        return not any(self._is_own(variables.get(name, getattr(builtins, name, self))) for name in statement.foreign)
+
+    def _is_own(self, value: Any) -> bool:
+        """Return whether a value is a module, class or function of the tree, or something that may be."""
+        if isinstance(value, ModuleType):
+            return bool(self._own(vars(value)))
+        if isinstance(value, FunctionType):
+            return bool(self._own(value.__globals__, value.__code__))
+        if type(value).__module__ == "typing":  # a variable of types, say, which is the module's that made it
+            return False
+        module = sys.modules.get(str(getattr(value, "__module__", None) or getattr(type(value), "__module__", None)))
+        return value is self or module is None or bool(self._own(vars(module)))
+
+    def _add_part(self, file: str, name: str, variables: Variables) -> None:
+        """Add a part of a file, what it names, and what it imports."""
+        part = self._parts(file).parts.get(name)
+        if part is None or (file, name, id(variables)) in self._added:
+            return
+        self._added.add((file, name, id(variables)))
+        self.code.add(f"{file}:{name} {part.digest}")
+        self._follow(part, file, name, variables)
+        # A function imports what is not loaded.
+        self._add_imports(part.imports, variables, is_function=True)
+
+    def _follow(self, part: CodePart, file: str, name: str, variables: Variables) -> None:
+        """Follow what a part of a file names."""
+        names = part.names
+        self._classes.take({each[1:] for each in names if each.startswith(".")})
+        for of_what, pattern in part.computed:
+            self._take_computed(of_what, pattern, file, name, variables)
+        for use in names:
+            if not use.startswith((".", "=")) and not use.endswith("="):
+                first, *attributes = use.split(".")
+                self._todo.append(self._use(variables, first, *attributes))
+        is_function = name != STATEMENTS or "__spec__" not in variables
+        self.doubts.update(doubts_of_names(names, part.imports if is_function else ()))
+        last = {f".{each.rpartition('.')[2]}" for each in names}
+        is_of_module = any(module.startswith(OF_ANNOTATIONS) for module, _ in part.imports)
+        self.reads_annotations |= is_of_module or not READS_ANNOTATIONS.isdisjoint(last)
+
+    def _take_computed(self, of_what: str, pattern: str, file: str, name: str, variables: Variables) -> None:
+        """Take attributes that a pattern fits, of a name in a module or of anything."""
+        owner, _, member = name.partition(".")
+        first, *attributes = of_what.split(".")
+        if member and of_what == "self":
+            self._classes.take_pattern(pattern, within=(file, owner))
+            return
+        value = variables.get(first)
+        for attribute in attributes:
+            value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
+        if not isinstance(value, ModuleType) or self._own(vars(value)):
+            self._classes.take_pattern(pattern)
+
+    def _use(self, variables: Variables, name: str, *attributes: str) -> Any:
+        """Add the statements that bind a name of a module, and attributes of it that are modules; return the value."""
+        self._add_binding(variables, name)
+        value = variables.get(name, getattr(builtins, name, None))
+        for attribute in attributes:
+            if not isinstance(value, ModuleType) or attribute not in vars(value):
+                break  # a module as a whole, if it makes what is taken of it when it is asked
+            self._add_binding(vars(value), attribute)
+            value = vars(value)[attribute]
+        return value
+
+    def _add_binding(self, variables: Variables, name: str) -> None:
+        """Add what binds a name in a module: a definition, a value, or an import and what it imports."""
+        file = self._own(variables)
+        if not file or (file, "binding", name, id(variables)) in self._added:
+            return
+        self._added.add((file, "binding", name, id(variables)))
+        of_file, package = self._parts(file), variables.get("__package__")
+        self._add_part(file, name, variables)
+        if sources := of_file.sources.get(name):
+            self.code.add(f"{file}:{name} {of_texts(sorted(map(str, sources)))}")
+        for module, member in (*(sources or ()), *((star, name) for star in of_file.stars)):
+            found = _loaded(module, package)
+            if found is not None and member in vars(found):
+                self._add_binding(vars(found), member)
+                if module in of_file.stars:
+                    self._add_binding(vars(found), "__all__")
+
+    def _add_imports(
+        self, imports: Iterable[tuple[str, tuple[str, ...]]], variables: Mapping[str, Any], *, is_function: bool
+    ) -> None:
+        package = variables.get("__package__")
+        for module, members in imports:
+            if package or not module.startswith("."):  # a file by itself has no package, and imports for types alone
+                self._add_import(resolve_name(module, package), members, is_function=is_function)
+
+    def _add_import(self, name: str, members: Sequence[str] = (), *, is_function: bool = False) -> None:
+        """Add a module that is imported; what a function imports, it may use as a whole."""
+        module = sys.modules.get(name)
+        if isinstance(module, ModuleType):
+            self._add_module(vars(module), is_whole=is_function)
+            if not self._own(vars(module)) and name.partition(".")[0] not in HARMLESS and name not in self._loaded:
+                self.code.add(f"{name}:{IMPORT} {name}")
+            for member in members:
+                if isinstance(vars(module).get(member, module), ModuleType):
+                    self._add_import(f"{name}.{member}", is_function=is_function)
+        elif is_function and (spec := _spec(name)) is not None:
+            names = {"__name__": name, "__package__": spec.parent, "__file__": spec.origin}
+            self._add_module(self._unloaded.setdefault(name, names), is_whole=True)
+
+
+def _variables_of(kind: type) -> Variables:
+    return vars(sys.modules.get(str(kind.__module__), builtins))
+
+
+def _loaded(module: str, package: str | None) -> ModuleType | None:
+    if module.startswith(".") and not package:
+        return None
+    found = sys.modules.get(resolve_name(module, package))
+    return found if isinstance(found, ModuleType) else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Return where a module is that is not loaded; unlike importlib's function, this loads no package to find out."""
+    parent = name.rpartition(".")[0]
+    package = sys.modules.get(parent) or (_spec(parent) if parent else None)
+    places = getattr(package, "__path__", getattr(package, "submodule_search_locations", None))
+    return PathFinder.find_spec(name, places or ()) if parent else PathFinder.find_spec(name)

@@ -1,0 +1,143 @@
+"""What a piece of code names: variables, attributes, modules, and attributes by a name that is made at run time."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rnnbench.harness.worker.only_binds import last_name
+
+Imports = set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
+TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
+# Functions that take an attribute by its name -> the place of the name among the arguments.
+TAKES_BY_NAME = {
+    **dict.fromkeys(("getattr", "hasattr", "getattr_static"), 1),
+    **dict.fromkeys(("attrgetter", "methodcaller"), 0),
+    "__getattribute__": -1,
+}
+TAKES_ALL = {"vars", "dir", "__dict__", "getmembers", "getmembers_static"}
+ANY = ".*"
+DOTTED = re.compile(r"[^\W\d]\w*")
+
+
+def names_of(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return what some code names.
+
+    NAME; NAME.ATTRIBUTE... if some are taken of it; .ATTRIBUTE of anything, or a text that may name one; KEYWORD= of a
+    call, but for True; .__file__ if the path of a file is taken, and not only that of its folder.
+    """
+    names = set[str]()
+    in_chain = set[ast.AST]()  # of which an attribute is taken; `walk` comes to the attribute first
+    of_folder = set[ast.AST]()  # within an expression that takes the folder of a path
+    for node in (each for top in nodes for each in ast.walk(top)):
+        if isinstance(node, ast.Attribute | ast.Call) and last_name(node) in TAKES_FOLDER:
+            of_folder.update(ast.walk(node))
+        if isinstance(node, ast.Name) and node.id == "__file__" and node not in of_folder:
+            names.add(".__file__")
+        if isinstance(node, ast.Attribute):
+            names.add(f".{node.attr}")
+            if node not in in_chain:
+                names |= _chain(node, in_chain)
+        elif isinstance(node, ast.Name) and node not in in_chain:
+            names.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names |= _of_text(node.value)
+        elif isinstance(node, ast.keyword) and not (isinstance(node.value, ast.Constant) and node.value.value is True):
+            names.add(f"{node.arg}=")
+        elif isinstance(node, ast.MatchClass):
+            names.update(f".{name}" for name in node.kwd_attrs)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(f".{alias.name}" for alias in node.names)
+    return names
+
+
+def _chain(node: ast.Attribute, in_chain: set[ast.AST]) -> set[str]:
+    """Return `a.b.c` for the attributes of a name, and add all but the outermost node to `in_chain`."""
+    attributes, inner = [node.attr], node.value
+    while isinstance(inner, ast.Attribute):
+        in_chain.add(inner)
+        attributes.append(inner.attr)
+        inner = inner.value
+    if not isinstance(inner, ast.Name):
+        return set()
+    in_chain.add(inner)
+    return {".".join([inner.id, *reversed(attributes)])}
+
+
+def _of_text(text: str) -> set[str]:
+    """Return the attributes that a text may name, for `getattr` or in a format such as `{0.name}`."""
+    if "{" in text and "." in text:
+        return {f".{name}" for name in DOTTED.findall(text)}
+    return {f".{name}" for name in text.split(".") if name.isidentifier()}
+
+
+def imports_of(nodes: Iterable[ast.AST]) -> Imports:
+    """Return the modules that some code imports, with the members that it takes of them."""
+    found: Imports = set()
+    for node in (each for top in nodes for each in ast.walk(top)):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, ()) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((module_of(node), tuple(alias.name for alias in node.names)))
+    return found
+
+
+def module_of(node: ast.ImportFrom) -> str:
+    """Return the module that a statement imports from, with a point for each level."""
+    return "." * node.level + (node.module or "")
+
+
+def computed_names(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
+    """Yield of what an attribute is taken by a name that is made at run time, and a pattern of the name.
+
+    Of what: `a.b`, or empty if it is computed, too.
+    """
+    called = set[ast.AST]()
+    for node in (each for top in nodes for each in ast.walk(top)):
+        name = last_name(node)
+        if isinstance(node, ast.Call) and name in TAKES_BY_NAME:
+            called.add(node.func)
+            yield from _taken(node, TAKES_BY_NAME[name])
+        elif isinstance(node, ast.Call) and name in TAKES_ALL and node.args:
+            called.add(node.func)
+            yield _dotted(node.args[0]), ANY
+        elif isinstance(node, ast.Attribute) and name in TAKES_ALL and node not in called:
+            yield _dotted(node.value), ANY
+        elif node not in called and name in {*TAKES_BY_NAME, *TAKES_ALL}:
+            yield "", ANY
+
+
+def _taken(call: ast.Call, place: int) -> Iterator[tuple[str, str]]:
+    """Yield what a call of such a function takes, unless its names are constants, which are texts of the code."""
+    if len(call.args) <= max(place, 0):
+        yield "", ANY
+        return
+    of_what = _dotted(call.args[0]) if place > 0 else ""
+    for name in call.args if place == 0 else [call.args[place]]:
+        if not isinstance(name, ast.Constant):
+            yield of_what, pattern_of(name)
+
+
+def pattern_of(name: ast.expr) -> str:
+    """Return a regular expression for the texts that an expression may make."""
+    pattern = _pattern(name)
+    return ANY if r"\." in pattern else pattern
+
+
+def _pattern(name: ast.expr) -> str:
+    if isinstance(name, ast.Constant):
+        return re.escape(str(name.value))
+    if isinstance(name, ast.JoinedStr):
+        return "".join(map(_pattern, name.values))
+    if isinstance(name, ast.BinOp) and isinstance(name.op, ast.Add):
+        return _pattern(name.left) + _pattern(name.right)
+    if isinstance(name, ast.IfExp):
+        return f"(?:{_pattern(name.body)}|{_pattern(name.orelse)})"
+    return ANY
+
+
+def _dotted(node: ast.expr) -> str:
+    parts = list[str]()
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

@@ -1,0 +1,233 @@
+"""Which statements of a module do nothing but bind a name, as far as their text tells.
+
+Such a statement counts only for code that uses the name. A statement of which this can't be proved counts for all code
+that imports the module.
+"""
+
+import ast
+import builtins
+from collections.abc import Collection, Iterable, Sequence
+
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+# Decorators, by the last part of their names, that return a function or hold it, and hand it to nobody else. Any other
+# may keep it where it is found by a name: `torch.library.custom_op`, say.
+KEEP_TO_THEMSELVES = {
+    *("property", "cached_property", "setter", "getter", "deleter", "staticmethod", "classmethod", "wraps"),
+    *("abstractmethod", "overload", "override", "final", "cache", "lru_cache", "contextmanager", "total_ordering"),
+    *("dataclass", "no_grad", "inference_mode", "enable_grad", "compile", "jaxtyped", "typechecked"),
+    *("runtime_checkable", "export", "ignore", "unused", "skip", "skipif", "parametrize", "fixture"),
+}
+OF_PROPERTIES = {"setter", "getter", "deleter"}  # of a property of the same class
+# Calls that return something new and do nothing else.
+PURE_CALLS = {"TypeVar", "TypeVarTuple", "ParamSpec", "NewType", "getLogger", "namedtuple"}
+# Names of a module that others read to describe it. Any other name with two underscores has a meaning of its own.
+DESCRIPTIONS = {
+    *("__all__", "__version__", "__version_info__", "__author__", "__email__", "__license__", "__copyright__"),
+    *("__credits__", "__maintainer__", "__status__", "__date__", "__title__", "__url__", "__uri__", "__summary__"),
+    *("__description__", "__docformat__", "__contact__"),
+}
+
+
+def foreign_names(node: ast.stmt) -> set[str] | None:
+    """Return the names that must not be the tree's own if a statement is to do nothing but bind; None if it does more.
+
+    A function of the tree that is used as a decorator, say, may keep what it decorates.
+    """
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return _of_function(node)
+    if isinstance(node, ast.ClassDef):
+        return _of_class(node)
+    if isinstance(node, ast.Assign):
+        targets = [each for target in node.targets for each in _bound(target)]
+        return of_value(node.value) if all(targets) else None
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        value = set[str]() if node.value is None else of_value(node.value)
+        return _joined([value, of_type(node.annotation)])
+    return None
+
+
+def bound_names(node: ast.stmt) -> tuple[str, ...]:
+    """Return the names that such a statement binds."""
+    if isinstance(node, DEFINITIONS):
+        return (node.name,)
+    if isinstance(node, ast.Assign):
+        return tuple(name for target in node.targets for name in _bound(target))
+    return (node.target.id,) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else ()
+
+
+def _bound(target: ast.expr) -> list[str]:
+    """Return the names of a target; an empty one stands for a target that is not a name."""
+    if isinstance(target, ast.Tuple | ast.List):
+        return [name for each in target.elts for name in _bound(each)]
+    return [target.id if isinstance(target, ast.Name) else ""]
+
+
+def names_bound_often(tree: ast.Module) -> set[str]:
+    """Return the names that several statements of a module may bind, and those that hide one of Python's own."""
+    seen, often = set[str](), set[str](dir(builtins))
+    for name in _all_bound(tree):
+        (often if name in seen else seen).add(name)
+    return often
+
+
+def has_meaning(name: str) -> bool:
+    """Return whether Python reads a name of a module, such as `__getattr__`."""
+    return name.startswith("__") and name.endswith("__") and name not in DESCRIPTIONS
+
+
+def _all_bound(tree: ast.Module) -> Iterable[str]:
+    """Yield each name as often as a statement of the module, or a function's `global`, may bind it."""
+    nodes: list[ast.AST] = [*tree.body]
+    for node in nodes:
+        if isinstance(node, DEFINITIONS):
+            yield node.name
+            yield from (name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            yield node.id
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        nodes += ast.iter_child_nodes(node)
+
+
+def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str] | None:
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
+    types = [each.annotation for each in every] + [node.returns]
+    defaults = [*arguments.defaults, *arguments.kw_defaults]
+    return _joined(
+        [
+            *(of_decorator(each) for each in node.decorator_list),
+            *(of_value(each) for each in defaults if each is not None),
+            *(of_type(each) for each in types if each is not None),
+        ]
+    )
+
+
+def _of_class(node: ast.ClassDef) -> set[str] | None:
+    if node.keywords:  # a metaclass, or arguments of `__init_subclass__`
+        return None
+    body = (each for each in node.body if not is_idle(each))
+    return _joined(
+        [
+            *(of_decorator(each) for each in node.decorator_list),
+            *(set[str]() if _is_dotted(each) else of_type(each) for each in node.bases),
+            *(foreign_names(each) for each in body),
+        ]
+    )
+
+
+def is_idle(node: ast.stmt) -> bool:
+    """Return True for `pass` and for a constant by itself, such as a docstring."""
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def of_decorator(node: ast.expr) -> set[str] | None:
+    """Return the names that must be foreign if a decorator keeps what it decorates to itself; None if it may not."""
+    function = node.func if isinstance(node, ast.Call) else node
+    name = last_name(function)
+    if name not in KEEP_TO_THEMSELVES:
+        return None
+    if name in OF_PROPERTIES and isinstance(function, ast.Attribute):
+        return set()
+    arguments = [*node.args, *(each.value for each in node.keywords)] if isinstance(node, ast.Call) else []
+    return _joined([_root(function), *map(of_value, arguments)])
+
+
+def of_value(node: ast.expr) -> set[str] | None:
+    """Return the names that must be foreign if an expression only makes a value; None if it may do more."""
+    if isinstance(node, ast.Name):
+        return set()
+    if isinstance(node, ast.Attribute):
+        return _root(node)
+    if isinstance(node, ast.Call):
+        arguments = [*node.args, *(each.value for each in node.keywords)]
+        return _joined([_root(node.func), *map(of_value, arguments)]) if last_name(node) in PURE_CALLS else None
+    inner: Sequence[ast.expr | None] = ()
+    if isinstance(node, ast.Tuple | ast.List):
+        inner = node.elts
+    elif isinstance(node, ast.Lambda):
+        inner = [*node.args.defaults, *node.args.kw_defaults]
+    elif isinstance(node, ast.Dict) and all(key is not None and _is_constant(key) for key in node.keys):
+        inner = node.values  # a key calls its `__hash__`
+    elif not _is_constant(node):
+        return None
+    return _joined(of_value(each) for each in inner if each is not None)
+
+
+def of_type(node: ast.expr) -> set[str] | None:
+    """Return the names that must be foreign if the expression of a type does nothing; None if it may do something."""
+    if isinstance(node, ast.Subscript):
+        return _joined([_root(node.value), of_type(node.slice)])
+    if isinstance(node, ast.Tuple | ast.List):
+        return _joined(map(of_type, node.elts))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _joined([of_type(node.left), of_type(node.right)])
+    return set() if isinstance(node, ast.Constant) or _is_dotted(node) else None
+
+
+def _is_constant(node: ast.expr) -> bool:
+    kinds = ast.Constant | ast.UnaryOp | ast.BinOp | ast.Tuple | ast.Set | ast.operator | ast.unaryop | ast.expr_context
+    return all(isinstance(each, kinds) for each in ast.walk(node))
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_dotted(node.value))
+
+
+def _root(node: ast.expr) -> set[str] | None:
+    """Return the first name of `a.b.c`; None for anything else, and for names that may load a module when asked."""
+    while isinstance(node, ast.Attribute):
+        if node.attr.startswith("_"):
+            return None
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else None
+
+
+def _joined(every: Iterable[set[str] | None]) -> set[str] | None:
+    found = set[str]()
+    for each in every:
+        if each is None:
+            return None
+        found |= each
+    return found
+
+
+def last_name(node: ast.AST) -> str:
+    """Return the last part of the name of what is called or taken, such as `no_grad`; empty if it is computed."""
+    named = node.func if isinstance(node, ast.Call) else node
+    if isinstance(named, ast.Attribute):
+        return named.attr
+    return named.id if isinstance(named, ast.Name) else ""
+
+
+def may_register(definition: ast.AST) -> bool:
+    """Return whether a decorator of a definition, or within a class, may hand the function or class to others."""
+    every = (node for node in ast.walk(definition) if isinstance(node, DEFINITIONS))
+    decorators = (decorator for node in every for decorator in node.decorator_list)
+    return any(last_name(decorator) not in KEEP_TO_THEMSELVES for decorator in decorators)
+
+
+def never_runs(node: ast.stmt, for_types: Collection[str]) -> bool:
+    """Return True for `if __name__ == "__main__"` and `if TYPE_CHECKING`, which no import runs.
+
+    `for_types`: what `names_of_type_checking` returns for the module.
+    """
+    if not isinstance(node, ast.If) or node.orelse:
+        return False
+    test = ast.unparse(node.test)
+    return test in for_types or test in ("__name__ == '__main__'", "'__main__' == __name__")
+
+
+def names_of_type_checking(tree: ast.Module) -> set[str]:
+    """Return the names of `typing.TYPE_CHECKING` in a module."""
+    found = set[str]()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "typing" and not node.level:
+            found |= {alias.asname or alias.name for alias in node.names if alias.name == "TYPE_CHECKING"}
+        elif isinstance(node, ast.Import):
+            found |= {f"{alias.asname or alias.name}.TYPE_CHECKING" for alias in node.names if alias.name == "typing"}
+    return found

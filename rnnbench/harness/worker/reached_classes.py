@@ -1,0 +1,103 @@
+"""The members of reached classes that code may take: by their names, or as foreign code takes them."""
+
+import builtins
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any
+
+# Metaclasses that keep no list of their classes by which code finds them.
+PLAIN_METACLASSES = ("type", "ABCMeta", "EnumType", "EnumMeta", "_ProtocolMeta", "FunctionMeta", "_TensorMeta")
+MAKES_MEMBERS = ("EnumType", "EnumMeta")  # of what the class has
+PLAIN_BASES = ("object", "Generic", "Protocol")  # whose `__init_subclass__` keeps none
+# Where classes come from that take no member of their children by a name that they make, as `visit_` + NAME.
+PLAIN_PACKAGES = {"builtins", "abc", "typing", "typing_extensions", "collections", "torch", "enum", "contextlib"}
+# What Python and libraries take of any object.
+TAKEN_OF_ALL = {"read", "readline", "write", "flush", "close", "keys", "fileno", "seek", "tell", "reset_parameters"}
+NO_CODE = {"__dict__", "__weakref__", "__doc__", "__annotations__", "__annotate_func__", "__module__", "__qualname__"}
+
+
+def is_registered(kind: type) -> bool:
+    """Return whether a class's metaclass or a base is told of it, and so may keep it where it is found by a name."""
+    if type(kind).__name__ not in PLAIN_METACLASSES:
+        return True
+    return any("__init_subclass__" in vars(base) for base in kind.__mro__[1:] if base.__name__ not in PLAIN_BASES)
+
+
+class ReachedClasses:
+    """The classes that a case may use, and the names by which code takes their members."""
+
+    def __init__(self) -> None:
+        self._classes: dict[type, tuple[str, dict[str, Any]]] = {}  # file, and names of the module
+        self._by_others: dict[type, set[str]] = {}  # names that foreign bases of a class or of its children have
+        self._related: dict[type, set[tuple[str, str]]] = {}  # file and name of all with which one makes an object
+        self._whole = set[type]()
+        self._names = set[str]()
+        self._patterns = set[tuple[str, tuple[str, str] | None]]()
+        self._taken = set[tuple[type, str]]()
+
+    def add(
+        self,
+        each: type,
+        of: type,
+        file: str,
+        variables: dict[str, Any],
+        own: Callable[..., str],
+        *,
+        is_decorated: bool,
+    ) -> None:
+        """Add a class of the tree that is among the bases of another, `of`."""
+        self._classes[each] = file, variables
+        foreign = [base for base in of.__mro__ if base is not object and not own(_module_of(base))]
+        self._by_others.setdefault(each, set()).update(*map(vars, foreign))
+        members = {(own(_module_of(base)), base.__qualname__) for base in of.__mro__}
+        self._related.setdefault(each, set()).update(members)
+        is_plain = type(each).__name__ not in MAKES_MEMBERS and all(map(_is_plain, foreign))
+        if is_decorated or not is_plain or is_registered(each):
+            self._whole.add(each)
+
+    def add_whole(self, kind: type) -> None:
+        """Count all members of a class if it is reached."""
+        self._whole.add(kind)
+
+    def take(self, names: Set[str]) -> None:
+        """Take the members of these names."""
+        self._names |= names
+
+    def take_pattern(self, pattern: str, within: tuple[str, str] | None = None) -> None:
+        """Take the members that a pattern fits, of all classes or of those of an object.
+
+        `within`: file and name of a class that the object is of.
+        """
+        self._patterns.add((pattern, within))
+
+    def newly_taken(self) -> Iterator[tuple[str, str, dict[str, Any], Any]]:
+        """Yield the members that were not taken before: file, part, names of the module, and value."""
+        for each, (file, variables) in [*self._classes.items()]:
+            for name, value in [*vars(each).items()]:
+                if (each, name) not in self._taken and name not in NO_CODE and self._is_taken(each, name):
+                    self._taken.add((each, name))
+                    yield file, f"{each.__qualname__}.{_as_written(each, name)}", variables, value
+
+    def _is_taken(self, each: type, name: str) -> bool:
+        if name.startswith("__") or name in self._names or name in self._by_others[each] or name in TAKEN_OF_ALL:
+            return True
+        if each in self._whole or _as_written(each, name) != name:
+            return True
+        return any(
+            re.fullmatch(pattern, name) for pattern, within in self._patterns if within in (None, *self._related[each])
+        )
+
+
+def _is_plain(base: type) -> bool:
+    return str(base.__module__).partition(".")[0] in PLAIN_PACKAGES
+
+
+def _as_written(kind: type, name: str) -> str:
+    """Return the name of a member in the text of its class, without the prefix of private names."""
+    prefix = f"_{kind.__name__.lstrip('_')}__"
+    return f"__{name.removeprefix(prefix)}" if name.startswith(prefix) else name
+
+
+def _module_of(kind: type) -> Mapping[str, Any]:
+    return vars(sys.modules.get(str(kind.__module__), builtins))
