@@ -147,6 +147,9 @@ class Finding:
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
     is_by_code: bool = False  # both sides run the same code, so that it was not timed
+    doubt: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
+    is_kept: bool = False  # it runs the same code, as far as is known, but looked changed in a pair of workers
+    definitions: tuple[str, ...] = ()  # that it may run and that differ: `cell.py:Cell.forward`, or `cell.py`
     state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
     family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
     is_broken: bool = False  # the head failed, whatever the base did

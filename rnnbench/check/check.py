@@ -183,7 +183,11 @@ def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: floa
         return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
     before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
     pairs = pairs_of(runner, case)
-    return finding(before, after, judged if pairs else None, margin, pairs, unjudged)
+    found = finding(before, after, judged if pairs else None, margin, pairs, unjudged)
+    if (doubt := runner.same.doubts.get(case.key)) is None:
+        return found
+    definitions = tuple(sorted(runner.definitions.get(case.key, ())))
+    return replace(found, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
 
 
 def _with_repairs(runner: PairedRunner, base: Side, head: Side, findings: Sequence[Finding]) -> list[Finding]:

@@ -16,6 +16,7 @@ from rnnbench.analysis.pairs import PairRatio, pair_ratio
 from rnnbench.cells import is_own
 from rnnbench.check.families import changed_definitions, first_of_each
 from rnnbench.check.own_code import refuse_foreign
+from rnnbench.check.requirements import compared
 from rnnbench.check.same_code import (
     Changed,
     SameCode,
@@ -34,7 +35,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine.kept_pulse import KeptPulse
-from rnnbench.harness.protocol import Building, release
+from rnnbench.harness.protocol import Building, Doubt, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
 from rnnbench.suite.file import Settings
@@ -200,6 +201,16 @@ class PairedRunner(Visitor):
         self._used_at_first = used_files(base, head, *self._files())
         self._changed = with_used(changed, self._used_at_first, base, head)
         self.same = same_code(self._changed, self._used_at_first, reached, [case.key for case in cases])
+        self._compare_requirements(base, head)
+
+    def _compare_requirements(self, base: Side, head: Side) -> None:
+        """Tell which requirements have changed, and leave no case among the `same` if one is not what is installed."""
+        files = [file for file, kind in self._changed.items() if kind == "packaging"]
+        if base.tree is not None and head.tree is not None and files:
+            found = compared(base.tree, head.tree, files, head.python)
+            self.notes[:0] = found.notes
+            if found.doubt:
+                self.same = self.same.but(self.same.cases, Doubt("changed", found.doubt))
 
     def look_again(self) -> None:
         """Leave no case among the `same` if a pair has used a changed file since the cases were asked."""

@@ -11,18 +11,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from rnnbench.check.own_code import Modules
+from rnnbench.check.requirements import is_packaging
 from rnnbench.check.sides import Side
 from rnnbench.harness.machine import git
 from rnnbench.harness.protocol import Doubt
 
-FileKind = Literal["python", "document", "suite", "other"]  # other: data, compiled sources, settings
+# packaging: what installs a package, or checks its code; empty: on both sides, or missing there; other: data, compiled
+# sources, settings
+FileKind = Literal["python", "document", "suite", "packaging", "empty", "other"]
 Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
 
 DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
 DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
 DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
+IMPORT = "<import>"  # ends a part that stands for an installed package
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
-LOOKED_CHANGED = Doubt("changed", "it failed or looked changed in a pair of workers")
+LOOKED_CHANGED = Doubt("guard", "it failed or looked changed in a pair of workers")
+NOT_RUN: Set[FileKind] = {"document", "packaging", "empty"}  # kinds of files that count only for code that reads them
 BLOCK_BYTES = 1 << 20  # that are compared at once
 
 
@@ -49,7 +54,7 @@ class SameCode:
 
 
 def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
-    """Tell Python from documentation and from other files. `suite`: its file, which is read for both sides anyway."""
+    """Return the kind of each file. `suite`: the suite's file, which is read for both sides anyway."""
     kinds: dict[str, FileKind] = {}
     for file in files:
         path = PurePosixPath(file)
@@ -59,6 +64,8 @@ def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
             kinds[file] = "suite"
         elif path.suffix == ".py":
             kinds[file] = "python"
+        elif is_packaging(path):
+            kinds[file] = "packaging"
         else:
             kinds[file] = "document" if is_document else "other"
     return kinds
@@ -74,7 +81,9 @@ def changed_files(base: Side, head: Side) -> Changed | None:
         return None
     suite = os.path.relpath(head.suite.file.resolve(), head.tree)
     if base.commit is None:
-        return sorted_by_kind(differing(base.tree, head.tree, base.files | head.files), suite)
+        return _without_empty(
+            sorted_by_kind(differing(base.tree, head.tree, base.files | head.files), suite), base, head
+        )
     told = git.changed_files(head.tree, base.commit, head.commit)
     tracked = git.files(head.tree, has_submodules=False)  # the base has none of those that submodules have
     if told is None or tracked is None:
@@ -82,7 +91,20 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     seen = set[str]()
     if head.commit is None:
         seen = differing(base.tree, head.tree, base.files.union(tracked))
-    return sorted_by_kind(sorted(seen.union(told)), suite)
+    return _without_empty(sorted_by_kind(sorted(seen.union(told)), suite), base, head)
+
+
+def _without_empty(changed: Changed, base: Side, head: Side) -> Changed:
+    """Return the changed files; those that are no Python, and empty or missing on both sides, have the kind `empty`."""
+    files = {file: [Path(str(side.tree), file) for side in (base, head)] for file in changed}
+    return {
+        file: "empty" if kind == "other" and not any(_has_content(each) for each in files[file]) else kind
+        for file, kind in changed.items()
+    }
+
+
+def _has_content(file: Path) -> bool:
+    return file.is_symlink() or (file.exists() and not (file.is_file() and file.stat().st_size == 0))
 
 
 def differing(base: Path, head: Path, files: Iterable[str]) -> set[str]:
@@ -177,7 +199,7 @@ def still_same(same: SameCode, changed: Changed, before: Used | None, now: Used 
     late = sorted((now.imported - before.imported) & changed.keys())
     if late:
         return same.but(same.cases, Doubt("changed", f"{late[0]} changed, which a later call imports"))
-    if now.read - before.read and "document" in changed.values():
+    if now.read - before.read and NOT_RUN & {*changed.values()}:
         return same.but(same.cases, Doubt("path", f"a later call opens {min(now.read - before.read)} by its path"))
     return same
 
@@ -196,21 +218,36 @@ def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
 def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, Any]) -> Doubt | None:
     """Return why a case may do something else on both sides; None if it does not, as far as its workers know."""
     if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):
-        return Doubt("unknown", "it could not be asked what it runs")
+        reasons = [f"{side}: {reply['reason']}" for side, reply in replies.items() if reply.get("reason")]
+        return Doubt("unknown", "; ".join(["it could not be asked what it runs", *reasons[:1]]))
     base, head = ({*reply["code"]} for reply in replies.values())
     if base != head:
-        return Doubt("changed", f"{_in_words(min(base ^ head))} changed")
+        return Doubt("changed", _what_differs(base, head))
     run = {part.partition(":")[0] for part in base} | imported
     counts = {
         "code": "python" in changed.values(),
         "text": any(changed.get(file) == "python" for file in run),
-        "path": "document" in changed.values(),
+        "path": bool(NOT_RUN & {*changed.values()}),
     }
     every = sorted({Doubt(**fields) for reply in replies.values() for fields in reply["doubts"]})
     return next((doubt for doubt in every if counts.get(doubt.kind, True)), None)
 
 
+def _what_differs(base: Set[str], head: Set[str]) -> str:
+    """Return what differs among the parts of files that both sides may run: what both have, if there is such a part."""
+    before, after = ({part.rpartition(" ")[0] for part in parts} for parts in (base - head, head - base))
+    both = sorted(before & after, key=lambda part: (part.endswith(">"), part))
+    if both:
+        first, what = both[0], "changed"
+    else:
+        first = min(before | after, key=lambda part: (part.endswith(">"), part))
+        side = "head" if first in after else "base"
+        what = f"is {'imported' if first.endswith(IMPORT) else 'used'} by the {side} alone"
+    others = len(before | after) - 1
+    return f"{_in_words(first)} {what}{f', and {others} more' if others else ''}"
+
+
 def _in_words(part: str) -> str:
-    """Return a part of a file, as `reach` tells it, without its digest: `cell.py: Cell`, or `cell.py`."""
-    file, _, name = part.rpartition(" ")[0].partition(":")
+    """Return a part of a file, without its digest, as `cell.py: Cell.forward`, or `cell.py`."""
+    file, _, name = part.partition(":")
     return file if name.startswith("<") else f"{file}: {name}"

@@ -31,9 +31,10 @@ class Doubt:
     `changed`: what it runs or reads has changed. `unknown`: nobody could be asked. The others are told by workers, and
     count if a file of their kind has changed. `code`: it may run any Python code of the tree. `text`: it reads the text
     of its code, such as docstrings. `path`: it opens files of the tree by their paths, so that a document may be data.
+    `guard`: as far as is known it runs the same code, but it failed or looked changed in a pair of workers.
     """
 
-    kind: Literal["changed", "unknown", "code", "text", "path"]
+    kind: Literal["changed", "unknown", "code", "text", "path", "guard"]
     clause: str
 
 

@@ -30,6 +30,7 @@ def answered_apart(request: Request, handle: Callable[[Request], Reply], files: 
 
     The files that the reply names are read here, too, so that the next fork need not read them again.
     """
+    reply: Reply
     read, written = os.pipe()
     child = os.fork()
     if not child:

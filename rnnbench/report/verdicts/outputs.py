@@ -97,9 +97,7 @@ def _table(rows: Sequence[VerdictRow], width: int, heads: Sequence[str]) -> Iter
         return table
 
     yield grid([heads], "dim", range(len(heads)))
-    for (verdict, why), members in groupby(
-        zip(rows, lines, strict=True), lambda pair: (pair[0].verdict, pair[0].sentence)
-    ):
+    for (verdict, why), members in groupby(zip(rows, lines, strict=True), lambda pair: (pair[0].verdict, pair[0].told)):
         group = [line for _, line in members]
         weight = "bold " if verdict in ("regressed", "improved") else ""
         yield grid(group, "dim" if verdict == "unchanged" else f"{weight}{VERDICTS[verdict].light}", (1, 2))

@@ -6,6 +6,7 @@ has its verdict is one sentence of lower-case clauses, without a full stop.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,7 +38,7 @@ from rnnbench.report.words.units import (
 from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.record import Count, Number, Record
 from rnnbench.store.records import Case
-from rnnbench.text import plural
+from rnnbench.text import first_few, plural
 
 FILE = "verdicts.json"
 SCHEMA_VERSION = 1
@@ -48,7 +49,7 @@ COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "describ
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
-NAMED = 2  # operators in one sentence
+NAMED = 2  # operators or definitions in one sentence
 PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
 LEADS: dict[Verdict | None, tuple[str, str]] = {
@@ -124,11 +125,19 @@ class VerdictRow:
     instructions: Mapping[str, Any] | None  # None: not counted
     ratio: Estimate | None  # head over base of the typical call; None where no time was compared
     mean_ratio: Estimate | None  # the same in the mean of the calls
+    doubt: str = ""  # why it was timed: what of its code may have changed; empty if nobody was asked
+    is_kept: bool = False  # it was timed although it runs the same code, as far as is known
+    definitions: tuple[str, ...] = ()  # that it may run and that differ
 
     @property
     def word(self) -> str:
         """Return the verdict, also where there is none."""
         return self.verdict or "not compared"
+
+    @property
+    def told(self) -> str:
+        """Return why it has its verdict, and why it was timed."""
+        return "; ".join(filter(None, [self.sentence, f"timed because {self.doubt}" if self.doubt else ""]))
 
     @property
     def described(self) -> Estimate | None:
@@ -195,12 +204,26 @@ class Verdicts:
 
     @property
     def subject(self) -> str:
-        """Return `quick: base main (1a2b3c4) against head the working tree: 3 of 24 cases run code that changed`."""
-        sides = f"{self.suite}: base {self.base} against head {self.head}"
-        if (changed := sum(row.decided_by != "code" for row in self.judged)) == len(self.judged):
-            return one_line(sides)
-        runs = f"{changed:,} of {plural(len(self.judged), 'case')} {'runs' if changed == 1 else 'run'}"
-        return one_line(f"{sides}: {runs} code that changed")
+        """Return `quick: base main against head the working tree: 2 of 10 cases may run changed code: Cell.forward`."""
+        return one_line(
+            ": ".join(filter(None, [f"{self.suite}: base {self.base} against head {self.head}", self.timed]))
+        )
+
+    @property
+    def timed(self) -> str:
+        """Return how many cases may run changed code, and which; empty if nobody was asked."""
+        if not any(row.doubt or row.decided_by == "code" for row in self.rows):
+            return ""
+        kept = sum(row.is_kept for row in self.judged)
+        changed = [row for row in self.judged if row.decided_by != "code" and not row.is_kept]
+        causes = Counter(cause for row in changed for cause in (row.definitions or filter(None, [row.doubt])))
+        named = [cause.rpartition(":")[2].strip() for cause, _ in causes.most_common()]
+        text = f"{len(changed):,} of {plural(len(self.judged), 'case')} may run changed code"
+        text = f"{text}: {first_few([*dict.fromkeys(named)], NAMED)}" if named else text
+        more = (
+            f"{plural(kept, 'case')} {'looks' if kept == 1 else 'look'} changed in a pair of workers, though no code is"
+        )
+        return f"{text}; {more}" if kept else text
 
     @property
     def margins(self) -> str:
@@ -299,7 +322,7 @@ class Verdicts:
     def frame(self) -> pd.DataFrame:
         """Return a row of COLUMNS for each case; `change` is the ratio that describes the time."""
         lines = [
-            {**vars(row), "case": one_line(row.subject.key), "why": row.sentence}
+            {**vars(row), "case": one_line(row.subject.key), "why": row.told}
             | estimate_columns("ratio", row.ratio)
             | estimate_columns("mean_ratio", row.mean_ratio)
             | estimate_columns("change", row.described)
@@ -316,6 +339,7 @@ class Verdicts:
             "way",
             "seconds",
             "preparing",
+            "timed",
             "answer",
             "details",
             "method",
@@ -376,6 +400,9 @@ def _line(finding: Finding) -> dict[str, Any]:
         "instructions": counted,
         "state": finding.state,
         "is_broken": finding.is_broken,
+        "doubt": finding.doubt,
+        "is_kept": finding.is_kept,
+        "definitions": [*finding.definitions],
         "family": family and {"name": family.name, "cases": family.cases} | estimate_columns("ratio", family.ratio),
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
@@ -545,4 +572,7 @@ def _row(subject: Subject, line: Mapping[str, Any], name: str) -> VerdictRow:
         line["replicates"],
         line.get("instructions"),
         **ratios,
+        doubt=one_line(line.get("doubt", "")),
+        is_kept=line.get("is_kept", False),
+        definitions=tuple(map(one_line, line.get("definitions", ()))),
     )
