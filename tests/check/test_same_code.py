@@ -44,7 +44,33 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
         ("a.py", reply("a.py:f 1"), reply("a.py:f 2"), USED, "changed", "a.py: f changed"),
         ("a.py", reply("a.py:<module> 1"), reply("a.py:<module> 2"), USED, "changed", "a.py changed"),
         ("a.py", reply("f 1"), {"ok": False}, USED, "unknown", "it could not be asked what it runs"),
+        (
+            "a.py",
+            reply("a.py:C.f 1", "a.py:<module> 1"),
+            reply("a.py:C.f 2", "b.py:g 1"),
+            USED,
+            "changed",
+            "a.py: C.f changed, and 2 more",
+        ),
+        (
+            "a.py",
+            reply("a.py:C.f 1"),
+            reply("a.py:C.f 1", "b.py:g 1"),
+            USED,
+            "changed",
+            "b.py: g is used by the head alone",
+        ),
+        ("a.py", reply("np:<import> np"), reply(), USED, "changed", "np is imported by the base alone"),
+        (
+            "a.py",
+            reply("f 1"),
+            {"ok": False, "reason": "no such layer"},
+            USED,
+            "unknown",
+            "it could not be asked what it runs; head: no such layer",
+        ),
         ("data.bin", reply("f 1"), reply("f 1"), USED, "changed", "data.bin changed"),
+        ("setup.cfg", reply("f 1"), reply("f 1"), Used({"a.py"}, {"setup.cfg"}), "changed", "setup.cfg changed"),
         ("README.md", reply("f 1"), reply("f 1"), Used({"a.py"}, {"README.md"}), "changed", "README.md changed"),
         ("bench.toml", reply("f 1"), reply("f 1"), Used({"a.py"}, {"bench.toml"}), "changed", "bench.toml changed"),
         ("b.py", reply("f 1"), reply("f 1"), Used({"a.py"}, {"b.py"}), "changed", "b.py changed"),  # its text is read
@@ -71,24 +97,31 @@ def test_what_may_differ_is_timed_and_the_doubt_says_why(
     [
         ("code", {"a.py", "b.py"}),
         ("text", {"a.py"}),  # b.py is nothing that the case imports
-        ("path", {"README.md"}),
+        ("path", {"README.md", "setup.cfg"}),
     ],
 )
 def test_a_doubt_of_a_worker_counts_if_a_file_of_its_kind_has_changed(kind: Any, counts_for: set[str]) -> None:
     doubtful, sure = reply("a.py:f 1", doubts=((kind, "why"),)), reply("a.py:f 1")
-    for changed in ("a.py", "b.py", "README.md", "bench.toml"):
+    for changed in ("a.py", "b.py", "README.md", "setup.cfg", "bench.toml"):
         expected = {"case": Doubt(kind, "why")} if changed in counts_for else {}
         assert same(changed, doubtful, sure).doubts == same(changed, sure, doubtful).doubts == expected, changed
 
 
 @pytest.mark.parametrize(
-    ("changed", "guard"), [("a.py", True), ("b.py", True), ("bench.toml", False), ("docs/x.bin", False)]
+    ("changed", "guard"),
+    [("a.py", True), ("b.py", True), ("bench.toml", False), ("docs/x.bin", False), ("requirements.txt", False)],
 )
 def test_equal_code_is_the_same_and_any_changed_python_file_needs_a_pair_that_shows_it(
     changed: str, guard: bool
 ) -> None:
     assert same(changed, reply("f 1"), reply("f 1")) == SameCode(frozenset({"case"}), {}, guard)
     assert same_code({}, Used(set(), set()), None, ["case"]) == SameCode(frozenset({"case"}))
+
+
+def test_a_case_that_only_a_pair_shows_to_be_changed_is_known_as_such() -> None:
+    same_now = SameCode(frozenset({"one", "two"})).but(["one"])
+    assert same_now.doubts["one"].kind == "guard"
+    assert same_now.cases == {"two"}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +220,14 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
         used = used_files(base, head, modules, nothing, nothing)
         assert used == Used({"libs/lib/code.py"}, set())
         assert with_used(changed, used, base, head) == {"link": "other", "libs/lib/code.py": "python"}
+
+
+def test_an_empty_file_that_was_added_or_removed_is_of_a_kind_of_its_own(tmp_path: Path) -> None:
+    repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": "", "gone": "", "filled": ""})
+    repository.commit(tmp_path, {"=": "", "filled": "1"})
+    (tmp_path / "gone").unlink()
+    with sides(suites.read(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
+        assert changed_files(base, head) == {"=": "empty", "gone": "empty", "filled": "other"}
 
 
 @pytest.mark.slow

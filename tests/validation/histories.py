@@ -41,7 +41,7 @@ from tests.validation.judged import Ran, could_change, functions_that_run
 KEPT = Path("results/validation/histories.csv")
 SIZE = 6
 CELLS_FILE = "bench_cells.py"
-STEP = '''
+STEP = """
 
 class {name}(nn.Module):
     def __init__(self, input_size, hidden_size):
@@ -50,7 +50,7 @@ class {name}(nn.Module):
 
     def forward(self, input, h):
         return {call}
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Package:
 
 OF_TIME = "self.layer(input.unsqueeze(1))[:, 0] + h * 0"
 BAYESIAN = "self.layer(input.unsqueeze(1))[0][:, 0] + h * 0"
-OF_MEMORY = "self.layer(input.unsqueeze(1), reset_experience=True)[0][:, 0] + h * 0"
+OF_MEMORY = "self.layer(input.unsqueeze(1), None, reset_experience=True)[0][:, 0] + h * 0"
 PACKAGES = (
     Package(
         "synsense/sinabs",
         "v1.2.0",
-        60,
+        50,
         "import numpy\nnumpy.product = numpy.prod  # which new versions lack\nimport sinabs.layers as sl\n",
         (
             ("LIF", "sl.LIF(tau_mem=20.0)", OF_TIME),
@@ -95,7 +95,7 @@ PACKAGES = (
     Package(
         "piEsposito/blitz-bayesian-deep-learning",
         "5af1174",
-        60,
+        50,
         "import blitz.modules as bm\n",
         (
             ("LSTM", "bm.BayesianLSTM(input_size, hidden_size)", BAYESIAN),
@@ -106,12 +106,22 @@ PACKAGES = (
     Package(
         "ixaxaar/pytorch-dnc",
         "cf6f682",
-        45,
-        "from dnc import DNC, SAM, SDNC\n",
+        41,
+        "from dnc import DNC\n",
         (
             ("DNCOfLSTM", "DNC(input_size, hidden_size, rnn_type='lstm')", OF_MEMORY),
             ("DNCOfGRU", "DNC(input_size, hidden_size, rnn_type='gru')", OF_MEMORY),
-            ("OfSparseMemory", "SAM(input_size, hidden_size, rnn_type='lstm', nr_cells=8, sparse_reads=2)", OF_MEMORY),
+            ("DNCOfRNN", "DNC(input_size, hidden_size, rnn_type='rnn')", OF_MEMORY),
+        ),
+    ),
+    Package(
+        "alxndrTL/mamba.py",
+        "2cc168c",
+        70,
+        "try:\n    from mambapy import mamba as m\nexcept ImportError:\n    import mamba as m\n",
+        (
+            ("ParallelScan", "m.Mamba(m.MambaConfig(d_model=hidden_size, n_layers=1))", OF_TIME),
+            ("Sequential", "m.Mamba(m.MambaConfig(d_model=hidden_size, n_layers=1, pscan=False))", OF_TIME),
         ),
     ),
 )
@@ -219,7 +229,9 @@ def verdicts(
     changed: dict[str, Any] = dict(asked.sorted_by_kind(files, ""))
     if "empty" in get_args(asked.FileKind):
         changed |= {
-            file: "empty" for file in files if changed[file] == "other" and not any(map(_size, (base / file, head / file)))
+            file: "empty"
+            for file in files
+            if changed[file] == "other" and not any(map(_size, (base / file, head / file)))
         }
     replies = {case: {"base": before["reached"][case], "head": after["reached"][case]} for case in cases}
     imported, read = ({*before[kind], *after[kind]} for kind in ("imported", "read"))
@@ -233,7 +245,9 @@ def _size(file: Path) -> int:
 
 def commits(package: Package) -> list[tuple[str, str, str]]:
     """Return the commits to replay, each with its parent and its subject; merges are left out."""
-    lines = _git(package, "log", "--no-merges", f"-{package.commits}", "--format=%H %P%x09%s", package.last).splitlines()
+    lines = _git(
+        package, "log", "--no-merges", f"-{package.commits}", "--format=%H %P%x09%s", package.last
+    ).splitlines()
     pairs = [line.partition("\t") for line in lines]
     return [(*hashes.split(" "), subject) for hashes, _, subject in pairs if hashes.count(" ") == 1]  # type: ignore[misc]
 

@@ -159,9 +159,7 @@ def _is_value(node: ast.expr) -> bool:
 def _plain(function: Any) -> str:
     """Return the text of a function without docstring and annotations, its local variables numbered."""
     arguments = [each for each in ast.walk(function.args) if isinstance(each, ast.arg)]
-    stored = [
-        node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]
+    stored = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     shared = {name for node in ast.walk(function) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     renamed = {name: f"_{place}" for place, name in enumerate(dict.fromkeys(stored)) if name not in shared}
     for argument in arguments:

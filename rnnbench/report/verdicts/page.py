@@ -101,7 +101,7 @@ def render(folder: Path) -> dict[str, bytes]:
         Page(
             name,
             f"{check.suite}: base {check.base} against head {check.head}",
-            list(filter(None, [check.answer, check.details])),
+            list(filter(None, [check.answer, check.details, f"{check.timed}." if check.timed else ""])),
             facts,
             warning,
             top=[picture("changes", "The change of every case", CHANGES, figure)] if figure else [],

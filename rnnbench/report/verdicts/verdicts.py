@@ -216,10 +216,9 @@ class Verdicts:
             return ""
         kept = sum(row.is_kept for row in self.judged)
         changed = [row for row in self.judged if row.decided_by != "code" and not row.is_kept]
-        causes = Counter(cause for row in changed for cause in (row.definitions or filter(None, [row.doubt])))
-        named = [cause.rpartition(":")[2].strip() for cause, _ in causes.most_common()]
+        causes = Counter(cause for row in changed for cause in _causes(row))
         text = f"{len(changed):,} of {plural(len(self.judged), 'case')} may run changed code"
-        text = f"{text}: {first_few([*dict.fromkeys(named)], NAMED)}" if named else text
+        text = f"{text}: {first_few([cause for cause, _ in causes.most_common()], NAMED)}" if causes else text
         more = (
             f"{plural(kept, 'case')} {'looks' if kept == 1 else 'look'} changed in a pair of workers, though no code is"
         )
@@ -354,6 +353,13 @@ class Verdicts:
     def json_lines(self) -> str:
         """Return the rows, one object a line."""
         return "".join(json.dumps(row.line, allow_nan=False) + "\n" for row in self.rows)
+
+
+def _causes(row: VerdictRow) -> list[str]:
+    """Return the definitions for which a case was timed, without their files, or else the reason."""
+    if row.definitions:
+        return [*dict.fromkeys(definition.rpartition(":")[2] for definition in row.definitions)]
+    return [row.doubt] if row.doubt else []
 
 
 def of(comparison: Comparison) -> Verdicts:

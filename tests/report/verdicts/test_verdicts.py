@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import Change, Comparison, Finding, failing_on_growth
+from rnnbench.analysis.comparison import SAME_CODE, Change, Comparison, Finding, failing_on_growth
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
+from rnnbench.report.table import escape
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.verdicts import FILE, Verdicts, read
 from rnnbench.store.records import Case
@@ -176,6 +177,49 @@ def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: 
 )
 def test_a_finding_as_json(found: Finding, snapshot: SnapshotAssertion) -> None:
     assert verdicts.of(comparison(found)).json() == snapshot
+
+
+CHANGED_CODE = replace(
+    SLOWER, doubt="ltc.py: Cell.forward changed", definitions=("ltc.py:Cell.forward", "ltc.py:scale", "util.py")
+)
+DOUBTFUL = replace(OPEN, doubt="a process is started by cells.py:3")
+KEPT = replace(SAME, doubt="it failed or looked changed in a pair of workers", is_kept=True)
+BY_CODE = Finding(case("deep"), "unchanged", 0.025, SAME_CODE, is_by_code=True)
+
+
+@pytest.mark.parametrize(
+    ("findings", "timed"),
+    [
+        ([CHANGED_CODE, BY_CODE], "1 of 2 cases may run changed code: Cell.forward, scale and 1 more"),
+        ([DOUBTFUL], "1 of 1 case may run changed code: a process is started by cells.py:3"),
+        ([BY_CODE], "0 of 1 case may run changed code"),
+        (
+            [KEPT, BY_CODE],
+            "0 of 2 cases may run changed code; 1 case looks changed in a pair of workers, though no code is",
+        ),
+        ([SLOWER, SAME], ""),
+    ],
+)
+def test_the_first_line_tells_how_many_cases_may_run_changed_code_and_which(
+    findings: list[Finding], timed: str, tmp_path: Path
+) -> None:
+    now = kept(tmp_path, comparison(*findings))
+    assert now.timed == timed
+    assert now.subject.endswith(timed or "uncommitted changes")
+    assert json.loads((tmp_path / "verdicts.json").read_text())["timed"] == timed
+
+
+def test_each_case_says_why_it_was_timed_or_not_in_every_output(tmp_path: Path) -> None:
+    now = kept(tmp_path, comparison(CHANGED_CODE, DOUBTFUL, BY_CODE))
+    texts = [row.told for row in now.rows]
+    assert texts[0].endswith("timed because ltc.py: Cell.forward changed")
+    assert texts[1].endswith("timed because a process is started by cells.py:3")
+    assert texts[2] == "runs the same code on both sides"
+    assert list(now.frame["why"]) == texts
+    lines = [json.loads(line) for line in now.json_lines().splitlines()]
+    assert [line["doubt"] for line in lines] == [CHANGED_CODE.doubt, DOUBTFUL.doubt, ""]
+    assert lines[0]["definitions"] == [*CHANGED_CODE.definitions]
+    assert all(escape(text) in outputs.markdown(now) for text in texts)
 
 
 def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
