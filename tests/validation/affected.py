@@ -1,15 +1,18 @@
 """Random edits in a small repository of cells: is a case that is said to run the same code really the same?
 
 What is true is seen by running each cell in a process of its own, before and after the edit: the outputs of 1,020
-calls, and every line of the repository that runs, at the import, too.
+calls, every line of the repository's functions that runs, and the statements of its modules that call or change
+something. What a statement only binds shows in the outputs. Names of local variables do not count.
 """
 
 import ast
 import hashlib
+import inspect
 import json
 import linecache
 import os
 import random
+import re
 import sys
 import tempfile
 import traceback
@@ -254,6 +257,10 @@ def edit(draw: random.Random) -> tuple[str, str, str]:
         "method": _method,
         "docstring": _docstring,
         "text": _text,
+        "name of a local variable": _local,
+        "annotation": _annotation,
+        "import that nobody uses": _import,
+        "value that nobody uses": _value,
     }
     while True:
         name = draw.choice(sorted(FILES))
@@ -318,6 +325,26 @@ def _method(draw: random.Random, tree: ast.Module) -> None:
         kind.body.append(ast.parse(f"def {name}(self, x): return x * 11").body[0])
 
 
+def _local(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name) and node.id in ("result", "_", "mode"):
+                node.id = "renamed"
+
+
+def _annotation(draw: random.Random, tree: ast.Module) -> None:
+    if function := _chosen(draw, tree, ast.FunctionDef):
+        function.returns = ast.Constant("float")
+
+
+def _import(draw: random.Random, tree: ast.Module) -> None:
+    tree.body.insert(0, ast.parse(draw.choice(["import time", "from torch import nn as layers"])).body[0])
+
+
+def _value(draw: random.Random, tree: ast.Module) -> None:
+    tree.body.append(ast.parse(draw.choice(["FURTHER = {'a': (1, 2)}", "further = lambda x: x"])).body[0])
+
+
 def _docstring(draw: random.Random, tree: ast.Module) -> None:
     if function := _chosen(draw, tree, ast.FunctionDef):
         function.body.insert(0, ast.Expr(ast.Constant("about")))
@@ -357,15 +384,15 @@ def reached(folder: Path, cells: Sequence[str] = CELLS) -> dict[str, Any]:
 
 
 def truth(folder: Path, cell: str) -> str:
-    """A digest of the outputs of a cell's calls and of the lines of the folder that run."""
+    """A digest of the outputs of a cell's calls and of the lines of the folder that run and do more than bind."""
     lines = Counter[str]()
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         file = frame.f_code.co_filename
         if not file.startswith(f"{folder}/"):
             return None
-        if event == "line":
-            lines[f"{os.path.relpath(file, folder)} {linecache.getline(file, frame.f_lineno).strip()}"] += 1
+        if event == "line" and (line := _line(frame, linecache.getline(file, frame.f_lineno).strip())):
+            lines[f"{os.path.relpath(file, folder)} {line}"] += 1
         return trace
 
     sys.path.insert(0, str(folder))
@@ -383,6 +410,17 @@ def truth(folder: Path, cell: str) -> str:
     finally:
         sys.settrace(None)
     return hashlib.sha256(repr((outputs, sorted(lines.items()))).encode()).hexdigest()
+
+
+def _line(frame: FrameType, line: str) -> str:
+    """A line of a function with its local variables numbered; of others, only one that calls or changes something."""
+    code = frame.f_code
+    if not code.co_flags & inspect.CO_OPTIMIZED:
+        does_more = "(" in line or ("." in line.partition(" = ")[0] and " = " in line)
+        return line if does_more and not line.startswith(("def ", "class ", "@", "import ", "from ")) else ""
+    for place, name in enumerate(code.co_varnames[code.co_argcount + code.co_kwonlyargcount :]):
+        line = re.sub(rf"\b{name}\b", f"local_{place}", line)
+    return line
 
 
 def in_child(work: Callable[..., Any], *arguments: Any) -> Any:

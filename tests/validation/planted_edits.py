@@ -131,6 +131,152 @@ REGISTERED = (
         "input = helpers.Late.known[0]().run(input)",
     ),
 )
+# Edits that must be timed, one of each kind: what the helpers have, how the cell uses it late, and the edit.
+MUST = (
+    ("constant of a function", "def f(x): return x * 2", "input = helpers.f(input)", "x * 2", "x * 3"),
+    ("global name of a function", "def f(x): return abs(x)", "input = helpers.f(input)", "abs", "torch.exp"),
+    (
+        "attribute that a function takes",
+        "def f(x): return torch.tanh(x)",
+        "input = helpers.f(input)",
+        "tanh",
+        "sigmoid",
+    ),
+    ("default", "def f(x, by=2): return x * by", "input = helpers.f(input)", "by=2", "by=3"),
+    ("parameters", "def f(x, y=2): return x * y", "input = helpers.f(input, 3)", "(x, y=2)", "(y, x=2)"),
+    ("value", "K = 2", "input = input * helpers.K", "2", "3"),
+    ("value that is imported by a name", "K = 2", "from helpers import K as k; input = input * k", "2", "3"),
+    ("value in a container", "K = {'a': [2]}", "input = input * helpers.K['a'][0]", "[2]", "[3]"),
+    ("function without a name", "f = lambda x: x * 2", "input = helpers.f(input)", "x * 2", "x * 3"),
+    ("two values of one name", "K = 2\nK = 2", "input = input * helpers.K", "K = 2\nK = 2", "K = 2\nK = 3"),
+    ("value in a branch", "if True:\n    K = 2", "input = input * helpers.K", "K = 2", "K = 3"),
+    ("value of a class", "class C:\n    k = 2", "input = input * helpers.C().k", "k = 2", "k = 3"),
+    ("method", "class C:\n    def f(self, x): return x * 2", "input = helpers.C().f(input)", "x * 2", "x * 3"),
+    (
+        "special method",
+        "class C:\n    def __call__(self, x): return x * 2",
+        "input = helpers.C()(input)",
+        "x * 2",
+        "x * 3",
+    ),
+    (
+        "private method",
+        "class C:\n    def __f(self, x): return x * 2\n    def f(self, x): return self.__f(x)",
+        "input = helpers.C().f(input)",
+        "x * 2",
+        "x * 3",
+    ),
+    (
+        "property",
+        "class C:\n    @property\n    def k(self): return 2",
+        "input = input * helpers.C().k",
+        "return 2",
+        "return 3",
+    ),
+    (
+        "override of a reached name",
+        "class B:\n    def f(self, x): return x * 2\nclass C(B): pass",
+        "input = helpers.C().f(input)",
+        "C(B): pass",
+        "C(B):\n    def f(self, x): return x * 3",
+    ),
+    (
+        "override of a library's method",
+        "class C(torch.nn.Module):\n    def forward(self, x): return x",
+        "input = helpers.C()(input)",
+        "def forward",
+        "def named_buffers(self, *a, **k): return iter(())\n    def _call_impl(self, x): return x * 3\n    def forward",
+    ),
+    (
+        "bases of a class",
+        "class A:\n    k = 2\nclass B:\n    k = 3\nclass C(A): pass",
+        "input = input * helpers.C().k",
+        "C(A)",
+        "C(B)",
+    ),
+    (
+        "attributes that do not exist",
+        "class C:\n    k = 2",
+        "input = input * getattr(helpers.C(), 'm', 1)",
+        "k = 2",
+        "k = 2\n    def __getattr__(self, name): return 3",
+    ),
+    (
+        "method that is taken by a computed name",
+        "class C:\n    def f_slow(self, x): return x * 2",
+        "input = getattr(helpers.C(), 'f_' + 'sl' + 'ow')(input)",
+        "x * 2",
+        "x * 3",
+    ),
+    (
+        "method that all members of a class are taken with",
+        "class C:\n    def f_slow(self, x): return x * 2",
+        "input = vars(helpers.C)['f_' + 'slow'](None, input)",
+        "x * 2",
+        "x * 3",
+    ),
+    (
+        "method in a format",
+        "class C:\n    k = 2",
+        "input = input * int('{0.k}'.format(helpers.C()))",
+        "k = 2",
+        "k = 3",
+    ),
+    (
+        "field of a data class",
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    k: int = 2",
+        "input = input * helpers.C().k",
+        "= 2",
+        "= 3",
+    ),
+    (
+        "annotation that code reads",
+        "def f(x: 'two'): return x",
+        "input = input * len(helpers.f.__annotations__['x'])",
+        "'two'",
+        "'three'",
+    ),
+    (
+        "annotation that a library reads",
+        "import typing\ndef f(x: typing.Literal['two']): return x",
+        "input = input * len(helpers.typing.get_type_hints(helpers.f)['x'].__args__[0])",
+        "'two'",
+        "'three'",
+    ),
+    (
+        "name of a local variable that code reads",
+        "def f(x):\n    ab = x\n    return x * len(min(locals()))",
+        "input = helpers.f(input)",
+        "ab = x",
+        "abz = x",
+    ),
+    ("call", "import gc", "pass", "import gc", "import gc\ngc.disable()"),
+    ("call whose result is bound", "_ = 1", "pass", "_ = 1", "_ = torch.set_num_threads(1)"),
+    ("attribute of another module", "K = 1", "pass", "K = 1", "torch.nn.GRUCell.known = max(1, 2)"),
+    (
+        "library of operators",
+        "K = 1",
+        "pass",
+        "K = 1",
+        "lib = torch.library.Library('mine', 'DEF')",
+    ),
+    ("default that is computed", "def f(x): pass", "pass", "(x): pass", "(x,\n    y=torch.set_num_threads(1)): pass"),
+    (
+        "decorator of the tree",
+        "def d(f):\n    torch.set_num_threads(1)\n    return f\ndef g(): pass",
+        "pass",
+        "def g",
+        "@d\ndef g",
+    ),
+    (
+        "metaclass",
+        "class M(type):\n    def __init__(cls, *a):\n        torch.set_num_threads(1)\nclass C: pass",
+        "pass",
+        "C: pass",
+        "C(metaclass=M): pass",
+    ),
+    ("body of a class", "class C: pass", "pass", "C: pass", "C:\n    k = torch.set_num_threads(1)"),
+)
 PATHS = (
     ("io", "input = input * float(open('{file}').read())"),
     ("io", "input = input * float(io.open('{file}').read())"),
@@ -182,6 +328,12 @@ def plans() -> Iterator[Plan]:
         yield "code that is found late by a name", files_of(modules, body, LATE), SLOW
     for modules, body in LATER:
         yield "code that is found late by a name", files_of(modules, body, LATE), UNUSED
+    for kind, top, body, old, new in MUST:
+        yield (
+            f"must be timed: {kind}",
+            files_of("gc", body, LATE, helpers=top),
+            ("helpers.py", top, top.replace(old, new)),
+        )
     for top, body in REGISTERED:
         files = files_of("weakref", body, LATE, helpers=top)
         yield "code that was registered", files, ("helpers.py", f"{top}", top.replace("x * 2", "x * 3"))
