@@ -62,11 +62,11 @@ def test_requirements_are_read_by_the_kind_of_the_file(
     assert required(tmp_path / "missing.txt") == {}
 
 
-def sides(folder: Path, name: str, base: str, head: str) -> list[Path]:
+def sides(folder: Path, name: str, base: str, head: str) -> tuple[Path, Path]:
     for side, text in (("base", base), ("head", head)):
         (folder / side).mkdir()
         (folder / side / name).write_text(text)
-    return [folder / "base", folder / "head"]
+    return folder / "base", folder / "head"
 
 
 def test_a_requirement_that_changed_is_told_with_what_is_installed(tmp_path: Path) -> None:
@@ -87,5 +87,6 @@ def test_a_requirement_that_changed_is_told_with_what_is_installed(tmp_path: Pat
 def test_a_requirement_that_the_installed_version_does_not_meet_is_a_doubt(
     tmp_path: Path, base: str, head: str
 ) -> None:
-    found = compared(*sides(tmp_path, "requirements.txt", base, head), ["requirements.txt"], sys.executable)
+    before, after = sides(tmp_path, "requirements.txt", base, head)
+    found = compared(before, after, ["requirements.txt"], sys.executable)
     assert found.doubt == f"requirements.txt asks for torch<1, but torch {version('torch')} is installed"

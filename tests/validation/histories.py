@@ -40,6 +40,7 @@ from tests.validation.judged import Ran, could_change, functions_that_run
 
 KEPT = Path("results/validation/histories.csv")
 SIZE = 6
+PROCESSES = 2
 CELLS_FILE = "bench_cells.py"
 STEP = """
 
@@ -82,12 +83,10 @@ PACKAGES = (
     Package(
         "synsense/sinabs",
         "v1.2.0",
-        50,
+        36,
         "import numpy\nnumpy.product = numpy.prod  # which new versions lack\nimport sinabs.layers as sl\n",
         (
             ("LIF", "sl.LIF(tau_mem=20.0)", OF_TIME),
-            ("ALIF", "sl.ALIF(tau_mem=20.0, tau_adapt=20.0)", OF_TIME),
-            ("IAF", "sl.IAF()", OF_TIME),
             ("ExpLeak", "sl.ExpLeak(tau_mem=20.0)", OF_TIME),
             ("Recurrent", "sl.LIFRecurrent(tau_mem=20.0, rec_connect=nn.Linear(hidden_size, hidden_size))", OF_TIME),
         ),
@@ -111,13 +110,12 @@ PACKAGES = (
         (
             ("DNCOfLSTM", "DNC(input_size, hidden_size, rnn_type='lstm')", OF_MEMORY),
             ("DNCOfGRU", "DNC(input_size, hidden_size, rnn_type='gru')", OF_MEMORY),
-            ("DNCOfRNN", "DNC(input_size, hidden_size, rnn_type='rnn')", OF_MEMORY),
         ),
     ),
     Package(
         "alxndrTL/mamba.py",
         "2cc168c",
-        70,
+        40,
         "try:\n    from mambapy import mamba as m\nexcept ImportError:\n    import mamba as m\n",
         (
             ("ParallelScan", "m.Mamba(m.MambaConfig(d_model=hidden_size, n_layers=1))", OF_TIME),
@@ -183,18 +181,27 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
 
 
 def answers(package: Package, scratch: Path, *, judge: bool = True) -> dict[str, dict[str, Any]]:
-    """Return what is known of each commit: what its cases may run, as workers tell it, and which functions run."""
+    """Return what is known of each commit: what its cases may run, as workers tell it, and which functions run.
+
+    Commits with the same Python files are asked once.
+    """
     names = sorted({each for commit, parent, _ in commits(package) for each in (commit, parent)})
     torch.set_num_threads(1)
+    code = dict[str, str]()
     for name in names:
         _check_out(package, name, scratch / name)
-    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
-        told = pool.map(_asked, [(scratch / name, package.cases, judge) for name in names])
-        return dict(zip(names, told, strict=True))
+        lines = _git(package, "ls-tree", "-r", name).splitlines()
+        code[name] = "\n".join(line for line in lines if line.endswith(".py"))
+    first = {text: name for name, text in code.items()}
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork")) as pool:
+        told = pool.map(_asked, [(scratch / name, package.cases, judge) for name in first.values()])
+        of_code = dict(zip(first, told, strict=True))
+    return {name: of_code[text] for name, text in code.items()}
 
 
 def _asked(plan: tuple[Path, list[str], bool]) -> dict[str, Any]:
     folder, cases, judge = plan
+    print(folder.name, file=sys.stderr)
     ran: dict[str, Ran | None] = {}
     for case in cases if judge else ():
         ran[case] = in_child(functions_that_run, folder, case, SIZE)
@@ -210,7 +217,7 @@ def _reached(folder: Path, cells: Sequence[str]) -> dict[str, Any]:
     worker = operations(files=files)
     building = Building(str(folder), 64)
     first = worker.handle(building.imports(cells, str(folder)))
-    workload = small.workload(input_size=SIZE, hidden_size=SIZE)
+    workload = small.workload(input_size=SIZE, hidden_size=SIZE, dtype="float32")
     cases = [Case(cell, "loop", workload) for cell in cells]
     replies = {case.cell: worker.handle(building.request("reach", case, tree=str(folder))) for case in cases}
     read = {file for reply in (first, *replies.values()) for file in reply.get("read", ())}
@@ -281,10 +288,10 @@ def write_answers(file: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             states = answers(package, Path(scratch), judge=False)
             for commit, parent, _ in commits(package):
-                sides = [Path(scratch, each) for each in (parent, commit)]
+                base, head = (Path(scratch, each) for each in (parent, commit))
                 files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
-                told = [states[each]["answers"] for each in (parent, commit)]
-                said = verdicts(files, *sides, *told, package.cases)
+                before, after = (states[each]["answers"] for each in (parent, commit))
+                said = verdicts(files, base, head, before, after, package.cases)
                 rows += [
                     {
                         "package": package.repository,
