@@ -27,7 +27,7 @@ from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Doubt, Reply, Request
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, calibrate, joules_per_call, plan_window, warm_up
 from rnnbench.harness.worker import ceilings
 from rnnbench.harness.worker.apart import answered_apart, may_fork
@@ -44,6 +44,7 @@ from rnnbench.harness.worker.cases import (
 )
 from rnnbench.harness.worker.own_settings import OwnSettings, kept, overruled, set_since
 from rnnbench.harness.worker.under_test import Tracer, reach
+from rnnbench.harness.worker.unfollowed import DRAWS_DATA
 from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import AXES, Case, DType
@@ -200,8 +201,7 @@ class Operations:
     def _reach(self, request: Request) -> Reply:
         """Return the code that a case may run."""
         if request["case"]["phase"] in ("loading", "epoch"):
-            doubt = Doubt("code", "it draws from a data set, with code that may run in other processes")
-            return {"code": [], "doubts": [asdict(doubt)]}
+            return {"code": [], "doubts": [asdict(DRAWS_DATA)]}
         return reach(self._tracer(request["tree"]), lambda: self._build(request))
 
     def _observe(self, request: Request) -> Reply:

@@ -13,6 +13,7 @@ from rnnbench.harness.protocol import Doubt
 RUNS_ANY = Doubt("code", "it may run any code, by a name made at run time")
 READS_TEXT = Doubt("text", "it may read the text of its code, such as docstrings")
 OPENS_PATHS = Doubt("path", "it may open files by their paths")
+DRAWS_DATA = Doubt("code", "it draws from a data set, with code that may run in other processes")
 STARTS_PROCESS = Doubt("code", "it may start a process")
 
 # Names that mean this of whatever they are taken from.
