@@ -168,6 +168,9 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
             for case in package.cases:
                 runs = [states[each]["ran"].get(case) for each in (parent, commit)]
                 could, why = could_change(base, head, files, *runs)
+                replies = [states[each]["answers"]["reached"][case] for each in (parent, commit)]
+                if not all(reply["ok"] for reply in replies):
+                    could, why = "can't run", "rnnbench refuses the case"
                 yield {
                     "package": package.repository,
                     "commit": commit[:8],

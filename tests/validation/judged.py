@@ -97,7 +97,8 @@ def _named(ran: set[str], sides: Sequence[dict[str, dict[str, Any]]]) -> set[str
             file, _, name = each.partition(":")
             for side in sides:
                 words |= _words(side.get(file, {}).get(name, ""))
-        todo = {each for each in every if each.rpartition(":")[2].rpartition(".")[2] in words} - reached
+        # A member counts only if its class is named, too: `__init__` is in many texts.
+        todo = {each for each in every if words.issuperset(each.rpartition(":")[2].split("."))} - reached
     return reached
 
 

@@ -5,6 +5,7 @@ counts, too, if a function that ran names it: a slow path at the fiftieth call, 
 `Doubt`, and the case is timed if a file of the doubt's kind has changed.
 """
 
+import importlib.metadata
 import inspect
 import os
 import shlex
@@ -33,6 +34,8 @@ HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measure
 SITE_FOLDERS = {"site-packages", "dist-packages"}
 STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
 LISTS = ("os.listdir", "os.scandir")
+# How the names of the files of Python's own code begin that imports a package, or reads its version.
+LOOKS_FOR_PACKAGES = (IMPORT_SYSTEM, importlib.metadata.__file__)
 TEXT_READERS = {id(each.__code__) for each in (inspect.getdoc, inspect.getcomments, inspect.findsource)}
 # A slow path may come after some calls: as many are followed, but for no longer than that.
 FOLLOWED_CALLS, FOLLOWED_SECONDS = 64, 0.05
@@ -106,11 +109,11 @@ class Tracer:
             self._add_path(os.path.abspath(os.fsdecode(arguments[0] or ".")))  # noqa: PTH100
 
     def _place(self) -> tuple[FrameType | None, bool]:
-        """Return the innermost frame of the tree, and whether an installed package is imported within it."""
+        """Return the innermost frame of the tree, and whether an installed package is imported or looked for in it."""
         frame: FrameType | None = sys._getframe(1)
         is_installed = False
         while frame is not None and not self.own(frame.f_globals, frame.f_code):
-            is_installed = is_installed or frame.f_code.co_filename.startswith(IMPORT_SYSTEM)
+            is_installed = is_installed or frame.f_code.co_filename.startswith(LOOKS_FOR_PACKAGES)
             frame = frame.f_back
         return frame, is_installed
 

@@ -346,6 +346,7 @@ def test_what_a_thread_runs_counts(tmp_path: Path) -> None:
     [
         ("import subprocess; subprocess.run(['true'])", []),
         ("import os; os.listdir({tree!r})", []),
+        ("import importlib.metadata as m, sys; sys.path.append({tree!r}); [*m.distributions(path=[{tree!r}])]", []),
         (
             "import subprocess; subprocess.run(['ls', {file!r}])",
             ["a process is started by of_test/main.py:8", "it opens of_test/deep.py by its path"],
