@@ -8,7 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +75,15 @@ class StoredInstructions(Record):
 
 
 @dataclass(frozen=True)
+class StoredChange(Record):
+    """A metric that differs between both sides of a case in `verdicts.json`."""
+
+    metric: str
+    base: Count
+    head: Count
+
+
+@dataclass(frozen=True)
 class StoredFinding(Record):
     """A case in `verdicts.json`, as far as it is read."""
 
@@ -90,8 +99,14 @@ class StoredFinding(Record):
     mean_ratio: Number | None
     mean_ratio_low: Number | None
     mean_ratio_high: Number | None
+    changes: list[StoredChange]
     described_by: Literal["ratio", "mean_ratio"] | None = None
     instructions: StoredInstructions | None = None
+    state: str = ""
+    doubt: str = ""
+    is_kept: bool = False
+    is_broken: bool = False
+    definitions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,7 @@ class StoredVerdicts(Record):
     notes: list[str]
     findings: list[StoredFinding]
     needed: str = ""
+    preparing: Number | None = None
 
 
 @dataclass(frozen=True)
