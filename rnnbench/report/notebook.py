@@ -413,7 +413,9 @@ def explained(
 
     tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
     listed = {name: table.frame for name, table in tables.items() if table is not None}
-    operators = pd.concat(listed, names=["module", None]).reset_index(level=0) if listed else pd.DataFrame()
+    operators = pd.DataFrame(columns=["module", *why.OPERATOR_COLUMNS])
+    if listed:
+        operators = pd.concat(listed, names=["module", None]).reset_index(level=0)
     frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(shown), "operators": operators}
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]

@@ -217,6 +217,10 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
     return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
 
 
+# Columns of the frame of `operators_table`.
+OPERATOR_COLUMNS = ("operator", "shapes", "category", "part", "calls", "new_bytes", "kernel_seconds", "seconds")
+
+
 def operators_table(profile: Profile, name: str) -> Table | None:
     """Return the hottest operators of a profile, by their time within the call, or None if no operator can be seen."""
     if not profile.operators:
@@ -225,8 +229,8 @@ def operators_table(profile: Profile, name: str) -> Table | None:
     rows["seconds"] = rows["seconds"].map(np.median)
     above = (rows["seconds"] - rows.pop("idle_seconds").map(np.median)).clip(lower=0.0)
     is_queued = profile.kernels is not None or profile.opaque != ""  # so the host's clock can't time a kernel
-    rows.insert(6, "kernel_seconds", math.nan if is_queued else above)
-    rows = rows.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+    rows["kernel_seconds"] = math.nan if is_queued else above
+    rows = rows[[*OPERATOR_COLUMNS]].sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
         Column("operator", of("operator", one_line)),
         Column("tensors", of("shapes", one_line)),

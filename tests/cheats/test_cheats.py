@@ -61,7 +61,7 @@ def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
     honest = f"{cheating}\n\nclass MemoByIdentity(nn.RNN):\n    pass\n"
     repository.commit(tmp_path, {"cheats.toml": suite("MemoByIdentity"), "cells.py": honest})
     (tmp_path / "cells.py").write_text(cheating)
-    commands.rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "1s", cwd=tmp_path, code=1)
+    commands.rnnbench("check", "cheats.toml", "--base", "HEAD", "--budget", "60s", cwd=tmp_path, code=1)
     [file] = tmp_path.glob("results/*/verdicts.json")
     verdicts = json.loads(file.read_text())
     memo = next(each for each in verdicts["findings"] if each["cell"] == "cells.py:MemoByIdentity")

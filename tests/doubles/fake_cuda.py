@@ -7,7 +7,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from rnnbench.harness.devices import Cuda
@@ -95,12 +94,6 @@ class FakeCuda(Cuda):
         self._now = line.host
         of_line: Any = line.mark, line.hold, line.flush, line.synchronize
         self.event, self.hold, self.flush, self.synchronize = of_line  # type: ignore[method-assign]
-        self._line = line
-
-    @property
-    def _cuda(self) -> Any:
-        """What torch.cuda has of this device: whether a call that waits for it is an error."""
-        return SimpleNamespace(set_sync_debug_mode=lambda mode: setattr(self._line, "refuses_to_wait", mode == "error"))
 
 
 def kernels(

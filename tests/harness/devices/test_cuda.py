@@ -33,8 +33,14 @@ from tests.doubles.visits import operations
 
 
 @pytest.fixture
-def line() -> FakeLine:
-    return FakeLine()
+def line(monkeypatch: pytest.MonkeyPatch) -> FakeLine:
+    line = FakeLine()
+
+    def set_sync_debug_mode(mode: str) -> None:
+        line.refuses_to_wait = mode == "error"
+
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_sync_debug_mode)
+    return line
 
 
 @pytest.mark.parametrize(("host", "gpu"), [(5e-6, 20e-6), (20e-6, 5e-6)])
