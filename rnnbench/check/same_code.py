@@ -21,9 +21,25 @@ from rnnbench.harness.protocol import Doubt
 FileKind = Literal["python", "document", "suite", "packaging", "empty", "other"]
 Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
 
-DOCUMENTS = (".md", ".rst", ".adoc", ".pyi", ".ipynb")
+# Pages, images, and scripts of a shell, of which a process would be told: for code that opens none of them they are all
+# alike.
+DOCUMENTS = (
+    *(".md", ".rst", ".adoc", ".pyi", ".ipynb", ".pdf"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"),
+    *(".sh", ".bash", ".bat", ".ps1"),
+)
 DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
-DOCUMENT_NAMES = ("LICENSE", "LICENCE", "CHANGELOG", "AUTHORS", "CITATION.cff", "CODEOWNERS", ".gitignore", ".mailmap")
+DOCUMENT_NAMES = (
+    "LICENSE",
+    "LICENCE",
+    "CHANGELOG",
+    "AUTHORS",
+    "CITATION.cff",
+    "CODEOWNERS",
+    ".gitignore",
+    ".mailmap",
+    ".DS_Store",
+)
 IMPORT = "<import>"  # ends a part that stands for an installed package
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 LOOKED_CHANGED = Doubt("guard", "it failed or looked changed in a pair of workers")

@@ -97,19 +97,26 @@ def test_what_may_differ_is_timed_and_the_doubt_says_why(
     [
         ("code", {"a.py", "b.py"}),
         ("text", {"a.py"}),  # b.py is nothing that the case imports
-        ("path", {"README.md", "setup.cfg"}),
+        ("path", {"README.md", "setup.cfg", "plot.png"}),
     ],
 )
 def test_a_doubt_of_a_worker_counts_if_a_file_of_its_kind_has_changed(kind: Any, counts_for: set[str]) -> None:
     doubtful, sure = reply("a.py:f 1", doubts=((kind, "why"),)), reply("a.py:f 1")
-    for changed in ("a.py", "b.py", "README.md", "setup.cfg", "bench.toml"):
+    for changed in ("a.py", "b.py", "README.md", "setup.cfg", "plot.png", "bench.toml"):
         expected = {"case": Doubt(kind, "why")} if changed in counts_for else {}
         assert same(changed, doubtful, sure).doubts == same(changed, sure, doubtful).doubts == expected, changed
 
 
 @pytest.mark.parametrize(
     ("changed", "guard"),
-    [("a.py", True), ("b.py", True), ("bench.toml", False), ("docs/x.bin", False), ("requirements.txt", False)],
+    [
+        ("a.py", True),
+        ("b.py", True),
+        *(
+            (file, False)
+            for file in ("bench.toml", "docs/x.bin", "requirements.txt", "plot.png", "build.sh", ".DS_Store")
+        ),
+    ],
 )
 def test_equal_code_is_the_same_and_any_changed_python_file_needs_a_pair_that_shows_it(
     changed: str, guard: bool
