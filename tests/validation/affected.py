@@ -412,11 +412,21 @@ def truth(folder: Path, cell: str) -> str:
     return hashlib.sha256(repr((outputs, sorted(lines.items()))).encode()).hexdigest()
 
 
+def _does_more(line: str) -> bool:
+    """Return whether a line of a module or class calls something, or changes what it does not bind."""
+    try:
+        nodes = list(ast.walk(ast.parse(line)))
+    except SyntaxError:  # a part of a statement
+        return "(" in line
+    changed = (node for node in nodes if isinstance(node, ast.Attribute | ast.Subscript))
+    return any(isinstance(node, ast.Call) for node in nodes) or any(isinstance(node.ctx, ast.Store) for node in changed)
+
+
 def _line(frame: FrameType, line: str) -> str:
     """A line of a function with its local variables numbered; of others, only one that calls or changes something."""
     code = frame.f_code
     if not code.co_flags & inspect.CO_OPTIMIZED:
-        does_more = "(" in line or ("." in line.partition(" = ")[0] and " = " in line)
+        does_more = _does_more(line)
         return line if does_more and not line.startswith(("def ", "class ", "@", "import ", "from ")) else ""
     for place, name in enumerate(code.co_varnames[code.co_argcount + code.co_kwonlyargcount :]):
         line = re.sub(rf"\b{name}\b", f"local_{place}", line)
