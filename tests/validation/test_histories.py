@@ -69,7 +69,8 @@ def test_the_rule_says_which_commits_could_affect_a_case(
 
 
 def test_an_empty_file_and_packaging_time_nothing_in_a_replay(tmp_path: Path) -> None:
-    base, head = tree(tmp_path / "base"), tree(tmp_path / "head", **{"=": "", "setup.cfg": "[metadata]"})
+    more = {"=": "", "setup.cfg": "[metadata]", "table.bin": "1"}
+    base, head = tree(tmp_path / "base"), tree(tmp_path / "head", **more)
     reply = {"reached": {"cell": {"ok": True, "code": ["a.py:f 1"], "doubts": []}}, "imported": ["a.py"], "read": []}
     assert verdicts(["=", "setup.cfg"], base, head, reply, reply, ["cell"]) == {"cell": ""}
     assert verdicts(["table.bin"], base, head, reply, reply, ["cell"]) == {"cell": "table.bin changed"}
