@@ -77,9 +77,9 @@ def _of_halves(file: Path) -> dict[str, Any]:
 
 def _quiet(trace: Any) -> np.ndarray:
     """Return which blocks of a recording lie between two quiet pulses."""
-    pulses = Pulses(float(np.quantile(trace["pulse_before"], BEST)))
-    around = zip(trace["pulse_before"].tolist(), trace["pulse_after"].tolist(), strict=True)
-    return np.array([pulses.quiet_blocks([before, after])[0] for before, after in around])
+    around = np.stack([trace["pulse_before"], trace["pulse_after"]], axis=1)
+    pulses = Pulses(float(np.quantile(trace["pulse_before"], BEST)), take=iter(around.ravel().tolist()).__next__)
+    return np.array([pulses.quiet_blocks([pulses.take(), pulses.take()])[0] for _ in around])
 
 
 def _times(trace: Any, chosen: np.ndarray, quiet: np.ndarray) -> Times:

@@ -10,14 +10,22 @@ Times are not divided by pulses: how much sharing slows a call depends on the ca
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 LOOPS = 250  # some 4 to 8 us
 WARMING = 100  # loops before these: a call has used the caches, and without them a pulse takes up to twice as long
-# Times the best pulse. A quiet core's own pulses differ by 20%, since its clock rate depends on the calls before them.
-# While the core is shared, a pulse takes 1.45 times as long or more: few lie between 1.3 and 1.4.
-QUIET = 1.32
+# While the core is shared, a pulse takes 1.45 times as long as a quiet one or more. Quiet ones differ by up to 20%.
+QUIET = 1.28  # times the level
+# The level is that of the newest quiet pulses: the clock rate depends on the calls before them and on the load of the
+# whole processor, so a quiet pulse may take 1.3 times as long as the best one that was ever seen. What takes longer is
+# a shared core, even if no newer pulse was faster.
+SLOWEST_CLOCK = 1.3  # times the best pulse
+# The level follows from the pulse that 5% of the newest are faster than: the fastest quiet ones take a little less.
+LEVEL_SHARE, ABOVE_LEVEL = 0.05, 1.06
+NEWEST, FEWEST = 400, 64  # pulses that the level is of; with fewer it is the best pulse
+RENEWED = 32  # pulses after which the level is found anew
 AFTER_A_BLOCK = 1.03  # times as long as another pulse, for what the caches still lack
 MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn
 MAX_IN_VAIN = 5  # waits one after another; from then on only every eighth turn waits
@@ -45,16 +53,31 @@ class Pulses:
         self._take = take
         self.quiet_share: float | None = None  # of the pulses that `quietest` took last on the cores that it chose
         self._in_vain = 0  # turns since the last quiet pulse that one waited for
+        self._newest = deque[float](maxlen=NEWEST)
+        self._since_level = 0  # pulses taken since the level was found
+        self._level = math.inf
 
     def take(self) -> float:
         """Return the seconds of a pulse, which may be the best one from now on."""
         seconds = self._take()
         self.best = min(self.best, seconds)
+        self._newest.append(seconds)
+        self._since_level += 1
         return seconds
+
+    @property
+    def level(self) -> float:
+        """The seconds of a quiet pulse at the clock rate of now; not less than the best pulse."""
+        if len(self._newest) < FEWEST:
+            return self.best
+        if self._since_level >= RENEWED:
+            self._level = sorted(self._newest)[int(LEVEL_SHARE * len(self._newest))] / ABOVE_LEVEL
+            self._since_level = 0
+        return self._level if self.best < self._level < SLOWEST_CLOCK * self.best else self.best
 
     def is_quiet(self, seconds: float) -> bool:
         """Return whether a pulse of so many seconds is a quiet one."""
-        return seconds < QUIET * self.best
+        return seconds < QUIET * self.level
 
     def wait(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Take pulses until one is quiet, for `MAX_WAIT_SECONDS` at most; seldom if the core has long been shared."""
@@ -99,4 +122,7 @@ class Pulses:
         rates = [number / seconds for number, seconds in zip(quiet, lasted, strict=True)]
         best = rates.index(max(rates))
         self.quiet_share = quiet[best] / LOOKS
+        self._newest.clear()
+        self._newest.extend(taken[best])
+        self._since_level = RENEWED
         return choices[best]

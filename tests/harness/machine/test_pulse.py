@@ -1,6 +1,7 @@
 """Pulses: which are quiet, which blocks lie between two quiet ones, which core is chosen."""
 
 import os
+import random
 from collections.abc import Callable, Iterable
 from itertools import count
 
@@ -39,13 +40,39 @@ def test_a_core_that_is_always_shared_is_not_quiet_if_a_better_pulse_is_known() 
         ([1.0, 1.0, 1.0], [True, True]),
         ([1.0, 1.7, 1.0], [False, False]),  # a block is quiet between two quiet pulses
         ([1.7, 1.0, 1.0], [False, True]),
-        ([1.0, 1.34, 1.0], [True, False]),  # colder caches after a block, but not before the next one
+        ([1.0, 1.3, 1.0], [True, False]),  # colder caches after a block, but not before the next one
         ([1.0, 1.4, 1.4], [False, False]),
         ([1.0], []),
     ],
 )
 def test_a_block_is_quiet_if_the_pulses_before_and_after_it_are(taken: list[float], quiet: list[bool]) -> None:
     assert Pulses(1.0).quiet_blocks(taken) == quiet
+
+
+@pytest.mark.parametrize(
+    ("clock", "shared", "quiet"),
+    [
+        (1.0, 0.5, True),
+        (1.22, 0.5, True),  # the clock is slower than it was at the best pulse
+        (1.22, 0.85, True),
+        (1.0, 1.0, False),
+        (1.22, 1.0, False),
+        (1.0, 0.97, True),  # a few quiet moments at the full clock rate
+    ],
+)
+def test_a_pulse_is_quiet_by_the_clock_rate_of_now_and_never_on_a_core_that_is_always_shared(
+    clock: float, shared: float, quiet: bool
+) -> None:
+    rng = random.Random(1)
+
+    def take() -> float:
+        sharing = 1.6 if rng.random() < shared else 1.0
+        return BEST * clock * sharing * rng.uniform(1.0, 1.1)
+
+    pulses = Pulses(BEST, take=take)
+    taken = [pulses.take() for _ in range(1000)]
+    are_quiet = [pulses.is_quiet(each) for each in taken]
+    assert are_quiet == [quiet and each < 1.2 * BEST * clock for each in taken]
 
 
 @pytest.mark.parametrize(("shared", "taken"), [(0, 1), (3, 4)])
