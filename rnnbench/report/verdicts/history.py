@@ -19,7 +19,8 @@ from rnnbench.harness.machine import git
 from rnnbench.report.drawing.draw import PAGE, Sheet, limits, log_ticks, picture, sheet
 from rnnbench.report.drawing.marks import FASTER, SLOWER
 from rnnbench.report.table import LEFT_OUT, Column, Lines, Section, Table, of, table
-from rnnbench.report.verdicts.verdicts import read, shortened
+from rnnbench.report.verdicts.reasons import shortened
+from rnnbench.report.verdicts.verdicts import read
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     MISSING,

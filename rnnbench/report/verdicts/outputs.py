@@ -24,7 +24,8 @@ from rnnbench.analysis.comparison import WORK, Subject
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
-from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts, differences
+from rnnbench.report.verdicts.reasons import differences
+from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     GLYPHS,

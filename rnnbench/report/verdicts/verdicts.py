@@ -1,25 +1,26 @@
 """What a comparison says: a row for each case, and the answer. Every output is made from these, and a check keeps them.
 
-`of` makes them from a comparison that has just ended, `read` from the `verdicts.json` of a check's folder. Why a case
-has its verdict is one sentence of lower-case clauses, without a full stop.
+`of` makes them from a comparison that has just ended, `read` from the `verdicts.json` of a check's folder.
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Change, Comparison, Finding, InstructionChange, Subject
+from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Change, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
 from rnnbench.analysis.summary import SHARED
 from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
 from rnnbench.errors import UserError
+from rnnbench.report.verdicts.reasons import shortened, together, why
+from rnnbench.report.verdicts.stored import StoredVerdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     IN_THE_MEAN,
@@ -27,16 +28,13 @@ from rnnbench.report.words.units import (
     change,
     change_interval,
     change_span,
-    count,
     duration,
-    memory,
     percent,
     round_percent,
     slower,
     span,
 )
 from rnnbench.store.metrics import BY_NAME
-from rnnbench.store.record import Count, Number, Record
 from rnnbench.store.records import Case
 from rnnbench.text import first_few, plural
 
@@ -46,11 +44,8 @@ MAX_LISTED = 20  # operators of one case in the file
 RATIOS = ("ratio", "mean_ratio")
 NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
 COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
-MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
-UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
 NAMED = 2  # operators or definitions in one sentence
-PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
 LEADS: dict[Verdict | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
@@ -64,64 +59,6 @@ WAYS = {
     "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
     "where there is one, else by time",
 }
-
-
-@dataclass(frozen=True)
-class StoredInstructions(Record):
-    """The instructions of a case in `verdicts.json`, as far as they are read."""
-
-    is_beyond_margin: bool
-    ratio: Number
-
-
-@dataclass(frozen=True)
-class StoredChange(Record):
-    """A metric that differs between both sides of a case in `verdicts.json`."""
-
-    metric: str
-    base: Count
-    head: Count
-
-
-@dataclass(frozen=True)
-class StoredFinding(Record):
-    """A case in `verdicts.json`, as far as it is read."""
-
-    verdict: Verdict | Literal["inconclusive"] | None  # the second by an older version
-    reason: str
-    sentence: str
-    margin: Number
-    decided_by: Literal["ratio", "mean_ratio", "counts", "instructions", "code"] | None
-    replicates: Count
-    ratio: Number | None
-    ratio_low: Number | None
-    ratio_high: Number | None
-    mean_ratio: Number | None
-    mean_ratio_low: Number | None
-    mean_ratio_high: Number | None
-    changes: list[StoredChange]
-    described_by: Literal["ratio", "mean_ratio"] | None = None
-    instructions: StoredInstructions | None = None
-    state: str = ""
-    doubt: str = ""
-    is_kept: bool = False
-    is_broken: bool = False
-    definitions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class StoredVerdicts(Record):
-    """The content of `verdicts.json`, as far as it is read; another job may have written it."""
-
-    suite: str
-    base: str
-    head: str
-    way: Literal["paired", "stored", "saved"]
-    seconds: Number | None
-    notes: list[str]
-    findings: list[StoredFinding]
-    needed: str = ""
-    preparing: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -428,120 +365,6 @@ def _line(finding: Finding) -> dict[str, Any]:
         "family": family and {"name": family.name, "cases": family.cases} | estimate_columns("ratio", family.ratio),
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
-
-
-def why(finding: Finding) -> str:
-    """Return why a case has its verdict; empty if the numbers say all."""
-    judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
-    if finding.is_by_growth:
-        judged += [each for each in finding.changes if each.metric in GROWTH and each not in judged]
-    work = [each for each in finding.changes if each.metric in WORK and each not in judged]
-    clauses = [differences(judged)]
-    if finding.verdict == "undecided":
-        clauses.append(one_line(finding.reason) or _interval(finding))
-        clauses.append(f"counts: {differences(work) or 'same'}" if finding.is_counted else "")
-    elif finding.is_by_growth:
-        clauses.append(f"--on-growth fail; time {finding.time_verdict or 'not compared'}")
-    elif finding.reason:
-        clauses.append(one_line(finding.reason))
-    elif finding.family:
-        clauses += [together(finding), _cause(finding, work)]
-    elif finding.verdict == "unchanged":
-        clauses = [f"counts that differ: {differences(finding.changes)}" if finding.changes else ""]
-    else:
-        mean, low = finding.mean, finding.low
-        if finding.decided_by == "mean" and not finding.is_by_counts and mean:
-            typical = f", for the typical call {slower(low.value)}" if low else ""
-            clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
-        clauses.append(_cause(finding, work))
-    text = "; ".join(filter(None, [*clauses, _instructions(finding)]))
-    state = SHARED if finding.state == SHARED else ""
-    return "; ".join(filter(None, [shortened(text, MAX_LENGTH - len(state)), state]))
-
-
-def together(finding: Finding) -> str:
-    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`; empty without a family."""
-    if (family := finding.family) is None:
-        return ""
-    mean = f" {IN_THE_MEAN}" if finding.decided_by == "mean" else ""
-    cases = f"the {plural(family.cases, 'case')} of {one_line(family.name)}"
-    return f"{cases} are together {slower(family.ratio.value)}{mean} ({change_span(family.ratio)})"
-
-
-def shortened(text: str, length: int = MAX_LENGTH) -> str:
-    """Return a text cut to a length that fits a table."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def differences(changes: Iterable[Change]) -> str:
-    """Return `96 more operator calls (412 -> 508, +23%), 700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)`."""
-    texts = []
-    for each in changes:
-        metric, more = BY_NAME[each.metric], abs(each.head - each.base)
-        is_bytes = metric.unit == "bytes"
-        write = memory if is_bytes else count
-        label = metric.label.removesuffix("s") if more == 1 else metric.label
-        comparative = "more" if each.head > each.base else "less" if is_bytes else "fewer"
-        share = change(each.ratio)
-        values = f"{write(each.base)} -> {write(each.head)}{f', {share}' if share not in ('', '0.0%') else ''}"
-        texts.append(f"{write(more)} {comparative} {label} ({values})")
-    return ", ".join(texts)
-
-
-def _direction(finding: Finding) -> int:
-    """Return 1 if the time got longer by more than the margin, -1 if it got shorter by more, else 0."""
-    return {"regressed": 1, "improved": -1}.get(finding.time_verdict or "", 0)
-
-
-def _cause(finding: Finding, work: list[Change]) -> str:
-    """Return the `work` that changed in the direction of the time, or that went against it."""
-    sign = _direction(finding)
-    along = differences(each for each in work if (each.head - each.base) * sign > 0)
-    against = differences(each for each in work if (each.head - each.base) * sign < 0)
-    if along:
-        return f"likely cause: {along}{f', but {against}' if against else ''}"
-    if not sign or finding.judged_changes or finding.decided_by == "mean":  # of the mean, some calls may be the cause
-        return against or differences(work)
-    what = f"despite {against}" if against else "no known difference in counts"
-    if finding.instructions is not None:  # which are told next, and leave nothing to guess
-        return what
-    return f"{what}: {'slower' if sign > 0 else 'faster'} kernels, or other code between them"
-
-
-def _interval(finding: Finding) -> str:
-    """Return where the change of an undecided case lies."""
-    estimate, edge = finding.deciding, 1 + finding.margin
-    if estimate is None:
-        return f"no interval from {plural(finding.replicates, 'replicate')}"
-    is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
-    return f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{between(estimate)}{UNSURE if is_beyond else ''}"
-
-
-def _instructions(finding: Finding) -> str:
-    """Return the change of instructions if it, or that of the time, is beyond the margin, and whether both agree."""
-    known, sign = finding.instructions, _direction(finding)
-    if known is None:
-        return ""
-    if not known.is_beyond:
-        return "as many instructions as before: memory, caches or the clock" if sign else ""
-    is_silent = finding.time_verdict in ("regressed", "improved", "unchanged") and sign != (1 if known.is_more else -1)
-    return f"{instruction_change(known)}{'; the time does not show it' if is_silent else ''}"
-
-
-def instruction_change(known: InstructionChange) -> str:
-    """Return `0.7% more instructions, in aten::add (16 calls instead of 15)`.
-
-    It names the operators that are called more often, if the instructions grew, or else the part that grew most.
-    """
-    sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
-    spread = f" (spread {percent(known.spread)})" if known.spread else ""
-    size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
-    operators = [each for each in known.operators() if (each[2] - each[1]) * sign > 0][:NAMED]
-    if operators:
-        calls = (f"{name} ({plural(head, 'call')} instead of {base:,})" for name, base, head in operators)
-        return f"{size}, in {' and '.join(calls)}"
-    part, share = max(known.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
-    return f"{size}, most in {PART_NAMES[part]}" if share * sign > 0 else size
 
 
 def read(folder: Path) -> Verdicts | None:

@@ -37,7 +37,7 @@ from .samples import (
     realistic,
     unchanged,
 )
-from .test_words import with_change
+from .test_reasons import with_change
 
 SAMPLES = [comparison(), every_verdict(), realistic(), nasty(), large(3, 60)]
 FAR_OFF = finding("undecided", Estimate(2.03, 0.46, 9.02), case=case("gru", "hoisted", batch_size=16))

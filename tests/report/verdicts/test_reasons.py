@@ -5,7 +5,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Change, Finding, InstructionChange, InstructionCounts, Part, with_instructions
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.verdicts.verdicts import MAX_LENGTH, differences, instruction_change, why
+from rnnbench.report.verdicts.reasons import MAX_LENGTH, differences, instruction_change, why
 
 from .samples import (
     FASTER,
