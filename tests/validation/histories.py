@@ -133,7 +133,7 @@ def histories() -> pd.DataFrame:
 
 def _with_kept(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with what an older state had answered, and what was read, which no program makes."""
-    keys, more = ["package", "commit", "case"], ["before", "clause before", "read"]
+    keys, more = ["package", "revision", "case"], ["before", "clause before", "read"]
     known = kept.reindex(columns=[*keys, *more], fill_value="")
     return rows.merge(known, on=keys, how="left").fillna("")
 
@@ -147,7 +147,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _rates(name: str, part: pd.DataFrame) -> dict[str, Any]:
     could = part["could be affected"] == "yes"
-    row: dict[str, Any] = {"package": name, "commits": part["commit"].nunique(), "cases of commits": len(part)}
+    row: dict[str, Any] = {"package": name, "commits": part["revision"].nunique(), "cases of commits": len(part)}
     row["could be affected"] = int(could.sum())
     for when, column in (("", "timed"), (" before", "before")):
         is_timed = part[column] == "yes"
@@ -173,7 +173,7 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
                     could, why = "can't run", "rnnbench refuses the case"
                 yield {
                     "package": package.repository,
-                    "commit": commit[:8],
+                    "revision": commit[:8],
                     "subject": subject,
                     "case": case.partition(":")[2],
                     "timed": "yes" if said[case] else "no",
@@ -300,7 +300,7 @@ def write_answers(file: Path) -> None:
                 rows += [
                     {
                         "package": package.repository,
-                        "commit": commit[:8],
+                        "revision": commit[:8],
                         "case": case.partition(":")[2],
                         "before": "yes" if clause else "no",
                         "clause before": clause,

@@ -83,7 +83,7 @@ def test_the_summary_counts_precision_and_recall_without_cases_that_cant_run() -
         ("c", "no", "no", "yes"),
         ("d", "yes", "can't run", ""),
     ]
-    table = pd.DataFrame(rows, columns=["commit", "timed", "could be affected", "before"]).assign(package="p")
+    table = pd.DataFrame(rows, columns=["revision", "timed", "could be affected", "before"]).assign(package="p")
     counted = summary(table).set_index("package").loc["all"]
     assert (counted["commits"], counted["precision"], counted["recall"]) == (3, "50%", "1/1")
     assert (counted["precision before"], counted["recall before"]) == ("33%", "1/1")
