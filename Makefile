@@ -6,7 +6,7 @@ RNNBENCH = .venv/bin/rnnbench
 INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: bench test docs lowest coverage mutants audit axe front-page validate goals wheels release-check check
+.PHONY: bench test test-rest test-older docs lowest coverage mutants audit axe front-page validate goals wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -20,14 +20,16 @@ QUICK = not slow and not needs and not alone
 test: .venv/.installed  ## The tests that take seconds and need no other program, on all cores.
 	$(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)"
 
+test-rest: .venv/.installed  ## The others: programs, long tests, and at the end what judges real times by itself.
+	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
+	$(PYTEST) -m alone $$(grep -rlE "mark.(alone|cuda)|NEEDS_DEVICE" tests --include=test_*.py)
+
 # A processor without AVX-512, whatever this one has: oneDNN, torch's kernels and torch.compile use no newer instructions.
 OTHER_PROCESSOR = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 NUMBERS = tests/cells tests/kernels $(addprefix tests/speedup/test_,equal_layer.py ways.py) \
 	$(addprefix tests/workloads/test_,compiled.py parity.py processor.py)
-test-rest: .venv/.installed  ## The others: programs, numbers on an older processor, and at the end what judges real times by itself.
-	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" $$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
+test-older: .venv/.installed  ## Tests of numbers once more, as on an older processor.
 	$(OTHER_PROCESSOR) $(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)" $(NUMBERS)
-	$(PYTEST) -m alone $$(grep -rlE "mark.(alone|cuda)|NEEDS_DEVICE" tests --include=test_*.py)
 
 docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
 	.venv/bin/python -m tests.rules.reference .docs

@@ -24,7 +24,7 @@ gc.disable()  # until all tests are collected
 # More examples where nobody waits. On a shared machine one example may take any time.
 hypothesis.settings.register_profile(
     "rnnbench",
-    max_examples=100 if os.environ.get("CI") else 30,
+    max_examples=50 if os.environ.get("CI") else 30,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
