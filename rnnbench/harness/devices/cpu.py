@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,33 +193,47 @@ def _block(cores: int) -> "Tensor":
 def resident_bytes(timed: "TimedCall") -> int:
     """Return the bytes of the pages that a call adds to those that the process already holds; raises Unavailable.
 
-    The kernel's own high-water mark is off by up to 32 pages per core. So the allocator is set, for the rest of this
-    process's life, to release nothing while a call runs: the resident set after the call is then its peak.
+    The kernel's own high-water mark is off by up to 32 pages per core. So the allocator releases nothing while a call
+    runs: the resident set after the call is then its peak.
     """
+    if not is_memory_kept():
+        raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
     libc = ctypes.CDLL(None)
-    if not ROLLUP.exists() or not hasattr(libc, "mallopt"):
-        raise Unavailable("the resident set can be measured under Linux and glibc only")
-    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
-        libc.mallopt(parameter, value)
-    buffer = bytearray(MAX_ROLLUP)
     with ROLLUP.open("rb", buffering=0) as file, timed.mode():
-
-        def resident() -> int:
-            """Return the bytes of resident pages. Reading them takes no memory that a later call could use."""
-            file.seek(0)
-            file.readinto(buffer)
-            [kilobytes] = re.findall(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
-            return int(kilobytes) * 1024
-
-        libc.malloc_trim(0)
-        before = resident()
-        bytearray(b"1") * TRIAL_BYTES
-        if resident() - before < TRIAL_BYTES:
-            raise Unavailable("the allocator in use gives memory back at once, so its peak can't be seen")
+        resident = _resident_set(file)
         timed.call()  # memory of one-time set-up does not count
         libc.malloc_trim(0)
         resident()  # touches the pages that reading itself needs
         before = resident()
         timed.call()
         return resident() - before
+
+
+@cache
+def is_memory_kept() -> bool:
+    """Return whether the allocator releases nothing, for the rest of this process's life; raises Unavailable."""
+    libc = ctypes.CDLL(None)
+    if not ROLLUP.exists() or not hasattr(libc, "mallopt"):
+        raise Unavailable("the resident set can be measured under Linux and glibc only")
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 0)):
+        libc.mallopt(parameter, value)
+    with ROLLUP.open("rb", buffering=0) as file:
+        resident = _resident_set(file)
+        libc.malloc_trim(0)
+        before = resident()
+        bytearray(b"1") * TRIAL_BYTES
+        return resident() - before >= TRIAL_BYTES
+
+
+def _resident_set(rollup: FileIO) -> Callable[[], int]:
+    """Return a function for the bytes of resident pages. It takes no memory that a later call could use."""
+    buffer = bytearray(MAX_ROLLUP)
+
+    def resident() -> int:
+        rollup.seek(0)
+        rollup.readinto(buffer)
+        [kilobytes] = re.findall(rb"^Rss:\s+(\d+) kB$", buffer, re.MULTILINE)
+        return int(kilobytes) * 1024
+
+    return resident
