@@ -20,7 +20,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
 _started_with: dict[str, str] = {}  # the environment of the origin
 _origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT)
-_start, _renew = WorkerProcess.__init__, Origins._renew
+_start, _add = WorkerProcess.__init__, Origins._add
 
 
 def fork_workers() -> None:
@@ -30,7 +30,7 @@ def fork_workers() -> None:
         _started_with.update(os.environ)
         atexit.register(_origin.close)
         WorkerProcess.__init__ = _fork  # type: ignore[method-assign, assignment]
-        Origins._renew = _no_origin  # type: ignore[method-assign]
+        Origins._add = _no_origin  # type: ignore[method-assign]
 
 
 def _no_origin(self: Origins) -> None:
@@ -57,7 +57,7 @@ def _fork(
     if origin is None and is_here and is_alike:
         if _origin._process is None:
             with mock.patch.dict(os.environ, _started_with, clear=True):
-                _origin._start()
+                _origin.start()
         origin, variables = _origin, {**environment, **(variables or {})}
     _start(worker, name, python, paths, layout, variables, *more, origin=origin, under=under, **options)
 
@@ -65,5 +65,5 @@ def _fork(
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process."""
-    with mock.patch.object(WorkerProcess, "__init__", _start), mock.patch.object(Origins, "_renew", _renew):
+    with mock.patch.object(WorkerProcess, "__init__", _start), mock.patch.object(Origins, "_add", _add):
         yield
