@@ -3,8 +3,8 @@
 A case could be affected if, comments, docstrings, annotations of functions, formatting and names of local variables
 aside, one of these differs between both sides:
 
-1. a function that runs when the case is built or called 70 times, or when the modules are imported that it imports, or
-   which of these functions run;
+1. a function that runs when the case is built, called 70 times or differentiated (a cell has cases of training, too),
+   or when the modules are imported that it imports, or which of these functions run;
 2. a function of the package that one of these functions names, in the modules that they are in or import from, and
    all that such a function names;
 3. a statement outside of functions in a module that is imported, which is no definition, no import, no description
@@ -31,7 +31,7 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions_that_run(folder: Path, cell: str, size: int) -> Ran | None:
-    """Return what runs when a case is imported, built and called; None if it can't be."""
+    """Return what runs when a case is imported, built, called and differentiated; None if it can't be called."""
     ran = set[str]()
 
     def follow(frame: FrameType, event: str, _argument: object) -> None:
@@ -51,13 +51,23 @@ def functions_that_run(folder: Path, cell: str, size: int) -> Ran | None:
         made = getattr(module, cell.partition(":")[2])(size, size)
         h = torch.zeros(2, size)
         for _ in range(CALLS):
-            h = made(torch.randn(2, size), h).detach()
+            output = made(torch.randn(2, size), h)
+            h = output.detach()
+        if output.requires_grad:
+            _differentiate(output, folder.name)
     except Exception as error:
         print(f"{folder.name} {cell}: {type(error).__name__}: {error}", file=sys.stderr)
         return None
     finally:
         sys.setprofile(None)
     return sorted(ran)
+
+
+def _differentiate(output: torch.Tensor, name: str) -> None:
+    try:
+        output.sum().backward()
+    except RuntimeError as error:  # of a backward pass that is not right: it ran all the same
+        print(f"{name}: {error}", file=sys.stderr)
 
 
 def could_change(

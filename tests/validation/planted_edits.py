@@ -131,6 +131,11 @@ REGISTERED = (
         "input = helpers.Late.known[0]().run(input)",
     ),
 )
+PLAIN_BASES = "class A:\n    def f(self, x): return x * 2\nclass B(A):\n    def f(self, x): return x"
+BASES = PLAIN_BASES.removesuffix("return x") + "return super().f(x)"
+OLD_BASES = BASES.replace("super()", "super(B, self)")
+TWO_STEPS = BASES.replace("return super().f(x)", "up = super(); return up.f(x)")
+OF_BASE = ("x * 2", "x * 3")
 # Edits that must be timed, one of each kind: what the helpers have, how the cell uses it late, and the edit.
 MUST = (
     ("constant of a function", "def f(x): return x * 2", "input = helpers.f(input)", "x * 2", "x * 3"),
@@ -276,6 +281,92 @@ MUST = (
         "C(metaclass=M): pass",
     ),
     ("body of a class", "class C: pass", "pass", "C: pass", "C:\n    k = torch.set_num_threads(1)"),
+    (
+        "member that the body of a class calls with",
+        "class C:\n    n = 1\n    k = setattr(torch.nn.GRUCell, 'by', n)",
+        "input = input * self.by",
+        "n = 1",
+        "n = 2",
+    ),
+    (
+        "argument of a call in a default",
+        "def f(x, y=torch.set_num_threads(1)): pass",
+        "pass",
+        "(x, y=torch.set_num_threads(1))",
+        "(x,\n    y=torch.set_num_threads(2))",
+    ),
+    (
+        "function of the tree that is named like a container",
+        "def list(): torch.set_num_threads(1)\ndef f(x, y=None): pass",
+        "pass",
+        "y=None",
+        "y=list()",
+    ),
+    (
+        "order of imports of one name",
+        "from math import sqrt as f\nfrom math import exp as f",
+        "input = input * helpers.f(2.0)",
+        "from math import sqrt as f\nfrom math import exp as f",
+        "from math import exp as f\nfrom math import sqrt as f",
+    ),
+    (
+        "order of an import and a value of one name",
+        "f = abs\nfrom math import exp as f",
+        "input = input * helpers.f(2.0)",
+        "f = abs\nfrom math import exp as f",
+        "from math import exp as f\nf = abs",
+    ),
+    (
+        "order of imports of all names",
+        "from math import *\nfrom cmath import *",
+        "input = input * abs(helpers.sqrt(-2.0))",
+        "from math import *\nfrom cmath import *",
+        "from cmath import *\nfrom math import *",
+    ),
+    (
+        "module of which all names are imported",
+        "from math import *",
+        "input = input * abs(helpers.sqrt(-2.0))",
+        "from math",
+        "from cmath",
+    ),
+    (
+        "import of all names and a function of one of them",
+        "def sqrt(x): return x * 9\nfrom cmath import *",
+        "input = input * abs(helpers.sqrt(-2.0))",
+        "def sqrt(x): return x * 9\nfrom cmath import *",
+        "from cmath import *\ndef sqrt(x): return x * 9",
+    ),
+    (
+        "import of all names and an import of one of them",
+        "from numpy import sqrt\nfrom cmath import *",
+        "input = input * abs(helpers.sqrt(-2.0))",
+        "from numpy import sqrt\nfrom cmath import *",
+        "from cmath import *\nfrom numpy import sqrt",
+    ),
+    ("member of a base by super", BASES, "input = helpers.B().f(input)", *OF_BASE),
+    ("member of a base by super with its class", OLD_BASES, "input = helpers.B().f(input)", *OF_BASE),
+    ("member of a base by super in two steps", TWO_STEPS, "input = helpers.B().f(input)", *OF_BASE),
+    ("member of a base by its name", PLAIN_BASES, "input = helpers.A.f(helpers.B(), input)", *OF_BASE),
+    (
+        "member of a base by the order of bases",
+        PLAIN_BASES,
+        "input = type(helpers.B()).__mro__[1].f(None, input)",
+        *OF_BASE,
+    ),
+    (
+        "member of a base by an imported name of a function",
+        f"from inspect import getmro as order\n{PLAIN_BASES}",
+        "input = helpers.order(helpers.B)[1].f(None, input)",
+        *OF_BASE,
+    ),
+    ("member of a base of another class", f"{PLAIN_BASES}\nclass C(A): pass", "input = helpers.C().f(input)", *OF_BASE),
+    (
+        "member of a base, in place of a deleted one",
+        PLAIN_BASES,
+        "del helpers.B.f; input = helpers.B().f(input)",
+        *OF_BASE,
+    ),
 )
 PATHS = (
     ("io", "input = input * float(open('{file}').read())"),

@@ -15,7 +15,9 @@ import torch
 
 from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.code_digest import of_texts
+from rnnbench.harness.worker.code_names import ANY, TAKES_BASES
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, parts
+from rnnbench.harness.worker.only_binds import EMPTY_CONTAINERS, has_meaning
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
 from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names
 
@@ -53,6 +55,7 @@ class CaseCode:
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
+        self._stars: dict[int, bool] = {}  # of a module's names: whether those that `import *` binds are what they are
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self._doubtful = doubtful_objects()
         self._classes = ReachedClasses()
@@ -91,7 +94,9 @@ class CaseCode:
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
             # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.
-            self._todo += [value.__defaults__, value.__kwdefaults__, vars(value), *(value.__closure__ or ())]
+            self._todo += [value.__defaults__, value.__kwdefaults__, vars(value)]
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            self._todo += [cell for name, cell in cells if name != "__class__"]  # its own class, for `super`
         elif isinstance(value, ModuleType):
             self._add_module(vars(value), is_whole=True)
         elif isinstance(value, type):
@@ -156,11 +161,13 @@ class CaseCode:
 
     def _add_statements(self, file: str, of_file: FileParts, variables: Variables, *, is_whole: bool) -> None:
         """Add the statements of a module that do more than to bind a name, or all of them."""
-        counting = [each for each in of_file.statements if is_whole or not self._only_binds(each, variables)]
-        if counting:
-            self.code.add(f"{file}:{STATEMENTS} {of_texts(each.part.digest for each in counting)}")
-        for statement in counting:
-            self._follow(statement.part, file, STATEMENTS, variables)
+        does = [each.whole if is_whole else self._does(each, of_file, variables) for each in of_file.statements]
+        if digests := [part.digest for part in does if part.nodes]:
+            self.code.add(f"{file}:{STATEMENTS} {of_texts(digests)}")
+        for part, statement in zip(does, of_file.statements, strict=True):
+            if not part.nodes:
+                continue
+            self._follow(part, file, STATEMENTS, variables)
             for registered in statement.registered:
                 for name in (registered, *of_file.members(registered)):
                     self._add_part(file, name, variables)
@@ -168,11 +175,50 @@ class CaseCode:
                     self._classes.add_whole(value)
                 self._todo.append(value)
 
-    def _only_binds(self, statement: Statement, variables: Variables) -> bool:
+    def _does(self, statement: Statement, of_file: FileParts, variables: Variables) -> CodePart:
+        """Return what a statement does beside to bind its names, as far as that is sure; else all of it."""
         values = [variables.get(name) for name in statement.binds]
-        if not statement.binds or any(isinstance(value, type) and is_registered(value) for value in values):
+        if any(isinstance(value, type) and is_registered(value) for value in values):
+            return statement.whole
+        if not EMPTY_CONTAINERS.isdisjoint(statement.foreign & variables.keys()):
+            return statement.whole
+        if any(self._may_do_more(name, variables) for name in statement.foreign):
+            return statement.whole
+        if of_file.stars and not self._stars_only_bind(of_file, variables):
+            stars = (_loaded(star, variables.get("__package__")) for star in of_file.stars)
+            hiding = {name for module in stars if module is not None for name in _exported(module)}
+            return statement.does if hiding.isdisjoint(statement.binds) else statement.whole
+        return CodePart([]) if statement.is_star else statement.does
+
+    def _may_do_more(self, name: str, variables: Variables) -> bool:
+        """Return whether a name is the tree's own; of `a.b`, whether it is not what a plain module of the tree has."""
+        first, *attributes = name.split(".")
+        value = variables.get(first, getattr(builtins, first, self))
+        if not self._is_own(value):
             return False
-        return not any(self._is_own(variables.get(name, getattr(builtins, name, self))) for name in statement.foreign)
+        for attribute in attributes:
+            if type(value) is not ModuleType or attribute not in vars(value):
+                return True  # it may be made when it is asked for
+            value = vars(value)[attribute]
+        return not attributes
+
+    def _stars_only_bind(self, of_file: FileParts, variables: Variables) -> bool:
+        """Return whether all names that `import *` binds in a module are what any other statement binds to them."""
+        if id(variables) not in self._stars:
+            modules = [_loaded(star, variables.get("__package__")) for star in of_file.stars]
+            exported = [(name, module) for module in modules if module is not None for name in _exported(module)]
+            self._stars[id(variables)] = None not in modules and all(
+                self._is_bound(name, module, of_file, variables) for name, module in exported
+            )
+        return self._stars[id(variables)]
+
+    def _is_bound(self, name: str, module: ModuleType, of_file: FileParts, variables: Variables) -> bool:
+        """Return whether a name is a module's, and nothing but imports of the same object binds it elsewhere."""
+        value = vars(module).get(name, self)
+        if variables.get(name) is not value or name in of_file.bound or hasattr(builtins, name) or has_meaning(name):
+            return False
+        package = variables.get("__package__")
+        return all(_member(source, package) is value for source in of_file.sources.get(name, ()))
 
     def _is_own(self, value: Any) -> bool:
         """Return whether a value is a module, class or function of the tree, or something that may be."""
@@ -200,12 +246,17 @@ class CaseCode:
         """Follow what a part of a file names."""
         names = part.names
         self._classes.take({each[1:] for each in names if each.startswith(".")})
+        self._classes.take_overridden(part.overridden)
         for of_what, pattern in part.computed:
             self._take_computed(of_what, pattern, file, name, variables)
+        kind = variables.get(name.partition(".")[0])
+        bases = kind.__mro__ if isinstance(kind, type) and part.bases else ()
         for use in names:
             if not use.startswith((".", "=")) and not use.endswith("="):
                 first, *attributes = use.split(".")
-                self._todo.append(self._use(variables, first, *attributes))
+                value = self._use(variables, first, *attributes)
+                if use not in part.bases or not any(value is base for base in bases):  # which are known with the class
+                    self._todo.append(value)
         is_function = name != STATEMENTS or "__spec__" not in variables
         self.doubts.update(doubts_of_names(names, part.imports if is_function else ()))
         last = {f".{each.rpartition('.')[2]}" for each in names}
@@ -244,14 +295,28 @@ class CaseCode:
         self._added.add((file, "binding", name, id(variables)))
         of_file, package = self._parts(file), variables.get("__package__")
         self._add_part(file, name, variables)
-        if sources := of_file.sources.get(name):
+        sources = of_file.sources.get(name, set())
+        if sources:
             self.code.add(f"{file}:{name} {of_texts(sorted(map(str, sources)))}")
-        for module, member in (*(sources or ()), *((star, name) for star in of_file.stars)):
+        self._classes.take_overridden({ANY} if any(member in TAKES_BASES for _, member in sources) else set())
+        for module, member in sources:
             found = _loaded(module, package)
             if found is not None and member in vars(found):
                 self._add_binding(vars(found), member)
-                if module in of_file.stars:
-                    self._add_binding(vars(found), "__all__")
+        is_known = bool(sources) or name in of_file.bound
+        if not (is_known and self._stars_only_bind(of_file, variables)):
+            self._add_stars(of_file, name, variables)
+
+    def _add_stars(self, of_file: FileParts, name: str, variables: Variables) -> None:
+        """Add the modules of which all names are imported, this one among them, and what binds it there."""
+        file, package = self._own(variables), variables.get("__package__")
+        modules = {star: _loaded(star, package) for star in of_file.stars}
+        having = {star: module for star, module in modules.items() if module is not None and name in vars(module)}
+        if having:
+            self.code.add(f"{file}:{name} {of_texts(['*', *sorted(having)])}")
+        for module in having.values():
+            self._add_binding(vars(module), name)
+            self._add_binding(vars(module), "__all__")
 
     def _add_imports(
         self, imports: Iterable[tuple[str, tuple[str, ...]]], variables: Mapping[str, Any], *, is_function: bool
@@ -285,6 +350,18 @@ def _loaded(module: str, package: str | None) -> ModuleType | None:
         return None
     found = sys.modules.get(resolve_name(module, package))
     return found if isinstance(found, ModuleType) else None
+
+
+def _exported(module: ModuleType) -> list[str]:
+    """Return the names that `from MODULE import *` binds."""
+    return [*vars(module).get("__all__", (name for name in vars(module) if not name.startswith("_")))]
+
+
+def _member(source: tuple[str, str], package: str | None) -> Any:
+    """Return what an import takes: a module, or a member of one."""
+    module, member = source
+    found = _loaded(module, package)
+    return vars(found).get(member) if found is not None and member else found
 
 
 def _spec(name: str) -> ModuleSpec | None:

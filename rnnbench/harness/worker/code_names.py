@@ -2,9 +2,10 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import TypeGuard
 
-from rnnbench.harness.worker.only_binds import last_name
+from rnnbench.harness.worker.only_binds import last_name, module_of
 
 Imports = set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
 TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
@@ -16,19 +17,26 @@ TAKES_BY_NAME = {
 }
 TAKES_ALL = {"vars", "dir", "__dict__", "getmembers", "getmembers_static"}
 ANY = ".*"
+# By which code may come to the bases of a class, or to what a class would have without a member of its own.
+TAKES_BASES = {"__mro__", "mro", "getmro", "__base__", "__bases__", "__orig_bases__", "classify_class_attrs"} | {
+    *("__thisclass__", "__self_class__", "delattr", "__delattr__"),
+}
 DOTTED = re.compile(r"[^\W\d]\w*")
 
 
-def names_of(nodes: Iterable[ast.AST]) -> set[str]:
+def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[str]:
     """Return what some code names.
 
     NAME; NAME.ATTRIBUTE... if some are taken of it; .ATTRIBUTE of anything, or a text that may name one; KEYWORD= of a
-    call, but for True; .__file__ if the path of a file is taken, and not only that of its folder.
+    call, but for True; .__file__ if the path of a file is taken, and not only that of its folder. `but`: nodes whose
+    names are left out.
     """
     names = set[str]()
     in_chain = set[ast.AST]()  # of which an attribute is taken; `walk` comes to the attribute first
     of_folder = set[ast.AST]()  # within an expression that takes the folder of a path
     for node in (each for top in nodes for each in ast.walk(top)):
+        if node in but:
+            continue
         if isinstance(node, ast.Attribute | ast.Call) and last_name(node) in TAKES_FOLDER:
             of_folder.update(ast.walk(node))
         if isinstance(node, ast.Name) and node.id == "__file__" and node not in of_folder:
@@ -81,9 +89,42 @@ def imports_of(nodes: Iterable[ast.AST]) -> Imports:
     return found
 
 
-def module_of(node: ast.ImportFrom) -> str:
-    """Return the module that a statement imports from, with a point for each level."""
-    return "." * node.level + (node.module or "")
+def names_of_bases(nodes: Sequence[ast.AST]) -> set[str]:
+    """Return the names that some code has only as bases of classes, or as `CLASS` in `super(CLASS, ...).MEMBER`."""
+    places = list[ast.expr]()
+    for node in (each for top in nodes for each in ast.walk(top)):
+        if isinstance(node, ast.ClassDef):
+            places += [each for each in node.bases if _dotted(each)]
+        elif isinstance(node, ast.Attribute) and _is_super(node.value):
+            places += node.value.args[:1]
+    others = names_of(nodes, {each for place in places for each in ast.walk(place) if isinstance(each, ast.expr)})
+    return {*map(_dotted, places)} - others
+
+
+def overridden_members(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """Return the members that code may take of a base, though the class of the object has some of the same names.
+
+    `super().MEMBER` does so, and `del OBJECT.MEMBER` lets later code do so. ANY stands for all members.
+    """
+    found, direct = set[str](), set[ast.AST]()
+    for node in (each for top in nodes for each in ast.walk(top)):
+        if isinstance(node, ast.Attribute):
+            if _is_super(node.value):
+                direct.add(node.value.func)
+                found.add(node.attr)
+            if isinstance(node.ctx, ast.Del):
+                found.add(node.attr)
+        texts = {getattr(node, name, "") for name in ("id", "attr", "name")}
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.update(node.value.split("."))
+        is_by_name = isinstance(node, ast.Name) and node.id in ("super", "__class__") and node not in direct
+        if is_by_name or texts & TAKES_BASES:
+            found.add(ANY)
+    return frozenset(found)
+
+
+def _is_super(node: ast.expr) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
 def computed_names(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:

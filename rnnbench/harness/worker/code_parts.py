@@ -3,21 +3,34 @@
 import ast
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from rnnbench.harness.worker.code_digest import digest_of, on_one_line
-from rnnbench.harness.worker.code_names import Imports, computed_names, imports_of, module_of, names_of
+from rnnbench.harness.worker.code_names import (
+    Imports,
+    computed_names,
+    imports_of,
+    names_of,
+    names_of_bases,
+    overridden_members,
+)
 from rnnbench.harness.worker.only_binds import (
     DEFINITIONS,
+    FUNCTIONS,
+    IMPORTS,
+    bindings,
     bound_names,
+    effects,
     foreign_names,
     has_meaning,
+    imported_names,
     is_idle,
     may_register,
+    module_of,
     names_bound_often,
     names_of_type_checking,
     never_runs,
@@ -25,7 +38,6 @@ from rnnbench.harness.worker.only_binds import (
 
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
 IMPORT = "<import>"  # the part that stands for an installed package that is imported
-FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,26 @@ class CodePart:
         """Of attributes that are taken by a name that is made at run time: of what, and a pattern of the name."""
         return frozenset(computed_names(self.nodes))
 
+    @cached_property
+    def overridden(self) -> frozenset[str]:
+        """The members that it may take of a base of an object's class, as `code_names.overridden_members` returns."""
+        return overridden_members(self.nodes)
+
+    @cached_property
+    def bases(self) -> set[str]:
+        """What it names only as a base of a class, or for `super`."""
+        return names_of_bases(self.nodes)
+
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a module that is no import."""
+    """A statement of a module; of imports, those whose place among the others may matter."""
 
-    part: CodePart
-    binds: tuple[str, ...] = ()  # all that it does, unless one of the `foreign` names is the tree's own; empty: more
+    whole: CodePart
+    does: CodePart  # beside to bind its names, unless one of the `foreign` names is the tree's own
+    binds: tuple[str, ...] = ()
     foreign: frozenset[str] = frozenset()
+    is_star: bool = False  # `from MODULE import *`
     registered: tuple[str, ...] = ()  # outermost functions and classes that a decorator may hand to others
 
 
@@ -83,6 +107,7 @@ class FileParts:
     stars: tuple[str, ...] = ()  # modules of which all names are imported
     decorated: Mapping[str, bool] = field(default_factory=dict)  # of each class, whether it is
     lambdas: tuple[str, ...] = ()  # names that are bound to functions without a name
+    bound: Set[str] = frozenset()  # names that statements bind which are no imports
 
     def of_code(self, qualified: str) -> Iterator[str]:
         """Yield the parts of a function with this qualified name, such as `Class.method.<locals>.inner`."""
@@ -108,7 +133,8 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
     """
     content = Path(file).read_bytes()
     if not file.endswith(".py"):
-        return FileParts({}, (Statement(CodePart([ast.Constant(content)])),), set())
+        whole = CodePart([ast.Constant(content)])
+        return FileParts({}, (Statement(whole, whole),), set())
     tree = ast.parse(content)
     on_one_line(tree)
     _drop_docstrings(tree)
@@ -116,9 +142,9 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
     tree.body = [node for node in tree.body if not (never_runs(node, for_types) or is_idle(node))]
     often = names_bound_often(tree)
     bodiless = _without_bodies(tree)
-    others = [node for node in bodiless.body if not isinstance(node, ast.Import | ast.ImportFrom) or _is_star(node)]
-    statements = tuple(_statement(node, often) for node in others)
     sources, stars = _sources(bodiless)
+    others = [node for node in bodiless.body if stars or not isinstance(node, IMPORTS) or _hides(node, often)]
+    statements = tuple(_statement(node, often) for node in others)
     imports = imports_of([bodiless])
     values: dict[str, list[ast.AST]] = defaultdict(list)
     for node, statement in zip(others, statements, strict=True):
@@ -127,6 +153,7 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
                 values[name].append(node)
     lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
     found = {name: CodePart(nodes) for name, nodes in values.items()}
+    bound = {name for name, by in bindings(tree).items() if any(isinstance(each, ast.AST) for each in by)}
     if not annotated:
         _drop_annotations(tree)
     outermost = defaultdict[str, list[Any]](list)  # several of one name: overloads, and those of branches
@@ -138,17 +165,20 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
         if classes:
             decorated[name] = any(each.decorator_list for each in classes)
         found |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
-    return FileParts(found, statements, imports, sources, stars, decorated, tuple(lambdas))
+    return FileParts(found, statements, imports, sources, stars, decorated, tuple(lambdas), bound)
 
 
 def _statement(node: ast.stmt, often: set[str]) -> Statement:
     """Return a statement of a module, without bodies of functions; `often`: names whose order of binding matters."""
-    binds, foreign = bound_names(node), foreign_names(node)
+    if isinstance(node, IMPORTS):
+        whole = CodePart([node])
+        does_more = _is_star(node) or _hides(node, often)
+        names = tuple(name for name, _ in imported_names(node))
+        return Statement(whole, whole if does_more else CodePart([]), names, is_star=_is_star(node))
+    binds = bound_names(node)
+    does, foreign = effects(node, is_all=any(name in often or has_meaning(name) for name in binds))
     registered = tuple(each.name for each in _outermost(node) if may_register(each))
-    part = CodePart([_without_members(node)])
-    if foreign is None or any(name in often or has_meaning(name) for name in binds):
-        return Statement(part, registered=registered)
-    return Statement(part, binds, frozenset(foreign), registered)
+    return Statement(CodePart([node]), CodePart(does), binds, frozenset(foreign), registered=registered)
 
 
 def _outermost(top: ast.AST) -> list[Any]:
@@ -173,14 +203,6 @@ def _without_bodies(node: Any) -> Any:
         elif isinstance(value, list):
             setattr(copied, name, [_without_bodies(each) if isinstance(each, ast.AST) else each for each in value])
     return copied
-
-
-def _without_members(node: Any) -> Any:
-    """Return a statement; if it is a class, without the members that only count for code that takes them."""
-    if isinstance(node, ast.ClassDef):
-        node = copy.copy(node)
-        node.body = [each for each in node.body if foreign_names(each) is None or not bound_names(each)]
-    return node
 
 
 def _class_parts(name: str, definitions: Sequence[Any]) -> dict[str, CodePart]:
@@ -209,6 +231,11 @@ def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     return (each for node in nodes for each in ast.walk(node))
 
 
+def _hides(node: ast.Import | ast.ImportFrom, often: Set[str]) -> bool:
+    """Return whether an import binds a name that others may bind to something else, so that its place matters."""
+    return any(name in often for name, _ in imported_names(node))
+
+
 def _is_star(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
 
@@ -218,15 +245,11 @@ def _sources(bodiless: ast.Module) -> tuple[dict[str, set[tuple[str, str]]], tup
     sources = defaultdict[str, set[tuple[str, str]]](set)
     stars = list[str]()
     for node in ast.walk(bodiless):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                top = alias.name.partition(".")[0]
-                sources[alias.asname or top].add((alias.name if alias.asname else top, ""))
-        elif isinstance(node, ast.ImportFrom) and _is_star(node):
+        if isinstance(node, ast.ImportFrom) and _is_star(node):
             stars.append(module_of(node))
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                sources[alias.asname or alias.name].add((module_of(node), alias.name))
+        elif isinstance(node, IMPORTS):
+            for name, source in imported_names(node):
+                sources[name].add(source)
     return dict(sources), tuple(stars)
 
 

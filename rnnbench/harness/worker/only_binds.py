@@ -6,9 +6,14 @@ that imports the module.
 
 import ast
 import builtins
-from collections.abc import Collection, Iterable, Sequence
+import copy
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+DEFINITIONS = FUNCTIONS | ast.ClassDef
+IMPORTS = ast.Import | ast.ImportFrom
 # Decorators, by the last part of their names, that return a function or hold it, and hand it to nobody else. Any other
 # may keep it where it is found by a name: `torch.library.custom_op`, say.
 KEEP_TO_THEMSELVES = {
@@ -20,6 +25,8 @@ KEEP_TO_THEMSELVES = {
 OF_PROPERTIES = {"setter", "getter", "deleter"}  # of a property of the same class
 # Calls that return something new and do nothing else.
 PURE_CALLS = {"TypeVar", "TypeVarTuple", "ParamSpec", "NewType", "getLogger", "namedtuple"}
+# The same for Python's own without arguments.
+EMPTY_CONTAINERS = {"dict", "list", "set", "tuple", "frozenset"}
 # Names of a module that others read to describe it. Any other name with two underscores has a meaning of its own.
 DESCRIPTIONS = {
     *("__all__", "__version__", "__version_info__", "__author__", "__email__", "__license__", "__copyright__"),
@@ -31,12 +38,12 @@ DESCRIPTIONS = {
 def foreign_names(node: ast.stmt) -> set[str] | None:
     """Return the names that must not be the tree's own if a statement is to do nothing but bind; None if it does more.
 
-    A function of the tree that is used as a decorator, say, may keep what it decorates.
+    A function of the tree that is used as a decorator, say, may keep what it decorates. A name with attributes,
+    `a.b`, may also be that of a module of the tree that has the attribute.
     """
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return _of_function(node)
-    if isinstance(node, ast.ClassDef):
-        return _of_class(node)
+    if isinstance(node, DEFINITIONS):
+        does, foreign = effects(node)
+        return None if does else foreign
     if isinstance(node, ast.Assign):
         targets = [each for target in node.targets for each in _bound(target)]
         return of_value(node.value) if all(targets) else None
@@ -44,6 +51,29 @@ def foreign_names(node: ast.stmt) -> set[str] | None:
         value = set[str]() if node.value is None else of_value(node.value)
         return _joined([value, of_type(node.annotation)])
     return None
+
+
+def effects(node: ast.stmt, *, is_all: bool = False) -> tuple[list[ast.AST], set[str]]:
+    """Return what a statement does beside to bind names, and the names that must be foreign if that is to be all.
+
+    Of a function, this may be the default of an argument; of a class, the statements of its body that do more than
+    bind. `is_all`: that it binds a name is to be among it, since others bind the same name.
+    """
+    if isinstance(node, FUNCTIONS):
+        foreign = _joined(map(of_decorator, node.decorator_list))
+        return ([node], set()) if is_all or foreign is None else _of_signature(node, foreign)
+    if isinstance(node, ast.ClassDef):
+        does, of_body = _of_body(node)
+        bases = (set[str]() if _is_dotted(each) else of_type(each) for each in node.bases)
+        of_header = _joined([*map(of_decorator, node.decorator_list), *bases])
+        # Keywords are a metaclass, or arguments of `__init_subclass__`.
+        if not (is_all or node.keywords or of_header is None):
+            return does, of_header | of_body
+        kept: Any = copy.copy(node)
+        kept.body = does
+        return [kept], of_body
+    names = None if is_all else foreign_names(node)
+    return ([node], set()) if names is None else ([], names)
 
 
 def bound_names(node: ast.stmt) -> tuple[str, ...]:
@@ -63,11 +93,16 @@ def _bound(target: ast.expr) -> list[str]:
 
 
 def names_bound_often(tree: ast.Module) -> set[str]:
-    """Return the names that several statements of a module may bind, and those that hide one of Python's own."""
-    seen, often = set[str](), set[str](dir(builtins))
-    for name in _all_bound(tree):
-        (often if name in seen else seen).add(name)
-    return often
+    """Return the names to which a module may bind unlike things, and those that hide one of Python's own."""
+    return {name for name, by in bindings(tree).items() if len(by) > 1} | {*dir(builtins)}
+
+
+def bindings(tree: ast.Module) -> Mapping[str, set[Any]]:
+    """Return what binds each name of a module: a statement's node, or the module and member that are imported."""
+    found = defaultdict[str, set[Any]](set)
+    for name, by in _all_bound(tree.body):
+        found[name].add(by)
+    return found
 
 
 def has_meaning(name: str) -> bool:
@@ -75,49 +110,67 @@ def has_meaning(name: str) -> bool:
     return name.startswith("__") and name.endswith("__") and name not in DESCRIPTIONS
 
 
-def _all_bound(tree: ast.Module) -> Iterable[str]:
-    """Yield each name as often as a statement of the module, or a function's `global`, may bind it."""
-    nodes: list[ast.AST] = [*tree.body]
+def _all_bound(body: Iterable[ast.stmt]) -> Iterable[tuple[str, Any]]:
+    """Yield each name that statements, or a function's `global`, may bind, and what binds it."""
+    nodes: list[ast.AST] = [*body]
     for node in nodes:
         if isinstance(node, DEFINITIONS):
-            yield node.name
-            yield from (name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names)
+            yield node.name, node
+            yield from ((name, each) for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names)
             continue
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, IMPORTS):
+            yield from imported_names(node)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            yield node.id
+            yield node.id, node
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-            yield node.name
+            yield node.name, node
         nodes += ast.iter_child_nodes(node)
 
 
-def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str] | None:
+def imported_names(node: ast.Import | ast.ImportFrom) -> Iterable[tuple[str, tuple[str, str]]]:
+    """Yield each name that an import binds, with the module, and the member of it that is taken, if one is."""
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            yield alias.asname or alias.name, (module_of(node), alias.name)
+        else:
+            top = alias.name.partition(".")[0]
+            yield alias.asname or top, (alias.name if alias.asname else top, "")
+
+
+def module_of(node: ast.ImportFrom) -> str:
+    """Return the module that a statement imports from, with a point for each level."""
+    return "." * node.level + (node.module or "")
+
+
+def _of_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, foreign: set[str]) -> tuple[list[ast.AST], set[str]]:
+    """Return the defaults and annotations of a function that do more than make a value, and what must be foreign."""
     arguments = node.args
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
-    types = [each.annotation for each in every] + [node.returns]
-    defaults = [*arguments.defaults, *arguments.kw_defaults]
-    return _joined(
-        [
-            *(of_decorator(each) for each in node.decorator_list),
-            *(of_value(each) for each in defaults if each is not None),
-            *(of_type(each) for each in types if each is not None),
-        ]
-    )
+    defaults = [each for each in (*arguments.defaults, *arguments.kw_defaults) if each is not None]
+    types = [each for each in (*(each.annotation for each in every), node.returns) if each is not None]
+    does: list[ast.AST] = []
+    taken = [*((each, of_value(each)) for each in defaults), *((each, of_type(each)) for each in types)]
+    for expression, names in taken:
+        if names is None:
+            does.append(expression)
+        else:
+            foreign = foreign | names
+    return does, foreign
 
 
-def _of_class(node: ast.ClassDef) -> set[str] | None:
-    if node.keywords:  # a metaclass, or arguments of `__init_subclass__`
-        return None
-    body = (each for each in node.body if not is_idle(each))
-    return _joined(
-        [
-            *(of_decorator(each) for each in node.decorator_list),
-            *(set[str]() if _is_dotted(each) else of_type(each) for each in node.bases),
-            *(foreign_names(each) for each in body),
-        ]
-    )
+def _of_body(node: ast.ClassDef) -> tuple[list[ast.AST], set[str]]:
+    """Return what the body of a class does beside to bind members, and what must be foreign for that to be all."""
+    does, foreign = list[ast.AST](), set[str]()
+    body = [each for each in node.body if not is_idle(each)]
+    for each in body:
+        inner, of_inner = effects(each)
+        does += inner
+        foreign |= of_inner
+    members = {name for name, _ in _all_bound(body)}
+    used = {each.id for top in does for each in ast.walk(top) if isinstance(each, ast.Name)}
+    used |= {name.partition(".")[0] for name in foreign}
+    return (does, foreign) if members.isdisjoint(used) else ([*body], set())
 
 
 def is_idle(node: ast.stmt) -> bool:
@@ -142,9 +195,11 @@ def of_value(node: ast.expr) -> set[str] | None:
     if isinstance(node, ast.Name):
         return set()
     if isinstance(node, ast.Attribute):
-        return _root(node)
+        return None if _root(node) is None else {ast.unparse(node)}
     if isinstance(node, ast.Call):
         arguments = [*node.args, *(each.value for each in node.keywords)]
+        if isinstance(node.func, ast.Name) and node.func.id in EMPTY_CONTAINERS and not arguments:
+            return {node.func.id}
         return _joined([_root(node.func), *map(of_value, arguments)]) if last_name(node) in PURE_CALLS else None
     inner: Sequence[ast.expr | None] = ()
     if isinstance(node, ast.Tuple | ast.List):

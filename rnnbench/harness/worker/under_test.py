@@ -84,7 +84,8 @@ class Tracer:
         if id(code) in TEXT_READERS:
             self._add(READS_TEXT)
         if self.own(variables, code):
-            ran[place] = code, variables, [*frame.f_locals.values()]
+            # `__class__` is the function's own class, for `super`; those of the objects are among the others.
+            ran[place] = code, variables, [value for name, value in frame.f_locals.items() if name != "__class__"]
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._ran is None:

@@ -15,7 +15,7 @@ def of_text(folder: Path, text: str, *, annotated: bool = False) -> FileParts:
 
 
 def names(folder: Path, text: str) -> set[str]:
-    return {name for statement in of_text(folder, text).statements for name in statement.part.names}
+    return {name for statement in of_text(folder, text).statements for name in statement.whole.names}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def statement(text: str) -> ast.stmt:
         ("A = B = {'a': run, 1: [slow]}", ("A", "B"), set()),
         ("A, B = 1, 2", ("A", "B"), set()),
         ("f = lambda x, y=1: run(x)", ("f",), set()),
-        ("relu = torch.relu", ("relu",), {"torch"}),
+        ("relu = torch.relu", ("relu",), {"torch.relu"}),
         ("log = logging.getLogger(__name__)", ("log",), {"logging"}),
         ("def f(x, y=1, *, z=None): run()", ("f",), set()),
         ("def f(x: Optional[Tensor]) -> 'int': run()", ("f",), {"Optional"}),

@@ -471,3 +471,45 @@ def test_a_member_counts_if_a_name_made_at_run_time_may_be_its_own(tmp_path: Pat
     before = reached(tmp_path / "base", **body)
     after = reached(tmp_path / "head", "main", "def rare(self): return 7", "def rare(self): return 8", **body)
     assert (before["code"] != after["code"]) == is_taken
+
+
+PAIR = "class A:\n    def f(self): return 1\nclass B(A):\n    def f(self): return 2"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "late"),
+    [
+        # What else a function's defaults make is the same.
+        ("def f(x, y=1, z=torch.ones(1)): pass", "def f(x: int, y=2, z=torch.ones(1), k=dict()): pass", "x"),
+        (
+            "class A:\n    def f(s, y=1, z=torch.ones(1)): pass",
+            "class A:\n    def f(s, y=2, z=torch.ones(1)): pass",
+            "x",
+        ),
+        # Classes that are used have another member of this name.
+        (PAIR, PAIR.replace("return 1", "return 3"), "helpers.B().f()"),
+        (
+            PAIR.replace("return 2", "return super().g()"),
+            PAIR.replace("return 2", "return super().g()").replace("return 1", "return 3"),
+            "helpers.B().f()",
+        ),
+        (f"{PAIR}\nclass C(A): pass", f"{PAIR}\nclass C(A): pass".replace("return 1", "return 3"), "helpers.B().f()"),
+        # Modules that have the same things of the same names.
+        ("from cmath import *\nfrom cmath import *", "from cmath import *", "helpers.sqrt(x)"),
+        (
+            "from of_test.rare import *\nfrom cmath import *",
+            "from cmath import *\nfrom of_test.rare import *",
+            "helpers.sqrt(x)",
+        ),
+        ("from cmath import *", "from cmath import *\nfrom of_test.rare import *", "x"),
+        ("import torch.nn\nimport torch", "import torch\nimport torch.nn", "x"),
+    ],
+)
+def test_what_a_statement_does_beside_and_a_member_that_others_hide_count_by_what_is_used(
+    tmp_path: Path, old: str, new: str, late: str
+) -> None:
+    before, after = (
+        reached(tmp_path / side, "helpers", "CONSTANT = 2", f"CONSTANT = 2\n{text}", late=f"x = {late}")
+        for side, text in (("base", old), ("head", new))
+    )
+    assert before["code"] == after["code"]
