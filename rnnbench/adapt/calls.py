@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import form_of, is_of_state, on_trial, shaken
+from rnnbench.adapt.contract import form_of, is_of_state, on_trial, seed, shaken
 from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
@@ -250,7 +250,7 @@ def beginning(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Te
         trial = shaken(cell)
         try:
             without = tensors_of(copied(trial(input.clone())))
-            torch.manual_seed(0)  # as for the step before
+            seed(0)  # as for the step before
             again = tensors_of(trial(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return "zeros"
@@ -278,7 +278,7 @@ def _tried(
 
     def after_two(by: nn.Module) -> list[Tensor]:
         """Return the state and the output after two steps: after one from zeros, unlike parts of it may be equal."""
-        torch.manual_seed(0)  # the same random numbers, such as those of dropout, each time
+        seed(0)  # the same random numbers, such as those of dropout, each time
         output, new = None, call.like
         for _ in range(2):
             output, new = call.split(call.result(by, x.clone(), copied(new)))

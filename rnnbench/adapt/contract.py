@@ -148,6 +148,14 @@ def _arguments(
     return bound.args, bound.kwargs
 
 
+def seed(number: int) -> None:
+    """Seed torch as `torch.manual_seed` does, which takes 5 to 30 ms, since it keeps a stack for devices not in use."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
 def on_trial(module: nn.Module) -> nn.Module:
     """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied."""
     try:
@@ -162,12 +170,12 @@ def shaken(module: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
     if trial is not module:
         if in_other_mode:
             trial.train(not trial.training)
-        torch.manual_seed(0)
+        seed(0)
         tensors = (*trial.parameters(), *trial.buffers())
         for part in (part for tensor in tensors for part in dense_parts(tensor.data)):
             if part.is_floating_point() or part.is_complex():
                 part.add_(torch.rand_like(part))
-    torch.manual_seed(0)
+    seed(0)
     return trial
 
 

@@ -21,7 +21,7 @@ from rnnbench.adapt.calls import (
     found_call,
     in_usual_form,
 )
-from rnnbench.adapt.contract import needed_after_input, on_trial
+from rnnbench.adapt.contract import needed_after_input, on_trial, seed
 from rnnbench.adapt.first_states import own_first_state, sizes_of
 from rnnbench.adapt.refusals import refusal
 from rnnbench.adapt.rows import check_rows_apart
@@ -212,7 +212,7 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
 
 def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], bool]:
     """Return the state after a step of a copy, and whether it writes into the one before; random numbers are equal."""
-    torch.manual_seed(0)
+    seed(0)
     given = tuple(part.clone() for part in state)
     before = [part._version for part in given]
     with torch.no_grad():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rnnbench.adapt.contract import on_trial
+from rnnbench.adapt.contract import on_trial, seed
 from rnnbench.cells.states import BATCHED, copied
 
 Order = Literal["steps first", "batch first", "either", "unknown"]  # either: each step of each sequence by itself
@@ -170,7 +170,7 @@ def _changed(input: Tensor, axis: int, place: int) -> Tensor:
 
 def _output(module: nn.Module, input: Tensor, more: tuple[Any, ...], *, is_training: bool) -> Tensor:
     """Return the first tensor of a call's result; random numbers are the same in each call."""
-    torch.manual_seed(0)
+    seed(0)
     with left_as_it_was(module) as trial:
         if trial.training != is_training:
             trial.train(is_training)

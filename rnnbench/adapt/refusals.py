@@ -19,6 +19,7 @@ from rnnbench.adapt.contract import (
     needed_after_input,
     on_trial,
     parameters_of,
+    seed,
     unchanged,
 )
 from rnnbench.adapt.first_states import FRAME_DIMS, state_parameters
@@ -179,6 +180,6 @@ def _keeps_state(module: nn.Module, input: Tensor) -> bool:
     results = []
     with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):  # whatever a stranger's code raises
         for _ in range(2):
-            torch.manual_seed(0)
+            seed(0)
             results.append([tensor.clone() for tensor in tensors_of(trial(input.clone()))])
     return len(results) > 1 and not all(map(torch.equal, *results))

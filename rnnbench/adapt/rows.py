@@ -6,7 +6,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import on_trial
+from rnnbench.adapt.contract import on_trial, seed
 from rnnbench.cells import CellError
 
 ROWS = 3  # of a trial
@@ -45,11 +45,11 @@ def _mixed(module: nn.Module, run: Results, input: Tensor, state: Sequence[Tenso
     """Return `input` or `state` if its first row has an effect on other rows of the results; else an empty text."""
 
     def results(x: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
-        torch.manual_seed(0)
+        seed(0)
         given = tuple(part.clone() for part in parts)
         return [part[1:].clone() for part in run(on_trial(module), x.clone(), given)]
 
-    torch.manual_seed(1)
+    seed(1)
     x = torch.randn_like(input) if input.is_floating_point() else input
     parts = [part + torch.rand_like(part) if part.is_floating_point() else part for part in state]
     expected = results(x, parts)

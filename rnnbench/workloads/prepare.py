@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.calls import adapt, can_hoist
-from rnnbench.adapt.contract import construct, constructor_call, on_trial, parameters_of
+from rnnbench.adapt.contract import construct, constructor_call, on_trial, parameters_of, seed
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, fails_in_inference_mode, leaves, to_cell, torch_dtype
@@ -155,7 +155,7 @@ def build(
     CellError if a user's own class does not fit, and whatever that class raises.
     """
     check_makes_sense(case)
-    torch.manual_seed(SEED)
+    seed(SEED)
     if case.workload.reference == "none":
         return _built(case, root, compiled_steps, None)
     reference = _built(reference_case(case), root, compiled_steps, None)

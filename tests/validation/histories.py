@@ -42,6 +42,7 @@ KEPT = Path("results/validation/histories.csv")
 SIZE = 6
 PROCESSES = 2
 CELLS_FILE = "bench_cells.py"
+NOT_IMPORTED = ("test/", "tests/", "docs/", "examples/", "tasks/")  # folders of which no cell imports anything
 STEP = """
 
 class {name}(nn.Module):
@@ -186,7 +187,7 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
 def answers(package: Package, scratch: Path, *, judge: bool = True) -> dict[str, dict[str, Any]]:
     """Return what is known of each commit: what its cases may run, as workers tell it, and which functions run.
 
-    Commits with the same Python files are asked once.
+    Commits with the same Python files, but for tests, examples and pages, are asked once.
     """
     names = sorted({each for commit, parent, _ in commits(package) for each in (commit, parent)})
     torch.set_num_threads(1)
@@ -194,7 +195,8 @@ def answers(package: Package, scratch: Path, *, judge: bool = True) -> dict[str,
     for name in names:
         _check_out(package, name, scratch / name)
         lines = _git(package, "ls-tree", "-r", name).splitlines()
-        code[name] = "\n".join(line for line in lines if line.endswith(".py"))
+        imported = (line for line in lines if not line.partition("\t")[2].startswith(NOT_IMPORTED))
+        code[name] = "\n".join(line for line in imported if line.endswith(".py"))
     first = {text: name for name, text in code.items()}
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork")) as pool:
         told = pool.map(_asked, [(scratch / name, package.cases, judge) for name in first.values()])

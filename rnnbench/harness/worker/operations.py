@@ -144,7 +144,7 @@ class Operations:
     def _put_back(self, request: Request, before: Mapping[int, str]) -> None:
         """Prepare the process for the next case; `before`: the processes that ran. Raises CellError."""
         self._wanted = self._usual
-        if request["op"] in LAST_OF_A_CASE:
+        if request["op"] in LAST_OF_A_CASE and not request.get("apart"):  # a process that ends now keeps nothing
             # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
             # collection is off while cases run; what remains is torch's own, which later collections skip.
             compiled.forget()
