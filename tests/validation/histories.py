@@ -8,8 +8,9 @@ functions that run, without the code that is tried here. Where both disagree, a 
 
 It needs the repositories of PACKAGES as bare copies in the folder `$HISTORIES`, named as their last part, and beside
 them in `site-packages` what these packages import: pip install --no-deps --target site-packages nir nirtorch h5py pbr.
-It takes half an hour. `python -m tests.validation.histories FILE` writes what one state of rnnbench answers, so that an
-older one can be asked, with its folder first in PYTHONPATH; the column `before` was made so.
+It takes half an hour. What an older state answered is the column `before`: `python -m tests.validation.histories FILE
+[REPOSITORY ...]` writes it, with the folder of that state first in PYTHONPATH, and `$HISTORIES/before*.json` are read.
+`python -m tests.validation.histories` alone counts the reasons of the kept table.
 """
 
 import json
@@ -23,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import pandas as pd
@@ -39,6 +40,8 @@ from tests.validation.affected import in_child
 from tests.validation.judged import Ran, could_change, functions_that_run
 
 KEPT = Path("results/validation/histories.csv")
+KEYS, BEFORE = ["package", "revision", "case"], ["before", "clause before"]
+COUNTS = ["timed before", "needlessly before", "timed", "needlessly"]
 SIZE = 6
 PROCESSES = 2
 CELLS_FILE = "bench_cells.py"
@@ -129,14 +132,46 @@ PACKAGES = (
 def histories() -> pd.DataFrame:
     """A row for each case of each commit: whether it is timed, why, whether it could be affected, and what was read."""
     rows = pd.DataFrame([row for package in PACKAGES for row in _replayed(package)])
-    return _with_kept(rows, pd.read_csv(KEPT, keep_default_na=False) if KEPT.exists() else rows.head(0))
+    files = sorted(Path(os.environ["HISTORIES"]).glob("before*.json"))
+    before = pd.DataFrame([row for file in files for row in json.loads(file.read_text())])
+    return completed(rows, before, pd.read_csv(KEPT, keep_default_na=False) if KEPT.exists() else rows.head(0))
 
 
-def _with_kept(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with what an older state had answered, and what was read, which no program makes."""
-    keys, more = ["package", "revision", "case"], ["before", "clause before", "read"]
-    known = kept.reindex(columns=[*keys, *more], fill_value="")
-    return rows.merge(known, on=keys, how="left").fillna("")
+def completed(rows: pd.DataFrame, before: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with what an older state answered (else the kept one), and with what was read of each commit."""
+    answered = before if len(before) else kept
+    rows = rows.merge(answered.reindex(columns=[*KEYS, *BEFORE], fill_value=""), on=KEYS, how="left")
+    return rows.merge(kept.reindex(columns=[*KEYS, "read"], fill_value=""), on=KEYS, how="left").fillna("")
+
+
+def reasons(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count for what reasons cases were timed, before and now, and how many of these could not be affected.
+
+    Only of commits that an older state was asked about, and without cases that can't run.
+    """
+    asked_of = rows[(rows["could be affected"] != "can't run") & (rows["before"] != "")]
+    counted: dict[str, dict[str, int]] = {}
+    for when, timed, clause in ((" before", "before", "clause before"), ("", "timed", "clause")):
+        for row in asked_of[asked_of[timed] == "yes"].to_dict("records"):
+            of_reason = counted.setdefault(reason_of(row[clause]), dict.fromkeys(COUNTS, 0))
+            of_reason[f"timed{when}"] += 1
+            of_reason[f"needlessly{when}"] += row["could be affected"] == "no"
+    return pd.DataFrame(
+        [{"reason": reason, **counts} for reason, counts in counted.items()], columns=["reason", *COUNTS]
+    )
+
+
+def reason_of(clause: str) -> str:
+    """Return the kind of a clause that says why a case is timed."""
+    from rnnbench.check.requirements import is_packaging  # which older states do not have
+
+    what, _, rest = clause.partition(" changed")
+    file, _, name = what.partition(": ")
+    if not rest and not clause.endswith(" changed"):
+        return "used or imported by one side alone" if " alone" in clause else clause.partition(" by ")[0]
+    if not file.endswith(".py"):
+        return "a packaging file" if is_packaging(PurePosixPath(file)) else "another file"
+    return "a definition" if name else "statements of a module"
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -288,10 +323,10 @@ def _installed() -> list[str]:
     return [str(Path(os.environ["HISTORIES"], "site-packages"))]
 
 
-def write_answers(file: Path) -> None:
-    """Write for what each case of each commit is timed by this state of rnnbench."""
+def write_answers(file: Path, repositories: Sequence[str] = ()) -> None:
+    """Write for what each case of each commit is timed by this state of rnnbench; by default of all repositories."""
     rows = []
-    for package in PACKAGES:
+    for package in (each for each in PACKAGES if not repositories or each.repository in repositories):
         with tempfile.TemporaryDirectory() as scratch:
             states = answers(package, Path(scratch), judge=False)
             for commit, parent, _ in commits(package):
@@ -313,4 +348,7 @@ def write_answers(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_answers(Path(sys.argv[1]))
+    if len(sys.argv) > 1:
+        write_answers(Path(sys.argv[1]), sys.argv[2:])
+    else:
+        print(reasons(pd.read_csv(KEPT, keep_default_na=False)).to_string(index=False))

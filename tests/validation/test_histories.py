@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.validation.affected import in_child
-from tests.validation.histories import summary, verdicts
+from tests.validation.histories import completed, reason_of, reasons, summary, verdicts
 from tests.validation.judged import could_change, functions_that_run
 
 CELL = """
@@ -87,3 +87,37 @@ def test_the_summary_counts_precision_and_recall_without_cases_that_cant_run() -
     counted = summary(table).set_index("package").loc["all"]
     assert (counted["commits"], counted["precision"], counted["recall"]) == (3, "50%", "1/1")
     assert (counted["precision before"], counted["recall before"]) == ("33%", "1/1")
+
+
+def test_reasons_are_counted_before_and_now() -> None:
+    rows = pd.DataFrame(
+        [
+            ("1", "yes", "a.py: f changed", "yes"),
+            ("2", "no", "runs the same code", "no"),
+            ("3", "no", "runs the same code", "no"),
+        ],
+        columns=["revision", "timed", "clause", "could be affected"],
+    ).assign(package="p", case="c")
+    before = pd.DataFrame(
+        [("1", "yes", "a.py: f changed, and 2 more"), ("2", "yes", "setup.cfg changed")],
+        columns=["revision", "before", "clause before"],
+    ).assign(package="p", case="c")
+    whole = completed(rows, before, rows.head(0))
+    assert whole["before"].tolist() == ["yes", "yes", ""]
+    counted = reasons(whole).set_index("reason")
+    assert counted.loc["a definition"].tolist() == [1, 0, 1, 0]
+    assert counted.loc["a packaging file"].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("clause", "reason"),
+    [
+        ("a.py changed", "statements of a module"),
+        ("a.py: C.f changed, and 2 more", "a definition"),
+        ("a.bin changed", "another file"),
+        ("a.py: f is used by the head alone", "used or imported by one side alone"),
+        ("a process is started by a.py:3", "a process is started"),
+    ],
+)
+def test_a_clause_is_of_a_kind(clause: str, reason: str) -> None:
+    assert reason_of(clause) == reason
