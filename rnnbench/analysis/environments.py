@@ -11,6 +11,16 @@ from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Processor, RunInfo
 from rnnbench.text import plural
 
 KIND = ("vendor", "family", "model", "name")  # if two of them differ, all else follows
+CARD_FACTS = (  # of a GPU, which change its times though its name is the same
+    "driver_version",
+    "memory_total_bytes",
+    "power_limit_watts",
+    "max_sm_clock_mhz",
+    "max_memory_clock_mhz",
+    "ecc",
+    "mig",
+    "compute_mode",
+)
 MAX_QUIET_LOAD = 0.5  # load average over a minute of a machine on which nothing else runs
 MIN_APART = 0.25  # noise leaves that much between the best rates of one machine
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
@@ -46,12 +56,21 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
     """Return what a run could use of its machine, which changes a ratio to torch.nn even if no cell has changed."""
     machine = info.environment.get("machine") or {}
     limit = str(machine.get("cgroup_cpu_limit") or "max")  # of processor time; not every system reports one
-    # The names that the driver tells; an older rnnbench asked its first worker.
-    told = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
+    worker = info.environment.get("worker") or {}
+    # Of the cards that its cases used. Older versions told all that the driver lists, or what their first worker saw.
+    used = {name: card for name, cards in (worker.get("devices") or {}).items() for card in cards}
+    listed = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
+    of_cards = {
+        f"{device} {fact.replace('_', ' ')}": card[fact]
+        for device, card in used.items()
+        for fact in CARD_FACTS
+        if fact in card
+    }
     return {
         "cgroup_cpu_limit": None if limit.startswith("max") else limit,
         "cores": len(machine.get("cores_allowed") or ()),
-        "gpus": told or (info.environment.get("worker") or {}).get("gpus") or [],
+        "gpus": [card["name"] for card in used.values()] if "devices" in worker else listed or worker.get("gpus") or [],
+        **of_cards,
     }
 
 
@@ -64,12 +83,14 @@ def _software(info: RunInfo) -> dict[str, Any]:
         "windows": measure.get("windows"),
         "window_seconds": measure.get("window_seconds"),
         "cold_cache": measure.get("cold_cache", False),  # now an axis
+        "preheat_seconds": measure.get("preheat_seconds", 0.0),
     }
 
 
 def _changed(facts: Callable[[RunInfo], dict[str, Any]], base: RunInfo, head: RunInfo) -> list[str]:
     then, now = facts(base), facts(head)
-    return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in then if then[key] != now[key]]
+    both = [key for key in then if key in now]  # what only one run knows of its GPU is no difference
+    return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in both if then[key] != now[key]]
 
 
 def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:

@@ -138,7 +138,7 @@ def check(
         if timed:
             trial.families = families(runner.definitions, cases_of(timed), margins)
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
-        notes = [*runner.notes, *loosened]
+        notes = [*runner.notes, *runner.clock_notes(), *loosened]
         notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
         counted = dict[str, InstructionChange | str]()

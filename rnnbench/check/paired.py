@@ -33,7 +33,7 @@ from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Ori
 from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
-from rnnbench.harness.devices import is_shared
+from rnnbench.harness.devices import backend, is_shared
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.protocol import Building, Doubt, release
 from rnnbench.store.folder import RunFolder
@@ -106,6 +106,7 @@ class PairedRunner(Visitor):
         then on: if it did not survive these, only their own cases fail. Raises UserError if one can't start or is too
         old.
         """
+        self._refuse_lone_devices()
         began, name = self._now(), f"{self._started:04d}"
         self._started += 1
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
@@ -146,6 +147,18 @@ class PairedRunner(Visitor):
                     self.best_pulses[about.python] = best
         self._start_seconds = self._now() - began
         return hellos
+
+    def _refuse_lone_devices(self) -> None:
+        """Raise UserError if a device takes one process only; tell what a pair has of the memory of one that it shares.
+
+        Both sides hold their cases at once.
+        """
+        if self._started:
+            return
+        for device in dict.fromkeys(case.workload.device for case in self._cases):
+            if reason := backend(device).why_no_pair(device):
+                raise UserError(reason)
+            self.notes += filter(None, [backend(device).shared_memory(device)])
 
     def start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
         """Start a worker of a side, which does not become part of a pair."""

@@ -113,16 +113,19 @@ def visit(
     side: str,
     seconds: float,
     best_pulse: float | None = None,
+    preheat_seconds: float = 0.0,
 ) -> Request:
     """Take all turns of a visit.
 
     `plans` has the turns of each case, `order` the side and the number of the case of each turn: the worker takes those
     of its own `side`, and waits for the other side's worker in between. `seconds`: expected, of all turns.
-    `best_pulse`: of the machine, as far as it is known; the reply has a better one if the worker took it. `windows`:
+    `preheat_seconds`: for how long the worker whose turn comes first makes the calls before them. `best_pulse`: of the
+    machine, as far as it is known; the reply has a better one if the worker took it. `windows`:
     for each case, fields of `rnnbench.store.records.Window`, and `printed`.
     """
     of_cases = {"cases": [case.key for case in cases], "plans": [asdict(plan) for plan in plans]}
-    return {"op": "visit", **of_cases, "order": order, "side": side, "seconds": seconds, "best_pulse": best_pulse}
+    turns = {"order": order, "side": side, "seconds": seconds, "preheat_seconds": preheat_seconds}
+    return {"op": "visit", **of_cases, **turns, "best_pulse": best_pulse}
 
 
 def release() -> Request:

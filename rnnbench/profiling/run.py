@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache
-from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.harness.devices import core_choices
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.gap import is_alike
@@ -64,7 +64,7 @@ def profile_run(
         request = building.request(
             "profile", case, folder=str(path.resolve()), window_seconds=settings.window_seconds, seconds=seconds
         )
-        reply = asker.ask(request, measuring_cores(case.workload.cores), left + BESIDE_SECONDS)
+        reply = asker.ask(request, core_choices(case.workload.device, case.workload.cores)[0], left + BESIDE_SECONDS)
         if reply.get("failure") == "lost" and until <= now():
             return Profile(case.key, "failed", NOT_REACHED)
         if not reply["ok"]:

@@ -21,8 +21,7 @@ from rnnbench.analysis.derived import with_derived
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache
-from rnnbench.harness.devices import backend
-from rnnbench.harness.machine.cores import measuring_cores
+from rnnbench.harness.devices import backend, core_choices
 from rnnbench.harness.protocol import Building, Reply, Request
 from rnnbench.harness.turns.schedule import Turns, plan_turns
 from rnnbench.report.export import plain
@@ -100,7 +99,7 @@ def workers() -> Iterator[Ask]:
             if key not in started:
                 started[key] = Asker(chosen.settings, partial(WorkerProcess, name))
                 stack.callback(started[key].close)
-            reply = started[key].ask(request, measuring_cores(chosen.case.workload.cores))
+            reply = started[key].ask(request, core_choices(chosen.case.workload.device, chosen.case.workload.cores)[0])
             if reply["ok"]:
                 return reply
             if reply["status"] == "skipped":

@@ -72,6 +72,7 @@ SCHEMA = pa.schema(
         pa.field("quiet_seconds", pa.float64()),
         pa.field("quiet_clipped", pa.float64()),
         pa.field("quiet_low", pa.list_(pa.float64())),
+        pa.field("sm_clock_mhz", pa.float64()),
         pa.field("device_uuid", pa.string()),
         pa.field("run", pa.string()),
     ]

@@ -261,6 +261,7 @@ class Window(Record):
     quiet_clipped: Positive | None = None  # the same of blocks that count for at most 1.4 times their low quantile
     # Seconds per call of the fastest quarter of the quiet blocks: means of up to eleven equal parts, the fastest first.
     quiet_low: tuple[Positive, ...] = ()
+    sm_clock_mhz: Positive | None = None  # of a GPU, right after its turns: their median; None if it is not known
     device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
     run: str = ""  # the id of its run; runs of older versions have none
 

@@ -193,6 +193,7 @@ class Settings(SuiteTable):
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    preheat_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0  # of work on a GPU before the turns of a visit
     compiled_steps: WholeSize = 32  # that torch.compile gets in one piece
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
     compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile

@@ -20,51 +20,53 @@ WARM_UP_CALLS = 3  # before the recording: libraries set themselves up in the fi
 class Graphs:
     """The recorded forward of a call, and its backward if gradients are recorded, on memory that they keep."""
 
-    def __init__(self, call: Callable[[], Sequence[Tensor]], wanted: Sequence[Tensor], pool: Pool) -> None:
-        """Record `call`; `wanted`: the tensors whose gradients its backward computes."""
+    def __init__(
+        self,
+        call: Callable[[], Sequence[Tensor]],
+        wanted: Sequence[Tensor],
+        pool: Pool,
+        direction: Tensor | None = None,
+    ) -> None:
+        """Record `call`, whose first output alone is differentiated, as in the timed call.
+
+        `wanted`: the tensors whose gradients its backward computes; `direction`: the gradient of the output from which
+        it begins. Backward reads it where it lies, so a call with just this tensor copies nothing.
+        """
         cuda: Any = torch.cuda  # untyped in torch
         stream = cuda.Stream()
         stream.wait_stream(cuda.current_stream())
         with cuda.stream(stream):
             for _ in range(WARM_UP_CALLS):
-                outputs = call()
-                _gradients(outputs, wanted, _directions(outputs))
+                output = call()[0]
+                if not output.requires_grad:
+                    direction = None
+                else:
+                    direction = torch.zeros_like(output) if direction is None else direction
+                    torch.autograd.grad(output, wanted, direction, allow_unused=True)
+                del output  # with what autograd knows of this stream
         cuda.current_stream().wait_stream(stream)
         forward, backward = cuda.CUDAGraph(), cuda.CUDAGraph()
         self.forward: Callable[[], None] = forward.replay  # fills `outputs`
-        self.backward: Callable[[], None] = backward.replay  # fills `gradients`, from `directions`
+        self.backward: Callable[[], None] = backward.replay  # fills `gradients`, from `direction`
         with cuda.graph(forward, pool=pool, stream=stream):
             outputs = call()
         self.outputs = [output.detach() for output in outputs]  # not what autograd knows of them
-        self.directions = _directions(outputs)  # the gradient of each output, which backward reads; None without one
+        self.direction = direction  # the gradient of the first output, which backward reads; None without gradients
         self.gradients: Sequence[Tensor | None] = ()  # of `wanted`
-        if any(direction is not None for direction in self.directions):
+        if direction is not None:
             with cuda.graph(backward, pool=pool, stream=stream):
-                self.gradients = _gradients(outputs, wanted, self.directions)
-
-
-def _directions(outputs: Sequence[Tensor]) -> list[Tensor | None]:
-    return [torch.zeros_like(output) if output.requires_grad else None for output in outputs]
-
-
-def _gradients(
-    outputs: Sequence[Tensor], wanted: Sequence[Tensor], directions: Sequence[Tensor | None]
-) -> Sequence[Tensor | None]:
-    used = [(output, direction) for output, direction in zip(outputs, directions, strict=True) if direction is not None]
-    if not used:
-        return ()
-    differentiated, given = zip(*used, strict=True)
-    return torch.autograd.grad(differentiated, wanted, given, allow_unused=True)
+                self.gradients = torch.autograd.grad(outputs[0], wanted, direction, allow_unused=True)
 
 
 class Replayed(nn.Module):
     """A recorded model; its parameters are the model's own."""
 
-    def __init__(self, model: nn.Module, input: Tensor, state: State) -> None:
+    def __init__(self, model: nn.Module, input: Tensor, state: State, direction: Tensor | None = None) -> None:
         """Record what the model does on `input` and `state` in the current autograd mode.
 
-        Both are the graph's own memory: a call with exactly these copies nothing, and other arguments are copied into
-        them first. The next call overwrites what this call returned.
+        Both are the graph's own memory, and so is `direction`, the gradient of the output: a call with exactly these
+        copies nothing, and other arguments are copied into them first. The next call overwrites what this call
+        returned. Final states have no gradients: the timed call needs none.
         """
         super().__init__()
         handle: Any = torch.cuda.graph_pool_handle  # untyped in torch
@@ -78,7 +80,7 @@ class Replayed(nn.Module):
             return output, *leaves(final[0])
 
         self.wanted = [tensor for tensor in (*self._given, *model.parameters()) if tensor.requires_grad]
-        self.graphs = Graphs(call, self.wanted, self.pool)
+        self.graphs = Graphs(call, self.wanted, self.pool, direction)
         self._state = rebuilt(final[0], iter(self.graphs.outputs[1:]))
         final[0] = None
 
@@ -99,15 +101,18 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, graphs: Graphs, *wanted: Tensor) -> tuple[Tensor, ...]:
         ctx.graphs = graphs
+        ctx.set_materialize_grads(False)  # else torch would fill zeros for the final states in each call
         graphs.forward()
-        return tuple(output.detach() for output in graphs.outputs)
+        output, *states = (each.detach() for each in graphs.outputs)
+        ctx.mark_non_differentiable(*states)
+        return output, *states
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
-        for own, given in zip(ctx.graphs.directions, directions, strict=True):
-            if own is not None and own.data_ptr() != given.data_ptr():
-                own.copy_(given)
+    def backward(ctx: Any, direction: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        own = ctx.graphs.direction
+        if own.data_ptr() != direction.data_ptr():
+            own.copy_(direction)
         ctx.graphs.backward()
         # Each a new tensor, which autograd may keep as a parameter's gradient without a copy.
         return None, *(None if gradient is None else gradient.detach() for gradient in ctx.graphs.gradients)

@@ -161,13 +161,17 @@ def timed_call(
     inputs: Sequence[Tensor],
     state: State,
     trains_with: OptimizerAndLoss = (torch.optim.Adam, None),
+    recorded_direction: Tensor | None = None,
 ) -> TimedCall:
-    """Return the call of a workload's phase, for a model (input, state) -> (output, state); inputs take turns."""
+    """Return the call of a workload's phase, for a model (input, state) -> (output, state); inputs take turns.
+
+    `recorded_direction`: the memory from which a recorded backward reads the gradient of the output.
+    """
     next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
-    parameters, sizes = list(model.parameters()), (workload.output_steps, workload.batch_size, workload.output_size)
-    direction = fixed_direction(leaves(state)[0], sizes)
+    parameters = list(model.parameters())
+    direction = direction_of(workload, state) if recorded_direction is None else recorded_direction
     if workload.phase == "training":  # forward, and from a fixed gradient of the output to those of all parameters
 
         def call() -> None:
@@ -177,6 +181,8 @@ def timed_call(
 
         return TimedCall(call, mode)
     optimizer, loss = resting(trains_with[0], parameters), trains_with[1]
+    if loss is not None and recorded_direction is not None:  # into which the gradient of the loss is copied
+        direction = direction_of(workload, state)
     has_classes = loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
     target = direction.argmax(dim=-1) if has_classes else direction
 
@@ -194,6 +200,11 @@ def timed_call(
         optimizer.step()
 
     return TimedCall(whole_step, mode)
+
+
+def direction_of(workload: Workload, state: State) -> Tensor:
+    """Return the fixed gradient of a workload's output, from which backward begins: (steps, batch, output)."""
+    return fixed_direction(leaves(state)[0], (workload.output_steps, workload.batch_size, workload.output_size))
 
 
 def fixed_direction(like: Tensor, shape: Sequence[int]) -> Tensor:

@@ -62,6 +62,7 @@ from rnnbench.workloads.phases import (
     OptimizerAndLoss,
     StepStream,
     TimedCall,
+    direction_of,
     epoch,
     fixed,
     in_turn,
@@ -118,8 +119,10 @@ class Built:
         if self.case.implementation != "cudagraph":
             return self.model
         if not self.recorded:
-            with MODES[self.case.workload.phase]():
-                self.recorded.append(graphed.Replayed(self.model, self.input, self.state))
+            work = self.case.workload
+            direction = None if work.phase == "inference" else direction_of(work, self.state)
+            with MODES[work.phase]():
+                self.recorded.append(graphed.Replayed(self.model, self.input, self.state, direction))
         return self.recorded[0]
 
     def timed_call(self) -> TimedCall:
@@ -129,12 +132,13 @@ class Built:
             return epoch(self.model, self.state_of, workload)
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
+        direction = runner.graphs.direction if isinstance(runner, graphed.Replayed) else None
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
         if workload.task == "streaming":  # a step whose output is in the host's memory when the call returns
             stream = StepStream(runner, inputs.tensors, self.state)
             timed = TimedCall(lambda: stream.step().cpu(), MODES["inference"], restart=stream.restart)
         else:
-            timed = timed_call(workload, runner, inputs.tensors, self.state, self.trains_with)
+            timed = timed_call(workload, runner, inputs.tensors, self.state, self.trains_with, direction)
         return replace(timed, inputs=inputs, pool=pool)
 
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.environments import differences, identity_differences, machine_differences, rate_differences
+from rnnbench.analysis.environments import (
+    CARD_FACTS,
+    differences,
+    identity_differences,
+    machine_differences,
+    rate_differences,
+)
+from rnnbench.harness.devices import nvml
 from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor
 from tests.doubles.stored import INFO, PROCESSOR, on
 from tests.doubles.stored import ceiling as made_up_ceiling
@@ -125,6 +132,51 @@ def test_a_machine_is_its_cores_and_gpus_too_and_not_its_software() -> None:
     others = replace(base, environment=base.environment | {"worker": {"gpus": ["L4"], "torch": "2.9"}})
     assert machine_differences(base, others) == ["gpus was [] and is ['L4']"]
     assert differences(base, others) == ["gpus was [] and is ['L4']", "torch was None and is '2.9'"]
+
+
+CARD: dict[str, Any] = {"name": "H100", "uuid": "a", "driver_version": "580", "power_limit_watts": 700.0, "ecc": "on"}
+
+
+def with_card(listed: str = "H100", **changes: Any) -> Any:
+    """A run on a card, on a machine on which the driver lists another one first."""
+    base = on(PROCESSOR)
+    devices = {"cuda": [{**CARD, **changes}]}
+    return replace(base, environment=base.environment | {"worker": {"devices": devices}, "gpu 0": {"name": listed}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"uuid": "b"}, []),  # another card of the same kind
+        ({"listed": "L4"}, []),  # not the one that was used
+        ({"name": "H200"}, ["gpus was ['H100'] and is ['H200']"]),
+        ({"driver_version": "590"}, ["cuda driver version was '580' and is '590'"]),
+        ({"power_limit_watts": 500.0}, ["cuda power limit watts was 700.0 and is 500.0"]),
+        ({"ecc": "off"}, ["cuda ecc was 'on' and is 'off'"]),
+        ({"mig": "on"}, []),  # which only one of the runs knows
+    ],
+)
+def test_of_several_cards_the_one_that_was_used_is_compared_with_all_that_changes_its_times(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    assert machine_differences(with_card(), with_card(**changes)) == expected
+
+
+def test_a_run_on_the_processor_is_no_other_run_for_a_card_in_the_machine() -> None:
+    without, beside = (
+        replace(on(PROCESSOR), environment=on(PROCESSOR).environment | {"worker": {"devices": {}}, **gpus})
+        for gpus in ({}, {"gpu 0": {"name": "L4"}})
+    )
+    assert machine_differences(without, beside) == []
+
+
+@pytest.mark.parametrize(
+    "fact", ["mig", "compute_mode", "max_sm_clock_mhz", "max_memory_clock_mhz", "memory_total_bytes"]
+)
+def test_each_fact_of_a_card_that_nvml_tells_is_compared(fact: str) -> None:
+    assert {*CARD_FACTS} == nvml.FIXED - {"name"}
+    [told] = machine_differences(with_card(**{fact: 1}), with_card(**{fact: 2}))
+    assert told == f"cuda {fact.replace('_', ' ')} was 1 and is 2"
 
 
 SMALLER = Cache(3, "unified", 16 << 20, 4)

@@ -2,19 +2,25 @@
 
 - the device starts a kernel once it is submitted and the kernel before it is done;
 - the launch queue is bounded: the host waits while it is full;
-- an event is created when it is first recorded, which takes host time.
+- an event has a place in the queue, is created when it is first recorded, which takes host time, and can't be read
+  before the device has come to it;
+- a kernel that holds the device counts cycles, so it lasts as long as the card's clock says: seldom as long as asked.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rnnbench.harness.devices import Cuda
 from tests.doubles.fakes import FakeClock
 
 FLUSH_SECONDS = 60e-6
-QUEUE = 1024  # launches that CUDA queues before the host has to wait
+QUEUE = 1024  # launches and events that CUDA queues before the host has to wait
+HERTZ = 1.755e9  # of the card's clock
+NOT_READY = "CUDA error: device not ready"
 CREATE_SECONDS = 15e-6  # host time to create an event
+SPIN_OVERHEAD = 1.5e-6  # device time of a kernel that counts no cycles
 
 
 class FakeLine:
@@ -27,19 +33,28 @@ class FakeLine:
         self.flushes = 0
         self.busy_seconds = 0.0  # the device's working time, submitted kernels included
         self._mark = mark or FakeMark
+        self.hertz = HERTZ
         self.refuses_to_wait = False  # torch's debug mode: a call that waits for the device is an error
         self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
     def launch(self, host_seconds: float, device_seconds: float) -> None:
         """Submit a kernel that takes host time to launch and device time to run."""
         self.host.seconds += host_seconds
+        self._take_place(device_seconds)
+        self.busy_seconds += device_seconds
+
+    def stamp(self) -> float:
+        """Put an event into the queue; returns when the device comes to it."""
+        self._take_place(0.0)
+        return self.free
+
+    def _take_place(self, device_seconds: float) -> None:
         while self._waiting and self._waiting[0] <= self.host.seconds:
             self._waiting.popleft()
         if len(self._waiting) >= QUEUE:
             self.host.seconds = self._waiting.popleft()
         self.free = max(self.free, self.host.seconds) + device_seconds
         self._waiting.append(self.free)
-        self.busy_seconds += device_seconds
 
     def mark(self) -> "FakeMark":
         """An event that is not created yet."""
@@ -51,9 +66,9 @@ class FakeLine:
         self.is_cold = True
         self.flushes += 1
 
-    def hold(self, seconds: float) -> None:
-        """Keep the device busy."""
-        self.launch(3e-6, seconds)
+    def spin(self, cycles: int) -> None:
+        """Keep the device busy for so many cycles of its clock."""
+        self.launch(3e-6, SPIN_OVERHEAD + cycles / self.hertz)
 
     def read_back(self) -> None:
         """Wait for the device as `.item()` does."""
@@ -79,10 +94,16 @@ class FakeMark:
         if not self._exists:
             self._line.host.seconds += CREATE_SECONDS
             self._exists = True
-        self.seconds = max(self._line.free, self._line.host.seconds)
+        self.seconds = self._line.stamp()
+
+    def query(self) -> bool:
+        """Whether the device has come to it."""
+        return self.seconds <= self._line.host.seconds
 
     def elapsed_time(self, later: "FakeMark") -> float:
-        """Milliseconds of the device until a later event."""
+        """Milliseconds of the device until a later event; raises RuntimeError before the device has come to it."""
+        if not (self.query() and later.query()):
+            raise RuntimeError(NOT_READY)
         return 1e3 * (later.seconds - self.seconds)
 
 
@@ -90,10 +111,17 @@ class FakeCuda(Cuda):
     """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
 
     def __init__(self, line: FakeLine) -> None:
-        self.name, self.uuid, self.memory_bytes = "cuda", "fake", 1 << 40
+        self.name, self.uuid, self._memory_bytes = "cuda", "fake", 1 << 40
         self._now = line.host
-        of_line: Any = line.mark, line.hold, line.flush, line.synchronize
-        self.event, self.hold, self.flush, self.synchronize = of_line  # type: ignore[method-assign]
+        self.ranges: list[str] = []  # that profilers would show
+        of_line: Any = line.mark, line.spin, line.flush, line.synchronize
+        self.event, self.spin, self.flush, self.synchronize = of_line  # type: ignore[method-assign]
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        """Keep the name."""
+        self.ranges.append(name)
+        yield
 
 
 def kernels(

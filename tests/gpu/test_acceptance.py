@@ -13,6 +13,9 @@ import pytest
 
 from rnnbench.analysis.comparison import Finding
 from rnnbench.store.records import Case
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
+from rnnbench.suite.suites import cases_of
 from tests.doubles import workload as small
 from tests.gpu import acceptance, slowed
 from tests.gpu.acceptance import ROOT, Task, main, run, steps
@@ -104,3 +107,49 @@ def test_of_a_slowed_cell_the_time_is_judged_and_cases_that_run_the_same_code_ar
 ) -> None:
     case = Case(f"planted.py:{cell}", "loop", small.workload(reference="none"))
     assert slowed.is_wrong(Finding(case, margin=0.025, **finding)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ({"GRUSlow": ["regressed", "undecided"], "GRUSame": ["unchanged", "undecided"]}, 0),
+        ({"GRUSlow": ["undecided", "undecided"], "GRUSame": ["undecided", "undecided"]}, 3),
+        ({"GRUSlow": ["regressed", "regressed"], "GRUSame": ["undecided", "undecided"]}, 3),
+        ({"GRUSlow": ["undecided", "undecided"], "GRUSame": ["unchanged", "unchanged"]}, 3),
+        ({"GRUSlow": ["regressed", "unchanged"], "GRUSame": ["unchanged", "unchanged"]}, 1),
+        ({"GRUSlow": ["regressed", "regressed"], "GRUSame": ["unchanged", "regressed"]}, 1),
+        ({}, 3),
+    ],
+)
+def test_a_gate_that_decides_nothing_shows_nothing(verdicts: dict[str, list[Any]], code: int) -> None:
+    findings = [
+        Finding(
+            Case(f"planted.py:{cell}", "loop", small.workload(reference="none")), verdict, 0.025, time_verdict=verdict
+        )
+        for cell, found in verdicts.items()
+        for verdict in found
+    ]
+    assert slowed.exit_code(findings) == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [
+        ("Nothing regressed: 4 of 4 cases unchanged within 2.5%.", True),
+        ("2 of 4 cases are undecided: gru loop. Also 2 unchanged.", True),
+        ("Not checked: 0 of 4 decided.", False),
+        ("1 of 4 cases regressed: gru loop. Also 3 unchanged.", False),
+        ("Nothing regressed; 1 of 4 cases improved: gru loop. Also 3 unchanged.", False),
+    ],
+)
+def test_a_copy_of_the_code_must_be_called_unchanged_in_some_case(tmp_path: Path, answer: str, passes: bool) -> None:
+    (tmp_path / "copy").mkdir()
+    [task] = [task for task in steps(tmp_path)["gate"] if task.name == "unchanged"]
+    assert bool(re.search(task.needs, answer) and not re.search(task.refuses, answer)) == passes
+
+
+def test_the_grid_has_eight_groups_and_the_copy_four_cases(tmp_path: Path) -> None:
+    only = parse_only([acceptance.GRID])
+    assert len(suites.read("cuda").groups(only, None)) == 8
+    groups = suites.read("ci").groups(parse_only([acceptance.UNCHANGED]), "cuda")
+    assert sum(not case.is_reference for case in cases_of(groups)) == 4

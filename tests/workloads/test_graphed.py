@@ -1,32 +1,38 @@
 """Recordings of CUDA graphs, with fakes that compute on the CPU."""
 
 import weakref
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnbench.workloads import graphed
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
-from tests.doubles.fake_card import FakeCard
+from tests.doubles.fake_card import FakeCard, FakeGraph
 
 
 @pytest.fixture
-def recordings(monkeypatch) -> list[bool]:
+def card(monkeypatch) -> FakeCard:
+    fake = FakeCard(1 << 20)
+    fake.install(monkeypatch)
+    return fake
+
+
+@pytest.fixture
+def recordings(monkeypatch, card: FakeCard) -> list[bool]:
     """For each recording, whether inference mode was on."""
     recorded: list[bool] = []
-    card = FakeCard(1 << 20)
-    card.install(monkeypatch)
+    graphs = graphed.Graphs
 
     def record(*arguments: Any) -> Any:
         recorded.append(torch.is_inference_mode_enabled())
-        return card.graphs(*arguments)
+        return graphs(*arguments)
 
     monkeypatch.setattr(graphed, "Graphs", record)
     return recorded
@@ -79,22 +85,7 @@ class OneWeight(nn.Module):
         return output, output + state
 
 
-@pytest.fixture
-def fake_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams and graphs of CUDA that record and replay nothing."""
-    for name, made in {
-        "Stream": MagicMock,
-        "current_stream": MagicMock,
-        "CUDAGraph": MagicMock,
-        "stream": nullcontext,
-        "graph": lambda *_, **__: nullcontext(),
-        "graph_pool_handle": lambda: (0, 1),
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, made)
-
-
-@pytest.mark.usefixtures("fake_streams")
-def test_a_recording_keeps_nothing_that_autograd_knows_of_the_stream_on_which_it_was_made() -> None:
+def test_a_recording_keeps_nothing_that_autograd_knows_of_the_stream_on_which_it_was_made(card: FakeCard) -> None:
     model, input = OneWeight(), torch.tensor([5.0])
     Kept.alive.clear()
     recorded = graphed.Replayed(model, input, torch.zeros(1))
@@ -102,8 +93,100 @@ def test_a_recording_keeps_nothing_that_autograd_knows_of_the_stream_on_which_it
     assert [token() for token in Kept.alive] == [None] * len(Kept.alive)
     recorded(input, torch.zeros(1))[0].backward()
     assert model.weight.grad is not None
-    assert model.weight.grad.tolist() == recorded.graphs.gradients[0].tolist()
+    assert model.weight.grad.tolist() == recorded.graphs.gradients[0].tolist() == [10.0]
     assert model.weight.grad.data_ptr() == recorded.graphs.gradients[0].data_ptr()
+
+
+def test_a_recorded_training_call_copies_nothing_and_differentiates_the_output_alone(card: FakeCard) -> None:
+    built = build(small.case("lstm", "cudagraph", phase="training"), Path())
+    runner: Any = built.runner()
+    copies: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            copies.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    runner.graphs.forward = runner.graphs.backward = lambda: None  # what is left is what a call does beside replays
+    timed = built.timed_call()
+    with timed.mode():
+        timed.call()
+        with Watch():
+            timed.call()
+    assert {*copies} <= {"aten.detach.default"}
+    output, final = runner(built.input, built.state)
+    assert output.requires_grad
+    assert not any(part.requires_grad for part in final)
+
+
+def test_the_gradients_of_a_recorded_call_are_those_of_the_call_itself(card: FakeCard) -> None:
+    """Also for another direction than the timed one, and for other values of the input."""
+    built = build(small.case("gru", "cudagraph", phase="training"), Path())
+    for number in range(2):
+        built.input.normal_()
+        direction = torch.randn_like(built.model(built.input, built.state)[0])
+        found = []
+        for module in (built.runner(), built.model):
+            built.model.zero_grad(set_to_none=True)
+            output, _ = module(built.input, built.state)
+            output.backward(direction)
+            found.append([output.detach().clone(), *(weight.grad.clone() for weight in built.model.parameters())])
+        for recorded, own in zip(*found, strict=True):
+            torch.testing.assert_close(recorded, own, msg=f"round {number}")
+
+
+class Illegal(OneWeight):
+    """A model that does in its call what a recording does not permit."""
+
+    def __init__(self, act: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, input: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.cuda.current_stream().records:  # type: ignore[attr-defined]
+            self.act(input)
+        return super().forward(input, state)
+
+
+def on_another_stream(input: Tensor) -> Tensor:
+    with torch.cuda.stream(torch.cuda.Stream()):
+        return input + 1
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda input: input.item(),
+        lambda input: bool(input.sum() > 0),
+        lambda input: input[input > 0],
+        lambda input: input.cpu(),
+        lambda input: torch.tensor([1.0]),
+        lambda input: torch.cuda.synchronize(),
+        lambda input: torch.cuda.empty_cache(),
+        on_another_stream,
+    ],
+)
+def test_what_a_recording_does_not_permit_fails_on_the_fake_card_too(
+    card: FakeCard, act: Callable[[Tensor], object]
+) -> None:
+    with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+        graphed.Replayed(Illegal(act), torch.tensor([5.0]), torch.zeros(1))
+
+
+def test_a_recording_computes_nothing_and_reads_memory_where_it_was(card: FakeCard) -> None:
+    kept, given = torch.tensor([5.0]), torch.tensor([1.0])
+    graph = FakeGraph()
+    with torch.no_grad(), card.recording(graph):
+        output = kept * given
+    assert output.isnan()
+    graph.replay()
+    assert output.item() == 5.0
+    kept.fill_(7.0)
+    graph.replay()
+    assert output.item() == 7.0
+    del given
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        graph.replay()
 
 
 @pytest.mark.cuda

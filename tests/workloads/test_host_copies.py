@@ -6,6 +6,7 @@ that needs a value (`item`, a mask as an index) raises.
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,9 +65,10 @@ def is_number(tensor: Tensor) -> bool:
 class Unrecorded(graphed.Replayed):
     """The program that a recording would replay."""
 
-    def __init__(self, model: nn.Module, input: Tensor, state: Any) -> None:
+    def __init__(self, model: nn.Module, input: Tensor, state: Any, direction: Tensor | None = None) -> None:
         nn.Module.__init__(self)
         self.model, self.pool = model, (0, 1)
+        self.graphs: Any = SimpleNamespace(direction=direction)
 
     def forward(self, input: Tensor, state: Any) -> Any:
         """Call the model."""

@@ -1,8 +1,10 @@
 """The machine and the software of a run, as far as they can be read without torch, and samples of its GPUs."""
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -56,6 +58,17 @@ def load() -> dict[str, float | None]:
     }
 
 
+def clock_note(megahertz: Sequence[float], preheat_seconds: float) -> str:
+    """Return a note about the clock rates of GPUs after their turns."""
+    rates = f"{median(megahertz):,.0f} MHz in the median, {min(megahertz):,.0f} to {max(megahertz):,.0f} MHz"
+    if preheat_seconds:
+        return f"the GPU worked for {preheat_seconds:g} s before the turns of each visit; its clock ran at {rates}"
+    return (
+        f"times on the GPU are of burst clocks: turns of 10 ms, before power and heat hold it back. Its clock ran at "
+        f"{rates}. `preheat_seconds = 20` in [measure] lets it work before the turns"
+    )
+
+
 class Telemetry:
     """The samples of a GPU, before each replicate and after each visit, never while a case is timed.
 
@@ -96,7 +109,11 @@ class Telemetry:
 
     def notes(self) -> list[str]:
         """Notes for the reader if the GPU's clocks were held back."""
-        return [
+        notes = [
             f"{self.device} was held back ({reason}) in {len(replicates)} of {len(self._replicates)} replicates"
             for reason, replicates in self._held_back.items()
         ]
+        if whole := self._first.get(nvml.WHOLE_CARD):
+            told = ", ".join(name.replace("_", " ") for name in whole)
+            notes.append(f"{self.device} is a MIG instance; these samples are of its whole card: {told}")
+        return notes

@@ -20,8 +20,8 @@ from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess,
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.start import RunStart, RunState
 from rnnbench.harness.coordinator.visit import Visitor
-from rnnbench.harness.devices import is_shared
-from rnnbench.harness.machine.cores import allowed_cores, measuring_cores
+from rnnbench.harness.devices import core_choices, is_shared
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
@@ -127,7 +127,7 @@ class Runner(Visitor):
             self.close()
             for best in self.best_pulses.values():
                 self._pulse.keep(best)
-            self.notes += self.recorders[SIDE].notes
+            self.notes += [*self.recorders[SIDE].notes, *self.clock_notes()]
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 
@@ -200,7 +200,7 @@ class Runner(Visitor):
                 if (known := self._rates.known(place)) is not None:
                     self.ceilings = best_of([*self.ceilings, known])
                     continue
-                ask = partial(asker.ask, cores=measuring_cores(threads))
+                ask = partial(asker.ask, cores=core_choices(device, threads)[0])
                 self._measure_ceiling(ask, place, passes=passes)
 
     def _measure_ceiling(
@@ -290,7 +290,7 @@ class Runner(Visitor):
                     request = self.recorders[SIDE].building.request(
                         "energy", case, window_seconds=self.settings.window_seconds
                     )
-                    reply = asker.ask(request, measuring_cores(case.workload.cores))
+                    reply = asker.ask(request, core_choices(case.workload.device, case.workload.cores)[0])
                 missing = reply["missing"] if reply["ok"] else {"energy_joules": reply["reason"]}
                 self.recorders[SIDE].add_metrics(case, reply.get("values", {}), missing)
 
@@ -325,7 +325,7 @@ class Runner(Visitor):
         measured = {ceiling.place for ceiling in self.ceilings} if self.workers else set()
         for place in dict.fromkeys(group.workload.place for group in visited):
             if place in measured:
-                self.workers[SIDE].pin(measuring_cores(place[2]))
+                self.workers[SIDE].pin(core_choices(place[0], place[2])[0])
                 self._measure_ceiling(partial(self.recorders[SIDE].ask, self.workers[SIDE]), place, again=True)
         self.replicates += 1
 

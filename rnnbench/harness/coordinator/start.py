@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
-from rnnbench.harness.devices import BACKENDS, is_shared
+from rnnbench.harness.devices import BACKENDS, is_shared, nvml
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import Reply
@@ -142,12 +142,16 @@ def started(
             devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
             if not reply["ok"]:  # the driver lists the device, but it does not work
                 devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
-        cards = {
-            name: [{"name": reply["name"], "uuid": reply["uuid"]}] for name, reply in devices.items() if reply["uuid"]
-        }
+        cards = {name: [_card(reply)] for name, reply in devices.items() if reply["uuid"]}
         of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
         software = about | {"settings": of_cases, "devices": cards}
         yield RunStart(first, software, devices, began, worker_seconds, kernels, origins)
+
+
+def _card(reply: Reply) -> dict[str, Any]:
+    """Return what is known of the card that a device is, as far as a measurement does not change it."""
+    readings = nvml.open_gpu(reply["uuid"]).read(nvml.FIXED - {"name"})
+    return {"name": reply["name"], "uuid": reply["uuid"], **readings.values}
 
 
 def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:

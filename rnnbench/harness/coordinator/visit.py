@@ -21,10 +21,11 @@ from functools import partial
 from types import MappingProxyType
 
 from rnnbench.harness import protocol
+from rnnbench.harness.coordinator.environment import clock_note
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, Result, WorkerProcess, in_parallel
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.devices import backend, is_shared
-from rnnbench.harness.machine.cores import allowed_cores, measuring_choices, preparing_cores
+from rnnbench.harness.devices import backend, core_choices, is_shared
+from rnnbench.harness.machine.cores import allowed_cores, preparing_cores
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.metrics import COMPILED
@@ -66,6 +67,7 @@ class Visitor(ABC):
         self._now, self._began = now, now()
         self._rng = random.Random(seed)
         self._pulses = Pulses()  # of this process
+        self._clock_rates: list[float] = []  # of GPUs, in MHz
         self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each interpreter
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
@@ -95,6 +97,10 @@ class Visitor(ABC):
         for worker in self.workers.values():
             worker.close()
         self.workers = {}
+
+    def clock_notes(self) -> list[str]:
+        """Return a note for the reader about the clock rate at which GPUs were timed, if that is known."""
+        return [clock_note(self._clock_rates, self.settings.preheat_seconds)] if self._clock_rates else []
 
     @property
     def seconds(self) -> float:
@@ -186,7 +192,8 @@ class Visitor(ABC):
     def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> tuple[dict[str, list[Window]], float]:
         """Return the windows of each side, and the seconds of all turns."""
         workers = self.workers.values()
-        untimed = [measuring_choices(group.workload.cores)[0]] * len(workers)
+        choices = core_choices(group.workload.device, group.workload.cores)
+        untimed = [choices[0]] * len(workers)
         if len(workers) > 1 and is_shared(group.workload.device):
             # In random order: a side's memory may be near the cores on which its cases are prepared.
             untimed = self._rng.sample(preparing_cores(group.workload.cores, len(workers)), len(workers))
@@ -201,7 +208,7 @@ class Visitor(ABC):
             ready = []
         turn_seconds = 0.0
         if ready:
-            timed = self._pulses.quietest(measuring_choices(group.workload.cores))
+            timed = self._pulses.quietest(choices)
             ready = self.timed_together(group, ready)
             _pin(workers, [timed] * len(workers))
             began = self.seconds
@@ -212,6 +219,7 @@ class Visitor(ABC):
         for side, taken in windows.items():
             self.recorders[side].folder.add_window(*taken)
             self.remember(side, taken)
+            self._clock_rates += [window.sm_clock_mhz for window in taken if window.sm_clock_mhz is not None]
         return windows, turn_seconds
 
     def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
@@ -240,13 +248,15 @@ class Visitor(ABC):
         """Let the workers take all turns of a visit."""
         plans, order, expected = self._turns(cases, case_seconds)
         started = self.seconds
+        preheat = 0.0 if is_shared(cases[0].workload.device) else self.settings.preheat_seconds
 
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
             recorder, worker = self.recorders[side], self.workers[side]
             interpreter = self.interpreter(side)
             best_pulse = self.best_pulses.get(interpreter)
-            reply = recorder.ask(worker, protocol.visit(cases, own, order, side, expected, best_pulse))
+            request = protocol.visit(cases, own, order, side, preheat + expected, best_pulse, preheat)
+            reply = recorder.ask(worker, request)
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
                 turns = {each: self.workers[each].turn for each in (side, *self.workers)}

@@ -3,30 +3,33 @@
 Importing this package does not import torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from rnnbench.harness.devices.accelerator import Accelerator
 from rnnbench.harness.devices.cpu import Cpu
 from rnnbench.harness.devices.cuda import Cuda
-from rnnbench.harness.devices.device import Blocks, Call, Clocked, Meter
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Device, Meter
 
 __all__ = [
     "BACKENDS",
+    "Accelerator",
     "Blocks",
     "Call",
     "Clocked",
+    "Counters",
     "Cpu",
     "Cuda",
     "Device",
     "Meter",
     "backend",
+    "core_choices",
     "is_shared",
     "open_device",
     "pulses_tell",
     "why_not",
 ]
 
-Device = Cpu | Cuda
-BACKENDS: Mapping[str, type[Cpu] | type[Cuda]] = {"cpu": Cpu, "cuda": Cuda}
+BACKENDS: Mapping[str, type[Device]] = {"cpu": Cpu, "cuda": Cuda, "mps": Accelerator, "xpu": Accelerator}
 
 
 def why_not(name: str) -> str:
@@ -34,7 +37,7 @@ def why_not(name: str) -> str:
     return backend(name).why_not(name)
 
 
-def backend(name: str) -> type[Cpu] | type[Cuda]:
+def backend(name: str) -> type[Device]:
     """Return the class of the device with this name; that of the processor, which refuses it, for an unknown one."""
     return BACKENDS.get(name.partition(":")[0], Cpu)
 
@@ -52,6 +55,12 @@ def pulses_tell(name: str, threads: int) -> bool:
     return threads == 1 and backend(name).is_shared
 
 
+def core_choices(name: str, number: int) -> list[list[int]]:
+    """Return the sets of cores, of equal use, on which calls on a device by so many threads of torch may be timed."""
+    return backend(name).core_choices(name, number)
+
+
 def open_device(name: str) -> Device:
     """Open the device with this name, for which `why_not` must be empty."""
-    return backend(name)(name)
+    made: Callable[[str], Device] = backend(name)
+    return made(name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Meter
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Device, Meter
 from rnnbench.harness.machine.cores import (
     SHORTEST_WAIT,
     allowed_cores,
@@ -42,7 +42,7 @@ TRIAL_BYTES = 8 << 20
 STILL: tuple[Callable[[], float], Callable[[], float]] = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
 
 
-class Cpu:
+class Cpu(Device):
     """The CPU works while it is called, so the host's clock times it.
 
     On a busy machine, the system gives the core to other processes every few milliseconds. These waits do not count.

@@ -1,13 +1,17 @@
 """An NVIDIA GPU (or AMD's, by torch for ROCm): calls are queued, and events on the device's own time line time them."""
 
 import itertools
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.devices.device import Blocks, Call, Clocked, Meter
+from rnnbench.harness.devices.device import Blocks, Call, Clocked, Device, Meter
+from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.store.metrics import Readings, Unavailable
 from rnnbench.store.records import DType
 
@@ -23,10 +27,13 @@ WAITS_FOR_DEVICE = (
 )
 SYNCHRONIZES = "called a synchronizing CUDA operation"  # in torch's error of such a call, if it is asked for
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
+SHORT_SPIN, LONG_SPIN = 50_000, 400_000  # cycles of two kernels whose difference tells the rate of the clock
+HOST_THREADS = 1  # that CUDA's calls need beside those of torch: autograd's own, which launches the kernels of backward
+MPS_CONTROL = "/tmp/nvidia-mps"  # the folder in which NVIDIA's multi-process service has its pipes
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
 
 
-class Cuda:
+class Cuda(Device):
     """Times calls between events on the stream on which they are queued."""
 
     product_sizes: tuple[int, ...] = (2048, 4096, 8192)
@@ -35,6 +42,7 @@ class Cuda:
     blocks = Blocks(shortest_call=200e-6, seconds=300e-6, turn_seconds=0.01)
     is_shared = False  # each case may need all of its memory
     runs_host_code = False
+    has_queue = True
     lacks: Mapping[DType, str] = {}  # older GPUs compute tf32 with their float32 units
 
     def __init__(self, name: str, now: Callable[[], float] = time.perf_counter) -> None:
@@ -43,7 +51,12 @@ class Cuda:
         self._cuda.set_device(int(name.partition(":")[2] or 0))  # everything opened later is on this device
         properties = self._cuda.get_device_properties(name)
         self.uuid: str | None = str(properties.uuid)  # without the "GPU-" prefix that NVML adds
-        self.model, self.memory_bytes = str(properties.name), int(properties.total_memory)
+        self.model, self._memory_bytes = str(properties.name), int(properties.total_memory)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the memory of the card."""
+        return self._memory_bytes
 
     @staticmethod
     def why_not(name: str) -> str:
@@ -54,10 +67,50 @@ class Cuda:
             return f"torch {torch.__version__} is built without CUDA and without ROCm"
         if not torch.cuda.is_available():
             return "torch finds no CUDA device or driver"
-        count = torch.cuda.device_count()
-        if name not in ("cuda", *(f"cuda:{index}" for index in range(count))):
-            return f"no device {name!r}: there are cuda:0 to cuda:{count - 1}"
-        return ""
+        return _not_among(name, torch.cuda.device_count())
+
+    @staticmethod
+    def why_not_here(name: str) -> str:
+        """Return why no worker of this process can find the device, as far as that is known without torch."""
+        try:
+            count = len(nvml.visible())
+        except Unavailable:
+            return ""
+        return _not_among(name, count)
+
+    @staticmethod
+    def why_no_pair(name: str) -> str:
+        """Return why two processes can't use the device at once, as a clause; empty if they can, or if it is unknown.
+
+        NVIDIA's multi-process service lets several processes share a card that takes one process only.
+        """
+        try:
+            mode = nvml.READINGS["compute_mode"](_gpu(name))
+        except Unavailable:
+            return ""
+        pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or MPS_CONTROL)
+        if mode != nvml.EXCLUSIVE or (pipes / "control").exists():
+            return ""
+        return (
+            f"the compute mode of {name} is EXCLUSIVE_PROCESS, so only one process can use it at a time, and a check "
+            "needs two. Ask for a card in the mode DEFAULT (`nvidia-smi -q -d COMPUTE` shows it), or use NVIDIA's MPS"
+        )
+
+    @staticmethod
+    def shared_memory(name: str) -> str:
+        """Return what two processes that use the device at once have of its memory; empty if it is unknown."""
+        try:
+            total = nvml.READINGS["memory_total_bytes"](_gpu(name))
+        except Unavailable:
+            return ""
+        return (
+            f"both sides use {name} at once, so each has half of its memory: {total / 2e9:.1f} of {total / 1e9:.1f} GB"
+        )
+
+    @staticmethod
+    def core_choices(name: str, number: int) -> list[list[int]]:
+        """Return the cores for so many threads of torch, and one for autograd's: near the card, if that is known."""
+        return [measuring_cores(number + HOST_THREADS, _near_cores(name))]
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
@@ -125,10 +178,13 @@ class Cuda:
                 call()
             event.record()
         submitted = self._now()
+        is_ahead = bool(lead_seconds) and not events[0].query()  # the device has not begun
         self.synchronize()
         end = self._now()
         seconds = [before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(events)]
-        return Clocked(seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch)
+        return Clocked(
+            seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch, is_queued_ahead=is_ahead
+        )
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and fill the L2 cache with other data before each call.
@@ -175,8 +231,47 @@ class Cuda:
         return self._cuda.Event(enable_timing=True)
 
     def hold(self, seconds: float) -> None:
-        """Queue a kernel that counts cycles: it keeps the device busy for at least this long and takes no memory."""
-        self._cuda._sleep(int(seconds * HIGHEST_CLOCK))
+        """Queue a kernel that keeps the device busy for at least this long, by any clock that cards have today."""
+        self.spin(int(seconds * HIGHEST_CLOCK))
+
+    def spin(self, cycles: int) -> None:
+        """Queue a kernel that counts so many cycles and takes no memory."""
+        self._cuda._sleep(cycles)
+
+    def clock_hertz(self) -> float | None:
+        """Return the rate of the clock of the multiprocessors now; None if it can't be measured.
+
+        It follows from the times of two kernels of known cycles: what a launch takes is in both. They come right after
+        the calls, before the card lowers its clock. Of AMD's cards the kernel counts the ticks of another clock.
+        """
+        import torch
+
+        if torch.version.hip is not None:
+            return None
+        marks = [self.event() for _ in range(3)]
+        self.spin(SHORT_SPIN)  # the host queues the others meanwhile
+        marks[0].record()
+        self.spin(LONG_SPIN)
+        marks[1].record()
+        self.spin(SHORT_SPIN)
+        marks[2].record()
+        self.synchronize()
+        long, short = (before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(marks))
+        return (LONG_SPIN - SHORT_SPIN) / (long - short) if long > short else None
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        """Show what happens meanwhile under this name in NVIDIA's Nsight Systems, on the time line of the host."""
+        nvtx = self._cuda.nvtx
+        try:
+            nvtx.range_push(name)
+        except RuntimeError:  # torch was built without it
+            yield
+            return
+        try:
+            yield
+        finally:
+            nvtx.range_pop()
 
     def flush(self) -> None:
         """Queue work that empties the L2 cache: write a buffer of at least twice its size."""
@@ -204,11 +299,11 @@ class Cuda:
         with timed.mode():
             lead = LEAD * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
             first = self.clock(timed.call, 1, 1, lead_seconds=lead)
-            if first.submit_seconds > lead:  # so would all others: a call launches as many kernels each time
+            if not first.is_queued_ahead:  # nor would the others be: a call launches as many kernels each time
                 waits = self.waits_for_device(timed.call)
                 raise Unavailable(WAITS_FOR_DEVICE if waits else DO_NOT_FIT)
             others = [self.clock(timed.call, 1, 1, lead_seconds=lead) for _ in range(LEAD_CALLS - 1)]
-        return min(each.seconds for each in (first, *others) if each.submit_seconds <= lead)
+        return min(each.seconds for each in (first, *others) if each.is_queued_ahead)
 
     def waits_for_device(self, call: Call) -> bool:
         """Return True if a call waits for the device before it ends, as one does that reads a value back."""
@@ -243,10 +338,45 @@ class Cuda:
             return int(sum(recorded) + cuda.max_memory_reserved(self.name) - before)
 
     def meter(self) -> Meter:
-        """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable."""
-        read = partial(nvml.READINGS["energy_joules"], nvml.open_gpu(str(self.uuid)))
+        """Return the GPU's energy counter: of the whole board, idle power and other processes; raises Unavailable.
+
+        A MIG instance has none: that of its card counts what the other instances take, too.
+        """
+        gpu = nvml.open_gpu(str(self.uuid))
+        if gpu.card() is not None:
+            raise Unavailable(f"{self.name} is a MIG instance, and NVML counts the energy of whole cards only")
+        read = partial(nvml.READINGS["energy_joules"], gpu)
         read()
-        return Meter(2.0, lambda: {"gpu": read()})  # it steps every 0.1 s or more often
+        # The counter steps every 0.1 s or more often. A card takes more once it is warm.
+        return Meter(2.0, lambda: {"gpu": read()}, load_seconds=1.0)
+
+
+def _not_among(name: str, count: int) -> str:
+    """Return why there is no device with this name among so many cards; empty if there is one."""
+    if count and name in ("cuda", *(f"cuda:{index}" for index in range(count))):
+        return ""
+    shown, seen = os.environ.get("CUDA_VISIBLE_DEVICES"), f"cuda:0 to cuda:{count - 1}"
+    if count <= 1:
+        seen = "cuda:0" if count else "no card"
+    why = f" (CUDA_VISIBLE_DEVICES={shown}; its cards are numbered from 0)" if shown is not None else ""
+    return f"no device {name!r}: this process sees {seen}{why}"
+
+
+def _gpu(name: str) -> nvml.Gpu:
+    """Return the GPU that CUDA has under this name in this process; raises Unavailable if that is not known."""
+    gpus, index = nvml.visible(), int(name.partition(":")[2] or 0)
+    if index >= len(gpus):
+        raise Unavailable(_not_among(name, len(gpus)))
+    return gpus[index]
+
+
+@cache
+def _near_cores(name: str) -> tuple[int, ...]:
+    """Return the cores of the host that are nearest to a device; empty if they are not known."""
+    try:
+        return tuple(nvml.near_cores(_gpu(name)))
+    except Unavailable:
+        return ()
 
 
 @cache

@@ -3,9 +3,14 @@
 GPUs are identified by UUID, since NVML's indices ignore `CUDA_VISIBLE_DEVICES`. Any call may fail on any machine, and
 some return zero or all ones if they have no value; in both cases the reading is missing, with a reason.
 
+A MIG instance answers little: its clocks, temperature and limits are those of its card, and are read there. A reading
+that another instance has a part in is told as one of the whole card.
+
 Importing this module imports neither pynvml nor torch.
 """
 
+import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +19,28 @@ from typing import Any
 
 from rnnbench.store.metrics import Readings, Unavailable
 
-SM_CLOCK = 1  # nvmlClockType_t
+SM_CLOCK, MEMORY_CLOCK = 1, 2  # nvmlClockType_t
 DIE = 0  # nvmlTemperatureSensors_t
 THERMAL = 1  # nvmlPerfPolicyType_t
-FIXED = {"name", "driver_version"}  # readings that do not change during a measurement
+COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}  # nvmlComputeMode_t
+EXCLUSIVE = COMPUTE_MODES[3]  # a card that only one process may use at a time
+SWITCHES = {0: "off", 1: "on"}  # nvmlEnableState_t
+AFFINITY_WORDS = 64  # of 64 cores each: more than any machine has
+# Readings that do not change during a measurement. They are compared between runs, but for the name of the card.
+FIXED = {
+    "name",
+    "driver_version",
+    "memory_total_bytes",
+    "power_limit_watts",
+    "max_sm_clock_mhz",
+    "max_memory_clock_mhz",
+    "ecc",
+    "mig",
+    "compute_mode",
+}
+# Readings of a card that say nothing of one of its MIG instances.
+OF_ITSELF = {"name", "memory_total_bytes", "memory_used_bytes", "energy_joules", "processes"}
+WHOLE_CARD = "of_the_whole_card"  # the names of the readings that were taken of the card of an instance
 NO_VALUE = (0, 2**32 - 1, 2**64 - 1)
 IDLE = 1 << 0
 REASONS = {  # nvmlClocksEventReasons
@@ -49,14 +72,37 @@ class Gpu:
     argument: Any
 
     def read(self, names: Collection[str] | None = None) -> Readings:
-        """Take the readings with these names, or all of them."""
-        return Readings.of(
-            {name: partial(read, self) for name, read in READINGS.items() if names is None or name in names}
-        )
+        """Take the readings with these names, or all of them.
+
+        Of a MIG instance, those that it does not answer are taken of its card, and `WHOLE_CARD` names these.
+        """
+        wanted = [name for name in READINGS if names is None or name in names]
+        own = Readings.of({name: partial(READINGS[name], self) for name in wanted})
+        lacking = [name for name in own.missing if name not in OF_ITSELF]
+        card = self.card() if lacking else None
+        if card is None:
+            return own
+        whole = Readings.of({name: partial(READINGS[name], card) for name in lacking})
+        told = {WHOLE_CARD: sorted(whole.values)} if whole.values else {}
+        missing = {name: reason for name, reason in own.missing.items() if name not in whole.values}
+        values = own.values | whole.values
+        in_order = {name: values[name] for name in wanted if name in values}
+        return Readings(in_order | told, missing)
+
+    def card(self) -> "Gpu | None":
+        """Return the card of a MIG instance; None for a card itself."""
+        with suppress(Unavailable):
+            if self.ask("nvmlDeviceIsMigDeviceHandle"):
+                return Gpu("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", self)
+        return None
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function for this GPU; raises Unavailable."""
-        return ask(function, ask(self.function, self.argument), *arguments)
+        return ask(function, self._handle(), *arguments)
+
+    def _handle(self) -> Any:
+        argument = self.argument._handle() if isinstance(self.argument, Gpu) else self.argument
+        return ask(self.function, argument)
 
 
 def ask(function: str, *arguments: Any) -> Any:
@@ -79,14 +125,81 @@ def open_gpu(uuid: str) -> Gpu:
     return Gpu(function, f"GPU-{uuid}")
 
 
-def read_all(names: Collection[str] | None = None) -> dict[str, Any]:
-    """Read every GPU that the driver lists, with a reason for each missing reading; or tell why NVML has no answer."""
+def listed() -> list[Gpu]:
+    """Return every GPU that the driver lists; raises Unavailable if NVML has no answer."""
+    return [Gpu("nvmlDeviceGetHandleByIndex", index) for index in range(ask("nvmlDeviceGetCount"))]
+
+
+def visible() -> list[Gpu]:
+    """Return the GPUs and MIG instances that CUDA shows to this process, in CUDA's order.
+
+    `CUDA_VISIBLE_DEVICES` says which. Raises Unavailable if NVML has no answer, or if CUDA may number unlike cards in
+    another order than NVML does.
+    """
+    cards, text = listed(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if text is None:
+        _refuse_other_order(cards)
+        return cards
+    chosen: list[Gpu] = []
+    for part in map(str.strip, text.split(",")):
+        found = _named(part, cards)
+        if found is None:  # CUDA ignores what comes after a name that it does not know
+            break
+        if found in chosen:  # CUDA shows no card at all then
+            return []
+        chosen.append(found)
+    if re.match(r"\s*\d", text):
+        _refuse_other_order(cards)
+    return chosen
+
+
+def _named(part: str, cards: list[Gpu]) -> Gpu | None:
+    """Return the card that a part of `CUDA_VISIBLE_DEVICES` means: a number, or how a UUID begins; None if none is."""
+    if part.startswith("MIG-"):
+        return Gpu("nvmlDeviceGetHandleByUUID", part)
+    if part.startswith("GPU-"):
+        return next((card for card in cards if str(card.ask("nvmlDeviceGetUUID")).startswith(part)), None)
+    number = re.match(r"\d+", part)
+    return cards[int(number[0])] if number and int(number[0]) < len(cards) else None
+
+
+def _refuse_other_order(cards: list[Gpu]) -> None:
+    """Raise Unavailable if CUDA may number the cards in another order than NVML: the fastest first, unless told."""
+    if (
+        os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
+        and len({card.ask("nvmlDeviceGetName") for card in cards}) > 1
+    ):
+        raise Unavailable(
+            "the machine has unlike cards, which CUDA and NVML number differently without CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        )
+
+
+def near_cores(gpu: Gpu) -> list[int]:
+    """Return the cores of the host that are nearest to a GPU; raises Unavailable."""
+    near = gpu.card() or gpu
+    words = near.ask("nvmlDeviceGetCpuAffinity", AFFINITY_WORDS)
+    return [64 * place + bit for place, word in enumerate(words) for bit in range(64) if word >> bit & 1]
+
+
+def read_all(names: Collection[str] | None = None, *, only_visible: bool = False) -> dict[str, Any]:
+    """Read every GPU that the driver lists, with a reason for each missing reading; or tell why NVML has no answer.
+
+    `only_visible`: only those that CUDA shows to this process, if that is known.
+    """
     try:
-        count = ask("nvmlDeviceGetCount")
+        cards = listed()
     except Unavailable as reason:
         return {"gpu": str(reason)}
-    by_gpu = {f"gpu {index}": Gpu("nvmlDeviceGetHandleByIndex", index).read(names) for index in range(count)}
-    return {name: readings.values | {"not known": readings.missing} for name, readings in by_gpu.items()}
+    gpus = {f"gpu {index}": card for index, card in enumerate(cards)}
+    if only_visible:
+        with suppress(Unavailable):
+            shown = visible()
+            instances = {f"gpu {gpu.argument}": gpu for gpu in shown if gpu not in cards}
+            gpus = {name: card for name, card in gpus.items() if card in shown} | instances
+    if not gpus:
+        return {"gpu": "CUDA_VISIBLE_DEVICES shows no GPU to this process" if cards else "NVML lists no GPU"}
+    readings = {name: gpu.read(names) for name, gpu in gpus.items()}
+    return {name: taken.values | {"not known": taken.missing} for name, taken in readings.items()}
 
 
 def _number(per: float, function: str, *arguments: Any) -> Callable[[Gpu], float]:
@@ -111,6 +224,13 @@ def _reasons(gpu: Gpu) -> list[str]:
 READINGS: Mapping[str, Callable[[Gpu], Any]] = {
     "name": lambda gpu: gpu.ask("nvmlDeviceGetName"),
     "driver_version": lambda gpu: ask("nvmlSystemGetDriverVersion"),
+    "memory_total_bytes": lambda gpu: gpu.ask("nvmlDeviceGetMemoryInfo").total,
+    "power_limit_watts": _number(1e3, "nvmlDeviceGetEnforcedPowerLimit"),
+    "max_sm_clock_mhz": _number(1, "nvmlDeviceGetMaxClockInfo", SM_CLOCK),
+    "max_memory_clock_mhz": _number(1, "nvmlDeviceGetMaxClockInfo", MEMORY_CLOCK),
+    "ecc": lambda gpu: SWITCHES.get(gpu.ask("nvmlDeviceGetEccMode")[0], "unknown"),  # now, not after the next boot
+    "mig": lambda gpu: SWITCHES.get(gpu.ask("nvmlDeviceGetMigMode")[0], "unknown"),
+    "compute_mode": lambda gpu: COMPUTE_MODES.get(gpu.ask("nvmlDeviceGetComputeMode"), "unknown"),
     "memory_used_bytes": lambda gpu: gpu.ask("nvmlDeviceGetMemoryInfo").used,
     "power_watts": _number(1e3, "nvmlDeviceGetPowerUsage"),  # the mean of a second on most cards since Ampere
     "energy_joules": _number(1e3, "nvmlDeviceGetTotalEnergyConsumption"),

@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -43,14 +43,15 @@ def allowed_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def measuring_cores(number: int) -> list[int]:
-    """Return the allowed cores on which workers are timed, the same for all workers.
+def measuring_cores(number: int, near: Collection[int] = ()) -> list[int]:
+    """Return the allowed cores on which workers are timed, the same for all workers; those `near` a device come first.
 
     The cores of the fastest kind come first, since a laptop may have two kinds. Two threads of one physical core are
     taken, or cores of two packages, only if the others are too few. Of equal cores the last ones are taken: systems
     prefer the first ones for interrupts.
     """
-    return sorted(_best_first(tuple(allowed_cores()), SYSTEM)[:number])
+    in_order = sorted(_best_first(tuple(allowed_cores()), SYSTEM), key=lambda core: core not in near)
+    return sorted(in_order[:number])
 
 
 def measuring_choices(number: int) -> list[list[int]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from rnnbench.harness.devices import Blocks, Call, Device, Meter
+from rnnbench.harness.devices import Blocks, Call, Counters, Device, Meter
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Group
 
 Item = TypeVar("Item")
@@ -21,6 +22,9 @@ LONG = 10  # windows: a call this long is believed alone, since no usual stall o
 MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before each call takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
 MAX_WARMUP_WINDOWS = 40
+METERED_CALLS = 10  # between two steps of a counter of energy, so that the length of a call matters little there
+MAX_METERED_SECONDS = 20.0  # of such calls
+MAX_STEP_SECONDS = 2.0  # between two steps of a counter; the slowest known ones step every 0.1 s
 STILL_FALLING = 0.98  # a window this much faster than the best before it means that the case is not warm yet
 
 
@@ -133,11 +137,39 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
 def joules_per_call(
     meter: Meter, device: Device, call: Call, plan: Plan, now: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Joules per call, over back-to-back calls for as long as the meter needs; raises Unavailable."""
-    calls, start, before = 0, now(), meter.read()
-    while now() - start < meter.least_seconds:
-        calls += device.clock(call, plan.batches, plan.batch).calls  # returns after the last call has finished
-    return meter.joules(before, meter.read()) / calls
+    """Joules per call, over back-to-back calls between two steps of the meter's counters; raises Unavailable.
+
+    The calls go on for as long as the meter needs, and for ten calls if these take longer, up to `MAX_METERED_SECONDS`.
+    """
+
+    def clocked() -> int:  # returns after the last call has finished
+        return device.clock(call, plan.batches, plan.batch).calls
+
+    began = now()
+    while now() - began < meter.load_seconds:
+        clocked()
+    per_call = plan.seconds / plan.calls
+    seconds = max(meter.least_seconds, min(METERED_CALLS * per_call, MAX_METERED_SECONDS))
+    before, _ = _at_step(meter, clocked, now)
+    calls, start = 0, now()
+    while now() - start < seconds:
+        calls += clocked()
+    after, more = _at_step(meter, clocked, now)
+    return meter.joules(before, after) / (calls + more)
+
+
+def _at_step(meter: Meter, clocked: Callable[[], int], now: Callable[[], float]) -> tuple[Counters, int]:
+    """Make calls until a counter steps; returns what the counters read then, and the number of calls.
+
+    Between steps a counter lacks the energy since its last one, which may be a twentieth of a window. Raises
+    Unavailable if none steps, as a running device always takes energy.
+    """
+    before, began, calls = meter.read(), now(), 0
+    while (reading := meter.read()) == before:
+        if now() - began > MAX_STEP_SECONDS:
+            raise Unavailable(f"no energy counter moved within {MAX_STEP_SECONDS:g} s of calls")
+        calls += clocked()
+    return reading, calls
 
 
 @dataclass(frozen=True)

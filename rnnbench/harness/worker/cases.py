@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import Any, Literal
 
 import psutil
@@ -51,42 +51,55 @@ class PreparedCase:
     own_settings: Mapping[str, Any]  # of torch, which its own code has set
 
     def take_turn(self, plan: Turns, pulses: Pulses) -> Clocked:
-        """Clock the calls of one turn, which waits for a quiet core if pulses can tell whether it is quiet."""
+        """Clock the calls of one turn, which waits for a quiet core if pulses can tell whether it is quiet.
+
+        The rate of a GPU's clock is measured right after them: an idle card would tell another one.
+        """
+        case = self.built.case
+        with self.device.range(case.key), self.timed.mode(), no_threads_left(case):
+            clocked = self._clocked(plan, pulses)
+            hertz = self.device.clock_hertz()
+        return clocked if hertz is None else replace(clocked, clock_hertz=hertz)
+
+    def _clocked(self, plan: Turns, pulses: Pulses) -> Clocked:
         workload = self.built.case.workload
-        with self.timed.mode(), no_threads_left(self.built.case):
-            if workload.caches == "cold":
-                return self.device.clock_cold(self.timed.call, plan.blocks)
-            if pulses_tell(workload):
-                pulses.wait()
-                return self.device.clock(
-                    self.timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, pulse=pulses.take
-                )
-            # A step of a stream has a deadline, which does not wait while another process has the core.
-            return self.device.clock(
-                self.timed.call,
-                plan.blocks,
-                plan.calls,
-                is_warm=plan.is_warm,
-                counts_waits=workload.task == "streaming",
-            )
+        if workload.caches == "cold":
+            return self.device.clock_cold(self.timed.call, plan.blocks)
+        if pulses_tell(workload):
+            pulses.wait()
+            return self.device.clock(self.timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, pulse=pulses.take)
+        # A step of a stream has a deadline, which does not wait while another process has the core.
+        return self.device.clock(
+            self.timed.call,
+            plan.blocks,
+            plan.calls,
+            is_warm=plan.is_warm,
+            counts_waits=workload.task == "streaming",
+        )
 
     def window(self, plan: Turns, turns: Sequence[Clocked], pulses: Pulses) -> dict[str, Any]:
         """Return half of the turns of a visit, with fields of `rnnbench.store.records.Window`."""
         per_call = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
-        return self._quiet_blocks(plan, turns, pulses) | {
-            "case": self.built.case.key,
-            "calls": len(turns) * plan.blocks * plan.calls,
-            "batch": plan.calls,
-            "waits": len(turns),
-            "seconds": sum(turn.seconds for turn in turns),
-            "host_seconds": sum(turn.host_seconds for turn in turns),
-            "submit_seconds": sum(turn.submit_seconds for turn in turns),
-            "quantiles": per_call  # the latency of each step counts
-            if self.built.case.workload.task == "streaming"
-            else evenly_spaced(per_call, KEPT_QUANTILES),
-            "cores": allowed_cores(),
-            "device_uuid": self.device.uuid,
-        }
+        rates = [turn.clock_hertz for turn in turns if turn.clock_hertz is not None]
+        of_clock = {"sm_clock_mhz": median(rates) / 1e6} if rates else {}
+        return (
+            self._quiet_blocks(plan, turns, pulses)
+            | of_clock
+            | {
+                "case": self.built.case.key,
+                "calls": len(turns) * plan.blocks * plan.calls,
+                "batch": plan.calls,
+                "waits": len(turns),
+                "seconds": sum(turn.seconds for turn in turns),
+                "host_seconds": sum(turn.host_seconds for turn in turns),
+                "submit_seconds": sum(turn.submit_seconds for turn in turns),
+                "quantiles": per_call  # the latency of each step counts
+                if self.built.case.workload.task == "streaming"
+                else evenly_spaced(per_call, KEPT_QUANTILES),
+                "cores": allowed_cores(),
+                "device_uuid": self.device.uuid,
+            }
+        )
 
     def _quiet_blocks(self, plan: Turns, turns: Sequence[Clocked], pulses: Pulses) -> dict[str, Any]:
         """Return the fields of a window that say what its pulses and its quiet blocks show; empty without pulses."""
@@ -120,15 +133,21 @@ def pulses_tell(workload: Workload) -> bool:
     return not is_between and devices.pulses_tell(workload.device, workload.threads)
 
 
-def check_fits(case: Case) -> None:
-    """Raise Skip if the device, its memory, the cores or the type that a case needs are not there."""
+def check_fits(case: Case, processes: int = 1) -> None:
+    """Raise Skip if the device, its memory, the cores or the type that a case needs are not there.
+
+    `processes`: that hold such a case at once, which share the memory of a GPU.
+    """
     workload = case.workload
     if unusable := devices.why_not(workload.device):
         raise Skip(unusable)
     least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes
-    if least > available:
+    sides = 1 if devices.is_shared(workload.device) else processes
+    if least > available / sides:
+        each = f" for each of {sides} processes" if sides > 1 else ""
         raise Skip(
-            f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has {available / 1e9:,.1f} GB"
+            f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has "
+            f"{available / sides / 1e9:,.1f} GB{each}"
         )
     cores = len(allowed_cores())
     for axis, wanted in (("threads", workload.threads), ("workers", workload.workers)):

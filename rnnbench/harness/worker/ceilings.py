@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from rnnbench.cells.states import torch_dtype
-from rnnbench.harness.devices import Call, Cuda, Device
+from rnnbench.harness.devices import Call, Device
 from rnnbench.harness.machine.cores import processor
 from rnnbench.kernels.direct import build, build_key
 from rnnbench.kernels.libraries import product_calls
@@ -92,7 +92,7 @@ def _one_pass(
             starts = [source.data_ptr() + thread * part for thread in range(threads)]
             works = [partial(library.reading, start, part) for start in starts]
             reads.append(Rate(size, part * rounds_per_second(works)))
-    launch = partial(device.hold, 0.0) if copied and isinstance(device, Cuda) else None
+    launch = partial(device.hold, 0.0) if copied and device.has_queue else None
     return Ceiling(
         device.name,
         dtype,

@@ -9,12 +9,12 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib import import_module
-from itertools import count, groupby
+from itertools import count, cycle, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
+from rnnbench.harness.devices.self_test import clock_fault
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.pulse import Pulses
@@ -150,7 +151,8 @@ class Operations:
             compiled.forget()
             gc.collect()
             gc.freeze()
-            devices.Cuda.empty_cache()
+            for kind in {*devices.BACKENDS.values()}:
+                kind.empty_cache()
         self._restore_settings()
         prepared = (ready.built.case.workload.workers for ready in self._ready.values())
         if request.get("case", {}).get("workers") or any(prepared):
@@ -168,6 +170,8 @@ class Operations:
         if reason := devices.why_not(request["device"]):
             return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         device = devices.open_device(request["device"])
+        if reason := "" if device.has_known_clock else clock_fault(device):
+            return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         no_energy = Readings.of({"energy": device.meter}).missing.get("energy", "")
         return {"reason": "", "no_energy": no_energy, "name": device.model, "uuid": device.uuid}
 
@@ -259,7 +263,7 @@ class Operations:
         if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
             raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
         case, root = Case.from_axes(request["case"]), Path(request["root"])
-        check_fits(case)
+        check_fits(case, processes=2 if "token_to" in self._relay else 1)
         self._restore(*case.workload.place)
         for own in case.named_code:
             self._make_importable(own, root)
@@ -339,6 +343,8 @@ class Operations:
         rows = [(side, [*turns]) for side, turns in groupby(request["order"], itemgetter(0))]
         if rows[0][0] != request["side"]:
             os.write(self._relay["token_to"], TOKEN)  # this side is ready, too
+        else:
+            self._preheat(ready, plans, request.get("preheat_seconds", 0.0))
         for place, (side, turns) in enumerate(rows, 1):
             if side != request["side"]:
                 continue
@@ -366,6 +372,18 @@ class Operations:
             for half in range(2)
         ]
         return {"windows": windows, "best_pulse": None if math.isinf(self._pulses.best) else self._pulses.best}
+
+    def _preheat(self, ready: Sequence[PreparedCase], plans: Sequence[Turns], seconds: float) -> None:
+        """Take turns that don't count for so many seconds, until a GPU is as warm as under steady load."""
+        end = time.monotonic() + seconds
+        for index in cycle(range(len(ready))):
+            if time.monotonic() >= end:
+                break
+            self._case_in_turn.value = index
+            global_state.restore({**self._usual, **ready[index].own_settings})
+            ready[index].take_turn(plans[index], self._pulses)
+        self._case_in_turn.value = NO_CASE
+        self._restore_settings()
 
     def _verify(self, request: Request) -> None:
         """Compare a case with its reference once more, now that it has been timed."""

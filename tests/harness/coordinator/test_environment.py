@@ -15,7 +15,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
-from tests.doubles.fake_nvml import FIRST, MOMENT, Driver
+from tests.doubles.fake_nvml import FACTS, FIRST, INSTANCE, MOMENT, SECOND, Driver
 from tests.doubles.fakes import CARD, JOULES, FakeWorker, FakeWorkers, run_into
 from tests.doubles.stored import rows
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
@@ -93,12 +93,12 @@ def groups_on(device: str, count: int) -> list[Group]:
 
 
 def measure(
-    parent: Path, groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards
+    parent: Path, groups: Sequence[Group], kind: type[FakeWorker] = OnTwoCards, settings: Settings = SETTINGS
 ) -> tuple[pd.DataFrame, Runner, FakeWorkers]:
     """Do a run on a machine with two cards; returns its windows, its runner and its workers."""
     workers, folder = FakeWorkers(kind=kind), RunFolder.create(parent, "test")
     try:
-        runner = run_into(folder, groups, SETTINGS, workers=workers, seed=1)
+        runner = run_into(folder, groups, settings, workers=workers, seed=1)
     finally:
         folder.close()
     assert workers.are_closed
@@ -167,3 +167,49 @@ def test_a_gpu_that_is_gone_leaves_what_was_measured_and_ends_the_run(tmp_path: 
     assert sorted(statuses) == ["failed", "measured", "measured", "measured"]
     assert f"some cases got fewer replicates: {gone}" in runner.notes
     assert frame["replicate"].nunique() == 2
+
+
+def test_samples_of_a_mig_instance_say_what_is_of_its_whole_card(driver: Driver) -> None:
+    telemetry = Telemetry("cuda", INSTANCE)
+    line = telemetry.sample(0, "before", 1.0)
+    assert line["sm_clock_mhz"] == MOMENT["sm_clock_mhz"]
+    [note] = telemetry.notes()
+    assert note.startswith("cuda is a MIG instance; these samples are of its whole card: power watts, sm clock mhz")
+
+
+def test_a_run_knows_of_the_card_that_it_uses_what_changes_its_times(driver: Driver) -> None:
+    class OnSecond(FakeWorker):
+        cards = {"cuda": SECOND}  # noqa: RUF012 - as in the class it is of
+
+    driver.cards[1].limit = 500_000
+    [card] = said(groups_on("cuda", 1), OnSecond)["devices"]["cuda"]
+    assert card == {**FACTS, "name": CARD, "uuid": SECOND, "power_limit_watts": 500.0}
+
+
+@pytest.mark.parametrize(("preheat", "words"), [(0.0, "times on the GPU are of burst clocks"), (5.0, "worked for 5 s")])
+def test_a_run_says_at_which_clock_rate_a_gpu_was_timed(tmp_path: Path, preheat: float, words: str) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Clocked(OnTwoCards):
+        def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+            reply = super().request(message, deadline_seconds)
+            if message["op"] == "visit":
+                asked.append(message)
+                for number, window in enumerate(reply["windows"]):
+                    window["sm_clock_mhz"] = 1700.0 + 100 * (number % 3)
+            return reply
+
+    groups = groups_on("cuda", 1)
+    frame, runner, _ = measure(tmp_path, groups, Clocked, SETTINGS.model_copy(update={"preheat_seconds": preheat}))
+    [note] = runner.notes
+    assert words in note
+    assert "1,750 MHz in the median, 1,700 to 1,900 MHz" in note
+    assert set(frame["sm_clock_mhz"]) == {1700.0, 1800.0, 1900.0}
+    assert {message["preheat_seconds"] for message in asked} == {preheat}
+    assert all(message["seconds"] >= preheat for message in asked)
+
+
+def test_a_processor_is_not_heated_and_has_no_clock_to_tell(tmp_path: Path) -> None:
+    frame, runner, _ = measure(tmp_path, CPU_GROUPS[:1], settings=SETTINGS.model_copy(update={"preheat_seconds": 5.0}))
+    assert frame["sm_clock_mhz"].isna().all()
+    assert not [note for note in runner.notes if "GPU" in note]

@@ -106,7 +106,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         apart: bool = True,
     ) -> Visits:
         monkeypatch.setattr(visit, "allowed_cores", lambda: [0, 1])
-        monkeypatch.setattr(visit, "measuring_choices", lambda number: [[9]])
+        monkeypatch.setattr(visit, "core_choices", lambda device, number: [[9]])
         monkeypatch.setattr(visit, "preparing_cores", lambda number, sides: [[n if apart else 9] for n in range(sides)])
         opened.append(Visits(tmp_path, sides, fault, cases))
         return opened[-1]

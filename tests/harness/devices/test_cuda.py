@@ -14,9 +14,11 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from rnnbench.harness.devices import Cuda, nvml
+from rnnbench.harness import devices
+from rnnbench.harness.devices import Cuda, cuda, nvml
 from rnnbench.harness.devices.cuda import LEAD_CALLS, _buffer
-from rnnbench.harness.machine import global_state
+from rnnbench.harness.devices.self_test import clock_fault
+from rnnbench.harness.machine import cores, global_state
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Group
@@ -26,7 +28,8 @@ from rnnbench.workloads.parity import allowed
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
-from tests.doubles.fake_cuda import FLUSH_SECONDS, FakeCuda, FakeLine, kernels
+from tests.doubles.fake_cuda import FLUSH_SECONDS, QUEUE, FakeCuda, FakeLine, kernels
+from tests.doubles.fake_nvml import Driver
 from tests.doubles.fakes import run_into
 from tests.doubles.stored import rows
 from tests.doubles.visits import operations
@@ -92,6 +95,132 @@ def test_a_call_that_reads_a_value_back_has_a_reason_of_its_own(line: FakeLine) 
     with pytest.raises(Unavailable, match="the call waits for the device, as one does that reads a value back"):
         FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode))
     assert not line.refuses_to_wait
+
+
+@pytest.mark.parametrize(("hertz", "is_known"), [(0.6e9, True), (1.98e9, True), (3.2e9, True), (12e9, False)])
+def test_a_hold_that_lasts_longer_than_asked_does_no_harm_and_one_that_ends_too_early_gives_no_time(
+    line: FakeLine, hertz: float, is_known: bool
+) -> None:
+    line.hertz = hertz
+    call = TimedCall(kernels(line, 100, host=20e-6, gpu=5e-6), torch.inference_mode)
+    if is_known:
+        assert FakeCuda(line).device_seconds(call) == pytest.approx(100 * 5e-6)
+        return
+    with pytest.raises(Unavailable, match="the device waits for the host"):
+        FakeCuda(line).device_seconds(call)
+
+
+def test_an_event_has_a_place_in_the_queue_and_can_not_be_read_before_the_device_comes_to_it(line: FakeLine) -> None:
+    device, before, after = FakeCuda(line), line.mark(), line.mark()
+    before.record()
+    device.hold(1e-3)
+    after.record()
+    assert not after.query()
+    with pytest.raises(RuntimeError, match="device not ready"):
+        before.elapsed_time(after)
+    device.synchronize()
+    assert before.elapsed_time(after) > 1.0
+    for _ in range(2 * QUEUE):
+        after.record()
+    assert line.host.seconds < 1.0  # nothing runs, so nothing has to be waited for
+    device.hold(1e-3)
+    for _ in range(QUEUE + 1):
+        after.record()
+    assert after.query()  # the queue was full, so the host had to wait
+
+
+@pytest.mark.parametrize("hertz", [0.21e9, 1.41e9, 1.98e9])
+def test_the_rate_of_the_clock_is_told_by_two_kernels_of_known_cycles(line: FakeLine, hertz: float) -> None:
+    line.hertz = hertz
+    call = kernels(line, 100, host=20e-6, gpu=5e-6)
+    device = FakeCuda(line)
+    device.clock(call, 2, 1)
+    before = line.host.seconds
+    assert device.clock_hertz() == pytest.approx(hertz, rel=1e-6)
+    assert line.host.seconds - before < 600e3 / hertz + 100e-6
+
+
+def test_amds_cards_count_the_ticks_of_another_clock(line: FakeLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "7.1")
+    assert FakeCuda(line).clock_hertz() is None
+
+
+@pytest.mark.parametrize("has_nvtx", [True, False])
+def test_a_profiler_sees_a_range_of_the_given_name_whatever_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, has_nvtx: bool
+) -> None:
+    shown: list[str] = []
+
+    def push(name: str) -> None:
+        if not has_nvtx:
+            raise RuntimeError("NVTX functions not installed. Are you sure you have a CUDA build?")
+        shown.append(name)
+
+    monkeypatch.setattr(torch.cuda.nvtx, "range_push", push)
+    monkeypatch.setattr(torch.cuda.nvtx, "range_pop", lambda: shown.append("end"))
+    device = object.__new__(Cuda)
+    name = 'cell=own.py:Cell{"a": 1}'
+    with pytest.raises(KeyError, match="of the case"), device.range(name):  # noqa: PT012 - the range ends all the same
+        shown.append("call")
+        raise KeyError("of the case")
+    assert shown == ([name, "call", "end"] if has_nvtx else ["call"])
+
+
+EXCLUSIVE_PROCESS, PROHIBITED = 3, 2
+
+
+@pytest.mark.parametrize(("mode", "is_refused"), [(0, False), (PROHIBITED, False), (EXCLUSIVE_PROCESS, True)])
+def test_a_card_that_takes_one_process_can_not_run_a_pair_unless_a_service_shares_it(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_refused: bool
+) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    driver.cards[1].mode = mode
+    assert Cuda.why_no_pair("cuda") == ""
+    assert ("EXCLUSIVE_PROCESS, so only one process can use it" in Cuda.why_no_pair("cuda:1")) == is_refused
+    (tmp_path / "control").touch()
+    assert Cuda.why_no_pair("cuda:1") == ""
+
+
+def test_what_a_pair_has_of_a_cards_memory_is_told(driver: Driver) -> None:
+    expected = "both sides use cuda at once, so each has half of its memory: 42.9 of 85.9 GB"
+    assert Cuda.shared_memory("cuda") == expected
+    driver.lose(0)
+    assert Cuda.shared_memory("cuda") == Cuda.why_no_pair("cuda") == ""
+
+
+@pytest.mark.parametrize(
+    ("shown", "name", "said"),
+    [
+        (None, "cuda:1", ""),
+        ("1", "cuda", ""),
+        ("1", "cuda:1", "no device 'cuda:1': this process sees cuda:0 (CUDA_VISIBLE_DEVICES=1; its cards are"),
+        (None, "cuda:4", "no device 'cuda:4': this process sees cuda:0 to cuda:1"),
+        ("", "cuda", "no device 'cuda': this process sees no card (CUDA_VISIBLE_DEVICES=; its cards are"),
+    ],
+)
+def test_a_card_that_a_job_does_not_see_is_refused_without_torch(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, shown: str | None, name: str, said: str
+) -> None:
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert Cuda.why_not_here(name).startswith(said)
+    assert bool(Cuda.why_not_here(name)) == bool(said)
+
+
+def test_calls_on_a_card_get_two_cores_that_are_near_it(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in (cuda._near_cores, cores._grades):
+        function.cache_clear()
+    monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
+    monkeypatch.setattr(cores, "SYSTEM", Path("/nowhere"))
+    driver.cards[1].near = (1, 2, 5)
+    driver.cards[0].refused = {"nvmlDeviceGetCpuAffinity": 3}
+    try:
+        assert devices.core_choices("cuda:1", 1) == [[2, 5]]
+        assert devices.core_choices("cuda:1", 4) == [[1, 2, 5, 6, 7]]  # near ones first
+        assert devices.core_choices("cuda:0", 1) == [[6, 7]]  # nothing is known
+    finally:
+        for function in (cuda._near_cores, cores._grades):
+            function.cache_clear()
 
 
 @pytest.mark.parametrize(("host", "gpu", "seconds"), [(5e-6, 20e-6, 400e-6), (20e-6, 2e-6, 200e-6)])
@@ -229,6 +358,21 @@ def test_a_kernel_that_holds_the_device_lasts_at_least_as_long_as_it_is_to() -> 
     for seconds in (1e-4, 5e-3):
         lasts = Cuda("cuda").clock(spin(seconds), 3, 1).batch_seconds
         assert seconds <= min(lasts) <= max(lasts) < 20 * seconds  # an idle card runs at a low clock
+
+
+@needs_gpu
+def test_the_rate_of_the_clock_is_one_that_the_card_can_have() -> None:
+    device = Cuda("cuda")
+    device.clock(spin(1e-3), 20, 1)
+    rates = [device.clock_hertz() for _ in range(5)]
+    most = 1e6 * float(nvml.open_gpu(str(device.uuid)).read(["max_sm_clock_mhz"]).values["max_sm_clock_mhz"])
+    print("clock rates", rates, "of at most", most)
+    assert all(rate is not None and 0.1 * most < rate < 1.03 * most for rate in rates)
+
+
+@needs_gpu
+def test_twice_the_work_takes_twice_as_long() -> None:
+    assert clock_fault(Cuda("cuda")) == ""
 
 
 @needs_gpu

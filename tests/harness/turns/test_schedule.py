@@ -1,6 +1,7 @@
 """Calibration, warm-up and windows on a fake clock; turns and their order."""
 
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -10,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.harness.devices import Cpu, backend
-from rnnbench.harness.devices.device import Counters
+from rnnbench.harness.devices import Counters, Cpu, Meter, backend
 from rnnbench.harness.turns.schedule import (
     MAX_WARMUP_WINDOWS,
     MIN_COLD_CALLS,
@@ -23,6 +23,7 @@ from rnnbench.harness.turns.schedule import (
     sweeps_in_turn,
     warm_up,
 )
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Group
 from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
@@ -182,7 +183,7 @@ def test_other_processes_on_the_core_do_not_make_a_call_look_long(
 class EnergyMeter:
     """An energy counter that returns the test's joules."""
 
-    least_seconds, scope = 2.0, "all"
+    least_seconds, load_seconds = 2.0, 0.0
 
     def __init__(self, joules: Callable[[], float]) -> None:
         self._joules = joules
@@ -202,3 +203,28 @@ def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it
     meter: Any = EnergyMeter(lambda: 400 * line.busy_seconds)
     joules = joules_per_call(meter, device, call, plan, line.host)
     assert joules == pytest.approx(400 * seconds, rel=1e-6)
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.03, 0.09])
+@pytest.mark.parametrize("seconds", [1e-3, 30e-3, 0.3])
+def test_energy_is_that_between_two_steps_of_the_counter_and_of_a_card_under_load(seconds: float, phase: float) -> None:
+    """The counter steps every 0.1 s, and the card takes half as much until it has worked for 0.8 s."""
+    line = FakeLine()
+    device, call = FakeCuda(line), kernels(line, 1, 5e-6, seconds)
+    plan = calibrate(device, call, 0.01)
+    begun = line.host.seconds
+    at_first = 0.8
+
+    def taken() -> dict[str, float]:
+        stepped = math.floor((line.host.seconds + phase) / 0.1) * 0.1 - phase
+        return {"gpu": 400 * (max(stepped, begun) - begun) - 200 * min(max(stepped - begun, 0.0), at_first)}
+
+    joules = joules_per_call(Meter(2.0, taken, load_seconds=1.0), device, call, plan, line.host)
+    assert joules == pytest.approx(400 * seconds, rel=0.035 if seconds > 0.1 else 0.016)
+
+
+def test_a_counter_that_stands_under_load_tells_no_energy() -> None:
+    line = FakeLine()
+    device, call = FakeCuda(line), kernels(line, 1, 5e-6, 1e-3)
+    with pytest.raises(Unavailable, match=r"no energy counter moved within 2 s of calls"):
+        joules_per_call(Meter(2.0, lambda: {"gpu": 7.0}), device, call, calibrate(device, call, 0.01), line.host)

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import Mock
 
 import psutil
@@ -17,14 +17,17 @@ import pytest
 import torch
 
 from rnnbench.cells import CellError, CellMissing, load
-from rnnbench.harness import protocol
+from rnnbench.harness import devices, protocol
 from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.devices import Clocked, Cpu
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker import cases
+from rnnbench.harness.worker import operations as operations_module
 from rnnbench.harness.worker.cases import no_threads_left, running_processes
 from rnnbench.store.metrics import Unavailable
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.prepare import least_bytes
 from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, operations, visit
@@ -75,6 +78,69 @@ def test_a_case_is_timed_cold_where_that_is_asked_for(monkeypatch: pytest.Monkey
     window, _ = take_turns(worker, case, Turns(turns=2, blocks=4, calls=1, is_warm=False))["windows"]
     assert window["calls"] == 4
     assert len(flushes) - before == 2 * (1 + 4)  # one flush in each turn is for the call that is not clocked
+
+
+class Tells(Cpu):
+    """A device that tells the rate of its clock, and shows ranges to a profiler."""
+
+    shown: ClassVar[list[str]] = []
+    hertz: ClassVar[list[float]] = []
+
+    def clock_hertz(self) -> float | None:
+        self.shown.append("clock")
+        return self.hertz.pop(0)
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        self.shown.append(name)
+        yield
+        self.shown.append("end")
+
+
+def test_each_turn_is_a_range_of_the_cases_name_and_tells_the_rate_of_the_clock_after_its_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "BACKENDS", {"cpu": Tells})
+    worker, case = operations(), small.case("gru")
+    assert prepare(worker, case)["ok"]
+    Tells.shown.clear()
+    Tells.hertz[:] = [1.7e9, 1.1e9, 1.2e9, 1.5e9, 1.9e9, 1.3e9]
+    windows = take_turns(worker, case, Turns(turns=6, blocks=1, calls=1, is_warm=False))["windows"]
+    assert Tells.shown == [case.key, "clock", "end"] * 6
+    assert [window["sm_clock_mhz"] for window in windows] == pytest.approx([1700.0, 1200.0])
+
+
+def test_a_device_is_heated_by_turns_of_all_cases_that_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, made = operations(), [small.case("gru"), small.case("vanilla")]
+    for case in made:
+        assert prepare(worker, case)["ok"]
+    clock = Mock(side_effect=[float(second) for second in range(7)])
+    monkeypatch.setattr(operations_module, "time", Mock(monotonic=clock))
+    taken: list[str] = []
+    monkeypatch.setattr(
+        cases.PreparedCase,
+        "take_turn",
+        lambda self, plan, pulses: taken.append(self.built.case.cell) or Clocked([1.0] * 3, 3.0, 3.0, 3.0, 3),
+    )
+    request = visit(*made) | {"preheat_seconds": 5.0}
+    assert worker.handle(request)["ok"]
+    assert taken == ["gru", "vanilla"] * 2 + ["gru"] * 2 + ["vanilla"] * 2  # four before the turns that count
+
+
+@pytest.mark.parametrize(("processes", "is_shared", "fits"), [(1, False, True), (2, False, False), (2, True, True)])
+def test_two_processes_share_the_memory_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, processes: int, is_shared: bool, fits: bool
+) -> None:
+    class Own(Cpu):
+        memory_bytes = int(1.5 * least_bytes(small.workload()))  # type: ignore[assignment]
+
+    Own.is_shared = is_shared
+    monkeypatch.setattr(devices, "BACKENDS", {"cpu": Own})
+    if fits:
+        cases.check_fits(small.case("vanilla"), processes)
+        return
+    with pytest.raises(Skip, match="for each of 2 processes"):
+        cases.check_fits(small.case("vanilla"), processes)
 
 
 def shared_mark() -> int:

@@ -1,0 +1,42 @@
+"""Find a device whose clock can't be trusted before anything is measured on it: twice the work takes twice as long.
+
+Both calls queue equally many kernels, so a clock that does not wait for the device would see no difference.
+"""
+
+from collections.abc import Callable
+
+from rnnbench.harness.devices.device import Call, Device
+
+LEAST, MOST = 1.6, 2.5  # times as long
+TRIES = 3  # of which the shortest counts
+SECONDS = 0.02  # of a try
+MAX_CALLS = 100  # all tries together fit into a queue, in which a host that does not wait never has to
+SIZE = 2048  # of a square product
+
+
+def clock_fault(device: Device, work: Callable[[int], Call] | None = None) -> str:
+    """Return why the clock of a device can't be trusted, as a clause; empty if twice the work takes twice as long.
+
+    `work`: makes a call with so many times the work, in one kernel; by default a product of matrices.
+    """
+    made = work or (lambda times: product(device.name, times))
+    once, twice = made(1), made(2)
+    device.clock(twice, 1, 1)  # libraries set themselves up
+    seconds = device.clock(once, 1, 1).seconds
+    calls = min(MAX_CALLS, max(1, round(SECONDS / seconds))) if seconds > 0 else MAX_CALLS
+    short, long = (min(device.clock(call, 1, calls).seconds for _ in range(TRIES)) for call in (once, twice))
+    if short <= 0:
+        return f"the clock of {device.name} stands still: {calls:,} products took no time"
+    if LEAST <= long / short <= MOST:
+        return ""
+    return f"the clock of {device.name} can't be trusted: twice the work took {long / short:.2f} times as long"
+
+
+def product(name: str, times: int) -> Call:
+    """Return a call that multiplies two matrices on a device, one of them `times` as wide."""
+    import torch
+
+    left = torch.ones(SIZE, SIZE, device=name)
+    right = torch.ones(SIZE, times * SIZE, device=name)
+    out = torch.empty(SIZE, times * SIZE, device=name)
+    return lambda: torch.mm(left, right, out=out)
