@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_other_out, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_other_out, refuse_unseen, takes, takes_suite, typed
 
 if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
@@ -58,6 +58,7 @@ def bisect(
     from rnnbench.suite.expressions import parse_only
     from rnnbench.text import encoded, rounded_up
 
+    refuse_unseen(device)
     if resume is not None:
         refuse_other_out(context, resume, out)
     folder, answer = search(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_unseen, selected, takes, takes_suite, typed
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def check(
     from rnnbench.report.screen.progress import shown_progress
     from rnnbench.suite.expressions import parse_only
 
+    refuse_unseen(device)
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
     suite = suite.with_check(**given)
     how: dict[str, Any] = {"out": out, "command": typed()}

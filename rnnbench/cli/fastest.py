@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, selected, suite_names, takes
+from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, refuse_unseen, selected, suite_names, takes
 from rnnbench.errors import UserError
 
 
@@ -33,6 +33,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         raise UserError(f"{save} already exists; give the name of a new file")
     chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
     groups = selected(chosen, only, device)  # refuses a typo before torch is imported
+    refuse_unseen(device)
 
     import pandas as pd
 

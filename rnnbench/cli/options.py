@@ -191,6 +191,20 @@ def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
         raise click.UsageError(f"--resume goes on in {resume}, which is not in --out {out}; leave out --out")
 
 
+def refuse_unseen(device: str | None) -> None:
+    """Raise UserError if this process can't see the device that the command line names, before a worker starts.
+
+    A job that sees one card of several has it as `cuda:0`, whatever its number on the machine.
+    """
+    if device is None:
+        return
+    from rnnbench.errors import UserError
+    from rnnbench.harness.devices import backend
+
+    if reason := backend(device).why_not_here(device):
+        raise UserError(f"--device {device}: {reason}")
+
+
 def selected(suite: "Suite", only: tuple[str, ...], device: str | None) -> "list[Group]":
     """Return the cases of a suite that the command line selects, in groups."""
     from rnnbench.suite.expressions import parse_only

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, refuse_unseen, selected, takes, takes_suite, typed
 from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
@@ -46,6 +46,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     from rnnbench.store.records import NOT_REACHED
 
     groups, settings = selected(suite, only, device), suite.measure
+    refuse_unseen(device)
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()

@@ -15,6 +15,7 @@ from rnnbench.cli.options import (
     PERCENT,
     TEXT,
     refuse_other_out,
+    refuse_unseen,
     selected,
     takes,
     takes_suite,
@@ -108,6 +109,8 @@ def run(
                 "--resume goes on with the run's own cases; leave out --only, --device and --groups-per-job"
             )
     groups = [] if resume else selected(suite, only, device)
+    if executor != "slurm":
+        refuse_unseen(device)
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = suite.measure.model_copy(update=changes)

@@ -27,8 +27,9 @@ IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobod
 
 
 def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the environment with what drivers report about the devices at this moment; nothing is changed."""
-    return {**environment, **nvml.read_all()}
+    """Return the environment with what drivers report at this moment about the GPUs of this job; nothing is changed."""
+    others = {key: value for key, value in environment.items() if not key.startswith("gpu")}
+    return {**others, **nvml.read_all(only_visible=True)}
 
 
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
@@ -68,8 +69,8 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
         return [f"GPU {index}: it does not answer ({fault}): look at `nvidia-smi` and at the kernel's log."]
     processes, used = gpu.get("processes", []), gpu.get("memory_used_bytes", 0)
     reasons, celsius = set(gpu.get("throttle_reasons", [])), gpu.get("temperature_celsius", 0.0)
-    held, limits = ", ".join(sorted(reasons & nvml.SPOILING)), ", ".join(sorted(reasons & nvml.SETTINGS))
-    clock = f"; {gpu['sm_clock_mhz']:.0f} MHz now" if "sm_clock_mhz" in gpu else ""
+    held = ", ".join(sorted(reasons & nvml.SPOILING))
+    most = f" (at most {gpu['max_sm_clock_mhz']:,.0f} MHz)" if "max_sm_clock_mhz" in gpu else ""
     checks = [
         (
             processes,
@@ -90,9 +91,9 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
             f"it has {celsius:.0f} °C before anything is measured: wait, or its clocks will be held back.",
         ),
         (
-            limits,
-            f"somebody set a limit for its clocks ({limits}{clock}): `sudo nvidia-smi -i {index} -rac` and `-rgc` "
-            "remove it.",
+            not reasons & nvml.SETTINGS,
+            "no setting shows that holds its clocks, so they follow load, power and heat. To compare runs, lock them at a "
+            f"rate that it can hold{most}, where you may: `sudo nvidia-smi -i {index} -lgc MHZ`.",
         ),
     ]
     return [f"GPU {index} ({gpu['name']}): {text}" for is_so, text in checks if is_so]

@@ -68,7 +68,13 @@ REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
 OF_STEP = ("optimizer", "loss", "clip")  # the axes that only the phase `step` has
-OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd")  # of torch.optim
+PLAIN_OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd")
+FUSED, CAPTURABLE = "-fused", "-capturable"  # ends of the names of optimizers with these options
+OPTIMIZERS = (  # of torch.optim
+    *PLAIN_OPTIMIZERS,
+    *(f"{name}{FUSED}" for name in ("adagrad", "adam", "adamw", "sgd")),
+    *(f"{name}{CAPTURABLE}" for name in PLAIN_OPTIMIZERS if name not in ("adagrad", "sgd")),
+)
 LOSSES = ("none", "cross_entropy", "huber", "l1", "mse")  # none: backward from a fixed gradient of the output
 
 

@@ -58,6 +58,28 @@ class Graphs:
                 self.gradients = torch.autograd.grad(outputs[0], wanted, direction, allow_unused=True)
 
 
+def recorded(call: Callable[[], object], pool: Pool) -> Callable[[], None]:
+    """Record a call that needs nothing of the host, such as a whole training step; returns what replays it.
+
+    What it keeps for later calls, such as the sums of an optimizer, must be there after its first call.
+    """
+    cuda: Any = torch.cuda  # untyped in torch
+    stream = cuda.Stream()
+    stream.wait_stream(cuda.current_stream())
+    with cuda.stream(stream):
+        for _ in range(WARM_UP_CALLS):
+            call()
+    cuda.current_stream().wait_stream(stream)
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph, pool=pool, stream=stream):
+        call()
+
+    def replay(read_by_the_graph: object = call) -> None:  # what the call holds must live as long as the graph
+        graph.replay()
+
+    return replay
+
+
 class Replayed(nn.Module):
     """A recorded model; its parameters are the model's own."""
 

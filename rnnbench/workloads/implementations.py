@@ -17,6 +17,7 @@ from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
 from rnnbench.store.records import LAYERS, Case, Implementation, Workload
+from rnnbench.workloads.phases import is_capturable
 
 
 class Skip(Exception):
@@ -178,6 +179,10 @@ def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
         (
             reads_other and (feeds_back or is_epoch),
             f"{task if feeds_back else 'an epoch'} gives features as inputs, but the input is {work.input}",
+        ),
+        (
+            is_capturable(work) and work.phase == "step" and work.device.partition(":")[0] != GRAPHED_ON,
+            f"{work.optimizer} is for devices that can record graphs, but the device is {work.device}",
         ),
         (work.dropout and work.num_layers == 1, "dropout applies between layers, but num_layers is 1"),
         (is_stream and work.seq_len != 1, f"streaming takes one step a call, but seq_len is {work.seq_len}"),

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, Tensor
 
 from rnnbench.cells import CellError, is_own, load_function
 from rnnbench.cells.states import State, leaves, torch_dtype
-from rnnbench.store.records import Case, DataSet, Implementation, Phase, Workload
+from rnnbench.store.records import CAPTURABLE, Case, DataSet, Implementation, Phase, Workload
 
 COUNT = 4
 ALIGNMENT = 64  # bytes, as torch aligns its own tensors
@@ -106,9 +107,20 @@ def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
     """
     loss, optimizer = workload.loss, workload.optimizer
     return (
-        load_function(optimizer, root) if is_own(optimizer) else OPTIMIZER_CLASSES[optimizer],
+        load_function(optimizer, root) if is_own(optimizer) else make_optimizer(optimizer),
         load_function(loss, root) if is_own(loss) else LOSS_FUNCTIONS.get(loss),
     )
+
+
+def is_capturable(workload: Workload) -> bool:
+    """Return whether a step's optimizer counts its steps on the device, so that a graph can hold the whole step."""
+    return workload.optimizer.endswith(CAPTURABLE) and not is_own(workload.optimizer)
+
+
+def make_optimizer(name: str) -> MakeOptimizer:
+    """Return what makes the optimizer with a name of `OPTIMIZERS`; `adam-fused` is `Adam(..., fused=True)`."""
+    kind, _, option = name.partition("-")
+    return partial(OPTIMIZER_CLASSES[kind], **({option: True} if option else {}))
 
 
 def resting(make: MakeOptimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

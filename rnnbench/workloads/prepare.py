@@ -66,6 +66,7 @@ from rnnbench.workloads.phases import (
     epoch,
     fixed,
     in_turn,
+    is_capturable,
     optimizer_and_loss,
     timed_call,
 )
@@ -130,6 +131,8 @@ class Built:
         workload = self.case.workload
         if workload.phase == "epoch":
             return epoch(self.model, self.state_of, workload)
+        if self.case.implementation == "cudagraph" and workload.phase == "step" and is_capturable(workload):
+            return self._recorded_step()
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
         direction = runner.graphs.direction if isinstance(runner, graphed.Replayed) else None
@@ -140,6 +143,15 @@ class Built:
         else:
             timed = timed_call(workload, runner, inputs.tensors, self.state, self.trains_with, direction)
         return replace(timed, inputs=inputs, pool=pool)
+
+    def _recorded_step(self) -> TimedCall:
+        """Return the replay of a whole training step: forward, backward, clipping, and the optimizer's own kernels."""
+        handle: Any = torch.cuda.graph_pool_handle  # untyped in torch
+        pool, inputs = handle(), fixed(self.input)
+        timed = timed_call(self.case.workload, self.model, inputs.tensors, self.state, self.trains_with)
+        with timed.mode():
+            replay = graphed.recorded(timed.call, pool)
+        return replace(timed, call=replay, inputs=inputs, pool=pool)
 
 
 def reference_case(case: Case) -> Case:

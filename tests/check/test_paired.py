@@ -22,6 +22,7 @@ from rnnbench.store.records import NOT_REACHED, Case, Group, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
+from tests.doubles.fake_nvml import Driver
 from tests.doubles.fakes import FakeClock, FakeWorker
 from tests.doubles.stored import INFO
 
@@ -93,6 +94,27 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     yield make
     for bench in benches:
         bench.close()
+
+
+@pytest.mark.parametrize("mode", [0, 3])
+def test_a_card_that_takes_one_process_is_refused_before_a_pair_starts(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int
+) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    driver = Driver().install(monkeypatch)
+    driver.cards[0].mode = mode
+    bench = make_bench()
+    runner = bench.runner_of([small.case("vanilla", device="cuda")], [*bench.runner.sides.values()])
+    if mode:
+        with pytest.raises(UserError, match="the compute mode of cuda is EXCLUSIVE_PROCESS"):
+            runner.start()
+        assert bench.workers == []
+        return
+    runner.start()
+    assert [note for note in runner.notes if "half of its memory" in note] == [
+        "both sides use cuda at once, so each has half of its memory: 42.9 of 85.9 GB"
+    ]
+    runner.close()
 
 
 def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of_the_costs(

@@ -108,3 +108,31 @@ def test_a_typo_in_sizes_to_predict_is_refused_before_anything_large_is_imported
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+SEEN = """
+import contextlib, io, os, sys, types
+
+class Nvml(types.ModuleType):
+    NVMLError = NVMLLibraryMismatchError = ValueError
+
+    def __getattr__(self, name):
+        return {"nvmlDeviceGetCount": lambda: 8, "nvmlDeviceGetHandleByIndex": int}.get(name, lambda *rest: "H100")
+
+sys.modules["pynvml"] = Nvml("pynvml")
+os.environ["CUDA_VISIBLE_DEVICES"] = "5"
+from rnnbench import cli
+for command in (["run", "cuda"], ["check", "ci", "--base", "HEAD"], ["fastest", "ladder"], ["profile", "cuda"]):
+    said = io.StringIO()
+    sys.argv = ["rnnbench", *command, "--device", "cuda:1"]
+    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        cli.run_and_exit()
+    expected = "--device cuda:1: no device 'cuda:1': this process sees cuda:0 (CUDA_VISIBLE_DEVICES=5"
+    if expected not in said.getvalue() or "torch" in sys.modules:
+        sys.exit(f"{command}: {said.getvalue()}")
+"""
+
+
+def test_a_card_that_a_job_does_not_see_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SEEN], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -207,9 +207,6 @@ class Recorder(TorchDispatchMode):
         """Return what is recorded of an argument: of memory from outside only where it lies."""
         if not isinstance(value, Tensor):
             return value
-        is_by_value = value.dim() == 0 and _storage(value) not in self._own  # a number, which a kernel takes itself
-        if is_by_value:
-            return value.detach().clone()
         return value.data if _storage(value) in self._own else Address(value)
 
 
@@ -220,10 +217,13 @@ class Address:
         self._storage = StorageWeakRef(tensor.untyped_storage())
         self._place = tensor.storage_offset(), tensor.shape, tensor.stride()
         self._dtype = tensor.dtype
+        self._number = tensor.detach().clone() if tensor.dim() == 0 else None  # one of the host's, which a kernel takes
 
     def read(self) -> Tensor:
         """Return the tensor; raises RuntimeError if its memory was freed."""
         if self._storage.expired():
+            if self._number is not None:
+                return self._number
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         storage = torch.UntypedStorage._new_with_weak_ptr(self._storage.cdata)
         return torch.empty(0, dtype=self._dtype).set_(storage, *self._place)

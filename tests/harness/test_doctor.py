@@ -8,8 +8,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.doctor import advice
-from tests.doubles.fake_nvml import FACTS, MOMENT, Driver
+from rnnbench.harness.doctor import advice, current_readings
+from tests.doubles.fake_nvml import FACTS, INSTANCE, MOMENT, Driver
 
 QUIET: dict[str, Any] = {
     "machine": {
@@ -59,9 +59,12 @@ def test_advice_understands_this_machine(tmp_path: Path) -> None:
     assert all(isinstance(message, str) for message in advice(environment.describe(tmp_path)))
 
 
+LOCKED = 0x2  # clocks are held by a setting
+
+
 def stand(driver: Driver, **numbers: Any) -> list[str]:
     driver.cards = driver.cards[:1]
-    for name, value in ({"reasons": 1} | numbers).items():
+    for name, value in ({"reasons": 1 | LOCKED} | numbers).items():
         setattr(driver.cards[0], name, value)
     return advice(QUIET | nvml.read_all())
 
@@ -74,9 +77,9 @@ def test_a_gpu_as_one_would_wish_it_needs_no_advice(driver: Driver) -> None:
 GPU_FAULTS: list[dict[str, Any]] = [
     {"processes": [(77, 1), (4242, 1), (77, 1)]},
     {"used": 9 << 30},
-    {"reasons": 0x20},
+    {"reasons": 0x20 | LOCKED},
     {"temperature": 84},
-    {"reasons": 2},
+    {"reasons": 1},
 ]
 
 
@@ -89,10 +92,24 @@ def test_each_fault_of_a_gpu_is_told_with_what_to_do(
 
 def test_a_gpu_is_described_as_it_stands(driver: Driver, snapshot: SnapshotAssertion) -> None:
     driver.lose(1)
+    driver.cards[0].reasons |= LOCKED
     readings = nvml.read_all()
-    assert readings["gpu 0"] == FACTS | MOMENT | {"not known": {}}
+    reasons = ["applications_clocks_setting", "sw_power_cap"]
+    assert readings["gpu 0"] == FACTS | MOMENT | {"throttle_reasons": reasons, "not known": {}}
     told = {}
     for torch in ("2.13.0+cu130", "2.13.0+cpu"):
         software = QUIET["software"] | {"packages": {"torch": torch}}
         told[torch] = advice(QUIET | readings | {"software": software})
     assert told == snapshot
+
+
+def test_only_the_cards_of_this_job_are_named(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = QUIET | nvml.read_all(nvml.FIXED)
+    assert {"gpu 0", "gpu 1"} <= current_readings(environment).keys()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    told = current_readings(environment)
+    assert {key for key in told if key.startswith("gpu")} == {"gpu 1"}
+    assert all("GPU 1" in text for text in advice(told))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"MIG-{INSTANCE}")
+    [text] = advice(current_readings(environment))
+    assert f"GPU MIG-{INSTANCE} (Fake H100 MIG 1g.10gb)" in text

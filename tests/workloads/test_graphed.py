@@ -1,5 +1,6 @@
 """Recordings of CUDA graphs, with fakes that compute on the CPU."""
 
+import importlib
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnbench.workloads import graphed
+from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
@@ -133,6 +135,36 @@ def test_the_gradients_of_a_recorded_call_are_those_of_the_call_itself(card: Fak
             found.append([output.detach().clone(), *(weight.grad.clone() for weight in built.model.parameters())])
         for recorded, own in zip(*found, strict=True):
             torch.testing.assert_close(recorded, own, msg=f"round {number}")
+
+
+@pytest.mark.parametrize("optimizer", ["adam-capturable", "rmsprop-capturable"])
+def test_a_whole_step_is_one_recording_with_an_optimizer_that_counts_on_the_device(
+    card: FakeCard, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    module = importlib.import_module(f"torch.optim.{optimizer.partition('-')[0]}")
+    monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda supports_xla=True: ["cpu"])
+    axes: dict[str, Any] = {"phase": "step", "optimizer": optimizer, "loss": "mse", "clip": 0.1}
+    recorded, eager = (build(small.case("gru", how, **axes), Path()) for how in ("cudagraph", "hoisted"))
+    replayed, called = recorded.timed_call(), eager.timed_call()
+    assert card.recordings == 1
+    assert replayed.pool is not None
+    for number in range(3):
+        recorded.input.normal_()
+        eager.input.copy_(recorded.input)
+        called.inputs.tensors[number % 4].copy_(eager.input)  # which its calls take in turn
+        for timed in (replayed, called):
+            with timed.mode():
+                timed.call()
+        for own, other in zip(recorded.model.parameters(), eager.model.parameters(), strict=True):
+            torch.testing.assert_close(own.grad, other.grad)
+            torch.testing.assert_close(own, other)
+    assert observe(recorded).parity == "agrees"
+
+
+def test_an_optimizer_that_a_graph_can_hold_is_skipped_where_there_are_no_graphs() -> None:
+    with pytest.raises(Skip, match="adam-capturable is for devices that can record graphs, but the device is cpu"):
+        build(small.case("gru", "hoisted", phase="step", optimizer="adam-capturable"), Path())
+    build(small.case("gru", "hoisted", phase="training", optimizer="adam-capturable"), Path())
 
 
 class Illegal(OneWeight):

@@ -15,15 +15,15 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.cells import CellError
 from rnnbench.errors import UserError
-from rnnbench.store.records import LOSSES, OPTIMIZERS, Case
+from rnnbench.store.records import CAPTURABLE, LOSSES, OPTIMIZERS, Case
 from rnnbench.suite import suites
 from rnnbench.workloads import parity
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.parity import ParityError
 from rnnbench.workloads.phases import (
     COUNT,
-    OPTIMIZER_CLASSES,
     in_turn,
+    make_optimizer,
     resting,
 )
 from rnnbench.workloads.prepare import Built, build, reference_case
@@ -72,8 +72,11 @@ def gradients(case: Built) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in case.model.parameters() if parameter.grad is not None]
 
 
+HERE = [name for name in OPTIMIZERS if not name.endswith(CAPTURABLE)]  # a processor records no graphs
+
+
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", HERE)
 def test_weights_stay_the_same_and_have_gradients(optimizer: str, loss: str) -> None:
     case = built(optimizer=optimizer, loss=loss)
     before = [parameter.detach().clone() for parameter in case.model.parameters()]
@@ -81,14 +84,22 @@ def test_weights_stay_the_same_and_have_gradients(optimizer: str, loss: str) -> 
     assert all(torch.equal(old, new) for old, new in zip(before, case.model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "sgd"])
+@pytest.mark.parametrize("optimizer", [name for name in HERE if not name.startswith("sgd")])
 def test_weights_in_float16_stay_numbers(optimizer: str) -> None:
     weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
-    made = resting(OPTIMIZER_CLASSES[optimizer], [weight])
+    made = resting(make_optimizer(optimizer), [weight])
     for gradient in (0.0, 1e-4, 1.0):
         weight.grad = torch.full_like(weight, gradient)
         made.step()
     assert weight.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_end_of_an_optimizers_name_is_the_option_that_it_is_built_with(name: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    [group] = resting(make_optimizer(name), [weight]).param_groups
+    assert bool(group.get("fused")) == name.endswith("-fused")
+    assert bool(group.get("capturable")) == name.endswith("-capturable")
 
 
 @pytest.mark.parametrize("clip", [0.01, 1e6])

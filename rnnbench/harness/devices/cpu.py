@@ -65,7 +65,9 @@ class Cpu(Device):
     def why_not(name: str) -> str:
         """Return why the device with this name can't be used; empty if it can be used."""
         return (
-            "" if name == "cpu" else f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda and cuda:0"
+            ""
+            if name == "cpu"
+            else f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda, cuda:0, xpu and mps"
         )
 
     @staticmethod
