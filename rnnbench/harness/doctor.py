@@ -92,8 +92,8 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
         ),
         (
             not reasons & nvml.SETTINGS,
-            "no setting shows that holds its clocks, so they follow load, power and heat. To compare runs, lock them at a "
-            f"rate that it can hold{most}, where you may: `sudo nvidia-smi -i {index} -lgc MHZ`.",
+            "no setting shows that holds its clocks, so they follow load, power and heat. To compare runs, lock them "
+            f"at a rate that it can hold{most}, where you may: `sudo nvidia-smi -i {index} -lgc MHZ`.",
         ),
     ]
     return [f"GPU {index} ({gpu['name']}): {text}" for is_so, text in checks if is_so]

@@ -148,10 +148,12 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
     autograd calls, without those called by other operators; `allocations`: the blocks that it requests from the
     device's allocator; `peak_bytes`: the most that it holds of them at once; `backend`: one of BACKENDS, or `aten`.
     """
-    cuda: Any = None if torch.empty(0, device=device).is_cpu else torch.cuda  # whose allocator keeps its own peak
-    if cuda is not None:
-        cuda.reset_peak_memory_stats(device)
-    before = 0 if cuda is None else cuda.memory_allocated(device)
+    own: Any = None if torch.empty(0, device=device).is_cpu else torch.get_device_module(device)
+    # The allocator of a GPU keeps its own peak; that of Apple's devices keeps none.
+    allocator: Any = own if hasattr(own, "reset_peak_memory_stats") else None
+    if allocator is not None:
+        allocator.reset_peak_memory_stats(device)
+    before = 0 if allocator is None else allocator.memory_allocated(device)
     kineto = _watched(timed, profile_memory=True, with_flops=True)
     operators, backends, blocks = 0, set[str](), list[ProfilerEvent]()
     # The events are a tree: an operator's children are what happens while it runs.
@@ -173,7 +175,7 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
         "macs": _products(kineto),
         "operators": operators,
         "allocations": allocations,
-        "peak_bytes": peak_bytes if cuda is None else cuda.max_memory_allocated(device) - before,
+        "peak_bytes": peak_bytes if allocator is None else allocator.max_memory_allocated(device) - before,
         "backend": next((b for b in BACKENDS if b in backends), "aten"),
     }
 

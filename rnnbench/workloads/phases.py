@@ -120,7 +120,8 @@ def is_capturable(workload: Workload) -> bool:
 def make_optimizer(name: str) -> MakeOptimizer:
     """Return what makes the optimizer with a name of `OPTIMIZERS`; `adam-fused` is `Adam(..., fused=True)`."""
     kind, _, option = name.partition("-")
-    return partial(OPTIMIZER_CLASSES[kind], **({option: True} if option else {}))
+    options: dict[str, Any] = {option: True} if option else {}
+    return partial(OPTIMIZER_CLASSES[kind], **options)
 
 
 def resting(make: MakeOptimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

@@ -175,7 +175,8 @@ def test_a_run_on_the_processor_is_no_other_run_for_a_card_in_the_machine() -> N
 )
 def test_each_fact_of_a_card_that_nvml_tells_is_compared(fact: str) -> None:
     assert {*CARD_FACTS} == nvml.FIXED - {"name"}
-    [told] = machine_differences(with_card(**{fact: 1}), with_card(**{fact: 2}))
+    base, head = (with_card("H100", **{fact: value}) for value in (1, 2))
+    [told] = machine_differences(base, head)
     assert told == f"cuda {fact.replace('_', ' ')} was 1 and is 2"
 
 

@@ -122,7 +122,6 @@ def test_launch_bound_agrees_with_the_share_of_time_in_which_kernels_run(
 def test_energy_is_mean_power_times_time_for_a_short_call_and_one_longer_than_a_window(call_seconds: float) -> None:
     device = devices.open_device(DEVICE)
     meter, gpu = device.meter(), nvml.open_gpu(str(device.uuid))
-    meter.least_seconds = 6.0  # the counter has steps of 0.1 s, which is 2% of this
     left = torch.randn(4096, 4096, device=DEVICE).bfloat16()
     product = torch.empty_like(left)
     once = calibrate(device, lambda: torch.mm(left, left, out=product), 0.1)

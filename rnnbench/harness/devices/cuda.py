@@ -248,7 +248,7 @@ class Cuda(Device):
 
         if torch.version.hip is not None:
             return None
-        marks = [self.event() for _ in range(3)]
+        marks = self._events(3)
         self.spin(SHORT_SPIN)  # the host queues the others meanwhile
         marks[0].record()
         self.spin(LONG_SPIN)

@@ -219,7 +219,7 @@ class LiveTurns:
         self._choose_core()
         for number, name in enumerate(self._calls):
             on_progress(Progress(0, number, len(self._calls), None))
-            with self._turn(name) as call:
+            with self._device.range(name), self._turn(name) as call:
                 plan = calibrate(self._device, call, CALIBRATION_SECONDS)
                 if plan.calls > 1 and self._now() < deadline:
                     warm_up(self._device, call, plan)

@@ -117,11 +117,12 @@ def test_a_device_is_heated_by_turns_of_all_cases_that_do_not_count(monkeypatch:
     clock = Mock(side_effect=[float(second) for second in range(7)])
     monkeypatch.setattr(operations_module, "time", Mock(monotonic=clock))
     taken: list[str] = []
-    monkeypatch.setattr(
-        cases.PreparedCase,
-        "take_turn",
-        lambda self, plan, pulses: taken.append(self.built.case.cell) or Clocked([1.0] * 3, 3.0, 3.0, 3.0, 3),
-    )
+
+    def take_turn(self: cases.PreparedCase, plan: Turns, pulses: Any) -> Clocked:
+        taken.append(self.built.case.cell)
+        return Clocked([1.0] * 3, 3.0, 3.0, 3.0, 3)
+
+    monkeypatch.setattr(cases.PreparedCase, "take_turn", take_turn)
     request = visit(*made) | {"preheat_seconds": 5.0}
     assert worker.handle(request)["ok"]
     assert taken == ["gru", "vanilla"] * 2 + ["gru"] * 2 + ["vanilla"] * 2  # four before the turns that count
@@ -132,7 +133,7 @@ def test_two_processes_share_the_memory_of_a_gpu(
     monkeypatch: pytest.MonkeyPatch, processes: int, is_shared: bool, fits: bool
 ) -> None:
     class Own(Cpu):
-        memory_bytes = int(1.5 * least_bytes(small.workload()))  # type: ignore[assignment]
+        memory_bytes = int(1.5 * least_bytes(small.workload()))
 
     Own.is_shared = is_shared
     monkeypatch.setattr(devices, "BACKENDS", {"cpu": Own})
