@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells import CellError
-from rnnbench.store.records import DType
+from rnnbench.store.records import AUTOCAST, DType
 
 BATCHED = 3  # dimensions of a batch of sequences
 State = Any  # Tensor, (Tensor, Tensor), or a tuple of either: the forms above
@@ -166,8 +166,9 @@ def _parts(state: Any) -> Mapping[Any, Any]:
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
-    """Return the type of a case's tensors: float32 for tf32, which is a way to multiply float32."""
-    tensor_type: torch.dtype = getattr(torch, "float32" if dtype == "tf32" else dtype)
+    """Return the type of a case's tensors: float32 for tf32 and autocast, which are ways to compute with float32."""
+    is_own = dtype != "tf32" and not dtype.startswith(AUTOCAST)
+    tensor_type: torch.dtype = getattr(torch, dtype if is_own else "float32")
     return tensor_type
 
 

@@ -37,7 +37,9 @@ Head = Literal["linear", "softmax"]  # of the outputs
 Caches = Literal["warm", "cold"]  # cold: other data fills the last-level cache before every call
 Nonlinearity = Literal["tanh", "relu", "sigmoid"]  # of an Elman cell's state; torch.nn.RNN has no sigmoid
 Lengths = Literal["equal", "varied"]  # of the sequences of a batch; varied: drawn from 1 to seq_len
-DType = Literal["float64", "float32", "tf32", "bfloat16", "float16"]  # tf32: float32 with products in TF32
+# tf32: float32 with products in TF32; autocast-...: float32 that torch.autocast computes in another type where it may.
+DType = Literal["float64", "float32", "tf32", "bfloat16", "float16", "autocast-bfloat16", "autocast-float16"]
+AUTOCAST = "autocast-"
 Status = Literal["pending", "measured", "skipped", "failed"]  # pending: the run has not reached it
 # Why a case failed. loading: code or a file is missing or can't be read; running: any other exception, or no parity;
 # lost: its worker died or did not answer, for whatever reason.
@@ -54,7 +56,15 @@ GRAPH_BACKENDS: dict[Implementation, str] = {
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
 GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # of a layer: rows of its weights, in hidden sizes
-ITEM_BYTES: dict[DType, int] = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
+ITEM_BYTES: dict[DType, int] = {  # of a number; with autocast, of those that it computes with
+    "float64": 8,
+    "float32": 4,
+    "tf32": 4,
+    "bfloat16": 2,
+    "float16": 2,
+    "autocast-bfloat16": 2,
+    "autocast-float16": 2,
+}
 DATA_SETS: dict[DataSet, str] = {
     "regular": "samples stored one after another",
     "windows": "windows over one series, without overlap",
@@ -76,6 +86,12 @@ OPTIMIZERS = (  # of torch.optim
     *(f"{name}{CAPTURABLE}" for name in PLAIN_OPTIMIZERS if name not in ("adagrad", "sgd")),
 )
 LOSSES = ("none", "cross_entropy", "huber", "l1", "mse")  # none: backward from a fixed gradient of the output
+
+
+def computed_in(dtype: DType) -> DType:
+    """Return the type in which products are computed: for autocast, the one that it casts to."""
+    casts: dict[DType, DType] = {"autocast-bfloat16": "bfloat16", "autocast-float16": "float16"}
+    return casts.get(dtype, dtype)
 
 
 def reference_cell(reference: Reference) -> str:

@@ -223,6 +223,7 @@ class SequenceModel(nn.Module):
         self.output_steps = output_steps
         self.feed_back: FeedBack = feed_back
         self.takes_own_gradients = False  # and so can't run in inference mode
+        self.autocast: torch.dtype | None = None  # the type that torch.autocast computes with; None without it
 
     @property
     def bodies(self) -> list[Body]:
@@ -258,8 +259,16 @@ class SequenceModel(nn.Module):
         """Run the task."""
         if self.takes_own_gradients and torch.is_inference_mode_enabled():
             with outside_inference_mode():
-                return self._run(input, state)
-        return self._run(input, state)
+                return self._run_in_type(input, state)
+        return self._run_in_type(input, state)
+
+    def _run_in_type(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the task, under autocast if that is asked for: forward alone, as torch advises; the output is float32."""
+        if self.autocast is None:
+            return self._run(input, state)
+        with torch.autocast(input.device.type, self.autocast):
+            output, final = self._run(input, state)
+        return output.float(), final
 
     def _run(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         if self.task == "one_to_many":  # each further step gets the previous output

@@ -43,7 +43,7 @@ from rnnbench.cells import is_own
 from rnnbench.cells.states import State, in_precision, leaves
 from rnnbench.cells.weights import Weights
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import GRAPH_BACKENDS, DType, Implementation, Workload
+from rnnbench.store.records import GRAPH_BACKENDS, DType, Implementation, Workload, computed_in
 from rnnbench.workloads.model import Cells, SequenceModel, model_weights
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built
@@ -89,6 +89,7 @@ def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, out
 
     `output`: the values of the head's bias.
     """
+    dtype = computed_in(dtype)
     base, summed = TOLERANCES[dtype], name.removeprefix("gradient of ")
     if summed in (name, "input") or summed.startswith("initial "):  # computed anew in each step
         return base

@@ -23,6 +23,7 @@ from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
+    AUTOCAST,
     GATES,
     ITEM_BYTES,
     LAYERS,
@@ -30,6 +31,7 @@ from rnnbench.store.records import (
     Case,
     Implementation,
     Workload,
+    computed_in,
     is_cell_reference,
     reference_cell,
 )
@@ -266,6 +268,8 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
         output_steps=workload.output_steps,
         decoder=body(workload.output_size) if workload.task == "encoder_decoder" else None,
     )
+    if workload.dtype.startswith(AUTOCAST):
+        model.autocast = torch_dtype(computed_in(workload.dtype))
     if how in COMPILED:
         model.feed_back = compiled.feed_back_in_pieces(compiled_steps, compiled.compiled(feed_back, how))
     return model.eval() if workload.phase == "inference" else model

@@ -26,7 +26,7 @@ from rnnbench.kernels.direct import build, build_key
 from rnnbench.kernels.libraries import product_calls
 from rnnbench.store.ceilings import REGISTERS, Ceiling, Rate
 from rnnbench.store.metrics import Unavailable
-from rnnbench.store.records import DType
+from rnnbench.store.records import DType, computed_in
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing
@@ -78,7 +78,7 @@ def _one_pass(
     read: Sequence[int],
 ) -> Ceiling:
     """Measure each rate once, for these sizes; products and launches only if there are sizes to copy."""
-    products = _products(device, torch_dtype(dtype)) if copied else {}
+    products = _products(device, torch_dtype(computed_in(dtype))) if copied else {}
     source = torch.ones(max((*copied, 2 * max(read))) // 2, dtype=torch.uint8, device=device.name)
     target = torch.zeros_like(source)
     copies = {size: _best(device, partial(target[: size // 2].copy_, source[: size // 2])) for size in copied}
@@ -181,6 +181,7 @@ def load(dtype: DType, folder: Path) -> Native:
 
 def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
     """Return the kernel that multiplies a type as fast as a processor with these sets can; None if none does."""
+    dtype = computed_in(dtype)
     if dtype in ("float32", "float64"):
         return "float" if dtype == "float32" else "double"
     known = set(instruction_sets)
