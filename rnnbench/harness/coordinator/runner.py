@@ -40,6 +40,7 @@ from rnnbench.user_cache import private_folder
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass
 LONG_SECONDS = 60.0
+FORK_SECONDS = 0.5  # of a worker's start by a fork, before the first one was started
 CHECKING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was checked by then
 ORIGINS_SHARE = 0.06  # of the seconds of all cores in a budget, for the start of processes that fork replicates
 SHORTEST_START = 0.1  # seconds, of such a process
@@ -99,7 +100,9 @@ class Runner(Visitor):
         self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
-        self.planner.add_start(start.worker_seconds)
+        # The first worker waited for the import of torch, from which later ones are forked.
+        is_forked = start.origins.current is not None
+        self.planner.add_start(min(start.worker_seconds, FORK_SECONDS) if is_forked else start.worker_seconds)
         for group, windows, seconds in state.visits:
             self.planner.add_visit(group, seconds, times_by_case(windows))
             self.remember(SIDE, windows)

@@ -3,13 +3,16 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.recorder import NOT_PROBED
 from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
@@ -191,6 +194,26 @@ def test_groups_that_the_budget_left_out_keep_their_rows(tmp_path: Path) -> None
     assert len(unreached) > 0
     assert set(unreached["reason"]) == {NOT_REACHED}
     assert frame["case"].nunique() == 6
+
+
+def test_a_run_whose_first_worker_took_most_of_the_budget_to_import_torch_is_timed_by_forks_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of a cluster took twelve of fifteen seconds to read torch, and the job measured nothing."""
+
+    class SlowFirst(FakeWorker):
+        def wait_ready(self) -> dict[str, Any]:
+            self._clock.seconds += 0.1 if self._clock.seconds else 12.0
+            return {"protocol": self.protocol}
+
+    def begin_origin(origins: Origins) -> None:
+        origins.current = Mock()
+
+    monkeypatch.setattr(Origins, "_renew", begin_origin)
+    with closing(RunFolder.create(tmp_path, "test")) as folder:
+        workers = FakeWorkers(kind=SlowFirst)
+        run_into(folder, GROUPS, Settings(budget_seconds=15.0, windows=4, window_seconds=0.01), workers=workers)
+    assert "measured" in set(rows(folder.path)["status"])
 
 
 def test_time_left_is_honest_after_the_first_replicate(tmp_path: Path) -> None:
