@@ -172,6 +172,8 @@ class Watch:
                 queue.cancel(self._path.name)
             except SlurmFault as fault:
                 outcome = f"its jobs go on, since they could not be cancelled: {fault}"
+            except KeyboardInterrupt:
+                outcome = f"some of its jobs ({self._path.name}.*) may go on, since cancelling them was interrupted"
             if isinstance(end, UserError):
                 raise
             raise Interrupted(f"{outcome}; what was measured is in {self._path}; {RESUMABLE}") from None

@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on this machine's loopback interface."""
+"""A Slurm cluster of two nodes on this machine's loopback interface: `a`, and `b` of another kind, with one core."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import psutil
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 WAIT_SECONDS = 120.0  # for a daemon or a job, on a busy machine
-CPUS = 4  # of the node, whatever this machine has, so that jobs of one core run at the same time
+CPUS = 4  # of each node, whatever this machine has, so that jobs of one core run at the same time
 
 
 class Unavailable(Exception):
@@ -27,7 +27,7 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.conf = root / "slurm.conf"
-        self._ports = free_ports(2)
+        self._ports = free_ports(3)
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
 
@@ -43,8 +43,12 @@ class Cluster:
         self._daemons.append(self._spawn(munged, "munged"))
         wait_until(files["socket"].exists, "munged")
         self.start_controller()
-        self._daemons.append(self._spawn(["slurmd", "-D", "-N", "a"], "slurmd"))
-        wait_until(lambda: "a idle" in self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines(), "the node")
+        one_core = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]  # which its jobs inherit
+        for node, under in (("a", []), ("b", one_core)):
+            self._daemons.append(self._spawn([*under, "slurmd", "-D", "-N", node], f"slurmd-{node}"))
+        wait_until(
+            lambda: {"a idle", "b idle"} <= {*self.tell("sinfo", "-h", "-N", "-o", "%N %T").splitlines()}, "nodes"
+        )
 
     def start_controller(self) -> None:
         """Start the controller with the state that it had before."""
@@ -69,6 +73,10 @@ class Cluster:
         """Cancel all jobs and wait until none is left."""
         self.tell("scancel", "--user=root")
         wait_until(lambda: self.tell("squeue", "-h") == "", "the jobs' ends")
+
+    def preempt(self) -> None:
+        """Submit a job that needs node `b` as a whole, takes no time, and comes before all others."""
+        self.tell("sbatch", "--partition=urgent", f"--cpus-per-task={CPUS}", "--output=/dev/null", "--wrap=true")
 
     def tell(self, *command: str) -> str:
         """The output of one of Slurm's commands."""
@@ -107,11 +115,18 @@ class Cluster:
             SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
             MessageTimeout=2
             KillWait=5
+            PreemptType=preempt/partition_prio
+            PreemptMode=REQUEUE
+            GresTypes=gpu
             NodeName=a NodeHostname={host} NodeAddr=127.0.0.1 CPUs={CPUS} RealMemory=4000 Port={ports[1]}
+            NodeName=b NodeHostname=b NodeAddr=127.0.0.1 CPUs={CPUS} RealMemory=20000 Port={ports[2]} Gres=gpu:1
             PartitionName=main Nodes=a Default=YES
+            PartitionName=both Nodes=a,b
+            PartitionName=urgent Nodes=b PriorityTier=9
         """
         self.conf.write_text("\n".join(map(str.strip, lines.splitlines())))
         (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        (root / "gres.conf").write_text("NodeName=b Name=gpu File=/dev/null\n")  # no card, but jobs can ask for it
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.run_times import read
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.slurm import queue, sweep
 from rnnbench.slurm.job import MACHINE, UNLIKE
 from rnnbench.slurm.queue import JobState
@@ -99,10 +100,36 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
 
 
 @real
-def test_ctrl_c_cancels_the_jobs_and_exits_with_130_in_one_line(slurm: Cluster, suite: Path) -> None:
-    process = start(suite, "--slurm-option", NEVER)
+def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_node_that_is_named(
+    slurm: Cluster, suite: Path
+) -> None:
+    if len(allowed_cores()) < 2:
+        pytest.skip("one core: both nodes are of one kind")
+    options = ("--slurm-option", "partition=both", "--slurm-option", "reference-node=b")
+    process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1", *options)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "1 running" in line and "4 preempted" not in line:
+            slurm.preempt()
+    out, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert (process.returncode, "4 cases measured" in out) == (0, True)
+    path = the_run(suite)
+    measured_once(path)
+    info = read_info(path)
+    assert "4 jobs preempted and sent again" in info.notes
+    assert info.environment["slurm"]["nodes"] == ["b"]
+    [left_out] = [note for note in info.notes if "left out" in note]
+    assert left_out.startswith("node a was left out, since it is unlike the first: cores was 1 and is ")
+
+
+@real
+def test_ctrl_c_cancels_the_jobs_which_asked_for_a_gpu_with_memory_and_exits_with_130_in_one_line(
+    slurm: Cluster, suite: Path
+) -> None:
+    process = start(suite, "--device", "cuda", "--slurm-option", "partition=both", "--slurm-option", NEVER)
     path = the_run(suite)
     wait_until(lambda: path.name in slurm.tell("squeue", "-h", "-o", "%j"), "the jobs")
+    assert slurm.tell("squeue", "-h", "-O", "tres-per-node,MinMemory,wckey").split() == ["gres/gpu:1", "16G", "(null)"]
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -298,6 +325,18 @@ def test_jobs_of_an_earlier_submitter_are_waited_for_and_of_the_others_as_many_a
     words = f"0 of 3 jobs done, {3 - left} running{f', {left} waiting' if left else ''}"
     assert steps[-1] == words
     assert len(steps) == len(set(steps))  # only changes are told
+
+
+def test_a_second_ctrl_c_while_jobs_are_cancelled_tells_that_some_may_go_on(
+    fake: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "cancel", interrupted)
+    fake.most_jobs = 0
+    with pytest.raises(Interrupted, match=r"^some of its jobs \(tiny-.*\.\*\) may go on, since cancelling them"):
+        fake.watch().until_done()
 
 
 def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
