@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.doubles import checks
+from tests.doubles import checks, repository
 from tests.report.verdicts import samples
 
 ROOT = Path(__file__).parents[2]
@@ -35,24 +36,53 @@ def step(name: str) -> dict[str, Any]:
     return found[0]
 
 
-def test_no_linter_of_workflows_finds_a_fault() -> None:
+def snippets() -> list[str]:
+    """The workflows that the page of checks shows."""
+    text = (ROOT / "rnnbench" / "check" / "README.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks if "runs-on:" in block]
+
+
+def test_no_linter_of_workflows_finds_a_fault(tmp_path: Path) -> None:
+    shown = tmp_path / "repo" / ".github" / "workflows"
+    shown.mkdir(parents=True)
+    for number, snippet in enumerate(snippets()):
+        (shown / f"{number}.yml").write_text(snippet)
     zizmor = shutil.which("zizmor", path=Path(sys.executable).parent) or shutil.which("zizmor")
     if zizmor is None:
         pytest.skip("zizmor is not installed: pip install zizmor")
-    command = [zizmor, "--offline", "--no-progress", "--min-severity=medium", str(GITHUB)]
+    command = [zizmor, "--offline", "--no-progress", "--min-severity=medium", str(GITHUB), str(tmp_path / "repo")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(GITHUB)) for file in FILES])
-def test_each_step_is_pinned_and_no_text_of_a_pull_request_becomes_a_script(file: Path) -> None:
-    for uses in re.findall(r"^[^#\n]*\buses: (.*)", file.read_text(), re.MULTILINE):
+TEXTS = {str(file.relative_to(GITHUB)): file.read_text() for file in FILES}
+TEXTS |= {f"README {number}": snippet for number, snippet in enumerate(snippets())}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_step_is_pinned_each_job_ends_and_no_text_of_a_pull_request_becomes_a_script(name: str) -> None:
+    for uses in re.findall(r"^[^#\n]*\buses: (.*)", TEXTS[name], re.MULTILINE):
         assert uses.startswith("./") or re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40} # v\d+\.\d+\.\d+", uses)
-    read = yaml.safe_load(file.read_text())
+    read = yaml.safe_load(TEXTS[name])
+    assert "runs" in read or "concurrency" in read
     for job in [read["runs"]] if "runs" in read else read["jobs"].values():
+        assert "runs" in read or "timeout-minutes" in job
         for each in job["steps"]:
             assert "${{" not in each.get("run", "")
             assert "runs" not in read or "uses" in each or each["shell"] == "bash"
+
+
+def test_the_page_of_checks_shows_this_projects_workflows_with_the_action_of_a_submodule() -> None:
+    for name, snippet in zip(("check", "comment"), snippets(), strict=True):
+        own = workflow(name)
+        [job] = own["jobs"].values()
+        checkout, step = job["steps"]
+        checkout["with"]["submodules"] = True
+        step["uses"] = step["uses"].replace("./", "./.github/rnnbench/")
+        if name == "check":
+            step["with"] = {"suite": "bench.toml", "install": "-e ."}
+        assert yaml.safe_load(snippet) == own
 
 
 def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> None:
@@ -70,20 +100,29 @@ def outputs(name: str, folder: Path, **environment: str) -> dict[str, str]:
     file.unlink(missing_ok=True)
     known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GITHUB_OUTPUT": str(file), **environment}
     subprocess.run(["bash", "-euo", "pipefail", "-c", step(name)["run"]], cwd=folder, env=known, check=True)
-    return dict(line.split("=", 1) for line in file.read_text().splitlines())
+    return dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
 
 
 def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_names(tmp_path: Path) -> None:
+    axes = {
+        "suite": ("ci", "ci-gpu", "bench/mine.toml", "bench_mine.toml"),
+        "label": ("", "gpu"),
+        "python": ("3.12", "3.13"),
+        "torch": ("torch", "torch<=2.8", "torch>=2.8"),
+        "machine": ("Linux X64", "Linux ARM64"),
+        "image": ("ubuntu24", ""),
+    }
+    usual = {axis: values[0] for axis, values in axes.items()}
+    kinds = [usual, *({**usual, axis: value} for axis, values in axes.items() for value in values[1:])]
     names = [
-        outputs("Name", tmp_path, NAME=f"{suite} {label} check {python} {torch}", MACHINE=machine, ImageOS=image)[
-            "safe"
-        ]
-        for suite in ("ci", "ci-gpu", "bench/mine.toml")
-        for label in ("", "gpu")
-        for python in ("3.12", "3.13")
-        for torch in ("torch", "torch==2.8.*")
-        for machine in ("Linux X64", "Linux ARM64")
-        for image in ("", "ubuntu24")
+        outputs(
+            "Name",
+            tmp_path,
+            NAME="{suite} {label} check {python} {torch}".format(**kind),
+            MACHINE=kind["machine"],
+            ImageOS=kind["image"],
+        )["safe"]
+        for kind in kinds
     ]
     assert len(set(names)) == len(names)
     inputs = step("Name")["env"]
@@ -101,6 +140,24 @@ def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_n
     artifacts = [each["with"]["name"] for each in steps if "upload-artifact" in each.get("uses", "")]
     assert len(set(artifacts)) == 2
     assert all("steps.name.outputs.safe" in name for name in artifacts)
+
+
+def test_options_and_packages_may_have_words_in_quotes(tmp_path: Path) -> None:
+    for program in ("rnnbench", "uv", "pip"):
+        repository.executable(tmp_path / program, f"printf '%s|' {program} \"$@\" >> {tmp_path}/said; echo torch==2.8")
+    path = f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"
+    given = {"SUITE": "my suite.toml", "BASE": "HEAD^1", "BUDGET": "2m", "ON_UNDECIDED": "pass"}
+    outputs("Check", tmp_path, PATH=path, OPTIONS="--instructions --only 'cell=* batch_size=1'", **given)
+    outputs("Check", tmp_path, PATH=path, OPTIONS="", **given)
+    always = "rnnbench|check|my suite.toml|--base|HEAD^1|--budget|2m|--on-undecided|pass|"
+    assert (tmp_path / "said").read_text() == f"{always}--instructions|--only|cell=* batch_size=1|{always}"
+    places = {"HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path), "GITHUB_ACTION_PATH": "/a/b/c/d", "TORCH": "torch"}
+    outputs("Install rnnbench", tmp_path, PATH=path, INSTALL="-e '.[dev, test]'", **places)
+    assert (
+        f"uv|pip|install|--quiet|-e|.[dev, test]|--constraint|{tmp_path}/torch.txt|" in (tmp_path / "said").read_text()
+    )
+    with pytest.raises(subprocess.CalledProcessError):
+        outputs("Check", tmp_path, PATH=path, OPTIONS="--only 'cell=gru", **given)
 
 
 def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check() -> None:
