@@ -1,6 +1,6 @@
 """Workers that tests start, forked from one process that has imported torch, which saves more than a second each.
 
-Such workers have the hash seed and the addresses of that process. Tests of what belongs to the start itself use the
+So are those of a check, which would start an origin of its own for a few pairs. Such workers have the hash seed and the addresses of that process. Tests of what belongs to the start itself use the
 fixture `real_workers`.
 """
 
@@ -51,15 +51,20 @@ def _fork(
 ) -> None:
     """Fork a worker, if Python would start it as it started the origin."""
     environment = worker_environment(layout)
-    is_here = python == sys.executable and not under and (paths is None or paths[0] == PACKAGE_PARENT)
+    is_here = python == sys.executable and not under and (paths is None or _has_this_rnnbench(paths[0]))
     names = {name for name in (*environment, *_started_with) if name.startswith(AT_START)} - {"PYTHONHASHSEED"}
     is_alike = all(environment.get(name) == _started_with.get(name) for name in names)
-    if origin is None and is_here and is_alike:
+    is_of_a_check = origin is not None and origin._preload is not None and origin._process is None
+    if is_here and is_alike and (origin is None or is_of_a_check):
         if _origin._process is None:
             with mock.patch.dict(os.environ, _started_with, clear=True):
                 _origin.start()
         origin, variables = _origin, {**environment, **(variables or {})}
     _start(worker, name, python, paths, layout, variables, *more, origin=origin, under=under, **options)
+
+
+def _has_this_rnnbench(folder: Path) -> bool:
+    return (folder / "rnnbench").resolve() == PACKAGE_PARENT / "rnnbench"
 
 
 @contextlib.contextmanager
