@@ -69,14 +69,14 @@ class SameCode:
         return replace(self, cases=self.cases - doubtful, doubts={**self.doubts, **dict.fromkeys(doubtful, doubt)})
 
 
-def sorted_by_kind(files: Iterable[str], suite: str) -> Changed:
-    """Return the kind of each file. `suite`: the suite's file, which is read for both sides anyway."""
+def sorted_by_kind(files: Iterable[str], *suites: str) -> Changed:
+    """Return the kind of each file. `suites`: the suite's file on each side, which is read for both sides anyway."""
     kinds: dict[str, FileKind] = {}
     for file in files:
         path = PurePosixPath(file)
         is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
         is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
-        if file == suite:
+        if file in suites:
             kinds[file] = "suite"
         elif path.suffix == ".py":
             kinds[file] = "python"
@@ -95,11 +95,11 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     """
     if base.tree is None or head.tree is None or base.python != head.python or base.tree == head.tree:
         return None
-    suite = os.path.relpath(head.suite.file.resolve(), head.tree)
+    # The base's suite may have another name.
+    suites = [os.path.relpath(side.suite.file.resolve(), side.tree) for side in (base, head) if side.tree]
     if base.commit is None:
-        return _without_empty(
-            sorted_by_kind(differing(base.tree, head.tree, base.files | head.files), suite), base, head
-        )
+        changed = differing(base.tree, head.tree, base.files | head.files)
+        return _without_empty(sorted_by_kind(changed, *suites), base, head)
     told = git.changed_files(head.tree, base.commit, head.commit)
     tracked = git.files(head.tree, has_submodules=False)  # the base has none of those that submodules have
     if told is None or tracked is None:
@@ -107,7 +107,7 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     seen = set[str]()
     if head.commit is None:
         seen = differing(base.tree, head.tree, base.files.union(tracked))
-    return _without_empty(sorted_by_kind(sorted(seen.union(told)), suite), base, head)
+    return _without_empty(sorted_by_kind(sorted(seen.union(told)), *suites), base, head)
 
 
 def _without_empty(changed: Changed, base: Side, head: Side) -> Changed:
@@ -202,7 +202,7 @@ def with_used(changed: Changed, used: Used | None, base: Side, head: Side) -> Ch
     if used is None or base.tree is None or head.tree is None:
         return changed
     further = differing(base.tree, head.tree, (used.imported | used.read) - changed.keys())
-    return {**changed, **sorted_by_kind(sorted(further), "")}
+    return {**changed, **sorted_by_kind(sorted(further))}
 
 
 def still_same(same: SameCode, changed: Changed, before: Used | None, now: Used | None) -> SameCode:

@@ -229,6 +229,14 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
         assert with_used(changed, used, base, head) == {"link": "other", "libs/lib/code.py": "python"}
 
 
+def test_a_suite_that_was_renamed_is_the_suite_under_both_names(tmp_path: Path) -> None:
+    repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": ""})
+    (tmp_path / "bench.toml").rename(tmp_path / "perf.toml")
+    repository.commit(tmp_path, {})
+    with sides(suites.read(str(tmp_path / "perf.toml")), "HEAD~1", None) as (base, head):
+        assert changed_files(base, head) == {"bench.toml": "suite", "perf.toml": "suite"}
+
+
 def test_an_empty_file_that_was_added_or_removed_is_of_a_kind_of_its_own(tmp_path: Path) -> None:
     repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": "", "gone": "", "filled": ""})
     repository.commit(tmp_path, {"=": "", "filled": "1"})

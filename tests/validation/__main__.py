@@ -22,6 +22,7 @@ import pandas as pd
 from tests.validation import (
     affected,
     allocation_simulated,
+    asserted,
     bisect_real,
     bisect_simulated,
     checks_simulated,
@@ -112,6 +113,7 @@ TABLES = {
     "handed-back": Table(handed_back.searches, summary=handed_back.summary, is_of_processor=True),
     "unlike-coverage": Table(lambda: real.unlike(8), summary=real.of_states, is_live=True, if_named=True),
     "record": Table(record.tries, summary=record.record, is_live=True, takes_share=True, if_named=True),
+    "assertions": Table(asserted.runs, summary=asserted.summary, is_live=True, takes_share=True, if_named=True),
     "pairs": Table(lambda: pairs.pairs(150), summary=pairs.summary, if_named=True),
     "histories": Table(histories.histories, summary=histories.summary, if_named=True),
     "gate": Table(gate.checks, takes_options=True, if_named=True),

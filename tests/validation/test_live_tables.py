@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from tests.validation import real, record
+from tests.validation import asserted, real, record
 from tests.validation.record import Question
 
 pytestmark = pytest.mark.slow
@@ -74,3 +74,12 @@ def test_a_short_check_of_the_record_times_cases_whose_code_differs_alone_and_be
     assert rows.groupby("beside", sort=False).size().to_dict() == {real.ALONE: 4, real.BESIDE: 4}
     assert rows["is slower"].sum() == 4
     assert len(record.record(rows)) == 2
+
+
+def test_assertions_of_modules_against_themselves_are_counted_by_their_answer_and_do_not_count_their_waits() -> None:
+    rows = asserted.runs(0.1, only="linear", budget=1.0)
+    assert len(rows) == 2
+    [found] = asserted.summary(rows).to_dict("records")
+    assert (found["runs"], found["assertions"]) == (1, 2)
+    assert found["passed"] + found["undecided"] + found["called slower"] == 2
+    assert (rows["seconds"] < rows["seconds of the run"]).all()
