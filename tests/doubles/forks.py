@@ -1,7 +1,7 @@
 """Workers that tests start, forked from one process that has imported torch, which saves more than a second each.
 
-So are those of a check, which would start an origin of its own for a few pairs. Such workers have the hash seed and the addresses of that process. Tests of what belongs to the start itself use the
-fixture `real_workers`.
+So are those of a check, which would start an origin of its own for a few pairs. All have the hash seed and the
+addresses of that process. Tests of what belongs to the start itself use the fixture `real_workers`.
 """
 
 import atexit
