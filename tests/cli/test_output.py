@@ -13,7 +13,7 @@ import pytest
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import output
 from tests.doubles import stored
-from tests.doubles.commands import SUITE
+from tests.doubles.commands import SUITE, rnnbench
 
 COMPARE = ["compare", "base", "head"]
 REGRESSED = 1  # the exit code of this comparison
@@ -35,13 +35,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(
-    folder: Path, arguments: list[str], redirection: str = "", **variables: str
-) -> subprocess.CompletedProcess[bytes]:
+def run(folder: Path, arguments: list[str], redirection: str) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a shell that redirects its streams."""
-    ours = {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    environment = os.environ | {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
     line = ["bash", "-c", f'"$@" {redirection}; exit ${{PIPESTATUS[0]}}', "bash", sys.executable, "-m", "rnnbench"]
-    environment = os.environ | ours | variables
     return subprocess.run([*line, *arguments], cwd=folder, env=environment, capture_output=True, check=False)
 
 
@@ -94,10 +91,10 @@ def test_only_one_module_of_the_command_line_prints() -> None:
 
 @pytest.mark.parametrize("name", ["report", "compare", "export", "list cells"])
 def test_every_command_prints_something_readable_in_every_encoding(folder: Path, name: str) -> None:
-    done = run(folder, COMMANDS[name][0], PYTHONIOENCODING="ascii")  # a subset of every other encoding
+    done = rnnbench(*COMMANDS[name][0], cwd=folder, encoding="ascii")  # a subset of every other encoding
     assert done.returncode in (0, REGRESSED)
     assert done.stdout.strip()
-    assert b"Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("ignored", [False, True])

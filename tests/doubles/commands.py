@@ -66,10 +66,14 @@ def cells(mine: str = "pass", other: str = "pass") -> str:
 
 
 def rnnbench(
-    *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object
+    *arguments: str | Path, cwd: Path, code: int | None = None, encoding: str = "utf-8", **variables: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, which saves a second; `code`: how it has to end."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True) for _ in range(2))
+    """Run a command in this process, which saves a second; `code`: how it has to end.
+
+    `encoding`: of its standard output, which refuses what it can't encode.
+    """
+    out = io.TextIOWrapper(io.BytesIO(), encoding, "strict", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), encoding, "replace", write_through=True)
     with (
         contextlib.chdir(cwd),
         mock.patch.dict(os.environ, environment(variables), clear=True),
