@@ -10,19 +10,20 @@ from statistics import median
 from typing import Literal, NamedTuple, Self, get_args
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Family, Judged, RatioName, Verdict
+from rnnbench.analysis.verdict import Family, Judged, Outcome, RatioName, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case, Measurement
 
 OnUndecided = Literal["pass", "fail"]
 OnGrowth = Literal["pass", "fail"]
-RANKS: dict[Verdict | None, int] = {
+RANKS: dict[Outcome | None, int] = {
     "regressed": 0,
     "incomparable": 1,
     "undecided": 2,
-    "improved": 3,
-    "unchanged": 4,
-    None: 5,
+    "accepted": 3,
+    "improved": 4,
+    "unchanged": 5,
+    None: 6,
 }
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)  # of a call
 GROWTH = ("operators", "allocations")  # what a call does in Python, counted without error
@@ -154,6 +155,18 @@ class Finding:
     family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
     is_broken: bool = False  # the head failed, whatever the base did
     is_by_growth: bool = False  # it does more operator calls or allocations, which is not allowed
+    accepted: str = ""  # why the team has accepted that it regressed; empty if it has not
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The verdict, or `accepted` if it is a regression that the team has accepted."""
+        return "accepted" if self.accepted else self.verdict
+
+    @property
+    def is_slowdown(self) -> bool:
+        """Whether a case regressed that works on both sides: its time or its counts did."""
+        is_measured = self.deciding is not None or bool(self.changes) or self.instructions is not None
+        return self.verdict == "regressed" and is_measured
 
     @property
     def deciding(self) -> Estimate | None:
@@ -225,14 +238,15 @@ class Comparison:
         """Return True if more than half of the cases fail in the head."""
         return 2 * sum(each.is_broken for each in self.findings) > len(self.findings)
 
-    def count(self, verdict: Verdict | None) -> int:
-        """Findings with this verdict."""
-        return sum(finding.verdict == verdict for finding in self.findings)
+    def count(self, outcome: Outcome | None) -> int:
+        """Findings with this verdict; regressions that are accepted are counted apart."""
+        return sum(finding.outcome == outcome for finding in self.findings)
 
     def exit_code(self, *, on_undecided: OnUndecided = "pass") -> int:
         """0: nothing regressed; 1: a case did; 2: one, or all, can't be compared; 3: one is undecided, on `fail`.
 
-        A case that the base or both sides skip, or that only one side has, is listed and does not count.
+        A case that the base or both sides skip, or that only one side has, is listed and does not count, nor does a
+        regression that is accepted.
         """
         if self.count("regressed"):
             return 1
@@ -322,7 +336,7 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort findings, the worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
     def rank(found: Finding) -> tuple[int, float]:
-        return RANKS[found.verdict], -(found.deciding.value if found.deciding else math.inf)
+        return RANKS[found.outcome], -(found.deciding.value if found.deciding else math.inf)
 
     return tuple(sorted(findings, key=rank))
 

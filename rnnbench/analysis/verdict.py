@@ -50,6 +50,7 @@ import numpy as np
 from rnnbench.analysis.estimate import MIN_TO_TRIM, UNKNOWN, Estimate, Location, as_ratio, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "undecided", "incomparable"]
+Outcome = Verdict | Literal["accepted"]  # accepted: a regression that the team has accepted
 OLDER_WORDS = {"inconclusive": "undecided"}  # of verdicts, in files that older versions wrote
 CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
 RatioName = Literal["low", "mean"]

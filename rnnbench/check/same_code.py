@@ -15,6 +15,7 @@ from rnnbench.check.requirements import is_packaging
 from rnnbench.check.sides import Side
 from rnnbench.harness.machine import git
 from rnnbench.harness.protocol import Doubt
+from rnnbench.suite.suites import ACCEPTED
 
 # packaging: what installs a package, or checks its code; empty: on both sides, or missing there; other: data, compiled
 # sources, settings
@@ -70,13 +71,18 @@ class SameCode:
 
 
 def sorted_by_kind(files: Iterable[str], *suites: str) -> Changed:
-    """Return the kind of each file. `suites`: the suite's file on each side, which is read for both sides anyway."""
+    """Return the kind of each file.
+
+    `suites`: the suite's file on each side, which is read for both sides anyway. What lies beside it and tells which
+    regressions are accepted is no code either.
+    """
     kinds: dict[str, FileKind] = {}
+    no_code = {*suites, *((PurePosixPath(suite).parent / ACCEPTED).as_posix() for suite in suites)}
     for file in files:
         path = PurePosixPath(file)
         is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
         is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
-        if file in suites:
+        if file in no_code:
             kinds[file] = "suite"
         elif path.suffix == ".py":
             kinds[file] = "python"

@@ -71,6 +71,9 @@ def check(
 
     Instructions show changes that are too small for a clock. Counting them takes time after --budget.
 
+    A regression that the team has accepted does not fail the check: `accepted.toml` beside SUITE names its case (as
+    --only does), its commit and the reason.
+
     \b
     Examples:
       rnnbench check ci --base main --budget 2m
@@ -80,16 +83,21 @@ def check(
       rnnbench check ci --base results/ci-20260101T120000Z-ab12
 
     \b
-    Exit codes: 0 nothing regressed, 1 something did, 2 the check could not work, or a case
-    can't be compared, 3 with --on-undecided fail: something is undecided, or SUITE is new.
+    Exit codes: 0 nothing regressed but what is accepted, 1 something did, 2 the check could not
+    work, or a case can't be compared, 3 with --on-undecided fail: something is undecided, or
+    SUITE is new.
     """
     from rnnbench.analysis.comparison import failing_on_growth
     from rnnbench.check import check as live
     from rnnbench.check.check import check_against_run
     from rnnbench.check.sides import NewSuite, select, sides
+    from rnnbench.harness.accepted import Accepted
+    from rnnbench.harness.machine import git
     from rnnbench.report.screen.progress import shown_progress
+    from rnnbench.store.folder import read_info
     from rnnbench.suite.expressions import parse_only
 
+    accepted = Accepted.of_suite(suite)  # first, so that a fault in it costs no check
     refuse_unseen(device)
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
     suite = suite.with_check(**given)
@@ -101,6 +109,7 @@ def check(
         settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
+        state = read_info(Path(base)).environment.get("git")
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
@@ -117,11 +126,13 @@ def check(
                     everything=everything,
                     **how,
                 )
+                state = git.state(first.tree) if first.tree else None
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
     if on_growth == "fail":
         comparison = failing_on_growth(comparison)
+    comparison = accepted.applied(comparison, (state or {}).get("commit"))
     _tell(comparison, folder, suite=suite.file, as_json=as_json)
     context.exit(comparison.exit_code(on_undecided=on_undecided))
 

@@ -32,6 +32,7 @@ from rnnbench.text import nearest
 
 INSTALLED = Path(__file__).parents[1] / "shipped_suites"
 OWN = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "suites"  # the folder of rnnbench's own suites
+ACCEPTED = "accepted.toml"  # a file beside suites that is none: the regressions that a team has accepted
 MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
 TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
 MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
@@ -57,7 +58,7 @@ class Suite(SuiteTable):
     @property
     def arguments(self) -> list[str]:
         """The names of the arguments of constructors, which `only` can name beside the axes."""
-        return list(dict.fromkeys(name for sweep in self.sweep for cell in sweep.cells for name in _arguments(cell)))
+        return list(dict.fromkeys(name for sweep in self.sweep for cell in sweep.cells for name in arguments_of(cell)))
 
     def cases(self, device: str | None = None) -> list[Case]:
         """Return all cases in the order of the file, on a device or on the suite's own.
@@ -81,7 +82,7 @@ class Suite(SuiteTable):
         cases = self.cases(device)
         if knows_all and (faults := _unknown(only, values(cases))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
-        wanted = {case for case in cases if _is_wanted(case, only)}
+        wanted = {case for case in cases if is_selected(case, only)}
         groups = grouped(case for case in cases if case.is_reference or case in wanted)
         kept = [group for group in groups if not wanted.isdisjoint(group.cases)]
         if not kept:
@@ -162,17 +163,18 @@ def _expand(sweep: Sweep, axes: Mapping[str, Sequence[Any]]) -> Iterable[Case]:
         yield case
 
 
-def _is_wanted(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
+def is_selected(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a case has one of the values of each axis, or argument of constructors, in `only`."""
     texts = _texts(case) if only else {}
     return all(texts.get(name) in wanted for name, wanted in only.items())
 
 
 def _texts(case: Case) -> dict[str, str]:
     """Return the values of a case as `only` writes them, by axis and by argument of its constructor."""
-    return {axis: axis_text(value) for axis, value in case.axes().items()} | _arguments(case.cell)
+    return {axis: axis_text(value) for axis, value in case.axes().items()} | arguments_of(case.cell)
 
 
-def _arguments(cell: str) -> dict[str, str]:
+def arguments_of(cell: str) -> dict[str, str]:
     """Return the arguments of a user's own cell, as `only` writes their values."""
     return {name: axis_text(value) for name, value in parsed(cell)[1].items()} if is_own(cell) else {}
 
@@ -184,7 +186,7 @@ def margins(check: CheckSettings, cases: Iterable[Case]) -> dict[str, float]:
     """
     rules = _rules(check)[::-1]
     return {
-        case.key: next((margin for only, margin in rules if _is_wanted(case, only)), check.margin) for case in cases
+        case.key: next((margin for only, margin in rules if is_selected(case, only)), check.margin) for case in cases
     }
 
 
@@ -205,7 +207,8 @@ def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
 def shipped() -> dict[str, Path]:
     """Return the suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
     folders = [OWN, Path("suites")]  # the later one wins
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+    files = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
+    return {path.stem: path for path in files if path.name != ACCEPTED}
 
 
 def hidden_by(name: str, file: Path) -> Path | None:

@@ -5,15 +5,20 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli.check import place_of
+from rnnbench.report.verdicts import page as verdicts_page
 from rnnbench.store.folder import read_info
-from rnnbench.store.records import Case
-from tests.doubles import repository, stored
+from rnnbench.store.records import Case, Group
+from rnnbench.suite.suites import cases_of
+from tests.doubles import checks, repository, stored
 from tests.doubles.commands import MINE, SLOW, cells, rnnbench
 from tests.doubles.workload import workload
 
@@ -178,8 +183,68 @@ def test_a_suite_that_the_base_does_not_have_yet_is_lent_to_it_and_that_is_said(
     rnnbench("check", "gone.toml", "--base", "HEAD", cwd=repo, code=2)
 
 
+def accepting(commit: str) -> str:
+    """A file that accepts what a commit did to a cell."""
+    return f'[[accepted]]\ncase = "cell=mine.py:Mine"\ncommit = "{commit}"\nreason = "it clips | now"\n'
+
+
+def test_a_regression_that_the_team_has_accepted_is_marked_in_every_output_and_fails_no_check(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = repository.commit(repo, {"mine.py": cells(SLOW)})
+
+    def check(base: object, head: object, groups: list[Group], *_: object, **how: Any) -> tuple[Path, Comparison]:
+        first, second = cases_of(groups)
+        findings = (
+            Finding(first, "regressed", 0.025, low=Estimate(1.1, 1.08, 1.12)),
+            Finding(second, "unchanged", 0.025),
+        )
+        found = Comparison("mine", "a", "b", "paired", findings)
+        return checks.write(repo / "made", found, {}), found
+
+    monkeypatch.setattr("rnnbench.check.check.check", check)
+    (repo / "accepted.toml").write_text(accepting(slow[:7]))
+    summary = repo / "summary.md"
+    done = rnnbench(
+        "check", "mine.toml", "--base", "HEAD~1", cwd=repo, code=0, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=summary
+    )
+    said = " ".join(done.stdout.split())
+    assert "accepted +10% [+8.0%, +12%] accepted: it clips | now" in said
+    answer = "Nothing regressed but what is accepted, 1 of 2 cases: mine.py:Mine loop inference: 10% slower"
+    assert answer in said
+    assert "::error" not in done.stdout
+    assert "::notice title=1 case regressed as accepted::" in done.stdout
+    [folder] = (repo / "made").iterdir()
+    content = json.loads((folder / "verdicts.json").read_text())
+    assert [(each["verdict"], each["accepted"]) for each in content["findings"]] == [
+        ("regressed", "it clips | now"),
+        ("unchanged", ""),
+    ]
+    assert (content["counts"]["regressed"], content["counts"]["accepted"]) == (0, 1)
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "0")
+    for text in ((folder / "verdicts.md").read_text(), summary.read_text()):
+        assert "| △ accepted | +10% |" in text
+        assert r"accepted: it clips \| now" in text
+        assert answer in text
+    page = verdicts_page.render(folder)["index.html"].decode()
+    assert "accepted: it clips | now" in page
+    assert "△\xa0accepted" in page or "△&nbsp;accepted" in page
+    (repo / "accepted.toml").write_text(accepting(slow[:7]).replace("Mine", "Other"))
+    shutil.rmtree(repo / "made")
+    done = rnnbench("check", "mine.toml", "--base", "HEAD~1", cwd=repo, code=1)
+    assert "accepted[0]: no case with cell=mine.py:Other regressed" in " ".join(done.stdout.split())
+
+
+def test_a_fault_in_the_file_of_accepted_regressions_ends_a_check_before_it_measures(repo: Path) -> None:
+    (repo / "accepted.toml").write_text(accepting("main"))
+    done = rnnbench("check", "mine.toml", "--base", "HEAD", cwd=repo, code=2)
+    assert "accepted.toml: accepted[0].commit: main will name other commits later" in done.stderr
+    assert not (repo / "results").exists()
+
+
 def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witness(repo: Path) -> None:
-    repository.commit(repo, {"README.md": "about"})
+    repository.commit(repo, {"README.md": "about", "accepted.toml": accepting("v1.0")})  # which is no code either
     # Bytecode is written beside the modules, as it is on most machines.
     done = rnnbench("check", "mine.toml", "--base", "HEAD~1", cwd=repo, code=0, PYTHONDONTWRITEBYTECODE="")
     assert "0 of 2 cases may run changed code" in " ".join(done.stdout.split())

@@ -33,6 +33,11 @@ def state(folder: Path) -> dict[str, Any] | None:
     return None if commit is None or changed is None else {"commit": commit, "dirty": bool(changed)}
 
 
+def head(folder: Path) -> str | None:
+    """Return the commit that is checked out; None without a repository or a commit."""
+    return _ask(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+
+
 def top(folder: Path) -> Path | None:
     """Return the top folder of the repository that contains `folder`; None if there is none or git is not installed.
 
@@ -50,15 +55,41 @@ def commit(repository: Path, revision: str, name: str = "base") -> str:
     """Return the commit that a revision names; raises UserError if there is no such revision, and calls it `name`."""
     sha = _ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if sha is None:
-        is_shallow = _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
         remedy = (
             "; this is a shallow clone: run `git fetch --unshallow`, or in a workflow give actions/checkout "
             "`fetch-depth: 2` for a commit's parent, `fetch-depth: 0` for the whole history"
         )
-        hint = remedy if is_shallow else ""
+        hint = remedy if is_shallow(repository) else ""
         what = "neither a folder nor a revision" if name == "base" else "no revision"
         raise UserError(f"{name} {revision}: {what} of {repository}{hint}")
     return sha
+
+
+def is_shallow(repository: Path) -> bool:
+    """Return whether a clone lacks older commits."""
+    return _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def fixed_commit(repository: Path, name: str) -> str | None:
+    """Return the commit of a tag or of an abbreviated hash; None for any other name, and if there is none."""
+    revisions = [f"refs/tags/{name}^{{commit}}"]
+    if re.fullmatch("[0-9a-f]{4,40}", name):
+        revisions.append(f"{name}^{{commit}}")
+    found = (_ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", each) for each in revisions)
+    return next(filter(None, found), None)
+
+
+def commits_between(repository: Path, base: str, head: str) -> set[str]:
+    """Return the commits that a head contains and a base does not; empty if one of the two is not known."""
+    return {*(_ask(repository, "rev-list", f"{base}..{head}", "--") or "").split()}
+
+
+def text_at(repository: Path, commit: str, file: Path) -> str:
+    """Return what a commit has in a file of a repository; empty if it has no such file."""
+    if not file.resolve().is_relative_to(repository.resolve()):
+        return ""
+    path = file.resolve().relative_to(repository.resolve()).as_posix()
+    return _ask(repository, "show", "--end-of-options", f"{commit}:{path}") or ""
 
 
 def is_revision(repository: Path, name: str) -> bool:

@@ -55,6 +55,7 @@ SLOWER = Shade("#d55e00", "#f2803a")  # also `regressed`, and time that a change
 VERDICTS = {
     "regressed": SLOWER,
     "improved": FASTER,
+    "accepted": INKS["soft"],
     "unchanged": INKS["soft"],
     "undecided": Shade("#a67c00", "#f0c040"),
     "incomparable": Shade("#b5609a", "#e3a0cf"),

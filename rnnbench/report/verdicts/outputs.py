@@ -21,6 +21,7 @@ from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import WORK, Subject
+from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
@@ -48,7 +49,12 @@ MAX_ROWS = 100  # in Markdown; a comment on GitHub takes 65,536 characters
 MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the line for the rest is the tenth
 NAMED = 3  # cases of one reason or in one line, or commits; more are counted
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
-TAGS = {"regressed": "failure", "incomparable": "error", "undecided": "skipped", None: "skipped"}
+TAGS: dict[Outcome | None, str] = {
+    "regressed": "failure",
+    "incomparable": "error",
+    "undecided": "skipped",
+    None: "skipped",
+}
 LINKED = re.compile(r"(?<=@)(?=[A-Za-z0-9])|(?<=:)(?=//)|(?<=www)(?=\.)")  # where GitHub sees a name or an address
 INVISIBLE = "\N{ZERO WIDTH SPACE}"
 PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line of a case
@@ -98,10 +104,10 @@ def _table(rows: Sequence[VerdictRow], width: int, heads: Sequence[str]) -> Iter
         return table
 
     yield grid([heads], "dim", range(len(heads)))
-    for (verdict, why), members in groupby(zip(rows, lines, strict=True), lambda pair: (pair[0].verdict, pair[0].told)):
+    for (outcome, why), members in groupby(zip(rows, lines, strict=True), lambda pair: (pair[0].outcome, pair[0].told)):
         group = [line for _, line in members]
-        weight = "bold " if verdict in ("regressed", "improved") else ""
-        yield grid(group, "dim" if verdict == "unchanged" else f"{weight}{VERDICTS[verdict].light}", (1, 2))
+        weight = "bold " if outcome in ("regressed", "improved") else ""
+        yield grid(group, "dim" if outcome == "unchanged" else f"{weight}{VERDICTS[outcome].light}", (1, 2))
         if why:
             whose = {1: "", 2: "Both: "}.get(len(group), f"All {len(group):,}: ")
             yield Padding(Text(f"{whose}{why}"), (0, 0, 0, INDENT))
@@ -151,7 +157,7 @@ def comment(verdicts: Verdicts, label: str = "") -> str:
 
 def junit(verdicts: Verdicts) -> str:
     """Return JUnit's XML, which most CI systems show as tests: a test case for each row."""
-    tags = [TAGS.get(row.verdict) for row in verdicts.rows]
+    tags = [TAGS.get(row.outcome) for row in verdicts.rows]
     if not verdicts.compares:  # then nothing may look as if it had passed
         tags = [tag if tag == "failure" else "error" for tag in tags]
     text = rendered(
@@ -174,17 +180,19 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     regressed = verdicts.by_verdict["regressed"]
     lines = []
     for row in regressed[:MAX_ERRORS]:
-        brief = "" if row.decided_by == "mean_ratio" else row.brief  # which the sentence of these begins with
-        message = "; ".join(filter(None, dict.fromkeys([brief, row.sentence])))
+        brief = "" if row.decided_by == "mean_ratio" or row.sentence.startswith(row.brief) else row.brief
+        message = "; ".join(filter(None, [brief, row.sentence]))
         lines.append(command("error", f"Regressed: {row.name}", message, place_of(row.subject)))
     rest = {
         "{} more regressed": ("error", regressed[MAX_ERRORS:]),
         "{} not comparable": ("error", verdicts.by_verdict["incomparable"]),
         "{} not decided": ("warning" if verdicts.compares else "error", verdicts.by_verdict["undecided"]),
+        "{} regressed as accepted": ("notice", verdicts.by_verdict["accepted"]),
     }
     for title, (level, rows) in rest.items():
         if rows:
-            named = few([f"{row.name}: {row.brief}" for row in rows])
+            accepted = {row.name: f"; accepted: {row.accepted}" if row.accepted else "" for row in rows}
+            named = few([f"{row.name}: {row.brief}{accepted[row.name]}" for row in rows])
             lines.append(command(level, title.format(plural(len(rows), "case")), named))
     return lines
 

@@ -54,7 +54,14 @@ from rnnbench.report.words.units import (
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
 
-MARKER_OF = {"regressed": "^", "incomparable": "X", "undecided": "D", "improved": "v", "unchanged": "o"}
+MARKER_OF = {
+    "regressed": "^",
+    "incomparable": "X",
+    "undecided": "D",
+    "accepted": "^",
+    "improved": "v",
+    "unchanged": "o",
+}
 ENDS = ["change", "change_low", "change_high"]
 MAX_ROWS = 40  # the last row counts the others
 REACH = 1.5  # times the farthest mark: the axis goes no farther, however long an interval is
@@ -94,7 +101,8 @@ def render(folder: Path) -> dict[str, bytes]:
     if check is None:
         answer = "This check has no verdict: it ended before there was one.", "What was measured until then is below."
         return files(Page(name, f"{name}: a check", answer, facts, warning, sections=[measured]))
-    figure = changes(check.frame)
+    outcomes = pd.Series([row.outcome for row in check.rows], dtype=object)
+    figure = changes(check.frame.assign(verdict=outcomes))
     if check.seconds is not None:
         facts.insert(1, f"measured for {duration(check.seconds)}")
     return files(
@@ -113,6 +121,7 @@ def render(folder: Path) -> dict[str, bytes]:
 def _verdicts(check: Verdicts) -> Section:
     """Return the section of the verdicts, the worst first, with what a reader must know about them."""
     frame = check.frame.assign(verdict=pd.Series([row.verdict for row in check.rows], dtype=object))
+    outcomes = pd.Series([row.outcome for row in check.rows], dtype=object)
     has_margins = " to " in check.margins
     columns = [
         *SHOWN,
@@ -120,8 +129,9 @@ def _verdicts(check: Verdicts) -> Section:
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
-    shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
-    breaks = where_new(frame["verdict"].fillna(""))
+    # Rows are not about cases of a run, by which a page could filter.
+    shown = frame.assign(verdict=outcomes).drop(columns="case")
+    breaks = where_new(outcomes.fillna(""))
     listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
     notes = Lines("Notes on this check:", check.notes)
     return Section("verdicts", "Which cases changed?", [notes, listed, check.method])
@@ -164,7 +174,7 @@ def changes(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height:
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
     points = shown[ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(shown)))
     points["shade"], points["marker"] = (list(shown["verdict"].map(looks)) for looks in (VERDICTS, MARKER_OF))
-    points["hollow"] = shown["verdict"].eq("undecided")
+    points["hollow"] = shown["verdict"].isin(["undecided", "accepted"])
     names = list(map(str, shown["name"]))
     with sheet(ax, wide, rows_high(len(names) + (len(ordered) > room), wide), height=height) as drawn:
         texts = [_verdict(row, is_short=drawn.is_narrow) for row in shown.to_dict("records")]

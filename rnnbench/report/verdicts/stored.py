@@ -47,6 +47,7 @@ class StoredFinding(Record):
     doubt: str = ""
     is_kept: bool = False
     is_broken: bool = False
+    accepted: str = ""
     definitions: list[str] = field(default_factory=list)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Change, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
 from rnnbench.analysis.summary import SHARED
-from rnnbench.analysis.verdict import OLDER_WORDS, Verdict
+from rnnbench.analysis.verdict import OLDER_WORDS, Outcome, Verdict
 from rnnbench.errors import UserError
 from rnnbench.report.verdicts.reasons import shortened, together, why
 from rnnbench.report.verdicts.stored import StoredVerdicts
@@ -43,14 +43,15 @@ SCHEMA_VERSION = 1
 MAX_LISTED = 20  # operators of one case in the file
 RATIOS = ("ratio", "mean_ratio")
 NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
-COLUMNS = ["case", "name", "verdict", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
+COLUMNS = ["case", "name", "verdict", "accepted", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
 FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
 NAMED = 2  # operators or definitions in one sentence
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
-LEADS: dict[Verdict | None, tuple[str, str]] = {
+LEADS: dict[Outcome | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
     "incomparable": ("{} can't be compared", "the first is"),
     "undecided": ("No regression was found, but {} stayed undecided", "the first is"),
+    "accepted": ("Nothing regressed but what is accepted, {}", "the worst is"),
     "improved": ("Nothing regressed; {} improved", "the most improved is"),
 }
 WAYS = {
@@ -81,16 +82,27 @@ class VerdictRow:
     doubt: str = ""  # why it was timed: what of its code may have changed; empty if nobody was asked
     is_kept: bool = False  # it was timed although it runs the same code, as far as is known
     definitions: tuple[str, ...] = ()  # that it may run and that differ
+    accepted: str = ""  # why the team has accepted that it regressed; empty if it has not
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return the verdict, or `accepted` if it is a regression that the team has accepted."""
+        return "accepted" if self.accepted else self.verdict
 
     @property
     def word(self) -> str:
-        """Return the verdict, also where there is none."""
-        return self.verdict or "not compared"
+        """Return the verdict for people, also where there is none."""
+        return self.outcome or "not compared"
 
     @property
     def told(self) -> str:
-        """Return why it has its verdict, and why it was timed."""
-        return "; ".join(filter(None, [self.sentence, f"timed because {self.doubt}" if self.doubt else ""]))
+        """Return why it is accepted, why it has its verdict, and why it was timed."""
+        clauses = [
+            f"accepted: {self.accepted}" if self.accepted else "",
+            self.sentence,
+            f"timed because {self.doubt}" if self.doubt else "",
+        ]
+        return "; ".join(filter(None, clauses))
 
     @property
     def described(self) -> Estimate | None:
@@ -120,7 +132,12 @@ class VerdictRow:
 
     @property
     def brief(self) -> str:
-        """Return `5.1% slower (+4.2% to +6.0%)`, or the sentence if the time did not decide."""
+        """Return `5.1% slower (+4.2% to +6.0%)`, or the sentence if the time did not decide.
+
+        Of a case that regressed with others it is what they lost together, without the cause.
+        """
+        if self.line.get("family"):
+            return one_line(self.reason)
         if self.described is None or self.reason or not self.is_by_time:
             return self.sentence
         by_mean = self.described_by == "mean_ratio"
@@ -146,9 +163,9 @@ class Verdicts:
     preparing: float | None = None  # seconds before the first pair that was judged
 
     @cached_property
-    def by_verdict(self) -> Mapping[Verdict | None, list[VerdictRow]]:
-        """Return the rows of each verdict, in the order of RANKS."""
-        return {verdict: [row for row in self.rows if row.verdict == verdict] for verdict in RANKS}
+    def by_verdict(self) -> Mapping[Outcome | None, list[VerdictRow]]:
+        """Return the rows of each verdict, in the order of RANKS; regressions that are accepted stand apart."""
+        return {outcome: [row for row in self.rows if row.outcome == outcome] for outcome in RANKS}
 
     @cached_property
     def judged(self) -> list[VerdictRow]:
@@ -202,7 +219,7 @@ class Verdicts:
             return f"Not checked: {self.broken:,} of {plural(len(self.rows), 'case')} failed."
         if not self.judged:
             return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
-        worst = self.judged[0].verdict
+        worst = self.judged[0].outcome
         if worst == "undecided" and self.work:
             return f"{self.work}."
         rows = self.by_verdict[worst]
@@ -212,6 +229,8 @@ class Verdicts:
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.described.value if row.described else math.inf)
         first, (text, leader) = rows[0], LEADS[worst]
+        if self.by_verdict["accepted"]:
+            text = text.replace("No regression was found,", "No regression was found but what is accepted,")
         text = (worst == "undecided" and self.nothing) or text.format(of_all)
         if len(rows) == 1 or not first.reason or len({row.reason for row in rows}) > 1:  # else they have one reason
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
@@ -362,6 +381,7 @@ def _line(finding: Finding) -> dict[str, Any]:
         "doubt": finding.doubt,
         "is_kept": finding.is_kept,
         "definitions": [*finding.definitions],
+        "accepted": finding.accepted,
         "family": family and {"name": family.name, "cases": family.cases} | estimate_columns("ratio", family.ratio),
     }
     return line | estimate_columns("ratio", finding.low) | estimate_columns("mean_ratio", finding.mean)
@@ -420,4 +440,5 @@ def _row(subject: Subject, line: Mapping[str, Any], name: str) -> VerdictRow:
         doubt=one_line(line.get("doubt", "")),
         is_kept=line.get("is_kept", False),
         definitions=tuple(map(one_line, line.get("definitions", ()))),
+        accepted=one_line(line.get("accepted", "")),
     )

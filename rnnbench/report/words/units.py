@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Verdict
+from rnnbench.analysis.verdict import Outcome
 from rnnbench.store.metrics import Unit
 
 MISSING = "—"
@@ -159,10 +159,11 @@ FORMATS: dict[Unit, Callable[[float], str]] = {  # of metrics
 
 
 IN_THE_MEAN = "in the mean of its calls"
-GLYPHS: dict[Verdict | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
+GLYPHS: dict[Outcome | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
     "regressed": "▲",
     "incomparable": "✕",
     "undecided": "◇",
+    "accepted": "△",
     "improved": "▼",
     "unchanged": "●",
     None: "–",
@@ -194,7 +195,7 @@ def interval_cell(low: float, high: float) -> str:
     return change_interval(Estimate(math.nan, low, high)) or MISSING
 
 
-def verdict_cell(verdict: Verdict | None) -> str:
+def verdict_cell(verdict: Outcome | None) -> str:
     """Return `▲ regressed`, for the cells of tables."""
     return f"{GLYPHS[verdict]}\N{NO-BREAK SPACE}{verdict or 'not compared'}"
 

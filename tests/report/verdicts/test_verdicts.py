@@ -120,7 +120,8 @@ def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others
     assert verdicts.of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
     [together] = [row for row in rows if row.line["family"]]
     assert together.sentence.startswith("the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%); ")
-    assert together.brief == together.sentence
+    assert together.sentence.startswith(f"{together.brief}; ")
+    assert together.brief == "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
     assert {row.line["state"] for row in rows} == {"on a shared core"}
     long = replace(shared[1], reason="a long reason " * 50)
     assert verdicts.of(comparison(long)).rows[0].sentence.endswith("…; on a shared core")

@@ -1,0 +1,147 @@
+"""Which regressions between two commits a team has accepted, by the entries of `accepted.toml`.
+
+An entry is about a change from base to head if the head contains its commit and the base does not. A commit that was
+squashed or rebased is in no later head: then the entry is about the change that adds it to the file.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rnnbench.analysis.comparison import Comparison, Finding, Subject, ordered
+from rnnbench.errors import UserError
+from rnnbench.harness.machine import git
+from rnnbench.store.records import Case
+from rnnbench.suite.accepted import Acceptance, pairs_in, read_accepted
+from rnnbench.suite.suites import ACCEPTED, Suite, is_shipped
+
+SHALLOW = "this clone is shallow: in a workflow, give actions/checkout `fetch-depth: 0`"
+
+
+class Accepted:
+    """The entries of a suite's `accepted.toml`, and the repository that their commits are of."""
+
+    def __init__(self, file: Path, cases: Collection[Case], repository: Path | None) -> None:
+        """Read the file, if there is one.
+
+        `cases`: those of the suite. Raises UserError with what is wrong in the file, such as a branch as a commit.
+        """
+        self._file = file
+        self._entries = read_accepted(file, cases)
+        self._repository = repository
+        self._commits = {entry.commit: self._commit_of(entry) for entry in self._entries}  # None: unknown
+        self._about: dict[tuple[str, str], list[Acceptance]] = {}
+
+    @classmethod
+    def of_suite(cls, suite: Suite) -> "Accepted":
+        """Read the file that lies beside a suite's; raises UserError with what is wrong in it."""
+        file = suite.file.parent / ACCEPTED
+        if not file.exists():
+            return cls(file, (), None)
+        return cls(file, suite.cases(), git.top(Path() if is_shipped(suite.file) else suite.file.parent))
+
+    def _commit_of(self, entry: Acceptance) -> str | None:
+        if self._repository is None:
+            return None
+        commit = git.fixed_commit(self._repository, entry.commit)
+        if commit is None and git.is_revision(self._repository, f"{entry.commit}^{{commit}}"):
+            raise UserError(
+                f"{self._file}: {entry.place}.commit: {entry.commit} will name other commits later; expected an "
+                "abbreviated hash or a tag"
+            )
+        return commit
+
+    def about(self, base: str | None, head: str | None) -> Sequence[Acceptance]:
+        """Return the entries that are about the change from one commit to another; none if a commit is not known."""
+        if self._repository is None or base is None or head is None or not self._entries:
+            return ()
+        if (base, head) not in self._about:
+            self._about[base, head] = self._find(self._repository, base, head)
+        return self._about[base, head]
+
+    def _find(self, repository: Path, base: str, head: str) -> list[Acceptance]:
+        between = git.commits_between(repository, base, head)
+        found = [entry for entry in self._entries if self._commits[entry.commit] in between]
+        lost = [entry for entry in self._entries if self._is_lost(repository, entry, head)]
+        if lost:
+            added = self._pairs_at(repository, head) - self._pairs_at(repository, base)
+            found += [entry for entry in lost if (entry.case, entry.commit) in added]
+        return found
+
+    def _pairs_at(self, repository: Path, commit: str) -> set[tuple[str, str]]:
+        """Return the case and the commit of each entry that the file has at a commit, or in the tree that is there."""
+        if commit == git.head(repository):
+            return {(entry.case, entry.commit) for entry in self._entries}
+        return pairs_in(git.text_at(repository, commit, self._file))
+
+    def _is_lost(self, repository: Path, entry: Acceptance, head: str) -> bool:
+        """Return whether a head surely lacks the commit of an entry: it was squashed, rebased, or never merged."""
+        commit = self._commits[entry.commit]
+        if commit is None:
+            return not git.is_shallow(repository)
+        return git.merge_base(repository, commit, head) != commit
+
+    def reason(self, case: Subject, base: str | None, head: str | None, lower: float | None) -> str:
+        """Return why the change of a case from one commit to another is accepted; empty if it is not.
+
+        `lower`: the lower end of the ratio of head to base, if it is known.
+        """
+        if not isinstance(case, Case):
+            return ""
+        about = (entry for entry in self.about(base, head) if entry.selects(case) and entry.allows(lower))
+        return next((entry.reason for entry in about), "")
+
+    def applied(self, comparison: Comparison, base: str | None) -> Comparison:
+        """Return a comparison of a commit with the working tree in which accepted regressions are marked.
+
+        It has a note for each entry that should accept something and does not.
+        """
+        if not self._entries:
+            return comparison
+        head = git.head(self._repository) if self._repository else None
+        findings = [self._marked(found, base, head) for found in comparison.findings]
+        notes = (*comparison.notes, *self._notes(comparison, base, head))
+        return replace(comparison, findings=ordered(findings), notes=notes)
+
+    def _marked(self, found: Finding, base: str | None, head: str | None) -> Finding:
+        if not found.is_slowdown:
+            return found
+        return replace(found, accepted=self.reason(found.case, base, head, _lower(found)))
+
+    def _notes(self, comparison: Comparison, base: str | None, head: str | None) -> list[str]:
+        if self._repository is None:
+            return [f"{self._file}: it is in no git repository, so nothing is accepted"]
+        about = self.about(base, head)
+        notes = []
+        for entry in self._entries:
+            if self._commits[entry.commit] is None:
+                notes.append(f"{self._file}: {entry.place}.commit: {self._unknown(entry, is_new=entry in about)}")
+            if entry in about and (why := _accepts_nothing(entry, comparison)):
+                notes.append(f"{self._file}: {entry.place}: {why}")
+        return notes
+
+    def _unknown(self, entry: Acceptance, *, is_new: bool) -> str:
+        """Return what to do about a commit that the repository does not have."""
+        if self._repository is not None and git.is_shallow(self._repository):
+            return f"{entry.commit} is not here; {SHALLOW}"
+        if is_new:
+            return f"no commit or tag is called {entry.commit}, so the entry is about the change that adds it"
+        return f"no commit or tag is called {entry.commit}; if it was squashed or rebased, name the new commit"
+
+
+def _lower(found: Finding) -> float | None:
+    """Return the lower end of the ratio that describes the time of a finding, if it is known."""
+    return found.deciding.lower if found.deciding else None
+
+
+def _accepts_nothing(entry: Acceptance, comparison: Comparison) -> str:
+    """Return why an entry that is about this change accepts nothing in it, or not all; empty if it does."""
+    named = [found for found in comparison.findings if isinstance(found.case, Case) and entry.selects(found.case)]
+    slower = [found for found in named if found.is_slowdown]
+    if not named:
+        return f"no case of this check has {entry.case}"
+    if not slower:
+        return f"no case with {entry.case} regressed"
+    if entry.up_to is not None and (larger := sum(not entry.allows(_lower(found)) for found in slower)):
+        return f"{larger} of {len(slower)} regressed by more than {100 * entry.up_to:g}%, which it accepts"
+    return ""
