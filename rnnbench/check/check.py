@@ -1,6 +1,7 @@
 """A live check from start to end: two sides take turns until every case is decided or the budget is spent."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -410,6 +411,8 @@ def _run(
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
     about = environment.describe(side.root) | {"worker": hello}
     info = first_info(side.suite, measured_by, command, about, [f"{side.name} of a check: {side.about}"])
+    if side.tree is not None:
+        info = replace(info, suite_file=os.path.relpath(side.suite.file.resolve(), side.tree))
     (folder / side.name).mkdir()
 
     def at_end(status: RunStatus) -> RunInfo:

@@ -21,7 +21,7 @@ SHALLOW = "this clone is shallow: in a workflow, give actions/checkout `fetch-de
 class Accepted:
     """The entries of a suite's `accepted.toml`, and the repository that their commits are of."""
 
-    def __init__(self, file: Path, cases: Collection[Case], repository: Path | None) -> None:
+    def __init__(self, file: Path, cases: Collection[Case] = (), repository: Path | None = None) -> None:
         """Read the file, if there is one.
 
         `cases`: those of the suite. Raises UserError with what is wrong in the file, such as a branch as a commit.
@@ -37,7 +37,7 @@ class Accepted:
         """Read the file that lies beside a suite's; raises UserError with what is wrong in it."""
         file = suite.file.parent / ACCEPTED
         if not file.exists():
-            return cls(file, (), None)
+            return cls(file)
         return cls(file, suite.cases(), git.top(Path() if is_shipped(suite.file) else suite.file.parent))
 
     def _commit_of(self, entry: Acceptance) -> str | None:

@@ -92,7 +92,8 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Pa
     checks = [check for check in found if check is not None]
     sections = []
     if len(checks) > 1:
-        sections.append(check_history.section_of_checks(checks, left_out, Path()))
+        accepted = check_history.accepted_in(checks, [folder for folder in folders if is_check(folder)])
+        sections.append(check_history.section_of_checks(checks, left_out, Path(), accepted))
     if len(read) > 1:
         sections.append(runs.over_time(history(read), () if sections else left_out))
     if not sections:

@@ -49,6 +49,7 @@ class RunInfo(Record):
     notes: list[str] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
     schema_version: int = SCHEMA_VERSION
     id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
+    suite_file: str = ""  # of a side of a check: the suite's path in its repository or folder
 
 
 def read_info_file(file: Path) -> RunInfo:

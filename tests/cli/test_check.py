@@ -256,6 +256,7 @@ def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witn
     assert (folder / "junit.xml").read_text().count("runs the same code on both sides") == 2
     assert "runs the same code on both sides" in (folder / "verdicts.md").read_text()
     assert not list(folder.glob("*/windows-*.jsonl"))
+    assert {read_info(folder / side).suite_file for side in ("base", "head")} == {"mine.toml"}  # in its repository
 
 
 @pytest.mark.parametrize(

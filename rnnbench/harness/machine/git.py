@@ -121,11 +121,15 @@ def log(repository: Path, line_format: str, *arguments: str) -> list[str]:
     return [writable(line) for line in text.split("\0") if line]
 
 
-def subjects(repository: Path, commits: Iterable[str]) -> dict[str, str]:
-    """Return the first line of the message of each commit that the repository has; empty without a repository."""
-    known = _ask(repository, "log", "-z", "--no-walk", "--ignore-missing", "--format=tformat:%H %s", *commits, "--")
-    lines = [writable(line).partition(" ") for line in (known or "").split("\0") if line]
-    return {commit: subject for commit, _, subject in lines}
+def subjects(repository: Path, commits: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the day and the first line of the message of each commit that a repository has.
+
+    Days are written as 2026-01-31. Empty without a repository.
+    """
+    line_format = "--format=tformat:%H %cs %s"
+    known = _ask(repository, "log", "-z", "--no-walk", "--ignore-missing", line_format, *commits, "--")
+    lines = [writable(line).split(" ", 2) for line in (known or "").split("\0") if line]
+    return {commit: (day, subject) for commit, day, subject in lines}
 
 
 def web_address(repository: Path) -> str | None:

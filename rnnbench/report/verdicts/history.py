@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ from rnnbench.analysis.check_history import CREEP, LEVEL, CheckHistory, check_hi
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED
+from rnnbench.harness.accepted import Accepted
 from rnnbench.harness.machine import git
 from rnnbench.report.drawing.draw import PAGE, Sheet, limits, log_ticks, picture, sheet
 from rnnbench.report.drawing.marks import FASTER, SLOWER
 from rnnbench.report.table import LEFT_OUT, Column, Lines, Section, Table, of, table
+from rnnbench.report.verdicts.lasting import Commits, told_cases
 from rnnbench.report.verdicts.reasons import shortened
 from rnnbench.report.verdicts.verdicts import read
 from rnnbench.report.words.names import commit, names, one_line, when
@@ -33,15 +34,13 @@ from rnnbench.report.words.units import (
     verdict_cell,
 )
 from rnnbench.store.folder import read_info
+from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural
+from rnnbench.suite.suites import ACCEPTED
+from rnnbench.text import listed, plural
 
-BARS = "▁▂▃▄▅▆▇█"
-UNKNOWN_BAR = "·"
-MAX_BARS = 40  # the newest checks
-LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
-MAX_SUBJECT = 60  # characters of a commit's subject
 NAMED = 3  # cases in the answer
+NOTHING = Accepted(Path("/dev/null/accepted.toml"))
 MAX_PANELS = 9
 PER_ROW = 3  # panels
 FARTHEST = 1.5  # times the farthest level: an axis goes no farther, however long an interval is
@@ -60,28 +59,6 @@ NO_CHAIN = (
     "No check begins at the commit where another one ended, so their changes can't be put together. Check each commit "
     "against the last one that was checked, as rnnbench's action does after a push."
 )
-
-
-@dataclass(frozen=True)
-class Commits:
-    """What a repository tells of its commits."""
-
-    subjects: Mapping[str, str] = field(default_factory=dict)
-    address: str | None = None  # of the repository's page
-
-    @classmethod
-    def of(cls, repository: Path, commits: Sequence[str]) -> "Commits":
-        """Return what the repository that contains a folder tells of some commits."""
-        return cls(git.subjects(repository, commits) if commits else {}, git.web_address(repository))
-
-    def name(self, sha: str) -> str:
-        """Return `1a2b3c4 Add dropout`."""
-        subject = shortened(one_line(self.subjects.get(sha, "")), MAX_SUBJECT)
-        return f"{sha[:7]} {subject}".rstrip()
-
-    def link(self, sha: str) -> str:
-        """Return the address of a commit's page; empty if it is not known."""
-        return f"{self.address}/commit/{sha}" if self.address and sha else ""
 
 
 def read_check(folder: Path) -> pd.DataFrame | None:
@@ -109,6 +86,33 @@ def _clean_commit(info: RunInfo) -> str | None:
     return None if state.get("dirty") else state.get("commit")
 
 
+def accepted_in(checks: Sequence[pd.DataFrame], folders: Sequence[Path]) -> Accepted:
+    """Return the entries of the `accepted.toml` that lies beside the suite of checks.
+
+    `folders`: those of the checks, the oldest first, of which the newest tells where its suite was in the repository
+    that the current folder is in. Raises UserError with what is wrong in the file.
+    """
+    top = git.top(Path())
+    suite = (top or Path()) / read_info(folders[-1] / "head").suite_file
+    cases = {subject for check in checks for subject in check["subject"] if isinstance(subject, Case)}
+    return Accepted(suite.parent / ACCEPTED if suite.suffix else suite / ACCEPTED, cases, top)
+
+
+def with_accepted(check: pd.DataFrame, accepted: Accepted) -> pd.DataFrame:
+    """Return the rows of a check with the reasons for which regressions were accepted, then or since."""
+    is_by_counts = check["decided_by"].isin(["counts", "instructions"])
+    regressed = check["verdict"].eq("regressed") & (check["change"].notna() | is_by_counts)
+    is_slower = regressed | check["change_low"].gt(1 + check["margin"])
+    reasons = check["accepted"].copy()
+    slower = check[is_slower & reasons.eq("")]
+    for place, row in zip(slower.index, slower.to_dict("records"), strict=True):
+        lower = None if math.isnan(row["change_low"]) else row["change_low"]
+        reasons[place] = accepted.reason(row["subject"], row["base_commit"], row["head_commit"], lower)
+    is_new = reasons.ne(check["accepted"]) & regressed
+    why = check["why"].mask(is_new, "accepted: " + reasons + "; " + check["why"]).str.removesuffix("; ")
+    return check.assign(accepted=reasons, why=why)
+
+
 def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of all checks, the oldest first, with a `place` for each check; names tell all cases apart."""
     ordered = sorted(checks, key=lambda check: (check["checked"].iloc[0], check["check"].iloc[0]))
@@ -118,21 +122,29 @@ def frame_of_checks(checks: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def section_of_checks(
-    checks: Sequence[pd.DataFrame], left_out: Sequence[str] = (), repository: Path | None = None
+    checks: Sequence[pd.DataFrame],
+    left_out: Sequence[str] = (),
+    repository: Path | None = None,
+    accepted: Accepted = NOTHING,
 ) -> Section:
     """Return words, figure and tables of checks.
 
-    `left_out`: files of others that can't be read; `repository`: a folder in the one that the commits are of.
+    `left_out`: files of others that can't be read; `repository`: a folder in the one that the commits are of;
+    `accepted`: which regressions the team has accepted.
     """
-    rows = frame_of_checks([check for check in checks if len(check)])
+    checks = [with_accepted(check, accepted) for check in checks if len(check)]
+    subjects = {
+        case: subject for check in checks for case, subject in zip(check["case"], check["subject"], strict=True)
+    }
+    rows = frame_of_checks(checks)
     history = check_history(rows)
     known = [sha for sha in {*rows["base_commit"], *rows["head_commit"]} if isinstance(sha, str)]
     commits = Commits() if repository is None else Commits.of(repository, known)
     parts: list[Any] = [Lines(LEFT_OUT, left_out)]
     if len(history.checks) > 1:
-        cases = told_cases(history, rows, commits)
+        cases = told_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
         parts += _answer(history, cases, commits)
-        if (figure := draw(history, cases)) is not None:
+        if (figure := draw(history, cases, commits)) is not None:
             parts.append(picture("check_history", "The cases that changed most", CAPTION, figure))
         parts.append(_table_of_cases(history, cases, commits))
     else:
@@ -141,75 +153,57 @@ def section_of_checks(
     return Section("checks", "What the checks found", parts)
 
 
-def told_cases(history: CheckHistory, rows: pd.DataFrame, commits: Commits) -> pd.DataFrame:
-    """Return the cases of a history, the largest change first, with their names, bars, and what changed where."""
-    cases = history.cases.assign(name=history.cases["case"].map(rows.drop_duplicates("case").set_index("case")["name"]))
-    heads = list(history.checks["head_commit"].fillna(""))
-    lines = dict(list(history.points.groupby("case")))
-    cases["bars"] = [bars(lines[case]) for case in cases["case"]]
-    called = {case: line[line["verdict"].isin(CHANGED) & line["change"].gt(0)] for case, line in lines.items()}
-    told, shas = [], []
-    for case in cases.to_dict("records"):
-        steps = called[case["case"]].sort_values("log", key=abs, ascending=False)
-        clauses = [f"{change(row['change'])} in {commits.name(heads[row['step']])}" for _, row in steps.iterrows()]
-        sha = heads[int(steps["step"].iloc[0])] if len(steps) else ""
-        if not math.isnan(case["creep"]):
-            clauses.append(f"crept by {change(case['creep'])} {_stretch(history, case)}")
-            sha = sha or heads[int(case["creep_end"])]
-        told.append("; ".join(clauses))
-        shas.append(sha)
-    cases = cases.assign(told=told, sha=shas)
-    cases["size"] = cases["lasting"].map(math.log).abs()
-    cases["noisy_size"] = cases["level"].map(math.log).abs()
-    return cases.sort_values(["size", "noisy_size"], ascending=False, kind="stable", ignore_index=True)
-
-
-def _stretch(history: CheckHistory, case: Mapping[Any, Any]) -> str:
-    """Return `over 10 checks, 1a2b3c4 to 5e6f7a8`."""
-    first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
-    number = int(case["creep_end"] - case["creep_start"]) + 1
-    return f"over {plural(number, 'check')}, {str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
-
-
-def bars(line: pd.DataFrame) -> str:
-    """Return the beginning and the newest levels of a line as bars from ▁ to █, a dot for each that is not known."""
-    levels = [1.0, *line["level"]][-MAX_BARS:]
-    is_known = [True, *line["is_known"]][-MAX_BARS:]
-    logs = [math.log(level) for level in levels]
-    low = min(logs)
-    reach = max(max(logs) - low, LEAST_SPAN)
-    heights = [min(len(BARS) - 1, int((each - low) / reach * len(BARS))) for each in logs]
-    return "".join(BARS[height] if known else UNKNOWN_BAR for height, known in zip(heights, is_known, strict=True))
-
-
 def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
     """Yield what became slower since when; drift against the baseline; what is not known."""
-    first, last = history.checks["checked"].iloc[0][:10], history.checks["checked"].iloc[-1][:10]
-    over = f"{plural(len(history.checks), 'check')} in a row, {span(first, last)}"
+    over = f"{plural(len(history.checks), 'check')} in a row, {span(*_days(history, commits))}"
     is_beyond = cases["size"] > cases["margin"].map(math.log1p)
-    changed = {"slower": cases[is_beyond & cases["lasting"].gt(1)], "faster": cases[is_beyond & cases["lasting"].lt(1)]}
+    changed = {"slower": cases[is_beyond & cases["open"].gt(1)], "faster": cases[is_beyond & cases["open"].lt(1)]}
     found = " and ".join(f"{len(own):,} became {word}" for word, own in changed.items() if len(own))
-    yield f"Of {plural(len(cases), 'case')} over {over}, {found or 'none became slower or faster'}."
-    for own in changed.values():
+    accepted = cases[~is_beyond & cases["accepted"].ne("")]
+    more = f"; {len(accepted):,} regressed as accepted" if len(accepted) else ""
+    yield f"Of {plural(len(cases), 'case')} over {over}, {found or 'none became slower or faster'}{more}."
+    for own in (*changed.values(), accepted):
         for case in own.head(NAMED).to_dict("records"):
             together = f"{slower(case['lasting'])}, " if "; " in case["told"] else ""
             yield f"{case['name']}: {together}{case['told']}."
     if history.baseline is not None:
-        is_known = cases["drift"].notna()
-        drifted = int((cases["drift_low"] > 1 + cases["margin"]).sum())
-        against = f"Against the baseline {commits.name(history.baseline)}"
-        number = plural(int(is_known.sum()), "case")
-        yield f"{against}, {drifted:,} of {number} {'is' if drifted == 1 else 'are'} slower by more than the margin."
+        is_slower = cases["drift_low"] > 1 + cases["margin"]
+        is_accepted = is_slower & cases["drift_accepted"].ne("")
+        drifted = int((is_slower & ~is_accepted).sum())
+        against = f"Against the baseline {commits.dated(history.baseline)}"
+        number = plural(int(cases["drift"].notna().sum()), "case")
+        more = f"; {int(is_accepted.sum()):,} more as accepted" if is_accepted.any() else ""
+        are = "is" if drifted == 1 else "are"
+        yield f"{against}, {drifted:,} of {number} {are} slower by more than the margin{more}."
+
+
+def _days(history: CheckHistory, commits: Commits) -> tuple[str, str]:
+    """Return the days of the first base and the newest head, or those of the first and the newest check."""
+    ends = history.checks["base_commit"].iloc[0], history.checks["head_commit"].iloc[-1]
+    if all(sha in commits.days for sha in ends):
+        return commits.days[ends[0]], commits.days[ends[1]]
+    return history.checks["checked"].iloc[0][:10], history.checks["checked"].iloc[-1][:10]
 
 
 def _counts(rows: pd.DataFrame) -> str:
     """Return how many cases regressed or improved in some check."""
     judged = rows[rows["verdict"].notna()]
     days = span(*(rows["checked"].iloc[end][:10] for end in (0, -1)))
-    counts = {verdict: judged.loc[judged["verdict"] == verdict, "case"].nunique() for verdict in CHANGED}
-    told = " and ".join(f"{number:,} {verdict}" for verdict, number in counts.items() if number)
+    outcomes = outcomes_of(judged)
+    counts = {outcome: judged.loc[outcomes == outcome, "case"].nunique() for outcome in (*CHANGED, "accepted")}
+    told = [
+        f"{number:,} {'regressed as ' if outcome not in CHANGED else ''}{outcome}"
+        for outcome, number in counts.items()
+        if number
+    ]
     over = f"{plural(judged['case'].nunique(), 'case')} in {plural(rows['place'].nunique(), 'check')}"
-    return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {told or 'none regressed and none improved'}."
+    found = listed(told) if told else "none regressed and none improved"
+    return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {found}."
+
+
+def outcomes_of(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the verdicts of rows of checks, with regressions that are accepted as `accepted`."""
+    return rows["verdict"].mask(rows["accepted"].ne("") & rows["verdict"].eq("regressed"), "accepted")
 
 
 def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Table:
@@ -221,13 +215,19 @@ def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits
         Column("what changed", lambda row: row["told"] or MISSING, link=lambda row: commits.link(row["sha"])),
     ]
     if history.baseline is not None:
-        columns.append(Column(f"since {history.baseline[:7]}", lambda row: _with_interval(row, "drift"), numeric=True))
+        columns.append(Column(f"since {history.baseline[:7]}", _drift_cell, numeric=True))
     columns.append(Column("all checks together", lambda row: _with_interval(row, "level"), numeric=True))
     if cases["unknown"].any():
         columns.append(Column("not measured in", lambda row: plural(row["unknown"], "check") if row["unknown"] else ""))
-    machine = cases[["case", *LEVEL, *CREEP, "drift", "drift_low", "drift_high", "lasting", "unknown", "told", "sha"]]
+    machine = cases[
+        ["case", *LEVEL, *CREEP, "drift", "drift_low", "drift_high", "lasting", "unknown", "told", "sha", "accepted"]
+    ]
     shown = cases.drop(columns="case")
     return table("check_history", "Every case over the checks", NOTE, columns, shown, machine=machine)
+
+
+def _drift_cell(row: Mapping[str, Any]) -> str:
+    return f"{_with_interval(row, 'drift')}{' accepted' if row['drift_accepted'] else ''}"
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
@@ -238,10 +238,11 @@ def _with_interval(row: Mapping[str, Any], name: str) -> str:
 def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     """Return the table of what regressed or improved in a check, the largest change first."""
     changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer"])
+    changed["outcome"] = outcomes_of(changed)
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [
         Column("case", of("name")),
-        Column("verdict", of("verdict", verdict_cell)),
+        Column("verdict", of("outcome", verdict_cell)),
         Column("change", of("change", change_cell), numeric=True),
         Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
         Column("commits", of("commits"), link=lambda row: commits.link(row["head_commit"] or "")),
@@ -249,13 +250,14 @@ def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
         Column("why", of("why")),
     ]
     shown = changed.drop(columns="case")
-    return table("checks_changes", "What regressed or improved in a check", "", columns, shown, machine=changed)
+    machine = changed.drop(columns="outcome")
+    return table("checks_changes", "What regressed or improved in a check", "", columns, shown, machine=machine)
 
 
 def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     """Return the table of the checks, the newest first."""
     facts = rows.groupby("place", sort=True)[["checked", "commits", "head_commit", "answer", "check"]].first()
-    counts = pd.crosstab(rows["place"], rows["verdict"]).reindex(facts.index, fill_value=0)
+    counts = pd.crosstab(rows["place"], outcomes_of(rows)).reindex(facts.index, fill_value=0)
     verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
     facts["subject"] = [one_line(commits.subjects.get(sha, "")) for sha in facts["head_commit"].fillna("")]
     frame = facts.join(counts)[["checked", "commits", "subject", *verdicts, "answer", "check", "head_commit"]][::-1]
@@ -272,7 +274,7 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)
 
 
-def draw(history: CheckHistory, cases: pd.DataFrame) -> Figure | None:
+def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Figure | None:
     """Draw the lines of the cases that changed most; None if none has a change that was called, or a creep."""
     shown = cases[cases["told"].ne("")].head(MAX_PANELS)
     if shown.empty:
@@ -287,7 +289,7 @@ def draw(history: CheckHistory, cases: pd.DataFrame) -> Figure | None:
             axes.grid(axis="y")
             last = len(history.checks) - 1
             axes.set_xlim(-0.5, last + 0.5)
-            axes.set_xticks([0, last], [str(history.checks["checked"].iloc[end])[:10] for end in (0, last)])
+            axes.set_xticks([0, last], _days(history, commits))
         drawn.figure.supylabel("time over that at the beginning", fontsize=drawn.small)
         soft = drawn.ink("soft")
         keys = [
@@ -310,7 +312,7 @@ def _panel(drawn: Sheet, axes: Any, line: pd.DataFrame, case: Mapping[Any, Any])
     band: dict[str, Any] = {"color": drawn.ink("line"), "alpha": 0.5, "linewidth": 0}
     axes.fill_between(line["step"], line["level_low"], line["level_high"], **band)
     for _, step in line[line["verdict"].isin(CHANGED) & line["change"].gt(0)].iterrows():
-        color = drawn.ink(SLOWER if step["change"] > 1 else FASTER)
+        color = drawn.ink("soft" if step["accepted"] else SLOWER if step["change"] > 1 else FASTER)
         axes.axvline(step["step"] - 0.5, color=color, linewidth=1.2, linestyle="--")
         axes.annotate(
             change(step["change"]), (step["step"] - 0.5, 1), (2, -2), xycoords=("data", "axes fraction"),

@@ -189,10 +189,13 @@ def test_the_address_of_a_repositorys_page_has_no_secret_and_comes_from_its_remo
     assert git.web_address(tmp_path) == address
 
 
-def test_subjects_are_told_of_the_commits_that_are_there(tmp_path: Path) -> None:
+def test_days_and_subjects_are_told_of_the_commits_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-01-31T12:00:00")
     assert git.subjects(tmp_path, ["0" * 40]) == {}
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     command = ["git", "-C", str(tmp_path), "-c", "user.name=me", "-c", "user.email=me@example.com", "commit", "--quiet"]
     subprocess.run([*command, "--allow-empty", "--message", "First line\n\nAnd more"], check=True)
     head = git.commit(tmp_path, "HEAD")
-    assert git.subjects(tmp_path, [head, "0" * 40]) == {head: "First line"}
+    assert git.subjects(tmp_path, [head, "0" * 40]) == {head: ("2026-01-31", "First line")}

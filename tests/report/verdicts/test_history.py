@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.harness.accepted import Accepted
 from rnnbench.report.page.page import html, page_of_several
 from rnnbench.report.table import Table
-from rnnbench.report.verdicts.history import bars, frame_of_checks, section_of_checks
-from tests.doubles import checks
+from rnnbench.report.verdicts.history import frame_of_checks, section_of_checks
+from rnnbench.report.verdicts.lasting import bars
+from tests.doubles import checks, repository
 from tests.doubles import workload as small
 from tests.doubles.commands import rnnbench
 from tests.doubles.pages import Page, shown
@@ -117,6 +119,65 @@ def test_commits_have_their_subject_and_lead_to_their_page(tmp_path: Path) -> No
     assert not any(link.startswith("https") for link in without.all("href"))
 
 
+def accepting(place: int, commit: str, *more: str) -> str:
+    """An entry that accepts what a commit did to the case of this place."""
+    case = CASES[place].key.replace('"', '\\"')
+    return "\n".join(["[[accepted]]", f'case = "{case}"', f'commit = "{commit}"', 'reason = "it clips"', *more, ""])
+
+
+@pytest.mark.parametrize("subject", ["a step", "a creep", "a drift"])
+def test_what_the_team_has_accepted_since_is_marked_and_no_longer_alarms(tmp_path: Path, subject: str) -> None:
+    shas = [repository.commit(tmp_path / "code", {"mine.py": str(number)}) for number in range(12)]
+    changes: dict[str, list[dict[int, float]]] = {
+        "a step": [{3: 1.3}, {4: 1.3}, {}],
+        "a creep": [{7: 1.02}] * 10,
+        "a drift": [{}, {}, {2: 1.04}, {2: 1.05}],
+    }
+    commits = [(index, index + 1) for index in range(10)]
+    if subject == "a drift":
+        commits = [(1, 2), (2, 3), (0, 2), (0, 3)]
+    made = dated(tmp_path / "checks", *changes[subject], commits=commits[: len(changes[subject])])
+    named = {sha(number): each for number, each in enumerate(shas)}
+    found = [each.replace({"base_commit": named, "head_commit": named}) for each in made]
+    place, commit = {"a step": (3, 1), "a creep": (7, 5), "a drift": (2, 2)}[subject]
+    file = tmp_path / "code" / "accepted.toml"
+
+    def answer(*more: str) -> str:
+        file.write_text(accepting(place, shas[commit][:8], *more))
+        section = section_of_checks(found, accepted=Accepted(file, CASES, tmp_path / "code"))
+        return "\n".join(section.of(str))
+
+    alarm = "\n".join(section_of_checks(found).of(str))
+    accepted = answer()
+    if subject == "a step":
+        assert "2 became slower." in alarm
+        assert "1 became slower; 1 regressed as accepted." in accepted
+        assert f"gru loop inference, batch 4: +30% in {shas[1][:7]} (accepted: it clips)." in accepted
+        assert f"gru loop inference, batch 5: +30% in {shas[2][:7]}." in accepted
+        assert "2 became slower." in answer("up_to = '20%'")
+    elif subject == "a creep":
+        assert "1 became slower." in alarm
+        assert "none became slower or faster; 1 regressed as accepted." in accepted
+        assert "crept by +22% over 10 checks" in accepted
+        assert "1 became slower." in answer("up_to = '5%'")
+    else:
+        assert "1 of 15 cases is slower by more than the margin." in alarm
+        assert "0 of 15 cases are slower by more than the margin; 1 more as accepted." in accepted
+        assert "1 of 15 cases is slower by more than the margin." in answer("up_to = '1%'")
+
+
+def test_what_a_check_has_accepted_stays_accepted_without_the_file(tmp_path: Path) -> None:
+    found = dated(tmp_path, {3: 1.3}, {}, commits=[(0, 1), (1, 2)])
+    found[0]["accepted"] = found[0]["accepted"].mask(found[0]["verdict"].eq("regressed"), "it clips")
+    section = section_of_checks(found)
+    assert "none became slower or faster; 1 regressed as accepted." in section.of(str)[0]
+    tables = {table.name: table for table in section.of(Table)}
+    assert "accepted" in tables["checks"].headers
+    assert "regressed" not in tables["checks"].headers
+    assert tables["checks_changes"].rows[0][1].endswith("accepted")
+    assert list(tables["checks_changes"].frame["verdict"]) == ["regressed"]  # for programs
+
+
 def test_the_page_of_a_hundred_checks_of_fifty_cases_stays_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     one = dated(tmp_path, {}, commits=[(0, 1)])[0]
@@ -153,3 +214,22 @@ def test_report_of_a_history_of_checks_from_the_command_line(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     page = Page((tmp_path / done.stdout.strip()).read_text())
     assert "gru loop inference, batch 4: +30% in 0000001" in page.text
+
+
+def test_the_history_finds_the_accepted_regressions_beside_the_suite_that_was_checked(tmp_path: Path) -> None:
+    shas = [repository.commit(tmp_path, {"mine.py": str(number)}) for number in range(3)]
+    dated(tmp_path / "results", {3: 1.3}, {}, commits=[(0, 1), (1, 2)])
+    for file in tmp_path.glob("results/*/*/*/run.json"):
+        text = file.read_text().replace(sha(0), shas[0]).replace(sha(1), shas[1]).replace(sha(2), shas[2])
+        file.write_text(json.dumps(json.loads(text) | {"suite_file": "bench/mine.toml"}))
+    (tmp_path / "bench").mkdir()
+    accepted = tmp_path / "bench" / "accepted.toml"
+    accepted.write_text(accepting(3, shas[1][:7]))
+    command = ["report", "--history", *sorted((tmp_path / "results").iterdir())]
+    done = rnnbench(*command, cwd=tmp_path, code=0)
+    page = Page((tmp_path / done.stdout.strip()).read_text())
+    assert f"+30% in {shas[1][:7]} change" in page.text
+    assert "(accepted: it clips)" in page.text
+    assert rnnbench(*command, cwd=tmp_path / "bench", code=0).returncode == 0  # from anywhere in the repository
+    accepted.write_text(accepting(3, "main"))
+    assert "bench/accepted.toml: accepted[0].commit: main" in rnnbench(*command, cwd=tmp_path, code=2).stderr

@@ -1,0 +1,132 @@
+"""What changed lastingly in each case over a chain of checks: in which commits, and what of it is accepted."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.analysis.check_history import CheckHistory
+from rnnbench.analysis.verdict import CHANGED
+from rnnbench.harness.machine import git
+from rnnbench.report.verdicts.reasons import shortened
+from rnnbench.report.words.names import one_line
+from rnnbench.report.words.units import change
+from rnnbench.text import plural
+
+BARS = "▁▂▃▄▅▆▇█"
+UNKNOWN_BAR = "·"
+MAX_BARS = 40  # the newest checks
+LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
+MAX_SUBJECT = 60  # characters of a commit's subject
+
+
+@dataclass(frozen=True)
+class Commits:
+    """What a repository tells of its commits."""
+
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    days: Mapping[str, str] = field(default_factory=dict)
+    address: str | None = None  # of the repository's page
+
+    @classmethod
+    def of(cls, repository: Path, commits: Sequence[str]) -> "Commits":
+        """Return what the repository that contains a folder tells of some commits."""
+        known = git.subjects(repository, commits) if commits else {}
+        days = {sha: day for sha, (day, _) in known.items()}
+        return cls({sha: subject for sha, (_, subject) in known.items()}, days, git.web_address(repository))
+
+    def name(self, sha: str) -> str:
+        """Return `1a2b3c4 Add dropout`."""
+        subject = shortened(one_line(self.subjects.get(sha, "")), MAX_SUBJECT)
+        return f"{sha[:7]} {subject}".rstrip()
+
+    def dated(self, sha: str) -> str:
+        """Return `1a2b3c4 Add dropout (2026-01-31)`, without what the repository does not know."""
+        return f"{self.name(sha)} ({self.days[sha]})" if sha in self.days else self.name(sha)
+
+    def link(self, sha: str) -> str:
+        """Return the address of a commit's page; empty if it is not known."""
+        return f"{self.address}/commit/{sha}" if self.address and sha else ""
+
+
+def told_cases(
+    history: CheckHistory, rows: pd.DataFrame, commits: Commits, accepts: Callable[..., str] = lambda *change: ""
+) -> pd.DataFrame:
+    """Return the cases of a history, the largest change first, with their names, bars, and what changed where.
+
+    `accepts`: why the change of a case between two commits is accepted, or nothing; it gets the case's key, the commits
+    and the lower end of the ratio. `open` is what all changes but the accepted ones make together.
+    """
+    names_of = rows.drop_duplicates("case").set_index("case")["name"]
+    lines = dict(list(history.points.groupby("case")))
+    told = []
+    for case in history.cases.to_dict("records"):
+        parts = list(_parts(history, lines[case["case"]], case, commits, accepts))
+        alarms = [part for part in parts if not part.accepted]
+        clauses = [f"{part.words}{f' (accepted: {part.accepted})' if part.accepted else ''}" for part in parts]
+        told.append(
+            {
+                "name": names_of[case["case"]],
+                "bars": bars(lines[case["case"]]),
+                "told": "; ".join(clauses),
+                "sha": next((part.sha for part in [*alarms, *parts]), ""),
+                "accepted": "; ".join(dict.fromkeys(part.accepted for part in parts if part.accepted)),
+                "open": math.exp(sum(part.log for part in alarms)),
+                "size": abs(sum(part.log for part in alarms)),
+                "whole_size": abs(math.log(case["lasting"])),
+                "noisy_size": abs(math.log(case["level"])),
+            }
+        )
+    cases = history.cases.join(pd.DataFrame(told)).join(_accepted_drift(history, rows), on="case")
+    cases = cases.assign(drift_accepted=cases["drift_accepted"].fillna(""))
+    sizes = ["size", "whole_size", "noisy_size"]
+    return cases.sort_values(sizes, ascending=False, kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the lasting change of a case: what a check called, or a creep."""
+
+    words: str
+    sha: str  # of the commit that made it, or that ends it
+    log: float  # of its ratio
+    accepted: str  # why the team has accepted it; empty if it has not
+
+
+def _parts(
+    history: CheckHistory, line: pd.DataFrame, case: Mapping[Any, Any], commits: Commits, accepts: Callable[..., str]
+) -> Iterator[Part]:
+    """Yield the parts of the lasting change of a case, the largest change that a check called first."""
+    heads = list(history.checks["head_commit"].fillna(""))
+    called = line[line["verdict"].isin(CHANGED) & line["change"].gt(0)]
+    for _, step in called.sort_values("log", key=abs, ascending=False).iterrows():
+        sha = heads[step["step"]]
+        yield Part(f"{change(step['change'])} in {commits.dated(sha)}", sha, step["log"], step["accepted"])
+    if not math.isnan(case["creep"]):
+        first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
+        number = int(case["creep_end"] - case["creep_start"]) + 1
+        stretch = f"{str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
+        reason = accepts(case["case"], first["base_commit"], last["head_commit"], case["creep_low"])
+        words = f"crept by {change(case['creep'])} over {plural(number, 'check')}, {stretch}"
+        yield Part(words, last["head_commit"], math.log(case["creep"]), reason)
+
+
+def _accepted_drift(history: CheckHistory, rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return, by case, why the drift in the newest check against the baseline is accepted; empty if it is not."""
+    newest = rows[rows["base_commit"].eq(history.baseline or "")]
+    newest = newest[newest["place"].eq(newest["place"].max())]
+    return newest.set_index("case")["accepted"].rename("drift_accepted")
+
+
+def bars(line: pd.DataFrame) -> str:
+    """Return the beginning and the newest levels of a line as bars from ▁ to █, a dot for each that is not known."""
+    levels = [1.0, *line["level"]][-MAX_BARS:]
+    is_known = [True, *line["is_known"]][-MAX_BARS:]
+    logs = [math.log(level) for level in levels]
+    low = min(logs)
+    reach = max(max(logs) - low, LEAST_SPAN)
+    heights = [min(len(BARS) - 1, int((each - low) / reach * len(BARS))) for each in logs]
+    return "".join(BARS[height] if known else UNKNOWN_BAR for height, known in zip(heights, is_known, strict=True))
