@@ -13,7 +13,7 @@ from rnnbench.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark")
+FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark", "github-action-benchmark")
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
@@ -29,6 +29,7 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
       rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark --out quick.json
       rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows
       rnnbench export results/quick-check-20260101T120000Z-ab12 --format csv
+      rnnbench export results/quick-check-20260101T120000Z-ab12 --format github-action-benchmark
 
     Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
     no place for cases that were not measured, they are left out, and a line on standard error says so.

@@ -4,12 +4,16 @@ In pytest-benchmark's format a round is a replicate: its time per call is the me
 rnnbench. So `stddev` and `iqr` are the scatter between processes, which a difference must exceed, and `median` is near
 the time that a report shows. Names and groups are those of the pytest plugin, `fullname` is the case's key, and
 `extra_info` has every axis and every known value.
+
+github-action-benchmark's own format (`tool: customSmallerIsBetter`) is a list of entries with `name`, `unit`, `value`,
+and, if they are known, `range` and `extra`. It compares an entry with the last one of its name, so the values are those
+that two machines agree on best: ratios, and times only where a run has no reference.
 """
 
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +26,9 @@ from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.table import csv, latex, markdown
-from rnnbench.report.verdicts.verdicts import read
-from rnnbench.report.words.names import case_name, group_name, identity
+from rnnbench.report.verdicts.verdicts import VerdictRow, Verdicts, read
+from rnnbench.report.words.names import case_name, group_name, identity, one_line, reference_cell
+from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import category, with_categories
 from rnnbench.store.metrics import METRICS, OBSERVED
@@ -34,6 +39,8 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import encoded, plural
 from rnnbench.version import __version__
 
+GITHUB = "github-action-benchmark"
+OF_CHECKS = ("csv", "parquet", GITHUB)  # the formats that have a place for verdicts
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
 TIMES = ("mean_seconds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high")
 FENCE = 1.5  # interquartile ranges beyond the quartiles, outside which Tukey calls a value an outlier
@@ -46,9 +53,12 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     its axes, verdict, ratios and reason. Raises UserError if the format has no place for verdicts, or there are none.
     """
     if is_check(folder):
-        return _frame(_verdicts(folder, to), to), []
+        return _check_in(to, _verdicts(folder, to))
     info, _, times = read_whole(folder)
     summary, notes = summarize(times), noted(info)
+    if to == GITHUB:
+        data, missing = _entries([_entry_of_run(row) for row in map(plain, summary.to_dict("records"))])
+        return data, [*missing, *notes]
     if to == "pytest-benchmark":
         return encoded(as_pytest_benchmark(info, times, summary)), [*left_out(summary), *notes]
     if to == "json":
@@ -57,6 +67,13 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
         write = markdown if to == "markdown" else latex
         return encoded(write(table_of_cases(summary))), notes
     return _frame(frame_of_run(info, summary if windows is None else windows), to), notes
+
+
+def _check_in(to: str, check: Verdicts) -> tuple[bytes, list[str]]:
+    if to == GITHUB:
+        return _entries([_entry_of_check(row) for row in check.rows])
+    axes = pd.DataFrame([row.subject.axes() for row in check.rows])
+    return _frame(axes.join(check.frame.set_index(axes.index)), to), []
 
 
 def _frame(frame: pd.DataFrame, to: str) -> bytes:
@@ -113,15 +130,61 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-def _verdicts(folder: Path, to: str) -> pd.DataFrame:
-    if to not in ("csv", "parquet"):
-        raise UserError(f"{folder}: {to} has no place for verdicts; give csv or parquet, or the run {folder / 'head'}")
+def _verdicts(folder: Path, to: str) -> Verdicts:
+    if to not in OF_CHECKS:
+        raise UserError(
+            f"{folder}: {to} has no place for verdicts; give {', '.join(OF_CHECKS)}, or the run {folder / 'head'}"
+        )
     if (check := read(folder)) is None:
         raise UserError(
             f"{folder}: this check ended without verdicts; its runs are {folder / 'base'} and {folder / 'head'}"
         )
-    axes = pd.DataFrame([row.subject.axes() for row in check.rows])
-    return axes.join(check.frame.set_index(axes.index))
+    return check
+
+
+def _entry_of_check(row: VerdictRow) -> dict[str, Any] | None:
+    """Return the time of a case over the base's; None if it was not compared."""
+    is_same = row.decided_by == "code"
+    if row.described is None and not is_same:
+        return None
+    name = case_name(row.subject) if isinstance(row.subject, Case) else row.subject.key
+    entry = {"name": name, "unit": "times the base", "value": row.described.value if row.described else 1}
+    if row.described:
+        entry["range"] = _range(row.described.lower, row.described.upper)
+    return entry | {"extra": "\n".join(filter(None, [row.word, row.told, one_line(row.subject.key)]))}
+
+
+def _entry_of_run(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the ratio of a case to its reference, or its time if it has none; None for a reference, or without a time.
+
+    `row`: of the summary of a run.
+    """
+    case = Case.from_axes(row)
+    if row["seconds"] is None or case.is_reference:
+        return None
+    if row["ratio"] is None:
+        unit, value, ends = "ms", 1e3 * row["seconds"], [row["seconds_low"], row["seconds_high"]]
+        ends = [1e3 * end for end in ends if end is not None]
+    else:
+        unit, value = f"times {reference_cell(case.workload.reference)}", row["ratio"]
+        ends = [end for end in (row["ratio_low"], row["ratio_high"]) if end is not None]
+    entry = {"name": case_name(case), "unit": unit, "value": value}
+    if len(ends) == 2:
+        entry["range"] = _range(*ends)
+    about = [f"{duration(row['seconds'])} a call", plural(row["replicates"], "replicate"), one_line(case.key)]
+    return entry | {"extra": "\n".join(about)}
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"
+
+
+def _entries(entries: Sequence[dict[str, Any] | None]) -> tuple[bytes, list[str]]:
+    """Return a list for github-action-benchmark, and how many cases are not in it."""
+    known = [entry for entry in entries if entry is not None]
+    missing = len(entries) - len(known)
+    notes = [f"{plural(missing, 'case')} left out: a reference, or without a time that was compared"] if missing else []
+    return encoded(json.dumps(known, allow_nan=False, indent=1) + "\n"), notes
 
 
 def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -> str:

@@ -35,6 +35,7 @@ def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, 
     assert ("1 case left out, without a time (1 skipped: nothing to hoist)" in done.stderr) == (
         to == "pytest-benchmark"
     )
+    assert ("2 cases left out: a reference, or without a time" in done.stderr) == (to == "github-action-benchmark")
     assert rnnbench("export", run, "--format", to, "--out", "new/file", cwd=Path(), code=0).stdout == ""
     assert Path("new/file").read_text(encoding="utf-8") == done.stdout
     assert [file.name for file in Path("new").iterdir()] == ["file"]

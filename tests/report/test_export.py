@@ -25,9 +25,10 @@ from rnnbench.store import ceilings
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import AXES, Measurement
-from tests.doubles import stored
+from tests.doubles import checks, stored
 from tests.doubles.workload import case, reference_case
 from tests.report.conftest import CEILING
+from tests.report.verdicts import samples
 
 LOOP, HOISTED, REFERENCE = case("vanilla"), case("vanilla", "hoisted"), reference_case()
 WIDE = case("vanilla", batch_size=16)  # its workload has no reference
@@ -104,6 +105,50 @@ def test_lines_of_json_have_all_digits_and_no_number_that_json_lacks() -> None:
     assert [json.loads(line) for line in text.splitlines()] == [{**rows[0], "ratio": None}] * 2
     values = plain({"a": np.float64(3.0), "b": [np.int64(7), math.nan], "c": np.bool_(True)})
     assert json.dumps(values) == '{"a": 3, "b": [7, null], "c": true}'
+
+
+# For github-action-benchmark
+
+
+def entries(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The list that this action reads of an export; each entry has a name, a unit and a number, and may have texts."""
+    content, notes = exported(folder, "github-action-benchmark")
+    found = json.loads(content)
+    assert isinstance(found, list)
+    for entry in found:
+        assert {"name", "unit", "value"} <= set(entry) <= {"name", "unit", "value", "range", "extra"}
+        assert type(entry["value"]) in (int, float)
+        assert all(isinstance(entry[text], str) for text in entry if text != "value")
+    assert len({entry["name"] for entry in found}) == len(found)  # by which it finds the last value
+    return found, notes
+
+
+def test_github_action_benchmark_gets_the_ratio_of_each_case_of_a_run_or_else_its_time(
+    run: Path, cases: pd.DataFrame
+) -> None:
+    found, notes = entries(run)
+    [loop, hoisted, wide] = found
+    assert (loop["name"], loop["unit"]) == (case_name(LOOP), "times torch.nn.RNN")
+    assert loop["value"] == pytest.approx(cases.loc[LOOP.key, "ratio"])
+    assert hoisted["value"] == pytest.approx(cases.loc[HOISTED.key, "ratio"])
+    low, high = map(float, loop["range"].split(" to "))
+    assert low < loop["value"] < high
+    assert (wide["unit"], wide["value"]) == ("ms", pytest.approx(1e3 * cases.loc[WIDE.key, "seconds"]))
+    assert LOOP.key in loop["extra"]
+    assert notes[0] == "3 cases left out: a reference, or without a time that was compared"
+
+
+def test_github_action_benchmark_gets_what_each_case_of_a_check_takes_of_its_base(tmp_path: Path) -> None:
+    same = samples.finding("unchanged", case=case("gru"), is_by_code=True, reason="runs the same code on both sides")
+    accepted = replace(samples.SLOWER, accepted="it clips")
+    check = checks.write(tmp_path, samples.comparison(accepted, samples.SAME, samples.FAILING, same), {})
+    found, notes = entries(check)
+    by_name = {entry["name"]: entry for entry in found}
+    slower = by_name[case_name(accepted.case)]  # type: ignore[arg-type]
+    assert (slower["unit"], slower["value"], slower["range"]) == ("times the base", 1.051, "1.042 to 1.06")
+    assert slower["extra"].startswith("accepted\naccepted: it clips; likely cause")
+    assert by_name[case_name(case("gru"))]["value"] == 1
+    assert notes == ["1 case left out: a reference, or without a time that was compared"]
 
 
 # For pytest-benchmark
