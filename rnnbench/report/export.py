@@ -13,7 +13,7 @@ that two machines agree on best: ratios, and times only where a run has no refer
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ from rnnbench.errors import UserError
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.table import csv, latex, markdown
 from rnnbench.report.verdicts.verdicts import VerdictRow, Verdicts, read
-from rnnbench.report.words.names import case_name, group_name, identity, one_line, reference_cell
+from rnnbench.report.words.names import case_name, group_name, identity, one_line
 from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import category, with_categories
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.pytest_benchmark import ORIGIN
 from rnnbench.store.record import MAX_INTEGER
-from rnnbench.store.records import AXES, Case
+from rnnbench.store.records import AXES, Case, reference_cell
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import encoded, plural
 from rnnbench.version import __version__
@@ -154,7 +154,7 @@ def _entry_of_check(row: VerdictRow) -> dict[str, Any] | None:
     return entry | {"extra": "\n".join(filter(None, [row.word, row.told, one_line(row.subject.key)]))}
 
 
-def _entry_of_run(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _entry_of_run(row: dict[str, Any]) -> dict[str, Any] | None:
     """Return the ratio of a case to its reference, or its time if it has none; None for a reference, or without a time.
 
     `row`: of the summary of a run.

@@ -225,7 +225,7 @@ def test_the_history_finds_the_accepted_regressions_beside_the_suite_that_was_ch
     (tmp_path / "bench").mkdir()
     accepted = tmp_path / "bench" / "accepted.toml"
     accepted.write_text(accepting(3, shas[1][:7]))
-    command = ["report", "--history", *sorted((tmp_path / "results").iterdir())]
+    command: list[str | Path] = ["report", "--history", *sorted((tmp_path / "results").iterdir())]
     done = rnnbench(*command, cwd=tmp_path, code=0)
     page = Page((tmp_path / done.stdout.strip()).read_text())
     assert f"+30% in {shas[1][:7]} change" in page.text
