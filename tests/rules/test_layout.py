@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "speedup": 780,
     "slurm": 350,
     "store": 900,
-    "suite": 480,
+    "suite": 550,
     "workloads": 1430,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`

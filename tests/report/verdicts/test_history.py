@@ -126,7 +126,10 @@ def accepting(place: int, commit: str, *more: str) -> str:
 
 
 @pytest.mark.parametrize("subject", ["a step", "a creep", "a drift"])
-def test_what_the_team_has_accepted_since_is_marked_and_no_longer_alarms(tmp_path: Path, subject: str) -> None:
+def test_what_the_team_has_accepted_since_is_marked_and_no_longer_alarms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subject: str
+) -> None:
+    monkeypatch.setattr("rnnbench.report.verdicts.history.draw", lambda *_: None)  # which takes most of the time
     shas = [repository.commit(tmp_path / "code", {"mine.py": str(number)}) for number in range(12)]
     changes: dict[str, list[dict[int, float]]] = {
         "a step": [{3: 1.3}, {4: 1.3}, {}],
