@@ -76,6 +76,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
         head_commit=_clean_commit(head),
         checked=when(head),
         answer=verdicts.answer,
+        machine=_machine(head),
         subject=pd.Series([row.subject for row in verdicts.rows], dtype=object),
     )
 
@@ -84,6 +85,14 @@ def _clean_commit(info: RunInfo) -> str | None:
     """Return the commit that a side ran; None if it is not known, or files differed from it."""
     state = info.environment.get("git") or {}
     return None if state.get("dirty") else state.get("commit")
+
+
+def _machine(info: RunInfo) -> str:
+    """Return `AMD EPYC, 2 cores, torch 2.13.0`, as far as it is known."""
+    machine, worker = (info.environment.get(part) or {} for part in ("machine", "worker"))
+    cores = plural(machine["cores"], "core") if machine.get("cores") else ""
+    torch = f"torch {worker['torch']}" if worker.get("torch") else ""
+    return one_line(", ".join(filter(None, [machine.get("cpu"), cores, torch]))) or "an unknown machine"
 
 
 def accepted_in(checks: Sequence[pd.DataFrame], folders: Sequence[Path]) -> Accepted:
@@ -149,7 +158,9 @@ def section_of_checks(
         parts.append(_table_of_cases(history, cases, commits))
     else:
         parts += [_counts(rows), NO_CHAIN]
-    parts += [_table_of_changes(rows, commits), _table_of_checks(rows, commits)]
+    if rows["verdict"].isin(CHANGED).any():
+        parts.append(_table_of_changes(rows, commits))
+    parts += [_table_of_checks(rows, commits), Lines("Checked on:", list(dict.fromkeys(rows["machine"][::-1])))]
     return Section("checks", "What the checks found", parts)
 
 
@@ -232,12 +243,14 @@ def _drift_cell(row: Mapping[str, Any]) -> str:
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
     known = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+    if known.lower == known.upper:  # the same code in each check
+        return change(known.value)
     return f"{change(known.value)} {change_interval(known)}".strip() or MISSING
 
 
 def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     """Return the table of what regressed or improved in a check, the largest change first."""
-    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer"])
+    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer", "machine"])
     changed["outcome"] = outcomes_of(changed)
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [
@@ -260,8 +273,11 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     counts = pd.crosstab(rows["place"], outcomes_of(rows)).reindex(facts.index, fill_value=0)
     verdicts = [str(verdict) for verdict in RANKS if verdict in counts]
     facts["subject"] = [one_line(commits.subjects.get(sha, "")) for sha in facts["head_commit"].fillna("")]
-    frame = facts.join(counts)[["checked", "commits", "subject", *verdicts, "answer", "check", "head_commit"]][::-1]
-    shown = [name for name in map(str, frame) if name != "head_commit" and (name != "subject" or frame[name].any())]
+    facts["committed"] = [commits.days.get(sha, "") for sha in facts["head_commit"].fillna("")]
+    names = ["checked", "committed", "commits", "subject", *verdicts, "answer", "check", "head_commit"]
+    frame = facts.join(counts)[names][::-1]
+    hidden = {"head_commit", *(name for name in ("committed", "subject") if not frame[name].any())}
+    shown = [name for name in names if name not in hidden]
     columns = [
         Column(
             name,
