@@ -5,7 +5,10 @@
 - `assert_not_slower`: raise if a module is slower than another by more than a factor;
 - `unroll`, `with_head`, `same_weights`: make modules comparable;
 - `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames;
-- `plot`: the figures of reports, on axes of your own.
+- `plot`: the figures of reports, on axes of your own;
+- `UserError`: what functions of stored runs raise.
+
+What a function is about comes first, all else by keyword.
 """
 
 from importlib import import_module
@@ -15,10 +18,13 @@ from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rnnbench import plot
-    from rnnbench.api.live import assert_not_slower, explain, fastest, measure, same_weights, sweep, unroll, with_head
+    from rnnbench.api.live import assert_not_slower, explain, fastest, measure, sweep
+    from rnnbench.api.modules import same_weights, unroll, with_head
     from rnnbench.api.stored import compare, load, predict, summarize
+    from rnnbench.errors import UserError
 
 __all__ = [
+    "UserError",
     "assert_not_slower",
     "compare",
     "explain",
@@ -33,7 +39,12 @@ __all__ = [
     "unroll",
     "with_head",
 ]
-OF_RUNS = ("compare", "load", "predict", "summarize")  # these need no torch
+PLACES = {
+    "UserError": "errors",
+    "plot": "plot",
+    **dict.fromkeys(("compare", "load", "predict", "summarize"), "api.stored"),  # these need no torch
+    **dict.fromkeys(("same_weights", "unroll", "with_head"), "api.modules"),
+}
 
 
 def __dir__() -> list[str]:
@@ -49,6 +60,6 @@ def __getattr__(name: str) -> Any:
     import random
 
     state = random.getstate()  # the import of rich draws numbers
-    function = getattr(import_module(f"rnnbench.api.{'stored' if name in OF_RUNS else 'live'}"), name)
+    found = getattr(import_module(f"rnnbench.{PLACES.get(name, 'api.live')}"), name)
     random.setstate(state)
-    return function
+    return found

@@ -1,11 +1,12 @@
 """Every figure of a report, from Python.
 
-    cases = rnnbench.load("results/quick-20260101T120000Z-ab12").cases
+    cases = rnnbench.load("results/quick-20260101T120000Z-ab12").frame
     rnnbench.plot.ratio(cases, width=3.35).savefig("ratio.pdf")       # for a column of a paper
     rnnbench.plot.ratio(cases[cases["phase"] == "training"], ax)      # on axes of yours, in your style
 
-The first argument of most functions is the frame `.cases` of `rnnbench.load`, which `rnnbench.summarize` returns too,
-or a selection of its rows; `changes` takes the frame of `rnnbench.compare`. Without
+The first argument of most functions is `.frame` of `rnnbench.load`, which `rnnbench.summarize` returns too, or a
+selection of its rows; `changes` takes that of `rnnbench.compare`. `ratio` also takes `.frame` of `rnnbench.measure` and
+`rnnbench.sweep`, and `scaling` that of `rnnbench.sweep`: the figures of their `.plot`, without `noise_floor`. Without
 `ax` they return a `matplotlib.figure.Figure` with the look of reports, whatever style is in force. `width` and `height`
 are in inches: 3.35 fits a column of a paper, 7 a page. A figure below 5 inches is at most 4 inches high: it shows of
 several settings the one with the most cases, and of each cell the fastest implementation if there is no room for all.
@@ -35,6 +36,7 @@ __all__ = ["changes", "latency", "ratio", "ratio_by_size", "scaling"]
 P = ParamSpec("P")
 RATIOS = ("ratio", "ratio_low", "ratio_high")
 CASES = ("run", "case", *AXES, "status", "state", "seconds", "seconds_low", "seconds_high", *RATIOS)
+LIVE = ("seconds", "parity", *RATIOS)  # of the frames of `measure` and `sweep`
 CHANGES = ("name", "verdict", "margin", *verdicts.ENDS, "described_by")
 MIN_WIDTH = 3.0  # inches
 
@@ -47,24 +49,30 @@ def _figure(
     draw: Callable[P, Any],
     why: str,
     columns: Sequence[str] = CASES,
-    source: str = "the frame .cases of rnnbench.load",
+    source: str = ".frame of rnnbench.load",
+    of_live: Callable[..., Any] | None = None,
 ) -> Callable[P, Any]:
     """Return the function with checks of the arguments that all figures have.
 
-    `why`: it may have nothing to show; `columns`: those that the frame must have, and `source`, where it is from.
+    `why`: it may have nothing to show; `columns`: those that the frame must have, and `source`, where it is from;
+    `of_live`: draws the frame of live modules.
     """
 
     @functools.wraps(draw)
     def drawn(frame: Any, ax: Any = None, *, width: float | None = None, **how: Any) -> Any:
         has = frame.columns if isinstance(frame, pd.DataFrame) else ()
-        if missing := [column for column in columns if column not in has]:
+        is_live = of_live is not None and ("module" in has or getattr(frame.index, "name", "") == "module")
+        if missing := [column for column in (LIVE if is_live else columns) if column not in has]:
             raise ValueError(f"frame: expected {source}; this {type(frame).__name__} has no column {missing[0]!r}")
         if ax is not None and not isinstance(ax, Axes):
             pick = ": pick one, such as ax.flat[0]" if hasattr(ax, "flat") else ""
             raise ValueError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}{pick}")
         if width is not None and not width >= MIN_WIDTH:
             raise ValueError(f"width: expected {MIN_WIDTH:g} inches or more, got {width!r}")
-        figure = cast("Any", draw)(without_categories(frame).reset_index(drop=True), ax, width=width, **how)
+        if of_live is not None and is_live:
+            figure = of_live(frame, ax=ax, width=width, **how)
+        else:
+            figure = cast("Any", draw)(without_categories(frame).reset_index(drop=True), ax, width=width, **how)
         if figure is None:
             raise ValueError(f"nothing to show: {why}")
         shown = figure if ax is None else ax
@@ -76,8 +84,18 @@ def _figure(
     return cast("Callable[P, Any]", drawn)
 
 
-ratio = _figure(ratios.ratio, "no case has a ratio")
+def _ratio_of_live(frame: pd.DataFrame, **how: Any) -> Any:
+    """Draw the ratios of the frame of `measure`, or of `sweep`, whose modules are a column."""
+    return growth.of_sweep(frame, **how) if "module" in frame else ratios.measured(frame, **how)
+
+
+def _times_of_live(frame: pd.DataFrame, *, value: growth.Quantity = "seconds", **how: Any) -> Any:
+    """Draw the times, or the ratios, of the frame of `sweep`; None for that of `measure`, which has one size."""
+    return growth.of_sweep(frame, value=value, **how) if "module" in frame else None
+
+
+ratio = _figure(ratios.ratio, "no case has a ratio", of_live=_ratio_of_live)
 ratio_by_size = _figure(ratios.ratio_by_size, "no case has a ratio, or all have one size")
 latency = _figure(streams.latency, "no case is a stream whose steps were timed")
-scaling = _figure(growth.scaling, "no size was measured at two values with the others equal")
-changes = _figure(verdicts.changes, "no time was compared", CHANGES, "the frame of rnnbench.compare for stored runs")
+scaling = _figure(growth.scaling, "no size was measured at two values with the others equal", of_live=_times_of_live)
+changes = _figure(verdicts.changes, "no time was compared", CHANGES, ".frame of rnnbench.compare")

@@ -104,7 +104,7 @@ PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to proce
 # Short moments of sharing fall between two quiet pulses. Where sharing slows two calls unequally, the ratio of their
 # means over quiet blocks moves towards that over all blocks: in simulation by a sixth of what these are apart.
 MISSED_SHARE = 0.1  # of that, in a standard deviation
-ROUND_COLUMNS = ["module", "round", "seconds", "mean_seconds", "ratio", "quiet_blocks", "quiet_ratio"]
+ROUND_COLUMNS = ["module", "replicate", "seconds", "mean_seconds", "ratio", "quiet_blocks", "quiet_ratio"]
 LEAST_QUIET = 6  # rounds of a question with enough quiet blocks, so that these are looked at
 
 
@@ -238,7 +238,7 @@ def rounds_of(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.D
     rows = [
         {
             "module": arm,
-            "round": number,
+            "replicate": number,
             "seconds": round_times.median,
             "mean_seconds": round_times.mean,
             "ratio": math.exp(log_ratio(round_times, others)),

@@ -25,6 +25,7 @@ from rnnbench.report.verdicts.page import changes
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.frames import SCHEMA, step_frame, window_frame, window_tables, with_categories, without_categories
 from rnnbench.suite.expressions import parse_only, quoted
+from rnnbench.text import share_of
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
 MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
@@ -36,16 +37,21 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
         run = rnnbench.load("results/quick-20260101T120000Z-ab12")
-        run.cases[["cell", "batch_size", "seconds", "ratio", "ratio_low", "ratio_high"]]
+        run.frame[["cell", "batch_size", "seconds", "ratio", "ratio_low", "ratio_high"]]
 
-    `runs`: a run's folder, a pattern such as `"results/quick-*"`, or a list of both.
+    Args:
+        runs: A run's folder, a pattern such as `"results/quick-*"`, or a list of both.
 
-    Returns a `FrameResult`. Its `.frame` has a row for each case: the axes that vary, `seconds`, `ratio` and its 95%
-    interval, `parity`, then metrics and the rest; `.cases` is the same in the order of files. `.replicates` has a row
-    for each case and replicate, `.windows` for each window (half a gigabyte for a million), `.steps` for each step of a
-    stream, `.environment` for each fact about the machine and the software; `.names` and `.paths` are those of the
-    runs. `.plot(name)` draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md
-    describes every column. Raises `rnnbench.errors.UserError` if a folder is not a run, or if a line can't be read.
+    Returns:
+        A `FrameResult`. Its `.frame` has a row for each case: the axes that vary, `seconds` per call, `ratio` and its
+        95% interval, `parity`, then metrics and the rest. `.replicates` has a row for each case and replicate,
+        `.windows` for each window (half a gigabyte for a million), `.steps` for each step of a stream, `.environment`
+        for each fact about the machine and the software; `.names` and `.paths` are those of the runs. `.plot(name)`
+        draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md describes every
+        column.
+
+    Raises:
+        rnnbench.UserError: A folder is not a run, or a line can't be read.
     """
     paths = _found(runs)
     read = [read_whole(path) for path in paths]
@@ -78,14 +84,13 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
         answers.append(" ".join([f"{name}:", *sentences(summary[summary["run"] == name], info), *told]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
-        "cases": cases,
         "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),
         "replicates": partial(_replicates, times),
         "steps": lambda: step_frame(times.cases, tables(["quantiles"])),
         "environment": pd.concat(environments, ignore_index=True)[["run", "about", "what", "value"]].astype(str),
     }
-    note = "\n\n".join([*answers, f"Frames: {', '.join(f'.{name}' for name in frames)}"])
-    return FrameResult(frames, draw, note, first, names=names, paths=tuple(paths))
+    note = f"Frames: {', '.join(f'.{name}' for name in frames)}"
+    return FrameResult(frames, draw, note, first, sentence="\n\n".join(answers), names=names, paths=tuple(paths))
 
 
 def _replicates(times: RunTimes) -> pd.DataFrame:
@@ -125,60 +130,76 @@ def _found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
 @for_users
 def summarize(
     windows: FrameResult | pd.DataFrame,
+    *,
     cases: pd.DataFrame | None = None,
     steps: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row for each case: its time per call and its ratio to the reference, with 95% intervals.
 
-        summary = rnnbench.summarize(pd.read_parquet("windows.parquet"), pd.read_parquet("cases.parquet"))
-
-    `windows`: what `rnnbench.load` returned, or a frame with the columns of its `.windows`, for example one that was
-    selected from it or read back from a file. `cases`: a frame with metrics, such as `.cases`; its times are computed
-    anew. Without it, metrics and limits are not known. `steps`: the frame `.steps`, needed for the windows of streams.
-
-    Beside the columns of the case:
-
-    - `replicates`, `windows`, `calls`: how many it was measured in;
-    - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the median
-      of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
-    - `mean_seconds`: the plain mean over all calls, for what a median can't see;
-    - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
-      replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the time
-      of the fastest case of its group, which is 1;
-    - `mean_ratio`, `mean_ratio_low`, `mean_ratio_high`: the ratio of the mean times, of quiet blocks if the ratio is
-      undisturbed; it also shows what slows only some calls;
-    - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`: whether
-      the device waited for the host (never on a CPU, which runs its calls itself);
-    - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`;
-    - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time: `arithmetic`,
-      `memory`, `weights` (read in every step) or `steps`.
+        summary = rnnbench.summarize(pd.read_parquet("windows.parquet"), cases=pd.read_parquet("cases.parquet"))
 
     Each interval covers its own case 95% of the time; none is widened because there are many. Below ten replicates the
     variances of the cases of a run borrow from each other, so a part of a frame may have slightly other intervals.
-    Raises `rnnbench.errors.UserError` if a frame lacks a column or a row.
+
+    Args:
+        windows: What `rnnbench.load` returned, or a frame with the columns of its `.windows`, for example one that was
+            selected from it or read back from a file.
+        cases: A frame with metrics, such as `.frame` of `rnnbench.load`; its times are computed anew. Without it,
+            metrics and limits are not known.
+        steps: The frame `.steps`, needed for the windows of streams.
+
+    Returns:
+        A frame with the columns of the case, and
+
+        - `replicates`, `windows`, `calls`: how many it was measured in;
+        - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the median
+          of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
+        - `mean_seconds`: the plain mean over all calls, for what a median can't see;
+        - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
+          replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the
+          time of the fastest case of its group, which is 1;
+        - `mean_ratio`, `mean_ratio_low`, `mean_ratio_high`: the ratio of the mean times, of quiet moments if the ratio
+          is undisturbed; it also shows what slows only some calls;
+        - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`:
+          whether the device waited for the host (never on a CPU, which runs its calls itself);
+        - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`;
+        - the derived metrics (`rnnbench list metrics`), and `bound_by`, what sets the limit of its time: `arithmetic`,
+          `memory`, `weights` (read in every step) or `steps`.
+
+    Raises:
+        rnnbench.UserError: A frame lacks a column or a row.
     """
     if isinstance(windows, FrameResult):
-        return pd.DataFrame(windows.cases)
+        return pd.DataFrame(windows.frame)
     return with_categories(summarized(of_frames(windows, cases, steps)))
 
 
 @for_users
 def compare(
-    base: FrameResult | str | Path, head: FrameResult | str | Path, *, margin: float | None = None
+    base: FrameResult | str | Path, head: FrameResult | str | Path, *, margin: str | float | None = None
 ) -> FrameResult:
     """Compare two stored runs: what changed from `base` to `head`, judged as `rnnbench compare` does.
 
-        rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34")
+        rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34", margin="2.5%")
 
-    `base`, `head`: the folders of two runs, or what `rnnbench.load` returned for one run each. `margin`: the share of
-    the time up to which a slower case is not a regression, by default that of the head's suite. To compare live
-    modules, measure them together: `rnnbench.measure({"before": ..., "after": ...}, input)`.
+    To compare live modules, measure them together: `rnnbench.measure({"before": ..., "after": ...}, input)`.
 
-    Returns a `FrameResult`. Its `.frame` has a row for each case, the worst first: `case` and its short `name`;
-    `verdict` (missing if it was not compared) and `margin`; `ratio` of the head's time to the base's with its 95%
-    interval, and `mean_ratio` for the mean of the calls; `decided_by`, what gave the verdict, and `described_by`, which
-    of the two ratios says how much; `replicates` and `why`. `.plot()` draws the changes. Raises ValueError if a side is
-    not one stored run, and ValueError or `rnnbench.errors.UserError` if the two have nothing in common.
+    Args:
+        base: The folder of a run, or what `rnnbench.load` returned for it.
+        head: The same of the run that is compared with it.
+        margin: The share of the time up to which a slower case is no regression (`"2.5%"` or 0.025), by default that of
+            the head's suite.
+
+    Returns:
+        A `FrameResult`, which prints as a sentence and a table; `.plot()` draws the changes. Its `.frame` has a row for
+        each case, the worst first: `case` and its short `name`; `verdict` (missing if it was not compared) and
+        `margin`; `ratio` of the head's time to the base's with its 95% interval, and `mean_ratio` for the mean of the
+        calls; `decided_by`, what gave the verdict, and `described_by`, which of the two ratios says how much;
+        `replicates` and `why`.
+
+    Raises:
+        ValueError: A side is not one stored run, or the margin is no share.
+        rnnbench.UserError: The two have nothing in common.
     """
     paths: list[Path] = []
     for name, side in (("base", base), ("head", head)):
@@ -188,9 +209,18 @@ def compare(
                 f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"
             )
         paths += runs
-    found = verdicts.of(compare_files(paths[0], paths[1], margin=margin, reference=None))
-    note = " ".join(filter(None, [found.answer, found.details]))
-    return FrameResult({"frame": found.frame}, partial(changes, found.frame), note, CHANGED)
+    found = verdicts.of(compare_files(paths[0], paths[1], margin=_share("margin", margin), reference=None))
+    draw = partial(changes, found.frame)
+    frames: dict[str, Frame] = {"frame": found.frame}
+    return FrameResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True)
+
+
+def _share(name: str, value: str | float | None) -> float | None:
+    """Return a share (`"2.5%"`, 0.025) as a number; raises ValueError with the name of the argument."""
+    try:
+        return None if value is None else share_of(value)
+    except ValueError as fault:
+        raise ValueError(f"{name}: {fault}") from None
 
 
 @for_users
@@ -202,24 +232,29 @@ def predict(
         run = rnnbench.load("results/ladder-20260101T120000Z-ab12")
         rnnbench.predict(run, "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
 
-    `run`: what `rnnbench.load` returned, or its `.cases`. `sizes`: an expression, or a mapping from axis to values. All
-    combinations of `batch_size`, `seq_len`, `input_size` and `hidden_size` are predicted; an axis that was measured at
-    a single value may be left out. Other axes (`cell`, `phase`, ...) select the series that have these values.
-
-    Returns a row for each series and size, with its axes and
-
-    - `status`: `predicted` or `not predicted`; `reason`, which also explains a missing interval;
-    - `seconds`, `seconds_low`, `seconds_high` per call, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95%
-      interval;
-    - `spent_on`: `dispatch`, `arithmetic` or `memory`, whichever takes most of the time; columns of these names hold
-      the shares;
-    - `measured_seconds`: the time that was measured at exactly this size, NaN if there is none.
-
     A series is a cell's times over sizes. A fit needs at least six sizes, with three or more values on two of the axes.
-    Nothing is predicted beyond twice the measured range. Raises `rnnbench.errors.UserError` if there is no such series,
-    or if a size is missing or not a whole number.
+    Nothing is predicted beyond twice the measured range.
+
+    Args:
+        run: What `rnnbench.load` returned, or its `.frame`.
+        sizes: An expression, or a mapping from axis to values. All combinations of `batch_size`, `seq_len`,
+            `input_size` and `hidden_size` are predicted; an axis that was measured at a single value may be left out.
+            Other axes (`cell`, `phase`, ...) select the series that have these values.
+
+    Returns:
+        A frame with a row for each series and size, with its axes and
+
+        - `status`: `predicted` or `not predicted`; `reason`, which also explains a missing interval;
+        - `seconds`, `seconds_low`, `seconds_high` per call, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95%
+          interval;
+        - `spent_on`: `dispatch`, `arithmetic` or `memory`, whichever takes most of the time; columns of these names
+          hold the shares;
+        - `measured_seconds`: the time that was measured at exactly this size, NaN if there is none.
+
+    Raises:
+        rnnbench.UserError: There is no such series, or a size is missing or not a whole number.
     """
-    cases = run.cases if isinstance(run, FrameResult) else run
+    cases = run.frame if isinstance(run, FrameResult) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
     given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
     return prediction.predict(summary, parse_only([given], "sizes"))

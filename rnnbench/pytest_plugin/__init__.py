@@ -152,10 +152,10 @@ class Assertions:
         except AssertionError as error:
             self._properties.append(("rnnbench", str(error)))
             raise
-        self._properties.append(("rnnbench", result.note))
+        self._properties.append(("rnnbench", result.sentence))
         if skips and result.answer is None:
-            pytest.skip(result.note)
-        print(result.note)
+            pytest.skip(result.sentence)
+        print(result.sentence)
         return result
 
 

@@ -1,14 +1,19 @@
 """What `rnnbench.fastest` returns: a module, which says in which way each shape runs."""
 
 import math
+from html import escape
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
+from rnnbench.report.answers import in_words
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
+from rnnbench.text import plural
+
+SHOWN = ("batch_size", "seq_len", "phase", "threads", "way")
 
 
 def described(given: str, ways: pd.DataFrame) -> str:
@@ -25,7 +30,8 @@ def described(given: str, ways: pd.DataFrame) -> str:
             way += f", {SHARED}" if chosen.state == SHARED else ""
         if is_timed and not chosen.is_sure:
             way += "; another way may be faster: give it more time"
-        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}: {way}")
+        threads = plural(int(chosen.threads), "thread")
+        lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}, {threads}: {way}")
         lines += [
             f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
             for other in rows[rows["reason"] != ""].itertuples()
@@ -46,3 +52,11 @@ class FastestModule(RunInWays):
         """Say which way runs which shape."""
         text = repr(self._run.given)
         return described(type(self._run.given).__name__ if "\n" in text else text, self.frame)
+
+    def _repr_html_(self) -> str:
+        """Say which way runs which shape, and show the times of all ways."""
+        first, *more = repr(self).split("\n")
+        timed = self.frame[self.frame["seconds"].notna()]
+        rows = in_words(timed[[*SHOWN, "seconds", "ratio", "ratio_low", "ratio_high"]]).to_html(index=False)
+        told = "".join(f"<p>{escape(line.strip())}</p>" for line in more)
+        return f"<p><b>{escape(first)}</b></p>{told}{rows if len(timed) else ''}"

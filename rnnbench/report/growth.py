@@ -216,7 +216,6 @@ def _held(cases: pd.DataFrame, axis: str, sizes: Sequence[str]) -> tuple[pd.Data
 
 def of_sweep(
     frame: pd.DataFrame,
-    axes: Sequence[str],
     *,
     ax: Ax = None,
     width: Inches = None,
@@ -226,8 +225,10 @@ def of_sweep(
 ) -> Figure | None:
     """Draw the ratios of live modules, or their times, over the sizes that were swept; a panel for each phase and size.
 
-    `axes`: the axes of the frame of `sweep`; `along`: the only size to vary. None if no size has two measured values.
+    `frame`: that of `sweep`, whose sizes are the columns before `module`; `along`: the only size to vary. None if no
+    size has two measured values.
     """
+    axes = [str(axis) for axis in frame.columns[: list(frame.columns).index("module")]]
     measured = frame[frame["seconds"].notna() & (frame["parity"].ne("is the reference") | (value == "seconds"))]
     threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
     cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)

@@ -4,6 +4,7 @@ import math
 import platform
 import shutil
 import textwrap
+from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -20,10 +21,10 @@ from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
+from rnnbench.report import answers
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import (
     MISSING,
-    count,
     duration,
     ratio,
     round_digits,
@@ -37,11 +38,7 @@ from rnnbench.text import as_budget, first_few, plural
 from rnnbench.version import __version__
 
 MAX_ROWS = 20  # of a frame that is printed or shown in a notebook
-FORMATS: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(("seconds", "seconds_low", "seconds_high", "mean_seconds"), duration),
-    **dict.fromkeys(("ratio", "ratio_low", "ratio_high", "mean_ratio"), ratio),
-    "parameters": count,
-}
+SMALL = 6.0  # inches: the width of the figure that a notebook shows with a result
 
 Frame = pd.DataFrame | Callable[[], pd.DataFrame]
 
@@ -53,26 +50,36 @@ class FrameResult:
         result.frame["ratio"]
         result.plot(width=3.35).savefig("ratio.pdf")
 
-    `frame` is the most important frame: a row for each module or case, its sizes first, then `seconds`, `ratio` and
-    their 95% intervals (`_low`, `_high`), and `parity`, whether the output agrees with the reference's. `frames` has
-    all frames by name, and each is an attribute too; `note` says what to know about the numbers. The docstring of the
-    function says what else there is. Frames are plain pandas frames, and each is made when it is first used.
+    `sentence` is the answer, and `note` says what to know about the numbers. `frame` is the most important frame: a row
+    for each module or case, its sizes first, then `seconds`, `ratio` and their 95% intervals (`_low`, `_high`), and
+    `parity`, whether the output agrees with the reference's. `frames` has all frames by name, and each is an attribute
+    too. The docstring of the function says what else there is. Frames are plain pandas frames, and each is made when it
+    is first used.
     """
 
     def __init__(
         self,
         frames: Mapping[str, Frame],
         draw: Callable[..., Any],
-        note: str,
+        note: str = "",
         columns: Sequence[str] = (),
+        *,
+        sentence: str = "",
+        is_pictured: bool = False,
         **facts: Any,
     ) -> None:
         """Hold frames, or functions that make them; `facts` become attributes.
 
-        `draw`: makes the figure, with the arguments of `plot`; `columns`: those of `frame` that are shown.
+        `draw`: makes the figure, with the arguments of `plot`; `columns`: those of `frame` that are shown;
+        `is_pictured`: whether a notebook shows a small figure, too.
         """
-        self._frames, self._draw, self._columns = dict(frames), draw, list(columns)
-        self.note, self.facts = note, facts
+        self._frames = dict(frames)
+        self._draw = draw
+        self._columns = list(columns)
+        self._is_pictured = is_pictured
+        self.sentence = sentence
+        self.note = note
+        self.facts = facts
         self.__dict__.update(facts)
 
     @property
@@ -113,23 +120,44 @@ class FrameResult:
         """Return the shown columns with units, the first and last rows of many; empty if none are shown."""
         if not self._columns:
             return ""
-        shown = self.frame[self._columns]
+        shown = answers.in_words(self.frame[self._columns])
         how |= {"index": shown.index.name is not None, "max_rows": MAX_ROWS, "show_dimensions": "truncate"}
-        return str(getattr(shown, form)(formatters=FORMATS, na_rep=MISSING, **how))
+        return str(getattr(shown, form)(na_rep=MISSING, **how))
 
     def __repr__(self) -> str:
+        """Return the answer, the rows, and what to know about them."""
         width = shutil.get_terminal_size((120, 24)).columns
-        text = "\n".join(textwrap.fill(line, width) for line in self.note.split("\n"))
-        return "\n\n".join(filter(None, [self._rows("to_string", line_width=width), text]))
+        sentence, note = (
+            "\n".join(textwrap.fill(line, width) for line in text.split("\n")) for text in (self.sentence, self.note)
+        )
+        return "\n\n".join(filter(None, [sentence, self._rows("to_string", line_width=width), note]))
 
     def _repr_html_(self) -> str:
-        return self._rows("to_html") + "".join(f"<p>{escape(line)}</p>" for line in self.note.split("\n") if line)
+        """Return the answer, a small figure, the rows, and what to know about them."""
+        return "".join(
+            [_paragraphs(self.sentence, "b"), self._picture(), self._rows("to_html"), _paragraphs(self.note)]
+        )
+
+    def _picture(self) -> str:
+        """Return the small figure; empty if there is nothing to show, or none is wanted."""
+        figure = self._draw(width=SMALL) if self._is_pictured else None
+        if figure is None:
+            return ""
+        from rnnbench.report.drawing import draw  # matplotlib, which takes seconds
+
+        content = b64encode(draw.png(figure)).decode()
+        return f'<img alt="" style="max-width: 100%; width: {SMALL}in" src="data:image/png;base64,{content}">'
+
+
+def _paragraphs(text: str, tag: str = "span") -> str:
+    """Return the lines of a text as paragraphs of HTML."""
+    return "".join(f"<p><{tag}>{escape(line)}</{tag}></p>" for line in text.split("\n") if line)
 
 
 MAX_NAMED = 4  # modules
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
-    "95% intervals are over rounds of turns in one process. They do not contain the differences between "
+    "95% intervals are over replicates in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
 )
 COLUMNS = (
@@ -141,7 +169,7 @@ PASS = "or undecided='pass' to let it through"
 
 
 def measured(found: LiveComparison, settings: Settings) -> FrameResult:
-    """Return the result of `rnnbench.measure`: the frames `frame`, `rounds` and `environment`."""
+    """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
     frame = compare(found.turns.times, found.reference)
     frame["parity"] = pd.Series(found.parity)
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
@@ -159,13 +187,14 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     }
     frames = {
         "frame": frame,
-        "rounds": rounds_of(found.turns.times, found.reference),
+        "replicates": rounds_of(found.turns.times, found.reference),
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     told = " ".join(filter(None, [note(found, frame, settings), of_states(frame), *found.notes]))
+    said = answers.of_measure(found, frame)
     draw = partial(_drawn, frame)
     frames["frame"] = _with_left_out(frame, found.left_out)
-    return FrameResult(frames, draw, told, _shown(frame), axes=(), **facts)
+    return FrameResult(frames, draw, told, _shown(frame), sentence=said, is_pictured=True, axes=(), **facts)
 
 
 def _shown(frame: pd.DataFrame) -> list[str]:
@@ -190,12 +219,12 @@ def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataF
 
 
 def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
-    """Return the result of `rnnbench.assert_not_slower`, whose note says the answer; `names`: of `mine` and `than`."""
+    """Return the result of `rnnbench.assert_not_slower`, which shows its sentence; `names`: of `mine` and `than`."""
     result = measured(found, Settings())
     return FrameResult(
         result.frames,
         result.plot,
-        sentence(found, question, budget_seconds, names),
+        sentence=sentence(found, question, budget_seconds, names),
         **result.facts,
         answer=question.answer,  # None: neither answer could be shown
         factor=question.factor,
@@ -237,7 +266,8 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
     lines = [
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
         f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
-        f"{plural(len(turns.times[MINE]), 'round')} in {duration(turns.seconds)}, budget {duration(budget_seconds)}; "
+        f"{plural(len(turns.times[MINE]), 'replicate')} in {duration(turns.seconds)}, "
+        f"budget {duration(budget_seconds)}; "
         f"{'outputs agree' if does_equal_work(parity) else f'outputs: {parity}'}{state}",
     ]
     if question.answer == "not slower":
@@ -271,18 +301,18 @@ def names_of(mine: object, than: object) -> tuple[str, str]:
 
 def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     """Return what to know about the numbers: what the intervals hold, and which target was missed."""
-    rounds, cut = int(frame["replicates"].iloc[0]), found.turns.cut
-    sentences = [f"Interrupted after {plural(rounds, 'round')}."] if found.turns.interrupted else []
-    sentences.append(ONE_PROCESS if rounds > 1 else "From one round: no interval.")
+    replicates, cut = int(frame["replicates"].iloc[0]), found.turns.cut
+    sentences = [f"Interrupted after {plural(replicates, 'replicate')}."] if found.turns.interrupted else []
+    sentences.append(ONE_PROCESS if replicates > 1 else "From one replicate: no interval.")
     budget = settings.budget_seconds or math.nan
     more = f"; give budget='{as_budget(budget + found.needed)}'" if found.needed else ""
     why = f"the budget of {duration(budget)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
-    if wide and rounds > 1:
-        after = f"after {plural(rounds, 'round')}{f' ({why})' if cut else ''}"
+    if wide and replicates > 1:
+        after = f"after {plural(replicates, 'replicate')}{f' ({why})' if cut else ''}"
         sentences.append(f"Wider than ±{round_percent(settings.precision or 0)} {after}: {', '.join(wide)}.")
     elif cut:
-        sentences.append(f"{rounds} of {plural(settings.replicates, 'round')}: {why}.")
+        sentences.append(f"{replicates} of {plural(settings.replicates, 'replicate')}: {why}.")
     # An undisturbed time is shorter than the mean of all calls, because these include those on a shared core.
     held_up = (frame["mean_seconds"] / frame["seconds"]).where(frame["state"] != UNDISTURBED)
     if held_up.max() > HELD_UP:
@@ -315,22 +345,22 @@ def swept(
     settings: Settings,
     axes: Mapping[str, Sequence[Any]],
 ) -> FrameResult:
-    """Return the result of a sweep of the modules with these names over `axes`: `frame`, `rounds` and `environment`.
+    """Return the result of a sweep of the modules with these names over `axes`.
 
     Without Ctrl-C there is a point for each combination. Raises RuntimeError if no point was measured.
     """
-    rows, rounds, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
-    said = list[str]()
+    rows, replicates, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
+    notes = list[str]()
     more = dict[str, None]()
     for sizes, found in points:
         if isinstance(found, Unmeasured):
             frame = pd.DataFrame({"module": list(names)}).assign(status=found.status, reason=found.reason)
         else:
             known.append(measured(found, settings))
-            said.append(note(found, known[-1].frame, settings))
+            notes.append(note(found, known[-1].frame, settings))
             more |= dict.fromkeys(found.notes)
             frame = _with_status(known[-1].frame.reset_index(), found.left_out)
-            rounds.append(_sized(sizes, known[-1].rounds))
+            replicates.append(_sized(sizes, known[-1].replicates))
         rows.append(_sized(sizes, frame))
         del found  # with its modules, before those of the next point are built
     if not known:
@@ -342,22 +372,28 @@ def swept(
         len(frame.loc[frame["status"] == status, list(axes)].drop_duplicates()) for status in ("failed", "skipped")
     )
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
-    frames = {"frame": frame, "rounds": pd.concat(rounds, ignore_index=True), "environment": known[0].environment}
+    frames = {
+        "frame": frame,
+        "replicates": pd.concat(replicates, ignore_index=True),
+        "environment": known[0].environment,
+    }
 
     def draw(name: str = "ratio", ax: Any = None, *, frame: pd.DataFrame = frame, **how: Any) -> Any:
         if not isinstance(name, str) or name not in ("ratio", "scaling"):
             raise ValueError("name: expected 'ratio' or 'scaling'; to draw some rows, give frame=rows")
         from rnnbench.report.growth import of_sweep
 
-        return of_sweep(frame, tuple(axes), ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
+        return of_sweep(frame, ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
 
-    of_all = said[0] if len(set(said)) == 1 else said[0].split(". Wider")[0]
+    of_all = notes[0] if len(set(notes)) == 1 else notes[0].split(". Wider")[0]
     parts = [f"Interrupted after {len(rows)} of {plural(expected, 'combination')}."] if len(rows) < expected else []
     parts += [of_all.rstrip(".") + ".", *filter(None, [of_states(frame)]), *more]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
     parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
     columns = [*varied, "module", *_shown(frame), *(["reason"] if frame["reason"].any() else [])]
-    return FrameResult(frames, draw, " ".join(parts), columns, axes=tuple(axes), reference=known[0].reference)
+    said = answers.of_sweep(frame, axes, known[0].reference, known[0].device)
+    facts: dict[str, Any] = {"axes": tuple(axes), "reference": known[0].reference}
+    return FrameResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
 
 
 def _with_status(frame: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame:
@@ -420,5 +456,8 @@ def explained(
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
     not_profiled = why.not_profiled(shown, dict(zip(shown, shown, strict=True)))
-    note = "\n\n".join([*map(words, gaps), *filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
-    return FrameResult({**result.frames, **frames}, draw, note, **result.facts, **facts)
+    said = "\n\n".join([*map(words, gaps), answers.about(found)])
+    note = "\n\n".join([*filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
+    return FrameResult(
+        {**result.frames, **frames}, draw, note, sentence=said, is_pictured=True, **result.facts, **facts
+    )

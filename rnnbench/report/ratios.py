@@ -360,8 +360,8 @@ def _boxes(
 
 def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure:
     """Draw the time of each live module over that of the reference: a row for each, from the frame of `measure`."""
-    facts, wide = frame.attrs, width or PAGE
-    is_reference = frame.index == facts["reference"]
+    wide = width or PAGE
+    is_reference = frame["parity"].str.startswith("is the reference")
     points = frame[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
     shades: list[Any] = [
         INKS["ink"] if is_it else SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
@@ -383,6 +383,11 @@ def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height
         texts.append("   ".join(told[: 1 if wide < COLUMN else None]))
     with sheet(ax, wide, rows_high(len(frame), wide), height=height) as drawn:
         rows(drawn, drawn.axes, list(map(one_line, frame.index)), points, texts=texts, thick=2)
-        ratio_axes(drawn, frame[["ratio", "ratio_low", "ratio_high"]], one_line(facts["reference"]))
-        drawn.title(drawn.axes, f"{facts['phase']} on {facts['device']}, {say('threads', facts['threads'])}")
+        ratio_axes(
+            drawn,
+            frame[["ratio", "ratio_low", "ratio_high"]],
+            one_line(frame.index[is_reference][0]) if is_reference.any() else "the reference",
+        )
+        if facts := frame.attrs:  # which a selection of rows keeps, and a file does not
+            drawn.title(drawn.axes, f"{facts['phase']} on {facts['device']}, {say('threads', facts['threads'])}")
     return drawn.figure

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import torch
@@ -28,6 +28,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.cases import (
     LiveCase,
     calls_on_trial,
+    check_phase,
     keep_process,
     keep_tensors,
     rounded_to,
@@ -62,7 +63,8 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import make_whole
 from rnnbench.workloads.processor import in_plain_words, why_unable
 
-PHASES: tuple[Phase, ...] = ("inference", "training")
+FastestPhase = Literal["inference", "training"]
+PHASES: tuple[Phase, ...] = get_args(FastestPhase)
 COMPILED_AGAIN = (
     "it would be compiled again in each call: something that its code depends on changes, such as a counter"
 )
@@ -105,8 +107,7 @@ def find(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch module, found {type(module).__name__}")
-    if phase not in PHASES:
-        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
+    check_phase(phase, PHASES)
     deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
     inputs = [first, *_others(run, shapes or (), first)]
@@ -214,7 +215,7 @@ def _of_shape(
             "seconds": told.seconds,
             **estimate_columns("ratio", as_ratio(told.log_ratio)),
             "state": told.state,
-            "rounds": len(times),
+            "replicates": len(times),
             "is_chosen": each == fastest,
             "is_sure": (stop.is_sure and has_tried_all) or each != fastest,
         }

@@ -294,7 +294,7 @@ UNMEASURED: dict[str, Any] = {
     "ratio_low": math.nan,
     "ratio_high": math.nan,
     "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
-    "rounds": 0,
+    "replicates": 0,
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
     "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen

@@ -61,7 +61,7 @@ def test_each_round_of_a_module_has_its_own_row() -> None:
     assert frame["quiet_ratio"].isna().all()
     assert frame.drop(columns="quiet_ratio").to_dict("list") == {
         "module": ["mine", "mine", "base", "base"],
-        "round": [0, 1, 0, 1],
+        "replicate": [0, 1, 0, 1],
         "seconds": pytest.approx([2.0, 3.0, 1.0, 2.0]),
         "mean_seconds": pytest.approx([2.2, 3.3, 1.1, 2.2]),
         "ratio": pytest.approx([2.0, 1.5, 1.0, 1.0]),

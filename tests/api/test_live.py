@@ -1,6 +1,7 @@
 """`rnnbench.measure(...)` and its neighbours as users call them; `tests/harness/live` tests their parts."""
 
 import builtins
+import io
 import os
 import signal
 import subprocess
@@ -21,8 +22,9 @@ from rnnbench import measure
 from rnnbench.cells.deep import DeepCell
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
+from rnnbench.harness.live.measuring import LivePhase
 from rnnbench.report.screen import progress
-from rnnbench.store.records import Phase, Workload
+from rnnbench.store.records import Workload
 from tests.analysis import made_up
 from tests.harness.live import INPUT, QUICK, pair
 
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 
 
 @pytest.mark.parametrize("phase", ["inference", "training", "step"])
-def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
+def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: LivePhase) -> None:
     measured = measure(pair(), INPUT, phase=phase, **QUICK)
     frame = measured.frame
     assert (frame.index.name, frame.index.tolist()) == ("module", ["mine", "torch"])
@@ -43,14 +45,15 @@ def test_a_loop_is_timed_against_the_layer_in_every_phase(phase: Phase) -> None:
     assert frame["replicates"].tolist() == [2, 2]
     assert (frame["seconds"] > 0).all()
     assert frame.loc["torch", "ratio"] == 1.0
-    rounds = measured.rounds.set_index(["module", "round"])
-    assert rounds.index.tolist() == [("mine", 0), ("mine", 1), ("torch", 0), ("torch", 1)]
-    assert rounds["ratio"].to_dict()["torch", 0] == 1.0
-    assert (rounds[["seconds", "ratio"]] > 0).all(axis=None)
+    replicates = measured.replicates.set_index(["module", "replicate"])
+    assert replicates.index.tolist() == [("mine", 0), ("mine", 1), ("torch", 0), ("torch", 1)]
+    assert replicates["ratio"].to_dict()["torch", 0] == 1.0
+    assert (replicates[["seconds", "ratio"]] > 0).all(axis=None)
     assert (measured.phase, measured.reference, measured.device, measured.threads) == (phase, "torch", "cpu", 1)
     facts = measured.environment.set_index("what")["value"]
     assert (facts["torch"], facts["device"], facts["threads"]) == (torch.__version__, "cpu", "1")
     assert "process" in measured.note
+    assert f"{phase.capitalize()}, input (4, 2, 3) float32, 1 thread on cpu." in measured.sentence
 
 
 def test_budget_and_precision_are_texts_or_numbers() -> None:
@@ -63,6 +66,58 @@ def test_budget_and_precision_are_texts_or_numbers() -> None:
     assert [entry.name for entry in caught.traceback][1:] == ["wrapped"]  # no frames of rnnbench
     with pytest.raises(ValueError, match=r"^precision: '200%' must be between 0% and 100%, such as 2% or 0.02$"):
         rnnbench.sweep(pair(), lambda: INPUT, precision="200%")
+
+
+@pytest.mark.parametrize("name", ["measure", "explain", "sweep", "assert_not_slower", "fastest"])
+def test_a_phase_that_a_function_does_not_take_is_refused_with_those_that_it_takes(name: str) -> None:
+    cell = nn.GRUCell(3, 5)
+    given: dict[str, tuple[Any, dict[str, Any]]] = {
+        "sweep": (pair(), {"input": lambda: INPUT}),
+        "assert_not_slower": (cell, {"than": cell, "factor": 1.0, "input": INPUT}),
+        "fastest": (cell, {"input": INPUT}),
+    }
+    subject, options = given.get(name, (pair(), {"input": INPUT}))
+    known = "inference, training" if name == "fastest" else "inference, training, step"
+    kind = RuntimeError if name == "sweep" else ValueError  # since no combination is measured
+    with pytest.raises(kind, match=f"phase: expected one of {known}, found 'epoch'; a suite measures epoch"):
+        getattr(rnnbench, name)(subject, phase="epoch", **options)
+    if name not in ("sweep", "fastest"):
+        with pytest.raises(ValueError, match=r"rnnbench\.sweep takes several"):
+            getattr(rnnbench, name)(subject, phase=["training"], **options)
+
+
+def test_a_search_runs_with_one_thread_as_all_functions_do_unless_another_number_is_given() -> None:
+    torch.set_num_threads(2)
+    try:
+        given: dict[str, Any]
+        for given, used in (({}, 1), ({"threads": None}, 2)):
+            found = rnnbench.fastest(nn.GRU(3, 5), INPUT, budget=0.1, progress=False, **given)
+            assert set(found.frame["threads"]) == {used}
+            assert torch.get_num_threads() == 2
+            assert f"inference, {used} thread" in repr(found)
+            page = found._repr_html_()
+            assert page.index("Fastest way to run GRU(3, 5)") < page.index(f"inference, {used} thread")
+    finally:
+        torch.set_num_threads(1)
+    with pytest.raises(ValueError, match="threads: expected a whole number of 1 or more, or None"):
+        rnnbench.fastest(nn.GRU(3, 5), INPUT, threads=0)
+
+
+def test_the_frames_of_live_modules_are_drawn_by_the_functions_of_plot() -> None:
+    swept = rnnbench.sweep(pair(), lambda batch_size: torch.randn(4, batch_size, 3), batch_size=[1, 2], **QUICK)
+    measured = measure(pair(), INPUT, **QUICK)
+    for drawn, own in (
+        (rnnbench.plot.ratio(swept.frame), swept.plot()),
+        (rnnbench.plot.scaling(swept.frame), swept.plot("scaling")),
+        (rnnbench.plot.ratio(measured.frame), measured.plot()),
+    ):
+        assert [axes.get_xlabel() for axes in drawn.axes] == [axes.get_xlabel() for axes in own.axes]
+    kept = pd.read_csv(io.StringIO(measured.frame.to_csv()), index_col="module")
+    assert rnnbench.plot.ratio(kept).axes
+    with pytest.raises(ValueError, match="no size was measured at two values"):
+        rnnbench.plot.scaling(measured.frame)
+    with pytest.raises(ValueError, match="has no column 'parity'"):
+        rnnbench.plot.ratio(measured.frame.drop(columns="parity"))
 
 
 def test_a_cell_is_told_to_be_unrolled() -> None:
@@ -133,13 +188,13 @@ def test_in_a_notebook_progress_is_a_line_that_moves_forward_and_leaves_nothing(
     monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)
     measured = measure(pair(), INPUT, **QUICK | {"progress": True})
     *lines, last = [call.args[0]["text/plain"] for call in display.return_value.update.call_args_list]
-    assert any(line.startswith("round ") and " s left" in line for line in lines)
+    assert any(line.startswith("replicate ") and " s left" in line for line in lines)
     parts = [line.count("█") for line in lines]
     assert parts == sorted(parts)
     assert parts[-1] > 0
     assert last == ""
     assert capsys.readouterr() == ("", "")
-    assert measured._repr_html_().startswith("<table")
+    assert measured._repr_html_().startswith("<p><b>mine takes ")
 
 
 def test_on_a_terminal_progress_is_a_bar_that_goes_away(
@@ -151,7 +206,7 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
     measure(pair(), INPUT, **QUICK | {"progress": True})
     out, shown = capsys.readouterr()
     assert "checking outputs" in shown
-    assert "round 1" in shown
+    assert "replicate 1" in shown
     assert not out
     measure(pair(), INPUT, **QUICK)
     assert capsys.readouterr().err == ""
@@ -318,7 +373,7 @@ def test_sparse_buffers_are_measured_searched_and_left_as_they_are(layout: torch
     cell, grows = Reservoir(layout), Reservoir(layout, grows=True)
     before = [each.weights.to_dense() for each in (cell, grows)]
     modules = {name: rnnbench.unroll(each) for name, each in (("mine", cell), ("grows", grows))}
-    measured = measure({**modules, "rnn": nn.RNN(3, 8)}, INPUT, phase, reference="rnn", **QUICK)
+    measured = measure({**modules, "rnn": nn.RNN(3, 8)}, INPUT, phase=phase, reference="rnn", **QUICK)
     assert (measured.frame["seconds"] > 0).all()
     frame = rnnbench.fastest(cell, INPUT, phase=phase, budget=1, progress=False).frame
     assert not any("layout" in reason or "sparse" in reason.lower() for reason in frame["reason"])
@@ -333,6 +388,6 @@ def test_sparse_buffers_are_measured_searched_and_left_as_they_are(layout: torch
 @pytest.mark.parametrize(("layout", "phase"), [(torch.sparse_coo, "inference"), (torch.sparse_csr, "training")])
 def test_calls_with_sparse_tensors_are_explained(layout: torch.layout, phase: Any) -> None:
     modules = {"mine": rnnbench.unroll(Reservoir(layout)), "rnn": nn.RNN(3, 8)}
-    explained = rnnbench.explain(modules, INPUT, phase, budget=15, progress=False)
+    explained = rnnbench.explain(modules, INPUT, phase=phase, budget=15, progress=False)
     assert "failed" not in explained.note
     assert any("to_dense" in name or "to_sparse" in name for name in explained.operators["operator"])

@@ -26,7 +26,7 @@ from tests.report.test_notebook import measured
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 SKIPPED = small.case("lstm", batch_size=9)
-FRAMES = ("cases", "windows", "replicates", "steps", "environment")
+FRAMES = ("frame", "windows", "replicates", "steps", "environment")
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,11 @@ def test_every_frame_is_read_back_as_it_was(run: Any, tmp_path: Path, name: str)
 @pytest.mark.parametrize(("to", "read"), [("parquet", pd.read_parquet), ("csv", pd.read_csv)])
 def test_an_export_is_summarized_as_the_run_itself(path: Path, run: Any, to: str, read: Any) -> None:
     cases, windows = (read(io.BytesIO(exported(path, to, each)[0])) for each in (None, run.windows))
-    assert_close(rnnbench.summarize(windows, cases, run.steps), run.cases)
+    assert_close(rnnbench.summarize(windows, cases=cases, steps=run.steps), run.frame)
 
 
 def assert_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    assert list(found.columns) == list(expected.columns)
+    assert sorted(found.columns) == sorted(expected.columns)
     for name in expected:
         one, other = found[name], expected[name]
         if other.dtype.kind in "fi":
@@ -87,12 +87,12 @@ def test_windows_and_steps_belong_together(run: Any) -> None:
     keys = ["run", "case", "replicate", "worker", "order"]
     first = run.steps.groupby(keys, observed=True)["seconds"].min()
     assert first.to_numpy() == pytest.approx(streamed.sort_values(keys)["quantile_0"].to_numpy())
-    assert run.cases["latency_p50"].notna().sum() == 1
+    assert run.frame["latency_p50"].notna().sum() == 1
 
 
 def test_every_column_is_described(run: Any) -> None:
     text = README.read_text(encoding="utf-8")
-    named = {*WINDOW_COLUMNS, *STEP_COLUMNS, *run.cases.columns, *run.replicates.columns, *run.environment.columns}
+    named = {*WINDOW_COLUMNS, *STEP_COLUMNS, *run.frame.columns, *run.replicates.columns, *run.environment.columns}
     assert not sorted(name for name in named if f"`{name}`" not in text)
 
 
@@ -111,11 +111,17 @@ def test_several_runs_are_read_together_by_a_list_or_a_pattern(tmp_path: Path) -
     for given in everywhere:
         both = rnnbench.load(given)
         assert sorted(both.names) == sorted(path.name for path in paths)
-        assert sorted(both.cases["ratio"]) == pytest.approx([1.0, 1.0, 2.0, 5.0])
+        assert sorted(both.frame["ratio"]) == pytest.approx([1.0, 1.0, 2.0, 5.0])
         assert both.windows.groupby("run", observed=True).size().tolist() == [6, 6]
         assert len(both.replicates) == 12
         assert set(both.environment["run"]) == set(both.names)
         assert all(name in repr(both) for name in both.names)
+
+
+def test_the_error_of_stored_runs_is_exported() -> None:
+    assert rnnbench.UserError is UserError
+    with pytest.raises(rnnbench.UserError):
+        rnnbench.load("no-such-folder")
 
 
 def test_what_can_not_be_loaded_is_told(
@@ -133,7 +139,7 @@ def test_what_can_not_be_loaded_is_told(
 
 
 def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAssertion) -> None:
-    windows, cases, steps = run.windows, run.cases, run.steps
+    windows, cases, steps = run.windows, run.frame, run.steps
     frames: dict[str, tuple[Any, ...]] = {
         "windows without turns": (windows.rename(columns={"turns": "turn"}), cases, steps),
         "windows of nothing but cases": (windows[["case"]],),
@@ -145,25 +151,29 @@ def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAsserti
         "steps without an order": (windows, cases, steps.drop(columns="order")),
         "a series": (windows["seconds"],),
     }
-    messages = {kind: told(partial(rnnbench.summarize, *given), UserError) for kind, given in frames.items()}
+    messages = {
+        kind: told(partial(rnnbench.summarize, given, **dict(zip(("cases", "steps"), more, strict=False))), UserError)
+        for kind, (given, *more) in frames.items()
+    }
     assert messages == snapshot
 
 
 def test_without_cases_times_and_ratios_are_known(run: Any) -> None:
     plain = run.windows[run.windows["task"] != "streaming"]
     found = rnnbench.summarize(plain).set_index("case")
-    expected = run.cases.set_index("case").loc[found.index]
+    expected = run.frame.set_index("case").loc[found.index]
     assert found["ratio"].to_numpy() == pytest.approx(expected["ratio"].to_numpy())
     assert found["macs"].isna().all()
 
 
 def test_a_result_says_its_answer_and_where_its_frames_are(run: Any) -> None:
     assert "times as long as torch.nn" in repr(run)
-    assert ".cases, .windows" in repr(run)
-    assert run._repr_html_().startswith("<table")
+    assert ".frame, .windows" in repr(run)
+    assert repr(run).index("times as long") < repr(run).index("95% interval") < repr(run).index(".frame, .windows")
+    page = run._repr_html_()
+    assert page.index("times as long") < page.index("<table")
     assert list(run.frame)[:3] == ["cell", "implementation", "phase"]
     assert {"batch_size", "seconds", "ratio", "ratio_low", "ratio_high", "parity"} <= set(list(run.frame)[:12])
-    assert set(run.frame) == set(run.cases)
 
 
 def test_stored_runs_are_compared_by_their_folders(tmp_path: Path) -> None:
@@ -174,6 +184,11 @@ def test_stored_runs_are_compared_by_their_folders(tmp_path: Path) -> None:
     loaded = rnnbench.compare(rnnbench.load(base), rnnbench.load(head))
     assert by_path.frame.equals(loaded.frame)
     assert "case=" not in repr(by_path)
+    assert by_path._repr_html_().startswith("<p><b>")
+    wide = rnnbench.compare(base, head, margin="25%")
+    assert set(wide.frame["margin"]) == set(rnnbench.compare(base, head, margin=0.25).frame["margin"]) == {0.25}
+    with pytest.raises(ValueError, match=r"^margin: '250%' must be between 0% and 100%"):
+        rnnbench.compare(base, head, margin="250%")
     with pytest.raises(ValueError, match="head: expected 1 stored run, found 2"):
         rnnbench.compare(base, rnnbench.load([base, head]))
     with pytest.raises(ValueError, match=r"base: expected 1 stored run, found 0; rnnbench.measure compares live"):

@@ -11,8 +11,8 @@ from torch import nn
 
 import rnnbench
 from rnnbench.cli import cli
+from rnnbench.harness.live.measuring import LivePhase
 from rnnbench.store.folder import read_info, read_profiles
-from rnnbench.store.records import Phase
 from tests.doubles.unable import REASON, Cast
 from tests.harness.live import INPUT, pair
 
@@ -84,14 +84,14 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
 
 @pytest.mark.usefixtures("one_thread", "short_turns")
 @pytest.mark.parametrize("phase", ["inference", "training"])
-def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path: Path) -> None:
+def test_live_modules_are_explained_and_left_as_they_were(phase: LivePhase, tmp_path: Path) -> None:
     modules = pair()
     before = [parameter.detach().clone() for module in modules.values() for parameter in module.parameters()]
-    explained = rnnbench.explain(modules, INPUT, phase, folder=tmp_path, budget=60, progress=False)
+    explained = rnnbench.explain(modules, INPUT, phase=phase, folder=tmp_path, budget=60, progress=False)
     assert explained.reference == "torch"
     assert list(explained.gaps) == ["mine"]
     assert explained.words("mine").startswith("mine takes ")
-    assert explained.words("mine") in explained.note
+    assert explained.words("mine") in explained.sentence
     assert set(explained.breakdown["case"]) == {"mine", "torch"}
     assert explained.operators.query("module == 'mine'")["calls"].sum() > 4
     assert explained.plot() is not None
@@ -108,13 +108,13 @@ def test_live_modules_are_explained_and_left_as_they_were(phase: Phase, tmp_path
 @pytest.mark.usefixtures("one_thread", "short_turns")
 def test_what_the_budget_of_an_explanation_has_no_room_for_is_not_begun_and_named() -> None:
     modules = {"mine": rnnbench.unroll(nn.LSTMCell(3, 5)), "torch": nn.LSTM(3, 5)}
-    explained = rnnbench.explain(modules, torch.randn(400, 2, 3), "training", budget=0.1, progress=False)
+    explained = rnnbench.explain(modules, torch.randn(400, 2, 3), phase="training", budget=0.1, progress=False)
     assert (explained.frame["seconds"] > 0).all()  # what was asked for first
     assert list(explained.profiles) == list(modules)
     assert "the budget had no room for all parts of the profile" in explained.profiles["mine"].notes[-1]
     assert not explained.profiles["mine"].operators
     assert explained.operators.query("module == 'mine'").empty
-    assert "no room to time its operators" in explained.note
+    assert "no room to time its operators" in explained.sentence + explained.note
 
 
 @pytest.mark.usefixtures("one_thread", "short_turns")

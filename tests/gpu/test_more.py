@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.store.records import Phase
+from rnnbench.harness.live.measuring import LivePhase
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE
 
 pytestmark = NEEDS_DEVICE
@@ -29,10 +29,10 @@ def loop_of(layer: nn.LSTM) -> nn.Module:
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
-def test_modules_on_a_gpu_are_measured_there_with_equal_outputs(phase: Phase) -> None:
+def test_modules_on_a_gpu_are_measured_there_with_equal_outputs(phase: LivePhase) -> None:
     layer = nn.LSTM(256, 256)
     modules, input = {"loop": loop_of(layer).to(DEVICE), "torch": layer.to(DEVICE)}, torch.randn(32, 32, 256).to(DEVICE)
-    measured = rnnbench.measure(modules, input, phase, budget=20.0, progress=False)
+    measured = rnnbench.measure(modules, input, phase=phase, budget=20.0, progress=False)
     print(measured)
     assert measured.frame["ratio"]["loop"] > 0
     assert "agree" in measured.frame["parity"]["loop"]

@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cases(run: Path) -> pd.DataFrame:
     """The summary of the run, by case."""
-    frame: pd.DataFrame = load(run).cases
+    frame: pd.DataFrame = load(run).frame
     return frame.set_index("case", drop=False)
 
 

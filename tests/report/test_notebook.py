@@ -43,8 +43,9 @@ def measured(*names: str, **renamed: str) -> FrameResult:
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").astype({"parameters": "Int64"}).rename_axis("module")
     frame.attrs = dict(FACTS)
-    frames = {"frame": frame, "rounds": pd.DataFrame(), "environment": pd.DataFrame()}
-    return FrameResult(frames, partial(ratios.measured, frame), "A <note>.", SHOWN, axes=(), **FACTS)
+    frames = {"frame": frame, "replicates": pd.DataFrame(), "environment": pd.DataFrame()}
+    draw = partial(ratios.measured, frame)
+    return FrameResult(frames, draw, "A <note>.", SHOWN, sentence="A <sentence>.", is_pictured=True, axes=(), **FACTS)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -52,11 +53,13 @@ def texts(figure: Figure) -> list[str]:
     return [figure.axes[0].get_title(loc="left"), *(label.get_text() for label in labels)]
 
 
-def test_it_prints_with_units_and_ends_with_its_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_prints_its_sentence_then_rows_with_units_and_its_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     lines = repr(measured()).splitlines()
     loop = next(line for line in lines if line.startswith("loop"))
-    assert " ".join(loop.split()) == "loop 6.23 ms 4.58× 4.51× 4.66× agrees"
+    assert lines[0] == "A <sentence>."
+    assert " ".join(lines[2].split()) == "time ratio 95% interval parity"
+    assert " ".join(loop.split()) == "loop 6.23 ms 4.58× 4.51–4.66 agrees"
     assert "—" in next(line for line in lines if line.startswith("once"))
     assert lines[-1] == "A <note>."
     monkeypatch.setenv("COLUMNS", "80")
@@ -69,16 +72,17 @@ def test_of_many_rows_the_first_and_last_are_shown_and_all_counted() -> None:
     result = FrameResult({"frame": frame}, print, "Note.", SHOWN)
     shown = pd.concat([frame[: MAX_ROWS // 2], frame[-MAX_ROWS // 2 :]])
     for text in (repr(result), result._repr_html_()):
-        assert f"50 rows {'x' if text == repr(result) else '×'} {len(SHOWN)} columns" in text
+        assert f"50 rows {'x' if text == repr(result) else '×'} 4 columns" in text
         assert text.count("agrees") == shown["parity"].eq("agrees").sum()
 
 
-def test_a_notebook_shows_the_same_as_a_table() -> None:
-    page = measured(loop="<b>loop")._repr_html_()
-    assert page.startswith("<table")
-    assert "4.58×" in page
-    assert "A &lt;note&gt;." in page
-    assert "<b>" not in page
+def test_a_notebook_shows_the_answer_a_small_figure_and_the_rows_in_this_order() -> None:
+    page = measured(loop="<i>loop")._repr_html_()
+    parts = ["A &lt;sentence&gt;.", '<img alt=""', "<table", "4.58×", "A &lt;note&gt;."]
+    assert [page.index(part) for part in parts] == sorted(page.index(part) for part in parts)
+    assert "<i>" not in page
+    nothing = FrameResult({"frame": pd.DataFrame()}, lambda **how: None, sentence="Nothing.", is_pictured=True)
+    assert nothing._repr_html_() == "<p><b>Nothing.</b></p>"
 
 
 def test_its_frame_is_a_plain_one_and_what_only_a_frame_has_is_said_to_be_there() -> None:
@@ -91,8 +95,8 @@ def test_its_frame_is_a_plain_one_and_what_only_a_frame_has_is_said_to_be_there(
         result["ratio"]
     with pytest.raises(AttributeError, match="FrameResult has no attribute 'rato'"):
         getattr(result, "rato")  # noqa: B009
-    assert {"frame", "rounds", "environment", "plot", "note", "threads"} <= set(dir(result))
-    assert list(result.frames) == ["frame", "rounds", "environment"]
+    assert {"frame", "replicates", "environment", "plot", "note", "threads"} <= set(dir(result))
+    assert list(result.frames) == ["frame", "replicates", "environment"]
 
 
 def test_the_figure_says_each_ratio_and_its_colour_whether_it_is_slower_a_hollow_mark_is_times_only() -> None:
@@ -117,12 +121,12 @@ WANTED = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
 @pytest.mark.parametrize(
     ("changes", "settings", "told"),
     [
-        ({}, WANTED, "Wider than ±1.8% after 6 rounds: fused, once."),
+        ({}, WANTED, "Wider than ±1.8% after 6 replicates: fused, once."),
         ({"cut": True}, WANTED, "(the budget of 30.0 s had no room for more): fused, once."),
         ({"cut": True, "needed": 14.0}, WANTED, "had no room for more; give budget='50s'): fused, once."),
-        ({"cut": True}, Settings(precision=None, budget_seconds=1.0, replicates=8), "6 of 8 rounds: the budget of"),
+        ({"cut": True}, Settings(precision=None, budget_seconds=1.0, replicates=8), "6 of 8 replicates: the budget of"),
         ({}, Settings(precision=None), "the differences between processes"),
-        ({"interrupted": True}, WANTED, "Interrupted after 6 rounds."),
+        ({"interrupted": True}, WANTED, "Interrupted after 6 replicates."),
     ],
 )
 def test_the_note_says_which_ratios_are_wider_than_asked_and_why(
@@ -136,7 +140,7 @@ def test_the_note_says_which_ratios_are_wider_than_asked_and_why(
 def test_the_note_says_that_one_round_has_no_interval_and_when_calls_were_held_up() -> None:
     frame = measured().frame.assign(replicates=1, ratio_low=float("nan"), ratio_high=float("nan"))
     assert note(live(cut=True), frame, Settings(budget_seconds=1.0)) == (
-        "From one round: no interval. 1 of 6 rounds: the budget of 1.00 s had no room for more."
+        "From one replicate: no interval. 1 of 6 replicates: the budget of 1.00 s had no room for more."
     )
     frame = measured().frame
     assert "a mean is 2.20× the time shown" in note(live(), frame.assign(seconds=frame["seconds"] / 2), Settings())

@@ -10,7 +10,7 @@ import pdoc
 import rnnbench
 
 PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
-    "rnnbench": [name for name in rnnbench.__all__ if name != "plot"],
+    "rnnbench": [name for name in rnnbench.__all__ if name not in ("UserError", "plot")],
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": ["Assertions"],
     "rnnbench.report.fastest": ["FastestModule"],
@@ -27,7 +27,7 @@ def write(folder: Path) -> Path:
         # pdoc looks into a module's dictionary, which does not yet hold the names that are imported on first use.
         vars(module).update({attribute: getattr(module, attribute) for attribute in shown}, __all__=shown)
         specs += [name, f"!{name}\\..*"]
-    pdoc.render.configure(show_source=False)
+    pdoc.render.configure(docformat="google", show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from annotations that are imported for types only
         pdoc.pdoc(*specs, output_directory=folder)

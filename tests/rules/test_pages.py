@@ -25,7 +25,14 @@ from tests.validation.__main__ import TABLES
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MAX_LINES = 150
-FUNCTIONS = [name for name in rnnbench.__all__ if name != "plot"]  # which is a module
+FUNCTIONS = [name for name in rnnbench.__all__ if name not in ("UserError", "plot")]
+SECTIONS = ("first", "Args", "Returns", "Raises")  # of a docstring
+ABOUT = {
+    **dict.fromkeys(("measure", "sweep", "explain"), "modules input"),
+    **{"fastest": "module input", "assert_not_slower": "mine", "same_weights": "mine"},
+    **{"unroll": "cell", "with_head": "layer output_size", "load": "runs", "summarize": "windows"},
+    **{"compare": "base head", "predict": "run sizes"},
+}
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
 
@@ -140,13 +147,26 @@ def test_the_list_of_commands(snapshot: SnapshotAssertion) -> None:
 
 
 @pytest.mark.parametrize("name", list(PUBLIC))
-def test_a_docstring_names_every_argument_what_is_raised_and_shows_a_call(name: str) -> None:
+def test_a_docstring_has_every_argument_what_is_returned_and_raised_and_shows_a_call(name: str) -> None:
     text = inspect.getdoc(PUBLIC[name]) or ""
-    arguments = set(inspect.signature(PUBLIC[name]).parameters) - {"self"}
-    assert {argument for argument in arguments if f"`{argument}`" not in text} == set()
+    parts = dict(zip(SECTIONS, re.split(r"^(?:Args|Returns|Raises):$", text, flags=re.MULTILINE), strict=True))
+    described = re.findall(r"^    (\w+): ", parts["Args"], re.MULTILINE)
+    assert described == list(inspect.signature(PUBLIC[name]).parameters)
+    assert parts["Returns"].strip()
+    assert re.match(r"    [\w.]*Error: ", parts["Raises"].lstrip("\n"))
     assert f"    rnnbench.{name}(" in text or f" = rnnbench.{name}(" in text
-    assert "Error" in text
     assert "second" in text or name in WITHOUT_TIMES
+
+
+@pytest.mark.parametrize("name", list(PUBLIC))
+def test_what_a_function_is_about_comes_first_and_all_else_is_given_by_name(name: str) -> None:
+    parameters = inspect.signature(PUBLIC[name]).parameters.values()
+    first = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    assert first == ABOUT[name].split()
+    assert all(each.default is each.empty for each in parameters if each.name in first)
+    defaults = {each.name: each.default for each in parameters}
+    assert defaults.get("threads", 1) == 1
+    assert defaults.get("phase", "inference") == "inference"
 
 
 @pytest.mark.parametrize("name", rnnbench.plot.__all__)

@@ -139,7 +139,7 @@ def test_a_cell_is_run_and_reported_against_another(folder: Path) -> None:
     assert "../awkward.py:Named" in done.stdout
     assert "agree" in done.stdout or "New loop" in done.stdout
     [run] = folder.glob("results/New-*")
-    rows = json.loads(load(run).cases.drop_duplicates("case").to_json(orient="records"))
+    rows = json.loads(load(run).frame.drop_duplicates("case").to_json(orient="records"))
     assert {row["implementation"]: row["parity"] for row in rows} == {"loop": "agrees", "reference": "is the reference"}
     done = rnnbench("report", run, cwd=folder, code=0)
     page = Path(folder / done.stdout.splitlines()[-1]).read_text()

@@ -13,12 +13,12 @@ import torch
 
 from rnnbench import explain
 from rnnbench.analysis.estimate import Estimate, estimate
-from rnnbench.store.records import Phase
+from rnnbench.harness.live.measuring import LivePhase
 from tests.validation.planted_causes import PLANTED, pair
 
 SIZES = ((1, 64), (2, 80), (4, 64))  # batch, hidden
 STEPS, INPUT = 32, 128
-PHASES: tuple[Phase, ...] = ("inference", "training")
+PHASES: tuple[LivePhase, ...] = ("inference", "training")
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 
 
@@ -30,9 +30,9 @@ def explained() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(kind: str, phase: Phase, batch: int, hidden: int) -> dict[str, object]:
+def _row(kind: str, phase: LivePhase, batch: int, hidden: int) -> dict[str, object]:
     input = torch.randn(STEPS, batch, INPUT)
-    result = explain(pair(kind, INPUT, hidden), input, phase, reference="clean", budget=50, progress=False)
+    result = explain(pair(kind, INPUT, hidden), input, phase=phase, reference="clean", budget=50, progress=False)
     gap = result.gaps["faulty"]
     causes = [step for step in gap.by_size if step.is_certain and (step.kind in PLANTED or step.what)]
     sized = [

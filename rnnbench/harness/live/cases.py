@@ -5,11 +5,11 @@ the calls change in the process and in the modules is restored.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -47,6 +47,35 @@ class LiveCase:
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters of a module; empty for a function, whose parameters are unknown."""
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
+
+
+def check_phase(phase: object, known: Sequence[str]) -> None:
+    """Raise ValueError unless a phase is one of those that the function takes."""
+    if isinstance(phase, str) and phase in known:
+        return
+    more = ""
+    if not isinstance(phase, str):
+        more = "; rnnbench.sweep takes several"
+    elif phase in get_args(Phase):
+        more = f"; a suite measures {phase}, by `rnnbench run`"
+    raise ValueError(f"phase: expected one of {', '.join(known)}, found {phase!r}{more}")
+
+
+@contextmanager
+def with_threads(threads: object) -> Iterator[None]:
+    """Let torch use so many threads, and then as many as before; None leaves their number. Raises ValueError."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        if not isinstance(threads, int) or threads < 1:
+            raise ValueError(
+                f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}"
+            )
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def is_torchs(run: object) -> bool:

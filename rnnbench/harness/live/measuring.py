@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.cases import (
     LiveCase,
     cases_of,
+    check_phase,
     compared_again,
     in_order,
     keep_process,
@@ -28,6 +29,7 @@ from rnnbench.harness.live.cases import (
     timed_call,
     uneven,
     unknown_orders,
+    with_threads,
 )
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.live.quiet_core import quiet_core
@@ -39,7 +41,7 @@ from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.processor import CannotRun
 
-PHASES: tuple[Phase, ...] = ("inference", "training", "step")
+LivePhase = Literal["inference", "training", "step"]
 
 
 @dataclass
@@ -59,6 +61,14 @@ class LiveComparison:
     left_out: dict[str, str] = field(default_factory=dict)  # modules that this processor can't run, and why
     torch: str = torch.__version__
     needed: float = 0.0  # seconds for the replicates that the budget of `measure` left out
+
+    @property
+    def sizes(self) -> str:
+        """The sizes and the type of the reference's input: `input (32, 8, 64) float32`; empty if it is no tensor."""
+        given = self.cases[self.reference].input if self.reference in self.cases else None
+        if not isinstance(given, torch.Tensor):
+            return ""
+        return f"input {tuple(given.shape)} {str(given.dtype).removeprefix('torch.')}"
 
     @property
     def parameters(self) -> dict[str, int | None]:
@@ -128,16 +138,12 @@ def _all_compared(
     threads: int | None,
 ) -> Iterator[LiveComparison]:
     """Compare all modules; raises CannotRun if this processor can't run one of them. See `compared`."""
-    if phase not in PHASES:
-        raise ValueError(f"phase: expected one of {', '.join(PHASES)}, found {phase!r}")
+    check_phase(phase, get_args(LivePhase))
     cases = cases_of(modules, input)
     reference = reference_of(modules, reference)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads: expected a whole number of 1 or more, or None for torch's own; found {threads!r}")
     with ExitStack() as put_back:
+        put_back.enter_context(with_threads(threads))
         keep_process(put_back)
-        if threads is not None:
-            torch.set_num_threads(threads)
         for module in modules.values():
             keep_tensors(module, put_back)
         cases = in_order(cases, reference)

@@ -139,7 +139,7 @@ def _stage(step: RunProgress, unit: str) -> str:
     if step.is_counting:
         return "counting instructions"
     if step.replicate:
-        return f"{unit} {step.replicate}"
+        return f"replicate {step.replicate}"
     return "checking parity" if unit == "replicate" else "warming up"
 
 

@@ -34,7 +34,7 @@ def test_arguments_are_a_tensor_a_tuple_or_for_each_module_its_own() -> None:
     layer = nn.LSTM(3, 5)
     packed = pack_padded_sequence(INPUT, torch.tensor([4, 2]))
     for given in ((INPUT, state), packed):
-        measured = measure({"a": layer, "b": layer}, given, "training", **QUICK)
+        measured = measure({"a": layer, "b": layer}, given, phase="training", **QUICK)
         assert measured.frame["parity"]["b"] == "agrees"
     transposed = nn.LSTM(3, 5, batch_first=True)
     transposed.load_state_dict(layer.state_dict())
@@ -48,7 +48,7 @@ def test_arguments_are_a_tensor_a_tuple_or_for_each_module_its_own() -> None:
 
 def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
     layer = nn.LSTM(3, 5)
-    measured = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, "step", **QUICK)
+    measured = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, phase="step", **QUICK)
     assert measured.frame["parameters"].isna().tolist() == [False, True]
     assert all(parameter.grad is None for parameter in layer.parameters())
 
@@ -62,7 +62,7 @@ def test_a_step_in_float16_leaves_the_weights_as_they_are() -> None:
         outputs: Tensor = layer(0 * input.half())  # so that the gradients are zero, too
         return outputs
 
-    measure({"one": module, "two": module}, INPUT, "step", **QUICK)
+    measure({"one": module, "two": module}, INPUT, phase="step", **QUICK)
     assert all(finite)
 
 

@@ -18,8 +18,8 @@ import rnnbench
 from rnnbench import measure
 from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question
 from rnnbench.cells import CellError
+from rnnbench.harness.live.measuring import LivePhase
 from rnnbench.harness.machine import global_state
-from rnnbench.store.records import Phase
 from tests.doubles.unable import REASON, Cast
 from tests.harness.live import INPUT, QUICK, pair
 from tests.harness.live.test_loop import Machine
@@ -94,7 +94,7 @@ def layer(hidden: int) -> nn.Module:
 
 def test_each_combination_has_its_rows_with_the_sizes_as_columns() -> None:
     swept = rnnbench.sweep(
-        {"mine": loop, "torch": layer}, inputs, ["inference", "training"], threads=[1, None], **SIZES, **QUICK
+        {"mine": loop, "torch": layer}, inputs, phase=["inference", "training"], threads=[1, None], **SIZES, **QUICK
     )
     frame = swept.frame
     assert list(frame.columns[:5]) == ["batch", "hidden", "phase", "threads", "module"]
@@ -102,12 +102,12 @@ def test_each_combination_has_its_rows_with_the_sizes_as_columns() -> None:
     assert not frame.duplicated(["batch", "hidden", "phase", "threads", "module"]).any()
     assert frame["status"].eq("measured").all()
     assert frame["parity"].isin(["agrees", "is the reference"]).all()  # built modules have the reference's weights
-    assert len(swept.rounds) == 2 * len(frame)
+    assert len(swept.replicates) == 2 * len(frame)
     table = frame[frame["threads"].eq(1)].pivot(index=["batch", "hidden"], columns=["phase", "module"], values="ratio")
     assert table.shape == (4, 4)
     assert table.notna().all(axis=None)
     assert "mine" in repr(swept)
-    assert swept._repr_html_().startswith("<table")
+    assert "<img" in swept._repr_html_()
 
 
 def test_a_combination_that_fails_keeps_its_rows_and_its_reason() -> None:
@@ -229,7 +229,7 @@ def of_process() -> list[Any]:
     "ending", [None, RuntimeError("on purpose"), KeyboardInterrupt()], ids=["end", "error", "ctrl-c"]
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: bool) -> None:
+def test_all_is_put_back(phase: LivePhase, ending: BaseException | None, training: bool) -> None:
     module = Meddler(ending).train(training)
     module.drop.train(not training)  # a module whose mode differs from its owner's
     input = torch.randn(4, 3, requires_grad=True)
@@ -239,10 +239,10 @@ def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: b
     identities = [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
     other = lambda x: x * module.linear.weight.sum()  # noqa: E731
     if ending is None:
-        assert len(measure({"mine": module, "other": other}, input, phase, **QUICK).frame) == 2
+        assert len(measure({"mine": module, "other": other}, input, phase=phase, **QUICK).frame) == 2
     else:
         with pytest.raises(type(ending)):
-            measure({"mine": module, "other": other}, input, phase, **QUICK)
+            measure({"mine": module, "other": other}, input, phase=phase, **QUICK)
     assert module.calls > 8
     assert json.dumps(of_module(module, input)) == before
     assert identities == [id(tensor) for tensor in (*module.buffers(), *module.parameters(), input.grad)]
@@ -250,14 +250,14 @@ def test_all_is_put_back(phase: Phase, ending: BaseException | None, training: b
 
 
 @pytest.mark.parametrize("phase", ["training", "step"])
-def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: Phase) -> None:
+def test_weights_that_an_optimizer_in_backward_changes_are_put_back(phase: LivePhase) -> None:
     layer = nn.LSTM(3, 4)
     for parameter in layer.parameters():
         optimizer = torch.optim.SGD([parameter], 0.1)
         parameter.register_post_accumulate_grad_hook(lambda _, step=optimizer.step: step())
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     input = torch.randn(5, 2, 3)
-    measure({"mine": layer, "other": nn.LSTM(3, 4)}, input, phase, **QUICK)
+    measure({"mine": layer, "other": nn.LSTM(3, 4)}, input, phase=phase, **QUICK)
     torch.testing.assert_close(dict(layer.state_dict()), before, rtol=0, atol=0)
 
 

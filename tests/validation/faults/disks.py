@@ -73,5 +73,5 @@ def _fill(folder: Path, outcome: Outcome) -> None:
         kept = timed[keys].merge(after[keys], on=keys)
         outcome.lost = len(timed) - len(kept.drop_duplicates())
         outcome.doubled = int(after.duplicated(keys).sum())
-        if (resumed.cases["status"] == "measured").sum() != CASES or read_info(run).status != "finished":
+        if (resumed.frame["status"] == "measured").sum() != CASES or read_info(run).status != "finished":
             outcome.wrong.append("not whole after it was resumed")

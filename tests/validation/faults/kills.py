@@ -79,8 +79,8 @@ def _compare(folder: Path, kept: list[str], outcome: Outcome) -> None:
         timed = loaded.windows
         if len(timed) != stored.total() or timed.duplicated(["worker", "order", "case"]).any():
             outcome.wrong.append("the frame has other windows than the files")
-        if len(loaded.cases) != CASES:
-            outcome.wrong.append(f"{len(loaded.cases)} of {CASES} cases")
+        if len(loaded.frame) != CASES:
+            outcome.wrong.append(f"{len(loaded.frame)} of {CASES} cases")
     outcome.lost = sum(line not in stored for line in kept)
     outcome.doubled = sum(count - 1 for count in stored.values())
     keys = Counter((line["worker"], line["order"], line["case"]) for line in map(json.loads, stored))

@@ -1,0 +1,104 @@
+"""The first sentences of the results of live modules: how far each is from the reference, and what was measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.harness.live.measuring import LiveComparison
+from rnnbench.report.words.names import one_line, say
+from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval, ratio_with_interval, span
+from rnnbench.store.records import does_equal_work
+from rnnbench.text import plural
+
+MAX_NAMED = 4  # modules that have a sentence of their own
+MAX_VALUES = 6  # of a size that are listed
+IS_REFERENCE = "is the reference"
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return columns of a result as a reader sees them: a time, a ratio and one column for its interval, as texts."""
+    shown: dict[Any, Any] = {}
+    for name in frame:
+        if name == "seconds":
+            shown["time"] = frame[name].map(duration)
+        elif name == "ratio":
+            shown["ratio"] = frame[name].map(ratio)
+        elif name == "ratio_low":
+            ends = zip(frame["ratio_low"], frame["ratio_high"], strict=True)
+            shown["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
+        elif name != "ratio_high":
+            shown[name] = frame[name]
+    return pd.DataFrame(shown, index=frame.index)
+
+
+def of_measure(found: LiveComparison, frame: pd.DataFrame) -> str:
+    """Return a sentence on each module, in a line each, and a last one that says what was measured.
+
+    `frame`: that of `measure`, without modules that were left out.
+    """
+    reference = found.reference
+    beside = duration(frame["seconds"][reference])
+    lines = []
+    others = [name for name in frame.index if name != reference]
+    for name in others[:MAX_NAMED]:
+        row = frame.loc[name]
+        takes = f"{ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as"
+        doubt = "" if does_equal_work(row["parity"]) else ", but may do other work"
+        unclear = ", so which is faster is unclear" if row["ratio_low"] <= 1 <= row["ratio_high"] else ""
+        times = f"{duration(row['seconds'])} against {beside}"
+        lines.append(f"{one_line(name)} takes {takes} {one_line(reference)}{doubt}{unclear}: {times}.")
+    if len(others) > MAX_NAMED:
+        lines.append(f"{plural(len(others) - MAX_NAMED, 'more module')}: see the table.")
+    return "\n".join([*lines, about(found)])
+
+
+def about(found: LiveComparison) -> str:
+    """Return `Training, input (32, 8, 64) float32, 1 thread on cpu.`: the phase, the size and the place."""
+    parts = [found.phase.capitalize(), found.sizes, f"{say('threads', found.threads)} on {found.device}"]
+    return f"{', '.join(filter(None, parts))}."
+
+
+def of_sweep(frame: pd.DataFrame, axes: Mapping[str, Sequence[Any]], reference: str, device: str) -> str:
+    """Return a line for each phase and module, with the median of its ratios, and a last one with the sizes.
+
+    Ratios that were measured on a shared core have a line of their own. `axes`: the values of each size, of `phase` and
+    of `threads`.
+    """
+    known = frame[frame["ratio"].notna() & ~frame["parity"].str.startswith(IS_REFERENCE, na=False)]
+    keys = ["phase", "module", *(["state"] if known["state"].nunique() > 1 else [])]
+    lines = []
+    for (phase, name, *states), rows in known.groupby(keys, sort=False):
+        told = [f"{one_line(name)} {_median(rows, one_line(reference))}", *(str(state) for state in states if state)]
+        lines.append(f"{str(phase).capitalize()}: {', '.join(told)}.")
+    return "\n".join([*lines, _sizes(axes, device)])
+
+
+def _median(rows: pd.DataFrame, reference: str) -> str:
+    """Return `takes 1.9x as long as torch in the median of 8 cases (1.2 to 3.1): slower in 7, unclear in 1`."""
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        return f"takes {ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as {reference}"
+    counts = {
+        "slower": int((rows["ratio_low"] > 1).sum()),
+        "faster": int((rows["ratio_high"] < 1).sum()),
+        "without an interval": int(rows["ratio_low"].isna().sum()),
+    }
+    counts["unclear"] = len(rows) - sum(counts.values())
+    told = ", ".join(f"{word} in {number:,}" for word, number in counts.items() if number)
+    ends = span(ratio(rows["ratio"].min()), ratio(rows["ratio"].max()))
+    median = f"{ratio(rows['ratio'].median())} as long as {reference} in the median of {len(rows):,} cases"
+    return f"takes {median} ({ends}): {told}"
+
+
+def _sizes(axes: Mapping[str, Sequence[Any]], device: str) -> str:
+    """Return `Sizes: batch_size 1, 32; seq_len 16, 64; threads 1; on cpu.`; a long list of values is cut."""
+    told = []
+    for axis, values in axes.items():
+        if axis == "phase":
+            continue
+        shown = ["torch's own" if value is None else one_line(value) for value in values[:MAX_VALUES]]
+        if len(values) > MAX_VALUES:
+            shown.append("...")
+        told.append(f"{one_line(axis)} {', '.join(shown)}")
+    return f"Sizes: {'; '.join(told)}; on {device}."
