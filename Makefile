@@ -57,7 +57,7 @@ audit:  ## Does the advisory database know a weakness of what is installed? Asks
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit .
 	.audit/bin/python -m pip_audit --local
 
-front-page: .venv/.installed  ## Measure the reference run anew, alone on a quiet machine, and put it into README.md and reports/.
+front-page: .venv/.installed  ## Measure the reference runs anew, alone on a quiet machine, and put them into README.md and reports/.
 	run="$$($(RNNBENCH) run quick --out results | tee /dev/stderr | tail -n 1)" && .venv/bin/python -m tests.rules.front_page "$$run"
 
 axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-core, which npm fetches.

@@ -1,6 +1,6 @@
 """The pytest plugin: a suite's cases as pytest-benchmark benchmarks, and `assert_not_slower` in your own tests.
 
-A suite's cases, where pytest-benchmark is installed (`pip install rnnbench[pytest]`):
+A suite's cases, where pytest-benchmark is installed (`pip install pytest-benchmark`):
 
     @pytest.mark.rnnbench(suite="mine.toml")  # beside the test file, a path, or the name of a shipped suite
     def test_case(rnnbench_case):
@@ -101,7 +101,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = marked(metafunc.definition).get("suite")
     if not metafunc.config.pluginmanager.hasplugin("pytest-benchmark"):
         raise pytest.Collector.CollectError(
-            f"{metafunc.definition.nodeid}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install 'rnnbench[pytest]'"
+            f"{metafunc.definition.nodeid}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install pytest-benchmark"
         )
     from rnnbench.pytest_plugin.cases import parametrize
 

@@ -57,7 +57,7 @@ def require() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise UserError("Slurm needs submitit: pip install 'rnnbench[slurm]'") from None
+        raise UserError("Slurm needs submitit: pip install submitit") from None
 
 
 def parse(options: Sequence[str]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def test_a_phase_that_a_function_does_not_take_is_refused_with_those_that_it_tak
 def test_a_search_runs_with_one_thread_as_all_functions_do_unless_another_number_is_given() -> None:
     torch.set_num_threads(2)
     try:
-        given: dict[str, Any]
+        given: Any
         for given, used in (({}, 1), ({"threads": None}, 2)):
             found = rnnbench.fastest(nn.GRU(3, 5), INPUT, budget=0.1, progress=False, **given)
             assert set(found.frame["threads"]) == {used}

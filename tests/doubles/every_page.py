@@ -42,7 +42,17 @@ ROOT = Path(__file__).parents[2]
 
 def reference_run() -> Path:
     """The folder of the run of `quick` that the front page names; `make front-page` puts another in its place."""
-    [name] = set(re.findall(r"\(results/(quick-[\w-]+)\)", (ROOT / "README.md").read_text()))
+    return _named("quick")
+
+
+def example_run() -> Path:
+    """The folder of the run of the front page's own cell."""
+    return _named("MyCell")
+
+
+def _named(suite: str) -> Path:
+    """The folder of the run of a suite, or of a cell, that the front page names."""
+    [name] = set(re.findall(rf"\(results/({suite}-[\w-]+)\)", (ROOT / "README.md").read_text()))
     return ROOT / "results" / str(name)
 
 

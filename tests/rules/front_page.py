@@ -1,11 +1,15 @@
-"""The reference run: `python -m tests.rules.front_page results/quick-...` puts a run of `quick` in its place.
+"""The reference runs: `python -m tests.rules.front_page QUICK [CELL]` puts runs below `results/` in their places.
 
-The front page names the run; the pages and tests that show a real run read its name there. This program replaces the
-name, the table and the two pictures that are made from it, removes the run before, and adds all to git's index. The run
-must have been measured alone on a quiet machine, by `rnnbench run quick` (`make front-page` does both).
+The front page names two runs: one of `quick`, which the pages and tests that show a real run read its name from, and
+one of the cell that stands on the page. This program replaces the names, what is printed of the second, the sentence
+that reads it, and the two pictures of the first; it removes the runs before, and adds all to git's index. Without a
+second run it measures the cell, by the page's own command. The runs must have been measured alone on a quiet machine
+(`make front-page` does all of it, in two minutes). With the runs that are there already, only the text is made again.
 """
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,35 +18,71 @@ from pathlib import Path
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.report.page import page
+from rnnbench.report.words.names import is_reference
+from rnnbench.report.words.units import digits
 from rnnbench.store.folder import read_info
 from tests.doubles import screens
 from tests.doubles.browser import Opened, started
-from tests.doubles.every_page import files_of, reference_run
+from tests.doubles.every_page import example_run, files_of, reference_run
 
 ROOT = Path(__file__).parents[2]
 FRONT_PAGE = ROOT / "README.md"
 REPORTS = ROOT / "reports"
-TABLE = re.compile(r"(?<=\n\n)(?:    .*\n)*(?:    .*\d×.*\n)(?:    .*\n)*")  # of the medians, with its headings
+COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*)$", re.MULTILINE)
+PRINTED = re.compile(r"(?<=\(#a-cell-to-try\):\n\n)(?:    .*\n|\n(?=    ))+")
+IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*$", re.MULTILINE)
+LONGEST = 4  # lines of a paragraph of the output; a longer one is a table of all cases
 SEEN = {"width": 1100, "height": 1750}  # pixels of the picture of the page
 
 
-def table(run: Path) -> str:
-    """Return the table that the front page's command prints of a run, indented as a block of code."""
+def cell_file(text: str) -> str:
+    """Return the file of the cell that stands on the front page."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=\n*    ))+", text, re.MULTILINE)
+    [block] = [block for block in blocks if re.search(r"^    class ", block, re.MULTILINE)]
+    return "\n".join(line.removeprefix("    ") for line in block.rstrip().splitlines()) + "\n"
+
+
+def printed(run: Path) -> str:
+    """Return what `rnnbench run` prints of a run at 80 columns, as a block of code, without long tables."""
+    text = screens.of_run(summarize(read(run)), read_info(run), width=80)
+    paragraphs = [part.strip("\n").splitlines() for part in re.split(r"\n\s*\n", text)]
+    short = [lines for lines in paragraphs if len(lines) <= LONGEST and not lines[0].startswith("Page:")]
+    return "\n".join("".join(f"    {line}\n" for line in lines) for lines in short)
+
+
+def in_words(run: Path) -> str:
+    """Return the sentence that reads the output: how far the cell is from its reference.
+
+    Raises ValueError if a case has no ratio, or does not do its reference's work.
+    """
     summary = summarize(read(run))
-    chosen = summary[summary["phase"].eq("inference") & summary["batch_size"].eq(1)]
-    lines = screens.of_run(chosen, read_info(run)).splitlines()
-    [rule] = [place for place, line in enumerate(lines) if line and not line.strip("─")]
-    first = rule
-    while lines[first - 1].startswith(("cell", " ")):
-        first -= 1
-    last = next(place for place in range(rule + 1, len(lines)) if lines[place].startswith(("No room", "The median")))
-    return "".join(f"    {line}\n" for line in [*lines[first:rule], *lines[rule + 1 : last]])
+    own = summary[~is_reference(summary)]
+    if own["ratio"].isna().any() or not own["parity"].eq("agrees").all():
+        raise ValueError(f"{run}: a case was not measured, or does not agree with its reference")
+    ends = " to ".join(digits(end) for end in (own["ratio"].min(), own["ratio"].max()))
+    name = own["cell"].iloc[0].rpartition(":")[2]
+    layer = f"torch.nn.{own['reference'].iloc[0].upper()}"
+    median = f"{digits(own['ratio'].median())} times in the median of {len(own)} cases"
+    return (
+        f"In words: {name} computes what {layer} computes, and takes {ends} times as long, {median} (phases,\n"
+        "batch sizes, lengths and hidden sizes)."
+    )
 
 
-def with_run(text: str, before: str, run: Path) -> str:
-    """Return the text of the front page with another run in place of the one named `before`."""
-    head, heading, body = text.replace(before, run.name).partition("## Measure")
-    return head + heading + TABLE.sub(lambda _: table(run), body, count=1)
+def with_runs(text: str, before: tuple[str, str], quick: Path, example: Path) -> str:
+    """Return the text of the front page with other runs in place of those named `before`."""
+    text = text.replace(before[0], quick.name).replace(before[1], example.name)
+    text = PRINTED.sub(lambda _: printed(example), text, count=1)
+    return IN_WORDS.sub(lambda _: in_words(example), text, count=1)
+
+
+def measured(text: str, scratch: Path) -> Path:
+    """Run the front page's command on its cell in an empty folder; returns the run, moved below `results/`."""
+    [(command, file, _)] = COMMAND.findall(text)
+    (scratch / file).write_text(cell_file(text))
+    subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=scratch, check=True)
+    [run] = (scratch / "results").iterdir()
+    return Path(shutil.move(run, ROOT / "results" / run.name))
 
 
 def draw(run: Path, folder: Path) -> None:
@@ -56,20 +96,28 @@ def draw(run: Path, folder: Path) -> None:
         seen.close()
 
 
-def replace(run: Path, scratch: Path) -> None:
-    """Make a run below this repository's `results/` the reference run; `scratch`: an empty folder to draw in."""
-    before = reference_run()
-    draw(run, scratch)
-    FRONT_PAGE.write_text(with_run(FRONT_PAGE.read_text(), before.name, run))
-    for name in ("quick.png", "quick-page.png"):
-        (REPORTS / name).write_bytes((scratch / name).read_bytes())
-    if before != run:
-        subprocess.run(["git", "rm", "-rq", before], cwd=ROOT, check=True)
-    made = run, FRONT_PAGE, REPORTS / "quick.png", REPORTS / "quick-page.png"
+def replace(quick: Path, example: Path, scratch: Path) -> None:
+    """Make two runs below this repository's `results/` the reference runs; `scratch`: an empty folder to draw in."""
+    before = reference_run(), example_run()
+    made = [quick, example, FRONT_PAGE]
+    FRONT_PAGE.write_text(with_runs(FRONT_PAGE.read_text(), (before[0].name, before[1].name), quick, example))
+    if before[0] != quick:
+        draw(quick, scratch)
+        for name in ("quick.png", "quick-page.png"):
+            (REPORTS / name).write_bytes((scratch / name).read_bytes())
+            made.append(REPORTS / name)
+    for old, new in zip(before, (quick, example), strict=True):
+        if old != new:
+            subprocess.run(["git", "rm", "-rq", old], cwd=ROOT, check=True)
     subprocess.run(["git", "add", "-f", *made], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        replace(Path(sys.argv[1]).resolve(), Path(temporary))
+        runs = [Path(argument).resolve() for argument in sys.argv[1:]]
+        if len(runs) == 1:
+            empty = Path(temporary, "cell")
+            empty.mkdir()
+            runs.append(measured(FRONT_PAGE.read_text(), empty))
+        replace(runs[0], runs[1], Path(temporary))
     print(FRONT_PAGE)
