@@ -1,4 +1,4 @@
-"""The notebook in `suites/`: `python -m tests.doors.notebook` runs it and keeps what it prints (about a minute)."""
+"""The notebook in `suites/`: `python -m tests.doors.notebook` runs it and keeps what it prints (three minutes)."""
 
 import time
 from pathlib import Path

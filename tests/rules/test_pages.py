@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MAX_LINES = 140
 FUNCTIONS = [name for name in rnnbench.__all__ if name not in ("UserError", "plot")]
+FOR_USERS = ["README.md", "suites/README.md", "reports/README.md", ".github/QUESTIONS.md", ".github/GLOSSARY.md"]
+FOR_USERS += [f"rnnbench/{room}/README.md" for room in ("cells", "check", "pytest_plugin", "slurm")]
 SECTIONS = ("first", "Args", "Returns", "Raises")  # of a docstring
 ABOUT = {
     **dict.fromkeys(("measure", "sweep", "explain"), "modules input"),
@@ -124,10 +126,18 @@ def test_the_front_page_shows_what_is_printed_of_the_runs_that_it_names() -> Non
     assert f"`{file}`" in page
 
 
+def test_pages_for_users_have_no_words_of_the_engine() -> None:
+    """The columns of windows have its names, so results/README.md may; the page of methods explains them."""
+    engine = re.compile(r"\b(?:turns?|visits?|rounds?|workloads?)\b(?!-)", re.IGNORECASE)
+    for name in FOR_USERS:
+        text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", (ROOT / name).read_text())
+        assert [line for line in text.splitlines() if engine.search(line)] == [], name
+
+
 def test_nothing_says_that_rnnbench_is_on_a_package_index() -> None:
     """It is not, until its first release."""
     files = [*map(ROOT.joinpath, pages()), *(ROOT / "rnnbench").rglob("*.py"), *(ROOT / ".github").rglob("*.yml")]
-    assert [file for file in files if re.search(r"install [^\n`]*?['\" ]rnnbench\b(?!/)", file.read_text())] == []
+    assert [file for file in files if re.search(r"install [^\n`#]*?['\" ]rnnbench\b(?!/)", file.read_text())] == []
 
 
 def test_calls_of_the_reference_run_are_short_enough_for_quiet_moments() -> None:
