@@ -28,10 +28,10 @@ from tests.doubles.every_page import example_run, files_of, reference_run
 ROOT = Path(__file__).parents[2]
 FRONT_PAGE = ROOT / "README.md"
 REPORTS = ROOT / "reports"
-COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*)$", re.MULTILINE)
+COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*?)(?:    #.*)?$", re.MULTILINE)
 PRINTED = re.compile(r"(?<=for the LSTM below:\n\n)(?:    .*\n|\n(?=    ))+")
 IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*$", re.MULTILINE)
-LONGEST = 4  # lines of a paragraph of the output; a longer one is a table of all cases
+LONGEST = 5  # lines of a paragraph of the output; a longer one is a table of all cases
 SEEN = {"width": 1100, "height": 1750}  # pixels of the picture of the page
 
 
