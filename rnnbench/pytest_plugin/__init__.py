@@ -39,9 +39,9 @@ from rnnbench.text import nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rnnbench.harness.live.measuring import LivePhase
     from rnnbench.pytest_plugin.cases import Ask
     from rnnbench.report.notebook import FrameResult
-    from rnnbench.store.records import Phase
 
 CASE_FIXTURE, WAS_CALLED = "rnnbench_case", pytest.StashKey[bool]()
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
@@ -123,7 +123,7 @@ class Assertions:
         than: Callable[..., object],
         factor: float,
         input: "Tensor | tuple[Any, ...] | Mapping[str, Tensor | tuple[Any, ...]]" = (),
-        phase: "Phase | None" = None,
+        phase: "LivePhase | None" = None,
         budget: float | str | None = None,
         precision: float | str | None = None,
         threads: int | None = 1,
@@ -132,9 +132,26 @@ class Assertions:
     ) -> "FrameResult":
         """Fail unless `mine` is shown to take at most `factor` times as long as `than`: `rnnbench.assert_not_slower`.
 
-        With `undecided` "skip" a test that has no answer is skipped. `None` stands for the value of the marker. Under
-        pytest-xdist, such tests wait for each other, so that one at a time is timed. The sentence is printed (`-rP`
-        shows it) and written to JUnit's XML.
+        `None` stands for the value of the marker. Under pytest-xdist, such tests wait for each other, so that one at a
+        time is timed. The sentence is printed (`-rP` shows it) and written to JUnit's XML.
+
+        Args:
+            mine: A torch module or a function.
+            than: What it is compared with.
+            factor: How many times as long `mine` may take.
+            input: The input of both, or a mapping with the keys `mine` and `than`.
+            phase: `inference`, `training` or `step`.
+            budget: `"10s"` or seconds.
+            precision: Stop without an answer when the ratio is known within this share.
+            threads: How many threads torch uses.
+            undecided: What to do without an answer: `fail`, `skip` the test, or `pass`.
+            equal_outputs: Whether the outputs have to be equal.
+
+        Returns:
+            The result of `rnnbench.assert_not_slower`.
+
+        Raises:
+            AssertionError: `mine` is slower, outputs differ, or there is no answer and `undecided` is `fail`.
         """
         __tracebackhide__ = True
         from rnnbench.api.live import assert_not_slower

@@ -50,7 +50,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     result = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=0)
     first, second, *_, last, path = result.stdout.splitlines()
     assert first == "Fastest way to run mine.py:Mine, input 64, hidden 32, 1 layer, float32, cpu, 1 thread"
-    assert second.startswith("  batch 1, length 16, inference: ")
+    assert second.startswith("  batch 1, length 16, inference, 1 thread: ")
     assert last == "  other sizes: as the nearest of these; anything else as given"
     assert path == "ways.csv"
     cell = load("mine.py:Mine", folder)(64, 64)

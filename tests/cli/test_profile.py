@@ -99,7 +99,7 @@ def test_live_modules_are_explained_and_left_as_they_were(phase: LivePhase, tmp_
     trace = explained.trace("mine")
     assert trace is not None
     assert trace.is_file()
-    assert "<p>mine takes" in explained._repr_html_()
+    assert "<p><b>mine takes" in explained._repr_html_()
     after = [parameter for module in modules.values() for parameter in module.parameters()]
     assert all(map(torch.equal, before, after))
     assert all(parameter.grad is None for parameter in after)

@@ -92,7 +92,7 @@ def test_mine(rnnbench):
     text = result.stdout.str()
     assert "undecided: more takes " in text
     assert "(no interval)" in text
-    assert "1 round in " in text
+    assert "1 replicate in " in text
 
 
 def test_the_nearest_marker_counts_and_the_call_before_it(isolated: pytest.Pytester, in_process: Run) -> None:

@@ -249,7 +249,7 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
     assert list(table["is_chosen"]) == [False, True, False]
     assert repr(module).splitlines() == [
         "Fastest way to run GRU(5, 6)",
-        "  batch 3, length 7, inference: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
+        "  batch 3, length 7, inference, 1 thread: hoisted, 1.00 ms, 0.500× (0.400–0.600) the time as given",
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
