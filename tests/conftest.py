@@ -55,6 +55,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 PROGRAMS = {
     "chromium": (["chromium"], "chromium"),
     "slurm": (["munged", "slurmctld", "slurmd", "sbatch"], "munge slurmctld slurmd slurm-client"),
+    "latex": (["pdflatex"], "texlive-latex-recommended"),
     "valgrind": (["valgrind", "vgdb"], "valgrind"),
 }
 MISSING = "there is no"

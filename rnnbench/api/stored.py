@@ -17,11 +17,12 @@ from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
 from rnnbench.errors import UserError
-from rnnbench.report.cases import sentences
+from rnnbench.report.cases import sentences, table_of_cases
 from rnnbench.report.environment import table_of_environment
 from rnnbench.report.notebook import Frame, FrameResult
+from rnnbench.report.table import latex
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.verdicts.page import changes
+from rnnbench.report.verdicts.page import changes, table_for_paper
 from rnnbench.report.words.names import SETTINGS, SIZES, several
 from rnnbench.store.frames import SCHEMA, step_frame, window_frame, window_tables, with_categories, without_categories
 from rnnbench.suite.expressions import parse_only, quoted
@@ -90,7 +91,13 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
         "environment": pd.concat(environments, ignore_index=True)[["run", "about", "what", "value"]].astype(str),
     }
     note = f"Frames: {', '.join(f'.{name}' for name in frames)}"
-    return FrameResult(frames, draw, note, first, sentence="\n\n".join(answers), names=names, paths=tuple(paths))
+    sentence = "\n\n".join(answers)
+    table = partial(_table_of_cases, summary)
+    return FrameResult(frames, draw, note, first, sentence=sentence, table=table, names=names, paths=tuple(paths))
+
+
+def _table_of_cases(summary: pd.DataFrame) -> str:
+    return latex(table_of_cases(summary))
 
 
 def _replicates(times: RunTimes) -> pd.DataFrame:
@@ -212,7 +219,8 @@ def compare(
     found = verdicts.of(compare_files(paths[0], paths[1], margin=_share("margin", margin), reference=None))
     draw = partial(changes, found.frame)
     frames: dict[str, Frame] = {"frame": found.frame}
-    return FrameResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True)
+    table = partial(latex, table_for_paper(found))
+    return FrameResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True, table=table)
 
 
 def _share(name: str, value: str | float | None) -> float | None:

@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
@@ -18,8 +19,10 @@ from rnnbench.report.words.names import (
     is_reference,
     one_line,
     say,
+    series_name,
     several,
     with_series,
+    with_short_cells,
     word,
 )
 from rnnbench.report.words.units import (
@@ -49,11 +52,14 @@ OTHERS = {  # what is compared with a reference, by its name
 NO_REFERENCE = "no reference"
 MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
+MAX_REASONS, MAX_REASON = 3, 90  # why cases have no time, in a caption; characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
 MEDIANS = (
     "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
     "to the reference's."
 )
+
+MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
 
 
 def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
@@ -66,16 +72,27 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
         return [f"Only {name} was measured, so there is nothing to compare it with."]
     if name == NO_REFERENCE:
         return [ALONE]
-    counted, notes = own.dropna(subset=["ratio"]), []
-    if counted.empty:
+    if own["ratio"].isna().all():
         return [f"{name} was not measured beside these, so how far they are from it can't be said."]
+    counted, notes = counted_in(own)
+    if counted.empty:
+        return ["No case was measured that does all of its work in each call.", *notes]
+    numbers = tally(counted)
+    total = sum(numbers.values())
+    if total > max(1, numbers.get("without an interval", 0)):
+        parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
+        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_coarse(counted, info)}.")
+    return [*late_steps(measured), *_ranges(counted, info), *means_apart(counted), *notes]
+
+
+def counted_in(own: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the cases that an answer counts, without references, and in words which of `own` it does not count."""
+    counted, notes = own.dropna(subset=["ratio"]), list[str]()
     keeps = counted["parity"].str.contains(KEEPS_RESULTS, regex=False)
     if keeps.any():
         cells = ", ".join(one_line(cell) for cell in counted.loc[keeps, "cell"].unique())
         notes.append(f"Not counted, since less than half of the work is done when values come again: {cells}.")
         counted = counted[~keeps]
-    if counted.empty:
-        return ["No case was measured that does all of its work in each call.", *notes]
     doubtful = counted[counted["parity"] != "agrees"]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
@@ -84,17 +101,12 @@ def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
         notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
         counted = counted if is_all else counted.drop(doubtful.index)
     alone = [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]
-    if alone and reference_name(own) != "the fastest":
+    if alone and len(counted) and reference_name(own) != "the fastest":
         notes.append(f"Time only, without a reference: {', '.join(alone)}.")
-    numbers = tally(counted)
-    total = sum(numbers.values())
-    if total > max(1, numbers.get("without an interval", 0)):
-        parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
-        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_coarse(counted, info)}.")
-    return [*_late_steps(measured), *_ranges(counted, info), *_means(counted), *notes]
+    return counted, notes
 
 
-def _means(counted: pd.DataFrame) -> list[str]:
+def means_apart(counted: pd.DataFrame) -> list[str]:
     """Say how many comparisons have another ratio in the mean than by their typical call, and which differs most."""
     apart = with_series(counted[[has_slow_calls(row) for row in counted.to_dict("records")]])
     if apart.empty:
@@ -108,7 +120,7 @@ def _means(counted: pd.DataFrame) -> list[str]:
     ]
 
 
-def _late_steps(measured: pd.DataFrame) -> list[str]:
+def late_steps(measured: pd.DataFrame) -> list[str]:
     """Say how many streams had late steps, and which had most of them, if the steps have a period."""
     if "late_share" not in measured or measured["late_share"].isna().all():
         return []
@@ -256,25 +268,36 @@ def _of_all(number: int, total: int) -> str:
 # All cases
 
 
-def table_of_cases(summary: pd.DataFrame) -> Table:
-    """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns."""
+def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:
+    """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns.
+
+    `is_worst_first`: parts by their median and cases by their ratio, as a page shows them; references come last, and
+    are shown when they are asked for.
+    """
     keys = _keys(summary)
     frame = _with_states(with_series(summary))
     parts = frame.groupby(keys, sort=False).ngroup()
     best = fastest(summary)
     frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
-    frame = frame.sort_values(["part", *SIZES], kind="stable")
+    heads = table_of_medians(summary, is_worst_first=is_worst_first)
+    if is_worst_first:
+        place = {old: new for new, old in enumerate(heads.frame.index)}
+        frame = frame.assign(part=parts.map(place), faster=-frame["ratio"])
+        frame = frame.sort_values(["part", "faster", *SIZES], kind="stable").drop(columns="faster")
+    else:
+        frame = frame.sort_values(["part", *SIZES], kind="stable")
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     columns = [
         Column("cell", of("series")),
-        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("ratio", of("ratio", ratio), numeric=True, pooled="ratio"),
+        *([Column("range", lambda _: "", numeric=True, pooled="range")] if is_worst_first else []),
         Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
-        Column("phase", of("phase")),
+        Column("phase", of("phase"), is_chosen=True),
         *(
-            Column(word(axis), of(axis, one_line), numeric=axis in SIZES)
+            Column(word(axis), of(axis, one_line), numeric=axis in SIZES, is_chosen=axis == "batch_size")
             for axis in several(summary, (*SETTINGS, *SIZES))
         ),
-        Column("time", of("seconds", duration), numeric=True),
+        Column("time", of("seconds", duration), numeric=True, pooled="time"),
         Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         *(
             Column(
@@ -293,18 +316,61 @@ def table_of_cases(summary: pd.DataFrame) -> Table:
     return table(
         "cases",
         "Every case",
-        f"{about(summary)} {not_known(frame)}".strip(),
+        about(summary),
         columns,
         frame,
         machine=summary.drop(columns="ceiling", errors="ignore"),
         breaks=where_new(frame["part"]),
         cases=frame.index.to_list(),
-        heads=table_of_medians(summary),
+        heads=heads,
+        aside=not_known(frame),
+        paper=_for_paper(frame),
+        hidden=np.flatnonzero(is_reference(frame)) if is_worst_first else (),
     )
 
 
-def table_of_medians(summary: pd.DataFrame) -> Table:
-    """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's."""
+def _for_paper(frame: pd.DataFrame) -> Table:
+    """Return the measured cases with what a paper says of them: a letter for each doubt, which its caption explains."""
+    measured = with_short_cells(frame[frame["status"] == "measured"])
+    rows = measured.to_dict("records")
+    letters = ["".join(letter for letter, (_, is_so) in DOUBTS.items() if is_so(row)) for row in rows]
+    measured = measured.assign(letters=letters)
+    used = set("".join(letters))
+    columns = [
+        Column("cell", lambda row: series_name(row["cell"], row["implementation"])),
+        *(Column(word(axis), of(axis, one_line)) for axis in several(measured, ["phase", *SETTINGS])),
+        *(Column(word(axis), of(axis, one_line), numeric=True) for axis in several(measured, SIZES)),
+        Column("time", of("seconds", duration), numeric=True),
+        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
+        *([Column("", of("letters"))] if used else []),
+    ]
+    phases = measured["phase"].unique()
+    note = [
+        f"Phase: {one_line(phases[0])}." if len(phases) == 1 else "",
+        about(measured) if len(measured) else "",
+        *(f"{letter}: {words}." for letter, (words, _) in DOUBTS.items() if letter in used),
+        _left_out(frame[frame["status"] != "measured"]),
+    ]
+    return table("cases", "Every case", " ".join(filter(None, note)), columns, measured, machine=measured)
+
+
+def _left_out(cases: pd.DataFrame) -> str:
+    """Say how many cases have no time, and the most frequent reasons; empty if there are none."""
+    if cases.empty:
+        return ""
+    reasons = (cases["status"] + ": " + cases["reason"]).map(one_line).value_counts()
+    told = [f"{number:,} {str(reason)[:MAX_REASON]}" for reason, number in reasons.head(MAX_REASONS).items()]
+    more = "; and others" if len(reasons) > MAX_REASONS else ""
+    return f"Without a time, and left out: {'; '.join(told)}{more}."
+
+
+def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:
+    """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's.
+
+    Its frame has the number of each row's part as its index. `is_worst_first`: in the order of their medians, the
+    references last, with the median time and without the medians of the intervals' ends, which are no interval.
+    """
     keys, frame = _keys(summary), _with_states(with_series(summary))
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     names = [metric.name for metric in costs]
@@ -331,21 +397,26 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
             | ratios.median(skipna=False).to_dict()
             | {"lowest": ratios["ratio"].min(), "highest": ratios["ratio"].max()}
             | {"cases": len(cases), "compared": compared, "unclear": unclear_ones, "parity": parity}
-            | {"told": "; ".join([*told, one_line(parity)])}
+            | {"told": "; ".join([*told, one_line(parity)]), "seconds": cases["seconds"].median()}
             | over.loc[cases.index].median().to_dict()
         )
-    medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", *names])
+    medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "seconds", *names])
+    if is_worst_first:
+        order = medians.assign(last=is_reference(medians), faster=-medians["ratio"])
+        medians = medians.loc[order.sort_values(["last", "faster"], kind="stable").index]
+    ends = Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True)
+    median_time = Column("time", of("seconds", duration), numeric=True)
+    lowest = Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="range")
     columns = [
         Column("cell", of("series")),
         Column("ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
-        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True),
+        *([lowest, median_time] if is_worst_first else [ends, lowest]),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
         Column("cases", of("told"), below="notes"),
     ]
-    machine = medians.drop(columns="told")
-    note = " ".join(filter(None, [MEDIANS, _sizes_of_phases(summary)]))
+    machine = medians.drop(columns=["told", *([] if is_worst_first else ["seconds"])])
+    note = " ".join(filter(None, [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, _sizes_of_phases(summary)]))
     return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
 
 
@@ -439,6 +510,16 @@ def doubts(row: Mapping[Any, Any]) -> list[str]:
         *([f"some calls are slow: {ratio(row['mean_ratio'])} in the mean"] if has_slow_calls(row) else []),
         *([SHARED] if row["state"] == SHARED else []),
     ]
+
+
+# What a letter beside a case says in a paper
+DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
+    "u": ("unclear, the interval includes 1", is_unclear),
+    "w": ("the interval is wide", is_coarse),
+    "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
+    "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
+    "n": ("not verified to do the reference's work", lambda row: row["parity"] not in ("agrees", "is the reference")),
+}
 
 
 def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":

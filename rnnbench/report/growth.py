@@ -17,6 +17,7 @@ from rnnbench.report.drawing.draw import (
     COLUMN,
     PAGE,
     REFERENCE,
+    TWO,
     Ax,
     Inches,
     Sheet,
@@ -40,6 +41,7 @@ from rnnbench.report.words.names import (
     several,
     swept,
     with_series,
+    with_short_cells,
     word,
 )
 from rnnbench.report.words.units import (
@@ -108,18 +110,20 @@ def scaling(
     value: Quantity | None = None,
     along: Literal["batch_size", "seq_len", "hidden_size"] | None = None,
     least: int = 2,
+    is_phone: bool = False,
 ) -> Figure | None:
     """Draw how the ratio to the reference, or the time, grows with batch, length and hidden size, on one scale.
 
     `value`: `ratio` (the default, if any is known) or `seconds` per call; `along`: the only size to vary. A panel for
     each phase and size of `least` values or more, with all cells in it, and for times their references too. In a column
     of a paper it is the size with the most values. The other sizes are held at those that stand below the panel: select
-    rows for others. A ring is around a mark that was measured on a shared core. The result of `rnnbench.sweep` has it
+    rows for others. A ring is around a mark that was measured on a shared core. `least`: values of a size that has a
+    panel; `is_phone`: panels stand below each other, however high that is. The result of `rnnbench.sweep` has it
     as `.plot("scaling")`.
     """
     if value not in (None, "ratio", "seconds"):
         raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
-    reference, frame = reference_name(frame), with_series(frame)
+    reference, frame = reference_name(frame), with_series(with_short_cells(frame))
     value = value or ("ratio" if frame.loc[~is_reference(frame), "ratio"].notna().any() else "seconds")
     # Torch's own cells take as long as a loop.
     frame = frame[frame[value].notna() & (is_reference(frame) | ~frame["implementation"].isin(list(TORCH_OWN)))]
@@ -129,9 +133,8 @@ def scaling(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes, looks = swept(measured, SIZES), marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    return over_sizes(
-        measured, sizes, ways, looks, value, reference, least, ax=ax, width=width, height=height, are_cases=True
-    )
+    how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "is_phone": is_phone}
+    return over_sizes(measured, sizes, ways, looks, value, reference, least, are_cases=True, **how)
 
 
 def over_sizes(
@@ -147,6 +150,7 @@ def over_sizes(
     width: Inches,
     height: Inches,
     are_cases: bool = False,
+    is_phone: bool = False,
 ) -> Figure | None:
     """Draw a line for each `series` of the cases over each of the sizes `ways`, a panel for each phase and size.
 
@@ -155,20 +159,20 @@ def over_sizes(
     only, that with the most values.
     """
     wide, phases = width or PAGE, list(dict.fromkeys(cases["phase"]))
-    if ax is None and wide < COLUMN:
+    if ax is None and wide < COLUMN and not is_phone:
         ways = sorted(ways, key=lambda axis: -cases[axis].nunique())[:1]
     held = {(phase, axis): _held(cases[cases["phase"] == phase], axis, sizes) for axis in ways for phase in phases}
     shown = {place: found for place, found in held.items() if found[0][place[1]].nunique() >= least}
     if not shown:
         return None
-    columns = len({phase for phase, _ in shown})
+    columns = 1 if is_phone else len({phase for phase, _ in shown})
     refuse_several(ax, len(shown), ["phase", f"size (along={ways[0]!r})"])
     shape = math.ceil(len(shown) / columns), columns
     drawn_cases = pd.concat([own for own, _ in shown.values()])
     has_states = "state" in drawn_cases and bool(is_shared(drawn_cases).any())
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
     ends = ends.clip(drawn_cases[value].min() / FARTHEST, drawn_cases[value].max() * FARTHEST)
-    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, sharey=True) as drawn:
+    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, is_phone=is_phone, sharey=True) as drawn:
         for axes, ((phase, axis), (own, where)) in zip(drawn.grid.flat, shown.items(), strict=False):
             names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
             points = own.rename(columns=names).assign(value=own[value]).sort_values("x", kind="stable")
@@ -178,7 +182,8 @@ def over_sizes(
             if value == "ratio":
                 axes.axhline(1, color=drawn.ink(), **REFERENCE)
             size_ticks(drawn, axes, sorted(points["x"].unique()))
-            axes.set_xlabel(f"{word(axis)}\n({where})" if where else word(axis))
+            name = f"{word(axis)}, two values only" if points["x"].nunique() == TWO else word(axis)
+            axes.set_xlabel(f"{name}\n({where})" if where else name)
             drawn.title(axes, str(phase))
         around, tick = (1, ratio_tick) if value == "ratio" else (None, duration_tick)
         log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)

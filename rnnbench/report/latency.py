@@ -15,13 +15,14 @@ from rnnbench.report.drawing.draw import (
     limits,
     log_ticks,
     most_rows,
+    phone_high,
     rows,
     rows_high,
     sheet,
 )
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.table import Column, Table, of, table, where_new
-from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, word
+from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, with_short_cells, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
 
 MAX_STREAMS = 60  # more do not fit a figure of a page; the table has all
@@ -76,12 +77,20 @@ def _late(share: float, low: float, high: float) -> str:
     return f"{round_percent(share)} ({round_percent(low).removesuffix('%')}–{round_percent(high)})"
 
 
-def latency(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
-    """Draw how long a step of a stream takes, from p50 to p99.9: a row for each stream. It has one panel."""
+def latency(
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+) -> Figure | None:
+    """Draw how long a step of a stream takes, from p50 to p99.9: a row for each stream. It has one panel.
+
+    `is_phone`: it is as high as its rows need.
+    """
+    frame = with_short_cells(frame)
     wide, streams = width or PAGE, _by_workload(measured_streams(frame))
     if streams.empty or streams["latency_p50"].isna().all():
         return None
-    streams = streams[streams["latency_p50"].notna()].head(min(MAX_STREAMS, most_rows(ax, wide, height)))
+    streams = streams[streams["latency_p50"].notna()].head(
+        MAX_STREAMS if is_phone else min(MAX_STREAMS, most_rows(ax, wide, height))
+    )
     look_of, varied = marks(with_series(frame)), several(streams, (*SETTINGS, *SIZES))
     names = [
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
@@ -100,7 +109,8 @@ def latency(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height:
     )
     texts = [f"{quantile_name(name)} {duration(end)}" for name, end in zip(highest, points["high"], strict=True)]
     periods = sorted(streams["period_seconds"].dropna().unique())
-    with sheet(ax, wide, rows_high(len(streams), wide), height=height) as drawn:
+    high = phone_high(len(streams)) if is_phone else rows_high(len(streams), wide)
+    with sheet(ax, wide, high, height=height, is_phone=is_phone) as drawn:
         rows(drawn, drawn.axes, names, points, texts=texts, thick=2, are_cases=True)
         for period in periods:
             drawn.axes.axvline(period, color=drawn.ink(), **REFERENCE)

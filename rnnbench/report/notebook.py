@@ -66,17 +66,20 @@ class FrameResult:
         *,
         sentence: str = "",
         is_pictured: bool = False,
+        table: Callable[[], str] | None = None,
         **facts: Any,
     ) -> None:
         """Hold frames, or functions that make them; `facts` become attributes.
 
         `draw`: makes the figure, with the arguments of `plot`; `columns`: those of `frame` that are shown;
-        `is_pictured`: whether a notebook shows a small figure, too.
+        `is_pictured`: whether a notebook shows a small figure, too; `table`: makes the table in LaTeX, if that is not
+        made of these columns.
         """
         self._frames = dict(frames)
         self._draw = draw
         self._columns = list(columns)
         self._is_pictured = is_pictured
+        self._table = table
         self.sentence = sentence
         self.note = note
         self.facts = facts
@@ -115,6 +118,32 @@ class FrameResult:
         if figure is None:
             raise ValueError("nothing to show: this figure needs a ratio or, along a size, two measured values of it")
         return figure if how.get("ax") is None else how["ax"]
+
+    def to_latex(self) -> str:
+        r"""Return the rows as a table in LaTeX for `\usepackage{booktabs}`: times, ratios and their 95% intervals.
+
+        The caption says what was measured where. It fits an article of two columns; many rows are several tables.
+        """
+        if self._table is not None:
+            return self._table()
+        from rnnbench.report import paper  # matplotlib, which takes seconds
+
+        return paper.latex(self.frame, self._columns, self.facts, self.__dict__["_frames"].get("environment"))
+
+    def save(self, folder: str | Path, **how: Any) -> Path:
+        """Write all files of the result into a folder, which is new, empty, or one that rnnbench made; return it.
+
+            rnnbench.measure({"mine": mine, "torch": layer}, input).save("gru", width=3.35)
+
+        `table.tex` is that of `to_latex()`, `figure.pdf` and `figure.png` are the figure of `plot(**how)` if there is
+        one, `note.txt` is the note, and each frame is a CSV file; those of a stored run that are made when they are
+        used, such as `windows`, stay out. Raises `rnnbench.errors.UserError` if the folder holds files of others.
+        """
+        from rnnbench.report import paper  # matplotlib, which takes seconds
+
+        made = {name: getattr(self, name) for name, frame in self._frames.items() if not callable(frame)}
+        figure = self._draw(**how)
+        return paper.save(Path(folder), paper.files(made, figure, self.to_latex(), self.note))
 
     def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
         """Return the shown columns with units, the first and last rows of many; empty if none are shown."""

@@ -6,7 +6,7 @@ setting with the most cases, and of each cell the fastest implementation if ther
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from rnnbench.report.drawing.draw import (
     key,
     mark,
     most_rows,
+    phone_high,
     ratio_axes,
     refuse_several,
     rows,
@@ -63,6 +64,7 @@ from rnnbench.report.words.names import (
     several,
     swept,
     with_series,
+    with_short_cells,
     word,
 )
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
@@ -70,6 +72,7 @@ from rnnbench.report.words.units import ratio as ratio_text
 from rnnbench.store.records import KEEPS_RESULTS, LOADS, OF_DATA
 
 WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
+MANY = 10_000  # rows, of a figure that may be as high as it needs
 MAX_KEYS = 6  # sizes in a legend
 REACH = 3  # times the farthest mark: an axis goes no farther, however long an interval is
 FEW = 2  # marks in a row; a bar for the median would hide so few and say nothing new
@@ -81,47 +84,86 @@ POOLED = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_s
 
 
 def ratio(
-    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, noise_floor: float = math.nan
+    frame: pd.DataFrame,
+    ax: Ax = None,
+    *,
+    width: Inches = None,
+    height: Inches = None,
+    noise_floor: float = math.nan,
+    is_phone: bool = False,
 ) -> Figure | None:
-    """Draw how far each cell is from its reference: a row for each cell and implementation, a mark for each workload.
+    """Draw how far each cell is from its reference: a row for each cell and implementation, a mark for each colour.
 
-    The colour is the size that explains most of the differences within the rows. Hollow marks were measured on a shared
-    core, and have a hollow median of their own. `noise_floor`: how far a case differs from itself, as a share (0.01); a
-    band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A panel for each phase, device, data type
-    and number of workers.
+    The colour is the size that explains most of the differences within the rows. A mark is the median of the row's
+    cases of this size; its line reaches over all their 95% intervals. A bar is the median of all cases of the row.
+    Hollow marks were measured on a shared core, and have a hollow median of their own. `noise_floor`: how far a case
+    differs from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A
+    panel for each phase, device, data type and number of workers; `is_phone`: below each other, however high that is.
     """
-    reference, frame = reference_name(frame), with_series(frame)
+    reference, frame = reference_name(frame), with_series(with_short_cells(frame))
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
     if compared.empty:
         return None
     wide = width or (PAGE if compared["phase"].nunique() == 1 else WIDE)
-    compared = with_room(compared, most_rows(ax, wide, height))
+    compared = with_room(compared, MANY if is_phone else most_rows(ax, wide, height))
     names = list(compared["series"].unique())
     sizes = [axis for axis in swept(compared, SIZES) if axis not in CONTEXT]
     by = explaining(compared, ["series", "phase", *several(compared, CONTEXT)], sizes)
     values: list[Any] = sorted(compared[by].unique()) if by else []
     shades = {value: level(place / max(len(values) - 1, 1)) for place, value in enumerate(values)}
-    shown, shape = panels(compared, CONTEXT, ax, wide)
+    shown, shape = panels(compared, CONTEXT, ax, wide, is_phone=is_phone)
     marked = compared["ratio"].min() / REACH, compared["ratio"].max() * REACH
-    with sheet(ax, wide, rows_high(len(names), wide) * shape[0], shape, height, sharey=True) as drawn:
+    high = shape[0] * (phone_high(len(names)) if is_phone else rows_high(len(names), wide))
+    with sheet(ax, wide, high, shape, height, is_phone=is_phone, sharey=True) as drawn:
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
-            points = cases[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
-            shade = cases[by].map(shades) if by else INKS["soft"]
-            points = points.assign(y=_spread(cases, names, by), ends=INKS["ink"], shade=shade, hollow=is_shared(cases))
+            points = _by_colour(cases, by)
+            shade: Any = points[by].map(shades) if by else INKS["soft"]
+            ends: Any = INKS["ink"]
+            points = points.assign(y=_spread(points, names, by), ends=ends, shade=shade)
             known = {str(series): own for series, own in cases.groupby("series", sort=False)}
-            others = [axis for axis in sizes if axis != by]
-            texts = [_median_and_worst(known[name], others, drawn) if name in known else "" for name in names]
-            rows(drawn, axes, names, points, texts=texts, are_cases=True)
-            _medians(drawn, axes, cases, names)
+            worst = _worst_places(cases, sizes)
+            texts = [_median_and_worst(known[name], worst, drawn) if name in known else "" for name in names]
+            heading = _heading(worst) if any("up to" in text for text in texts) else ""
+            rows(drawn, axes, names, points, texts=texts, heading=heading, are_cases=True)
+            if by:
+                _medians(drawn, axes, cases, names)
             if math.isfinite(noise_floor):
                 low, high = 1 / (1 + noise_floor), 1 + noise_floor
                 axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)
             drawn.title(axes, title)
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference)
-        has_medians = any(len(_bars(cases)) for _, cases in shown)
+        has_medians = by is not None and any(len(_bars(cases)) for _, cases in shown)
         has_shared = bool(is_shared(compared).any())
         drawn.legend(_keys(drawn, by, shades, noise_floor, has_medians=has_medians, has_shared=has_shared))
     return drawn.figure
+
+
+def _by_colour(cases: pd.DataFrame, by: str | None) -> pd.DataFrame:
+    """Return a mark for each series, value of the axis `by` and state of the core.
+
+    Columns: `series` and `by`, the median ratio (`value`), the outermost ends of the cases' intervals (`low`, `high`),
+    `hollow` for a shared core, and `cases`, the rows of the summary, the one nearest to the median first.
+    """
+    marks = []
+    keys = ["series", *([by] if by else []), "hollow"]
+    for values, own in cases.assign(hollow=is_shared(cases)).groupby(keys, sort=False):
+        median = own["ratio"].median()
+        nearest = own["ratio"].sub(median).abs().sort_values(kind="stable").index
+        ends = {"value": median, "low": own["ratio_low"].min(), "high": own["ratio_high"].max()}
+        marks.append(dict(zip(keys, values, strict=True)) | ends | {"cases": tuple(nearest)})
+    return pd.DataFrame(marks)
+
+
+def _worst_places(cases: pd.DataFrame, sizes: Sequence[str]) -> dict[str, Any]:
+    """Return, of each size, its value at the worst case of every row of a panel, or None if the rows differ."""
+    worst = cases.loc[cases.groupby("series")["ratio"].idxmax()]
+    return {axis: worst[axis].iloc[0] if worst[axis].nunique() == 1 else None for axis in sizes}
+
+
+def _heading(worst: Mapping[str, Any]) -> str:
+    """Return what stands above the medians and the worst cases, with the sizes of all these worst cases."""
+    same = {axis: value for axis, value in worst.items() if value is not None}
+    return f"median   worst{f', at {say_all(same, same.values())}' if same else ''}"
 
 
 def _bars(cases: pd.DataFrame) -> pd.DataFrame:
@@ -152,14 +194,14 @@ def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
 
 
 def panels(
-    cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float
+    cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float, *, is_phone: bool = False
 ) -> tuple[list[tuple[str, Any]], tuple[int, int]]:
     """Return the panels of a figure, each with its title, and their rows and columns: phases stand side by side.
 
-    Raises ValueError if there are several panels for one `ax`.
+    Raises ValueError if there are several panels for one `ax`. `is_phone`: all panels stand below each other.
     """
     varied, phases = several(cases, context), list(cases["phase"].unique())
-    if ax is None and width < COLUMN and varied:
+    if ax is None and width < COLUMN and varied and not is_phone:
         settings = cases.groupby(varied, sort=False)["case"]
         cases = cases[settings.transform("size") == settings.size().max()]
         cases = cases[cases.groupby(varied, sort=False).ngroup() == 0]
@@ -172,22 +214,23 @@ def panels(
         told = [pair for pair in zip(varied, setting, strict=True) if phase in LOADS or pair[0] not in OF_DATA]
         said = say_all([axis for axis, _ in told], [value for _, value in told])
         shown.append((", ".join(filter(None, [str(phase), said])), own))
-    return shown, (math.ceil(len(shown) / len(phases)), len(phases))
+    return shown, (len(shown), 1) if is_phone else (math.ceil(len(shown) / len(phases)), len(phases))
 
 
 def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Series[float]":
-    """Return the place of each case: around the middle of its series' row, in the order of the size."""
+    """Return the place of each mark: around the middle of its series' row, in the order of the size."""
     place = cases.sort_values(by, kind="stable") if by else cases
-    series = place.groupby("series")["ratio"]
+    series = place.groupby("series")["value"]
     row = place["series"].map({name: row for row, name in enumerate(names)}).astype(float)
     return (row + 0.32 * (2 * (series.cumcount() + 0.5) / series.transform("size") - 1)).reindex(cases.index)
 
 
-def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) -> str:
+def _median_and_worst(known: pd.DataFrame, places: Mapping[str, Any], drawn: Sheet) -> str:
     """Return the median and the worst of a row's undisturbed cases, or of those on a shared core if it has no others.
 
-    If a row has both, the median of those on a shared core stands in place of the worst.
+    If a row has both, the median of those on a shared core stands in place of the worst. `places`: see `_worst_places`.
     """
+    others = [axis for axis, value in places.items() if value is None]
     shared, quiet = known[is_shared(known)], known[~is_shared(known)]
     told = shared if quiet.empty else quiet
     median, worst = ratio_text(told["ratio"].median()), told.nlargest(1, "ratio").iloc[0]
@@ -199,7 +242,8 @@ def _median_and_worst(known: pd.DataFrame, others: Sequence[str], drawn: Sheet) 
         return f"{median}   {SHARED} {ratio_text(shared['ratio'].median())}"
     if ratio_text(worst["ratio"]) == median:
         return median
-    return f"{median}   up to {ratio_text(worst['ratio'])} {say_all(others, map(worst.get, others))}".rstrip()
+    where = say_all(others, map(worst.get, others))
+    return f"{median}   up to {ratio_text(worst['ratio'])}{f', {where}' if where else ''}"
 
 
 def _keys(
@@ -211,10 +255,19 @@ def _keys(
     keys: list[Artist] = [
         key(drawn, CellMark(shades[values[index]], "o", filled=True), say(str(by), values[index])) for index in picked
     ]
-    keys.append(Line2D([], [], color=drawn.ink(), linewidth=1, label="95% interval"))
+    keys.append(Line2D([], [], color=drawn.ink(), linewidth=1, label="95% intervals"))
     if has_medians:
         keys.append(
-            Line2D([], [], color=drawn.ink(), marker="|", markersize=9, markeredgewidth=2, linestyle="", label="median")
+            Line2D(
+                [],
+                [],
+                color=drawn.ink(),
+                marker="|",
+                markersize=9,
+                markeredgewidth=2,
+                linestyle="",
+                label="median of all",
+            )
         )
     if has_shared:
         hollow = key(drawn, CellMark(INKS["ink"], "o", filled=False), "")
@@ -225,24 +278,27 @@ def _keys(
     return keys
 
 
-def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
+def ratio_by_size(
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+) -> Figure | None:
     """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
     A panel for each phase and setting. A number in brackets is unclear or coarse; a dashed box was measured on a shared
     core. Where there is no room for all sizes, the numbers are medians over some, and cases on a shared core have rows
-    of their own.
+    of their own. `is_phone`: panels stand below each other, however high that is.
     """
-    reference, frame, wide = reference_name(frame), with_series(frame), width or PAGE
+    reference, frame, wide = reference_name(frame), with_series(with_short_cells(frame)), width or PAGE
     own = frame[~is_reference(frame)]
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
         return None
-    own = with_room(own, most_rows(ax, wide, height))
+    own = with_room(own, MANY if is_phone else most_rows(ax, wide, height))
     names = list(own["series"].unique())
     is_narrow = ax is not None or wide < COLUMN
     letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
     inches = wide - 0.2 - LETTER * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
-    most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / own["phase"].nunique()))
+    beside = 1 if is_phone else own["phase"].nunique()  # panels
+    most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / beside))
     varied, most_of_all = swept(own, SIZES), most * own["phase"].nunique()
     if columns_of(own, varied) > most_of_all:
         own = by_state(own)
@@ -250,7 +306,7 @@ def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, h
         letters = min(SHORT_NAME if is_narrow else MAX_NAME, max(map(len, names)))
     own, over = pooled(own, lambda cases: columns_of(cases, varied) <= most_of_all)
     sizes = swept(own, SIZES)
-    shown, shape = panels(own, swept(own, SETTINGS), ax, wide)
+    shown, shape = panels(own, swept(own, SETTINGS), ax, wide, is_phone=is_phone)
     if (columns := columns_of(own, sizes)) > most_of_all:
         raise ValueError(f"{columns} columns have no room: select fewer values of {sizes[-1]}, or give a larger width")
     # The phases of a suite may have other sizes, so each has columns of its own.
@@ -260,8 +316,8 @@ def ratio_by_size(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, h
     }
     widths = [len(keys_of[cases["phase"].iloc[0]]) for _, cases in shown[: shape[1]]]
     farthest = max(0.5, float(np.abs(np.log2(own["ratio"].astype(float))).max()))
-    high = rows_high(len(names), wide) + 0.13 * len(sizes)
-    with sheet(ax, wide, high * shape[0], shape, height, sharey=True, width_ratios=widths) as drawn:
+    high = (phone_high(len(names)) if is_phone else rows_high(len(names), wide)) + 0.13 * len(sizes)
+    with sheet(ax, wide, high * shape[0], shape, height, is_phone=is_phone, sharey=True, width_ratios=widths) as drawn:
         for axes, (title, cases) in zip(drawn.grid.flat, shown, strict=False):
             keys = keys_of[cases["phase"].iloc[0]]
             _boxes(drawn, axes, cases, names, sizes, keys, Normalize(-farthest, farthest), are_cases=not over)

@@ -20,7 +20,8 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.report import cases, environment, growth, latency, ratios, runs, why
-from rnnbench.report.drawing.draw import Picture, picture
+from rnnbench.report.answer import answer
+from rnnbench.report.drawing.draw import PHONE, Picture, picture
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history as check_history
@@ -137,11 +138,10 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "ratio",
         ratios.ratio,
         "How far each cell is from {reference}",
-        "Each mark is one workload, with its 95% interval; an interval that reaches the edge continues beyond it. The "
-        "colour is the size that explains most of the differences within the rows. The dashed line is {reference}: "
-        "marks to its right are slower. A bar is the median, which stands first on the right. Hollow marks were "
-        "measured on a shared core, and have a hollow bar of their own. The grey band is the noise floor, how far a "
-        "case differs from itself.",
+        "A mark is the median of the cases of one colour, the size that explains most of the differences within the "
+        "rows. Its line reaches over all their 95% intervals. The bar and the first number are the median of all. "
+        "Right of the dashed line is slower than {reference}. Hollow: measured on a shared core. The grey band is the "
+        "noise floor, how far a case differs from itself.",
     ),
     (
         "ratio_by_size",
@@ -176,9 +176,12 @@ def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict
     """
     pictures, name_of = {}, cases.reference_name(summary)
     for name, draw, title, caption in FIGURES:
-        figure = draw(summary, noise_floor=noise_floor) if name == "ratio" else draw(summary)
+        how: dict[str, Any] = {"noise_floor": noise_floor} if name == "ratio" else {}
+        figure = draw(summary, **how)
         if figure is not None:
-            pictures[name] = picture(name, title.format(reference=name_of), caption.format(reference=name_of), figure)
+            narrow = draw(summary, width=PHONE, is_phone=True, **how)
+            heading = title.format(reference=name_of)
+            pictures[name] = picture(name, heading, caption.format(reference=name_of), figure, narrow)
     return pictures
 
 
@@ -196,28 +199,30 @@ def run_page(
     """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     drawn = render_figures(summary, noise.floor)
-    told = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
+    why_slower = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
     streams = latency.table_of_latency(summary)
-    every = [cases.table_of_cases(summary)] if len(summary) else []
+    every = [cases.table_of_cases(summary, is_worst_first=True)] if len(summary) else []
     predicted = [growth.table_of_predictions(summary, asked)] if asked else []
 
     def shown(name: str, tables: Sequence[Table]) -> list[SectionPart]:
         return [*([drawn[name]] if name in drawn else []), *tables]
 
     sections = [
-        Section("why", "Why", told),
+        Section("why", "Why", why_slower),
         Section("latency", "Latency of a step", shown("latency", [streams] if streams else [])),
         Section("cases", "Cases", shown("ratio_by_size", every)),
         Section("growth", "Growth", shown("scaling", predicted)),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
+    told = answer(summary, info)
     fastest = cases.table_of_fastest(summary)
     status = "still running" if info.status == "running" else "interrupted"
     name, about = one_line(info.suite), one_line(info.description)
     return Page(
         name=name,
         heading=f"{name}: {about}" if about else name,
-        answer=cases.sentences(summary, info),
+        answer=told.sentences,
+        leads={words: f"#case={row}" for words, row in told.leads.items()},
         facts=[
             *(cases.counts(summary), f"{when(info)} UTC"),
             *([f"noise floor {half_width(noise.floor)}"] if noise.floor == noise.floor else []),

@@ -22,6 +22,7 @@ from rnnbench.analysis.verdict import CHANGED, Q
 from rnnbench.report import environment
 from rnnbench.report.drawing.draw import (
     PAGE,
+    PHONE,
     Sheet,
     limits,
     log_ticks,
@@ -251,7 +252,8 @@ def side_by_side(found: Together) -> Section:
     rows = rows_of(found)
     figure = draw_side_by_side(rows, runs)
     title = "How far from the reference in each run"
-    pictures = [picture("together", title, SIDE_BY_SIDE, figure)] if figure else []
+    narrow = draw_side_by_side(rows, runs, is_phone=True)
+    pictures = [picture("together", title, SIDE_BY_SIDE, figure, narrow)] if figure else []
     lost = Lines(LOST, list(map(one_line, noted_of_runs(found.runs))))
     tables = (_table_of_cases(found, rows, runs), _table_of_environments(found, runs))
     return Section("together", "The runs side by side", [lost, *_compared(found, rows, runs), *pictures, *tables])
@@ -337,10 +339,11 @@ def _table_of_environments(found: Together, runs: list[str]) -> Table:
     return table("together_environment", "What is not the same in the runs", note, columns, differ, machine=machine)
 
 
-def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
+def draw_side_by_side(cases: pd.DataFrame, runs: list[str], *, is_phone: bool = False) -> Figure | None:
     """Draw how far each cell is from its reference in several runs, over the cases that all have; None without such.
 
-    A row for each series, in it a mark for each run: the median, with a line over the middle half of the cases.
+    A row for each series, in it a mark for each run: the median, with a line over the middle half of the cases. A panel
+    for each phase; `is_phone`: below each other.
     """
     in_all = cases[cases.groupby("case")["ratio_to_reference"].transform("count") == len(runs)].sort_values(
         "place", kind="stable"
@@ -355,8 +358,10 @@ def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
     shades = [level(at / last) for at in range(len(runs))]
     points["shade"] = points["at"].map(dict(enumerate(shades)))
     high = 0.9 + len(series) * max(0.24, 0.13 * len(runs))
-    with sheet(None, PAGE, high, (1, len(phases)), sharey=True) as drawn:
-        for axes, phase in zip(drawn.grid[0], phases, strict=True):
+    shape = (len(phases), 1) if is_phone else (1, len(phases))
+    wide = PHONE if is_phone else PAGE
+    with sheet(None, wide, high * shape[0], shape, is_phone=is_phone, sharey=True) as drawn:
+        for axes, phase in zip(drawn.grid.flat, phases, strict=True):
             rows(drawn, axes, series, points[points["phase"] == phase], thick=2)
             drawn.title(axes, phase)
         ratio_axes(drawn, points[["low", "value", "high"]], "the reference of the same run")

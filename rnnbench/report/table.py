@@ -6,11 +6,12 @@ A table is rows of text for readers and a frame for programs, and is written as 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 import numpy as np
 import pandas as pd
 
+from rnnbench.report.latex import tables
 from rnnbench.report.words.names import one_line
 from rnnbench.text import encoded
 
@@ -18,12 +19,20 @@ if TYPE_CHECKING:  # matplotlib, which a terminal does not need
     from rnnbench.report.drawing.draw import Picture
 
 MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
-PAGE = 45  # rows of a table in LaTeX; a longer one goes over several pages
-COLUMN, LETTER, GAP = 241, 4.6, 12  # points: a column of a paper, a typical letter of \small, between two columns
 FORMATS = ("csv", "md", "tex")
 FORMULA = re.compile(r"\A([=+\-@\t\n])")  # a spreadsheet would run text that starts so
-SPECIAL = re.compile(r"([&%$#_{}])")  # in TeX; of captions and headers, which pandas takes as they are
 MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a _ inside a word is plain text
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value with its interval beside a band, as a page draws it in a cell: places from 0 (left) to 100."""
+
+    low: float
+    value: float
+    high: float
+    band: tuple[float, float]
+    shade: str  # the name of its colour on pages
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,9 @@ class Column:
     below: str = ""  # of the heads of parts: the header of the column below, if that is another
     link: Callable[[dict[str, Any]], str] | None = None  # on a page, the address to which the text leads; "": none
     is_drawn: bool = False  # its text is a small picture, which LaTeX leaves out
+    is_chosen: bool = False  # on a page, a button for each of its values chooses rows
+    pooled: Literal["", "ratio", "range", "time"] = ""  # what the head of a part has of the rows that are chosen
+    bar: Callable[[dict[str, Any]], "Bar | None"] | None = None  # on a page, what is drawn beside the text
 
 
 def of(keys: str | tuple[str, ...], show: Callable[..., str] = str) -> Callable[[dict[str, Any]], str]:
@@ -61,6 +73,10 @@ class Table:
     heads: "Table | None" = None  # a row for each part, which stands above it on a page
     is_folded: bool = False  # on a page, the reader opens it
     links: Mapping[tuple[int, int], str] = field(default_factory=dict)  # addresses, by row and column
+    aside: str = ""  # what concerns readers of a page, and no paper: such as what the machine can't measure
+    hidden: frozenset[int] = frozenset()  # rows that a page shows when they are asked for, in parts of their own
+    bars: Mapping[tuple[int, int], Bar] = field(default_factory=dict)  # by row and column
+    paper: "Table | None" = None  # the same for a paper, with fewer columns; None: as it is
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -99,11 +115,16 @@ def table(
     breaks: Iterable[int] = (),
     cases: Sequence[int] = (),
     heads: Table | None = None,
+    aside: str = "",
+    paper: Table | None = None,
+    hidden: Iterable[int] = (),
 ) -> Table:
     """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`."""
     rows: list[dict[Any, Any]] = frame.head(MAX_ROWS).to_dict("records")
     linked = {place: column.link for place, column in enumerate(columns) if column.link}
     links = {(number, place): link(row) for number, row in enumerate(rows) for place, link in linked.items()}
+    drawn = {place: column.bar for place, column in enumerate(columns) if column.bar}
+    bars = {(number, place): bar(row) for number, row in enumerate(rows) for place, bar in drawn.items()}
     if len(frame) > MAX_ROWS:
         note = f"{note} Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
     return Table(
@@ -117,6 +138,10 @@ def table(
         tuple(int(case) for case in cases[:MAX_ROWS]),
         heads,
         links={place: address for place, address in links.items() if address},
+        aside=aside,
+        hidden=frozenset(hidden),
+        bars={place: bar for place, bar in bars.items() if bar is not None},
+        paper=paper,
     )
 
 
@@ -143,34 +168,26 @@ def markdown(shown: Table) -> str:
     """Return a table as GitHub-flavoured Markdown, with its title and note; numbers are aligned on the right."""
     lines = [map(escape, shown.headers), ("---:" if column.numeric else ":---" for column in shown.columns)]
     body = [f"| {' | '.join(line)} |" for line in (*lines, *(map(escape, row) for row in shown.rows))]
-    note = [escape(shown.note), ""] if shown.note else []
+    told = f"{shown.note} {shown.aside}".strip()
+    note = [escape(told), ""] if told else []
     return "\n".join([f"## {escape(shown.title)}", "", *note, *(body if shown.rows else ["None."])]) + "\n"
 
 
 def latex(shown: Table) -> str:
-    r"""Return the columns of a table that are not optional or drawn in LaTeX, for `booktabs` and `[T1]{fontenc}`.
+    """Return the columns of a table that are not optional or drawn in LaTeX, which needs `booktabs`.
 
-    A table of more rows than a page has is a `longtable`; one that is wider than a paper's column spans two.
+    It is the table for a paper, if that is another. One of many rows goes on in further tables.
     """
+    shown = shown.paper or shown
     places = [place for place, column in enumerate(shown.columns) if not (column.is_optional or column.is_drawn)]
-    headers = [SPECIAL.sub(r"\\\1", shown.headers[place]) for place in places]
-    texts = [[one_line(row[place]).replace("→", "to") for place in places] for row in shown.rows]
-    style = pd.DataFrame(texts, columns=range(len(places)), dtype=object).style.format(escape="latex")
-    style = style.hide(axis="index").format_index(
-        lambda place: headers[cast("int", place)], axis="columns", escape="latex"
+    return tables(
+        shown.name.replace("_", "-"),
+        shown.title,
+        shown.note,
+        [shown.headers[place] for place in places],
+        [shown.columns[place].numeric for place in places],
+        [[row[place] for place in places] for row in shown.rows],
     )
-    caption = SPECIAL.sub(r"\\\1", " ".join(filter(None, [f"{shown.title}.", shown.note])))
-    is_wide = sum(max(map(len, each)) * LETTER + GAP for each in zip(headers, *texts, strict=True)) > COLUMN + GAP
-    is_long = len(texts) > PAGE
-    text: str = style.to_latex(
-        hrules=True,
-        column_format="@{}" + "".join("r" if shown.columns[place].numeric else "l" for place in places) + "@{}",
-        caption=caption,
-        label=f"tab:{shown.name.replace('_', '-')}",
-        environment="longtable" if is_long else "table*" if is_wide else None,
-        position_float=None if is_long else "centering",
-    )
-    return text.replace(r"\begin{tabular}", "\\small\n\\begin{tabular}", 1)
 
 
 # Headings of what a reader must know before the numbers of several runs

@@ -29,6 +29,7 @@ from rnnbench.report.drawing import marks
 from rnnbench.report.drawing.draw import (
     MIN_LETTERS,
     PAGE,
+    PHONE,
     Ax,
     Inches,
     Picture,
@@ -373,10 +374,13 @@ def _parts(
     (first, reference), base = (names[case] for case in ends), profiles.get(ends[0])
     yield words(gap, first, reference, base)
     told = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
-    caption, drawn = " ".join([WATERFALL, *told]), waterfall(gap, first, reference, cell)
-    yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, drawn)
-    if parts := breakdowns({names[case]: profile for case, profile in profiles.items()}):
-        yield picture("breakdown", f"Where a call's time goes: {first}, {setting}", BREAKDOWN, parts)
+    caption = " ".join([WATERFALL, *told])
+    drawn, narrow = (waterfall(gap, first, reference, cell, width=width) for width in (PAGE, PHONE))
+    yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, drawn, narrow)
+    by_name = {names[case]: profile for case, profile in profiles.items()}
+    if parts := breakdowns(by_name):
+        title = f"Where a call's time goes: {first}, {setting}"
+        yield picture("breakdown", title, BREAKDOWN, parts, breakdowns(by_name, width=PHONE))
     tables = [breakdown_table(profiles, names) if parts else None, operators_table(base, first) if base else None]
     for each in filter(None, tables):
         yield replace(each, title=f"{one_line(cell)}: {each.title}: {setting}", is_folded=True)

@@ -263,7 +263,7 @@ def test_every_known_metric_is_an_optional_column_and_over_the_reference_in_head
 
 
 def test_a_metric_that_no_case_has_is_named_with_its_reason(quick: pd.DataFrame) -> None:
-    assert "Not known: energy (no RAPL: there is no /sys/class/powercap)." in table_of_cases(quick).note
+    assert "Not known: energy (no RAPL: there is no /sys/class/powercap)." in table_of_cases(quick).aside
 
 
 POOR = {

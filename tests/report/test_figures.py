@@ -112,7 +112,7 @@ def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
     for draw in (plot.ratio, plot.ratio_by_size, plot.scaling):
         figure = draw(long)
         figure.draw_without_rendering()  # pytest turns the warning of a layout without room into an error
-        assert any("cells:First" in text for text in (*words(figure), *legend(figure)))
+        assert any("First" in text for text in (*words(figure), *legend(figure)))
         assert max(len(line) for text in (*words(figure), *legend(figure)) for line in text.splitlines()) < 60
 
 
@@ -146,11 +146,51 @@ def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_ba
 
 
 def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_batch: pd.DataFrame) -> None:
-    worst = [text for text in words(plot.ratio(by_batch)) if "up to" in text]
+    shown = words(plot.ratio(by_batch))
+    worst = [text for text in shown if "up to" in text]
     assert len(worst) == 7  # one for each series
-    assert all(text.endswith("length 64, hidden 256") for text in worst)
+    assert "median   worst, at batch 1, length 64, hidden 256" in shown  # what they share is said once
+    assert all(re.fullmatch(r"[\d.]+×   up to [\d.]+×", text) for text in worst)
+    first = by_batch.index[(by_batch["cell"] == "gru") & (by_batch["seq_len"] == 16) & (by_batch["hidden_size"] == 64)][
+        0
+    ]
+    by_batch.loc[first, ["ratio", "ratio_high"]] = 9.0
+    shown = words(plot.ratio(by_batch))
+    assert "median   worst, at batch 1" in shown
+    assert [text for text in shown if text.endswith("up to 9.00×, length 16, hidden 64")]
     assert not [text for text in words(plot.ratio(by_batch, width=3.35)) if "up to" in text]
     assert not [text for text in words(plot.ratio(by_batch.assign(ratio=1.5))) if "up to" in text]  # none is worse
+
+
+def test_a_row_has_one_mark_for_each_colour_the_median_and_a_line_over_all_intervals(by_batch: pd.DataFrame) -> None:
+    own = by_batch[(by_batch["cell"] == "gru") & (by_batch["implementation"] == "loop")]
+    axes = plot.ratio(own).axes[0]
+    medians = own.groupby("batch_size")["ratio"].median()
+    assert sorted(float(x) for line in marked(axes) for x in np.asarray(line.get_xdata())) == sorted(medians)
+    [lines] = [part for part in axes.collections if isinstance(part, LineCollection) and part not in vertical(axes)]
+    ends = sorted(tuple(np.asarray(path.vertices)[:, 0]) for path in lines.get_paths())
+    hull = own.groupby("batch_size")[["ratio_low", "ratio_high"]].agg({"ratio_low": "min", "ratio_high": "max"})
+    assert ends == sorted(map(tuple, hull.to_numpy()))
+
+
+def test_a_mark_of_several_cases_leads_to_the_one_nearest_to_their_median(by_batch: pd.DataFrame) -> None:
+    own = by_batch[(by_batch["cell"] == "gru") & (by_batch["implementation"] == "loop")]
+    drawn = figures.render_figures(own)["ratio"].svg
+    [marks] = {match for match in re.findall(r'data-cases="([^"]*)"', drawn) if len(match.split()) == 2}
+    for group in marks.split():
+        nearest, *others = map(int, group.split("."))
+        cases = own.loc[[nearest, *others]]
+        assert cases["batch_size"].nunique() == 1
+        apart = cases["ratio"].sub(cases["ratio"].median()).abs()
+        assert apart.iloc[0] == apart.min()
+
+
+def test_a_cell_has_its_short_name_in_figures_if_no_other_has_it(quick: pd.DataFrame) -> None:
+    one = quick[quick["cell"].isin(["gru", "lstm"])]
+    named = one.replace({"cell": {"gru": "models/a.py:Mine", "lstm": "b.py:Other"}})
+    assert {"Mine loop", "Other loop"} <= set(words(plot.ratio(named)))
+    alike = one.replace({"cell": {"gru": "models/a.py:Mine", "lstm": "b.py:Mine"}})
+    assert {"models/a.py:Mine loop", "b.py:Mine loop"} <= set(words(plot.ratio(alike)))
 
 
 def test_the_noise_floor_is_a_band_around_1(by_batch: pd.DataFrame) -> None:
@@ -196,7 +236,8 @@ def test_marks_of_a_shared_core_are_hollow_and_have_a_median_of_their_own(mixed:
         for value in np.asarray(line.get_xdata())
     }
     own = cases[cases["implementation"] != "torch.nn"]
-    assert hollow == set(own.loc[own["state"] == SHARED, "ratio"])
+    assert hollow
+    assert min(hollow) >= own.loc[own["state"] == SHARED, "ratio"].min()
     assert f"hollow: {SHARED}" in legend(figure)
     # Bars stand at the medians of the states, none at that of a row's cases of both.
     bars = {float(np.asarray(path.vertices)[0, 0]) for lines in vertical(figure.axes[0]) for path in lines.get_paths()}
@@ -289,7 +330,7 @@ def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below
         figure = plot.scaling(cases, value="seconds", along="seq_len")
         assert titles(figure) == ["inference", "training"]
         assert {"lstm hoisted", "gru hoisted"} <= set(legend(figure))
-    assert figure.axes[0].get_xlabel() == "length\n(batch 1, hidden 64)"
+    assert figure.axes[0].get_xlabel() == "length, two values only\n(batch 1, hidden 64)"
     assert {"torch.nn.LSTM", "torch.nn.GRU"} <= set(legend(plot.scaling(quick, value="seconds")))
     assert not any(name.startswith("torch.nn") for name in legend(plot.scaling(quick)))
 
@@ -310,8 +351,26 @@ def test_a_size_that_is_too_seldom_varied_has_no_panel(made_up: Summaries) -> No
     assert scaling(pd.concat([quick, third.assign(ratio=float("nan"))], ignore_index=True), least=3) is None
     assert scaling(pd.concat([quick, third], ignore_index=True), least=3)
     figure = plot.scaling(made_up("cpu").query("reference == 'lstm'"))
-    assert {axes.get_xlabel().partition("\n")[0] for axes in figure.axes} == {"batch", "length", "hidden"}
+    assert {re.split("[,\n]", axes.get_xlabel())[0] for axes in figure.axes} == {"batch", "length", "hidden"}
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+def test_each_measured_size_has_a_tick_and_a_line_between_two_says_that_it_shows_no_trend(quick: pd.DataFrame) -> None:
+    one = quick.query("reference == 'lstm' and phase == 'inference' and hidden_size == 64 and seq_len == 16")
+    first = one[one["batch_size"] == 1]
+    sizes = [2**power for power in range(9)]
+    many = pd.concat([first.assign(batch_size=size) for size in sizes], ignore_index=True)
+    [panel] = plot.scaling(many, width=3.35).axes
+    assert list(panel.get_xticks()) == sizes
+    assert panel.get_xlabel() == "batch"
+    assert {line.get_linestyle() for line in marked(panel)} == {"-"}
+    wide = pd.concat([first.assign(batch_size=size) for size in range(1, 30)], ignore_index=True)
+    [panel] = plot.scaling(wide, width=3.35).axes
+    assert set(panel.get_xticks()) < set(range(1, 30))
+    assert {*panel.get_xticks(), *panel.get_xticks(minor=True)} == set(range(1, 30))
+    [panel] = plot.scaling(one, width=3.35).axes
+    assert panel.get_xlabel() == "batch, two values only"
+    assert {line.get_linestyle() for line in marked(panel)} == {"--"}
 
 
 # Streams

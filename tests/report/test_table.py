@@ -3,13 +3,14 @@
 import csv as reader
 import io
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.table import FORMULA, PAGE, Column, Table, csv, escape, latex, markdown, of, table
+from rnnbench.report.table import FORMULA, Column, Table, csv, escape, latex, markdown, of, table
 from rnnbench.report.words.names import one_line
 
 PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
@@ -65,20 +66,10 @@ def test_markdown_has_a_title_a_note_and_numbers_on_the_right() -> None:
     ]
 
 
-def test_latex_has_rules_a_caption_a_label_and_the_columns_that_are_not_optional() -> None:
-    text = latex(small(1))
+def test_latex_has_the_columns_that_are_not_optional_and_no_advice_for_the_page() -> None:
+    text = latex(replace(small(1), aside="Not known: energy."))
     assert r"\caption{A title. 50\% of it.}" in text
-    assert r"\label{tab:two-words}" in text
-    assert text[text.index(r"\begin{tabular}") :].splitlines() == [
-        r"\begin{tabular}{@{}lr@{}}",
-        r"\toprule",
-        r"what\_is & n \\",
-        r"\midrule",
-        r"a\_b 50\% & 0 \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    assert r"\begin{longtable}{@{}lr@{}}" in latex(small(PAGE + 1))
-    assert text.startswith("\\begin{table}\n")
-    assert latex(small(1, "wider than a column: " + 60 * "x")).startswith(r"\begin{table*}")
+    assert r"what\_is & n \\" in text
+    assert r"a\_b 50\% & 0 \\" in text
+    assert "50% of it. Not known: energy." in markdown(replace(small(1), aside="Not known: energy.")).replace("\\", "")
+    assert "another" in latex(replace(small(1), paper=small(1, "another")))

@@ -65,7 +65,7 @@ MAX_STATEMENTS = {
     "kernels": 600,
     "profiling": 1130,
     "pytest_plugin": 220,
-    "report": 3470,
+    "report": 3880,
     "speedup": 780,
     "slurm": 350,
     "store": 900,

@@ -24,7 +24,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from rnnbench.report.drawing.marks import INKS, ON_AREAS, CellMark, Shade
 from rnnbench.report.words.names import one_line
@@ -35,6 +35,7 @@ Inches: TypeAlias = float | None  # of a figure of its own, if the caller chose 
 
 PAGE = 9.0  # inches: the width of a figure on a page
 COLUMN = 5.0  # inches; a narrower figure is for a column of a paper, with the smallest letters that print well
+PHONE = 3.35  # inches: the width of a figure on a phone, which shows it some 1.4 times as large
 TALLEST = 4.0  # inches: the height of such a figure, at most
 MIN_LETTERS = 7.0  # points
 STYLE: dict[str, Any] = {
@@ -49,7 +50,7 @@ STYLE: dict[str, Any] = {
     "grid.linewidth": 0.7,
     "legend.frameon": False,
     "text.parse_math": False,  # a name may contain a $
-    "svg.fonttype": "path",  # the same on every viewer, whatever fonts it has
+    "svg.fonttype": "none",  # letters that can be searched, copied and read aloud
     "svg.hashsalt": "rnnbench",  # the same ids every time
     "pdf.fonttype": 42,  # letters that can be searched and edited
 }
@@ -59,7 +60,9 @@ METADATA: dict[str, dict[str, None]] = {  # without the date and the versions, s
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
 }
 DOTS_PER_INCH = 160
-MARKED = re.compile(r'\bid="cases((?:-\d+)+)"')
+MARKED = re.compile(r'\bid="cases((?:-[\d.]+)+)"')
+WRITTEN = re.compile(r">[^<>\n]*</text>")  # in which a viewer would show several spaces as one
+FONTS = "'DejaVu Sans', Verdana, sans-serif"  # Verdana's letters are as wide
 PAPER = INKS["card"].light
 BRIGHT = 1.4  # sum of red, green and blue of a background that is as far from white as from black
 
@@ -99,20 +102,26 @@ class Picture:
     caption: str
     svg: str
     png: bytes
+    narrow: str = ""  # the same as SVG for a phone, with its panels below each other; empty: it has no such form
 
 
-def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
-    """Draw a figure in both formats. This fixes its layout, which takes as long as drawing."""
+def picture(name: str, title: str, caption: str, figure: Figure, narrow: Figure | None = None) -> Picture:
+    """Draw a figure in both formats. This fixes its layout, which takes as long as drawing.
+
+    `narrow`: what a page shows in its place on a phone.
+    """
     engine: Any = figure.get_layout_engine()
     with report_style():
         engine.execute(figure)
     figure.set_layout_engine(None)
-    return Picture(name, title, caption, svg(figure), png(figure))
+    return Picture(name, title, caption, svg(figure), png(figure), "" if narrow is None else svg(narrow))
 
 
 def svg(figure: Figure) -> str:
     """Return a figure as SVG. Rows noted by `mark` are in attributes `data-cases`."""
-    return MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', _saved(figure, "svg").decode())
+    text = _saved(figure, "svg").decode().replace("'DejaVu Sans'", FONTS)
+    text = WRITTEN.sub(lambda match: match[0].replace("  ", "\N{NO-BREAK SPACE} "), text)
+    return MARKED.sub(lambda match: f'data-cases="{match[1][1:].replace("-", " ")}"', text)
 
 
 def png(figure: Figure) -> bytes:
@@ -126,9 +135,13 @@ def _saved(figure: Figure, kind: str) -> bytes:
     return out.getvalue()
 
 
-def mark(drawn: Artist, cases: Iterable[int]) -> None:
-    """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows."""
-    drawn.set_gid("-".join(["cases", *map(str, cases)]))
+def mark(drawn: Artist, cases: Iterable[int | Sequence[int]]) -> None:
+    """Note which rows of the summary an artist shows, in drawing order. Pages select by these rows.
+
+    A mark that stands for several rows has the one first to which it leads.
+    """
+    rows = [[case] if isinstance(case, int | np.integer) else case for case in cases]
+    drawn.set_gid("-".join(["cases", *(".".join(map(str, each)) for each in rows)]))
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,7 @@ class Sheet:
     is_own: bool  # not the caller's
     width: float  # inches, of the figure or of the caller's axes
     height: float | None  # inches, if the caller chose it
+    tallest: float = math.inf  # inches, at most, of a figure whose height the caller did not choose
 
     def ink(self, shade: Shade | str = "ink") -> str:
         """Return the form of a colour, or of one of `INKS`, for the background; letters have the default."""
@@ -182,7 +196,7 @@ class Sheet:
         self.figure.legend(loc="outside lower center", handlelength=1.6, **how)
         if self.height is None:
             high = self.figure.get_figheight() + 0.1 + math.ceil(len(handles) / columns) * self.small * 1.6 / 72
-            self.figure.set_figheight(min(high, TALLEST) if self.is_narrow else high)
+            self.figure.set_figheight(min(high, self.tallest))
 
 
 @contextmanager
@@ -192,11 +206,14 @@ def sheet(
     high: float,
     shape: tuple[int, int] = (1, 1),
     height: float | None = None,
+    *,
+    is_phone: bool = False,
     **subplots: Any,
 ) -> Iterator[Sheet]:
     """Yield rows and columns of axes in a new figure, or the axes `ax`, in the style in force.
 
-    `high`: inches of the figure without its legend, unless the caller chose a `height`.
+    `high`: inches of the figure without its legend, unless the caller chose a `height`; `is_phone`: it is for a page,
+    which scrolls, so it may be as high as it needs.
     """
     if ax is not None:
         figure = ax.figure.figure
@@ -207,7 +224,8 @@ def sheet(
     with report_style(**({"font.size": 7.5, "lines.markersize": 4} if width < COLUMN else {})):
         figure = ReportFigure(figsize=(width, height or high), layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, **subplots)
-        yield Sheet(figure, grid, PAPER, True, width, height)
+        tallest = TALLEST if width < COLUMN and not is_phone else math.inf
+        yield Sheet(figure, grid, PAPER, True, width, height, tallest)
         for axes in grid.flat:
             axes.set_visible(axes.has_data())
 
@@ -225,7 +243,9 @@ Label = Callable[[float], str]  # a number as it is written at an axis
 ROW, LOW_ROW = 0.24, 0.135  # inches of a row: on a page, and the least
 AROUND = 0.85  # inches above and below the rows
 MAX_NAME, LONG_NAME, SHORT_NAME = 40, 26, 18  # letters of a name: on a page, and beside one or more narrow panels
+TWO = 2  # points, of a line that shows no trend
 STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
+WIDEST_SIZE = 0.26  # inches of the number of a size below an axis, with the room beside it
 SHORT_SPAN = 3  # times the lower end: up to here, even steps are round
 REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}  # the line at 1
 
@@ -233,6 +253,11 @@ REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder":
 def rows_high(rows: int, width: float) -> float:
     """Return the height in inches of a figure with so many rows, without its legend."""
     return min(AROUND + LOW_ROW * rows, TALLEST) if width < COLUMN else AROUND + ROW * rows
+
+
+def phone_high(rows: int) -> float:
+    """Return the height in inches of a panel with so many rows in a figure for a phone."""
+    return AROUND + 0.17 * rows
 
 
 def most_rows(ax: Axes | None, width: float, height: float | None) -> int:
@@ -250,6 +275,7 @@ def rows(
     points: pd.DataFrame,
     *,
     texts: Sequence[str] = (),
+    heading: str = "",
     thick: float = 1.0,
     are_cases: bool = False,
 ) -> None:
@@ -257,9 +283,10 @@ def rows(
 
     `points`: a row for each mark, with its place `y` (0 is the first row), `value`, `low` and `high` (NaN where it is
     not known), its `shade`, and maybe its `marker`, whether it is `hollow`, and the shade of its interval (`ends`). Its
-    index are rows of the summary if they `are_cases`. `texts`: what stands right of each row of a figure of our own.
+    index are rows of the summary if they `are_cases`, or `cases` has several rows of each mark. `texts`: what stands
+    right of each row of a figure of our own, below the `heading`.
     """
-    defaults: dict[str, Any] = {"marker": "o", "hollow": False, "ends": points["shade"]}
+    defaults: dict[str, Any] = {"marker": "o", "hollow": False, "ends": points["shade"], "cases": points.index}
     points = points.assign(**{name: value for name, value in defaults.items() if name not in points})
     looks: Any = points.groupby(["shade", "marker", "hollow"], sort=False)
     for (shade, marker, hollow), own in looks:
@@ -269,16 +296,16 @@ def rows(
             markersize=4 if drawn.is_narrow else 5.5, linestyle="", zorder=3,
         )  # fmt: skip
         if are_cases:
-            mark(line, own.index)
+            mark(line, own["cases"])
     known = points.dropna(subset=["low", "high"])
     lows = known["low"].clip(lower=1e-3 * known["value"])  # a log axis has no place for 0
     colors = list(map(drawn.ink, known["ends"]))
     intervals = axes.hlines(known["y"], lows, known["high"], colors=colors, linewidth=thick, zorder=4)
     if are_cases:
-        mark(intervals, known.index)
+        mark(intervals, known["cases"])
     high = axes.get_window_extent().height / drawn.figure.dpi
     is_tight = drawn.is_narrow if drawn.is_own else high < ROW * len(names)
-    most = (SHORT_NAME if drawn.grid.size > 1 else LONG_NAME) if drawn.is_narrow else MAX_NAME
+    most = (SHORT_NAME if drawn.grid.shape[1] > 1 else LONG_NAME) if drawn.is_narrow else MAX_NAME
     shown = [short(one_line(name), most) for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=MIN_LETTERS if is_tight else None)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -293,6 +320,10 @@ def rows(
         beside.set_ylim(axes.get_ylim())
         beside.tick_params(length=0)
         beside.spines[:].set_visible(False)
+        beside.annotate(
+            heading, (1, 1), (3.5, 3), xycoords="axes fraction", textcoords="offset points", ha="left", va="bottom",
+            fontsize=drawn.small, color=drawn.ink("soft"),
+        )  # fmt: skip
 
 
 def ratio_axes(drawn: Sheet, values: Any, reference: str) -> None:
@@ -313,7 +344,10 @@ def lines(
     *,
     are_cases: bool = False,
 ) -> None:
-    """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`."""
+    """Draw a line for each value of `points["line"]` over `x`, with `value`, `low` and `high`.
+
+    A line between two points is dashed: it joins them and shows no trend.
+    """
     for name, own in points.groupby("line", sort=False, observed=True):
         look = look_of[str(name)]
         color, values = drawn.ink(look.shade), own["value"].to_numpy(dtype=float)
@@ -321,6 +355,7 @@ def lines(
         line, *_ = axes.errorbar(
             own["x"], values, yerr=reach, color=color, marker=look.marker, markersize=3.5 if drawn.is_narrow else 5,
             markerfacecolor=color if look.filled else drawn.paper, linewidth=1.2, elinewidth=0.9,
+            linestyle="--" if len(own) == TWO else "-",
         )  # fmt: skip
         if are_cases:
             mark(line, own.index)
@@ -377,20 +412,24 @@ def log_ticks(drawn: Sheet, axis: Axis, low: float, high: float, label: Label, s
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})  # type: ignore[attr-defined]
     most = 5
     if axis is axis.axes.xaxis:
-        inches = (0.45 if drawn.is_narrow else 0.7) * drawn.width / drawn.grid.shape[1]  # beside names and texts
-        most = max(2, min(7, int(inches / (0.3 if len(sizes) else 0.5))))
+        wide = drawn.width / drawn.grid.shape[1]
+        inches = (0.45 if drawn.is_narrow else 0.7) * wide  # beside names and texts
+        most = int((0.8 * wide - 0.3) / WIDEST_SIZE) if len(sizes) else min(7, int(inches / 0.5))
+        most = max(2, most)
     fine = next((steps for steps in STEPS if len(steps) * math.log10(high / low) < most + 0.5), STEPS[-1])
     even = MaxNLocator(max(2, most - 1), steps=[1, 2, 5, 10])
     round_numbers = even if high < SHORT_SPAN * low else LogLocator(subs=fine, numticks=most)
     axis.set_major_locator(FixedLocator(among(sizes, low, high, most)) if len(sizes) else round_numbers)
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
-    axis.set_minor_locator(NullLocator())
+    axis.set_minor_locator(FixedLocator(list(sizes)) if len(sizes) else NullLocator())  # each size has its tick
+    axis.set_minor_formatter(NullFormatter())
 
 
 def size_ticks(drawn: Sheet, axes: Axes, sizes: Sequence[float]) -> None:
     """Make the x axis one of these sizes, in rising order."""
     if sizes[0] <= 0:  # such as a dropout of 0, which a log axis has no place for
         axes.xaxis.set_major_locator(FixedLocator(list(sizes), nbins=6))
+        axes.xaxis.set_minor_locator(FixedLocator(list(sizes)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         log_ticks(drawn, axes.xaxis, sizes[0] / 1.15, sizes[-1] * 1.15, lambda size: f"{size:g}", sizes)

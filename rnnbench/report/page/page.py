@@ -10,12 +10,12 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.draw import Picture
@@ -34,8 +34,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 # Colours of figures and the variables of the page that hold them; what is coloured alike in light and dark stays.
 VARIABLES = {shade.light: name for name, shade in variables().items()}
 COLOR = re.compile("|".join(VARIABLES))
-UNUSED = re.compile(r"(?<=>)\s+(?=<)|(?<=<g) id=\"[^\"]*\"|xlink:(?=href)")  # indents, and names of groups
-PLACES = re.compile(r" (?:d|x|y)=\"[^\"]*\"")
+# Indents, names of groups, letters that the page's style names, and turns by nothing.
+UNUSED = re.compile(
+    r"(?<=>)\s+(?=<)|(?<=<g) id=\"[^\"]*\"|xlink:(?=href)| font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\""
+)
+PLACES = re.compile(r" (?:d|x|y|transform)=\"[^\"]*\"")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
 NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
 MAX_MARKS = 1_000  # of one figure that lead to their cases
@@ -51,6 +54,7 @@ class Page:
     heading: str
     answer: Sequence[str]  # the most important sentence first
     facts: Sequence[str] = ()  # in small letters below
+    leads: Mapping[str, str] = field(default_factory=dict)  # addresses to which words of the answer lead
     warning: str = ""
     top: Sequence[SectionPart] = ()  # on the first screen
     sections: Sequence[Section] = ()
@@ -109,13 +113,23 @@ def html(page: Page) -> str:
     script = templates.get_template("page.js").render()
     return templates.get_template("page.html").render(
         page=page,
-        inline={each.name: inline(each, page.title) for each in page.pictures},
+        answer=[linked(sentence, page.leads) for sentence in page.answer],
+        inline={each.name: inlined(each, page.title) for each in page.pictures},
         formats=dict(zip(FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
         max_open_rows=MAX_OPEN_ROWS,
         shades={name: shade for name, shade in variables().items() if name not in INKS},
         script=Markup(script),  # noqa: S704 - our own, byte for byte: the page allows it to run by its hash
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def linked(sentence: str, leads: Mapping[str, str]) -> Markup:
+    """Return a sentence for a page, in which the words of `leads` are links, each once."""
+    text = escape(sentence)
+    for words, address in leads.items():
+        link = Markup('<a href="{}">{}</a>').format(address, words)
+        text = text.replace(escape(words), link, 1)
+    return text
 
 
 def folder_of(name: str, sources: Sequence[Path], out: Path | None) -> tuple[Path, str]:
@@ -171,32 +185,47 @@ def write(file: Path, data: bytes, asked: Path) -> None:
 # Figures as elements of the page
 
 
-def inline(picture: Picture, title: Callable[[int], str]) -> Markup:
+def inlined(picture: Picture, title: Callable[[int], str]) -> Markup:
+    """Return a figure as an element of a page, and beside it what a narrow window shows in its place."""
+    if not picture.narrow:
+        return inline(picture, title)
+    narrow = replace(picture, name=f"{picture.name}-narrow", svg=picture.narrow)
+    return inline(picture, title, "wide") + inline(narrow, title, "narrow")
+
+
+def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Markup:
     """Turn a figure into an element of a page, with a label for readers who can't see it.
 
     Each mark has the row of the run's summary that it shows (`data-case="3"`) and the row's title, unless there are
-    very many. CSS variables hold the figure's size, so that the page's style can keep letters legible.
+    very many. A mark of several rows has them all (`data-all="3 5"`). CSS variables hold the figure's size, so that the
+    page's style can keep letters legible. `kind`: its class; one of a narrow window has the titles of the wide one.
     """
     svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", UNUSED.sub("", picture.svg))
     svg = PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
     root = Xml.fromstring(NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
     width, height = (root.attrib.pop(side).removesuffix("pt") for side in ("width", "height"))
     root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
+    root.attrib |= {"class": kind} if kind else {}
     root.set("style", f"--wide: {width}px; --high: {height}px")
     cases = {group: group.attrib.pop("data-cases", "").split() for group in root.iter()}
     if sum(map(len, cases.values())) <= MAX_MARKS:
-        for group, rows in cases.items():
-            _tell_apart(group, list(map(int, rows)), title)
+        for group, marks in cases.items():
+            rows = [list(map(int, each.split("."))) for each in marks]
+            _tell_apart(group, rows, None if kind == "narrow" else title)
     return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
 
 
-def _tell_apart(group: Xml.Element, rows: list[int], title: Callable[[int], str]) -> None:
-    """Give each mark of a group its row; or the group, if it shows one row, such as the letters of a number."""
+def _tell_apart(group: Xml.Element, marked: list[list[int]], title: Callable[[int], str] | None) -> None:
+    """Give each mark of a group its rows; or the group, if it shows one mark, such as the letters of a number."""
     hidden = {part for defs in group.iter(f"{SVG}defs") for part in defs.iter()}
     kinds = ([part for part in group.iter(f"{SVG}{kind}") if part not in hidden] for kind in ("use", "path"))
     marks = next(filter(None, kinds), [])
-    if len(marks) != len(rows):
-        marks = [group] if len(rows) == 1 else []
-    for part, row in zip(marks, rows, strict=False):
-        part.set("data-case", str(row))
-        Xml.SubElement(part, f"{SVG}title").text = title(row)
+    if len(marks) != len(marked):
+        marks = [group] if len(marked) == 1 else []
+    for part, rows in zip(marks, marked, strict=False):
+        part.set("data-case", str(rows[0]))
+        if len(rows) > 1:
+            part.set("data-all", " ".join(map(str, rows)))
+        if title is not None:
+            median = f"median of {len(rows):,} cases, the nearest is " if len(rows) > 1 else ""
+            Xml.SubElement(part, f"{SVG}title").text = f"{median}{title(rows[0])}"

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -16,11 +17,13 @@ from matplotlib.patches import Patch
 from rnnbench.analysis.comparison import RANKS
 from rnnbench.report.drawing.draw import (
     PAGE,
+    PHONE,
     REFERENCE,
     Ax,
     Inches,
     log_ticks,
     most_rows,
+    phone_high,
     picture,
     rows,
     rows_high,
@@ -29,6 +32,7 @@ from rnnbench.report.drawing.draw import (
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.page.page import Page, files
 from rnnbench.report.table import (
+    Bar,
     Column,
     Lines,
     Section,
@@ -38,7 +42,7 @@ from rnnbench.report.table import (
     where_new,
 )
 from rnnbench.report.verdicts.verdicts import Verdicts, read
-from rnnbench.report.words.names import commit, one_line, when
+from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     GLYPHS,
     MISSING,
@@ -52,7 +56,9 @@ from rnnbench.report.words.units import (
     verdict_cell,
 )
 from rnnbench.store.folder import read_info
+from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.run_info import RunInfo
+from rnnbench.text import plural
 
 MARKER_OF = {
     "regressed": "^",
@@ -71,16 +77,15 @@ CHANGES = (
     "interval that reaches the edge continues beyond it. The grey band is the margin: a change within it is no "
     "regression."
 )
+TITLE = "The verdict on each case"
 NOTE = (
-    "Change: head over base for the typical call, or in the mean of the calls where that decides. Replicates: pairs "
-    "of fresh processes, one of each side."
+    "Beside each change its 95% interval is drawn, slower to the right; the margin is grey. Replicates: pairs of fresh "
+    "processes, one of each side."
 )
-SHOWN = [
-    Column("case", of("name")),
-    Column("verdict", of("verdict", verdict_cell)),
-    Column("change", of("change", change_cell), numeric=True),
-    Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
-]
+CASE, VERDICT = Column("case", of("name")), Column("verdict", of("verdict", verdict_cell))
+CHANGE = Column("change", of("change", change_cell), numeric=True)
+INTERVAL = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
+SHOWN = [CASE, VERDICT, CHANGE, INTERVAL]
 
 
 def render(folder: Path) -> dict[str, bytes]:
@@ -100,41 +105,130 @@ def render(folder: Path) -> dict[str, bytes]:
     facts = [f"{when(head)} UTC", *commits]
     if check is None:
         answer = "This check has no verdict: it ended before there was one.", "What was measured until then is below."
-        return files(Page(name, f"{name}: a check", answer, facts, warning, sections=[measured]))
-    outcomes = pd.Series([row.outcome for row in check.rows], dtype=object)
-    figure = changes(check.frame.assign(verdict=outcomes))
+        return files(Page(name, f"{name}: a check", answer, facts, warning=warning, sections=[measured]))
     if check.seconds is not None:
         facts.insert(1, f"measured for {duration(check.seconds)}")
+    listed = _with_short_names(check)
     return files(
         Page(
             name,
             f"{check.suite}: base {check.base} against head {check.head}",
-            list(filter(None, [check.answer, check.details, f"{check.timed}." if check.timed else ""])),
+            lead(check),
             facts,
-            warning,
-            top=[picture("changes", "The change of every case", CHANGES, figure)] if figure else [],
-            sections=[_verdicts(check), measured],
+            warning=warning,
+            top=[_verdicts(listed), Lines("Notes on this check:", check.notes)],
+            sections=[measured, *_figure(listed)],
         )
     )
 
 
-def _verdicts(check: Verdicts) -> Section:
-    """Return the section of the verdicts, the worst first, with what a reader must know about them."""
-    frame = check.frame.assign(verdict=pd.Series([row.verdict for row in check.rows], dtype=object))
-    outcomes = pd.Series([row.outcome for row in check.rows], dtype=object)
-    has_margins = " to " in check.margins
+def _with_short_names(check: Verdicts) -> Verdicts:
+    """Return a check whose cases have names without what all share, which stands below the table."""
+    labels, shared = names([row.subject for row in check.rows], is_short=True)
+    rows = tuple(replace(row, name=labels[row.subject.key]) for row in check.rows)
+    return replace(check, rows=rows, shared=shared)
+
+
+def lead(check: Verdicts) -> list[str]:
+    """Return the answer of a check's page, which begins with what the check knows.
+
+    If all times are undecided, that is the work of a call, whose counts have no error: `Times undecided: about 20 s
+    more would be enough for 4 of 4 undecided cases. Work grew in 4 of 4 cases: +32 to +48 operator calls.`
+    """
+    timed = f"{check.timed}." if check.timed else ""
+    is_open = bool(check.judged) and check.judged[0].verdict == "undecided"
+    if not is_open or check.is_mostly_broken or not check.work:
+        return list(filter(None, [check.answer, check.details, timed]))
+    needed = check.needed or ("raise --budget" if check.way == "paired" else "")
+    counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in check.by_verdict.items() if rows]
+    first = f"Times undecided{f': {needed}' if needed else ''}. {work(check)}."
+    return list(filter(None, [first, f"In all {', '.join(counts)}." if counts[1:] else "", timed]))
+
+
+def work(check: Verdicts) -> str:
+    """Return `Work grew in 4 of 6 cases: +32 to +48 operator calls` of the undecided cases; empty if it did not change.
+
+    The range is that of the first count that moved in each of them, as far as it is the same one.
+    """
+    for word, sign in (("grew", 1), ("fell", -1)):
+        moved = [change for row in check.by_verdict["undecided"] if (change := row.work(sign))]
+        if moved:
+            steps = sorted((each.head - each.base for each in moved if each.metric == moved[0].metric), key=abs)
+            size = span(f"{steps[0]:+,}", f"{steps[-1]:+,}")
+            of_all = plural(len(check.judged), "case")
+            return f"Work {word} in {len(moved):,} of {of_all}: {size} {BY_NAME[moved[0].metric].label}"
+    return ""
+
+
+def _figure(check: Verdicts) -> list[Section]:
+    """Return the section with the figure of every change, which the table draws in its rows; none without times."""
+    if (figure := changes(_with_outcomes(check))) is None:
+        return []
+    narrow = changes(_with_outcomes(check), width=PHONE, is_phone=True)
+    drawn = picture("changes", "The change of every case", CHANGES, figure, narrow)
+    return [Section("figure", "The changes as a figure", [drawn], is_folded=True)]
+
+
+def _verdicts(check: Verdicts) -> Table:
+    """Return the table of the verdicts, the worst first, with each interval drawn in its row."""
+    frame = _with_outcomes(check)
+    end = _end(check.frame[check.frame["verdict"].notna()])
+    change_with_bar = replace(CHANGE, bar=lambda row: _bar(row, end))
     columns = [
-        *SHOWN,
-        *([Column("margin", of("margin", round_percent), numeric=True)] if has_margins else []),
+        CASE,
+        change_with_bar,
+        VERDICT,
+        INTERVAL,
+        *([Column("margin", of("margin", round_percent), numeric=True)] if " to " in check.margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
-    # Rows are not about cases of a run, by which a page could filter.
-    shown = frame.assign(verdict=outcomes).drop(columns="case")
-    breaks = where_new(outcomes.fillna(""))
-    listed = table("verdicts", "The verdict on each case", NOTE, columns, shown, machine=frame, breaks=breaks)
-    notes = Lines("Notes on this check:", check.notes)
-    return Section("verdicts", "Which cases changed?", [notes, listed, check.method])
+    shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
+    breaks, note = where_new(frame["verdict"].fillna("")), f"{NOTE} {check.method}"
+    paper = table_for_paper(check)
+    return table("verdicts", TITLE, note, columns, shown, machine=_with_verdicts(check), breaks=breaks, paper=paper)
+
+
+def _end(frame: pd.DataFrame) -> float:
+    """Return the ratio at the right end of an axis of changes; its left end is one over it.
+
+    It shows all values and margins, and intervals as far as they don't push these together.
+    """
+    logs = np.abs(np.log(frame[ENDS].where(lambda values: values > 0)))
+    farthest = 0.0 if frame["change"].isna().all() else min(np.nanmax(logs) * 1.05, REACH * np.nanmax(logs["change"]))
+    margin = frame["margin"].max() if len(frame) else 0.0
+    return math.exp(max(MIN_REACH * math.log1p(margin), farthest))
+
+
+def _bar(row: Mapping[Any, Any], end: float) -> Bar | None:
+    """Return the interval of a case on an axis to `end`; None if there is none."""
+    if row["verdict"] is None or not (row["change_low"] > 0 and end > 1):
+        return None
+
+    def place(ratio: float) -> float:
+        return round(50 + 50 * min(1.0, max(-1.0, math.log(ratio) / math.log(end))), 1)
+
+    band = place(1 / (1 + row["margin"])), place(1 + row["margin"])
+    low, value, high = (place(row[each]) for each in ("change_low", "change", "change_high"))
+    shade = {"regressed": "slower", "improved": "faster", "accepted": "soft", "unchanged": "soft"}.get(
+        row["verdict"], row["verdict"]
+    )
+    return Bar(low, value, high, band, shade)
+
+
+def table_for_paper(check: Verdicts) -> Table:
+    """Return the table of the verdicts without reasons, which a page has no room for; its note says what was done."""
+    return table("verdicts", TITLE, check.method, SHOWN, _with_outcomes(check), machine=_with_verdicts(check))
+
+
+def _with_verdicts(check: Verdicts) -> pd.DataFrame:
+    """Return the frame of a check in which a case without a verdict has None, which its words need."""
+    return check.frame.assign(verdict=pd.Series([row.verdict for row in check.rows], dtype=object))
+
+
+def _with_outcomes(check: Verdicts) -> pd.DataFrame:
+    """Return the frame of a check in which a regression that is accepted is said to be so."""
+    return check.frame.assign(verdict=pd.Series([row.outcome for row in check.rows], dtype=object))
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
@@ -158,10 +252,13 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     return table("sides", "The two sides", "", [Column("what", of("what")), *cells], frame, machine=frame)
 
 
-def changes(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None) -> Figure | None:
+def changes(
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+) -> Figure | None:
     """Draw the change of every case with its interval, the margin as a band, and the verdict; the worst case on top.
 
     `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the worst are drawn. It has one panel.
+    `is_phone`: it is as high as its rows need.
     """
     compared = frame[frame["verdict"].notna()]
     if compared["change"].isna().all():
@@ -170,25 +267,25 @@ def changes(frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height:
     ranked = compared.assign(rank=compared["verdict"].map(RANKS), faster=-compared["change"].fillna(math.inf))
     ordered = ranked.sort_values(["rank", "faster"], kind="stable")
     wide = width or PAGE
-    room = min(MAX_ROWS, most_rows(ax, wide, height))
+    room = MAX_ROWS if is_phone else min(MAX_ROWS, most_rows(ax, wide, height))
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
     points = shown[ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(shown)))
     points["shade"], points["marker"] = (list(shown["verdict"].map(looks)) for looks in (VERDICTS, MARKER_OF))
     points["hollow"] = shown["verdict"].isin(["undecided", "accepted"])
-    names = list(map(str, shown["name"]))
-    with sheet(ax, wide, rows_high(len(names) + (len(ordered) > room), wide), height=height) as drawn:
+    labels = list(map(str, shown["name"]))
+    drawn_rows = len(labels) + (len(ordered) > room)
+    high = phone_high(drawn_rows) if is_phone else rows_high(drawn_rows, wide)
+    with sheet(ax, wide, high, height=height, is_phone=is_phone) as drawn:
         texts = [_verdict(row, is_short=drawn.is_narrow) for row in shown.to_dict("records")]
         if others := Counter(ordered["verdict"][len(shown) :]):
-            names.append(f"{', '.join(f'{others[word]:,} {word}' for word in RANKS if others[word])} not drawn")
+            labels.append(f"{', '.join(f'{others[word]:,} {word}' for word in RANKS if others[word])} not drawn")
             texts.append("")
-        rows(drawn, drawn.axes, names, points[points["value"].notna()], texts=texts, thick=2)
+        rows(drawn, drawn.axes, labels, points[points["value"].notna()], texts=texts, thick=2)
         for row, margin in enumerate(shown["margin"]):
             band = 1 / (1 + margin), 1 + margin
             drawn.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=drawn.ink("faint"), zorder=0)
         drawn.axes.axvline(1, color=drawn.ink(), **REFERENCE)
-        logs = np.abs(np.log(points[["value", "low", "high"]].where(lambda values: values > 0)))
-        farthest = min(np.nanmax(logs) * 1.05, REACH * np.nanmax(logs["value"]))
-        end = math.exp(max(MIN_REACH * math.log1p(shown["margin"].max()), farthest))
+        end = _end(shown)
         log_ticks(drawn, drawn.axes.xaxis, 1 / end, end, change)
         about = "change of the time from base to head"
         drawn.axes.set_xlabel(about if drawn.is_narrow else f"{about}: slower to the right")

@@ -135,6 +135,18 @@ def series_name(cell: str, implementation: str) -> str:
     return f"{one_line(cell)} {own}".rstrip()
 
 
+def short_cells(cells: Iterable[str]) -> dict[str, str]:
+    """Return the name of each cell in figures and papers: `MyCell` for `models/my.py:MyCell`, if no other has it."""
+    last = {cell: cell.rpartition(":")[2] or cell for cell in dict.fromkeys(cells)}
+    known = Counter(last.values())
+    return {cell: name if known[name] == 1 else cell for cell, name in last.items()}
+
+
+def with_short_cells(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with the short names of its cells."""
+    return summary.assign(cell=summary["cell"].map(short_cells(summary["cell"])))
+
+
 def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the summary with each row's `series` and `family`, sorted so that rows to compare stand together.
 
@@ -164,10 +176,11 @@ ALWAYS = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately
 
 
-def names(cases: Collection[Subject]) -> tuple[dict[str, str], str]:
+def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[str, str], str]:
     """Return the name of each case by its key, made of what tells them apart, and the axes that they share, in words.
 
     A name is `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it.
+    `is_short`: beside the shared axes, which then tell the implementation and the phase that all have.
     """
     labels = {case.key: one_line(case.key) for case in cases}
     own_cases = [case for case in cases if isinstance(case, Case)]
@@ -179,12 +192,17 @@ def names(cases: Collection[Subject]) -> tuple[dict[str, str], str]:
     layered = {cell for cell, number in Counter(cell for cell, _ in layers).items() if number > 1}
     has_several = len(references) > len({cell for cell, _ in references})
     axes = [*(["reference"] if has_several else []), *several(frame, (*SIZES, *SETTINGS))]
+    same = {case.implementation for case in own_cases}, {case.workload.phase for case in own_cases}
+    told = [one_line(next(iter(each))) for each in same if is_short and len(each) == 1 and len(own_cases) > 1]
+    shorts = short_cells(case.cell for case in own_cases) if is_short else {}
 
     for case, values in zip(own_cases, known, strict=True):
         own = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
-        head = f"{series_name(case.cell, case.implementation)} {case.workload.phase}"
+        implementation = "" if case.implementation in told else case.implementation
+        phase = "" if case.workload.phase in told else case.workload.phase
+        head = f"{series_name(shorts.get(case.cell, case.cell), implementation)} {phase}".rstrip()
         labels[case.key] = ", ".join(filter(None, [head, say_all(own, (values[axis] for axis in own))]))
-    return labels, constants(frame)
+    return labels, ", ".join(filter(None, [*told, constants(frame)]))
 
 
 def case_name(case: Case) -> str:

@@ -30,7 +30,7 @@ FAULTS = """async () => {
 }"""
 CUT = """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
   const paper = svg.getBoundingClientRect();
-  const parts = [...svg.querySelectorAll("use, path")].filter((part) => !part.closest("defs, [clip-path]"));
+  const parts = [...svg.querySelectorAll("use, path, text")].filter((part) => !part.closest("defs, [clip-path]"));
   const isCut = ({ left, right, top, bottom }) =>
     left < paper.left - 1 || right > paper.right + 1 || top < paper.top - 1 || bottom > paper.bottom + 1;
   const cut = parts.filter((part) => isCut(part.getBoundingClientRect()));
@@ -64,7 +64,9 @@ def test_links_within_the_page_lead_somewhere_and_ids_are_its_own(opened: Opened
     assert sorted(regions) == sorted(set(regions))  # those who can't see the page go from region to region
 
 
-def test_no_figure_is_cut_at_an_edge(opened: Opened) -> None:
+@pytest.mark.parametrize("width", [390, 1300])
+def test_no_figure_is_cut_at_an_edge(opened: Opened, width: int) -> None:
+    opened.page.set_viewport_size({"width": width, "height": 800})
     assert opened.page.evaluate(CUT) == []
 
 

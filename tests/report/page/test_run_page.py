@@ -15,6 +15,8 @@ from rnnbench.analysis.summary import Noise, summarize
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
+from rnnbench.report.table import Table
+from rnnbench.report.words.units import digits
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.browser import Opened
 from tests.doubles.every_page import QUICK
@@ -27,19 +29,26 @@ from tests.report.conftest import (
 
 NOISE = Noise(0.01, 0.02, 20, 0.003)
 IDS = ["cases", "measured", "environment", "missing"]
-CASES = 174  # of `quick`
+CASES = 174  # of `quick`, with its references
+
+
+@cache
+def table_of_quick() -> Table:
+    """The table of all cases of `quick` as its page has it."""
+    return table_of_cases(summarize(read(QUICK)), is_worst_first=True)
 
 
 @cache
 def parts_of_quick() -> list[tuple[str, int]]:
-    """The parts of the table of `quick`: the series of each, in a phase and in a state of the core, and its cases."""
-    return [(head[0], len(rows)) for head, rows in table_of_cases(summarize(read(QUICK))).parts()]
+    """The parts of the table of `quick` that are seen at first: the series of each and its cases; no references."""
+    table = table_of_quick()
+    return [(head[0], len(rows)) for head, rows in table.parts() if rows[0][0] not in table.hidden]
 
 
 @cache
 def part_with_both_units() -> tuple[str, int]:
     """The series of a part with times in microseconds and in milliseconds, and which part of this series it is."""
-    table = table_of_cases(summarize(read(QUICK)))
+    table = table_of_quick()
     time, seen = table.headers.index("time"), list[str]()
     for head, rows in table.parts():
         if {row[time].split()[-1] for _, row in rows if row[time].strip("—")} >= {"µs", "ms"}:
@@ -111,7 +120,7 @@ def test_the_first_screen_has_the_answer_and_the_whole_figure_and_every_link_lea
     page: Page, pages: dict[str, Path]
 ) -> None:
     expect(page.locator(".answer")).to_contain_text("times as long as torch.nn")
-    box = page.locator("#figure-ratio svg").bounding_box()
+    box = page.locator("#figure-ratio svg:visible").bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 800
     for link in page.locator("nav a").all():
@@ -131,7 +140,7 @@ def test_heads_fold_their_cases_and_a_click_on_a_heading_sorts_both(page: Page) 
     page.get_by_role("button", name="lstm hoisted", exact=True).first.click()
     assert len(cells(table, "cell")) == heads + next(size for name, size in parts_of_quick() if name == "lstm hoisted")
     page.get_by_role("button", name="Show all cases").click()
-    assert len(cells(table, "cell")) == heads + CASES
+    assert len(cells(table, "cell")) == heads + sum(size for _, size in parts_of_quick())
     page.get_by_role("button", name="Show medians alone").click()
     as_it_was = cells(table, "cell")
     for direction in (1, -1):
@@ -152,7 +161,9 @@ def test_times_are_sorted_across_units_and_costs_are_shown_when_asked_for(page: 
     name, place = part_with_both_units()
     page.get_by_role("button", name=name, exact=True).nth(place).click()
     table.get_by_role("button", name="time", exact=True).click()
-    times = [text for text in cells(table, "time") if text.strip()]
+    place = [text.split("\n")[0] for text in table.locator("thead th:visible").all_inner_texts()].index("time")
+    rows = table.locator("tbody tr:not(.head):visible").all_inner_texts()
+    times = [row.split("\t")[place] for row in rows if row.split("\t")[place].strip()]
     assert {text.split()[-1] for text in times} == {"µs", "ms"}
     seconds = [float(text.split()[0]) * {"µs": 1e-6, "ms": 1e-3}[text.split()[1]] for text in times]
     assert seconds == sorted(seconds)
@@ -179,10 +190,61 @@ def test_a_search_leaves_the_rows_that_have_every_word_and_the_marks_of_their_ca
     page.get_by_role("searchbox").fill(query)
     expect(page.locator("#table-cases .count")).to_have_text(f"{rows} of {CASES} rows")
     assert page.locator("#table-cases tbody tr:not(.head):visible").count() == rows
-    bright = page.locator("#figure-ratio use[data-case]:not(.out)")
+    bright = page.locator("#figure-ratio .wide use[data-case]:not(.out)")
     names = bright.evaluate_all("marks => marks.map((mark) => mark.dataset.title.split(';')[0])")
     assert len(names) <= rows
     assert all("hoisted" in name for name in names) or query != "HOISTED"
+
+
+@in_a_browser
+def test_buttons_choose_a_phase_and_a_batch_and_heads_say_the_medians_of_what_is_chosen(page: Page) -> None:
+    table, frame = page.locator("#table-cases table"), summarize(read(QUICK))
+    page.get_by_role("button", name="inference", exact=True).click()
+    heads = table.locator(".head:visible")
+    assert set(cells(table, "phase")) == {"inference"}
+    own = frame.query("cell == 'gru' and implementation == 'loop' and phase == 'inference'")
+    gru = heads.filter(has_text="gru loop")
+    expect(gru).to_contain_text(f"{digits(own['ratio'].median())}×")
+    page.get_by_role("button", name="batch 8", exact=True).click()
+    own = own[own["batch_size"] == 8]
+    shown = gru.inner_text().split("\t")
+    assert float(shown[1].rstrip("×")) == pytest.approx(own["ratio"].median(), rel=0.005)
+    assert [float(end) for end in shown[2].split("–")] == pytest.approx(
+        [own["ratio"].min(), own["ratio"].max()], rel=0.005
+    )
+    assert shown[-1].startswith(f"{len(own)} of ")
+    expect(page.get_by_role("button", name="batch 8", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="batch 8", exact=True).click()
+    page.get_by_role("button", name="inference", exact=True).click()
+    assert len(cells(table, "cell")) == len(parts_of_quick())
+
+
+@in_a_browser
+def test_references_are_shown_when_they_are_asked_for_and_the_worst_case_is_a_link(page: Page) -> None:
+    table = page.locator("#table-cases table")
+    assert not [name for name in cells(table, "cell") if name.startswith("torch.nn")]
+    page.get_by_role("button", name="references").click()
+    assert [name for name in cells(table, "cell") if name.startswith("torch.nn")]
+    page.locator(".more a").first.click()
+    expect(page.locator("tr:target")).to_be_in_viewport()
+    ratios = numbers(table, "ratio")
+    assert max(ratio for ratio in ratios if not np.isnan(ratio)) == float(
+        page.locator("tr:target td").first.inner_text().rstrip("×")
+    )
+
+
+@in_a_browser
+@pytest.mark.parametrize("opened", [{"viewport": {"width": 390, "height": 800}}], indirect=True)
+def test_on_a_phone_panels_stand_below_each_other_and_none_is_cut_off(page: Page) -> None:
+    shown = page.locator("#figure-ratio svg:visible")
+    expect(shown).to_have_count(1)
+    titles = [
+        shown.locator("text", has_text=re.compile(f"^{phase}$")).bounding_box() for phase in ("inference", "training")
+    ]
+    first, second = (box for box in titles if box is not None)
+    assert second["y"] > first["y"] + 100
+    card = page.locator("#figure-ratio .card")
+    assert card.evaluate("card => card.scrollWidth <= card.clientWidth + 1")
 
 
 @in_a_browser
@@ -209,7 +271,7 @@ def test_a_mark_leads_to_its_row_and_the_row_back_by_pointer_and_keyboard(page: 
 @in_a_browser
 @pytest.mark.parametrize("opened", [{"viewport": {"width": 390, "height": 800}, "has_touch": True}], indirect=True)
 def test_a_touch_on_a_mark_shows_what_it_is(page: Page) -> None:
-    box = page.locator("#figure-ratio use[data-case]").first.bounding_box()
+    box = page.locator("#figure-ratio .narrow use[data-case]").first.bounding_box()
     assert box is not None
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator(".tip")).to_contain_text("inference")
@@ -255,6 +317,7 @@ def test_the_page_loads_nothing_and_no_other_script_runs(opened: Opened, pages: 
 @in_a_browser
 @pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
 def test_without_scripts_all_is_there_to_read(page: Page) -> None:
-    assert page.locator("#table-cases tbody tr:visible").count() == len(parts_of_quick()) + CASES
+    parts = len(list(table_of_quick().parts()))
+    assert page.locator("#table-cases tbody tr:visible").count() == parts + CASES
     assert page.locator("button").count() == 0
     expect(page.locator(".answer")).to_be_visible()

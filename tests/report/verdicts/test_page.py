@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Change, Comparison
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.page.page import PAGE
 from rnnbench.report.verdicts import page as check_page
@@ -45,13 +45,13 @@ def text_of(html: str, pattern: str) -> str:
     return unescape(match[1]).strip()
 
 
-def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_figure(tmp_path: Path) -> None:
+def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_table_and_the_figure(tmp_path: Path) -> None:
     compared = samples.realistic()
     html = page(folder(tmp_path, compared))
     found = verdicts.of(compared)
     assert text_of(html, r'<p class="answer">(.*?)</p>') == found.answer
     assert found.details in text_of(html, r'<p class="more">(.*?)</p>')
-    positions = [html.index(part) for part in ("<h1>", 'class="answer"', 'id="figure-changes"', "<h2 ")]
+    positions = [html.index(part) for part in ("<h1>", 'class="answer"', 'id="table-verdicts"', 'id="figure-changes"')]
     assert positions == sorted(positions)
     assert "measured for 93.2 s" in html
 
@@ -101,6 +101,41 @@ def test_each_case_has_a_row_with_its_verdict_by_glyph_and_word_the_worst_on_top
     low, high = figure.axes[0].get_xlim()
     assert low == pytest.approx(1 / high)
     assert high > 1.09  # the mark that is farthest from no change is on the axis
+
+
+def test_if_all_times_are_undecided_it_leads_with_what_would_decide_them_and_with_the_work_that_grew(
+    tmp_path: Path,
+) -> None:
+    steps = {("inference", 1): 32, ("inference", 16): 32, ("training", 1): 48, ("training", 16): 40}
+    findings = [
+        samples.finding(
+            "undecided",
+            Estimate(1.01, 0.97, 1.06),
+            case=small.case("gru", phase=phase, batch_size=batch),
+            changes=(Change("operators", 300, 300 + step),),
+        )
+        for (phase, batch), step in steps.items()
+    ]
+    compared = samples.comparison(*findings, needed="about 20 s more would be enough for 4 of 4 undecided cases")
+    html = page(folder(tmp_path, compared))
+    assert text_of(html, r'<p class="answer">(.*?)</p>') == (
+        "Times undecided: about 20 s more would be enough for 4 of 4 undecided cases. "
+        "Work grew in 4 of 4 cases: +32 to +48 operator calls."
+    )
+    # Names leave out what all share, which stands below the table.
+    assert '<th scope="row">gru training, batch 16</th>' in html
+    assert "Everywhere: loop, " in html
+
+
+def test_each_row_draws_its_interval_on_the_margin(tmp_path: Path) -> None:
+    html = page(folder(tmp_path, samples.every_verdict()))
+    bars = re.findall(r'<svg class="bar-of".*?</svg>', html)
+    assert len(bars) == 6  # of the cases that have an interval and a verdict
+    shades = [re.findall(r"var\(--(\w+)\)", bar)[0] for bar in bars]
+    assert shades == ["slower"] * 3 + ["undecided", "faster", "soft"]
+    low, high, value = (float(each) for each in re.findall(r'd="M([\d.]+) 5H([\d.]+)M([\d.]+) 1.5', bars[0])[0])
+    band = [float(each) for each in re.findall(r'class="band" d="M([\d.]+) 0H([\d.]+)', bars[0])[0]]
+    assert band[0] < 50 < band[1] < low < value < high <= 100
 
 
 def test_any_order_of_rows_gives_the_same_figure() -> None:

@@ -24,6 +24,17 @@ def test_a_name_has_just_the_axes_that_differ() -> None:
     assert shared == "length 4, input 5, hidden 6, output 2, 1 layer, cpu, float64, 1 thread, many_to_many"
 
 
+def test_a_short_name_leaves_out_what_the_axes_beside_it_tell() -> None:
+    cases = [Case(f"my.py:{cell}", "loop", workload(batch_size=size)) for cell in ("A", "B") for size in (1, 16)]
+    labels, shared = names(cases, is_short=True)
+    assert list(labels.values()) == ["A, batch 1", "A, batch 16", "B, batch 1", "B, batch 16"]
+    assert shared.startswith("loop, inference, ")
+    labels, _ = names(
+        [*cases, case("vanilla", phase="training"), Case("other.py:A", "loop", workload())], is_short=True
+    )
+    assert list(labels.values())[::4] == ["my.py:A inference, batch 1", "vanilla training, batch 3"]
+
+
 @pytest.mark.parametrize(
     ("cases", "told"),
     [

@@ -71,6 +71,50 @@ function search(query, heads) {
   };
 }
 
+const MAX_CHIPS = 6; // buttons for the values of one column
+const three = (value) => value >= 999.5 ? value.toFixed(0) : value.toPrecision(3);
+const inUnit = (seconds) => {
+  const [unit, size] = [["ns", 1e-9], ["µs", 1e-6], ["ms", 1e-3]].find(([, each]) => seconds < 999.5 * each) ?? ["s", 1];
+  return `${three(seconds / size)} ${unit}`;
+};
+
+function medianOf(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+// What the head of a part says of the rows that are chosen, from the numbers of a column.
+const POOLED = {
+  ratio: (values) => `${three(medianOf(values))}×`,
+  range: (values) => `${three(Math.min(...values))}–${three(Math.max(...values))}`,
+  time: (values) => inUnit(medianOf(values)),
+};
+
+// A button for each value of the columns by which rows are chosen. Returns the tests that rows have to pass.
+function addChips(tools, heads, rows, onChange) {
+  const chosen = new Map();
+  heads.forEach((head, column) => {
+    const values = [...new Set(rows.map((row) => row.cells[column].textContent))];
+    if (head.dataset.chosen === undefined || values.length < 2 || values.length > MAX_CHIPS) return;
+    const own = new Set();
+    chosen.set(column, own);
+    const group = make("span", { className: "chips", role: "group", ariaLabel: head.textContent });
+    for (const value of values) {
+      const words = head.classList.contains("number") ? `${head.textContent} ${value}` : value;
+      const button = make("button", { type: "button", ariaPressed: "false" }, words);
+      button.addEventListener("click", () => {
+        if (!own.delete(value)) own.add(value);
+        button.ariaPressed = String(own.has(value));
+        onChange();
+      });
+      group.append(button);
+    }
+    tools.append(group);
+  });
+  return (row) => [...chosen].every(([column, own]) => !own.size || own.has(row.cells[column].textContent));
+}
+
 function enhance(table) {
   const heads = [...table.tHead.rows[0].cells];
   const parts = [...table.tBodies].map((body) => ({ body, head: body.querySelector(".head"), rows: [...body.querySelectorAll("tr:not(.head)")] }));
@@ -122,20 +166,54 @@ function enhance(table) {
     table.unfold = (row) => open(parts.find((part) => part.rows.includes(row)), true);
     tools.append(all);
   }
+  const asides = parts.filter((part) => part.body.classList.contains("aside"));
+  const isAside = new Set(asides.flatMap((part) => part.rows));
+  const field = make("input", { type: "search", placeholder: "Search rows", ariaLabel: `Search in: ${title.textContent}` });
+  const count = make("span", { className: "count" });
+  const aside = make("button", { type: "button", ariaPressed: "false" }, "references");
+  const ofHeads = new Map(parts.filter((part) => part.head).map((part) => [part, [...part.head.cells].map((cell) => cell.textContent)]));
+  const places = heads.flatMap((head, column) => head.dataset.pooled ? [[head.dataset.pooled, column]] : []);
+  const ratios = places.find(([kind]) => kind === "ratio")?.[1];
+
+  // Says of a part what its chosen rows are in the median; what it said at first, if these are all.
+  function pool(part) {
+    const shown = part.rows.filter((row) => !row.hidden);
+    const texts = ofHeads.get(part);
+    const isWhole = shown.length === part.rows.length;
+    const last = part.head.cells.length - 1;
+    for (const [kind, column] of places) {
+      const values = shown.map((row) => numberIn(row.cells[kind === "range" ? ratios : column].textContent)).filter((value) => !isNaN(value));
+      part.head.cells[column].textContent = isWhole ? texts[column] : values.length ? POOLED[kind](values) : "—";
+    }
+    part.head.cells[last].textContent = isWhole ? texts[last] : `${shown.length} of ${texts[last]}`;
+  }
+
+  function find() {
+    const query = field.value.trim();
+    const isFound = search(query, heads);
+    const hasAsides = query !== "" || aside.ariaPressed === "true";
+    rows.forEach((row) => { row.hidden = !(isFound(row) && isChosen(row) && (hasAsides || !isAside.has(row))); });
+    for (const part of parts.filter((each) => each.head)) {
+      part.head.hidden = part.rows.every((row) => row.hidden);
+      if (!part.head.hidden) pool(part);
+    }
+    table.classList.toggle("found", query !== "");
+    const all = rows.filter((row) => hasAsides || !isAside.has(row));
+    const seen = all.filter((row) => !row.hidden);
+    count.textContent = seen.length === all.length ? `${seen.length} rows` : `${seen.length} of ${all.length} rows`;
+    if (hasHeads) markFound(seen.length < all.length ? seen : null);
+    say(`${title.textContent}: ${count.textContent}`);
+  }
+
+  const isChosen = addChips(tools, heads, rows.filter((row) => !isAside.has(row)), find);
+  if (asides.length && asides.length < parts.length) {
+    const show = (isShown) => { aside.ariaPressed = String(isShown); find(); };
+    aside.addEventListener("click", () => show(aside.ariaPressed === "false"));
+    const unfold = table.unfold;
+    table.unfold = (row) => { if (row.hidden) show(true); unfold?.(row); };
+    tools.append(aside);
+  } else aside.ariaPressed = "true";
   if (rows.length >= MIN_ROWS) {
-    const field = make("input", { type: "search", placeholder: "Search rows", ariaLabel: `Search in: ${title.textContent}` });
-    const count = make("span", { className: "count" });
-    const find = () => {
-      const query = field.value.trim();
-      const isFound = search(query, heads);
-      rows.forEach((row) => { row.hidden = !isFound(row); });
-      parts.forEach((part) => { if (part.head) part.head.hidden = part.rows.every((row) => row.hidden); });
-      table.classList.toggle("found", query !== "");
-      const seen = rows.filter((row) => !row.hidden).length;
-      count.textContent = seen === rows.length ? `${seen} rows` : `${seen} of ${rows.length} rows`;
-      if (hasHeads) markFound(query ? rows.filter((row) => !row.hidden) : null);
-      say(`${title.textContent}: ${count.textContent}`);
-    };
     field.title = "Rows that have every word, in any column; figures show their marks";
     field.addEventListener("input", find);
     tools.append(field, count);
@@ -146,15 +224,18 @@ function enhance(table) {
 
 // Figures: each mark leads to the row of its case, and the row back ----------------------------------------------------
 
+// A figure has a second form for narrow windows; one of the two is seen.
 const marksIn = (place) => [...place.querySelectorAll("[data-case]")];
+const isSeen = (mark) => mark.getClientRects().length > 0;
+const casesOf = (mark) => mark.dataset.all?.split(" ") ?? [mark.dataset.case];
 
 function markFound(rows) {
   const found = rows && new Set(rows.map((row) => row.id.slice("case=".length)));
-  for (const mark of marksIn(document)) mark.classList.toggle("out", found !== null && !found.has(mark.dataset.case));
+  for (const mark of marksIn(document)) mark.classList.toggle("out", found !== null && !casesOf(mark).some((name) => found.has(name)));
 }
 
 function addTips() {
-  for (const number of new Set(marksIn(document).map((mark) => mark.dataset.case))) {
+  for (const number of new Set(marksIn(document).flatMap(casesOf))) {
     const name = document.getElementById(`case=${number}`)?.cells[0];
     name?.replaceChildren(make("a", { href: `#mark=${number}` }, name.textContent));
   }
@@ -180,10 +261,13 @@ function addTips() {
 
   for (const card of document.querySelectorAll(".card")) {
     const marks = marksIn(card);
+    const titles = {};
     for (const mark of marks) { // the browser's own tooltip is for pointers alone
       const title = mark.querySelector(":scope > title");
-      mark.dataset.title = title.textContent;
-      title.remove();
+      const key = mark.dataset.all ?? mark.dataset.case;
+      titles[key] ??= title?.textContent;
+      mark.dataset.title = titles[key] ?? "";
+      title?.remove();
       mark.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") show(mark); });
       mark.addEventListener("click", (event) => {
         if (lit === mark && event.pointerType === "mouse" && !link.hidden) location.hash = link.hash;
@@ -193,7 +277,7 @@ function addTips() {
     card.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && !tip.matches(":hover")) show(null); });
     card.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      const cases = [...new Map(marks.map((mark) => [mark.dataset.case, mark])).values()]; // an interval is a mark too
+      const cases = [...new Map(marks.filter(isSeen).map((mark) => [mark.dataset.case, mark])).values()]; // an interval is a mark too
       if (event.key === "Escape") show(null);
       if (event.key === "Enter" && lit) location.hash = link.hash;
       if (!step || !cases.length) return;
@@ -231,7 +315,7 @@ addEventListener("DOMContentLoaded", () => {
   // `#case=3` leads to a row, `#mark=3` to the first mark of this case; what is folded away opens.
   const go = () => {
     const name = decodeURIComponent(location.hash.slice(1));
-    const mark = name.startsWith("mark=") && document.querySelector(`[data-case="${CSS.escape(name.slice(5))}"]`);
+    const mark = name.startsWith("mark=") && marksIn(document).find((each) => isSeen(each) && casesOf(each).includes(name.slice(5)));
     const target = mark || document.getElementById(name);
     if (!target) return;
     target.querySelectorAll(":scope > details").forEach((details) => { details.open = true; });

@@ -1,0 +1,115 @@
+"""A result in Python for a paper: its table in LaTeX, and a folder with its frames, figure, table and note."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rnnbench.report.latex import tables
+from rnnbench.report.page.page import folder_of, put
+from rnnbench.report.table import csv
+from rnnbench.report.words.names import one_line, say, word
+from rnnbench.report.words.units import MISSING, count, duration, duration_interval, ratio, ratio_interval
+from rnnbench.text import encoded
+
+IDENTITY = "a result in Python"  # of its folder
+HEADERS = {"seconds": "time", "mean_seconds": "mean time", "parity": "outputs", "name": "case"}
+NUMBERS: dict[str, Callable[[float], str]] = {
+    "seconds": duration,
+    "mean_seconds": duration,
+    "ratio": ratio,
+    "mean_ratio": ratio,
+    "parameters": count,
+}
+INTERVALS: dict[str, Callable[[float, float], str]] = {"seconds": duration_interval, "ratio": ratio_interval}
+WITHOUT_COLUMNS = ("seconds", "ratio", "ratio_low", "parity")  # of a result that prints as words alone
+IS_REFERENCE = "is the reference"  # the parity of one
+LOW, HIGH = "_low", "_high"
+
+
+def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:
+    """Return the shown columns of a frame as a table in LaTeX, with what was measured where in its caption.
+
+    `facts`: such as `phase`, `device`, `threads` and `reference`; `environment`: with the columns `what` and `value`.
+    """
+    names = [name for name in (shown or WITHOUT_COLUMNS) if name in frame]
+    index = [str(frame.index.name)] if frame.index.name else []
+    frame = _with_index(frame)
+    agrees = "parity" in names and set(frame["parity"]) <= {"agrees", IS_REFERENCE}
+    if agrees:
+        names.remove("parity")
+    columns = list(_columns(frame, [*index, *names]))
+    rows = [[write(row) for _, write, _ in columns] for row in frame.to_dict("records")]
+    headers, are_numbers = [header for header, _, _ in columns], [is_number for _, _, is_number in columns]
+    compared = f", and its ratio to that of {one_line(facts['reference'])}" if facts.get("reference") else ""
+    note = f"{_where(facts, environment)} {'Outputs agree.' if agrees else ''}".strip()
+    return tables("result", f"Time per call{compared}", note, headers, are_numbers, rows)
+
+
+def files(frames: Mapping[str, pd.DataFrame], figure: Figure | None, table: str, note: str) -> dict[str, bytes]:
+    """Return the files of a result by their names: a CSV of each frame, the figure as PDF and PNG, table and note."""
+    contents = {f"{name}.csv": encoded(csv(_with_index(frame))) for name, frame in frames.items()}
+    contents |= {"table.tex": encoded(table), "note.txt": encoded(f"{note}\n")}
+    if figure is None:
+        return contents
+    for kind in ("pdf", "png"):
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, dpi=300)
+        contents[f"figure.{kind}"] = out.getvalue()
+    return contents
+
+
+def save(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write the files of a result into a folder; raises UserError if it holds files of others."""
+    put(*folder_of(IDENTITY, [folder], folder), contents)
+    return folder
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index() if frame.index.name else frame
+
+
+def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Callable[[dict[Any, Any]], str], bool]]:
+    """Yield the header of each column, what writes its text from a row, and whether it is a number."""
+    for name in names:
+        base = name.removesuffix(LOW)
+        if name.endswith(HIGH):
+            continue  # its other end stands for both
+        if name != base:
+            yield "95% interval", _interval(base), True
+            continue
+        write = NUMBERS.get(name, _first_clause if name == "parity" else one_line)
+        is_number = name in NUMBERS or frame[name].dtype.kind in "iuf"
+        yield HEADERS.get(name, word(name).replace("_", " ")), _cell(name, write), is_number
+
+
+def _first_clause(parity: str) -> str:
+    return one_line(parity.partition(":")[0])
+
+
+def _cell(name: str, write: Callable[[Any], str]) -> Callable[[dict[Any, Any]], str]:
+    return lambda row: MISSING if pd.isna(row[name]) else write(row[name])
+
+
+def _interval(name: str) -> Callable[[dict[Any, Any]], str]:
+    write, low, high = INTERVALS[name], f"{name}{LOW}", f"{name}{HIGH}"
+    return lambda row: "" if row[low] == row[high] else write(row[low], row[high])
+
+
+def _where(facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:
+    """Return `Training on cpu, 1 thread, torch 2.13.0, AuthenticAMD family 25 model 17.`, as far as it is known."""
+    known: dict[str, str] = {}
+    if environment is not None and "about" not in environment:
+        known = dict(zip(environment["what"], environment["value"], strict=True))
+    place = f" on {facts['device']}" if facts.get("device") else ""
+    parts = [
+        f"{facts['phase']}{place}" if facts.get("phase") else "",
+        say("threads", facts["threads"]) if facts.get("threads") else "",
+        f"torch {known['torch']}" if known.get("torch") else "",
+        known.get("processor", "").partition(";")[0],
+    ]
+    told = ", ".join(filter(None, parts))
+    return f"{told[:1].upper()}{told[1:]}." if told else ""

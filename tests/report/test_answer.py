@@ -1,0 +1,61 @@
+"""What stands above all on the page of a run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench.analysis.summary import SHARED, UNDISTURBED
+from rnnbench.report.answer import answer
+from rnnbench.report.cases import sentences
+from rnnbench.report.page.page import linked
+from rnnbench.store.run_info import RunInfo
+from tests.report.conftest import info_with, with_none_measured, without_any_reference
+
+
+@pytest.fixture
+def known(quick: pd.DataFrame) -> pd.DataFrame:
+    """The GRU of `quick` in inference: seven cases slower by 10 to 70%, one that may be as fast."""
+    own = quick[quick["reference"].eq("gru") & quick["phase"].eq("inference") & quick["implementation"].ne("hoisted")]
+    own = own.copy()
+    cell = own.index[own["cell"] == "gru"]
+    assert len(cell) == 8
+    ratios = np.array([1.7, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.0])
+    for name in ("ratio", "mean_ratio"):
+        own.loc[cell, name] = ratios
+        own.loc[cell, f"{name}_low"], own.loc[cell, f"{name}_high"] = ratios * 0.98, ratios * 1.02
+    return own
+
+
+def test_it_says_who_how_far_where_and_how_sure_and_leads_to_the_worst_case(known: pd.DataFrame, info: RunInfo) -> None:
+    told = answer(known, info_with(info, seconds_needed=350.0))
+    first, worst, precision = told.sentences
+    assert first.startswith("Hand-written cells take 1.35 times as long as torch.nn in the median, on this CPU (")
+    assert first.endswith(", 1 thread): slower in 7 of 8 comparisons, faster in 0, unclear in 1.")
+    [(name, row)] = told.leads.items()
+    assert known.loc[row, "ratio"] == 1.7
+    assert worst == f"Worst: {name}: 1.70× (1.67–1.73)."
+    assert name.startswith("gru loop, inference, batch ")
+    assert precision.startswith("A typical interval is ±2.0%; about 6 min more would reach the precision")
+
+
+def test_no_median_is_of_a_shared_core_and_a_quiet_one(known: pd.DataFrame, info: RunInfo) -> None:
+    known["state"] = np.where(known["ratio"] > 1.45, SHARED, UNDISTURBED)
+    told = " ".join(answer(known, info).sentences)
+    assert told.startswith("Hand-written cells take 1.20 times as long")
+    assert f"3 comparisons were made {SHARED} and are not in the median: 1.50 to 1.70 times." in told
+    assert f"1 thread), {SHARED}: slower" in answer(known.assign(state=SHARED), info).sentences[0]
+
+
+def test_without_comparisons_it_is_the_answer_of_the_terminal(quick: pd.DataFrame, info: RunInfo) -> None:
+    single = quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1)
+    for summary in (without_any_reference(quick), with_none_measured(quick), quick.head(0), single):
+        told = answer(summary, info)
+        assert told.sentences == sentences(summary, info)
+        assert not told.leads
+
+
+def test_words_that_lead_somewhere_are_links_and_nothing_in_them_is_markup() -> None:
+    name = "<b>x loop, batch 1"
+    assert linked(f"Worst: {name}: 2×.", {name: "#case=3"}) == (
+        'Worst: <a href="#case=3">&lt;b&gt;x loop, batch 1</a>: 2×.'
+    )
