@@ -132,8 +132,10 @@ class Assertions:
     ) -> "FrameResult":
         """Fail unless `mine` is shown to take at most `factor` times as long as `than`: `rnnbench.assert_not_slower`.
 
-        `None` stands for the value of the marker. Under pytest-xdist, such tests wait for each other, so that one at a
-        time is timed. The sentence is printed (`-rP` shows it) and written to JUnit's XML.
+        A test that has no answer is skipped, with the sentence as its reason (`-rs` shows it), unless `undecided` says
+        "fail" or "pass": on a busy machine, nothing can be said of modules that are equally fast. `None` stands for the
+        value of the marker. Under pytest-xdist, such tests wait for each other, so that one at a time is timed. The
+        sentence is printed (`-rP` shows it) and written to JUnit's XML.
 
         Args:
             mine: A torch module or a function.
@@ -144,7 +146,7 @@ class Assertions:
             budget: `"10s"` or seconds.
             precision: Stop without an answer when the ratio is known within this share.
             threads: How many threads torch uses.
-            undecided: What to do without an answer: `fail`, `skip` the test, or `pass`.
+            undecided: What to do without an answer: `skip` the test, which is the default, `fail` or `pass`.
             equal_outputs: Whether the outputs have to be equal.
 
         Returns:
@@ -159,7 +161,7 @@ class Assertions:
         given: dict[str, Any] = {"phase": phase, "budget": budget, "precision": precision, "undecided": undecided}
         chosen = dict(self._defaults) | {name: value for name, value in given.items() if value is not None}
         more: dict[str, Any] = {name: chosen[name] for name in given if name in chosen}
-        if skips := more.get("undecided") == "skip":
+        if skips := more.get("undecided", "skip") == "skip":
             more["undecided"] = "pass"
         try:
             with timed_alone():
