@@ -91,7 +91,7 @@ def test_only_one_module_of_the_command_line_prints() -> None:
 
 @pytest.mark.parametrize("name", ["report", "compare", "export", "list cells"])
 def test_every_command_prints_something_readable_in_every_encoding(folder: Path, name: str) -> None:
-    done = rnnbench(*COMMANDS[name][0], cwd=folder, encoding="ascii")  # a subset of every other encoding
+    done = rnnbench(*COMMANDS[name][0], cwd=folder, PYTHONIOENCODING="ascii")  # a subset of every other encoding
     assert done.returncode in (0, REGRESSED)
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr

@@ -66,12 +66,13 @@ def cells(mine: str = "pass", other: str = "pass") -> str:
 
 
 def rnnbench(
-    *arguments: str | Path, cwd: Path, code: int | None = None, encoding: str = "utf-8", **variables: object
+    *arguments: str | Path, cwd: Path, code: int | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in this process, which saves a second; `code`: how it has to end.
 
-    `encoding`: of its standard output, which refuses what it can't encode.
+    As Python does, standard output refuses what the variable PYTHONIOENCODING can't encode.
     """
+    encoding = str(variables.get("PYTHONIOENCODING", "utf-8"))
     out = io.TextIOWrapper(io.BytesIO(), encoding, "strict", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), encoding, "replace", write_through=True)
     with (
