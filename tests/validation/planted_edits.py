@@ -289,6 +289,13 @@ MUST = (
         "n = 2",
     ),
     (
+        "function that the body of a class calls",
+        "class C:\n    def f(): setattr(torch.nn.GRUCell, 'by', 1)\n    k = f()",
+        "input = input * self.by",
+        "1)",
+        "2)",
+    ),
+    (
         "argument of a call in a default",
         "def f(x, y=torch.set_num_threads(1)): pass",
         "pass",
@@ -347,6 +354,12 @@ MUST = (
     ("member of a base by super", BASES, "input = helpers.B().f(input)", *OF_BASE),
     ("member of a base by super with its class", OLD_BASES, "input = helpers.B().f(input)", *OF_BASE),
     ("member of a base by super in two steps", TWO_STEPS, "input = helpers.B().f(input)", *OF_BASE),
+    (
+        "member of a base by super of another name",
+        f"import builtins\n{OLD_BASES.replace('super', 'builtins.super')}",
+        "input = helpers.B().f(input)",
+        *OF_BASE,
+    ),
     ("member of a base by its name", PLAIN_BASES, "input = helpers.A.f(helpers.B(), input)", *OF_BASE),
     (
         "member of a base by the order of bases",

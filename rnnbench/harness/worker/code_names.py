@@ -117,8 +117,8 @@ def overridden_members(nodes: Iterable[ast.AST]) -> frozenset[str]:
         texts = {getattr(node, name, "") for name in ("id", "attr", "name")}
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.update(node.value.split("."))
-        is_by_name = isinstance(node, ast.Name) and node.id in ("super", "__class__") and node not in direct
-        if is_by_name or texts & TAKES_BASES:
+        is_own_class = isinstance(node, ast.Name) and node.id == "__class__"
+        if is_own_class or texts & TAKES_BASES or ("super" in texts and node not in direct):
             found.add(ANY)
     return frozenset(found)
 

@@ -34,6 +34,7 @@ from rnnbench.harness.worker.only_binds import (
     names_bound_often,
     names_of_type_checking,
     never_runs,
+    runs_members,
 )
 
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
@@ -93,7 +94,8 @@ class Statement:
     binds: tuple[str, ...] = ()
     foreign: frozenset[str] = frozenset()
     is_star: bool = False  # `from MODULE import *`
-    registered: tuple[str, ...] = ()  # outermost functions and classes that a decorator may hand to others
+    # Outermost functions and classes that a decorator may hand to others, or that run members of their own.
+    registered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _statement(node: ast.stmt, often: set[str]) -> Statement:
         return Statement(whole, whole if does_more else CodePart([]), names, is_star=_is_star(node))
     binds = bound_names(node)
     does, foreign = effects(node, is_all=any(name in often or has_meaning(name) for name in binds))
-    registered = tuple(each.name for each in _outermost(node) if may_register(each))
+    registered = tuple(each.name for each in _outermost(node) if may_register(each) or runs_members(each))
     return Statement(CodePart([node]), CodePart(does), binds, frozenset(foreign), registered=registered)
 
 

@@ -167,10 +167,23 @@ def _of_body(node: ast.ClassDef) -> tuple[list[ast.AST], set[str]]:
         inner, of_inner = effects(each)
         does += inner
         foreign |= of_inner
+    return ([*body], set()) if _uses_members(body, does, foreign) else (does, foreign)
+
+
+def runs_members(definition: ast.AST) -> bool:
+    """Return whether the body of a class uses some of its members, such as a function that it calls."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.ClassDef):
+            does, foreign = _of_body(node)
+            if _uses_members(node.body, does, foreign):
+                return True
+    return False
+
+
+def _uses_members(body: Iterable[ast.stmt], does: Iterable[ast.AST], foreign: Iterable[str]) -> bool:
     members = {name for name, _ in _all_bound(body)}
     used = {each.id for top in does for each in ast.walk(top) if isinstance(each, ast.Name)}
-    used |= {name.partition(".")[0] for name in foreign}
-    return (does, foreign) if members.isdisjoint(used) else ([*body], set())
+    return not members.isdisjoint(used | {name.partition(".")[0] for name in foreign})
 
 
 def is_idle(node: ast.stmt) -> bool:
