@@ -175,7 +175,10 @@ def reason_of(clause: str) -> str:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each package: commits, cases, precision and recall, now and before. Cases that can't run are left out."""
+    """For each package: commits, cases, precision and recall, now and before. Cases that can't run are left out.
+
+    Before: only of packages that an older state was asked about.
+    """
     asked_of = rows[rows["could be affected"] != "can't run"]
     parts = [*asked_of.groupby("package", sort=False), ("all", asked_of)]
     return pd.DataFrame([_rates(str(name), part) for name, part in parts])
@@ -186,10 +189,10 @@ def _rates(name: str, part: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {"package": name, "commits": part["revision"].nunique(), "cases of commits": len(part)}
     row["could be affected"] = int(could.sum())
     for when, column in (("", "timed"), (" before", "before")):
-        is_timed = part[column] == "yes"
-        row[f"timed{when}"] = int(is_timed.sum())
-        row[f"precision{when}"] = f"{(is_timed & could).sum() / max(1, is_timed.sum()):.0%}"
-        row[f"recall{when}"] = f"{(is_timed & could).sum()}/{could.sum()}"
+        is_timed, is_asked = part[column] == "yes", part[column] != ""
+        row[f"timed{when}"] = int(is_timed.sum()) if is_asked.any() else ""
+        row[f"precision{when}"] = f"{(is_timed & could).sum() / max(1, is_timed.sum()):.0%}" if is_asked.any() else ""
+        row[f"recall{when}"] = f"{(is_timed & could).sum()}/{(is_asked & could).sum()}" if is_asked.any() else ""
     return row
 
 
