@@ -6,7 +6,7 @@ RNNBENCH = .venv/bin/rnnbench
 INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: bench test test-rest test-older docs lowest coverage mutants audit axe front-page validate goals wheels release-check check
+.PHONY: bench test test-rest test-older docs lowest coverage mutants audit axe front-page example-history validate goals wheels release-check check
 
 bench: .venv/.installed  ## Measure the quick suite and write its report; the last line is the report's path.
 	$(RNNBENCH) run quick --out results
@@ -59,6 +59,9 @@ audit:  ## Does the advisory database know a weakness of what is installed? Asks
 
 front-page: .venv/.installed  ## Measure the reference runs anew, alone on a quiet machine, and put them into README.md and reports/.
 	run="$$($(RNNBENCH) run quick --out results | tee /dev/stderr | tail -n 1)" && .venv/bin/python -m tests.rules.front_page "$$run"
+
+example-history: .venv/.installed  ## Check 30 commits of mamba.py (REPOSITORY: its address, or a clone) and keep the page of their history.
+	.venv/bin/python -m tests.rules.example_history $(or $(REPOSITORY),https://github.com/alxndrTL/mamba.py)
 
 axe: .venv/.installed  ## Accessibility of every page in light and dark, by axe-core, which npm fetches.
 	npm install --silent --no-save --no-package-lock --prefix .axe axe-core

@@ -109,6 +109,7 @@ def test_a_comment_says_nothing_that_another_job_has_written(service: Any, check
     forged = json.loads(file.read_text())
     forged["suite"] = "quick -->\n# Security alert"
     forged["notes"] = ["@everyone, see https://example.com or www.example.com or [here](//example.com) <img src=x>"]
+    forged["findings"][0]["accepted"] = "@everyone\n# see [here](https://example.com)"
     file.write_text(json.dumps(forged))
     assert rnnbench("ci", "comment", check, cwd=tmp_path).returncode == 0
     [(_, _, text)] = service.written

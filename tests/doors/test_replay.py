@@ -1,7 +1,6 @@
 """The loop of .github/REPLAY.md, run as it stands over a small history from before the suite was there."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,9 @@ import pytest
 
 from tests.doubles import repository
 from tests.doubles.commands import MINE, cells, environment
+from tests.rules import example_history
 
-PAGE = Path(__file__).parents[2] / ".github" / "REPLAY.md"
 SUITE = MINE.replace('["mine.py:Mine", "mine.py:Other"]', '["bench_cells.py:Mine"]')
-
-
-def loop() -> str:
-    """Return the first indented block of the page."""
-    block = re.search(r"(?:^    .*\n)+", PAGE.read_text(), re.MULTILINE)
-    assert block is not None
-    return "\n".join(line.removeprefix("    ") for line in block[0].splitlines())
 
 
 @pytest.mark.slow
@@ -34,7 +26,7 @@ def test_the_loop_prints_a_line_for_each_commit_of_a_history_without_a_suite(tmp
     (top / "bench_cells.py").write_text("from mypkg import Mine\n")
     folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", loop()],
+        ["bash", "-c", example_history.loop_of_the_page()],
         cwd=top,
         env=environment({"PATH": folders}),
         capture_output=True,

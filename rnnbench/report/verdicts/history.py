@@ -37,7 +37,7 @@ from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.suites import ACCEPTED
-from rnnbench.text import listed, plural
+from rnnbench.text import first_few, listed, plural
 
 NAMED = 3  # cases in the answer
 NOTHING = Accepted(Path("/dev/null/accepted.toml"))
@@ -174,9 +174,7 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
     more = f"; {len(accepted):,} regressed as accepted" if len(accepted) else ""
     yield f"Of {plural(len(cases), 'case')} over {over}, {found or 'none became slower or faster'}{more}."
     for own in (*changed.values(), accepted):
-        for case in own.head(NAMED).to_dict("records"):
-            together = f"{slower(case['lasting'])}, " if "; " in case["told"] else ""
-            yield f"{case['name']}: {together}{case['told']}."
+        yield from _by_commit(own, commits)
     if history.baseline is not None:
         is_slower = cases["drift_low"] > 1 + cases["margin"]
         is_accepted = is_slower & cases["drift_accepted"].ne("")
@@ -186,6 +184,21 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
         more = f"; {int(is_accepted.sum()):,} more as accepted" if is_accepted.any() else ""
         are = "is" if drifted == 1 else "are"
         yield f"{against}, {drifted:,} of {number} {are} slower by more than the margin{more}."
+
+
+def _by_commit(cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
+    """Yield a sentence for each commit that alone changed several cases, and for each other case; at most NAMED."""
+    is_one = cases["parts"].eq(1) & cases["creep"].isna()
+    together = cases["sha"].where(is_one, cases["case"])
+    for sha, own in list(cases.groupby([together, "accepted"], sort=False))[:NAMED]:
+        case = own.iloc[0]
+        if len(own) > 1:
+            sizes = span(change(own["lasting"].min()), change(own["lasting"].max()))
+            reason = f" (accepted: {case['accepted']})" if case["accepted"] else ""
+            yield f"{sizes} in {commits.dated(sha[0])}{reason}: {first_few(list(own['name']), NAMED)}."
+        else:
+            several = f"{slower(case['lasting'])}, " if case["parts"] > 1 else ""
+            yield f"{case['name']}: {several}{case['told']}."
 
 
 def _days(history: CheckHistory, commits: Commits) -> tuple[str, str]:

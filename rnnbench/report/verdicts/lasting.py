@@ -72,6 +72,7 @@ def told_cases(
                 "name": names_of[case["case"]],
                 "bars": bars(lines[case["case"]]),
                 "told": "; ".join(clauses),
+                "parts": len(parts),
                 "sha": next((part.sha for part in [*alarms, *parts]), ""),
                 "accepted": "; ".join(dict.fromkeys(part.accepted for part in parts if part.accepted)),
                 "open": math.exp(sum(part.log for part in alarms)),

@@ -208,7 +208,10 @@ def test_the_page_of_a_hundred_checks_of_fifty_cases_stays_small(tmp_path: Path)
     [lines] = [part for part in section.of(Table) if part.name == "check_history"]
     assert len(lines.rows) == 50
     assert sum("% in 000003d" in cell for row in lines.rows for cell in row) == 5
-    assert "5 became slower" in section.of(str)[0]
+    answer, commit = section.of(str)
+    assert "5 became slower" in answer
+    assert "% in 000003d: gru loop inference" in commit
+    assert commit.endswith(" and 2 more.")
 
 
 def test_report_of_a_history_of_checks_from_the_command_line(tmp_path: Path) -> None:
