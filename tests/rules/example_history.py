@@ -91,7 +91,7 @@ def show(folder: Path) -> None:
     """Put the history of the checks in a clone, and its first screen, into `reports/`."""
     if EXAMPLE.exists():
         shutil.rmtree(EXAMPLE)
-    command = [sys.executable, "-m", "rnnbench", "report", "--history", "results/replay", "--out", EXAMPLE]
+    command = [sys.executable, "-m", "rnnbench", "report", "--history", "results/replay", "--out", str(EXAMPLE)]
     subprocess.run(command, cwd=folder, check=True)
     with started() as browser:
         seen = Opened(browser, (EXAMPLE / "index.html").as_uri(), viewport=SEEN)

@@ -190,12 +190,12 @@ def _by_commit(cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
     """Yield a sentence for each commit that alone changed several cases, and for each other case; at most NAMED."""
     is_one = cases["parts"].eq(1) & cases["creep"].isna()
     together = cases["sha"].where(is_one, cases["case"])
-    for sha, own in list(cases.groupby([together, "accepted"], sort=False))[:NAMED]:
+    for (sha, _), own in list(cases.groupby([together, "accepted"], sort=False))[:NAMED]:
         case = own.iloc[0]
         if len(own) > 1:
             sizes = span(change(own["lasting"].min()), change(own["lasting"].max()))
             reason = f" (accepted: {case['accepted']})" if case["accepted"] else ""
-            yield f"{sizes} in {commits.dated(sha[0])}{reason}: {first_few(list(own['name']), NAMED)}."
+            yield f"{sizes} in {commits.dated(str(sha))}{reason}: {first_few(list(own['name']), NAMED)}."
         else:
             several = f"{slower(case['lasting'])}, " if case["parts"] > 1 else ""
             yield f"{case['name']}: {several}{case['told']}."

@@ -88,7 +88,7 @@ def told_cases(
 
 
 @dataclass(frozen=True)
-class Part:
+class LastingPart:
     """A part of the lasting change of a case: what a check called, or a creep."""
 
     words: str
@@ -99,20 +99,20 @@ class Part:
 
 def _parts(
     history: CheckHistory, line: pd.DataFrame, case: Mapping[Any, Any], commits: Commits, accepts: Callable[..., str]
-) -> Iterator[Part]:
+) -> Iterator[LastingPart]:
     """Yield the parts of the lasting change of a case, the largest change that a check called first."""
     heads = list(history.checks["head_commit"].fillna(""))
     called = line[line["verdict"].isin(CHANGED) & line["change"].gt(0)]
     for _, step in called.sort_values("log", key=abs, ascending=False).iterrows():
         sha = heads[step["step"]]
-        yield Part(f"{change(step['change'])} in {commits.dated(sha)}", sha, step["log"], step["accepted"])
+        yield LastingPart(f"{change(step['change'])} in {commits.dated(sha)}", sha, step["log"], step["accepted"])
     if not math.isnan(case["creep"]):
         first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
         number = int(case["creep_end"] - case["creep_start"]) + 1
         stretch = f"{str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
         reason = accepts(case["case"], first["base_commit"], last["head_commit"], case["creep_low"])
         words = f"crept by {change(case['creep'])} over {plural(number, 'check')}, {stretch}"
-        yield Part(words, last["head_commit"], math.log(case["creep"]), reason)
+        yield LastingPart(words, last["head_commit"], math.log(case["creep"]), reason)
 
 
 def _accepted_drift(history: CheckHistory, rows: pd.DataFrame) -> "pd.Series[str]":
