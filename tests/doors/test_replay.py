@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.doubles import repository
@@ -12,6 +13,26 @@ from tests.doubles.commands import MINE, cells, environment
 from tests.rules import example_history
 
 SUITE = MINE.replace('["mine.py:Mine", "mine.py:Other"]', '["bench_cells.py:Mine"]')
+
+
+def test_the_example_is_of_thirty_commits_and_the_page_tells_what_it_shows() -> None:
+    checks = pd.read_csv(example_history.EXAMPLE / "tables" / "checks.csv")
+    changes = pd.read_csv(example_history.EXAMPLE / "tables" / "checks_changes.csv")
+    page = example_history.REPLAY.read_text()
+    assert len(checks) == 30
+    assert f"{example_history.FIRST} to {example_history.LAST}" in page
+    assert checks["head_commit"].iloc[0].startswith(example_history.LAST)  # the newest first
+    assert len(changes) == 1
+    assert f"faster by {100 * (1 - changes['change'].iloc[0]):.1f}%" in page
+    assert f"{(checks['unchanged'] == 4).sum()} of the commits run the same code" in page
+    assert checks["undecided"].sum() == 7
+    assert "seven cases stayed undecided" in page
+
+
+def test_the_loop_of_the_page_can_be_given_the_commits_of_the_example() -> None:
+    loop = example_history.loop_of_the_example()
+    assert f"first={example_history.FIRST} last={example_history.LAST}\n" in loop
+    assert f"--budget {example_history.BUDGET} " in loop
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def section_of_checks(
         parts += [_counts(rows), NO_CHAIN]
     if rows["verdict"].isin(CHANGED).any():
         parts.append(_table_of_changes(rows, commits))
-    parts += [_table_of_checks(rows, commits), Lines("Checked on:", list(dict.fromkeys(rows["machine"][::-1])))]
+    parts.append(_table_of_checks(rows, commits))
     return Section("checks", "What the checks found", parts)
 
 
@@ -300,7 +300,8 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
         )
         for name in shown
     ]
-    return table("checks", "The checks, the newest first", "", columns, frame, machine=frame)
+    machines = first_few(list(dict.fromkeys(rows["machine"][::-1])), NAMED)
+    return table("checks", "The checks, the newest first", f"Checked on {machines}.", columns, frame, machine=frame)
 
 
 def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Figure | None:
