@@ -17,8 +17,9 @@ from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
 from rnnbench.errors import UserError
-from rnnbench.report.cases import sentences, table_of_cases
+from rnnbench.report.cases import table_of_cases
 from rnnbench.report.environment import table_of_environment
+from rnnbench.report.headline import headline
 from rnnbench.report.notebook import Frame, FrameResult
 from rnnbench.report.table import latex
 from rnnbench.report.verdicts import verdicts
@@ -82,7 +83,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     for name, info in zip(names, infos, strict=True):
         environments.append(table_of_environment(info).frame.assign(run=name))
         told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
-        answers.append(" ".join([f"{name}:", *sentences(summary[summary["run"] == name], info), *told]))
+        answers.append(" ".join([f"{name}:", *headline(summary[summary["run"] == name]).sentences, *told]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),

@@ -37,6 +37,10 @@ def cli(debug: bool) -> None:
     Start with:
       rnnbench run quick
       rnnbench report
+
+    \b
+    Exit codes: 0 done; 1 only of check and compare: something regressed; 2 wrong usage, or it
+    failed; 3 undecided; 130 interrupted. The help of each command says what its codes mean.
     """
 
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_other_out, refuse_unseen, takes, takes_suite, typed
+from rnnbench.cli.options import (
+    DURATION,
+    FILE,
+    OF_CELLS,
+    TEXT,
+    refuse_other_out,
+    refuse_unseen,
+    takes,
+    takes_suite,
+    typed,
+)
 
 if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
@@ -18,10 +28,11 @@ UNDECIDED = 3
 @takes_suite
 @click.option("--good", required=True, type=TEXT, metavar="REV", help="A revision that was still fast.")
 @click.option("--bad", default="HEAD", show_default=True, type=TEXT, metavar="REV", help="A later one that is slow.")
-@takes("only", "device", "source")
+@takes("only")
 @click.option("--budget", type=DURATION, default=900.0, help="Time for the whole search.  [default: 15m]")
+@takes("device")
 @click.option("--resume", type=FILE, metavar="FOLDER", help="Go on with an interrupted search.")
-@takes("out")
+@takes("source", "out", *OF_CELLS)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.pass_context
 def bisect(
@@ -49,8 +60,8 @@ def bisect(
       rnnbench bisect mine.toml --good HEAD~40 --only 'cell=gru phase=inference'
 
     \b
-    Exit codes: 0 every slower case is explained by the commits named, 2 the search failed or
-    bad is not slower than good, 3 a case is undecided.
+    Exit codes: 0 every slower case is explained by the commits named; 2 wrong usage, or the
+    search failed, or bad is not slower than good; 3 a case is undecided; 130 interrupted.
     """
     from rnnbench.check.bisect import bisect as search
     from rnnbench.report.verdicts.outputs import bisection_json, bisection_text

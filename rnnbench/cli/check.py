@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, TEXT, refuse_unseen, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, FILE, OF_CELLS, TEXT, refuse_unseen, selected, takes, takes_suite, typed
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     help="Compare with this git revision or folder, measured live in turns, or with a stored run.",
 )
 @click.option("--base-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@takes("source", "only", "device", "margin")
+@takes("only")
 @click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
+@takes("device", "margin", "on-growth", "on-undecided")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
 @click.option(
     "--instructions",
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     type=DURATION,
     help="Time to count instructions, after --budget.  [default: as long as the timing took, or 60s]",
 )
-@takes("on-growth", "out", "on-undecided", "json")
+@takes("source", "out", *OF_CELLS, "json")
 @click.pass_context
 def check(
     context: click.Context,
@@ -83,9 +84,9 @@ def check(
       rnnbench check ci --base results/ci-20260101T120000Z-ab12
 
     \b
-    Exit codes: 0 nothing regressed but what is accepted, 1 something did, 2 the check could not
-    work, or a case can't be compared, 3 with --on-undecided fail: something is undecided, or
-    SUITE is new.
+    Exit codes: 0 nothing regressed but what is accepted; 1 something did; 2 wrong usage or the check could not work
+    (one line on standard error says why, and there is no verdict), or a case can't be compared
+    (its verdict says why); 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
     from rnnbench.analysis.comparison import failing_on_growth
     from rnnbench.check import check as live
@@ -97,6 +98,8 @@ def check(
     from rnnbench.store.folder import read_info
     from rnnbench.suite.expressions import parse_only
 
+    if base is None and base_python is None:
+        raise click.UsageError("Missing --base (REV, DIR or RUN) or --base-python")
     accepted = Accepted.of_suite(suite)  # first, so that a fault in it costs no check
     refuse_unseen(device)
     given = {"margin": margin, "budget_seconds": budget}  # for both sides
@@ -141,7 +144,9 @@ def check(
 @click.argument("base", metavar="BASE_RUN", type=FILE)
 @click.argument("head", metavar="HEAD_RUN", type=FILE)
 @takes("margin", "reference", "group-by")
-@click.option("--out", type=FILE, metavar="DIR", help="Write the verdicts as files into a new folder below this one.")
+@click.option(
+    "--out", type=FILE, metavar="DIR", help="Write into this folder: a folder with the verdicts.  [default: none]"
+)
 @takes("on-undecided", "json")
 @click.pass_context
 def compare(
@@ -167,8 +172,8 @@ def compare(
       rnnbench compare nightly/ results/quick-20260102T120000Z-cd34 --out results
 
     \b
-    Exit codes: 0 nothing regressed, 1 something did, 2 the runs can't be compared,
-    3 with --on-undecided fail: something is undecided.
+    Exit codes: 0 nothing regressed; 1 something did; 2 wrong usage, or the runs can't be
+    compared; 3 with --on-undecided fail: something is undecided.
     """
     from rnnbench.analysis.compare_files import compare_files
     from rnnbench.store.folder import dated_folder

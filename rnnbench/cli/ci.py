@@ -40,6 +40,9 @@ def ci() -> None:
     Examples:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci trim results
+
+    \b
+    Exit codes: 0 done, or nothing to do; 2 wrong usage, or it could not be done.
     """
 
 
@@ -62,6 +65,9 @@ def comment(check: Path, label: str | None) -> None:
     Examples:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci comment results --label 'Python 3.13'
+
+    \b
+    Exit codes: 0 commented, or there is nothing to comment; 2 wrong usage, or it could not be posted.
     """
     from rnnbench.report.verdicts import outputs, verdicts
 
@@ -175,6 +181,9 @@ def trim(folder: Path, keep: int) -> None:
     \b
     Example:
       rnnbench ci trim results --keep 30
+
+    \b
+    Exit codes: 0 removed, or nothing to remove; 2 wrong usage, or there is no such folder.
     """
     from rnnbench.store.folder import is_record
 

@@ -8,13 +8,22 @@ from rnnbench.cli import output
 
 
 @click.command(short_help="Describe this machine, its noise, and what to change.")
-@click.option("--probe/--no-probe", "measured", default=True, help="Measure the noise, which takes some 15 seconds.")
+@click.option(
+    "--probe/--no-probe",
+    "measured",
+    default=True,
+    show_default=True,
+    help="Measure the noise, which takes some 15 seconds.",
+)
 def doctor(measured: bool) -> None:
     """Say whether this machine is ready to measure and what to change, measure its noise, and describe it.
 
     \b
     Example:
       rnnbench doctor --no-probe
+
+    \b
+    Exit codes: 0 described, whatever there is to change; 2 wrong usage, or the noise can't be measured.
     """
     from rnnbench.harness.coordinator import environment
     from rnnbench.harness.doctor import advice, current_readings, instructions, probe

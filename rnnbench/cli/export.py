@@ -19,7 +19,7 @@ FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark", "g
 @click.command(short_help="Write RUN in the format of another tool.")
 @click.argument("run", type=FILE)
 @click.option("--format", "to", required=True, type=click.Choice(FORMATS), help="The format to write.")
-@click.option("--out", metavar="FILE", type=FILE, help="File to write.  [default: stdout]")
+@click.option("--out", metavar="FILE", type=FILE, help="Write into this file.  [default: standard output]")
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool. Of a check, write its verdicts.
@@ -33,6 +33,9 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
 
     Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
     no place for cases that were not measured, they are left out, and a line on standard error says so.
+
+    \b
+    Exit codes: 0 written; 2 wrong usage, or RUN can't be read, or the file can't be written.
     """
     from rnnbench.report.export import exported
     from rnnbench.report.page import page

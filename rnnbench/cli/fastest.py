@@ -12,9 +12,10 @@ from rnnbench.errors import UserError
 
 @click.command(short_help="Find the fastest way to run each cell of SUITE.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
-@takes("only", "device")
+@takes("only")
 @click.option("--budget", type=DURATION, default="60s", show_default=True, help="Time for each module and phase.")
-@click.option("--save", type=FILE, metavar="WAYS.csv", help="Write the ways, for `rnnbench.fastest`.")
+@takes("device")
+@click.option("--save", type=FILE, metavar="WAYS.csv", help="Write the ways, for `rnnbench.fastest`.  [default: none]")
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
@@ -26,6 +27,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     Examples:
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
+
+    \b
+    Exit codes: 0 a way was found for a module at least; 2 wrong usage, or none was found.
     """
     from rnnbench.suite.cell_suite import is_cell, of_cell
 

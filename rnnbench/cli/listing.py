@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import selected, takes, takes_suite
+from rnnbench.cli.options import OF_CELLS, selected, takes, takes_suite
 from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
 
@@ -20,6 +20,9 @@ def list_() -> None:
     \b
     Example:
       rnnbench list cases quick --only cell=gru
+
+    \b
+    Exit codes: 0 listed; 2 wrong usage.
     """
 
 
@@ -30,13 +33,16 @@ def list_suites() -> None:
     \b
     Example:
       rnnbench list suites
+
+    \b
+    Exit codes: 0 listed; a suite that can't be used is told on standard error; 2 wrong usage.
     """
     from rnnbench.suite import suites
 
     for name, file in suites.shipped().items():
         try:
             suite = suites.read(str(file))
-            count = sum(len(group.cases) for group in suite.groups({}, None))
+            count = len(suite.cases())
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue
@@ -52,6 +58,9 @@ def list_cells() -> None:
     \b
     Example:
       rnnbench list cells
+
+    \b
+    Exit codes: 0 listed; 2 wrong usage.
     """
     from rnnbench.cells import CELLS
     from rnnbench.store.records import DATA_SETS, LAYERS
@@ -70,6 +79,9 @@ def list_metrics() -> None:
     \b
     Example:
       rnnbench list metrics
+
+    \b
+    Exit codes: 0 listed; 2 wrong usage.
     """
     from rnnbench.store.metrics import METRICS
 
@@ -81,6 +93,7 @@ def list_metrics() -> None:
 @takes_suite
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
+@takes(*OF_CELLS)
 def list_cases(
     suite: "Suite",
     only: tuple[str, ...],
@@ -96,6 +109,9 @@ def list_cases(
     Examples:
       rnnbench list cases quick --only 'cell=gru batch_size=1'
       rnnbench list cases quick --full
+
+    \b
+    Exit codes: 0 listed; 2 wrong usage, or no case is selected.
     """
     from rnnbench.store.records import AXES
     from rnnbench.suite.expressions import common, expression, telling

@@ -20,7 +20,9 @@ from rnnbench.cli.options import FILE, TEXT
     help="The torch.nn layer that the cell is compared with; none: the cell is only timed.",
 )
 @click.option("--sequence", is_flag=True, help="For a module that runs whole sequences, as torch.nn.LSTM does.")
-@click.option("--out", type=FILE, default=Path(), show_default="here", help="Folder for the two files.")
+@click.option(
+    "--out", type=FILE, metavar="DIR", default=Path(), show_default="here", help="Write into this folder: the files."
+)
 def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
 
@@ -30,6 +32,9 @@ def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     Examples:
       rnnbench new-cell MyLSTM --reference lstm
       rnnbench new-cell lmu.py:LMUCell --reference lstm
+
+    \b
+    Exit codes: 0 written; 2 wrong usage, or a file can't be written.
     """
     from rnnbench.suite.cell_suite import is_cell, write_cell, write_suite
 

@@ -65,22 +65,50 @@ def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
     return click.option(*names, **{"type": TEXT} | how)
 
 
+REPEATED = "Can be given several times."
+OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
 OPTIONS: dict[str, Callable[[Any], Any]] = {
     "only": _option(
         "--only",
         multiple=True,
         metavar="EXPR",
-        help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'.",
+        help=f"Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. {REPEATED}",
     ),
-    "device": _option("--device", metavar="NAME", help="Measure on this device instead of the suite's: cpu, cuda."),
+    "device": _option(
+        "--device", metavar="NAME", help="Measure on this device: cpu, cuda, cuda:1.  [default: the suite's]"
+    ),
     "source": _option(
         "--source",
         "sources",
         multiple=True,
         metavar="DIR",
-        help="Also import modules from this folder of the repository, before those of the project nearest to SUITE.",
+        help="Also import modules from this folder of the repository, before those of the project nearest to SUITE. "
+        f"{REPEATED}",
     ),
-    "out": _option("--out", type=FILE, default=Path("results"), show_default=True, help="Folder for runs."),
+    "out": _option(
+        "--out",
+        type=FILE,
+        metavar="DIR",
+        default=Path("results"),
+        show_default=True,
+        help="Write into this folder: a folder of its own for each run, check or search.",
+    ),
+    "reference-cell": _option(
+        "--reference",
+        metavar="rnn|lstm|gru|none|CELL",
+        help="Compare a cell that has no suite with a layer of torch.nn, or with another cell.  "
+        "[default: the layer of its kind]",
+    ),
+    "input": _option(
+        "--input",
+        metavar="KIND",
+        help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8.  [default: features]",
+    ),
+    "sequence": click.option(
+        "--sequence",
+        is_flag=True,
+        help="The given class runs the whole sequence, as torch.nn.LSTM does.  [default: one step]",
+    ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
     "margin": _option("--margin", type=PERCENT, help="How much slower is too slow.  [default: the suite's]"),
     "on-undecided": click.option(
@@ -122,26 +150,12 @@ def takes(*names: str) -> Callable[[Any], Any]:
 
 
 def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument SUITE, which may be a cell, and the options of cells; it gets the suite itself.
+    """Give a command that takes OF_CELLS the argument SUITE, which may be a cell; it gets the suite itself.
 
     A class without a reference is compared with torch.nn's layer of its kind, if there is one.
     """
 
     @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
-    @_option(
-        "--reference",
-        metavar="rnn|lstm|gru|none|CELL",
-        help="Compare a cell that has no suite with a layer of torch.nn, or with another cell.  "
-        "[default: the layer of its kind]",
-    )
-    @_option(
-        "--input",
-        metavar="KIND",
-        help="The kind of input of a cell that has no suite: tokens:100, frames:3x8x8. [default: features]",
-    )
-    @click.option(
-        "--sequence", is_flag=True, help="The given class runs the whole sequence, as torch.nn.LSTM does, not one step."
-    )
     @wraps(command)
     def with_suite(
         *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any

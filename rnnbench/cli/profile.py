@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, refuse_unseen, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION, OF_CELLS, refuse_unseen, selected, takes, takes_suite, typed
 from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
@@ -20,17 +20,26 @@ RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
 
 @click.command(short_help="Say where the time of a call goes, and what would save time.")
 @takes_suite
-@takes("out", "only", "device")
-@click.option("--budget", type=DURATION, help="Stop when about this much time is spent, half of it on profiles.")
+@takes("only")
+@click.option(
+    "--budget",
+    type=DURATION,
+    help="Stop when about this much time is spent, half of it on profiles.  [default: the suite's, for the times]",
+)
+@takes("device", "out", *OF_CELLS)
 def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None) -> None:
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
-    The last line is the path of the report. It has a page for each cell with waterfalls, breakdowns and the hottest
-    operators. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev.
+    The last line is the path of the report: one page, whose section Why has a waterfall, a breakdown and the hottest
+    operators of each cell. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev.
 
     \b
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
+
+    \b
+    Exit codes: 0 profiled; 2 wrong usage, or no case was measured or profiled, and the last line
+    on standard error says why.
     """
     from rnnbench.analysis.run_times import read
     from rnnbench.analysis.summary import summarize

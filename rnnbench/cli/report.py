@@ -9,21 +9,23 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, TEXT, takes
+from rnnbench.cli.options import FILE, REPEATED, TEXT, takes
 from rnnbench.errors import UserError
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=FILE)
 @takes("reference", "group-by")
-@click.option("--out", type=FILE, help="Folder of the report.  [default: reports/<run>]")
+@click.option(
+    "--out", type=FILE, metavar="DIR", help="Write into this folder: the page and its files.  [default: reports/<run>]"
+)
 @click.option(
     "--predict",
     "asked",
     type=TEXT,
     multiple=True,
     metavar="SIZES",
-    help="Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'.",
+    help=f"Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'. {REPEATED}",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
@@ -61,6 +63,9 @@ def report(
       rnnbench report saved.json --reference impl=torch --group-by func,param:size
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
+
+    \b
+    Exit codes: 0 written; 2 wrong usage, or a RUN can't be read, or a page can't be written.
     """
     from rnnbench.suite.expressions import parse_only
 

@@ -1,6 +1,7 @@
 """`rnnbench run`, and whether a run has what it was asked for."""
 
 import shlex
+import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ from rnnbench.cli import output
 from rnnbench.cli.options import (
     DURATION,
     FILE,
+    OF_CELLS,
     PERCENT,
+    REPEATED,
     TEXT,
     refuse_other_out,
     refuse_unseen,
@@ -34,9 +37,21 @@ ACCEPT = "with --allow-missing this is no error"
 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
 @takes_suite
-@takes("out", "only", "device")
-@click.option("--precision", type=PERCENT, help="Add replicates until each ratio's 95% interval is within this: 2%.")
-@click.option("--budget", type=DURATION, help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.")
+@takes("only")
+@click.option(
+    "--budget",
+    type=DURATION,
+    help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.  [default: the suite's]",
+)
+@click.option(
+    "--precision",
+    type=PERCENT,
+    help="Add replicates until each ratio's 95% interval is within this: 2%.  [default: the suite's]",
+)
+@takes("device")
+@click.option("--full", "is_full", is_flag=True, help="Print every case, with peak memory and times the limit.")
+@click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
+@takes("out", *OF_CELLS)
 @click.option(
     "--executor",
     type=click.Choice(["local", "slurm"]),
@@ -50,17 +65,16 @@ ACCEPT = "with --allow-missing this is no error"
     type=TEXT,
     multiple=True,
     metavar="NAME=VALUE",
-    help="An option of sbatch for each job, by its long name: partition=gpu. [default: a node, or a GPU of one]",
+    help=f"An option of sbatch for each job, by its long name: partition=gpu. {REPEATED}  "
+    "[default: a node, or a GPU of one]",
 )
 @click.option(
     "--groups-per-job",
     type=click.IntRange(1),
     metavar="N",
-    help="The number of groups that each job measures, with a budget of its own. [default: 16]",
+    help="The number of groups that each job measures, with a budget of its own.  [default: 16]",
 )
-@click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
-@click.option("--full", "is_full", is_flag=True, help="Print every case, however many there are.")
 @takes("json")
 @click.pass_context
 def run(
@@ -81,7 +95,7 @@ def run(
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print the ratios to torch.nn.
 
-    Of more than 36 cases it prints the medians, with --full every case.
+    It prints the medians over sizes; of few cases, and with --full, every case.
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
@@ -95,7 +109,9 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
 
     \b
-    Exit codes: 0 measured, 2 a case failed, or none was measured (0 with --allow-missing).
+    Exit codes: 0 measured; 2 wrong usage, and nothing was run, or a case failed or none was
+    measured (0 with --allow-missing), and the last line on standard error names the run;
+    130 interrupted: what was measured is kept.
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress
@@ -138,45 +154,57 @@ def run(
 
 
 def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:
-    """Print a run's table, or its cases as JSON, then how to continue it if it lacks something, and its path.
+    """Print a run's table, or its cases as JSON, then how to go on with it, how to make its page, and its path.
 
     Raises UserError if cases are missing, unless they may be. `given`: the parameters of the command.
     """
     from rnnbench.analysis.run_times import read
-    from rnnbench.analysis.summary import noise, summarize
+    from rnnbench.analysis.summary import summarize
     from rnnbench.report import export
-    from rnnbench.report.environment import noise_sentence
     from rnnbench.report.screen.terminal import RunScreen
     from rnnbench.store.folder import read_info
 
-    times = read(folder)
-    summary, info = summarize(times), read_info(folder)
-    to_continue = []
-    if info.seconds_needed is not None:
-        words = ["rnnbench", "run", given["suite"]]
-        words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
-        words += ["--sequence"] if given["sequence"] else []
-        words += ["--executor", "slurm"] if given["executor"] == "slurm" else []
-        words += ["--resume", str(folder), "--budget", as_budget(info.seconds_needed)]
-        to_continue = [printable(f"To continue: {shlex.join(words)}")]
+    summary, info = summarize(read(folder)), read_info(folder)
+    is_empty = not (summary["status"] == "measured").any()
+    again = None if info.seconds_needed is None else _go_on(folder, given, info.seconds_needed)
     if as_json:
         output.write(export.lines(summary))
-        for line in to_continue:
-            output.note(line)
-    else:
+        if again:
+            output.note(f"Continue: {again}")
+    elif may_lack or not is_empty:  # what measured nothing is told once, in the error
         output.show(RunScreen(summary, info, is_full))
-        sentences = [noise_sentence(noise(times)), *map(printable, info.notes)]
-        output.say("\n".join([*map(output.on_terminal, sentences), *to_continue]))
-    output.say_path(folder, err=as_json)
+        lines = [*map(output.on_terminal, map(printable, info.notes)), *([f"Continue: {again}"] if again else [])]
+        page = printable(shlex.join(["rnnbench", "report", str(folder)]))
+        output.say("\n".join([*lines, f"Page:     {page}"]))
+    if as_json or not sys.stdout.isatty():  # a terminal has shown the path, programs read it
+        output.say_path(folder, err=as_json)
     if not may_lack:
-        refuse_missing(folder, summary)
+        refuse_missing(folder, summary, again=again)
 
 
-def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0, some_may_fail: bool = False) -> None:
+def _go_on(folder: Path, given: dict[str, Any], needed: float) -> str:
+    """Return the command that goes on with a run for as long as is needed."""
+    words = ["rnnbench", "run", given["suite"]]
+    words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
+    words += ["--sequence"] if given["sequence"] else []
+    words += ["--executor", "slurm"] if given["executor"] == "slurm" else []
+    words += ["--resume", str(folder), "--budget", as_budget(needed)]
+    return printable(shlex.join(words))
+
+
+def refuse_missing(
+    folder: Path,
+    summary: "pd.DataFrame",
+    *,
+    share: float = 1.0,
+    some_may_fail: bool = False,
+    again: str | None = None,
+) -> None:
     """Raise UserError if no case was measured, or, unless `some_may_fail`, if one failed or was given up.
 
     Beside measured cases, those that were skipped are no error, since they can't be measured. Neither are those that
-    were not reached within the budget, which the user has chosen. `share`: of the command's budget that the run got.
+    were not reached within the budget, which the user has chosen. `share`: of the command's budget that the run got;
+    `again`: the command that goes on with the run.
     """
     from rnnbench.store.folder import read_info
     from rnnbench.store.records import NOT_REACHED
@@ -193,8 +221,8 @@ def refuse_missing(folder: Path, summary: "pd.DataFrame", *, share: float = 1.0,
     if faulty.empty and len(skipped) < len(summary):
         needed = read_info(folder).seconds_needed
         larger = "a larger --budget" if needed is None else f"--budget {as_budget(needed / share)} or more"
-        goes_on = f"; --resume {folder} goes on with what it has" if share == 1 else ""
-        raise UserError(f"{folder}: no case was measured within the budget; give {larger}{goes_on}")
+        remedy = f"go on with: {again}" if again else f"give {larger}"
+        raise UserError(f"{folder}: no case was measured within the budget; {remedy}")
     rows, what = (faulty, "could not be measured") if len(faulty) else (skipped, "were skipped")
     raise UserError(
         f"{folder}: no case was measured: {len(rows):,} of {len(summary):,} {what}; the first: {rows['reason'].iloc[0]}"

@@ -2,19 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report import cases
-from rnnbench.report.words.names import SETTINGS, SIZES, flushed, is_reference, say_all, several, swept, with_series
-from rnnbench.report.words.units import digits, half_width, ratio, ratio_interval, span
+from rnnbench.report.headline import Headline, counted_in, headline, machine
+from rnnbench.report.words.names import is_reference
+from rnnbench.report.words.units import digits, half_width, span
 from rnnbench.store.records import TORCH_OWN
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, rounded_up
 
 FEWEST = 3  # comparisons that are told by their median
+OTHERS = {  # what is compared with a reference, by its name
+    "torch.nn": "hand-written cells",
+    "per_item": "other ways to load",
+    "the fastest": "cells",
+    "the reference": "the others",
+}
 
 
 @dataclass(frozen=True)
@@ -27,74 +33,52 @@ class RunAnswer:
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> RunAnswer:
     """Return the answer at the top of a run's page; of a few comparisons, or none, it is that of the terminal."""
+    found = headline(summary)
+    if found.total < FEWEST:
+        return RunAnswer(found.sentences)
     measured = summary[summary["status"] == "measured"]
-    own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
-    counted, notes = cases.counted_in(own)
-    if len(counted) < FEWEST:
-        return RunAnswer(cases.sentences(summary, info))
+    counted, _ = counted_in(measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)])
     shared = cases.is_shared(counted)
     told = counted[~shared] if 0 < shared.sum() < len(counted) else counted  # no median is of both states
-    late = cases.late_steps(measured)
-    first = [*late, _median(told, counted, info)]
-    index: Any = told["ratio"].idxmax()
-    name = _name(with_series(summary), index, [*several(counted, SETTINGS), *swept(counted, SIZES)])
+    extremes = {"Worst": found.worst, "Best": found.best}
     sentences = [
-        *first,
-        f"Worst: {name}: {_with_interval(told.loc[index])}.",
-        *_precision(counted, info),
-        *(_of_shared(counted[shared]) if len(told) < len(counted) else []),
-        *notes,
-        *cases.means_apart(counted),
+        *found.first,
+        _median(told, counted, found, info),
+        *(f"{word}: {case}." for word, case in extremes.items() if case),
+        str(found.effect or ""),
+        _precision(found, info),
+        _of_shared(counted[shared]) if len(told) < len(counted) else "",
+        *found.notes,
     ]
-    return RunAnswer(sentences, {name: int(index)})
+    leads = {case.name: case.row for case in extremes.values() if case}
+    return RunAnswer(list(filter(None, sentences)), leads)
 
 
-def _median(told: pd.DataFrame, counted: pd.DataFrame, info: RunInfo) -> str:
+def _median(told: pd.DataFrame, counted: pd.DataFrame, found: Headline, info: RunInfo) -> str:
     """Say how far the cases are from their reference in the median, on which machine, and in how many that is clear."""
     name = cases.reference_name(counted)
-    who = cases.OTHERS.get(name, "other cells")
-    machine = ", ".join(
-        filter(
-            None,
-            [
-                cases.where(counted, info),
-                flushed(counted),
-                SHARED if counted["state"].eq(SHARED).all() else "",
-            ],
-        )
-    )
-    numbers = {"slower": 0, "faster": 0} | cases.tally(counted)
-    total = plural(sum(numbers.values()), "comparison")
+    who = OTHERS.get(name, "other cells")
+    is_all_shared = counted["state"].eq(SHARED).all()
+    place = ", ".join(filter(None, [machine(counted, info), SHARED if is_all_shared else ""]))
+    numbers = {"slower": 0, "faster": 0} | dict(found.counts)
     kinds = {"without an interval": "no interval"}
     slower, *others = (f"{kinds.get(kind, kind)} in {number:,}" for kind, number in numbers.items())
-    clear = ", ".join([f"{slower} of {total}", *others])
+    clear = ", ".join([f"{slower} of {plural(found.total, 'comparison')}", *others])
     median = digits(told["ratio"].median())
-    return f"{who[:1].upper()}{who[1:]} take {median} times as long as {name} in the median, on {machine}: {clear}."
+    return f"{who[:1].upper()}{who[1:]} take {median} times as long as {name} in the median, on {place}: {clear}."
 
 
-def _name(frame: pd.DataFrame, index: Any, axes: list[str]) -> str:
-    """Return `lstm loop, inference, batch 1, length 16`."""
-    row = frame.loc[index]
-    return ", ".join(filter(None, [row["series"], row["phase"], say_all(axes, [row[axis] for axis in axes])]))
-
-
-def _with_interval(row: "pd.Series[float]") -> str:
-    interval = ratio_interval(row["ratio_low"], row["ratio_high"])
-    return f"{ratio(row['ratio'])} ({interval})" if row["ratio_low"] < row["ratio_high"] else ratio(row["ratio"])
-
-
-def _precision(counted: pd.DataFrame, info: RunInfo) -> list[str]:
+def _precision(found: Headline, info: RunInfo) -> str:
     """Say how wide a typical interval is, and how much more time would reach the precision that was asked for."""
-    spreads = cases.half_width_of(counted).dropna()
-    if spreads.empty:
-        return []
+    if found.half_width != found.half_width:
+        return ""
     more = ""
     if info.seconds_needed is not None:
         more = f"; about {rounded_up(info.seconds_needed)} more would reach the precision that was asked for"
-    return [f"A typical interval is {half_width(spreads.median())}{more}."]
+    return f"A typical interval is {half_width(found.half_width)}{more}."
 
 
-def _of_shared(shared: pd.DataFrame) -> list[str]:
+def _of_shared(shared: pd.DataFrame) -> str:
     ends = span(digits(shared["ratio"].min()), digits(shared["ratio"].max()))
     verb = "was" if len(shared) == 1 else "were"
-    return [f"{plural(len(shared), 'comparison')} {verb} made {SHARED} and are not in the median: {ends} times."]
+    return f"{plural(len(shared), 'comparison')} {verb} made {SHARED} and are not in the median: {ends} times."

@@ -1,6 +1,5 @@
-"""The cases of a run: the answer in words, what is fastest, their ratios by size, and one table with all of them."""
+"""The cases of a run: what is fastest, the medians of each series, and one table with all of them."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +14,8 @@ from rnnbench.report.words.names import (
     SETTINGS,
     SIZES,
     constants,
-    flushed,
     is_reference,
     one_line,
-    say,
     series_name,
     several,
     with_series,
@@ -27,28 +24,17 @@ from rnnbench.report.words.names import (
 )
 from rnnbench.report.words.units import (
     FORMATS,
-    digits,
     duration,
     duration_interval,
-    half_width,
-    percent,
     ratio,
     ratio_interval,
-    span,
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import KEEPS_RESULTS, TORCH_OWN, WORKLOAD_AXES, is_cell_reference
-from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural, printable, rounded_up
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, is_cell_reference
+from rnnbench.text import plural, printable
 
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
-OTHERS = {  # what is compared with a reference, by its name
-    "torch.nn": "hand-written cells",
-    "per_item": "other ways to load",
-    "the fastest": "cells",
-    "the reference": "the others",
-}
 NO_REFERENCE = "no reference"
 MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
@@ -62,138 +48,11 @@ MEDIANS = (
 MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
 
 
-def sentences(summary: pd.DataFrame, info: RunInfo) -> list[str]:
-    """Return the sentences of the answer, the most important first; they hold only for the cases of this run."""
-    measured, name = summary[summary["status"] == "measured"], reference_name(summary)
-    own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
-    if measured.empty:
-        return ["No case was measured, so this run says nothing about time."]
-    if own.empty:
-        return [f"Only {name} was measured, so there is nothing to compare it with."]
-    if name == NO_REFERENCE:
-        return [ALONE]
-    if own["ratio"].isna().all():
-        return [f"{name} was not measured beside these, so how far they are from it can't be said."]
-    counted, notes = counted_in(own)
-    if counted.empty:
-        return ["No case was measured that does all of its work in each call.", *notes]
-    numbers = tally(counted)
-    total = sum(numbers.values())
-    if total > max(1, numbers.get("without an interval", 0)):
-        parts = [f"{number:,} {kind}" for kind, number in numbers.items()]
-        notes.insert(0, f"Of {plural(total, 'comparison')}: {', '.join(parts)}{_coarse(counted, info)}.")
-    return [*late_steps(measured), *_ranges(counted, info), *means_apart(counted), *notes]
-
-
-def counted_in(own: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the cases that an answer counts, without references, and in words which of `own` it does not count."""
-    counted, notes = own.dropna(subset=["ratio"]), list[str]()
-    keeps = counted["parity"].str.contains(KEEPS_RESULTS, regex=False)
-    if keeps.any():
-        cells = ", ".join(one_line(cell) for cell in counted.loc[keeps, "cell"].unique())
-        notes.append(f"Not counted, since less than half of the work is done when values come again: {cells}.")
-        counted = counted[~keeps]
-    doubtful = counted[counted["parity"] != "agrees"]
-    if len(doubtful):  # not counted if there are others
-        cells = ", ".join(one_line(cell) for cell in doubtful["cell"].unique())
-        is_all = len(doubtful) == len(counted)
-        doubt = "not verified to do the same work"
-        notes.append(f"{'Counted though' if is_all else 'Not counted, since'} {doubt}: {cells}.")
-        counted = counted if is_all else counted.drop(doubtful.index)
-    alone = [one_line(cell) for cell in own.loc[own["reference"] == "none", "cell"].unique()]
-    if alone and len(counted) and reference_name(own) != "the fastest":
-        notes.append(f"Time only, without a reference: {', '.join(alone)}.")
-    return counted, notes
-
-
-def means_apart(counted: pd.DataFrame) -> list[str]:
-    """Say how many comparisons have another ratio in the mean than by their typical call, and which differs most."""
-    apart = with_series(counted[[has_slow_calls(row) for row in counted.to_dict("records")]])
-    if apart.empty:
-        return []
-    farthest = max(apart.to_dict("records"), key=lambda row: abs(math.log(row["mean_ratio"] / row["ratio"])))
-    varied = several(counted, (*SETTINGS, *SIZES))
-    name = ", ".join([farthest["series"], farthest["phase"], *(say(axis, farthest[axis]) for axis in varied)])
-    return [
-        f"In {plural(len(apart), 'comparison')} only some calls are slow, which ratios of typical calls do not show. "
-        f"Farthest apart: {name}: {ratio(farthest['ratio'])}, in the mean {ratio(farthest['mean_ratio'])}."
-    ]
-
-
-def late_steps(measured: pd.DataFrame) -> list[str]:
-    """Say how many streams had late steps, and which had most of them, if the steps have a period."""
-    if "late_share" not in measured or measured["late_share"].isna().all():
-        return []
-    frame = with_series(measured.dropna(subset=["late_share"]))
-    periods, late = " or ".join(map(duration, frame["period_seconds"].unique())), int(frame["late_share"].gt(0).sum())
-    if not late:
-        return [f"No step of {plural(len(frame), 'stream')} took longer than {periods}."]
-    worst = frame.nlargest(1, "late_share").iloc[0]
-    most = ", ".join([worst["series"], *(say(axis, worst[axis]) for axis in several(frame, (*SETTINGS, *SIZES)))])
-    share = percent(worst["late_share"])
-    return [
-        f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}. The worst is {most}: {share}."
-    ]
-
-
-def _coarse(counted: pd.DataFrame, info: RunInfo) -> str:
-    """Say how wide the intervals are, and how much more time would reach the precision that was asked for."""
-    spreads = half_width_of(counted).dropna()
-    if spreads.empty:
-        return ""
-    more = ""
-    if info.seconds_needed is not None:
-        more = f"; about {rounded_up(info.seconds_needed)} more would reach the precision that was asked for"
-    return f". The median interval is {half_width(spreads.median())}{more}"
-
-
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
     """Return half of the width of each ratio's interval, as a share of the ratio; NaN where there is no interval."""
     own = cases[~cases["ratio_low"].eq(cases["ratio_high"])]
     ends: pd.Series[float] = own["ratio_high"].astype(float) / own["ratio_low"].astype(float)
     return ends.pow(0.5) - 1
-
-
-def _ranges(counted: pd.DataFrame, info: RunInfo) -> list[str]:
-    """Say how far the ratios reach: the undisturbed ones, and apart from them those on a shared core."""
-    shared = counted[counted["state"] == SHARED]
-    if len(shared) in (0, len(counted)):
-        return [_range(counted, info)]
-    ends = span(digits(shared["ratio"].min()), digits(shared["ratio"].max()))
-    return [
-        _range(counted.drop(shared.index), info),
-        f"{plural(len(shared), 'comparison')} {'was' if len(shared) == 1 else 'were'} made {SHARED}: {ends} times.",
-    ]
-
-
-def _range(counted: pd.DataFrame, info: RunInfo) -> str:
-    """Say how far the ratios reach."""
-    known, name = counted["ratio"], reference_name(counted)
-    machine = where(counted, info) + (f", {flushed(counted)}," if flushed(counted) else "")
-    if counted["state"].eq(SHARED).all():
-        machine += f", {SHARED},"
-    who, takes, phase = OTHERS.get(name, "other cells"), "take", ""
-    if len(counted) == 1:
-        row = counted.iloc[0]
-        who, takes, phase = f"{one_line(row['cell'])} {row['implementation']}", "takes", f" in {row['phase']}"
-    ends, basis = span(digits(known.min()), digits(known.max())), ""
-    if counted["ratio_low"].isna().all():
-        is_single = counted["replicates"].max() <= 1
-        basis = ", from one replicate: no interval" if is_single else ", without an interval"
-    return f"On {machine} {who} {takes} {ends} times as long as {name}{phase}{basis}."
-
-
-def where(summary: pd.DataFrame, info: RunInfo) -> str:
-    """Return `this CPU (AMD EPYC, 1 thread)`: the devices of the run, and what one device is if that is known."""
-    devices = [one_line(str(device)) for device in summary["device"].unique()]
-    cards = info.environment.get("worker", {}).get("devices", {}).get(devices[0], [])
-    model = cards[0]["name"] if cards else info.environment.get("machine", {}).get(devices[0])
-    facts = [one_line(model)] if model else []
-    if devices == ["cpu"]:
-        threads = sorted({int(number) for number in summary["threads"]})
-        facts.append(f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}")
-    name = "this CPU" if devices == ["cpu"] else " and ".join(devices)
-    return f"{name} ({', '.join(facts)})" if facts and len(devices) == 1 else name
 
 
 def counts(summary: pd.DataFrame) -> str:
@@ -416,14 +275,14 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
         Column("cases", of("told"), below="notes"),
     ]
     machine = medians.drop(columns=["told", *([] if is_worst_first else ["seconds"])])
-    note = " ".join(filter(None, [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, _sizes_of_phases(summary)]))
+    note = " ".join(filter(None, [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, sizes_of_phases(summary)]))
     return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
 
 
-def _sizes_of_phases(summary: pd.DataFrame) -> str:
+def sizes_of_phases(summary: pd.DataFrame) -> str:
     """Say which sizes each phase has if these differ, since medians over other sizes can't be compared."""
     told = []
-    for axis in SIZES:
+    for axis in (axis for axis in SIZES if axis not in OF_DATA):
         sizes = {str(phase): sorted(set(own[axis])) for phase, own in summary.groupby("phase", sort=False)}
         if len(set(map(tuple, sizes.values()))) > 1:
             parts = [f"{' and '.join(map(str, values))} in {one_line(phase)}" for phase, values in sizes.items()]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,10 +15,10 @@ from rnnbench.report.words.names import SETTINGS, SIZES, identity, is_reference,
 from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, round_percent, scaled
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
-from rnnbench.text import plural
+from rnnbench.text import first_few, plural
 
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
-NAMED = 3  # workloads that are named; more are only counted
+NAMED = 3  # series, or workloads of one, that are named; more are only counted
 
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
@@ -40,7 +41,7 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
         Lines("Notes on this run:", list(map(one_line, info.notes))),
         Lines("To measure again, and to make this page again:", commands, are_commands=True),
     ]
-    missing = [Lines("Without a time:", lines)] if (lines := not_measured(summary)) else []
+    missing = [Lines("Without a time:", lines)] if (lines := list(map(str, not_measured(summary)))) else []
     return [
         Section("measured", "How it was measured", measured, is_folded=True),
         Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
@@ -86,19 +87,37 @@ def readiness(advice: Sequence[str], noise: Noise | None) -> str:
     return "Ready: no obstacle is known, and this machine is quiet enough to see 5% in a few replicates."
 
 
-def not_measured(summary: pd.DataFrame) -> tuple[str, ...]:
-    """Return a line for each series and reason why cases have no time; failures first."""
+@dataclass(frozen=True)
+class MissingCases:
+    """The cases that have no time for one reason."""
+
+    status: str
+    number: int
+    named: str  # which
+    reason: str
+
+    def __str__(self) -> str:
+        """Return `20 skipped: combined hoisted and deep hoisted: nothing to hoist`."""
+        word = "not reached" if self.status == "pending" else self.status
+        return f"{self.number:,} {word}: {self.named}: {self.reason}"
+
+
+def not_measured(summary: pd.DataFrame) -> tuple[MissingCases, ...]:
+    """Return the reasons why cases have no time, each with its cases; failures first."""
     frame = with_series(summary)
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
+    totals = frame["series"].value_counts()
     missing = frame[frame["status"] != "measured"].sort_values("status", kind="stable")
-    lines = []
-    for (series, status, reason), cases in missing.groupby(["series", "status", "reason"], sort=False):
-        total = int((frame["series"] == series).sum())
-        which = f"all {total:,}" if len(cases) == total else f"{len(cases):,} of {total:,}"
-        if len(cases) < total and len(cases) <= NAMED:
-            which += ": " + "; ".join(say_all(axes, values) for values in cases[axes].to_numpy())
-        lines.append(f"{series}, {status} ({which}): {one_line(reason)}")
-    return tuple(lines)
+    found = []
+    for (status, reason), cases in missing.groupby(["status", "reason"], sort=False):
+        named = []
+        for series, own in cases.groupby("series", sort=False):
+            which = "" if len(own) == totals[series] else f" ({len(own):,} of {totals[series]:,})"
+            if which and len(own) <= NAMED:
+                which = f" ({'; '.join(say_all(axes, values) for values in own[axes].to_numpy())})"
+            named.append(f"{series}{which}")
+        found.append(MissingCases(str(status), len(cases), first_few(named, NAMED), one_line(reason)))
+    return tuple(found)
 
 
 def table_of_environment(info: RunInfo) -> Table:

@@ -365,9 +365,19 @@ def without_kept_work(measurement: Measurement) -> Measurement:
     return replace(measurement, metrics=metrics, missing={**measurement.missing, "macs": reason})
 
 
+def keeps_results(parity: str) -> bool:
+    """Return whether a parity says that a case does less work when the same values come again."""
+    return KEEPS_RESULTS in parity
+
+
 def does_equal_work(parity: str) -> bool:
     """Return whether a parity says that outputs agree, and nothing that makes a time mean little."""
-    return parity.startswith("agrees") and KEEPS_RESULTS not in parity
+    return parity.startswith("agrees") and not keeps_results(parity)
+
+
+def outputs_word(parity: str) -> str:
+    """Return whether the outputs of a case agree with its reference's, in a word or two for a narrow column."""
+    return "cached?" if keeps_results(parity) else "agree" if does_equal_work(parity) else "unknown"
 
 
 PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement

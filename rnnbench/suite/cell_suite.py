@@ -10,8 +10,6 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.project import folders_here
@@ -157,6 +155,8 @@ def _write(texts: dict[Path, str]) -> None:
 
 
 def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # which listing cases does not need
+
     templates = Environment(
         loader=PackageLoader("rnnbench.suite"),
         autoescape=False,  # noqa: S701 - Python and TOML, from names that were checked

@@ -80,9 +80,9 @@ class Suite(SuiteTable):
         typo would otherwise leave out cases unnoticed.
         """
         cases = self.cases(device)
-        if knows_all and (faults := _unknown(only, values(cases))):
+        if only and knows_all and (faults := _unknown(only, values(cases))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
-        wanted = {case for case in cases if is_selected(case, only)}
+        wanted = {case for case in cases if is_selected(case, only)} if only else set(cases)
         groups = grouped(case for case in cases if case.is_reference or case in wanted)
         kept = [group for group in groups if not wanted.isdisjoint(group.cases)]
         if not kept:

@@ -53,7 +53,7 @@ def test_a_run_fails_what_cheats(tmp_path: Path) -> None:
     assert f": 1 of 3 cases could not be measured; the first: {DISAGREES}" in done.stderr
     printed = " ".join(done.stdout.split())
     assert DISAGREES in printed
-    assert "2 cases measured, 1 failed" in printed
+    assert "2 of 3 cases in " in printed
 
 
 def test_a_check_fails_a_head_that_keeps_results(tmp_path: Path) -> None:
@@ -144,9 +144,7 @@ def test_no_headline_counts_what_keeps_results(tmp_path: Path) -> None:
     (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByValue"))
     done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
     printed = " ".join(done.stdout.split())
-    assert (
-        "Not counted, since less than half of the work is done when values come again: cells.py:MemoByValue." in printed
-    )
+    assert "Not counted, since less than half of the work is done when values come again: MemoByValue." in printed
     (tmp_path / "cheats.toml").write_text(suite("MemoByValue"))
     done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
     assert "No case was measured that does all of its work in each call." in " ".join(done.stdout.split())

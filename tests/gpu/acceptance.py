@@ -60,7 +60,7 @@ def steps(out: Path) -> dict[str, list[Task]]:
         name, suite, only, seconds = arguments
         refuses = rf"\d ({'skipped|' if on_gpu else ''}failed|not reached)"  # a CPU has no graphs
         command = ["rnnbench", "run", *chosen(str(name), str(suite), str(only), int(seconds))]
-        return Task(str(name), limit, command, needs=r"cases? measured", refuses=refuses)
+        return Task(str(name), limit, command, needs=r"\d cases? in ", refuses=refuses)
 
     def tests(name: str, limit: int, file: str, *only: str) -> Task:
         command = ["pytest", "-q", "-s", f"tests/{file}", "-m", "cuda", "-p", "no:cacheprovider", *only]

@@ -46,7 +46,7 @@ def test_the_steps_end_in_time_and_their_programs_are_there(
 @pytest.mark.parametrize(
     ("text", "changes", "fault"),
     [
-        ("print('8 of 8 cases measured')", {}, ""),
+        ("print('8 cases in 9 s')", {}, ""),
         ("raise SystemExit(3)", {}, "exit code 3"),
         ("print('5 skipped')", {"needs": "passed"}, "its output lacks 'passed'"),
         ("print('not profiled: x')", {"refuses": "not profiled:"}, "its output has 'not profiled:'"),

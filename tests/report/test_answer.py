@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.answer import answer
-from rnnbench.report.cases import sentences
+from rnnbench.report.headline import headline
 from rnnbench.report.page.page import linked
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import info_with, with_none_measured, without_any_reference
@@ -29,8 +29,8 @@ def known(quick: pd.DataFrame) -> pd.DataFrame:
 def test_it_says_who_how_far_where_and_how_sure_and_leads_to_the_worst_case(known: pd.DataFrame, info: RunInfo) -> None:
     told = answer(known, info_with(info, seconds_needed=350.0))
     first, worst, precision = told.sentences
-    assert first.startswith("Hand-written cells take 1.35 times as long as torch.nn in the median, on this CPU (")
-    assert first.endswith(", 1 thread): slower in 7 of 8 comparisons, faster in 0, unclear in 1.")
+    assert first.startswith("Hand-written cells take 1.35 times as long as torch.nn in the median, on ")
+    assert first.endswith(", 1 thread, float32: slower in 7 of 8 comparisons, faster in 0, unclear in 1.")
     [(name, row)] = told.leads.items()
     assert known.loc[row, "ratio"] == 1.7
     assert worst == f"Worst: {name}: 1.70× (1.67–1.73)."
@@ -43,14 +43,14 @@ def test_no_median_is_of_a_shared_core_and_a_quiet_one(known: pd.DataFrame, info
     told = " ".join(answer(known, info).sentences)
     assert told.startswith("Hand-written cells take 1.20 times as long")
     assert f"3 comparisons were made {SHARED} and are not in the median: 1.50 to 1.70 times." in told
-    assert f"1 thread), {SHARED}: slower" in answer(known.assign(state=SHARED), info).sentences[0]
+    assert f"1 thread, float32, {SHARED}: slower" in answer(known.assign(state=SHARED), info).sentences[0]
 
 
 def test_without_comparisons_it_is_the_answer_of_the_terminal(quick: pd.DataFrame, info: RunInfo) -> None:
     single = quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1)
     for summary in (without_any_reference(quick), with_none_measured(quick), quick.head(0), single):
         told = answer(summary, info)
-        assert told.sentences == sentences(summary, info)
+        assert told.sentences == headline(summary).sentences
         assert not told.leads
 
 

@@ -1,7 +1,5 @@
 """The answer of a run in words, the table of what is fastest, the table of all cases and the heads of its series."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,103 +9,23 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.cases import (
-    counts,
     doubts,
     has_slow_calls,
     notes,
-    sentences,
     table_of_cases,
     table_of_fastest,
     table_of_medians,
     tally,
-    where,
 )
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
-from rnnbench.store.run_info import RunInfo
-from tests.doubles import streams
 from tests.report.conftest import (
-    info_with,
     with_none_measured,
     with_one_replicate,
     without_any_reference,
     without_reference,
 )
-
-Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def with_ratios(low: float, value: float, high: float, cases: slice = slice(None)) -> Change:
-    """Give cells that were checked these ratios with their interval."""
-
-    def change(summary: pd.DataFrame) -> pd.DataFrame:
-        own = summary.index[summary["parity"] == "agrees"][cases]
-        for name in ("ratio", "mean_ratio"):
-            summary.loc[own, [f"{name}_low", name, f"{name}_high"]] = low, value, high
-        return summary
-
-    return change
-
-
-def of(cell: str, **columns: object) -> Change:
-    """Give measured cases of a cell these values."""
-
-    def change(summary: pd.DataFrame) -> pd.DataFrame:
-        rows = (summary["cell"] == cell) & (summary["status"] == "measured")
-        values: Any = list(columns.values())
-        summary.loc[rows, list(columns)] = values
-        return summary
-
-    return change
-
-
-def with_torchs_own_cell(summary: pd.DataFrame) -> pd.DataFrame:
-    rung = summary[(summary["cell"] == "lstm") & (summary["implementation"] == "loop")]
-    rung = rung.assign(cell="torch.nn.LSTMCell", implementation="torch.nn-cell", ratio=99.0)
-    return pd.concat([summary, rung], ignore_index=True)
-
-
-RUNS: dict[str, Change] = {
-    "as measured": lambda quick: quick,
-    "torch's own cells are not called hand-written": with_torchs_own_cell,
-    "flushed caches are named with the machine": lambda quick: quick.assign(caches="cold"),
-    "a cell that was not verified is named apart": of("deep-notebook", ratio=99.0),
-    "cells that were not verified count where there are no others": (
-        lambda quick: quick[quick["cell"] == "deep-notebook"]
-    ),
-    "some are of a shared core": lambda quick: quick.assign(
-        state=np.where(quick["hidden_size"] > 64, SHARED, UNDISTURBED)
-    ),
-    "all are of a shared core": lambda quick: quick.assign(state=SHARED),
-    "some have slow calls": lambda quick: quick.assign(
-        **{
-            name: quick[name] * np.where(quick["cell"].eq("gru") & quick["parity"].eq("agrees"), 1.4, 1.0)
-            for name in ("mean_ratio", "mean_ratio_low", "mean_ratio_high")
-        }
-    ),
-    "all are faster": with_ratios(0.8, 0.85, 0.9),
-    "none is decided": with_ratios(0.9, 1.01, 1.1),
-    "none is known": with_ratios(0.117, 6.25, 333),
-    "nine are not decided": with_ratios(0.98, 1.01, 1.04, slice(9)),
-    "one is faster": with_ratios(0.9, 0.92, 0.94, slice(1, 2)),
-    "one replicate": with_one_replicate,
-    "three have no interval": with_ratios(np.nan, 1.2, np.nan, slice(3)),
-    "without a reference": without_any_reference,
-    "one cell without a reference": lambda quick: pd.concat(
-        [quick[quick["cell"] != "gru"], without_any_reference(quick[quick["cell"] == "gru"])]
-    ),
-    "torch alone": lambda quick: quick[quick["implementation"] == "torch.nn"],
-    "all failed": lambda quick: with_none_measured(quick, "failed"),
-    "a single case": lambda quick: quick[(quick["cell"] == "gru") & (quick["implementation"] == "loop")].head(1),
-    "no case": lambda quick: quick.head(0),
-}
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion) -> None:
-    summary = RUNS[run](quick)
-    assert [" ".join(sentences(summary, info_with(info, seconds_needed=350.0))), counts(summary)] == snapshot
 
 
 @pytest.mark.parametrize(
@@ -138,24 +56,6 @@ def test_a_case_whose_mean_is_apart_from_its_typical_call_says_so(mean: float, w
     row: dict[str, Any] = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "state": "", **means}
     assert words in "; ".join(doubts(row))
     assert has_slow_calls(row) == bool(words)
-
-
-def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
-    quick["device"] = "cuda"
-    assert where(quick, info) == "cuda"
-    devices = {"cuda": [{"name": "NVIDIA H100", "uuid": "0"}]}
-    known = info_with(info, environment={"worker": {"cuda": "13.0", "devices": devices}})
-    assert where(quick, known) == "cuda (NVIDIA H100)"
-    quick["device"] = np.where(quick["phase"] == "training", "cuda", "cpu")
-    assert "cpu and cuda" in where(quick, info)
-
-
-@pytest.mark.parametrize(("period", "told"), [(1e-3, "some late"), (1.0, "none late"), (None, "no period")])
-def test_late_steps_come_first_in_the_answer_about_streams(
-    tmp_path: Path, info: RunInfo, period: float | None, told: str, snapshot: SnapshotAssertion
-) -> None:
-    told_of_streams = " ".join(sentences(streams.summary(tmp_path, period=period, steps=400), info))
-    assert told_of_streams.partition("hand-written")[0] == snapshot(name=told)
 
 
 @pytest.fixture

@@ -64,13 +64,15 @@ def test_how_it_was_measured_has_commands_precision_noise_and_notes(quick: pd.Da
     assert set(found) == {"measured", "environment", "missing"}
 
 
-def test_what_was_not_measured_is_told_once_for_each_series_and_reason(quick: pd.DataFrame) -> None:
+def test_what_was_not_measured_is_told_once_for_each_reason_with_its_series(quick: pd.DataFrame) -> None:
     rows = quick.index[(quick["cell"] == "gru") & (quick["implementation"] == "loop")]
     quick.loc[rows[:1], ["status", "reason"]] = ["failed", "ValueError: on purpose"]
-    first, second, *_ = not_measured(quick)
-    where = "1 of 16: inference, batch 1, length 16, hidden 64, 1 layer"
-    assert first == f"gru loop, failed ({where}): ValueError: on purpose"
-    assert second.startswith("combined hoisted, skipped (all 16): combined has one product")
+    first, second = not_measured(quick)
+    where = "inference, batch 1, length 16, hidden 64, 1 layer"
+    assert (first.status, str(first)) == ("failed", f"1 failed: gru loop ({where}): ValueError: on purpose")
+    assert str(second).startswith(
+        "20 skipped: combined hoisted, deep hoisted and deep-notebook hoisted: combined has one product"
+    )
 
 
 def test_the_precision_reached_counts_what_met_what_was_asked(

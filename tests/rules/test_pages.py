@@ -155,10 +155,29 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield from commands(command, (*path, name))
 
 
+FIRST = ("good", "bad", "base", "base_python", "only", "budget")  # the options that most users need
+
+
+def command_at(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
 @pytest.mark.parametrize("path", list(commands(cli)), ids=" ".join)
 def test_every_command_has_a_help_with_an_example_of_itself(path: tuple[str, ...], snapshot: SnapshotAssertion) -> None:
     text = CliRunner().invoke(cli, [*path, "--help"], terminal_width=100).output
     assert f"rnnbench {' '.join(path[:1])}" in text.partition("Example")[2]
+    assert "Exit codes: 0 " in text
+    assert "2 wrong usage" in text
+    options = [option for option in command_at(path).params if isinstance(option, click.Option)]
+    places = {option.name: place for place, option in enumerate(options)}
+    first = [places[name] for name in FIRST if name in places]
+    assert first == list(range(len(first)))
+    for option in options:
+        assert not option.multiple or "Can be given several times." in " ".join(str(option.help).split()), option.name
     assert text == snapshot
 
 

@@ -69,7 +69,7 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     kill_a_job(path)
     out, errors = process.communicate(timeout=3 * WAIT_SECONDS)
     assert process.returncode == 0, errors
-    assert "4 cases measured" in out
+    assert "4 cases in " in out
     assert "2 of 2 jobs done, 1 lost" in errors
     frame = measured_once(path)
     assert frame["case"].nunique() == 4
@@ -94,7 +94,7 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
     goes_on = start(suite, "--resume", str(path))
     out, errors = goes_on.communicate(timeout=2 * WAIT_SECONDS)
     assert goes_on.returncode == 0, errors
-    assert "2 cases measured" in out
+    assert "2 cases in " in out
     assert len(list(path.glob("slurm/*_submission.sh"))) == 1
     measured_once(path, replicates=1)
 

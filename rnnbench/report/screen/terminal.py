@@ -1,7 +1,7 @@
-"""What `rnnbench run` prints: a table of medians or of all cases, and the answer below it."""
+"""What `rnnbench run` prints: where, the answer, and a table of medians or of all cases."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import pandas as pd
@@ -11,53 +11,73 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.report import cases, environment, latency
+from rnnbench.report.headline import Headline, head_line, headline
+from rnnbench.report.screen.medians import latency_lines, median_lines, medians
 from rnnbench.report.table import Table
-from rnnbench.report.words.names import one_line
+from rnnbench.report.words.names import ALWAYS, constants, say_all
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
-MAX_CASES = 36  # of more, the medians are printed, unless all are asked for
 MAX_WIDTH = 28  # of a column that is not the last; longer texts are folded
 MAX_REASONS = 6  # why cases have no time
 GAP = 2  # spaces between columns; one of them is rich's own divider
 NARROWEST = 12  # width of the last column, which is folded
+GUESS = "Trust the counts of 'slower'; read 'about' as a guess."
 
 
 @dataclass(frozen=True)
 class RunScreen:
-    """The whole output, laid out when the width of the console is known."""
+    """What is printed of a run: where and how well it was measured, the answer, a table, and what has no time.
+
+    It is laid out when the width of the console is known.
+    """
 
     summary: pd.DataFrame
     info: RunInfo
-    is_full: bool = False  # every case, however many there are
+    is_full: bool = False  # every case, in place of medians
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        summary, info, width = self.summary, self.info, options.max_width
-        first, *more = cases.sentences(summary, info)
-        counts, missing = cases.counts(summary), environment.not_measured(summary)
-        if not (summary["status"] == "measured").any():
-            yield Text("; ".join([first.removesuffix("."), counts, *missing[:1]]))
-            return
-        title = f"{info.suite}: {info.description}" if info.description else info.suite
-        yield Text(one_line(title), style="dim")
-        yield Text(cases.about(summary), style="dim")
-        if len(summary) > MAX_CASES and not self.is_full:
-            medians = cases.table_of_medians(summary)
-            compared = medians.frame["compared"].gt(0) & medians.frame["parity"].ne("is the reference")
-            rows = tuple(row for row, is_shown in zip(medians.rows, compared, strict=False) if is_shown)
-            yield from _grid(replace(medians, rows=rows), summary, width)
-            yield Text(f"{medians.note} --full prints all {len(summary):,} cases.", style="dim")
-        else:
-            yield from _grid(cases.table_of_cases(summary), summary, width)
-        if streams := latency.table_of_latency(summary):
-            yield Text(f"\n{streams.title}", style="bold")
-            yield from _grid(streams, summary, width)
-        yield Text("\n".join(["", *missing[:MAX_REASONS]]), style="yellow")
+        summary, info, found = self.summary, self.info, headline(self.summary)
+        yield Text(head_line(summary, info, found), style="dim")
+        if found.warning:
+            yield Text(f"{found.warning}{'' if self.is_full else f' {GUESS}'}", style="yellow")
+        yield Text()
+        yield from (Text(sentence, style="bold") for sentence in found.sentences)
+        if (summary["status"] == "measured").any():
+            yield from self._tables(found, options.max_width)
+        yield from self._reasons()
+
+    def _reasons(self) -> Iterator[RenderableType]:
+        """Yield why cases have no time; why they were skipped is cut at the end of a line."""
+        missing = environment.not_measured(self.summary)
+        for reason in missing[:MAX_REASONS]:
+            is_whole = self.is_full or reason.status != "skipped"
+            yield Text(str(reason), style="yellow", no_wrap=not is_whole, overflow="fold" if is_whole else "ellipsis")
         if len(missing) > MAX_REASONS:
-            yield Text(f"and {plural(len(missing) - MAX_REASONS, 'more reason')}: the report has all.", style="yellow")
-        yield Text(f"{' '.join([first, *more])}\n{counts}", style="bold")
+            yield Text(f"{plural(len(missing) - MAX_REASONS, 'more reason')}: the page has all.", style="yellow")
+
+    def _tables(self, found: Headline, width: int) -> Iterator[RenderableType]:
+        """Yield the medians, or every case, and the latency of streams."""
+        measured = self.summary[self.summary["status"] == "measured"]
+        if self.is_full:
+            yield Text(f"\nEverywhere: {constants(measured)}.", style="dim")
+            yield from _grid(cases.table_of_cases(measured), measured, width)
+            if streams := latency.table_of_latency(measured):
+                yield Text(f"\n{streams.title}", style="bold")
+                yield from _grid(streams, measured, width)
+            return
+        shown = medians(measured)
+        if len(shown.frame) > 1 or (len(shown.frame) and not found.only):  # else the answer has said it
+            yield from map(Text, ["", *median_lines(shown, width, is_noisy=found.is_noisy)])
+        if lines := latency_lines(measured, width):
+            yield from map(Text, ["", *lines])
+        if note := cases.sizes_of_phases(measured):
+            yield Text(note, style="dim")
+        same = [axis for axis in ALWAYS if measured[axis].nunique() == 1] if shown.are_single and not found.only else []
+        if same:
+            yield Text(f"Everywhere: {say_all(same, (measured[axis].iloc[0] for axis in same))}.", style="dim")
 
 
 def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:

@@ -44,7 +44,7 @@ GAP, INDENT = 2, 4  # between columns; of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "margin")
 NARROWEST = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
-MAX_LISTED = 200  # on a terminal, the worst first; `--json` has all
+MAX_LINES, MIN_LISTED = 14, 3  # of the table on a terminal, the worst first; the fewest cases in it
 MAX_ROWS = 100  # in Markdown; a comment on GitHub takes 65,536 characters
 MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the line for the rest is the tenth
 NAMED = 3  # cases of one reason or in one line, or commits; more are counted
@@ -62,36 +62,58 @@ PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line o
 
 @dataclass(frozen=True)
 class VerdictScreen:
-    """The cases, the worst first, and last the answer in words; laid out when the width of the console is known."""
+    """The answer in words, then the worst cases, and how they were compared; laid out when the width is known.
+
+    It fits one screen: what is not listed is counted.
+    """
 
     verdicts: Verdicts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        yield Text(self.verdicts.subject, style="bold")
-        yield Text(f"{self.verdicts.method}\n", style="dim")
+        yield Text(" ".join(filter(None, [self.verdicts.answer, self.verdicts.details])), style="bold")
+        yield Text(self.verdicts.subject)
+        doubts = {row.doubt for row in self.verdicts.judged if row.doubt}
+        if len(doubts) == 1:  # else each row has its own
+            doubt = doubts.pop()
+            if doubt not in self.verdicts.subject:
+                yield Text(f"Timed because {doubt}.", style="dim")
+        yield Text()
         same = self.verdicts.by_verdict["unchanged"]
         others = [row for row in self.verdicts.judged if row.verdict != "unchanged"]
-        listed = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
-        if shown := listed[:MAX_LISTED]:
+        candidates = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
+        rows = [(row, row.told if doubts else row.sentence) for row in candidates]
+        if shown := _that_fit(rows, options.max_width):
             yield from _table(shown, options.max_width, HEADS if " to " in self.verdicts.margins else HEADS[:-1])
-            yield Text()
-        if hidden := Counter([row.word for row in self.verdicts.judged]) - Counter([row.word for row in shown]):
+        if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in shown):
             more = ", ".join(f"{count:,} {word}" for word, count in hidden.items())
-            yield Text(f"Not listed: {more}.\n", style="dim")
+            yield Text(f"Not listed: {more}. The page and --json have all.", style="dim")
         missing: dict[str, list[str]] = {}
         for row in self.verdicts.by_verdict[None]:
             missing.setdefault(row.sentence, []).append(row.name)
         if missing:
             told = [f"  {reason}: {few(cases)}" for reason, cases in missing.items()]
-            yield Text("\n".join(["Not compared", *told, ""]))
-        yield Text(" ".join(filter(None, [self.verdicts.answer, self.verdicts.details])), style="bold")
+            yield Text("\n".join(["Not compared", *told]))
+        yield Text(f"{self.verdicts.method}", style="dim")
         yield from map(Text, self.verdicts.notes)
 
 
-def _table(rows: Sequence[VerdictRow], width: int, heads: Sequence[str]) -> Iterator[RenderableType]:
+def _that_fit(rows: Sequence[tuple[VerdictRow, str]], width: int) -> list[tuple[VerdictRow, str]]:
+    """Return the first rows, with why, that fill at most MAX_LINES; at least MIN_LISTED. One reason has lines once."""
+    shown: list[tuple[VerdictRow, str]] = []
+    lines, before = 0, ""
+    for row, why in rows:
+        lines += 1 + (-(-len(why) // (width - INDENT)) if why != before else 0)
+        before = why
+        if lines > MAX_LINES and len(shown) >= MIN_LISTED:
+            break
+        shown.append((row, why))
+    return shown
+
+
+def _table(rows: Sequence[tuple[VerdictRow, str]], width: int, heads: Sequence[str]) -> Iterator[RenderableType]:
     """Yield the numbers of each case and the reason below; neighbours with the same reason share its line."""
-    lines = [(row.name, row.word, row.change, row.interval, round_percent(row.margin)) for row in rows]
+    lines = [(row.name, row.word, row.change, row.interval, round_percent(row.margin)) for row, _ in rows]
     widths = [max(map(cell_len, column)) for column in zip(heads, *(line[: len(heads)] for line in lines), strict=True)]
     widths[0] = max(NARROWEST, min(widths[0], width - sum(widths[1:]) - GAP * (len(heads) - 1)))
 
@@ -104,7 +126,8 @@ def _table(rows: Sequence[VerdictRow], width: int, heads: Sequence[str]) -> Iter
         return table
 
     yield grid([heads], "dim", range(len(heads)))
-    for (outcome, why), members in groupby(zip(rows, lines, strict=True), lambda pair: (pair[0].outcome, pair[0].told)):
+    pairs = zip(rows, lines, strict=True)
+    for (outcome, why), members in groupby(pairs, lambda pair: (pair[0][0].outcome, pair[0][1])):
         group = [line for _, line in members]
         weight = "bold " if outcome in ("regressed", "improved") else ""
         yield grid(group, "dim" if outcome == "unchanged" else f"{weight}{VERDICTS[outcome].light}", (1, 2))

@@ -52,6 +52,12 @@ def duration(seconds: float) -> str:
     return scaled(seconds, TIMES)
 
 
+def wall_time(seconds: float) -> str:
+    """Return `75 s`, `12 min` or `3.4 h`: how long a command took."""
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 3 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def duration_interval(low: float, high: float) -> str:
     """Return `1.20–1.31 ms`: both ends in the unit of the higher."""
     if not (math.isfinite(low) and math.isfinite(high)):

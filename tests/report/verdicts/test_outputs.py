@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -96,7 +97,8 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
     compared = comparison(*(finding_of(each, each, judged[each.case.key], 0.025, 9, "") for each in measured))
     found = verdicts.of(compared)
     by_key = {finding.case.key: finding for finding in compared.findings}
-    whole = [render(found).replace("\\", "") for render in (outputs.markdown, outputs.junit, screens.of_verdicts)]
+    renderers = (outputs.markdown, outputs.junit, lambda found: screens.of_verdicts(found, 400))
+    whole = [render(found).replace("\\", "") for render in renderers]
     for row in found.rows:
         finding = by_key[row.subject.key]
         estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
@@ -126,8 +128,28 @@ def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> 
     slower = [Finding(case("gru", batch_size=n), "regressed", 0.025, low=near(1.5), mean=near(1.5)) for n in range(300)]
     same = [Finding(case("lstm", batch_size=n), "unchanged", 0.025, low=near(1.0), mean=near(1.0)) for n in range(5000)]
     text = text_of(Comparison("s", "base", "head", "paired", (*slower, *same)))
-    assert text.count(" regressed  ") == outputs.MAX_LISTED
-    assert "Not listed: 100 regressed, 5,000 unchanged." in text
+    listed = text.count(" regressed  ")
+    assert outputs.MIN_LISTED <= listed <= outputs.MAX_LINES
+    assert f"Not listed: {300 - listed:,} regressed, 5,000 unchanged." in text
+
+
+@pytest.mark.parametrize("compared", [realistic(), large(3, 60), comparison()], ids=["realistic", "large", "nothing"])
+def test_a_check_fits_one_screen_and_the_answer_comes_first(compared: Comparison) -> None:
+    lines = text_of(compared, 80).splitlines()
+    assert len(lines) <= 24
+    assert verdicts.of(compared).answer.startswith(lines[0][:40])
+
+
+def test_a_reason_for_timing_that_all_cases_share_is_told_once() -> None:
+    doubt = "gru.py: GRUCell.forward changed"
+    findings = [
+        replace(finding("regressed", 1.1, case=case("gru", batch_size=size)), doubt=doubt) for size in (1, 2, 3)
+    ]
+    assert text_of(comparison(*findings)).count(doubt) == 1  # beside the subject
+    named = [replace(each, definitions=("gru.py:GRUCell.forward",)) for each in findings]
+    assert f"Timed because {doubt}." in text_of(comparison(*named))
+    other = replace(findings[0], doubt="lstm.py: LSTMCell.forward changed")
+    assert text_of(comparison(other, *findings[1:])).count("timed because") == 2  # neighbours share a line
 
 
 def rows(text: str) -> list[list[str]]:

@@ -20,6 +20,7 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report import cases
 from rnnbench.report.environment import reached
+from rnnbench.report.headline import head_line, headline
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import units
 from rnnbench.report.words.units import (
@@ -234,6 +235,8 @@ def test_a_run(
         frame.loc[row, ["seconds", "times_limit", "replicates"]] = seconds, ratio.value, replicates
         frame.loc[row, ["seconds_low", "seconds_high"]] = seconds, seconds
     with_target = replace(info, resolved={"measure": {"precision": asked}})
-    texts = [*cases.sentences(frame, with_target), cases.counts(frame), reached(frame, with_target)]
+    found = headline(frame)
+    texts = [head_line(frame, with_target, found), found.warning, *found.sentences, cases.counts(frame)]
+    texts.append(reached(frame, with_target))
     assert not faults("; ".join(texts))
     assert not faults(screens.of_run(frame, with_target, 200))
