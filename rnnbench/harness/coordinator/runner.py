@@ -42,9 +42,9 @@ CEILING_PASSES = 2  # over each limit of the machine, in a run that has this man
 LONG_SECONDS = 60.0
 FORK_SECONDS = 0.5  # of a worker's start by a fork, before the first one was started
 CHECKING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was checked by then
-ORIGINS_SHARE = 0.1  # of the seconds of all cores in a budget, for the start of more processes that fork replicates
+ORIGINS_SHARE = 0.06  # of the seconds of all cores in a budget, for the start of processes that fork replicates
 SHORTEST_START = 0.1  # seconds, of such a process
-MAX_ORIGINS = 4  # such processes, unless there are fewer replicates
+MIN_ORIGINS, MAX_ORIGINS = 2, 6  # such processes, unless there are fewer replicates
 OBSERVING_SHARE = 0.15  # of the budget that is left after that: for the limits of the machine and for counts
 ENERGY_SHARE = 0.2  # of the budget that is left after that
 COUNTING = "counting what calls do"
@@ -101,7 +101,7 @@ class Runner(Visitor):
         self._timed = set[str]()  # keys of the cases that have windows
         self.planner = Planner(groups, settings)
         # The first worker waited for the import of torch, from which later ones are forked.
-        is_forked = start.origins.first is not None
+        is_forked = start.origins.current is not None
         self.planner.add_start(min(start.worker_seconds, FORK_SECONDS) if is_forked else start.worker_seconds)
         for group, windows, seconds in state.visits:
             self.planner.add_visit(group, seconds, times_by_case(windows))
@@ -347,9 +347,13 @@ class Runner(Visitor):
 def number_of_origins(settings: Settings, start_seconds: float) -> int:
     """Return from how many processes the replicates of a run are forked, each of which takes so long to start.
 
-    What differs between them, such as the hash seed, does not differ between the replicates of one, so each replicate
-    should have its own. The first process starts in any case.
+    What differs between them, such as the hash seed, differs less between the replicates of one, so each replicate
+    should have its own; in a short budget two must do.
     """
     wanted = min(MAX_ORIGINS, max(settings.replicates, settings.max_replicates))
-    seconds = ORIGINS_SHARE * (settings.budget_seconds or math.inf) * len(allowed_cores())
-    return min(wanted, 1 + int(min(MAX_ORIGINS, seconds / max(start_seconds, SHORTEST_START))))
+    if settings.budget_seconds is None:
+        return wanted
+    affordable = int(
+        ORIGINS_SHARE * settings.budget_seconds * len(allowed_cores()) / max(start_seconds, SHORTEST_START)
+    )
+    return min(wanted, max(MIN_ORIGINS, affordable))

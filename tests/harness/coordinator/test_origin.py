@@ -14,7 +14,7 @@ import pytest
 
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, ForkedProcess, Origin, Origins
 from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
-from rnnbench.harness.coordinator.runner import MAX_ORIGINS, ORIGINS_SHARE, Runner, number_of_origins
+from rnnbench.harness.coordinator.runner import MAX_ORIGINS, MIN_ORIGINS, ORIGINS_SHARE, Runner, number_of_origins
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder
@@ -121,7 +121,7 @@ def test_origins_differ_in_hash_seed_and_are_ready_after_the_wait(begin_worker: 
 
 @pytest.mark.parametrize(
     ("budget", "replicates", "number"),
-    [(None, 20, MAX_ORIGINS), (None, 1, 1), (2.0, 20, 1), (1e4, 20, MAX_ORIGINS), (1e4, 3, 3)],
+    [(None, 20, MAX_ORIGINS), (None, 1, 1), (10.0, 20, MIN_ORIGINS), (1e4, 20, MAX_ORIGINS), (1e4, 3, 3)],
 )
 def test_a_run_has_as_many_origins_as_its_budget_and_its_replicates_allow(
     budget: float | None, replicates: int, number: int

@@ -207,9 +207,9 @@ def test_a_run_whose_first_worker_took_most_of_the_budget_to_import_torch_is_tim
             return {"protocol": self.protocol}
 
     def begin_origin(origins: Origins) -> None:
-        origins._origins.append(Mock())
+        origins.current = Mock()
 
-    monkeypatch.setattr(Origins, "_add", begin_origin)
+    monkeypatch.setattr(Origins, "_renew", begin_origin)
     with closing(RunFolder.create(tmp_path, "test")) as folder:
         workers = FakeWorkers(kind=SlowFirst)
         run_into(folder, GROUPS, Settings(budget_seconds=15.0, windows=4, window_seconds=0.01), workers=workers)
