@@ -37,7 +37,7 @@ def test_the_verdict_stands_without_a_summary_and_later_steps_of_a_job_learn_its
         for name, slower in (("base", 2.0), ("head", 3.0))
     )
     outputs = tmp_path / "outputs"
-    variables = {"GITHUB_STEP_SUMMARY": tmp_path / "none" / "summary.md", "GITHUB_OUTPUT": outputs}
+    variables = {"GITHUB_STEP_SUMMARY": str(tmp_path / "none" / "summary.md"), "GITHUB_OUTPUT": str(outputs)}
     done = rnnbench("compare", base, head, "--out", "results", cwd=tmp_path, code=1, **variables)
     assert "6 of 6 cases regressed" in done.stdout
     assert "/none/summary.md: No such file or directory" in done.stderr

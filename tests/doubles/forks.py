@@ -20,7 +20,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
 _started_with: dict[str, str] = {}  # the environment of the origin
 _origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT)
-_start, _add = WorkerProcess.__init__, Origins._add
+_start, _renew = WorkerProcess.__init__, Origins._renew
 
 
 def fork_workers() -> None:
@@ -30,7 +30,7 @@ def fork_workers() -> None:
         _started_with.update(os.environ)
         atexit.register(_origin.close)
         WorkerProcess.__init__ = _fork  # type: ignore[method-assign, assignment]
-        Origins._add = _no_origin  # type: ignore[method-assign]
+        Origins._renew = _no_origin  # type: ignore[method-assign]
 
 
 def _no_origin(self: Origins) -> None:
@@ -58,7 +58,7 @@ def _fork(
     if is_here and is_alike and (origin is None or is_of_a_check):
         if _origin._process is None:
             with mock.patch.dict(os.environ, _started_with, clear=True):
-                _origin.start()
+                _origin._start()
         origin, variables = _origin, {**environment, **(variables or {})}
     _start(worker, name, python, paths, layout, variables, *more, origin=origin, under=under, **options)
 
@@ -70,5 +70,5 @@ def _has_this_rnnbench(folder: Path) -> bool:
 @contextlib.contextmanager
 def real_workers() -> Iterator[None]:
     """Let Python start the workers of this process."""
-    with mock.patch.object(WorkerProcess, "__init__", _start), mock.patch.object(Origins, "_add", _add):
+    with mock.patch.object(WorkerProcess, "__init__", _start), mock.patch.object(Origins, "_renew", _renew):
         yield

@@ -26,9 +26,9 @@ STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 # torch.compile would start processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 START_SECONDS = 120.0  # importing torch from a cold disk
+REPLICATES = 4  # of a run, forked from one origin; the next ones have another hash seed and other addresses
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
-READY = b"ready"  # what an origin sends when it can fork
-MAX_MESSAGE = 32  # bytes of that, and of a process's number as text
+MAX_NUMBER = 32  # bytes of a process's number as text
 PR_SET_CHILD_SUBREAPER = 36
 _one_fork = threading.Lock()
 
@@ -85,10 +85,8 @@ class Origin:
         """
         self._python, self._layout, self._preload = python, layout, preload
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_ready = False
 
-    def start(self) -> None:
-        """Start it, which takes as long as the import of torch; `wait` and `fork` wait for that."""
+    def _start(self) -> None:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.settimeout(START_SECONDS)
         folder = str(self._preload) if self._preload else None
@@ -121,13 +119,14 @@ class Origin:
         request, pid = json.dumps({**started_with, **places}).encode(), b""
         (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
         with _one_fork, contextlib.suppress(OSError):
-            self._wait()
+            if self._process is None:
+                self._start()
             prctl = ctypes.CDLL(None).prctl
             prctl(PR_SET_CHILD_SUBREAPER, 1)  # the fork of a fork becomes a child of this process
             try:
                 streams = [requests, replies, stderr, *relay.values()]
                 socket.send_fds(self._connection, [request], streams)
-                pid = self._connection.recv(MAX_MESSAGE)
+                pid = self._connection.recv(MAX_NUMBER)
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0)
         for end in (requests, replies) if pid else (requests, replies, stdin, stdout):
@@ -138,17 +137,6 @@ class Origin:
             self._process.kill()  # a late answer would be taken for that to the next request
         return None
 
-    def wait(self) -> None:
-        """Wait until it can fork; one that can't start or hangs is told by its first `fork`."""
-        with _one_fork, contextlib.suppress(OSError):
-            self._wait()
-
-    def _wait(self) -> None:
-        if self._process is None:
-            self.start()
-        if not self._is_ready:
-            self._is_ready = self._connection.recv(MAX_MESSAGE) == READY
-
     def close(self) -> None:
         """End it; its workers go on."""
         if self._process is not None:
@@ -157,44 +145,38 @@ class Origin:
 
 
 class Origins:
-    """The origins of the workers of a run, which take turns: each has another hash seed and other addresses."""
+    """The origins of the workers of a run, one after another."""
 
     def __init__(self, *, may_fork: bool, seed: int | None = None) -> None:
         """`may_fork`: whether all devices of the run allow it; if not, or elsewhere than on Linux, there are none."""
-        self._rng = random.Random(seed)
-        self._replicates = 0
-        self._origins: list[Origin] = []
-        if may_fork and sys.platform == "linux":
-            self._add()
-
-    @property
-    def first(self) -> Origin | None:
-        """The one that starts first; None if nothing may be forked."""
-        return self._origins[0] if self._origins else None
+        self._may_fork, self._rng = may_fork and sys.platform == "linux", random.Random(seed)
+        self._replicates = 0  # of the current one
+        self.current: Origin | None = None
+        self._renew()
 
     def of_next_replicate(self) -> Origin | None:
-        """Return the origin of the next replicate's worker; None if nothing may be forked."""
-        if not self._origins:
-            return None
+        """Return the origin of the next replicate's worker, a new one after `REPLICATES`; None if none may fork."""
+        if self._replicates == REPLICATES:
+            self._renew()
         self._replicates += 1
-        return self._origins[(self._replicates - 1) % len(self._origins)]
+        return self.current
 
-    def add(self, number: int) -> None:
-        """Start so many more, at the same time; `wait` waits for them."""
-        if self._origins:
-            for _ in range(number):
-                self._add()
-                self._origins[-1].start()
+    def stay(self) -> None:
+        """Fork some more replicates from the current origin: there is no time for another one."""
+        self._replicates = 0
 
-    def wait(self) -> None:
-        """Wait until all that were started can fork, so that none of them imports torch while a case is timed."""
-        for origin in self._origins:
-            origin.wait()
+    @property
+    def is_due(self) -> bool:
+        """Whether the next replicate needs a new origin, which takes as long as the start of the run."""
+        return self._replicates == REPLICATES and self._may_fork
 
     def close(self) -> None:
-        """End them; their workers go on."""
-        for origin in self._origins:
-            origin.close()
+        """End the current one; its workers go on."""
+        if self.current is not None:
+            self.current.close()
 
-    def _add(self) -> None:
-        self._origins.append(Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=PACKAGE_PARENT))
+    def _renew(self) -> None:
+        self.close()
+        self._replicates = 0
+        if self._may_fork:
+            self.current = Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=PACKAGE_PARENT)

@@ -42,9 +42,6 @@ CEILING_PASSES = 2  # over each limit of the machine, in a run that has this man
 LONG_SECONDS = 60.0
 FORK_SECONDS = 0.5  # of a worker's start by a fork, before the first one was started
 CHECKING_SHARE = 0.5  # of the budget, at most; the rest is for timing what was checked by then
-ORIGINS_SHARE = 0.06  # of the seconds of all cores in a budget, for the start of processes that fork replicates
-SHORTEST_START = 0.1  # seconds, of such a process
-MIN_ORIGINS, MAX_ORIGINS = 2, 6  # such processes, unless there are fewer replicates
 OBSERVING_SHARE = 0.15  # of the budget that is left after that: for the limits of the machine and for counts
 ENERGY_SHARE = 0.2  # of the budget that is left after that
 COUNTING = "counting what calls do"
@@ -113,7 +110,7 @@ class Runner(Visitor):
         try:
             self.begin()
             is_observed = False
-            while chosen := self.planner.next_visits(self._left):
+            while chosen := self._next_visits():
                 self._replicate(chosen)
                 if not is_observed:
                     self.observe()
@@ -136,10 +133,7 @@ class Runner(Visitor):
 
     def begin(self) -> None:
         """Check the new cases, which comes before all timing."""
-        origins = self._run_start.origins
-        origins.add(number_of_origins(self.settings, self._run_start.worker_seconds) - 1)
         self._stage("checking", self._check, CHECKING_SHARE * self._left)
-        origins.wait()
         self._leave_out_references(self.groups)
         if self.settings.budget_seconds is not None:
             self._kept_back = OBSERVING_SHARE * max(0.0, self._left)
@@ -176,7 +170,7 @@ class Runner(Visitor):
 
     def start_one(self, name: str, side: str) -> WorkerProcess:
         """Start a worker."""
-        return self._start_worker(name, origin=self._run_start.origins.first)
+        return self._start_worker(name, origin=self._run_start.origins.current)
 
     def timed_together(self, group: Group, cases: list[Case]) -> list[Case]:
         """Return the cases of the first subgroup if the group must be split, which shows in its first visit."""
@@ -193,6 +187,15 @@ class Runner(Visitor):
     def _left(self) -> float:
         """Seconds left of the budget, without those that are kept back for observing; infinite without a budget."""
         return (self.settings.budget_seconds or math.inf) - self.seconds - self._kept_back
+
+    def _next_visits(self) -> list[Group]:
+        """Return the groups of the next replicate, from a new origin if it is due and the budget allows its start."""
+        origins = self._run_start.origins
+        if origins.is_due:
+            if chosen := self.planner.next_visits(self._left - self._run_start.worker_seconds):
+                return chosen
+            origins.stay()
+        return self.planner.next_visits(self._left)
 
     def _measure_ceilings(self, asker: Asker, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
@@ -342,18 +345,3 @@ class Runner(Visitor):
         for telemetry in self._telemetry:
             if device in ("", telemetry.device):
                 self._folder.add_sample(telemetry.sample(self.replicates, when, self.seconds))
-
-
-def number_of_origins(settings: Settings, start_seconds: float) -> int:
-    """Return from how many processes the replicates of a run are forked, each of which takes so long to start.
-
-    What differs between them, such as the hash seed, differs less between the replicates of one, so each replicate
-    should have its own; in a short budget two must do.
-    """
-    wanted = min(MAX_ORIGINS, max(settings.replicates, settings.max_replicates))
-    if settings.budget_seconds is None:
-        return wanted
-    affordable = int(
-        ORIGINS_SHARE * settings.budget_seconds * len(allowed_cores()) / max(start_seconds, SHORTEST_START)
-    )
-    return min(wanted, max(MIN_ORIGINS, affordable))

@@ -133,7 +133,7 @@ def started(
         kernels = private_folder() or stack.enter_context(scratch("kernels"))
         may_fork = all(is_shared(group.workload.device) for group in groups)
         origins = stack.enter_context(closing(Origins(may_fork=may_fork)))
-        start = partial(start_worker, OBSERVER, origin=origins.first)
+        start = partial(start_worker, OBSERVER, origin=origins.current)
         worker, about = ready(start)
         first = stack.enter_context(closing(Asker(settings, start, worker)))
         worker_seconds = now() - began

@@ -45,9 +45,7 @@ def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, An
     for module in (*TORCH, *(PRELOADED if preload else ())):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
-    connection = socket.socket(fileno=origin)
-    connection.send(b"ready")
-    started_with = serve(connection)
+    started_with = serve(socket.socket(fileno=origin))
     shift.close()
     return started_with
 

@@ -12,11 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, ForkedProcess, Origin, Origins
+from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, REPLICATES, ForkedProcess, Origin, Origins
 from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
-from rnnbench.harness.coordinator.runner import MAX_ORIGINS, MIN_ORIGINS, ORIGINS_SHARE, Runner, number_of_origins
+from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
-from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
@@ -99,41 +98,22 @@ def test_an_origin_that_hangs_is_ended_and_python_starts_the_worker(
 
 
 @pytest.mark.parametrize("may_fork", [True, False])
-def test_replicates_are_forked_from_origins_in_turn_and_what_can_not_be_forked_has_none(may_fork: bool) -> None:
+def test_replicates_share_an_origin_only_with_a_few_others_and_what_can_not_be_forked_has_none(may_fork: bool) -> None:
     with closing(Origins(may_fork=may_fork, seed=1)) as origins:
-        origins.add(2)
-        origins.wait()
-        given = [origins.of_next_replicate() for _ in range(7)]
-        assert [given.index(origin) for origin in given] == ([0, 1, 2, 0, 1, 2, 0] if may_fork else [0] * 7)
-        assert (None in given) == (not may_fork)
-        assert given[0] is origins.first
+        given = [origins.of_next_replicate() for _ in range(2 * REPLICATES + 1)]
+    assert [given.index(origin) for origin in given] == (
+        [0] * REPLICATES + [REPLICATES] * REPLICATES + [2 * REPLICATES] if may_fork else [0] * len(given)
+    )
+    assert (None in given) == (not may_fork)
 
 
-def test_origins_differ_in_hash_seed_and_are_ready_after_the_wait(begin_worker: Begin) -> None:
+def test_an_origin_goes_on_if_there_is_no_time_for_another_one() -> None:
     with closing(Origins(may_fork=True, seed=1)) as origins:
-        origins.add(1)
-        origins.wait()
-        workers = [begin_worker(origin=origins.of_next_replicate()) for _ in range(2)]
-        for worker in workers:
-            worker.wait_ready()
-        assert len({psutil.Process(worker.pid).environ()["PYTHONHASHSEED"] for worker in workers}) == 2
-
-
-@pytest.mark.parametrize(
-    ("budget", "replicates", "number"),
-    [(None, 20, MAX_ORIGINS), (None, 1, 1), (10.0, 20, MIN_ORIGINS), (1e4, 20, MAX_ORIGINS), (1e4, 3, 3)],
-)
-def test_a_run_has_as_many_origins_as_its_budget_and_its_replicates_allow(
-    budget: float | None, replicates: int, number: int
-) -> None:
-    settings = Settings(budget_seconds=budget, replicates=1, max_replicates=replicates)
-    assert number_of_origins(settings, 2.0) == number
-
-
-def test_origins_cost_a_small_share_of_a_budget() -> None:
-    settings = Settings(budget_seconds=75.0)
-    started_more = number_of_origins(settings, 4.0) - 1
-    assert started_more * 4.0 <= ORIGINS_SHARE * 75.0 * len(allowed_cores())
+        given = [origins.of_next_replicate() for _ in range(REPLICATES)]
+        assert origins.is_due
+        origins.stay()
+        assert not origins.is_due
+        assert origins.of_next_replicate() is given[0]
 
 
 def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
