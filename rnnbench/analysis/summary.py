@@ -26,6 +26,7 @@ from rnnbench.analysis.estimate import (
     log_ratios,
     t_quantile,
     undisturbed_estimates,
+    with_runs,
 )
 from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
 from rnnbench.analysis.run_times import RunTimes
@@ -244,9 +245,11 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
     for _, of_run in replicates.groupby("run", sort=False, observed=True):
         known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         logs = of_run[column].to_numpy(dtype=float)
-        values[known] = from_logs(
-            estimates(group, logs) if blocks is None else undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
-        )
+        if blocks is None:
+            known_logs = estimates(group, logs)
+        else:
+            known_logs = undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
+        values[known] = from_logs(with_runs(known_logs) if name == "ratio" and blocks else known_logs)
     cases[columns] = values
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench.analysis.estimate import (
+    BETWEEN_UNLIKE,
     Estimate,
     Location,
     as_ratio,
@@ -23,6 +24,7 @@ from rnnbench.analysis.estimate import (
     shift,
     signed_rank_cut,
     t_quantile,
+    with_runs,
 )
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
@@ -222,3 +224,21 @@ def test_what_is_left_of_a_whole_has_an_interval_of_all_that_was_measured() -> N
     assert Estimate(10.0, 7.0, 14.0).at(2.0) == Estimate(2.0, -1.0, 6.0)
     assert estimate_columns("x", rest) == {"x": rest.value, "x_low": rest.lower, "x_high": rest.upper}
     assert estimate_columns("x", None) == {"x": None, "x_low": None, "x_high": None}
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=20), st.floats(1e-4, 0.1))
+def test_the_interval_of_an_undisturbed_ratio_is_wider_the_farther_it_is_from_one(
+    logs: list[float], half: float
+) -> None:
+    values = np.array(logs)
+    known = with_runs(np.column_stack([values, values - half, values + half]))
+    widths = (known[:, 2] - known[:, 1]) / 2
+    assert known[:, 0].tolist() == logs
+    assert widths == pytest.approx(np.hypot(half, BETWEEN_UNLIKE * values))
+    assert known[:, 2] - values == pytest.approx(values - known[:, 1])
+
+
+def test_a_references_ratio_to_itself_has_no_width_and_what_has_no_interval_gets_none() -> None:
+    known = with_runs(np.array([[0.0, 0.0, 0.0], [0.7, math.nan, math.nan]]))
+    assert known[0].tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(known[1, 1:]).all()
