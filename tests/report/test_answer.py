@@ -28,7 +28,7 @@ def known(quick: pd.DataFrame) -> pd.DataFrame:
 
 def test_it_says_who_how_far_where_and_how_sure_and_leads_to_the_worst_case(known: pd.DataFrame, info: RunInfo) -> None:
     told = answer(known, info_with(info, seconds_needed=350.0))
-    first, worst, precision = told.sentences
+    first, worst, *_, precision = told.sentences
     assert first.startswith("Hand-written cells take 1.35 times as long as torch.nn in the median, on ")
     assert first.endswith(", 1 thread, float32: slower in 7 of 8 comparisons, faster in 0, unclear in 1.")
     [(name, row)] = told.leads.items()

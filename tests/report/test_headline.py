@@ -129,12 +129,12 @@ def test_a_run_whose_typical_ratio_is_a_guess_says_so(quick: pd.DataFrame, info:
     found = headline(with_ratios(0.71, 1.0, 1.41)(quick))
     assert found.warning == "NOISY: a typical interval reaches from 0.710 to 1.41 times its ratio."
     assert quietness(quick, found) == ""
-    assert quietness(quick.assign(quiet_share=0.3), found) == "quiet 30% of the time"
+    assert quietness(quick.assign(quiet_share=0.3), found) == "30% quiet"
 
 
 @pytest.mark.parametrize(
     ("share", "words"),
-    [(0.97, "quiet (±2.5%)"), (0.74, "quiet 74% of the time (±2.5%)"), (np.nan, "typical interval ±2.5%")],
+    [(0.97, "quiet (±2.5%)"), (0.74, "74% quiet (±2.5%)"), (np.nan, "intervals ±2.5%")],
 )
 def test_how_quiet_the_core_was_stands_beside_how_wide_the_typical_interval_is(
     quick: pd.DataFrame, share: float, words: str

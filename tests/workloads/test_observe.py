@@ -247,6 +247,7 @@ def test_operators_that_others_call_are_counted_too(mode: Any) -> None:
 
 def test_the_peak_on_a_gpu_is_that_of_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     held = [100, 100]  # now, and at most
+    monkeypatch.setattr(torch, "get_device_module", lambda device: torch.cuda)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.__setitem__(1, held[0]))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held[0])
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held[1])

@@ -82,7 +82,7 @@ class VerdictScreen:
         same = self.verdicts.by_verdict["unchanged"]
         others = [row for row in self.verdicts.judged if row.verdict != "unchanged"]
         candidates = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
-        rows = [(row, row.told if doubts else row.sentence) for row in candidates]
+        rows = [(row, row.told if doubts else row.grounds) for row in candidates]
         if shown := _that_fit(rows, options.max_width):
             yield from _table(shown, options.max_width, HEADS if " to " in self.verdicts.margins else HEADS[:-1])
         if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in shown):

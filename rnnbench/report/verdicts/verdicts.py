@@ -95,14 +95,14 @@ class VerdictRow:
         return self.outcome or "not compared"
 
     @property
+    def grounds(self) -> str:
+        """Return why it is accepted, and why it has its verdict."""
+        return "; ".join(filter(None, [f"accepted: {self.accepted}" if self.accepted else "", self.sentence]))
+
+    @property
     def told(self) -> str:
         """Return why it is accepted, why it has its verdict, and why it was timed."""
-        clauses = [
-            f"accepted: {self.accepted}" if self.accepted else "",
-            self.sentence,
-            f"timed because {self.doubt}" if self.doubt else "",
-        ]
-        return "; ".join(filter(None, clauses))
+        return "; ".join(filter(None, [self.grounds, f"timed because {self.doubt}" if self.doubt else ""]))
 
     @property
     def described(self) -> Estimate | None:
