@@ -133,17 +133,19 @@ class FrameResult:
     def save(self, folder: str | Path, **how: Any) -> Path:
         """Write all files of the result into a folder, which is new, empty, or one that rnnbench made; return it.
 
-            rnnbench.measure({"mine": mine, "torch": layer}, input).save("gru", width=3.35)
+            found = rnnbench.measure({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64))
+            found.save("lstm", width=3.35)
 
         `table.tex` is that of `to_latex()`, `figure.pdf` and `figure.png` are the figure of `plot(**how)` if there is
-        one, `note.txt` is the note, and each frame is a CSV file; those of a stored run that are made when they are
+        one, `note.txt` is the answer with its note, and each frame is a CSV file; those of a stored run that are made when they are
         used, such as `windows`, stay out. Raises `rnnbench.errors.UserError` if the folder holds files of others.
         """
         from rnnbench.report import paper  # matplotlib, which takes seconds
 
         made = {name: getattr(self, name) for name, frame in self._frames.items() if not callable(frame)}
         figure = self._draw(**how)
-        return paper.save(Path(folder), paper.files(made, figure, self.to_latex(), self.note))
+        text = "\n\n".join(filter(None, [self.sentence, self.note]))
+        return paper.save(Path(folder), paper.files(made, figure, self.to_latex(), text))
 
     def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
         """Return the shown columns with units, the first and last rows of many; empty if none are shown."""

@@ -53,11 +53,11 @@ def printed(run: Path) -> str:
 def in_words(run: Path) -> str:
     """Return the sentence that reads the output: how far the cell is from its reference.
 
-    Raises ValueError if a case has no ratio, or does not do its reference's work.
+    Raises ValueError if a case has no ratio with an interval, or does not do its reference's work.
     """
     summary = summarize(read(run))
     own = summary[~is_reference(summary)]
-    if own["ratio"].isna().any() or not own["parity"].eq("agrees").all():
+    if own[["ratio", "ratio_low", "ratio_high"]].isna().any(axis=None) or not own["parity"].eq("agrees").all():
         raise ValueError(f"{run}: a case was not measured, or does not agree with its reference")
     ends = " to ".join(digits(end) for end in (own["ratio"].min(), own["ratio"].max()))
     name = own["cell"].iloc[0].rpartition(":")[2]
