@@ -63,6 +63,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import listed, plural
 
 NOISY = 0.1  # half-width of the typical interval; ratios that are known no better are guesses
+FEW_FASTER = 0.05  # of the comparisons: the best one is no news then
 MIN_SHARE = 0.1  # of the variance of ratios, for a size to matter
 MIN_APART = 1.1  # from the lowest of these medians to the highest
 MAX_VALUES = 4  # of a size whose medians are told
@@ -218,7 +219,7 @@ def headline(summary: pd.DataFrame) -> Headline:
         float(ratios.min()),
         float(ratios.max()),
         worst=None if is_single else _extreme(counted, counted["ratio_low"] > 1, is_worst=True),
-        best=None if is_single else _extreme(counted, counted["ratio_high"] < 1, is_worst=False),
+        best=_best(counted, counts),
         effect=size_effect(counted),
         typical=_typical(counted),
         half_width=float(half_width_of(counted).median()),
@@ -301,6 +302,14 @@ def _extreme(counted: pd.DataFrame, which: "pd.Series[bool]", *, is_worst: bool)
         case["ratio_high"],
         case["state"] == SHARED and not is_shared(counted).all(),
     )
+
+
+def _best(counted: pd.DataFrame, counts: Mapping[str, int]) -> ExtremeCase | None:
+    """Return the case with the lowest ratio, if more than a few comparisons are faster, and more than one is made."""
+    total = sum(counts.values())
+    if total == 1 or counts.get("faster", 0) <= FEW_FASTER * total:
+        return None
+    return _extreme(counted, counted["ratio_high"] < 1, is_worst=False)
 
 
 def _only(counted: pd.DataFrame, measured: pd.DataFrame) -> dict[str, Any]:

@@ -137,8 +137,9 @@ class FrameResult:
             found.save("lstm", width=3.35)
 
         `table.tex` is that of `to_latex()`, `figure.pdf` and `figure.png` are the figure of `plot(**how)` if there is
-        one, `note.txt` is the answer with its note, and each frame is a CSV file; those of a stored run that are made when they are
-        used, such as `windows`, stay out. Raises `rnnbench.errors.UserError` if the folder holds files of others.
+        one, `note.txt` is the answer with its note, and each frame is a CSV file; those of a stored run that are made
+        when they are used, such as `windows`, stay out. Raises `rnnbench.UserError` if the folder holds files of
+        others.
         """
         from rnnbench.report import paper  # matplotlib, which takes seconds
 

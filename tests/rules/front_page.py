@@ -31,7 +31,7 @@ REPORTS = ROOT / "reports"
 COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*?)(?:    #.*)?$", re.MULTILINE)
 PRINTED = re.compile(r"(?<=for the LSTM below:\n\n)(?:    .*\n|\n(?=    ))+")
 IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*$", re.MULTILINE)
-LONGEST = 5  # lines of a paragraph of the output; a longer one is a table of all cases
+LONGEST = 8  # lines of a paragraph of the output; a longer one is a table of all cases
 SEEN = {"width": 1100, "height": 1750}  # pixels of the picture of the page
 
 

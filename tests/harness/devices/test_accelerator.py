@@ -61,6 +61,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     fake = FakeModule(FakeLine())
     monkeypatch.setattr(torch, "accelerator", fake)
     monkeypatch.setattr(accelerator, "BUFFER_BYTES", 1 << 10)
+    monkeypatch.setattr(Accelerator, "is_open", False)  # as before once the fake is gone
     accelerator._buffer.cache_clear()
     return fake
 
