@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 import rnnbench
 from rnnbench.cli import cli
 from rnnbench.suite import suites
+from rnnbench.suite.accepted import AcceptedFile
 from tests.doors.test_docstrings import RUNS, MyCell, MyLSTM, with_small_budgets
 from tests.rules import front_page
 from tests.rules.test_pages import pages
@@ -35,7 +37,7 @@ def blocks(name: str) -> list[str]:
 
 def kind(block: str) -> str:
     """Return what a block is: `toml`, `yaml`, `commands`, `python`, or `output`, which a command prints."""
-    if "[[sweep]]" in block:
+    if "[[sweep]]" in block or "[[accepted]]" in block:
         return "toml"
     if re.search(r"^(?:on|name|performance): ?", block, re.MULTILINE):
         return "yaml"
@@ -91,6 +93,9 @@ def test_every_command_of_a_page_has_only_options_that_there_are(name: str) -> N
 def test_every_file_that_a_page_shows_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "suite.toml"
     for block in (each for own in of_kind("toml").values() for each in own):
+        if "[[accepted]]" in block:
+            assert AcceptedFile.model_validate(tomllib.loads(block)).accepted
+            continue
         file.write_text(block)
         for cell, name in re.findall(r"(\w+\.py):(\w+)", block):
             (tmp_path / cell).write_text(f"class {name}: ...")
