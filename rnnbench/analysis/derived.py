@@ -15,6 +15,7 @@ from rnnbench.store.records import (
     FUSED_LAYERS,
     GATES,
     GRAPH_BACKENDS,
+    IS_REFERENCE,
     ITEM_BYTES,
     REFERENCES,
     WORKLOAD_AXES,
@@ -24,7 +25,7 @@ from rnnbench.store.records import (
 
 BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
 REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
-SAME_EQUATIONS = ("agrees", "is the reference")  # parity of cases that need the reference's weights in each step
+SAME_EQUATIONS = ("agrees", IS_REFERENCE)  # parity of cases that need the reference's weights in each step
 FASTER_SINCE = "the machine ran faster during the run than while its limits were measured"
 LESS_WORK = "its reference stays above the limit, so this case may leave out some of the work"
 

@@ -311,7 +311,7 @@ def undisturbed_estimates(
     return result
 
 
-def with_runs(ratios: np.ndarray) -> np.ndarray:
+def widened_by_runs(ratios: np.ndarray) -> np.ndarray:
     """Return undisturbed log-ratios, (n, 3), with intervals that hold what two runs of unlike modules differ by."""
     values = ratios[:, :1]
     halves = np.hypot(ratios[:, 1:] - values, BETWEEN_UNLIKE * np.abs(values))

@@ -247,7 +247,9 @@ def explained_shares(cases: pd.DataFrame, within: Sequence[str], axes: Sequence[
     adjusted R squared is, so that an axis of many values gains nothing by chance. An axis that can't be told apart from
     chance, as with one case for each value, has none.
     """
-    logs, keys, shares = np.log(cases["ratio"]), [cases[column] for column in within], dict[str, float]()
+    logs = np.log(cases["ratio"])
+    keys = [cases[column] for column in within]
+    shares = dict[str, float]()
     plain = logs.groupby(keys)
     variance = (logs - plain.transform("mean")).pow(2).sum() / max(len(cases) - plain.ngroups, 1)
     for axis in axes:

@@ -26,7 +26,7 @@ from rnnbench.analysis.estimate import (
     log_ratios,
     t_quantile,
     undisturbed_estimates,
-    with_runs,
+    widened_by_runs,
 )
 from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
 from rnnbench.analysis.run_times import RunTimes
@@ -249,7 +249,7 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
             known_logs = estimates(group, logs)
         else:
             known_logs = undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
-        values[known] = from_logs(with_runs(known_logs) if name == "ratio" and blocks else known_logs)
+        values[known] = from_logs(widened_by_runs(known_logs) if name == "ratio" and blocks else known_logs)
     cases[columns] = values
 
 

@@ -164,7 +164,8 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
     from rnnbench.report.screen.terminal import RunScreen
     from rnnbench.store.folder import read_info
 
-    summary, info = summarize(read(folder)), read_info(folder)
+    summary = summarize(read(folder))
+    info = read_info(folder)
     is_empty = not (summary["status"] == "measured").any()
     again = None if info.seconds_needed is None else _go_on(folder, given, info.seconds_needed)
     if as_json:

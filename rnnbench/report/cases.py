@@ -31,14 +31,15 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, is_cell_reference
+from rnnbench.store.records import IS_REFERENCE, OF_DATA, WORKLOAD_AXES, is_cell_reference
 from rnnbench.text import plural, printable
 
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
 NO_REFERENCE = "no reference"
 MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
-MAX_REASONS, MAX_REASON = 3, 90  # why cases have no time, in a caption; characters of each
+MAX_REASONS = 3  # why cases have no time, in a caption
+MAX_REASON = 90  # characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
 MEDIANS = (
     "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
@@ -377,7 +378,7 @@ DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
     "w": ("the interval is wide", is_coarse),
     "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
     "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
-    "n": ("not verified to do the reference's work", lambda row: row["parity"] not in ("agrees", "is the reference")),
+    "n": ("not verified to do the reference's work", lambda row: row["parity"] not in ("agrees", IS_REFERENCE)),
 }
 
 

@@ -11,11 +11,21 @@ import pandas as pd
 from rnnbench.analysis.summary import Noise
 from rnnbench.report.cases import reference_name
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
-from rnnbench.report.words.names import SETTINGS, SIZES, identity, is_reference, one_line, say_all, several, with_series
+from rnnbench.report.words.names import (
+    SETTINGS,
+    SIZES,
+    flushed,
+    identity,
+    is_reference,
+    one_line,
+    say_all,
+    several,
+    with_series,
+)
 from rnnbench.report.words.units import PREFIXES, change, duration, half_width, memory, round_percent, scaled
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
-from rnnbench.text import first_few, plural
+from rnnbench.text import first_few, listed, plural
 
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 NAMED = 3  # series, or workloads of one, that are named; more are only counted
@@ -31,8 +41,9 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
         compared = "There is no reference to compare outputs with"
     how = (
         f"{plural(high, 'replicate')}{f' ({low:,} at least)' if low < high else ''}, each a fresh process in which the "
-        "cases of a workload take turns with their reference on the same cores. A time is the median of a replicate's "
-        "calls; value and 95% interval by Hodges-Lehmann over the replicates. Ratios are taken within each replicate. "
+        "cases of one size take turns with their reference on the same cores. An undisturbed time is a low quantile of "
+        "the calls in quiet moments of a replicate, any other time the median of its calls. Values and 95% intervals "
+        "are over the replicates. Ratios are taken within each replicate. "
         f"Of 100 intervals about 5 miss the true value. {compared}."
     )
     measured: list[SectionPart] = [
@@ -47,6 +58,22 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
         Section("environment", "Environment", [table_of_environment(info)], is_folded=True),
         Section("missing", "Skipped and failed", missing, is_folded=True),
     ]
+
+
+def machine(summary: pd.DataFrame, info: RunInfo) -> str:
+    """Return `AMD EPYC, 1 thread, float32`: the processor or the GPU of a run, and what else its times depend on."""
+    devices = [one_line(device) for device in summary["device"].unique()]
+    facts = [" and ".join(devices)]
+    if len(devices) == 1:
+        cards = info.environment.get("worker", {}).get("devices", {}).get(devices[0], [])
+        model = cards[0]["name"] if cards else info.environment.get("machine", {}).get(devices[0])
+        if model:
+            facts = [one_line(model) if devices == ["cpu"] else f"{devices[0]} ({one_line(model)})"]
+    if devices == ["cpu"]:
+        threads = sorted({int(number) for number in summary["threads"]})
+        facts.append(f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}")
+    types = [one_line(dtype) for dtype in summary["dtype"].unique()]
+    return ", ".join(filter(None, [*facts, listed(types) if types else "", flushed(summary)]))
 
 
 def reached(summary: pd.DataFrame, info: RunInfo) -> str:

@@ -163,10 +163,13 @@ def _entry_of_run(row: dict[str, Any]) -> dict[str, Any] | None:
     if row["seconds"] is None or case.is_reference:
         return None
     if row["ratio"] is None:
-        unit, value, ends = "ms", 1e3 * row["seconds"], [row["seconds_low"], row["seconds_high"]]
+        unit = "ms"
+        value = 1e3 * row["seconds"]
+        ends = [row["seconds_low"], row["seconds_high"]]
         ends = [1e3 * end for end in ends if end is not None]
     else:
-        unit, value = f"times {reference_cell(case.workload.reference)}", row["ratio"]
+        unit = f"times {reference_cell(case.workload.reference)}"
+        value = row["ratio"]
         ends = [end for end in (row["ratio_low"], row["ratio_high"]) if end is not None]
     entry = {"name": case_name(case), "unit": unit, "value": value}
     if len(ends) == 2:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.answers import in_words
+from rnnbench.report.live_answers import in_words
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays

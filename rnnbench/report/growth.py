@@ -54,7 +54,7 @@ from rnnbench.report.words.units import (
     ratio_tick,
     whole_percent,
 )
-from rnnbench.store.records import TORCH_OWN
+from rnnbench.store.records import IS_REFERENCE, TORCH_OWN
 
 Quantity = Literal["ratio", "seconds"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
@@ -123,7 +123,8 @@ def scaling(
     """
     if value not in (None, "ratio", "seconds"):
         raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
-    reference, frame = reference_name(frame), with_series(with_short_cells(frame))
+    reference = reference_name(frame)
+    frame = with_series(with_short_cells(frame))
     value = value or ("ratio" if frame.loc[~is_reference(frame), "ratio"].notna().any() else "seconds")
     # Torch's own cells take as long as a loop.
     frame = frame[frame[value].notna() & (is_reference(frame) | ~frame["implementation"].isin(list(TORCH_OWN)))]
@@ -234,7 +235,7 @@ def of_sweep(
     size has two measured values.
     """
     axes = [str(axis) for axis in frame.columns[: list(frame.columns).index("module")]]
-    measured = frame[frame["seconds"].notna() & (frame["parity"].ne("is the reference") | (value == "seconds"))]
+    measured = frame[frame["seconds"].notna() & (frame["parity"].ne(IS_REFERENCE) | (value == "seconds"))]
     threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
     cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)
     varied = [axis for axis in axes if axis != "phase" and cases[axis].nunique() > 1]

@@ -1,6 +1,6 @@
 """What a run says first: how often its cells are slower, the worst case, the size that matters most, how sure all is.
 
-The terminal, the page of a run and `rnnbench.load` begin with `sentences` of the same `Headline`.
+The terminal and `rnnbench.load` say it by `Headline.sentences`, the page of a run by `run_answer`.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.size_fit import explained_shares
-from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED
+from rnnbench.analysis.summary import SHARED
 from rnnbench.report.cases import (
     ALONE,
     NO_REFERENCE,
@@ -27,7 +27,6 @@ from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
     SIZES,
-    flushed,
     is_reference,
     one_line,
     say,
@@ -42,12 +41,10 @@ from rnnbench.report.words.units import (
     MISSING,
     digits,
     duration,
-    half_width,
     percent,
     ratio,
     ratio_interval,
     span,
-    wall_time,
 )
 from rnnbench.store.records import (
     DEFAULTS,
@@ -59,8 +56,7 @@ from rnnbench.store.records import (
     keeps_results,
     reference_cell,
 )
-from rnnbench.store.run_info import RunInfo
-from rnnbench.text import listed, plural
+from rnnbench.text import plural
 
 NOISY = 0.1  # half-width of the typical interval; ratios that are known no better are guesses
 FEW_FASTER = 0.05  # of the comparisons: the best one is no news then
@@ -96,7 +92,8 @@ class SizeEffect:
 
     def __str__(self) -> str:
         """Return `Batch matters most: median 1.74× at batch 1, 1.18× at batch 32.`"""
-        name, values = word(self.axis), list(self.medians)
+        name = word(self.axis)
+        values = list(self.medians)
         shown = values if len(values) <= MAX_VALUES else [values[0], values[-1]]
         told = ", ".join(f"{ratio(self.medians[value])} at {say(self.axis, value)}" for value in shown)
         phase = f" in {self.phase}" if self.phase else ""
@@ -113,6 +110,8 @@ class Headline:
     shared: int = 0  # comparisons on a shared core
     lowest: float = math.nan  # of the ratios
     highest: float = math.nan
+    median: float = math.nan  # of the ratios, without those on a shared core if there are others
+    of_shared: tuple[float, float] = (math.nan, math.nan)  # the lowest and the highest ratio on a shared core
     worst: ExtremeCase | None = None
     best: ExtremeCase | None = None
     effect: SizeEffect | None = None
@@ -199,25 +198,29 @@ class Headline:
 def headline(summary: pd.DataFrame) -> Headline:
     """Find out what a run says first, from the rows of `summarize`."""
     named = with_series(with_short_cells(summary))
-    measured, name = named[named["status"] == "measured"], reference_name(summary)
+    measured = named[named["status"] == "measured"]
+    name = reference_name(summary)
     first = _late_steps(measured)
     own = measured[~is_reference(measured) & ~measured["implementation"].isin(TORCH_OWN)]
     if nothing := _nothing(measured, own, name):
         return Headline(name, nothing=nothing, first=first)
-    counted, notes = counted_in(own)
+    counted, notes = _counted(own)
     if counted.empty:
         nothing = "No case was measured that does all of its work in each call."
         return Headline(name, nothing=nothing, first=first, notes=notes)
-    counts, ratios = tally(counted), counted["ratio"]
+    counts = tally(counted)
+    ratios = counted["ratio"]
     is_single = sum(counts.values()) == 1
-    shared = int(is_shared(counted).sum())
+    shared = is_shared(counted)
     return Headline(
         _whom(counted, name),
         _subject(counted),
         counts,
-        shared,
+        int(shared.sum()),
         float(ratios.min()),
         float(ratios.max()),
+        float((ratios if shared.all() else ratios[~shared]).median()),
+        (float(ratios[shared].min()), float(ratios[shared].max())),
         worst=None if is_single else _extreme(counted, counted["ratio_low"] > 1, is_worst=True),
         best=_best(counted, counts),
         effect=size_effect(counted),
@@ -242,9 +245,10 @@ def _nothing(measured: pd.DataFrame, own: pd.DataFrame, name: str) -> str:
     return ""
 
 
-def counted_in(own: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _counted(own: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the comparisons that count, and sentences about those that do not, and why."""
-    compared, notes = own.dropna(subset=["ratio"]), []
+    compared = own.dropna(subset=["ratio"])
+    notes: list[str] = []
     keeps = compared["parity"].map(keeps_results)
     if keeps.any():
         cells = ", ".join(map(one_line, compared.loc[keeps, "cell"].unique()))
@@ -378,7 +382,8 @@ def _late_steps(measured: pd.DataFrame) -> tuple[str, ...]:
     if "late_share" not in measured or measured["late_share"].isna().all():
         return ()
     frame = measured.dropna(subset=["late_share"])
-    periods, late = " or ".join(map(duration, frame["period_seconds"].unique())), int(frame["late_share"].gt(0).sum())
+    periods = " or ".join(map(duration, frame["period_seconds"].unique()))
+    late = int(frame["late_share"].gt(0).sum())
     if not late:
         return (f"No step of {plural(len(frame), 'stream')} took longer than {periods}.",)
     worst = frame.nlargest(1, "late_share").iloc[0]
@@ -387,52 +392,3 @@ def _late_steps(measured: pd.DataFrame) -> tuple[str, ...]:
     return (
         f"{late:,} of {plural(len(frame), 'stream')} had steps longer than {periods}. The worst is {most}: {share}.",
     )
-
-
-# Where it was measured, how long, and how sure it is
-
-
-def head_line(summary: pd.DataFrame, info: RunInfo, found: Headline) -> str:
-    """Return `quick: AMD EPYC, 1 thread, float32; 166 cases in 75 s; quiet (±0.8%)`."""
-    numbers = summary["status"].value_counts()
-    measured = int(numbers.get("measured", 0))
-    tried = measured + int(numbers.get("failed", 0) + numbers.get("pending", 0))
-    cases = plural(tried, "case") if measured == tried else f"{measured:,} of {plural(tried, 'case')}"
-    took = "" if info.seconds is None else f" in {wall_time(info.seconds)}"
-    where = ": ".join(filter(None, [one_line(info.suite), machine(summary, info)]))
-    parts = [where, f"{cases}{took}", quietness(summary, found)]
-    return "; ".join(filter(None, parts))
-
-
-def machine(summary: pd.DataFrame, info: RunInfo) -> str:
-    """Return `AMD EPYC, 1 thread, float32`: the processor or the GPU of a run, and what else its times depend on."""
-    devices = [one_line(device) for device in summary["device"].unique()]
-    facts = [" and ".join(devices)]
-    if len(devices) == 1:
-        cards = info.environment.get("worker", {}).get("devices", {}).get(devices[0], [])
-        model = cards[0]["name"] if cards else info.environment.get("machine", {}).get(devices[0])
-        facts = [
-            one_line(model)
-            if model and devices == ["cpu"]
-            else f"{devices[0]} ({one_line(model)})"
-            if model
-            else devices[0]
-        ]
-    if devices == ["cpu"]:
-        threads = sorted({int(number) for number in summary["threads"]})
-        facts.append(f"{' or '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}")
-    types = [one_line(dtype) for dtype in summary["dtype"].unique()]
-    return ", ".join(filter(None, [*facts, listed(types) if types else "", flushed(summary)]))
-
-
-def quietness(summary: pd.DataFrame, found: Headline) -> str:
-    """Return `quiet (±0.8%)`, `74% quiet (±1.9%)` or `intervals ±1.9%`; empty if nothing is known.
-
-    The core is quiet while no other hyperthread uses it. The percentage in brackets is that of the typical interval.
-    """
-    share = summary.loc[summary["status"] == "measured", "quiet_share"].mean()
-    state = "" if math.isnan(share) else "quiet" if share >= ALWAYS_QUIET else f"{percent(share)} quiet"
-    if math.isnan(found.half_width) or found.is_noisy:  # the warning says how wide intervals are
-        return "" if state == "quiet" else state
-    width = half_width(found.half_width)
-    return f"{state} ({width})" if state else f"intervals {width}"

@@ -13,8 +13,10 @@ import pandas as pd
 from rnnbench.report.words.names import one_line
 
 MOST = 45  # rows of one table
-COLUMN, TEXT = 200, 410  # points: the widths of a column and of the text in LaTeX's own article of two columns
-LETTER, GAP = 4.25, 8  # points: a digit of \footnotesize, which is wider than most letters; between two columns
+COLUMN = 200  # points: the width of a column in LaTeX's own article of two columns
+TEXT = 410  # points: the width of its text
+LETTER = 4.25  # points: a digit of \footnotesize, which is wider than most letters
+GAP = 8  # points between two columns
 NARROWEST = 60  # points of a text that is broken into lines
 # What LaTeX reads as a command, what its first fonts lack, and what these would show as another character.
 TEX = {

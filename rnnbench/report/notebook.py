@@ -21,7 +21,7 @@ from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
-from rnnbench.report import answers
+from rnnbench.report import live_answers
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import (
     MISSING,
@@ -152,7 +152,7 @@ class FrameResult:
         """Return the shown columns with units, the first and last rows of many; empty if none are shown."""
         if not self._columns:
             return ""
-        shown = answers.in_words(self.frame[self._columns])
+        shown = live_answers.in_words(self.frame[self._columns])
         how |= {"index": shown.index.name is not None, "max_rows": MAX_ROWS, "show_dimensions": "truncate"}
         return str(getattr(shown, form)(na_rep=MISSING, **how))
 
@@ -223,7 +223,7 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     told = " ".join(filter(None, [note(found, frame, settings), of_states(frame), *found.notes]))
-    said = answers.of_measure(found, frame)
+    said = live_answers.of_measure(found, frame)
     draw = partial(_drawn, frame)
     frames["frame"] = _with_left_out(frame, found.left_out)
     return FrameResult(frames, draw, told, _shown(frame), sentence=said, is_pictured=True, axes=(), **facts)
@@ -333,7 +333,8 @@ def names_of(mine: object, than: object) -> tuple[str, str]:
 
 def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     """Return what to know about the numbers: what the intervals hold, and which target was missed."""
-    replicates, cut = int(frame["replicates"].iloc[0]), found.turns.cut
+    replicates = int(frame["replicates"].iloc[0])
+    cut = found.turns.cut
     sentences = [f"Interrupted after {plural(replicates, 'replicate')}."] if found.turns.interrupted else []
     sentences.append(ONE_PROCESS if replicates > 1 else "From one replicate: no interval.")
     budget = settings.budget_seconds or math.nan
@@ -381,7 +382,9 @@ def swept(
 
     Without Ctrl-C there is a point for each combination. Raises RuntimeError if no point was measured.
     """
-    rows, replicates, known = list[pd.DataFrame](), list[pd.DataFrame](), list[FrameResult]()
+    rows = list[pd.DataFrame]()
+    replicates = list[pd.DataFrame]()
+    known = list[FrameResult]()
     notes = list[str]()
     more = dict[str, None]()
     for sizes, found in points:
@@ -423,7 +426,7 @@ def swept(
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
     parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
     columns = [*varied, "module", *_shown(frame), *(["reason"] if frame["reason"].any() else [])]
-    said = answers.of_sweep(frame, axes, known[0].reference, known[0].device)
+    said = live_answers.of_sweep(frame, axes, known[0].reference, known[0].device)
     facts: dict[str, Any] = {"axes": tuple(axes), "reference": known[0].reference}
     return FrameResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
 
@@ -488,7 +491,7 @@ def explained(
     facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
     left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
     not_profiled = why.not_profiled(shown, dict(zip(shown, shown, strict=True)))
-    said = "\n\n".join([*map(words, gaps), answers.about(found)])
+    said = "\n\n".join([*map(words, gaps), live_answers.about(found)])
     note = "\n\n".join([*filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
     return FrameResult(
         {**result.frames, **frames}, draw, note, sentence=said, is_pictured=True, **result.facts, **facts

@@ -13,6 +13,7 @@ from rnnbench.report.page.page import folder_of, put
 from rnnbench.report.table import csv
 from rnnbench.report.words.names import one_line, say, word
 from rnnbench.report.words.units import MISSING, count, duration, duration_interval, ratio, ratio_interval
+from rnnbench.store.records import IS_REFERENCE
 from rnnbench.text import encoded
 
 IDENTITY = "a result in Python"  # of its folder
@@ -26,8 +27,8 @@ NUMBERS: dict[str, Callable[[float], str]] = {
 }
 INTERVALS: dict[str, Callable[[float, float], str]] = {"seconds": duration_interval, "ratio": ratio_interval}
 WITHOUT_COLUMNS = ("seconds", "ratio", "ratio_low", "parity")  # of a result that prints as words alone
-IS_REFERENCE = "is the reference"  # the parity of one
-LOW, HIGH = "_low", "_high"
+LOW = "_low"
+HIGH = "_high"
 
 
 def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:
@@ -43,7 +44,8 @@ def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], e
         names.remove("parity")
     columns = list(_columns(frame, [*index, *names]))
     rows = [[write(row) for _, write, _ in columns] for row in frame.to_dict("records")]
-    headers, are_numbers = [header for header, _, _ in columns], [is_number for _, _, is_number in columns]
+    headers = [header for header, _, _ in columns]
+    are_numbers = [is_number for _, _, is_number in columns]
     compared = f", and its ratio to that of {one_line(facts['reference'])}" if facts.get("reference") else ""
     note = f"{_where(facts, environment)} {'Outputs agree.' if agrees else ''}".strip()
     return tables("result", f"Time per call{compared}", note, headers, are_numbers, rows)
@@ -95,7 +97,9 @@ def _cell(name: str, write: Callable[[Any], str]) -> Callable[[dict[Any, Any]], 
 
 
 def _interval(name: str) -> Callable[[dict[Any, Any]], str]:
-    write, low, high = INTERVALS[name], f"{name}{LOW}", f"{name}{HIGH}"
+    write = INTERVALS[name]
+    low = f"{name}{LOW}"
+    high = f"{name}{HIGH}"
     return lambda row: "" if row[low] == row[high] else write(row[low], row[high])
 
 

@@ -69,7 +69,7 @@ from rnnbench.report.words.names import (
 )
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
 from rnnbench.report.words.units import ratio as ratio_text
-from rnnbench.store.records import KEEPS_RESULTS, LOADS, OF_DATA
+from rnnbench.store.records import IS_REFERENCE, KEEPS_RESULTS, LOADS, OF_DATA
 
 WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
 MANY = 10_000  # rows, of a figure that may be as high as it needs
@@ -100,7 +100,8 @@ def ratio(
     differs from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A
     panel for each phase, device, data type and number of workers; `is_phone`: below each other, however high that is.
     """
-    reference, frame = reference_name(frame), with_series(with_short_cells(frame))
+    reference = reference_name(frame)
+    frame = with_series(with_short_cells(frame))
     compared = frame[~is_reference(frame) & frame["ratio"].notna()]
     if compared.empty:
         return None
@@ -287,7 +288,9 @@ def ratio_by_size(
     core. Where there is no room for all sizes, the numbers are medians over some, and cases on a shared core have rows
     of their own. `is_phone`: panels stand below each other, however high that is.
     """
-    reference, frame, wide = reference_name(frame), with_series(with_short_cells(frame)), width or PAGE
+    reference = reference_name(frame)
+    frame = with_series(with_short_cells(frame))
+    wide = width or PAGE
     own = frame[~is_reference(frame)]
     own = own[own.groupby("series")["ratio"].transform("count") > 0]
     if own.empty or not swept(own, SIZES):
@@ -417,7 +420,7 @@ def _boxes(
 def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure:
     """Draw the time of each live module over that of the reference: a row for each, from the frame of `measure`."""
     wide = width or PAGE
-    is_reference = frame["parity"].str.startswith("is the reference")
+    is_reference = frame["parity"].str.startswith(IS_REFERENCE)
     points = frame[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
     shades: list[Any] = [
         INKS["ink"] if is_it else SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]

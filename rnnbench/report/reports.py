@@ -20,9 +20,9 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.report import cases, environment, growth, latency, ratios, runs, why
-from rnnbench.report.answer import answer
 from rnnbench.report.drawing.draw import PHONE, Picture, picture
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
+from rnnbench.report.run_answer import answer
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history as check_history
 from rnnbench.report.verdicts import page as verdicts

@@ -79,7 +79,8 @@ LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an ep
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
 OF_STEP = ("optimizer", "loss", "clip")  # the axes that only the phase `step` has
 PLAIN_OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd")
-FUSED, CAPTURABLE = "-fused", "-capturable"  # ends of the names of optimizers with these options
+FUSED = "-fused"  # ends the name of an optimizer with this option
+CAPTURABLE = "-capturable"
 OPTIMIZERS = (  # of torch.optim
     *PLAIN_OPTIMIZERS,
     *(f"{name}{FUSED}" for name in ("adagrad", "adam", "adamw", "sgd")),
@@ -348,6 +349,7 @@ class Measurement(Record):
         return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
 
 
+IS_REFERENCE = "is the reference"  # the parity of one
 KEEPS_RESULTS = "of the multiply-adds: a cached result?"  # ends the parity of a case that does
 
 

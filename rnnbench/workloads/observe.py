@@ -26,6 +26,7 @@ from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
 from rnnbench.store.records import (
     FUSED_LAYERS,
     GRAPH_BACKENDS,
+    IS_REFERENCE,
     Measurement,
     Phase,
     does_equal_work,
@@ -351,7 +352,7 @@ def observe_loading(loading: Loading, of_device: Callable[[TimedCall], Readings]
         values = {name: counts[name] for name in ("operators", "allocations", "peak_bytes")}
         readings = Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
     missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
-    parity = "is the reference" if case.is_reference else "agrees"
+    parity = IS_REFERENCE if case.is_reference else "agrees"
     return Measurement(case, "pending", parity=parity, metrics=readings.values, missing=missing | readings.missing)
 
 
@@ -401,7 +402,7 @@ def _share_done_again(built: Built) -> float | None:
 
 def _check_parity(built: Built) -> tuple[str, float | None]:
     if built.case.is_reference:
-        return "is the reference", None
+        return IS_REFERENCE, None
     if built.unequal:
         if built.is_of_cells and built.case.implementation != "loop" and built.case.workload.phase in COMPARED:
             looped = replace(built, reference=built.model.looped())

@@ -149,7 +149,8 @@ class Built:
     def _recorded_step(self) -> TimedCall:
         """Return the replay of a whole training step: forward, backward, clipping, and the optimizer's own kernels."""
         handle: Any = torch.cuda.graph_pool_handle  # untyped in torch
-        pool, inputs = handle(), fixed(self.input)
+        pool = handle()
+        inputs = fixed(self.input)
         timed = timed_call(self.case.workload, self.model, inputs.tensors, self.state, self.trains_with)
         with timed.mode():
             replay = graphed.recorded(timed.call, pool)

@@ -24,7 +24,7 @@ from rnnbench.analysis.estimate import (
     shift,
     signed_rank_cut,
     t_quantile,
-    with_runs,
+    widened_by_runs,
 )
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
@@ -231,7 +231,7 @@ def test_the_interval_of_an_undisturbed_ratio_is_wider_the_farther_it_is_from_on
     logs: list[float], half: float
 ) -> None:
     values = np.array(logs)
-    known = with_runs(np.column_stack([values, values - half, values + half]))
+    known = widened_by_runs(np.column_stack([values, values - half, values + half]))
     widths = (known[:, 2] - known[:, 1]) / 2
     assert known[:, 0].tolist() == logs
     assert widths == pytest.approx(np.hypot(half, BETWEEN_UNLIKE * values))
@@ -239,6 +239,6 @@ def test_the_interval_of_an_undisturbed_ratio_is_wider_the_farther_it_is_from_on
 
 
 def test_a_references_ratio_to_itself_has_no_width_and_what_has_no_interval_gets_none() -> None:
-    known = with_runs(np.array([[0.0, 0.0, 0.0], [0.7, math.nan, math.nan]]))
+    known = widened_by_runs(np.array([[0.0, 0.0, 0.0], [0.7, math.nan, math.nan]]))
     assert known[0].tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(known[1, 1:]).all()

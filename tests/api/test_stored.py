@@ -139,7 +139,9 @@ def test_what_can_not_be_loaded_is_told(
 
 
 def test_frames_that_lack_something_are_told(run: Any, snapshot: SnapshotAssertion) -> None:
-    windows, cases, steps = run.windows, run.frame, run.steps
+    windows = run.windows
+    cases = run.frame
+    steps = run.steps
     frames: dict[str, tuple[Any, ...]] = {
         "windows without turns": (windows.rename(columns={"turns": "turn"}), cases, steps),
         "windows of nothing but cases": (windows[["case"]],),

@@ -58,7 +58,8 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for run, pattern in RUNS.items():
         shutil.copytree(next((ROOT / "results").glob(pattern)), tmp_path / "results" / run)
     (tmp_path / "my_cell.py").write_text(front_page.cell_file((ROOT / "README.md").read_text()))
-    layer, input = nn.GRU(64, 256), torch.randn(16, 8, 64)
+    layer = nn.GRU(64, 256)
+    input = torch.randn(16, 8, 64)
     rnnbench.fastest(nn.GRU(64, 128), input, budget=0.01, progress=False).frame.to_csv(tmp_path / "ways.csv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -84,9 +85,11 @@ def test_every_command_of_a_page_has_only_options_that_there_are(name: str) -> N
     for block in of_kind("commands")[name]:
         for line in re.findall(r"(?:^|\s|\()(rnnbench [a-z][^|>\n]*)", block.replace("\\\n", " ")):
             words = shlex.split(line.partition("    #")[0], comments=True)[1:]
-            command, group = cli.commands[words[0]], words[1:]
+            command = cli.commands[words[0]]
+            group = words[1:]
             if isinstance(command, click.Group):
-                command, group = command.commands[words[1]], words[2:]
+                command = command.commands[words[1]]
+                group = words[2:]
             command.make_parser(click.Context(command)).parse_args(group)
 
 

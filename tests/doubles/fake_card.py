@@ -83,7 +83,8 @@ class FakeCard:
     @contextmanager
     def on(self, stream: FakeStream) -> Iterator[None]:
         """Like `torch.cuda.stream`."""
-        before, self.stream = self.stream, stream
+        before = self.stream
+        self.stream = stream
         try:
             yield
         finally:
@@ -166,7 +167,8 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, card: FakeCard, stream: FakeStream) -> None:
         super().__init__()
-        self._card, self._stream = card, stream
+        self._card = card
+        self._stream = stream
         # Operator, its arguments, and what it made anew: places among its results, and memory.
         self._steps: list[tuple[Any, Any, Any, list[tuple[int, Tensor]]]] = []
         self._own: set[int] = set()  # storages that were made within the recording

@@ -111,7 +111,9 @@ class FakeCuda(Cuda):
     """rnnbench's `Cuda` over the fake queue, with the fake host's clock."""
 
     def __init__(self, line: FakeLine) -> None:
-        self.name, self.uuid, self._memory_bytes = "cuda", "fake", 1 << 40
+        self.name = "cuda"
+        self.uuid = "fake"
+        self._memory_bytes = 1 << 40
         self._now = line.host
         self.ranges: list[str] = []  # that profilers would show
         of_line: Any = line.mark, line.spin, line.flush, line.synchronize

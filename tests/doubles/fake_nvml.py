@@ -39,12 +39,16 @@ class Card:
     parent: "Card | None" = None
 
     def __init__(self, uuid: str, name: str, prefix: str = "GPU-") -> None:
-        self.uuid, self.name = f"{prefix}{uuid}", name
+        self.uuid = f"{prefix}{uuid}"
+        self.name = name
         self.used, self.power, self.energy, self.energy_step = 536871040, 123450, 5000000, 0
         self.clock, self.temperature, self.reasons, self.thermal = 1755, 41, 0x4, 1_500_000_000
-        self.total, self.limit = 80 << 30, 700_000
+        self.total = 80 << 30
+        self.limit = 700_000
         self.clocks = {pynvml.NVML_CLOCK_SM: 1980, pynvml.NVML_CLOCK_MEM: 2619}
-        self.ecc, self.mig, self.mode = pynvml.NVML_FEATURE_ENABLED, 0, pynvml.NVML_COMPUTEMODE_DEFAULT
+        self.ecc = pynvml.NVML_FEATURE_ENABLED
+        self.mig = 0
+        self.mode = pynvml.NVML_COMPUTEMODE_DEFAULT
         self.near: Sequence[int] = NEAR
         self.processes: list[tuple[int, int | None]] = []
         self.refused: dict[str, int] = {}
@@ -98,7 +102,8 @@ class Instance(Card):
 
     def __init__(self, uuid: str, name: str, parent: Card) -> None:
         super().__init__(uuid, name, "MIG-")
-        self.parent, self.total = parent, 10 << 30
+        self.parent = parent
+        self.total = 10 << 30
         self.near = ()  # which it would tell, if it were asked
         lacking = {*FUNCTIONS, "nvmlDeviceGetCpuAffinity"} - OF_AN_INSTANCE
         self.refused = dict.fromkeys(lacking, pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -124,7 +124,8 @@ def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:
 def rows(path: Path) -> pd.DataFrame:
     """A row for each window with all that is known of its case, and one for each case without windows."""
     run = load(path)
-    cases, windows = without_categories(run.frame), without_categories(run.windows)
+    cases = without_categories(run.frame)
+    windows = without_categories(run.windows)
     return cases[CASE_COLUMNS].merge(windows[["case", *OF_WINDOWS]], on="case", how="left")
 
 

@@ -20,7 +20,8 @@ SHOWN_LINES = 12
 TIMED_OUT = (124, 137)  # exit codes of `timeout`
 
 EIGHT = "cell=lstm batch_size=32 hidden_size=512 seq_len=32 dtype=float32 implementation=loop,hoisted,cudagraph"
-ALIKE, APART = r"\d unchanged|unchanged within", r"\d (cases? )?(improved|regressed)"  # what a check prints
+ALIKE = r"\d unchanged|unchanged within"  # what a check prints
+APART = r"\d (cases? )?(improved|regressed)"
 COMPILED = "cell=lstm batch_size=32 hidden_size=512 seq_len=32 implementation=compiled"
 GRID = "cell=lstm,gru batch_size=32 hidden_size=512,2048 seq_len=256 dtype=float32,bfloat16 phase=training"  # 8 groups
 UNCHANGED = "cell=gru batch_size=32 implementation=loop,hoisted"  # 4 cases: a pair of CUDA workers takes 8 s to start

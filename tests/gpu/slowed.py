@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rnnbench.analysis.comparison import Finding
 from tests.validation.verdicts import one_check
 
-SLOWED, SAME = "GRUSlow", "GRUSame"
+SLOWED = "GRUSlow"
+SAME = "GRUSame"
 # Four cases, of both phases: a pair of CUDA workers takes 8 s to start.
 ONLY = [f"cell=planted.py:{SLOWED},planted.py:{SAME} batch_size=16"]
 UNDECIDED = 3

@@ -99,7 +99,8 @@ def test_a_branch_that_is_still_there_after_a_squash_changes_nothing(tmp_path: P
 
 
 def test_in_a_shallow_clone_an_unknown_commit_accepts_nothing_and_the_remedy_is_told(tmp_path: Path) -> None:
-    there, here = tmp_path / "there", tmp_path / "here"
+    there = tmp_path / "there"
+    here = tmp_path / "here"
     slow = commits(there, 2)[1]
     repository.commit(there, {"mine.py": "2"})
     repository.commit(there, {"accepted.toml": entry(slow[:7])})

@@ -10,7 +10,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
-from rnnbench.report.headline import head_line, headline, machine, quietness
+from rnnbench.report.environment import machine
+from rnnbench.report.headline import headline
+from rnnbench.report.screen.head_line import head_line, quietness
 from rnnbench.report.words.names import short_cells
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams

@@ -18,7 +18,8 @@ from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.report.verdicts import samples
 
-ESCAPED, COMMANDS = re.compile(r"\\[&%$#_{}]"), re.compile(r"\\[a-z]+\{\}")
+ESCAPED = re.compile(r"\\[&%$#_{}]")
+COMMANDS = re.compile(r"\\[a-z]+\{\}")
 ARTICLE = r"""\documentclass[twocolumn]{article}
 \usepackage{booktabs}
 \errorcontextlines=9
@@ -104,7 +105,8 @@ def test_characters_that_latex_lacks_have_their_nearest_or_a_question_mark(text:
 
 
 def test_both_tables_of_a_paper_are_as_wide_as_its_text_and_advise_no_command(made_up_wide: pd.DataFrame) -> None:
-    cases, found = table_of_cases(made_up_wide), table_for_paper(verdicts.of(samples.every_verdict()))
+    cases = table_of_cases(made_up_wide)
+    found = table_for_paper(verdicts.of(samples.every_verdict()))
     assert width_of(cases) <= TEXT
     assert width_of(found) <= TEXT
     for text in (latex(cases), latex(found)):

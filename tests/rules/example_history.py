@@ -20,7 +20,9 @@ REPLAY = ROOT / ".github" / "REPLAY.md"
 EXAMPLE = ROOT / "reports" / "mamba-history"
 PICTURE = ROOT / "reports" / "mamba-history.png"
 ADDRESS = "https://github.com/alxndrTL/mamba.py.git"
-FIRST, LAST, BUDGET = "e8d40d2", "2aaf010", "150s"
+FIRST = "e8d40d2"
+LAST = "2aaf010"
+BUDGET = "150s"
 SEEN = {"width": 1280, "height": 900}  # pixels
 CELLS = '''"""Mamba as rnnbench takes a module: built from sizes, it runs a whole sequence (length, batch, features)."""
 

@@ -116,7 +116,8 @@ def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(na
 
 
 def test_the_front_page_shows_what_is_printed_of_the_runs_that_it_names() -> None:
-    page, example = (ROOT / "README.md").read_text(), example_run()
+    page = (ROOT / "README.md").read_text()
+    example = example_run()
     assert front_page.with_runs(page, (QUICK.name, example.name), QUICK, example) == page
     assert front_page.printed(example) in page
     assert front_page.in_words(example) in page

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-FACTOR, BUDGET_SECONDS = 1.1, 10.0
+FACTOR = 1.1
+BUDGET_SECONDS = 10.0
 RUNS = 10
 ANSWERS = ("not slower", "slower", "undecided")  # as sentences of assertions begin
 TESTS = '''
@@ -89,7 +90,8 @@ def runs(share: float = 1.0, *, only: str = "", budget: float = BUDGET_SECONDS) 
 def _run(number: int, only: str, budget: float) -> Iterator[dict[str, object]]:
     """Yield a row for each test of one run of pytest."""
     with tempfile.TemporaryDirectory() as folder:
-        file, written = Path(folder, "test_modules.py"), Path(folder, "junit.xml")
+        file = Path(folder, "test_modules.py")
+        written = Path(folder, "junit.xml")
         file.write_text(TESTS.replace("{factor}", str(FACTOR)).replace("{budget}", str(budget)))
         options = ["-q", "-n", "2", "-p", "no:cacheprovider", f"--junit-xml={written}", *(["-k", only] if only else [])]
         began = time.monotonic()

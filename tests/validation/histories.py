@@ -40,7 +40,8 @@ from tests.validation.affected import in_child
 from tests.validation.judged import Ran, could_change, functions_that_run
 
 KEPT = Path("results/validation/histories.csv")
-KEYS, BEFORE = ["package", "revision", "case"], ["before", "clause before"]
+KEYS = ["package", "revision", "case"]
+BEFORE = ["before", "clause before"]
 COUNTS = ["timed before", "needlessly before", "timed", "needlessly"]
 SIZE = 6
 PROCESSES = 2
@@ -189,7 +190,8 @@ def _rates(name: str, part: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {"package": name, "commits": part["revision"].nunique(), "cases of commits": len(part)}
     row["could be affected"] = int(could.sum())
     for when, column in (("", "timed"), (" before", "before")):
-        is_timed, is_asked = part[column] == "yes", part[column] != ""
+        is_timed = part[column] == "yes"
+        is_asked = part[column] != ""
         row[f"timed{when}"] = int(is_timed.sum()) if is_asked.any() else ""
         row[f"precision{when}"] = f"{(is_timed & could).sum() / max(1, is_timed.sum()):.0%}" if is_asked.any() else ""
         row[f"recall{when}"] = f"{(is_timed & could).sum()}/{(is_asked & could).sum()}" if is_asked.any() else ""

@@ -145,7 +145,8 @@ def test_a_whole_step_is_one_recording_with_an_optimizer_that_counts_on_the_devi
     monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda supports_xla=True: ["cpu"])
     axes: dict[str, Any] = {"phase": "step", "optimizer": optimizer, "loss": "mse", "clip": 0.1}
     recorded, eager = (build(small.case("gru", how, **axes), Path()) for how in ("cudagraph", "hoisted"))
-    replayed, called = recorded.timed_call(), eager.timed_call()
+    replayed = recorded.timed_call()
+    called = eager.timed_call()
     assert card.recordings == 1
     assert replayed.pool is not None
     for number in range(3):
@@ -206,7 +207,8 @@ def test_what_a_recording_does_not_permit_fails_on_the_fake_card_too(
 
 
 def test_a_recording_computes_nothing_and_reads_memory_where_it_was(card: FakeCard) -> None:
-    kept, given = torch.tensor([5.0]), torch.tensor([1.0])
+    kept = torch.tensor([5.0])
+    given = torch.tensor([1.0])
     graph = FakeGraph()
     with torch.no_grad(), card.recording(graph):
         output = kept * given

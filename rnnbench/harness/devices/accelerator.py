@@ -49,7 +49,8 @@ class Accelerator(Device):
         """Return why the device with this name can't be used; empty if it can be used."""
         import torch
 
-        kind, count = name.partition(":")[0], torch.accelerator.device_count()
+        kind = name.partition(":")[0]
+        count = torch.accelerator.device_count()
         current = torch.accelerator.current_accelerator() if count else None
         if current is None or current.type != kind:
             return f"torch {torch.__version__} finds no device of the kind {kind!r}"
@@ -91,14 +92,30 @@ class Accelerator(Device):
 
         There is no queue to hold, and pulses would show the state of the host's core: the last arguments are ignored.
         """
-        now, inner = self._now, range(batch)
-        seconds = [0.0] * batches
-        waited = 0.0
         if not is_warm:
             call()
+        return self._clocked(call, batches, batch, not is_warm)
+
+    def clock_cold(self, call: Call, calls: int) -> Clocked:
+        """Call `calls` times after one unclocked call, and fill the caches with other data before each call."""
+        self.flush()  # the first flush allocates its buffer
+        call()
+        return self._clocked(call, calls, 1, 1, before=self.flush)
+
+    def _clocked(
+        self, call: Call, batches: int, batch: int, unclocked: int, before: Callable[[], object] | None = None
+    ) -> Clocked:
+        """Clock batches of calls from an idle device to an idle one; `before` each, do what is not clocked."""
+        now = self._now
+        inner = range(batch)
+        seconds = [0.0] * batches
+        waited = 0.0
         self.synchronize()
         first = now()
         for index in range(batches):
+            if before is not None:
+                before()
+                self.synchronize()
             start = now()
             for _ in inner:
                 call()
@@ -108,29 +125,7 @@ class Accelerator(Device):
             seconds[index] = end - start
             waited += end - queued
         whole = end - first
-        return Clocked(seconds, sum(seconds), whole, whole - waited, (not is_warm) + batches * batch)
-
-    def clock_cold(self, call: Call, calls: int) -> Clocked:
-        """Call `calls` times after one unclocked call, and fill the caches with other data before each call."""
-        now = self._now
-        seconds = [0.0] * calls
-        waited = 0.0
-        self.flush()  # the first flush allocates its buffer
-        call()
-        self.synchronize()
-        first = now()
-        for index in range(calls):
-            self.flush()
-            self.synchronize()
-            start = now()
-            call()
-            queued = now()
-            self.synchronize()
-            end = now()
-            seconds[index] = end - start
-            waited += end - queued
-        whole = end - first
-        return Clocked(seconds, sum(seconds), whole, whole - waited, 1 + calls)
+        return Clocked(seconds, sum(seconds), whole, whole - waited, unclocked + batches * batch)
 
     def flush(self) -> None:
         """Queue work that empties the caches: write a buffer that is larger than they are."""

@@ -27,7 +27,8 @@ WAITS_FOR_DEVICE = (
 )
 SYNCHRONIZES = "called a synchronizing CUDA operation"  # in torch's error of such a call, if it is asked for
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
-SHORT_SPIN, LONG_SPIN = 50_000, 400_000  # cycles of two kernels whose difference tells the rate of the clock
+SHORT_SPIN = 50_000  # cycles of the shorter of two kernels, whose difference tells the rate of the clock
+LONG_SPIN = 400_000  # of the longer one
 HOST_THREADS = 1  # that CUDA's calls need beside those of torch: autograd's own, which launches the kernels of backward
 MPS_CONTROL = "/tmp/nvidia-mps"  # the folder in which NVIDIA's multi-process service has its pipes
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
@@ -51,7 +52,8 @@ class Cuda(Device):
         self._cuda.set_device(int(name.partition(":")[2] or 0))  # everything opened later is on this device
         properties = self._cuda.get_device_properties(name)
         self.uuid: str | None = str(properties.uuid)  # without the "GPU-" prefix that NVML adds
-        self.model, self._memory_bytes = str(properties.name), int(properties.total_memory)
+        self.model = str(properties.name)
+        self._memory_bytes = int(properties.total_memory)
 
     @property
     def memory_bytes(self) -> int:
@@ -355,7 +357,8 @@ def _not_among(name: str, count: int) -> str:
     """Return why there is no device with this name among so many cards; empty if there is one."""
     if count and name in ("cuda", *(f"cuda:{index}" for index in range(count))):
         return ""
-    shown, seen = os.environ.get("CUDA_VISIBLE_DEVICES"), f"cuda:0 to cuda:{count - 1}"
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    seen = f"cuda:0 to cuda:{count - 1}"
     if count <= 1:
         seen = "cuda:0" if count else "no card"
     why = f" (CUDA_VISIBLE_DEVICES={shown}; its cards are numbered from 0)" if shown is not None else ""
@@ -364,7 +367,8 @@ def _not_among(name: str, count: int) -> str:
 
 def _gpu(name: str) -> nvml.Gpu:
     """Return the GPU that CUDA has under this name in this process; raises Unavailable if that is not known."""
-    gpus, index = nvml.visible(), int(name.partition(":")[2] or 0)
+    gpus = nvml.visible()
+    index = int(name.partition(":")[2] or 0)
     if index >= len(gpus):
         raise Unavailable(_not_among(name, len(gpus)))
     return gpus[index]

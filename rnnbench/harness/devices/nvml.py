@@ -19,7 +19,8 @@ from typing import Any
 
 from rnnbench.store.metrics import Readings, Unavailable
 
-SM_CLOCK, MEMORY_CLOCK = 1, 2  # nvmlClockType_t
+SM_CLOCK = 1  # of nvmlClockType_t
+MEMORY_CLOCK = 2
 DIE = 0  # nvmlTemperatureSensors_t
 THERMAL = 1  # nvmlPerfPolicyType_t
 COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}  # nvmlComputeMode_t
@@ -136,7 +137,8 @@ def visible() -> list[Gpu]:
     `CUDA_VISIBLE_DEVICES` says which. Raises Unavailable if NVML has no answer, or if CUDA may number unlike cards in
     another order than NVML does.
     """
-    cards, text = listed(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = listed()
+    text = os.environ.get("CUDA_VISIBLE_DEVICES")
     if text is None:
         _refuse_other_order(cards)
         return cards

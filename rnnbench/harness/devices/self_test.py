@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from rnnbench.harness.devices.device import Call, Device
 
-LEAST, MOST = 1.6, 2.5  # times as long
+LEAST = 1.6  # times as long that twice the work may take
+MOST = 2.5
 TRIES = 3  # of which the shortest counts
 SECONDS = 0.02  # of a try
 MAX_CALLS = 100  # all tries together fit into a queue, in which a host that does not wait never has to
@@ -20,7 +21,8 @@ def clock_fault(device: Device, work: Callable[[int], Call] | None = None) -> st
     `work`: makes a call with so many times the work, in one kernel; by default a product of matrices.
     """
     made = work or (lambda times: product(device.name, times))
-    once, twice = made(1), made(2)
+    once = made(1)
+    twice = made(2)
     device.clock(twice, 1, 1)  # libraries set themselves up
     seconds = device.clock(once, 1, 1).seconds
     calls = min(MAX_CALLS, max(1, round(SECONDS / seconds))) if seconds > 0 else MAX_CALLS

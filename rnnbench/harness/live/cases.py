@@ -22,7 +22,7 @@ from rnnbench.cells.states import copy_values, fails_in_inference_mode, same_val
 from rnnbench.harness import devices
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
-from rnnbench.store.records import Phase, does_equal_work, parity_of_kept
+from rnnbench.store.records import IS_REFERENCE, Phase, does_equal_work, parity_of_kept
 from rnnbench.text import error_in_words
 from rnnbench.workloads.observe import share_done_again
 from rnnbench.workloads.parity import TOLERANCES, relative_error
@@ -365,7 +365,7 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
     if unsound := _not_finite(expected):
         reason = f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}"
         return dict.fromkeys(found, reason) | {reference: f"is the reference, {unsound}"}
-    return {name: _compared(output, expected) for name, output in found.items()} | {reference: "is the reference"}
+    return {name: _compared(output, expected) for name, output in found.items()} | {reference: IS_REFERENCE}
 
 
 def _compared(output: Tensor, expected: Tensor) -> str:

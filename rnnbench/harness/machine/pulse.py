@@ -23,8 +23,10 @@ QUIET = 1.28  # times the level
 # a shared core, even if no newer pulse was faster.
 SLOWEST_CLOCK = 1.3  # times the best pulse
 # The level follows from the pulse that 5% of the newest are faster than: the fastest quiet ones take a little less.
-LEVEL_SHARE, ABOVE_LEVEL = 0.05, 1.06
-NEWEST, FEWEST = 400, 64  # pulses that the level is of; with fewer it is the best pulse
+LEVEL_SHARE = 0.05
+ABOVE_LEVEL = 1.06
+NEWEST = 400  # pulses that the level is of
+FEWEST = 64  # with fewer it is the best pulse
 RENEWED = 32  # pulses after which the level is found anew
 AFTER_A_BLOCK = 1.03  # times as long as another pulse, for what the caches still lack
 MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn

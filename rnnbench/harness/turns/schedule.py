@@ -151,7 +151,8 @@ def joules_per_call(
     per_call = plan.seconds / plan.calls
     seconds = max(meter.least_seconds, min(METERED_CALLS * per_call, MAX_METERED_SECONDS))
     before, _ = _at_step(meter, clocked, now)
-    calls, start = 0, now()
+    calls = 0
+    start = now()
     while now() - start < seconds:
         calls += clocked()
     after, more = _at_step(meter, clocked, now)
@@ -164,7 +165,9 @@ def _at_step(meter: Meter, clocked: Callable[[], int], now: Callable[[], float])
     Between steps a counter lacks the energy since its last one, which may be a twentieth of a window. Raises
     Unavailable if none steps, as a running device always takes energy.
     """
-    before, began, calls = meter.read(), now(), 0
+    before = meter.read()
+    began = now()
+    calls = 0
     while (reading := meter.read()) == before:
         if now() - began > MAX_STEP_SECONDS:
             raise Unavailable(f"no energy counter moved within {MAX_STEP_SECONDS:g} s of calls")

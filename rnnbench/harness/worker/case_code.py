@@ -309,7 +309,8 @@ class CaseCode:
 
     def _add_stars(self, of_file: FileParts, name: str, variables: Variables) -> None:
         """Add the modules of which all names are imported, this one among them, and what binds it there."""
-        file, package = self._own(variables), variables.get("__package__")
+        file = self._own(variables)
+        package = variables.get("__package__")
         modules = {star: _loaded(star, package) for star in of_file.stars}
         having = {star: module for star, module in modules.items() if module is not None and name in vars(module)}
         if having:

@@ -106,7 +106,8 @@ def overridden_members(nodes: Iterable[ast.AST]) -> frozenset[str]:
 
     `super().MEMBER` does so, and `del OBJECT.MEMBER` lets later code do so. ANY stands for all members.
     """
-    found, direct = set[str](), set[ast.AST]()
+    found = set[str]()
+    direct = set[ast.AST]()
     for node in (each for top in nodes for each in ast.walk(top)):
         if isinstance(node, ast.Attribute):
             if _is_super(node.value):

@@ -161,7 +161,8 @@ def _of_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, foreign: set[str
 
 def _of_body(node: ast.ClassDef) -> tuple[list[ast.AST], set[str]]:
     """Return what the body of a class does beside to bind members, and what must be foreign for that to be all."""
-    does, foreign = list[ast.AST](), set[str]()
+    does = list[ast.AST]()
+    foreign = set[str]()
     body = [each for each in node.body if not is_idle(each)]
     for each in body:
         inner, of_inner = effects(each)

@@ -1,6 +1,6 @@
 """The tables that `rnnbench run` prints: medians and ranges, the phases side by side, and the latency of streams."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -77,7 +77,8 @@ def medians(summary: pd.DataFrame) -> Medians:
     own["name"] = [_name(series, say_all(axes, values), is_told=is_told) + core for series, core, values in named]
     rows = []
     for (name, phase), cases in own.groupby(["name", "phase"], sort=False):
-        known, counts = cases[value], tally(cases)
+        known = cases[value]
+        counts = tally(cases)
         lows, highs = (cases[f"{value}_low"], cases[f"{value}_high"]) if are_single else (known, known)
         rows.append(
             {"name": name, "phase": phase, "median": known.median(), "low": lows.min(), "high": highs.max()}
@@ -95,8 +96,13 @@ def _name(series: str, sizes: str, *, is_told: bool) -> str:
 
 def _outputs(cases: pd.DataFrame) -> str:
     """Return whether the outputs of some cases agree with their references'."""
-    words = set(map(outputs_word, cases["parity"]))
-    return words.pop() if len(words) == 1 else "not all agree"
+    return _agreed(map(outputs_word, cases["parity"]))
+
+
+def _agreed(words: Iterable[str]) -> str:
+    """Return the word that is said of all outputs, if it is the same."""
+    different = {*words}
+    return different.pop() if len(different) == 1 else "not all agree"
 
 
 def median_lines(shown: Medians, width: int, *, is_noisy: bool) -> list[str]:
@@ -190,13 +196,14 @@ def _columns(shown: Medians, names: Sequence[str], *, is_noisy: bool) -> list[Sc
             header = "95% interval" if shown.are_single else "range"
             columns.append(ScreenColumn(phase, header, texts(phase, ends), rank=1))
     whole = shown.frame.groupby("name", sort=False)
-    unclear, cases = whole["unclear"].sum(), whole["cases"].sum()
+    unclear = whole["unclear"].sum()
+    cases = whole["cases"].sum()
     if unclear.any() and not is_noisy:
         told = tuple(f"{unclear[name]:,} of {cases[name]:,}" if unclear[name] else "" for name in names)
         columns.append(ScreenColumn("", "unclear", told, rank=2))
     if shown.reference != NO_REFERENCE:
-        outputs = {str(name): set(words) for name, words in whole["outputs"]}
-        told = tuple(words.pop() if len(words := outputs[name]) == 1 else "not all agree" for name in names)
+        outputs = {str(name): _agreed(words) for name, words in whole["outputs"]}
+        told = tuple(outputs[name] for name in names)
         columns.append(ScreenColumn("", "outputs", told, is_left=True))
     return columns
 
@@ -213,10 +220,13 @@ def _widths(columns: Sequence[ScreenColumn]) -> list[int]:
 
 def _headings(columns: Sequence[ScreenColumn]) -> str:
     """Return the upper line of headings, each where the first of its columns begins."""
-    text, start, before = "", GAP, ""
+    text = ""
+    start = GAP
+    before = ""
     for column, width in zip(columns, _widths(columns), strict=True):
         if column.heading != before:
-            text, before = set_cell_size(text, start) + column.heading, column.heading
+            text = set_cell_size(text, start) + column.heading
+            before = column.heading
         start += width + GAP
     return text
 

@@ -11,7 +11,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.report import cases, environment, latency
-from rnnbench.report.headline import Headline, head_line, headline
+from rnnbench.report.headline import Headline, headline
+from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.screen.medians import latency_lines, median_lines, medians
 from rnnbench.report.table import Table
 from rnnbench.report.words.names import ALWAYS, constants, say_all
@@ -39,7 +40,9 @@ class RunScreen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's protocol."""
-        summary, info, found = self.summary, self.info, headline(self.summary)
+        summary = self.summary
+        info = self.info
+        found = headline(self.summary)
         yield Text(head_line(summary, info, found), style="dim")
         if found.warning:
             yield Text(f"{found.warning}{'' if self.is_full else f' {GUESS}'}", style="yellow")

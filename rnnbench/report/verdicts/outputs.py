@@ -44,7 +44,8 @@ GAP, INDENT = 2, 4  # between columns; of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "margin")
 NARROWEST = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
-MAX_LINES, MIN_LISTED = 14, 3  # of the table on a terminal, the worst first; the fewest cases in it
+MAX_LINES = 14  # of the table on a terminal, the worst cases first
+MIN_LISTED = 3  # the fewest cases in it
 MAX_ROWS = 100  # in Markdown; a comment on GitHub takes 65,536 characters
 MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the line for the rest is the tenth
 NAMED = 3  # cases of one reason or in one line, or commits; more are counted
@@ -101,7 +102,8 @@ class VerdictScreen:
 def _that_fit(rows: Sequence[tuple[VerdictRow, str]], width: int) -> list[tuple[VerdictRow, str]]:
     """Return the first rows, with why, that fill at most MAX_LINES; at least MIN_LISTED. One reason has lines once."""
     shown: list[tuple[VerdictRow, str]] = []
-    lines, before = 0, ""
+    lines = 0
+    before = ""
     for row, why in rows:
         lines += 1 + (-(-len(why) // (width - INDENT)) if why != before else 0)
         before = why

@@ -82,7 +82,8 @@ NOTE = (
     "Beside each change its 95% interval is drawn, slower to the right; the margin is grey. Replicates: pairs of fresh "
     "processes, one of each side."
 )
-CASE, VERDICT = Column("case", of("name")), Column("verdict", of("verdict", verdict_cell))
+CASE = Column("case", of("name"))
+VERDICT = Column("verdict", of("verdict", verdict_cell))
 CHANGE = Column("change", of("change", change_cell), numeric=True)
 INTERVAL = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
 SHOWN = [CASE, VERDICT, CHANGE, INTERVAL]
@@ -184,7 +185,8 @@ def _verdicts(check: Verdicts) -> Table:
         Column("why", of("why")),
     ]
     shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
-    breaks, note = where_new(frame["verdict"].fillna("")), f"{NOTE} {check.method}"
+    breaks = where_new(frame["verdict"].fillna(""))
+    note = f"{NOTE} {check.method}"
     paper = table_for_paper(check)
     return table("verdicts", TITLE, note, columns, shown, machine=_with_verdicts(check), breaks=breaks, paper=paper)
 

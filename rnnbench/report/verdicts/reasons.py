@@ -43,7 +43,8 @@ def why(finding: Finding) -> str:
     elif finding.verdict == "unchanged":
         clauses = [f"counts that differ: {differences(finding.changes)}" if finding.changes else ""]
     else:
-        mean, low = finding.mean, finding.low
+        mean = finding.mean
+        low = finding.low
         if finding.decided_by == "mean" and not finding.is_by_counts and mean:
             typical = f", for the typical call {slower(low.value)}" if low else ""
             clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
@@ -71,7 +72,8 @@ def differences(changes: Iterable[Change]) -> str:
     """Return `96 more operator calls (412 -> 508, +23%), 700 kB less peak memory (1.90 MB -> 1.20 MB, -37%)`."""
     texts = []
     for each in changes:
-        metric, more = BY_NAME[each.metric], abs(each.head - each.base)
+        metric = BY_NAME[each.metric]
+        more = abs(each.head - each.base)
         is_bytes = metric.unit == "bytes"
         write = memory if is_bytes else count
         label = metric.label.removesuffix("s") if more == 1 else metric.label
@@ -104,7 +106,8 @@ def _cause(finding: Finding, work: list[Change]) -> str:
 
 def _interval(finding: Finding) -> str:
     """Return where the change of an undecided case lies."""
-    estimate, edge = finding.deciding, 1 + finding.margin
+    estimate = finding.deciding
+    edge = 1 + finding.margin
     if estimate is None:
         return f"no interval from {plural(finding.replicates, 'replicate')}"
     is_beyond = estimate.lower > edge or estimate.upper < 1 / edge
@@ -113,7 +116,8 @@ def _interval(finding: Finding) -> str:
 
 def _instructions(finding: Finding) -> str:
     """Return the change of instructions if it, or that of the time, is beyond the margin, and whether both agree."""
-    known, sign = finding.instructions, _direction(finding)
+    known = finding.instructions
+    sign = _direction(finding)
     if known is None:
         return ""
     if not known.is_beyond:

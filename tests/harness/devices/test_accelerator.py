@@ -86,7 +86,8 @@ def test_a_block_lasts_until_the_device_is_idle_again(module: FakeModule, host: 
 def test_the_unclocked_call_is_over_before_the_clock_starts_and_left_out_where_calls_are_warm(
     module: FakeModule,
 ) -> None:
-    device, made = opened(module), list[int]()
+    device = opened(module)
+    made = list[int]()
     launch = kernels(module.line, 1, 1e-6, 1e-3)
 
     def call() -> None:
@@ -99,7 +100,8 @@ def test_the_unclocked_call_is_over_before_the_clock_starts_and_left_out_where_c
 
 
 def test_a_flush_before_a_cold_call_is_over_before_the_call_starts(module: FakeModule) -> None:
-    device, line = opened(module), module.line
+    device = opened(module)
+    line = module.line
     device.flush = line.flush  # type: ignore[method-assign]
     clocked = device.clock_cold(kernels(line, 10, 5e-6, 20e-6, cold=2), calls=5)
     assert line.flushes == 6
@@ -107,7 +109,8 @@ def test_a_flush_before_a_cold_call_is_over_before_the_call_starts(module: FakeM
 
 
 def test_calls_are_planned_in_blocks_in_which_waiting_counts_for_little(module: FakeModule) -> None:
-    device, call = opened(module), kernels(module.line, 10, 1e-6, 20e-6)
+    device = opened(module)
+    call = kernels(module.line, 10, 1e-6, 20e-6)
     plan = calibrate(device, call, 0.01)
     warm_up(device, call, plan)
     clocked = device.clock(call, plan.batches, plan.batch)

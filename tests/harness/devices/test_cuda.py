@@ -111,7 +111,9 @@ def test_a_hold_that_lasts_longer_than_asked_does_no_harm_and_one_that_ends_too_
 
 
 def test_an_event_has_a_place_in_the_queue_and_can_not_be_read_before_the_device_comes_to_it(line: FakeLine) -> None:
-    device, before, after = FakeCuda(line), line.mark(), line.mark()
+    device = FakeCuda(line)
+    before = line.mark()
+    after = line.mark()
     before.record()
     device.hold(1e-3)
     after.record()
@@ -166,7 +168,8 @@ def test_a_profiler_sees_a_range_of_the_given_name_whatever_is_in_it(
     assert shown == ([name, "call", "end"] if has_nvtx else ["call"])
 
 
-EXCLUSIVE_PROCESS, PROHIBITED = 3, 2
+EXCLUSIVE_PROCESS = 3
+PROHIBITED = 2
 
 
 @pytest.mark.parametrize(("mode", "is_refused"), [(0, False), (PROHIBITED, False), (EXCLUSIVE_PROCESS, True)])

@@ -183,7 +183,8 @@ def test_other_processes_on_the_core_do_not_make_a_call_look_long(
 class EnergyMeter:
     """An energy counter that returns the test's joules."""
 
-    least_seconds, load_seconds = 2.0, 0.0
+    least_seconds = 2.0
+    load_seconds = 0.0
 
     def __init__(self, joules: Callable[[], float]) -> None:
         self._joules = joules
@@ -210,7 +211,8 @@ def test_a_call_on_a_gpu_takes_its_own_energy_and_not_that_of_the_call_before_it
 def test_energy_is_that_between_two_steps_of_the_counter_and_of_a_card_under_load(seconds: float, phase: float) -> None:
     """The counter steps every 0.1 s, and the card takes half as much until it has worked for 0.8 s."""
     line = FakeLine()
-    device, call = FakeCuda(line), kernels(line, 1, 5e-6, seconds)
+    device = FakeCuda(line)
+    call = kernels(line, 1, 5e-6, seconds)
     plan = calibrate(device, call, 0.01)
     begun = line.host.seconds
     at_first = 0.8
@@ -225,6 +227,7 @@ def test_energy_is_that_between_two_steps_of_the_counter_and_of_a_card_under_loa
 
 def test_a_counter_that_stands_under_load_tells_no_energy() -> None:
     line = FakeLine()
-    device, call = FakeCuda(line), kernels(line, 1, 5e-6, 1e-3)
+    device = FakeCuda(line)
+    call = kernels(line, 1, 5e-6, 1e-3)
     with pytest.raises(Unavailable, match=r"no energy counter moved within 2 s of calls"):
         joules_per_call(Meter(2.0, lambda: {"gpu": 7.0}), device, call, calibrate(device, call, 0.01), line.host)

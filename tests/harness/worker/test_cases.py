@@ -101,7 +101,8 @@ def test_each_turn_is_a_range_of_the_cases_name_and_tells_the_rate_of_the_clock_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(devices, "BACKENDS", {"cpu": Tells})
-    worker, case = operations(), small.case("gru")
+    worker = operations()
+    case = small.case("gru")
     assert prepare(worker, case)["ok"]
     Tells.shown.clear()
     Tells.hertz[:] = [1.7e9, 1.1e9, 1.2e9, 1.5e9, 1.9e9, 1.3e9]
@@ -111,7 +112,8 @@ def test_each_turn_is_a_range_of_the_cases_name_and_tells_the_rate_of_the_clock_
 
 
 def test_a_device_is_heated_by_turns_of_all_cases_that_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker, made = operations(), [small.case("gru"), small.case("vanilla")]
+    worker = operations()
+    made = [small.case("gru"), small.case("vanilla")]
     for case in made:
         assert prepare(worker, case)["ok"]
     clock = Mock(side_effect=[float(second) for second in range(7)])

@@ -198,7 +198,8 @@ def test_a_search_leaves_the_rows_that_have_every_word_and_the_marks_of_their_ca
 
 @in_a_browser
 def test_buttons_choose_a_phase_and_a_batch_and_heads_say_the_medians_of_what_is_chosen(page: Page) -> None:
-    table, frame = page.locator("#table-cases table"), summarize(read(QUICK))
+    table = page.locator("#table-cases table")
+    frame = summarize(read(QUICK))
     page.get_by_role("button", name="inference", exact=True).click()
     heads = table.locator(".head:visible")
     assert set(cells(table, "phase")) == {"inference"}

@@ -95,7 +95,8 @@ def test_the_reference_run_fits_one_screen() -> None:
 def test_with_full_every_case_has_a_row_with_its_costs_and_the_answer_is_the_same(
     quick: pd.DataFrame, info: RunInfo
 ) -> None:
-    brief, every = screens.of_run(quick, info, 200), screens.of_run(quick, info, 200, is_full=True)
+    brief = screens.of_run(quick, info, 200)
+    every = screens.of_run(quick, info, 200, is_full=True)
     assert len(re.findall(r"\d (µs|ms) ", every)) >= (quick["status"] == "measured").sum()
     assert "peak" in every
     assert "peak" not in brief

@@ -20,7 +20,8 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report import cases
 from rnnbench.report.environment import reached
-from rnnbench.report.headline import head_line, headline
+from rnnbench.report.headline import headline
+from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import units
 from rnnbench.report.words.units import (

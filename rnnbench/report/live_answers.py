@@ -6,14 +6,14 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.harness.live.measuring import LiveComparison
+from rnnbench.report.cases import tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval, ratio_with_interval, span
-from rnnbench.store.records import does_equal_work
+from rnnbench.store.records import IS_REFERENCE, does_equal_work
 from rnnbench.text import plural
 
 MAX_NAMED = 4  # modules that have a sentence of their own
 MAX_VALUES = 6  # of a size that are listed
-IS_REFERENCE = "is the reference"
 
 
 def in_words(frame: pd.DataFrame) -> pd.DataFrame:
@@ -79,13 +79,7 @@ def _median(rows: pd.DataFrame, reference: str) -> str:
     if len(rows) == 1:
         row = rows.iloc[0]
         return f"takes {ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as {reference}"
-    counts = {
-        "slower": int((rows["ratio_low"] > 1).sum()),
-        "faster": int((rows["ratio_high"] < 1).sum()),
-        "without an interval": int(rows["ratio_low"].isna().sum()),
-    }
-    counts["unclear"] = len(rows) - sum(counts.values())
-    told = ", ".join(f"{word} in {number:,}" for word, number in counts.items() if number)
+    told = ", ".join(f"{word} in {number:,}" for word, number in tally(rows).items())
     ends = span(ratio(rows["ratio"].min()), ratio(rows["ratio"].max()))
     median = f"{ratio(rows['ratio'].median())} as long as {reference} in the median of {len(rows):,} cases"
     return f"takes {median} ({ends}): {told}"

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
-from rnnbench.report.answer import answer
 from rnnbench.report.headline import headline
 from rnnbench.report.page.page import linked
+from rnnbench.report.run_answer import answer
 from rnnbench.store.run_info import RunInfo
 from tests.report.conftest import info_with, with_none_measured, without_any_reference
 
@@ -22,7 +22,8 @@ def known(quick: pd.DataFrame) -> pd.DataFrame:
     ratios = np.array([1.7, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.0])
     for name in ("ratio", "mean_ratio"):
         own.loc[cell, name] = ratios
-        own.loc[cell, f"{name}_low"], own.loc[cell, f"{name}_high"] = ratios * 0.98, ratios * 1.02
+        own.loc[cell, f"{name}_low"] = ratios * 0.98
+        own.loc[cell, f"{name}_high"] = ratios * 1.02
     return own
 
 
