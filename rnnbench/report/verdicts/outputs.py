@@ -205,8 +205,8 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     regressed = verdicts.by_verdict["regressed"]
     lines = []
     for row in regressed[:MAX_ERRORS]:
-        brief = "" if row.decided_by == "mean_ratio" or row.sentence.startswith(row.brief) else row.brief
-        message = "; ".join(filter(None, [brief, row.sentence]))
+        is_told = row.sentence.startswith(row.own_brief) or (row.decided_by == "mean_ratio" and not row.family)
+        message = row.sentence if is_told else "; ".join(filter(None, [row.own_brief, row.sentence]))
         lines.append(command("error", f"Regressed: {row.name}", message, place_of(row.subject)))
     rest = {
         "{} more regressed": ("error", regressed[MAX_ERRORS:]),

@@ -143,7 +143,7 @@ def lead(check: Verdicts) -> list[str]:
     needed = check.needed or ("raise --budget" if check.way == "paired" else "")
     counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in check.by_verdict.items() if rows]
     first = f"Times undecided{f': {needed}' if needed else ''}. {work(check)}."
-    return list(filter(None, [first, f"In all {', '.join(counts)}." if counts[1:] else "", timed]))
+    return list(filter(None, [first, f"In all {', '.join(counts)}." if counts[1:] else "", *check.families, timed]))
 
 
 def work(check: Verdicts) -> str:

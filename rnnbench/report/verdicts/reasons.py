@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rnnbench.analysis.comparison import GROWTH, WORK, Change, Finding, InstructionChange
 from rnnbench.analysis.summary import SHARED
+from rnnbench.analysis.verdict import Family
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import (
     IN_THE_MEAN,
@@ -39,7 +40,7 @@ def why(finding: Finding) -> str:
     elif finding.reason:
         clauses.append(one_line(finding.reason))
     elif finding.family:
-        clauses += [together(finding), _cause(finding, work)]
+        clauses += [with_family(finding.family), _cause(finding, work)]
     elif finding.verdict == "unchanged":
         clauses = [f"counts that differ: {differences(finding.changes)}" if finding.changes else ""]
     else:
@@ -54,11 +55,14 @@ def why(finding: Finding) -> str:
     return "; ".join(filter(None, [shortened(text, MAX_LENGTH - len(state)), state]))
 
 
-def together(finding: Finding) -> str:
-    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`; empty without a family."""
-    if (family := finding.family) is None:
-        return ""
-    mean = f" {IN_THE_MEAN}" if finding.decided_by == "mean" else ""
+def with_family(family: Family) -> str:
+    """Return `with the 6 cases of MyCell`, which is why one of them has its verdict; `together` says how much."""
+    return f"with the {plural(family.cases, 'case')} of {one_line(family.name).rpartition(':')[2]}"
+
+
+def together(family: Family, *, is_by_mean: bool) -> str:
+    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`."""
+    mean = f" {IN_THE_MEAN}" if is_by_mean else ""
     cases = f"the {plural(family.cases, 'case')} of {one_line(family.name)}"
     return f"{cases} are together {slower(family.ratio.value)}{mean} ({change_span(family.ratio)})"
 

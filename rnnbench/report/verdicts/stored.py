@@ -25,6 +25,17 @@ class StoredChange(Record):
 
 
 @dataclass(frozen=True)
+class StoredFamily(Record):
+    """The cases with which a case changed, in `verdicts.json`."""
+
+    name: str
+    cases: Count
+    ratio: Number
+    ratio_low: Number
+    ratio_high: Number
+
+
+@dataclass(frozen=True)
 class StoredFinding(Record):
     """A case in `verdicts.json`, as far as it is read."""
 
@@ -49,6 +60,7 @@ class StoredFinding(Record):
     is_broken: bool = False
     accepted: str = ""
     definitions: list[str] = field(default_factory=list)
+    family: StoredFamily | None = None
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import pandas as pd
 from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Change, Comparison, Finding, Subject
 from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
 from rnnbench.analysis.summary import SHARED
-from rnnbench.analysis.verdict import OLDER_WORDS, Outcome, Verdict
+from rnnbench.analysis.verdict import OLDER_WORDS, Family, Outcome, Verdict
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts.reasons import shortened, together, why
+from rnnbench.report.verdicts.reasons import shortened, together, why, with_family
 from rnnbench.report.verdicts.stored import StoredVerdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
@@ -83,6 +83,7 @@ class VerdictRow:
     is_kept: bool = False  # it was timed although it runs the same code, as far as is known
     definitions: tuple[str, ...] = ()  # that it may run and that differ
     accepted: str = ""  # why the team has accepted that it regressed; empty if it has not
+    family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
 
     @property
     def outcome(self) -> Outcome | None:
@@ -131,13 +132,21 @@ class VerdictRow:
         return self.described is not None and self.decided_by not in ("counts", "instructions")
 
     @property
+    def together(self) -> str:
+        """Return what the cases of its family lost together; empty if it has none."""
+        return together(self.family, is_by_mean=self.decided_by == "mean_ratio") if self.family else ""
+
+    @property
     def brief(self) -> str:
         """Return `5.1% slower (+4.2% to +6.0%)`, or the sentence if the time did not decide.
 
         Of a case that regressed with others it is what they lost together, without the cause.
         """
-        if self.line.get("family"):
-            return one_line(self.reason)
+        return self.together or self.own_brief
+
+    @property
+    def own_brief(self) -> str:
+        """Return `5.1% slower (+4.2% to +6.0%)` of the case itself, or the sentence if the time did not decide."""
         if self.described is None or self.reason or not self.is_by_time:
             return self.sentence
         by_mean = self.described_by == "mean_ratio"
@@ -232,7 +241,8 @@ class Verdicts:
         if self.by_verdict["accepted"]:
             text = text.replace("No regression was found,", "No regression was found but what is accepted,")
         text = (worst == "undecided" and self.nothing) or text.format(of_all)
-        if len(rows) == 1 or not first.reason or len({row.reason for row in rows}) > 1:  # else they have one reason
+        reasons = {row.reason or row.together for row in rows}
+        if len(rows) == 1 or len(reasons) > 1 or "" in reasons:  # else they have one reason
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
         return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
 
@@ -271,14 +281,21 @@ class Verdicts:
         return f"Not checked: 0 of {len(timed):,} decided" if timed and is_open else ""
 
     @property
+    def families(self) -> list[str]:
+        """Return what the cases of each family lost together, a sentence each, without the one that the answer says."""
+        told = dict.fromkeys(row.together for row in self.rows if row.family)
+        return [f"{text[0].upper()}{text[1:]}." for text in told if text not in self.answer]
+
+    @property
     def details(self) -> str:
-        """Return what the answer leaves out: other verdicts, what is needed, instructions; may be empty."""
+        """Return what the answer leaves out: other verdicts, families, what is needed, instructions; may be empty."""
         counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in self.by_verdict.items() if rows]
         is_open = bool(self.judged) and self.judged[0].verdict == "undecided"
         if (self.is_mostly_broken or (is_open and (self.work or self.nothing))) and counts[1:]:
             sentences = [f"In all {', '.join(counts)}."]  # the answer tells another number than these
         else:
             sentences = [f"Also {', '.join(counts[1:])}."] if counts[1:] else []
+        sentences += self.families
         if needed := self.needed or ("raise --budget" if self.by_verdict["undecided"] and self.way == "paired" else ""):
             sentences.append(f"{needed[0].upper()}{needed[1:]}.")
         if counted := [row.instructions for row in self.rows if row.instructions]:
@@ -368,7 +385,7 @@ def _line(finding: Finding) -> dict[str, Any]:
         **finding.case.axes(),
         "case": finding.case.key,
         "verdict": finding.verdict,
-        "reason": finding.reason or together(finding),
+        "reason": finding.reason,
         "sentence": why(finding),
         "margin": finding.margin,
         "decided_by": next((witness for witness, decides in witnesses.items() if decides), None),
@@ -424,13 +441,18 @@ def _verdicts(content: Mapping[str, Any], subjects: Sequence[Subject]) -> Verdic
 def _row(subject: Subject, line: Mapping[str, Any], name: str) -> VerdictRow:
     ends = {ratio: [line[f"{ratio}{end}"] for end in ENDS] for ratio in RATIOS}
     ratios = {ratio: None if None in values else Estimate(*values) for ratio, values in ends.items()}
+    family = _family(line)
+    reason, sentence = line["reason"], one_line(line["sentence"])
+    if family and reason:  # in files of an older version, reason and sentence tell what the family lost together
+        cause = sentence.removeprefix(one_line(reason)).removeprefix("; ")
+        reason, sentence = "", "; ".join(filter(None, [with_family(family), cause]))
     return VerdictRow(
         subject,
         name,
         line,
         OLDER_WORDS.get(line["verdict"], line["verdict"]),
-        line["reason"],
-        one_line(line["sentence"]),
+        reason,
+        sentence,
         line["margin"],
         line["decided_by"],
         line.get("described_by") or "ratio",
@@ -441,4 +463,12 @@ def _row(subject: Subject, line: Mapping[str, Any], name: str) -> VerdictRow:
         is_kept=line.get("is_kept", False),
         definitions=tuple(map(one_line, line.get("definitions", ()))),
         accepted=one_line(line.get("accepted", "")),
+        family=family,
     )
+
+
+def _family(line: Mapping[str, Any]) -> Family | None:
+    """Return the family of a line of JSON; None if it has none."""
+    if not (known := line.get("family")):
+        return None
+    return Family(known["name"], known["cases"], Estimate(*(known[f"ratio{end}"] for end in ENDS)))

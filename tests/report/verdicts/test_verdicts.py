@@ -13,8 +13,10 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts.page import lead
 from rnnbench.report.verdicts.verdicts import FILE, Verdicts, read
 from rnnbench.store.records import Case
+from tests.doubles import screens
 from tests.doubles.workload import case
 
 from .samples import (
@@ -119,14 +121,42 @@ def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others
     assert all(row.sentence.endswith("on a shared core") for row in rows)
     assert verdicts.of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
     [together] = [row for row in rows if row.line["family"]]
-    assert together.sentence.startswith("the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%); ")
-    assert together.sentence.startswith(f"{together.brief}; ")
+    assert together.sentence.startswith("with the 3 cases of Mine; ")
+    assert together.own_brief == "5.0% slower (+3.0% to +7.0%)"
     assert together.brief == "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
     assert {row.line["state"] for row in rows} == {"on a shared core"}
     long = replace(shared[1], reason="a long reason " * 50)
     assert verdicts.of(comparison(long)).rows[0].sentence.endswith("…; on a shared core")
     undisturbed = verdicts.of(comparison(replace(OPEN, state="undisturbed"))).rows[0]
     assert "core" not in undisturbed.sentence
+
+
+def test_what_a_family_lost_is_told_once_in_each_output_and_kept_apart(tmp_path: Path) -> None:
+    worst = finding("regressed", 1.3, case=case("gru", batch_size=16))
+    for number, findings in enumerate(([*TOGETHER, SAME], [*TOGETHER, worst])):
+        (tmp_path / str(number)).mkdir()
+        found = kept(tmp_path / str(number), comparison(*findings))
+        screen = " ".join(screens.of_verdicts(found, 80).split())
+        page = " ".join([*lead(found), *found.frame["why"]])
+        texts = [screen, page, outputs.markdown(found), outputs.comment(found), outputs.junit(found), found.json()]
+        assert [text.count("are together") for text in texts] == [1] * len(texts)
+        assert not any("are together" in line for line in outputs.annotations(found))
+        lines = [row.line for row in found.rows if row.family]
+        assert {line["family"]["name"] for line in lines} == {"mine.py:Mine"}
+        assert all(line["sentence"].startswith("with the 3 cases of Mine; ") for line in lines)
+
+
+def test_a_family_that_an_older_version_wrote_into_each_sentence_is_told_once(tmp_path: Path) -> None:
+    now = kept(tmp_path, comparison(*TOGETHER))
+    content = json.loads((tmp_path / FILE).read_text())
+    for line in content["findings"]:
+        line["reason"] = "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
+        line["sentence"] = line["sentence"].replace("with the 3 cases of Mine", line["reason"])
+    (tmp_path / FILE).write_text(json.dumps(content))
+    later = read(tmp_path)
+    assert later is not None
+    assert (later.answer, later.details) == (now.answer, now.details)
+    assert later.frame.equals(now.frame)
 
 
 def test_the_answer_says_what_would_decide() -> None:
