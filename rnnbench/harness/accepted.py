@@ -1,7 +1,9 @@
 """Which regressions between two commits a team has accepted, by the entries of `accepted.toml`.
 
 An entry is about a change from base to head if the head contains its commit and the base does not. A commit that was
-squashed or rebased is in no later head: then the entry is about the change that adds it to the file.
+squashed or rebased is in no later head: then the entry is about the change that adds it to the file. So it is if the
+clone is too shallow to have the commit, as that of a pull request in CI: the merge and its two parents, of which one is
+the base.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +17,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite.accepted import Acceptance, pairs_in, read_accepted
 from rnnbench.suite.suites import ACCEPTED, Suite, is_shipped
 
-SHALLOW = "this clone is shallow: in a workflow, give actions/checkout `fetch-depth: 0`"
+SHALLOW = "in the workflow, give actions/checkout the line `fetch-depth: 0`"
 
 
 class Accepted:
@@ -60,6 +62,8 @@ class Accepted:
         return self._about[base, head]
 
     def _find(self, repository: Path, base: str, head: str) -> list[Acceptance]:
+        if not all(git.is_revision(repository, f"{commit}^{{commit}}") for commit in (base, head)):
+            return []  # then nobody knows what lies between them
         between = git.commits_between(repository, base, head)
         found = [entry for entry in self._entries if self._commits[entry.commit] in between]
         lost = [entry for entry in self._entries if self._is_lost(repository, entry, head)]
@@ -75,11 +79,12 @@ class Accepted:
         return pairs_in(git.text_at(repository, commit, self._file))
 
     def _is_lost(self, repository: Path, entry: Acceptance, head: str) -> bool:
-        """Return whether a head surely lacks the commit of an entry: it was squashed, rebased, or never merged."""
+        """Return whether a head lacks the commit of an entry, as far as is known here.
+
+        It was squashed, rebased or never merged, or the clone is too shallow to have it.
+        """
         commit = self._commits[entry.commit]
-        if commit is None:
-            return not git.is_shallow(repository)
-        return git.merge_base(repository, commit, head) != commit
+        return commit is None or git.merge_base(repository, commit, head) != commit
 
     def reason(self, case: Subject, base: str | None, head: str | None, lower: float | None) -> str:
         """Return why the change of a case from one commit to another is accepted; empty if it is not.
@@ -112,21 +117,26 @@ class Accepted:
         if self._repository is None:
             return [f"{self._file}: it is in no git repository, so nothing is accepted"]
         about = self.about(base, head)
+        is_shallow = git.is_shallow(self._repository)
         notes = []
         for entry in self._entries:
-            if self._commits[entry.commit] is None:
-                notes.append(f"{self._file}: {entry.place}.commit: {self._unknown(entry, is_new=entry in about)}")
-            if entry in about and (why := _accepts_nothing(entry, comparison)):
+            is_new = entry in about
+            if self._commits[entry.commit] is None and (is_new or not is_shallow or _slower(entry, comparison)):
+                fault = _unknown(entry, is_new=is_new, is_shallow=is_shallow)
+                notes.append(f"{self._file}: {entry.place}.commit: {fault}")
+            if is_new and (why := _accepts_nothing(entry, comparison)):
                 notes.append(f"{self._file}: {entry.place}: {why}")
         return notes
 
-    def _unknown(self, entry: Acceptance, *, is_new: bool) -> str:
-        """Return what to do about a commit that the repository does not have."""
-        if self._repository is not None and git.is_shallow(self._repository):
-            return f"{entry.commit} is not here; {SHALLOW}"
-        if is_new:
-            return f"no commit or tag is called {entry.commit}, so the entry is about the change that adds it"
-        return f"no commit or tag is called {entry.commit}; if it was squashed or rebased, name the new commit"
+
+def _unknown(entry: Acceptance, *, is_new: bool, is_shallow: bool) -> str:
+    """Return what follows from a commit that the repository does not have, and what to do."""
+    missing = f"no commit or tag is called {entry.commit}"
+    remedy = "if it was squashed or rebased, name the new commit"
+    if is_shallow:
+        missing = f"{entry.commit} is not in this shallow clone"
+        remedy = SHALLOW
+    return f"{missing}, so the entry is about the change that adds it" if is_new else f"{missing}; {remedy}"
 
 
 def _lower(found: Finding) -> float | None:
@@ -134,11 +144,17 @@ def _lower(found: Finding) -> float | None:
     return found.deciding.lower if found.deciding else None
 
 
+def _slower(entry: Acceptance, comparison: Comparison) -> list[Finding]:
+    """Return the cases that an entry names and that regressed, whether it is about this change or not."""
+    slower = [found for found in comparison.findings if found.is_slowdown]
+    return [found for found in slower if isinstance(found.case, Case) and entry.selects(found.case)]
+
+
 def _accepts_nothing(entry: Acceptance, comparison: Comparison) -> str:
     """Return why an entry that is about this change accepts nothing in it, or not all; empty if it does."""
-    named = [found for found in comparison.findings if isinstance(found.case, Case) and entry.selects(found.case)]
-    slower = [found for found in named if found.is_slowdown]
-    if not named:
+    cases = [found.case for found in comparison.findings if isinstance(found.case, Case)]
+    slower = _slower(entry, comparison)
+    if not any(map(entry.selects, cases)):
         return f"no case of this check has {entry.case}"
     if not slower:
         return f"no case with {entry.case} regressed"

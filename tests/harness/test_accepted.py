@@ -98,17 +98,58 @@ def test_a_branch_that_is_still_there_after_a_squash_changes_nothing(tmp_path: P
     assert checked(tmp_path, base).count("accepted") == 1
 
 
-def test_in_a_shallow_clone_an_unknown_commit_accepts_nothing_and_the_remedy_is_told(tmp_path: Path) -> None:
+def shallow(there: Path, here: Path) -> Path:
+    """A clone of what actions/checkout fetches with `fetch-depth: 2`: a commit and its parents."""
+    repository.git(there, "clone", "--quiet", "--depth", "2", f"file://{there}", str(here))
+    return here
+
+
+def test_of_a_pull_request_the_merge_and_its_parents_are_enough(tmp_path: Path) -> None:
     there = tmp_path / "there"
-    here = tmp_path / "here"
-    slow = commits(there, 2)[1]
+    older = commits(there, 2)[1]
+    repository.commit(there, {"accepted.toml": entry(older, "cell=gru phase=inference")})
+    repository.git(there, "checkout", "--quiet", "-b", "topic")
+    slow = repository.commit(there, {"mine.py": "slow"})
+    both = entry(older, "cell=gru phase=inference") + entry(slow[:9])
+    repository.commit(there, {"accepted.toml": both})
+    repository.git(there, "checkout", "--quiet", "main")
+    repository.commit(there, {"other.py": ""})
+    repository.git(there, "merge", "--quiet", "--no-ff", "topic", "--message", "merge")
+    here = shallow(there, tmp_path / "here")
+    base = repository.git(here, "rev-parse", "HEAD^1")
+    found = checked(here, base)
+    assert (found.exit_code(), found.count("accepted")) == (0, 1)
+    [note] = found.notes  # nothing about the older entry, whose case did not regress
+    assert note.endswith(
+        f"accepted[1].commit: {slow[:9]} is not in this shallow clone, so the entry is about the change that adds it"
+    )
+    assert checked(there, base).count("accepted") == 1  # as with the whole history
+
+
+def test_in_a_shallow_clone_an_older_entry_accepts_nothing_and_the_line_of_the_workflow_is_named(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "there"
+    older = commits(there, 2)[1]
+    repository.commit(there, {"accepted.toml": entry(older[:7])})
     repository.commit(there, {"mine.py": "2"})
-    repository.commit(there, {"accepted.toml": entry(slow[:7])})
-    repository.git(tmp_path, "clone", "--quiet", "--depth", "2", f"file://{there}", str(here))
+    repository.commit(there, {"mine.py": "3"})
+    here = shallow(there, tmp_path / "here")
     found = checked(here, repository.git(here, "rev-parse", "HEAD~1"))
     assert found.exit_code() == 1
-    assert "accepted[0].commit: " in found.notes[0]
-    assert "is shallow: in a workflow, give actions/checkout `fetch-depth: 0`" in found.notes[0]
+    [note] = found.notes
+    assert f"accepted[0].commit: {older[:7]} is not in this shallow clone; in the workflow, give" in note
+    assert note.endswith("actions/checkout the line `fetch-depth: 0`")
+
+
+def test_of_a_base_that_the_clone_does_not_have_nothing_is_accepted(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    base = commits(there, 3)[0]
+    repository.commit(there, {"accepted.toml": entry("abcdef1")})
+    here = shallow(there, tmp_path / "here")
+    head = repository.git(here, "rev-parse", "HEAD")
+    assert Accepted(here / "accepted.toml", CASES, here).reason(TRAINING, base, head, None) == ""
+    assert Accepted(there / "accepted.toml", CASES, there).reason(TRAINING, base, head, None) == "clipped"
 
 
 def test_only_a_slowdown_is_accepted_and_never_a_failure_or_an_open_case(tmp_path: Path) -> None:
