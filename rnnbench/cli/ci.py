@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,11 @@ from rnnbench.errors import UserError
 from rnnbench.text import plural
 
 if TYPE_CHECKING:
+    from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.store.run_info import RunInfo
 
 SECONDS = 30.0  # timeout of a request
+ARTIFACT = "rnnbench-check_"  # begins the names of artifacts with checks
 PAGE = 100  # comments in one answer, the most that GitHub and GitLab give
 RIGHTS = "does the token have the right to write comments?"
 # What to do about a refusal, by its status.
@@ -47,48 +51,135 @@ def ci() -> None:
 
 
 @ci.command(short_help="Comment on the pull request with a check's verdicts.")
-@click.argument("check", metavar="CHECK|DIR", type=FILE)
+@click.argument("checks", metavar="CHECK|DIR...", type=FILE, nargs=-1, required=True)
 @click.option(
     "--label",
     type=TEXT,
     metavar="TEXT",
     help="Tells this comment from that of another check of the suite, such as one with another Python.",
 )
-def comment(check: Path, label: str | None) -> None:
+@click.option(
+    "--name",
+    type=TEXT,
+    metavar="NAME",
+    help="Post one comment of this name on all CHECKs, whatever suites they name: for checks of another job.",
+)
+def comment(checks: tuple[Path, ...], label: str | None, name: str | None) -> None:
     """Post the verdicts of CHECK, or of the newest check in DIR, on the pull request that the job is about.
 
-    A later check replaces the comment. This works in GitHub Actions ($GITHUB_TOKEN, with pull-requests: write) and in
-    GitLab CI ($GITLAB_TOKEN, with the scope api). The comment is made from `verdicts.json`; there is none if the check
-    has no verdicts, or if the pull request was closed or has newer commits.
+    A later check replaces the comment: that of its suite and --label, or with --name that of this name. This works in
+    GitHub Actions ($GITHUB_TOKEN, with pull-requests: write) and in GitLab CI ($GITLAB_TOKEN, with the scope api). The
+    comment is made from `verdicts.json`; there is none if no check has verdicts, or if the pull request was closed or
+    has newer commits.
 
     \b
     Examples:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
       rnnbench ci comment results --label 'Python 3.13'
+      rnnbench ci comment downloaded/*/ --name performance
 
     \b
-    Exit codes: 0 commented, or there is nothing to comment; 2 wrong usage, or it could not be posted.
+    Exit codes: 0 commented, or there is nothing to comment; 2 wrong usage, or it could not be read or posted.
     """
-    from rnnbench.report.verdicts import outputs, verdicts
+    from rnnbench.report.verdicts import outputs
 
-    if not check.is_dir():
-        raise UserError(f"{check}: no such folder; give the folder of a check, or one with checks")
-    found = verdicts.read(check)
-    if found is None and (checks := checks_in(check)):
-        check = checks[-1][1]
-        found = verdicts.read(check)
-    if found is None:
-        output.say(f"{check}: no verdicts, so there is nothing to comment")
-        return
-    output.say(post(outputs.comment(found, label or ""), os.environ))
+    if name is None and len(checks) > 1:
+        raise UserError("one comment on several checks needs a name: --name NAME")
+    if name is not None and label is not None:
+        raise UserError("--label tells apart the comments of one suite; leave it out beside --name")
+    found: list[tuple[str, Verdicts]] = []
+    faults: list[str] = []
+    for check in checks:
+        try:
+            known = verdicts_in(check)
+        except UserError as fault:
+            faults.append(str(fault))
+            continue
+        if known is None:
+            output.say(f"{check}: no verdicts, so there is nothing to comment")
+        else:
+            found.append((check.name.removeprefix(ARTIFACT), known))
+    if name is not None and found:
+        output.say(post(outputs.comment_on_all(found, name), os.environ))
+    elif found:
+        [(_, verdicts)] = found
+        output.say(post(outputs.comment(verdicts, label or ""), os.environ))
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def verdicts_in(folder: Path) -> "Verdicts | None":
+    """Return the verdicts of a check, or of the newest check in a folder; None if it has none.
+
+    Raises UserError if there is no such folder, or if the verdicts can't be read.
+    """
+    from rnnbench.report.verdicts import verdicts
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of a check, or one with checks")
+    found = verdicts.read(folder)
+    if found is None and (checks := checks_in(folder)):
+        found = verdicts.read(checks[-1][1])
+    return found
+
+
+class RefusedRequest(UserError):
+    """A service refused a request."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Discussion:
+    """The comments on a pull request, and how its service lets a job write them."""
+
+    api: str
+    headers: Mapping[str, str]
+    comments: str  # address of all
+    comment: str  # address of one, without its number
+    method: str  # that replaces one
+    author: str  # key of the one who wrote a comment
+    name: str  # of the pull request: `#7` or `!7`
+
+    @cached_property
+    def _user(self) -> int | None:
+        """The number of the user whose token it is; None for that of an app, such as a job's in GitHub Actions."""
+        try:
+            return int(_ask(f"{self.api}/user", self.headers)["id"])
+        except RefusedRequest as refusal:
+            if refusal.status not in (403, 404):
+                raise
+            return None
+
+    def is_own(self, comment: Mapping[str, Any]) -> bool:
+        """Return whether the owner of the token wrote a comment: anybody may write one that begins with a marker."""
+        author = comment.get(self.author) or {}
+        return author.get("type") == "Bot" if self._user is None else author.get("id") == self._user
 
 
 def post(text: str, environment: Mapping[str, str]) -> str:
-    """Post a comment, or replace the one that begins with the same line; return which.
+    """Post a comment, or replace the own one that begins with the same line; return which.
 
     `environment`: the variables of a job of GitHub Actions or GitLab CI. Raises UserError if they name no pull request,
     or the service refuses.
     """
+    discussion = _discussion(environment)
+    if discussion is None:
+        return "the pull request was closed or has newer commits, so there is nothing to comment"
+    marker = text.partition("\n")[0]
+    for comment in _every(discussion.comments, discussion.headers):
+        if comment["body"].partition("\n")[0].rstrip("\r") == marker and discussion.is_own(comment):
+            address = f"{discussion.comment}/{comment['id']}"
+            _ask(address, discussion.headers, {"body": text}, discussion.method)
+            return f"replaced the comment on {discussion.name}"
+    _ask(discussion.comments, discussion.headers, {"body": text}, "POST")
+    return f"commented on {discussion.name}"
+
+
+def _discussion(environment: Mapping[str, str]) -> Discussion | None:
+    """Return the comments of the pull request that a job is about; None if it was closed or has newer commits."""
     if "GITHUB_REPOSITORY" in environment:
         api = environment.get("GITHUB_API_URL", "https://api.github.com")
         token = _needed(environment, "GITHUB_TOKEN", "set it to ${{ github.token }}")
@@ -97,27 +188,18 @@ def post(text: str, environment: Mapping[str, str]) -> str:
         event = json.loads(Path(_needed(environment, "GITHUB_EVENT_PATH", "GitHub sets it in each job")).read_text())
         number = _pull_request(repository, headers, event)
         if number is None:
-            return "the pull request was closed or has newer commits, so there is nothing to comment"
-        comments, pull = f"{repository}/issues/{number}/comments", f"#{number}"
-        old, method = f"{repository}/issues/comments", "PATCH"
-    elif "CI_PROJECT_ID" in environment:
+            return None
+        comments = f"{repository}/issues/{number}/comments"
+        return Discussion(api, headers, comments, f"{repository}/issues/comments", "PATCH", "user", f"#{number}")
+    if "CI_PROJECT_ID" in environment:
         token = _needed(
             environment, "GITLAB_TOKEN", "make a project access token with the scope api, and a CI variable"
         )
-        headers = {"PRIVATE-TOKEN": token}
         name = _needed(environment, "CI_MERGE_REQUEST_IID", "run the job for merge requests (rules)")
-        project = f"{environment['CI_API_V4_URL']}/projects/{environment['CI_PROJECT_ID']}"
-        comments, pull = f"{project}/merge_requests/{name}/notes", f"!{name}"
-        old, method = comments, "PUT"
-    else:
-        raise UserError("comments are for jobs of GitHub Actions and GitLab CI, whose variables are not set here")
-    marker = text.partition("\n")[0]
-    for comment in _every(comments, headers):
-        if comment["body"].partition("\n")[0].rstrip("\r") == marker:
-            _ask(f"{old}/{comment['id']}", headers, {"body": text}, method)
-            return f"replaced the comment on {pull}"
-    _ask(comments, headers, {"body": text}, "POST")
-    return f"commented on {pull}"
+        api = environment["CI_API_V4_URL"]
+        notes = f"{api}/projects/{environment['CI_PROJECT_ID']}/merge_requests/{name}/notes"
+        return Discussion(api, {"PRIVATE-TOKEN": token}, notes, notes, "PUT", "author", f"!{name}")
+    raise UserError("comments are for jobs of GitHub Actions and GitLab CI, whose variables are not set here")
 
 
 def _every(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
@@ -159,7 +241,7 @@ def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = 
     except HTTPError as refusal:
         words = " ".join(refusal.read().decode(errors="replace").split())[:200]
         hint = HINTS.get(refusal.code, "the service has a fault: run the job again later")
-        raise UserError(f"{url}: refused with {refusal.code}: {words}; {hint}") from None
+        raise RefusedRequest(f"{url}: refused with {refusal.code}: {words}; {hint}", refusal.code) from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{url}: no answer that can be used: {fault}") from None
 

@@ -1,6 +1,7 @@
 """`rnnbench ci`, against a server that answers as GitHub and GitLab do."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +17,17 @@ from tests.doubles.commands import rnnbench
 from tests.report.verdicts import samples
 
 MARKER = "<!-- rnnbench check quick -->"  # of the suite of all comparisons that are made by hand
+BOT = {"id": 41898282, "login": "github-actions[bot]", "type": "Bot"}  # writes what a job of GitHub Actions posts
+MALLORY = {"id": 666, "login": "mallory", "type": "User"}
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """GitHub, in a job about pull request 7: its comments, page by page, the pull requests, and what was written."""
-    known = SimpleNamespace(comments=[], written=[], pulls=[], status=200)
+    """GitHub, in a job about pull request 7: its comments, page by page, the pull requests, and what was written.
+
+    The token is a job's own, so that nobody tells which user it is, unless `user` is a number.
+    """
+    known = SimpleNamespace(comments=[], written=[], pulls=[], status=200, user=None)
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
@@ -32,7 +38,10 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
             if length := int(self.headers.get("Content-Length") or 0):
                 known.written.append((self.command, self.path, json.loads(self.rfile.read(length))["body"]))
                 answer = {}
-            self.send_response(known.status)
+            status = known.status
+            if self.path.endswith("/user"):
+                answer, status = {"id": known.user}, 403 if known.user is None else 200
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -73,7 +82,7 @@ def test_a_later_check_of_the_suite_replaces_the_comment(service: Any, check: Pa
         {"id": 131, "body": f"> {MARKER}\nsomebody who quotes it"},
         {"id": 132, "body": "<!-- rnnbench check quick too -->\n"},
         *others,
-        {"id": 133, "body": f"{MARKER}\r\n## old\r\n"},
+        {"id": 133, "body": f"{MARKER}\r\n## old\r\n", "user": BOT},
     ]
     assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on #7\n"
     [(method, path, _)] = service.written
@@ -82,6 +91,82 @@ def test_a_later_check_of_the_suite_replaces_the_comment(service: Any, check: Pa
     [_, (method, _, text)] = service.written
     assert method == "POST"
     assert text.startswith("<!-- rnnbench check quick Python 3.13 -->\nPython 3.13\n\n## Nothing regressed")
+
+
+def forged(check: Path, parent: Path, name: str, suite: str) -> Path:
+    """A copy of a check, as an artifact of this name, that says to be of another suite."""
+    copy = Path(shutil.copytree(check, parent / name))
+    file = copy / "verdicts.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"suite": suite}))
+    return copy
+
+
+def keep(service: Any) -> None:
+    """Keep what was written as comments, as GitHub does."""
+    for method, path, text in service.written:
+        if method == "POST":
+            service.comments.append({"id": len(service.comments), "body": text, "user": BOT})
+        else:
+            service.comments[int(path.rpartition("/")[2])]["body"] = text
+    service.written.clear()
+
+
+def test_whatever_artifacts_say_of_themselves_a_pull_request_has_one_comment(
+    service: Any, check: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        names = [f"rnnbench-check_{number} {part} -->" for part in ("a", "b")]
+        artifacts = [forged(check, tmp_path / str(number), name, f"suite {name}") for name in names]
+        done = rnnbench("ci", "comment", *artifacts, "--name", "performance", cwd=tmp_path, code=0)
+        assert done.stdout == f"{'replaced the comment' if number else 'commented'} on #7\n"
+        keep(service)
+    [comment] = service.comments
+    first, *lines = comment["body"].splitlines()
+    assert first == "<!-- rnnbench comment performance -->"
+    assert [line[:4] for line in lines if line.startswith(("2 ", "## "))] == ["2 a ", "## N", "2 b ", "## N"]
+
+
+def test_of_several_checks_the_worst_comes_first_and_a_long_comment_is_cut(
+    service: Any, check: Path, tmp_path: Path
+) -> None:
+    slow = checks.write(tmp_path / "slow", samples.large(40, 120), {})
+    rnnbench("ci", "comment", check, slow, "--name", "performance", cwd=tmp_path, code=0)
+    [(_, _, text)] = service.written
+    assert text.index("40 of 120 cases regressed") < text.index("Nothing regressed")
+    assert "70 rows left out" in text
+    file = slow / "verdicts.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"notes": ["a note " * 100] * 200}))
+    rnnbench("ci", "comment", check, slow, "--name", "performance", cwd=tmp_path, code=0)
+    [_, (_, _, text)] = service.written
+    assert len(text) < 65_536
+    assert text.endswith("The rest is left out, to keep this short.\n")
+
+
+def test_a_comment_of_somebody_else_that_begins_with_the_marker_is_not_taken_for_the_own_one(
+    service: Any, check: Path, tmp_path: Path
+) -> None:
+    service.comments = [{"id": 0, "body": f"{MARKER}\n", "user": MALLORY}]
+    assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "commented on #7\n"
+    service.comments.append({"id": 1, "body": f"{MARKER}\n", "user": BOT})
+    rnnbench("ci", "comment", check, cwd=tmp_path, code=0)
+    service.user = 7  # now the token of a person, who has commented, too
+    service.comments.append({"id": 2, "body": f"{MARKER}\n", "user": {"id": 7, "type": "User"}})
+    rnnbench("ci", "comment", check, cwd=tmp_path, code=0)
+    comments = "/repos/me/mine/issues/comments"
+    assert [each[:2] for each in service.written[1:]] == [("PATCH", f"{comments}/1"), ("PATCH", f"{comments}/2")]
+
+
+def test_a_check_that_can_not_be_read_is_told_and_the_others_are_posted(
+    service: Any, check: Path, tmp_path: Path
+) -> None:
+    bad = forged(check, tmp_path, "rnnbench-check_bad", "quick")
+    (bad / "verdicts.json").write_text("[")
+    done = rnnbench("ci", "comment", bad, check, "--name", "performance", cwd=tmp_path, code=2)
+    assert done.stdout == "commented on #7\n"
+    assert f"{bad}/verdicts.json: can't be read: JSONDecodeError" in done.stderr
+    assert "needs a name: --name NAME" in rnnbench("ci", "comment", bad, check, cwd=tmp_path, code=2).stderr
+    refused = rnnbench("ci", "comment", check, "--name", "a", "--label", "b", cwd=tmp_path, code=2)
+    assert "leave it out beside --name" in refused.stderr
 
 
 def test_another_workflow_finds_the_pull_request_by_its_commit(service: Any, check: Path, tmp_path: Path) -> None:
@@ -148,7 +233,9 @@ def test_gitlab_has_the_same_comment(
     assert "$GITLAB_TOKEN is not set; make a project" in rnnbench("ci", "comment", check, cwd=tmp_path).stderr
     monkeypatch.setenv("GITLAB_TOKEN", "secret")
     assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "commented on !3\n"
-    service.comments = [{"id": 5, "body": f"{MARKER}\n"}]
+    service.user = 1
+    service.comments = [{"id": 4, "body": f"{MARKER}\n", "author": MALLORY}]
+    service.comments += [{"id": 5, "body": f"{MARKER}\n", "author": {"id": 1}}]
     assert rnnbench("ci", "comment", check, cwd=tmp_path).stdout == "replaced the comment on !3\n"
     notes = "/projects/5/merge_requests/3/notes"
     assert [each[:2] for each in service.written] == [("POST", notes), ("PUT", f"{notes}/5")]

@@ -59,7 +59,7 @@ MAX_STATEMENTS = {
     "analysis": 2310,
     "api": 230,
     "cells": 690,
-    "cli": 790,
+    "cli": 860,
     "check": 1610,
     "harness": 6120,
     "kernels": 600,

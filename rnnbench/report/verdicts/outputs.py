@@ -20,7 +20,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
-from rnnbench.analysis.comparison import WORK, Subject
+from rnnbench.analysis.comparison import RANKS, WORK, Subject
 from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
@@ -46,7 +46,8 @@ NARROWEST = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
 MAX_LINES = 14  # of the table on a terminal, the worst cases first
 MIN_LISTED = 3  # the fewest cases in it
-MAX_ROWS = 100  # in Markdown; a comment on GitHub takes 65,536 characters
+MAX_ROWS = 100  # in Markdown
+MAX_COMMENT = 60_000  # characters; GitHub takes 65,536
 MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the line for the rest is the tenth
 NAMED = 3  # cases of one reason or in one line, or commits; more are counted
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
@@ -157,16 +158,14 @@ def rendered(template: str, **values: Any) -> str:
     return templates.get_template(template).render(values)
 
 
-def markdown(verdicts: Verdicts, label: str = "") -> str:
+def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_ROWS) -> str:
     """Return GitHub-flavoured Markdown: the answer as heading, then the cases, the worst first.
 
-    `label`: a line above all, in plain text.
+    `label`: a line above all, in plain text; `most`: rows.
     """
     rows = sorted(verdicts.rows, key=lambda row: row.verdict == "unchanged")  # which are the first to be left out
-    left_out = plural(len(rows) - MAX_ROWS, "row") if len(rows) > MAX_ROWS else ""
-    return rendered(
-        "verdicts.md", verdicts=verdicts, rows=rows[:MAX_ROWS], left_out=left_out, glyphs=GLYPHS, label=label
-    )
+    left_out = plural(len(rows) - most, "row") if len(rows) > most else ""
+    return rendered("verdicts.md", verdicts=verdicts, rows=rows[:most], left_out=left_out, glyphs=GLYPHS, label=label)
 
 
 def comment(verdicts: Verdicts, label: str = "") -> str:
@@ -175,9 +174,28 @@ def comment(verdicts: Verdicts, label: str = "") -> str:
     It names nobody and links nothing, whatever the code under test has called its cells. `label`: tells two checks of
     one suite apart.
     """
-    whose = " ".join(filter(None, [verdicts.suite, *label.split()])).replace("--", "-").replace(">", "")
-    text = markdown(verdicts, label)
-    return f"<!-- rnnbench check {whose} -->\n{LINKED.sub(INVISIBLE, text)}"
+    return _as_comment(f"check {verdicts.suite} {label}", [markdown(verdicts, label)])
+
+
+def comment_on_all(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
+    """Return the verdicts of several checks as one comment, the worst first; `checks`: each with a label.
+
+    Its first line holds the `name` alone, so that a check which another job has made can't choose it.
+    """
+    worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].rows), default=0))
+    most = max(1, MAX_ROWS // len(checks))
+    texts = [markdown(each, label if len(checks) > 1 else "", most) for label, each in worst_first]
+    return _as_comment(f"comment {name}", texts)
+
+
+def _as_comment(marker: str, texts: Sequence[str]) -> str:
+    """Return texts as a comment without names and links that a service would follow, below a marker nobody sees."""
+    whose = " ".join(marker.split()).replace("--", "-").replace(">", "")
+    whole = LINKED.sub(INVISIBLE, "\n".join(texts))
+    if len(whole) > MAX_COMMENT:
+        whole = whole[: whole.rfind("\n", 0, MAX_COMMENT)]
+        whole += "\n\nThe rest is left out, to keep this short.\n"
+    return f"<!-- rnnbench {whose} -->\n{whole}"
 
 
 def junit(verdicts: Verdicts) -> str:
