@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ def workflow(name: str) -> dict[Any, Any]:
     return read
 
 
-def step(name: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = [step for step in action("check")["runs"]["steps"] if step.get("name") == name]
+def step(name: str, of: str = "check") -> dict[str, Any]:
+    found: list[dict[str, Any]] = [step for step in action(of)["runs"]["steps"] if step.get("name") == name]
     return found[0]
 
 
@@ -74,7 +76,7 @@ def test_each_step_is_pinned_each_job_ends_and_no_text_of_a_pull_request_becomes
 
 
 def test_the_page_of_checks_shows_this_projects_workflows_with_the_action_of_a_submodule() -> None:
-    for name, snippet in zip(("check", "comment"), snippets(), strict=True):
+    for name, snippet in zip(("check", "comment", "page"), snippets(), strict=True):
         own = workflow(name)
         [job] = own["jobs"].values()
         checkout, step = job["steps"]
@@ -92,14 +94,22 @@ def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> No
     assert (comments["permissions"], set(comments[True])) == ({}, {"workflow_run"})
     checkout = comments["jobs"]["comment"]["steps"][0]  # of the main branch: no ref of the pull request
     assert set(checkout["with"]) == {"persist-credentials"}
+    page = workflow("page")
+    assert (page["permissions"], set(page[True])) == ({}, {"workflow_run"})
+    assert page[True]["workflow_run"]["branches"] == ["main"]
+    job = page["jobs"]["page"]
+    assert "pull_request" not in job["if"]
+    assert {name for name, right in job["permissions"].items() if right == "write"} == {"pages", "id-token"}
+    assert job["environment"]["name"] == "github-pages"
+    assert set(job["steps"][0]["with"]) == {"persist-credentials"}
 
 
-def outputs(name: str, folder: Path, **environment: str) -> dict[str, str]:
-    """The outputs of a step that runs in a folder."""
+def outputs(name: str, folder: Path, of: str = "check", **environment: str) -> dict[str, str]:
+    """The outputs of a step of an action, which runs in a folder."""
     file = folder / "outputs.txt"
     file.unlink(missing_ok=True)
     known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GITHUB_OUTPUT": str(file), **environment}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", step(name)["run"]], cwd=folder, env=known, check=True)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", step(name, of)["run"]], cwd=folder, env=known, check=True)
     return dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
 
 
@@ -192,9 +202,72 @@ def test_a_push_is_compared_with_the_commit_that_was_checked_last(tmp_path: Path
     assert base("push", "v1.0") == "v1.0"
 
 
+@pytest.mark.parametrize(
+    ("answer", "source"),
+    [
+        ({"build_type": "workflow", "html_url": "https://me.github.io/mine"}, "workflow"),
+        ({"build_type": "legacy"}, "legacy"),
+        ({"build_type": None}, ""),
+        (None, ""),
+    ],
+)
+def test_a_page_is_published_only_where_workflows_make_the_pages_of_the_repository(
+    tmp_path: Path, answer: dict[str, str] | None, source: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_asked = (self.path, self.headers["Authorization"]) == ("/repos/me/mine/pages", "Bearer secret")
+            self.send_response(200 if is_asked and answer else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer or {"message": "Not Found", "status": "404"}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        known = {"GITHUB_API_URL": f"http://127.0.0.1:{server.server_port}", "GITHUB_REPOSITORY": "me/mine"}
+        assert outputs("Pages", tmp_path, "page", TOKEN="secret", **known) == {"source": source}
+    steps = action("page")["runs"]["steps"]
+    assert [each["if"].partition(" && ")[0] for each in steps[1:]] == ["steps.pages.outputs.source == 'workflow'"] * 4
+
+
+def test_the_page_is_that_of_the_only_check_or_lists_those_of_several(tmp_path: Path) -> None:
+    def site(*trends: str) -> tuple[str, set[str]]:
+        shutil.rmtree(tmp_path / "site", ignore_errors=True)
+        for trend in trends:
+            (tmp_path / "trends" / trend / "tables").mkdir(parents=True)
+            (tmp_path / "trends" / trend / "index.html").write_text(f"the history of {trend}")
+        pages = outputs("Site", tmp_path, "page", RUNNER_TEMP=str(tmp_path))["pages"]
+        return pages, {file.relative_to(tmp_path / "site").as_posix() for file in (tmp_path / "site").rglob("*")}
+
+    assert site()[0] == "0"
+    assert site("rnnbench-trend_ci_a") == ("1", {"index.html", "tables"})
+    assert (tmp_path / "site" / "index.html").read_text() == "the history of rnnbench-trend_ci_a"
+    pages, files = site("rnnbench-trend_ci_b")
+    assert (pages, {"ci_a/index.html", "ci_b/index.html", "index.html"} <= files) == ("2", True)
+    assert '<a href="ci_b/">ci_b</a>' in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_a_run_of_several_checks_gets_one_comment_whose_name_no_artifact_chooses(tmp_path: Path) -> None:
+    for program in ("rnnbench", "pip"):
+        repository.executable(tmp_path / program, f"printf '%s|' {program} \"$@\" >> {tmp_path}/said")
+    known = {"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin", "RUNNER_TEMP": str(tmp_path), "NAME": "performance"}
+    known["GITHUB_ACTION_PATH"] = "/a/b/c/d"
+    outputs("Comment", tmp_path, "comment", **known)
+    assert "rnnbench|" not in (tmp_path / "said").read_text()  # nothing was checked
+    for name in ("rnnbench-check_a", "rnnbench-check_b $(touch evil)"):
+        (tmp_path / "checks" / name).mkdir(parents=True)
+    outputs("Comment", tmp_path, "comment", **known)
+    paths = "".join(f"{tmp_path}/checks/{name}/|" for name in ("rnnbench-check_a", "rnnbench-check_b $(touch evil)"))
+    assert (tmp_path / "said").read_text().endswith(f"rnnbench|ci|comment|{paths}--name|performance|")
+    assert not (tmp_path / "evil").exists()
+    assert "inputs" not in action("comment")
+
+
 def test_the_comment_needs_only_the_packages_that_its_action_installs(tmp_path: Path) -> None:
     check = checks.write(tmp_path, samples.comparison(samples.SAME), {})
-    [script] = [each["run"] for each in action("comment")["runs"]["steps"] if each.get("name") == "Comment"]
+    script = step("Comment", "comment")["run"]
     [line] = re.findall(r"pip install --quiet (?!--no-deps)([^#\n]*)", script)
     needed = {
         re.split(r"[^\w-]", each)[0] for each in importlib.metadata.requires("rnnbench") or [] if "extra" not in each
