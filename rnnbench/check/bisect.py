@@ -37,7 +37,8 @@ from rnnbench.harness.coordinator.session import faults_in_words
 from rnnbench.harness.machine import git
 from rnnbench.store.folder import dated_folder
 from rnnbench.store.records import Case
-from rnnbench.suite.suites import Suite, cases_of, with_cases
+from rnnbench.suite.outline import cases_of, with_cases
+from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few, plural
 
 MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of the cell follow them

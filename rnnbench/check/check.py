@@ -38,7 +38,8 @@ from rnnbench.store.folder import RunFolder, dated_folder
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import Suite, cases_of, is_compared, with_cases
+from rnnbench.suite.outline import cases_of, is_compared, with_cases
+from rnnbench.suite.suites import Suite
 from rnnbench.text import plural, rounded_up
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first

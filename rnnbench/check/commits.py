@@ -23,7 +23,8 @@ from rnnbench.harness.protocol import Building
 from rnnbench.store.folder import lock
 from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Group, Measurement
-from rnnbench.suite.suites import Suite, cases_of, with_cases
+from rnnbench.suite.outline import cases_of, with_cases
+from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds

@@ -40,7 +40,7 @@ from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.metrics import COMPILED, Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 from rnnbench.text import plural
 
 InstructionsMode = Literal["show", "gate"]

@@ -39,7 +39,7 @@ from rnnbench.harness.protocol import Building, Doubt, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 from rnnbench.user_cache import private_folder
 
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses

@@ -15,7 +15,7 @@ from rnnbench.check.requirements import is_packaging
 from rnnbench.check.sides import Side
 from rnnbench.harness.machine import git
 from rnnbench.harness.protocol import Doubt
-from rnnbench.suite.suites import ACCEPTED
+from rnnbench.suite.places import ACCEPTED
 
 # packaging: what installs a package, or checks its code; empty: on both sides, or missing there; other: data, compiled
 # sources, settings

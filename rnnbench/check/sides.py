@@ -21,7 +21,8 @@ from rnnbench.harness.machine import git
 from rnnbench.project import module_folders, nearest_project
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Group, Implementation
-from rnnbench.suite import suites
+from rnnbench.suite import places, suites
+from rnnbench.suite.outline import cases_of, grouped
 
 PACKAGE = Path("rnnbench/__init__.py")
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
@@ -138,7 +139,7 @@ class Project:
 
     def __init__(self, stack: ExitStack, suite: suites.Suite, sources: Sequence[str] = ()) -> None:
         """Make a temporary folder, which the stack removes. Raises UserError if a source is not in the repository."""
-        file, is_shipped = suite.file.resolve(), suites.is_shipped(suite.file)
+        file, is_shipped = suite.file.resolve(), places.is_shipped(suite.file)
         self._stack, self._suite = stack, suite
         self.repository = git.top(Path() if is_shipped else suite.file.parent)
         self.tree = self.repository or (None if is_shipped else file.parent)
@@ -161,7 +162,7 @@ class Project:
     def required(self) -> tuple[Path, Path]:
         """Return the repository and the path of the suite in it; raises UserError if there is none."""
         if self.repository is None:
-            where = Path.cwd() if suites.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
+            where = Path.cwd() if places.is_shipped(self._suite.file) else self._suite.file.parent.resolve()
             raise UserError(
                 f"{where} is not in a git repository, or git is not on PATH: no revision can be compared; choose a "
                 "folder as the base"
@@ -276,7 +277,7 @@ def select(
             groups = side.suite.groups(only, device, knows_all=side is head)
         cases_by_side[side.name] = {
             case.key: case
-            for case in suites.cases_of(groups)
+            for case in cases_of(groups)
             if base.python != head.python or case.implementation not in NOT_OF_THE_CODE
         }
     in_base, in_head = cases_by_side["base"], cases_by_side["head"]
@@ -286,7 +287,7 @@ def select(
             f"{head.suite.file}: base ({base.about}) and head ({head.about}) have no case in common; "
             "`rnnbench list cases` shows those of a suite"
         )
-    return suites.grouped(common), one_sided(in_base, in_head)
+    return grouped(common), one_sided(in_base, in_head)
 
 
 def strictest(

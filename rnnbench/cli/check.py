@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, OF_CELLS, TEXT, refuse_unseen, selected, takes, takes_suite, typed
+from rnnbench.cli.options import (
+    DURATION,
+    FILE,
+    OF_CELLS,
+    TEXT,
+    refuse_unseen,
+    selected,
+    takes,
+    takes_suite,
+    typed,
+    writes_into,
+)
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
@@ -144,9 +155,7 @@ def check(
 @click.argument("base", metavar="BASE_RUN", type=FILE)
 @click.argument("head", metavar="HEAD_RUN", type=FILE)
 @takes("margin", "reference", "group-by")
-@click.option(
-    "--out", type=FILE, metavar="DIR", help="Write into this folder: a folder with the verdicts.  [default: none]"
-)
+@writes_into("a folder of its own with the verdicts", shown_default="none")
 @takes("on-undecided", "json")
 @click.pass_context
 def compare(

@@ -7,31 +7,40 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE
+from rnnbench.cli.options import FILE, writes_into
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "parquet", "json", "markdown", "latex", "pytest-benchmark", "github-action-benchmark")
+ENDINGS = {  # of a file in each format
+    "csv": "csv",
+    "parquet": "parquet",
+    "json": "jsonl",
+    "markdown": "md",
+    "latex": "tex",
+    "pytest-benchmark": "pytest-benchmark.json",
+    "github-action-benchmark": "github-action-benchmark.json",
+}
+FORMATS = tuple(ENDINGS)
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
 @click.argument("run", type=FILE)
 @click.option("--format", "to", required=True, type=click.Choice(FORMATS), help="The format to write.")
-@click.option("--out", metavar="FILE", type=FILE, help="Write into this file.  [default: standard output]")
+@writes_into("a file named after RUN", shown_default="standard output; for parquet, here")
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """Write RUN (a folder below results/) in the format of another tool. Of a check, write its verdicts.
 
     \b
     Examples:
-      rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark --out quick.json
-      rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows
+      rnnbench export results/quick-20260101T120000Z-ab12 --format pytest-benchmark > quick.json
+      rnnbench export results/quick-20260101T120000Z-ab12 --format parquet --windows --out data
       rnnbench export results/quick-check-20260101T120000Z-ab12 --format csv
       rnnbench export results/quick-check-20260101T120000Z-ab12 --format github-action-benchmark
 
-    Parquet is never written to standard output. Without --out, it goes into a file named after the run. If a format has
+    The path of a file is printed on standard error. Without --out, a file that exists is not replaced. If a format has
     no place for cases that were not measured, they are left out, and a line on standard error says so.
 
     \b
@@ -39,26 +48,38 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
     """
     from rnnbench.report.export import exported
     from rnnbench.report.page import page
-    from rnnbench.store.folder import is_check, is_record
+    from rnnbench.store.folder import is_check
 
     if windows and (to not in ("csv", "parquet") or is_check(run)):
         raise click.UsageError(f"--windows is for a run as csv or parquet; leave it out for {run} as {to}")
     data, notes = exported(run, to, _windows(run) if windows else None)
-    if out is None and to == "parquet":
-        out = Path(f"{run.resolve().name}.parquet")
-        if os.path.lexists(out):
-            raise UserError(f"{out} already exists; give --out {out} to replace it, or give another file")
-    if out is None:
+    if out is None and to != "parquet":
         output.write(data)
-    elif is_record(target := Path(os.path.realpath(out))):  # `resolve` raises for a link to itself
-        raise UserError(f"{out}: it would replace a file of a run; give another file")
-    elif target.exists() and not (target.is_file() or target.is_dir()):
-        raise UserError(f"{out}: it is a pipe or a device; write to it with > instead")
     else:
-        page.write(target, data, out)
-        output.say_path(out, err=True)
+        file = _file_in(out or Path(), run, to, windows=windows)
+        if out is None and os.path.lexists(file):
+            raise UserError(f"{file} already exists; give --out . to replace it, or another folder")
+        page.write(Path(os.path.realpath(file)), data, file)  # `resolve` raises for a link to itself
+        output.say_path(file, err=True)
     for note in notes:
         output.tell(note)
+
+
+def _file_in(folder: Path, run: Path, to: str, *, windows: bool) -> Path:
+    """Return the file of an export in a folder; raises UserError if it is none that may be written."""
+    from rnnbench.report.page.page import name_of
+    from rnnbench.store.folder import is_record
+
+    if not folder.exists() and folder.suffix.removeprefix(".") in (*ENDINGS.values(), "json"):
+        raise UserError(f"{folder} looks like the name of a file; --out takes a folder, and > {folder} makes a file")
+    rows = "-windows" if windows else ""
+    file = folder / f"{name_of(run)}{rows}.{ENDINGS[to]}"
+    target = Path(os.path.realpath(file))
+    if is_record(target):
+        raise UserError(f"{file}: it would replace a file of a run; give another folder")
+    if target.exists() and not target.is_file():
+        raise UserError(f"{file} is no file that can be replaced; give another folder")
+    return file
 
 
 def _windows(run: Path) -> "pd.DataFrame":

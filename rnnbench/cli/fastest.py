@@ -47,7 +47,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.names import say_all
     from rnnbench.speedup.search import SIZES, find_wanted, wanted
-    from rnnbench.suite.suites import cases_of
+    from rnnbench.suite.outline import cases_of
 
     modules, left_out = wanted(cases_of(groups))
     if not modules:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import OF_CELLS, selected, takes, takes_suite
+from rnnbench.cli.options import OF_CELLS, selected, takes, takes_outline
 from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
 
 if TYPE_CHECKING:
-    from rnnbench.suite.suites import Suite
+    from rnnbench.suite.outline import Outline
 
 
 @click.group("list")
@@ -37,16 +37,17 @@ def list_suites() -> None:
     \b
     Exit codes: 0 listed; a suite that can't be used is told on standard error; 2 wrong usage.
     """
-    from rnnbench.suite import suites
+    from rnnbench.suite.places import hidden_by, shipped
+    from rnnbench.suite.plain import outline
 
-    for name, file in suites.shipped().items():
+    for name, file in shipped().items():
         try:
-            suite = suites.read(str(file))
+            suite = outline(file)
             count = len(suite.cases())
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue
-        hides = f" ({file}, which hides rnnbench's own)" if suites.hidden_by(name, file) else ""
+        hides = f" ({file}, which hides rnnbench's own)" if hidden_by(name, file) else ""
         cases = "case" if count == 1 else "cases"
         output.say(printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.description}{hides}"))
 
@@ -90,12 +91,12 @@ def list_metrics() -> None:
 
 
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
-@takes_suite
+@takes_outline
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
 @takes(*OF_CELLS)
 def list_cases(
-    suite: "Suite",
+    suite: "Outline",
     only: tuple[str, ...],
     device: str | None,
     full: bool,
@@ -115,7 +116,7 @@ def list_cases(
     """
     from rnnbench.store.records import AXES
     from rnnbench.suite.expressions import common, expression, telling
-    from rnnbench.suite.suites import cases_of, values
+    from rnnbench.suite.outline import cases_of, values
 
     cases = cases_of(selected(suite, only, device))
     axes = AXES if full else telling(cases, values(suite.cases(device)))

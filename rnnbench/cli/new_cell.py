@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, TEXT
+from rnnbench.cli.options import TEXT, writes_into
 
 
 @click.command("new-cell", short_help="Write a cell to start from and a suite, or a suite for your cell.")
@@ -20,9 +20,7 @@ from rnnbench.cli.options import FILE, TEXT
     help="The torch.nn layer that the cell is compared with; none: the cell is only timed.",
 )
 @click.option("--sequence", is_flag=True, help="For a module that runs whole sequences, as torch.nn.LSTM does.")
-@click.option(
-    "--out", type=FILE, metavar="DIR", default=Path(), show_default="here", help="Write into this folder: the files."
-)
+@writes_into("the files", default=Path(), shown_default="here")
 def new_cell(name: str, reference: Any, sequence: bool, out: Path) -> None:
     """Write a cell to start from, NAME.py with the class NAME, and NAME.toml, a suite that measures it.
 

@@ -16,6 +16,7 @@ from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
     from rnnbench.store.records import Group
+    from rnnbench.suite.outline import Outline
     from rnnbench.suite.suites import Suite
 
 EMPTY = "the value is empty (is a shell variable unset?)"
@@ -38,24 +39,33 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
         """Name the suites where SUITE is missing."""
-        from rnnbench.suite.suites import shipped
+        from rnnbench.suite.places import shipped
 
         return (
             f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them." if self is SUITE else None
         )
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the names of files, for a path."""
-        return [CompletionItem(incomplete, type="file")] if self.name == "path" else []
+        """Complete the names of files, for a path, or of folders."""
+        kind = {"path": "file", "folder": "dir"}.get(self.name)
+        return [] if kind is None else [CompletionItem(incomplete, type=kind)]
+
+
+def _folder(text: str) -> Path:
+    """Return the path of a folder, which may not exist yet."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise ValueError(f"{text} is a file; expected a folder, which is made if it does not exist")
+    return Path(text)
 
 
 TEXT, FILE, SUITE = OptionValue("text", str), OptionValue("path", Path), OptionValue("suite", str)
+FOLDER = OptionValue("folder", _folder)
 PERCENT, DURATION = OptionValue("percentage", share_of), OptionValue("duration", seconds_of)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Complete SUITE: the suites that a bare name finds, and files."""
-    from rnnbench.suite.suites import shipped
+    from rnnbench.suite.places import shipped
 
     # Files first: bash forgets what comes before them, and shows them where no name matches.
     return [CompletionItem(typed, type="file"), *(CompletionItem(name) for name in shipped() if name.startswith(typed))]
@@ -65,9 +75,20 @@ def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
     return click.option(*names, **{"type": TEXT} | how)
 
 
+def writes_into(what: str, *, default: Path | None = None, shown_default: str = "") -> Callable[[Any], Any]:
+    """Give a command the option --out, which is the same in all: the folder that it writes into, made if need be.
+
+    `what`: what it writes there; `shown_default`: where it writes without the option, if that is no path.
+    """
+    note = f"  [default: {shown_default or default}]"
+    return _option("--out", type=FOLDER, metavar="DIR", default=default, help=f"Write into this folder: {what}.{note}")
+
+
+RESULTS = Path("results")
 REPEATED = "Can be given several times."
 OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
 OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "out": writes_into("a folder of its own for each run, check or search", default=RESULTS),
     "only": _option(
         "--only",
         multiple=True,
@@ -84,14 +105,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="DIR",
         help="Also import modules from this folder of the repository, before those of the project nearest to SUITE. "
         f"{REPEATED}",
-    ),
-    "out": _option(
-        "--out",
-        type=FILE,
-        metavar="DIR",
-        default=Path("results"),
-        show_default=True,
-        help="Write into this folder: a folder of its own for each run, check or search.",
     ),
     "reference-cell": _option(
         "--reference",
@@ -154,17 +167,27 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
 
     A class without a reference is compared with torch.nn's layer of its kind, if there is one.
     """
+    return _taking(command, is_outline=False)
 
+
+def takes_outline(command: Callable[..., None]) -> Callable[..., None]:
+    """Do as `takes_suite`, for a command that needs only what the suite measures, which is read in no time."""
+    return _taking(command, is_outline=True)
+
+
+def _taking(command: Callable[..., None], *, is_outline: bool) -> Callable[..., None]:
     @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
     @wraps(command)
     def with_suite(
         *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
     ) -> None:
         from rnnbench.store.records import LAYERS
-        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
+        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell, outline_of_cell
 
+        chosen: Suite | Outline
         if is_cell(suite):
-            chosen = of_cell(suite, reference, whole=sequence, input=input or "features")
+            made_of = outline_of_cell if is_outline else of_cell
+            chosen = made_of(suite, reference, whole=sequence, input=input or "features")
             if reference is None and (layer := LAYERS.get(layer_of(suite))):
                 output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
         elif reference is not None or input is not None or sequence:
@@ -173,7 +196,7 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
                 "in its file"
             )
         else:
-            chosen = read_suite(suite)
+            chosen = _outline(suite) if is_outline else read_suite(suite)
         if given["only"]:
             selected(chosen, given["only"], given["device"])  # refuses a typo before the command imports what is large
         command(*context, suite=chosen, **given)
@@ -193,9 +216,25 @@ def read_suite(name: str) -> "Suite":
 
     suite = suites.read(name)
     suites.refuse_idle_margins(suite)
-    if hidden := suites.hidden_by(name, suite.file):
-        output.tell(f"{suite.file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
+    _tell_hidden(name, suite.file)
     return suite
+
+
+def _outline(name: str) -> "Outline":
+    """Read what the suite that the command line names measures; says so if it hides one of rnnbench's own."""
+    from rnnbench.suite.places import find
+    from rnnbench.suite.plain import outline
+
+    found = outline(find(name))
+    _tell_hidden(name, found.file)
+    return found
+
+
+def _tell_hidden(name: str, file: Path) -> None:
+    from rnnbench.suite.places import hidden_by
+
+    if hidden := hidden_by(name, file):
+        output.tell(f"{file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
 
 
 def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
@@ -219,7 +258,7 @@ def refuse_unseen(device: str | None) -> None:
         raise UserError(f"--device {device}: {reason}")
 
 
-def selected(suite: "Suite", only: tuple[str, ...], device: str | None) -> "list[Group]":
+def selected(suite: "Suite | Outline", only: tuple[str, ...], device: str | None) -> "list[Group]":
     """Return the cases of a suite that the command line selects, in groups."""
     from rnnbench.suite.expressions import parse_only
 

@@ -6,9 +6,11 @@ If standard error can't be written, nothing changes.
 
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 UNREAD = 141  # exit code, as for a program that SIGPIPE kills
 MAX_LINE = 600  # characters of a line on standard error; a text that it quotes may have millions
 MAX_WIDTH, MIN_WIDTH = 100, 20  # columns of running text; longer lines are hard to read
+MAX_LINES = 3  # of an answer above a path
+AT_THE_END = re.compile(r"(?: |\x1b\[[\d;]*m)+$", re.MULTILINE)  # of a line: spaces, and codes of colours between them
 
 
 def say(text: str) -> None:
@@ -55,7 +59,7 @@ def show(renderable: "RenderableType") -> None:
 
     screen, text = Console(file=sys.stdout), io.StringIO()  # rich itself would end the program at a broken pipe
     Console(file=text, force_terminal=screen.is_terminal, width=screen.width).print(renderable)
-    _echo(text.getvalue())
+    _echo(AT_THE_END.sub(lambda end: end[0].replace(" ", ""), text.getvalue()))  # rich fills lines with spaces
 
 
 def say_path(path: Path, *, err: bool = False) -> None:
@@ -100,6 +104,17 @@ def wrapped(text: str, *, indent: int = 0, hang: int = 0) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def few_lines(sentences: Sequence[str]) -> str:
+    """Return the first of these sentences, with as many of the next as have room in a few lines; see `wrapped`."""
+    text, *others = sentences
+    for sentence in others:
+        longer = f"{text} {sentence}"
+        if len(wrapped(longer).splitlines()) > MAX_LINES:
+            break
+        text = longer
+    return wrapped(text)
 
 
 def on_terminal(text: str) -> str:

@@ -73,7 +73,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
-    page = of_one(folder)
+    page = of_one(folder).page
     found = sections(run, profiles)
     for section in found:
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")

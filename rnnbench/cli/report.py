@@ -9,16 +9,14 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, REPEATED, TEXT, takes
+from rnnbench.cli.options import FILE, REPEATED, TEXT, takes, writes_into
 from rnnbench.errors import UserError
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=FILE)
 @takes("reference", "group-by")
-@click.option(
-    "--out", type=FILE, metavar="DIR", help="Write into this folder: the page and its files.  [default: reports/<run>]"
-)
+@writes_into("the page and its files", shown_default="reports/<run>")
 @click.option(
     "--predict",
     "asked",
@@ -49,6 +47,8 @@ def report(
     suite: str | None,
 ) -> None:
     """Write a report of each RUN (a folder below results/), or of the newest: one page, figures and tables.
+
+    Prints the answer at the top of the page, and then its path.
 
     RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs. RUN may
     also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
@@ -85,15 +85,16 @@ def report(
     for subject in subjects:
         _refuse_others(given, subject)
     if history:
-        pages = [reports.of_history(paths, suite, out)]
+        written = [reports.of_history(paths, suite, out)]
     elif together:
-        pages = [reports.of_together(paths, out)]
+        written = [reports.of_together(paths, out)]
     else:
-        pages = [reports.of_one(path, out, asked, reference, group_by) for path in paths]
-    for page in pages:
-        output.say_path(page)
+        written = [reports.of_one(path, out, asked, reference, group_by) for path in paths]
+    for each in written:
+        output.say(output.few_lines(each.answer))
+        output.say_path(each.page)
         if opens:
-            _show(page.resolve().as_uri())
+            _show(each.page.resolve().as_uri())
 
 
 RESULTS = Path("results")

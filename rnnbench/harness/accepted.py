@@ -15,7 +15,8 @@ from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.records import Case
 from rnnbench.suite.accepted import Acceptance, pairs_in, read_accepted
-from rnnbench.suite.suites import ACCEPTED, Suite, is_shipped
+from rnnbench.suite.places import ACCEPTED, is_shipped
+from rnnbench.suite.suites import Suite
 
 SHALLOW = "in the workflow, give actions/checkout the line `fetch-depth: 0`"
 

@@ -16,7 +16,7 @@ from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of, grouped, is_compared
+from rnnbench.suite.outline import cases_of, grouped, is_compared
 from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker

@@ -31,7 +31,7 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 
 DEFAULT_SUITE = "quick"
 UNUSED = "Benchmark fixture was not used at all"

@@ -1,11 +1,12 @@
 """Reports of what is stored: a run, a check, files of pytest-benchmark, runs side by side, and a suite over time.
 
-Each function writes the report into the folder `out`, or into one below `reports/`, and returns the path of its page.
+Each function writes the report into the folder `out`, or into one below `reports/`.
 """
 
 import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,14 @@ Read = TypeVar("Read")
 SAVED = "pytest-benchmark's files"
 
 
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that is written: where its page is, and what stands above all on it."""
+
+    page: Path
+    answer: Sequence[str]  # sentences, the most important first
+
+
 def kind_of(path: Path) -> str:
     """Return what a path is: a check, pytest-benchmark's files, or a run."""
     return "a check" if is_check(path) else SAVED if is_saved(path) else "a run"
@@ -50,37 +59,37 @@ def of_one(
     asked: tuple[str, ...] = (),
     reference: str | None = None,
     group_by: str | None = None,
-) -> Path:
+) -> WrittenReport:
     """Report on a run, a check, or pytest-benchmark's files.
 
     `asked`: sizes to predict for a run, such as `batch_size=64`; `reference`, `group_by`: of pytest-benchmark's files.
     """
     place = folder_of(name_of(path), [path], out)
     if is_check(path):
-        return put(*place, verdicts.render(path))
+        return _written(place, verdicts.page_of(path))
     if is_saved(path):
         saved = read_saved(path, reference, group_by)
-        return put(*place, files(page_of_several(saved.name, [runs.of_files(saved)])))
+        return _written(place, page_of_several(saved.name, [runs.of_files(saved)]))
     sizes = parse_only(asked, "--predict")
     (info, _, times), profiles = read_whole(path), read_profiles(path)
     words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
     again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
     profiled, summary, noisy = why.sections(times, profiles) if profiles else [], summarize(times), noise(times)
     del times  # a quarter of the memory of a report of ten million windows
-    return put(*place, files(run_page(summary, noisy, info, sizes, profiled, again)))
+    return _written(place, run_page(summary, noisy, info, sizes, profiled, again))
 
 
-def of_together(paths: Sequence[Path], out: Path | None) -> Path:
+def of_together(paths: Sequence[Path], out: Path | None) -> WrittenReport:
     """Report on runs side by side; the first is the baseline."""
     read = [stored.read(path) for path in paths]
     margin = check_settings(paths[0], read[0].info.resolved).margin
     first, *others = (run.name for run in read)
     place = folder_of(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out)
     section = runs.side_by_side(stored.together(read, margin))
-    return put(*place, files(page_of_several(f"{first} beside {listed(others)}", [section])))
+    return _written(place, page_of_several(f"{first} beside {listed(others)}", [section]))
 
 
-def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Path:
+def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> WrittenReport:
     """Report on a suite's runs and checks over time.
 
     `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
@@ -100,7 +109,12 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Pa
     if not sections:
         why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
         raise UserError(f"history: {'; '.join(why_none)}")
-    return put(*place, files(page_of_several(f"{suite}: history", sections)))
+    return _written(place, page_of_several(f"{suite}: history", sections))
+
+
+def _written(place: tuple[Path, str], page: Page) -> WrittenReport:
+    """Write a report to its place, which is its folder and what it is of."""
+    return WrittenReport(put(*place, files(page)), page.answer)
 
 
 def _readable(read: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:

@@ -30,6 +30,7 @@ from rnnbench.report.drawing.draw import (
     ratio_axes,
     rows,
     sheet,
+    small_panels,
 )
 from rnnbench.report.drawing.marks import FASTER, SLOWER, level
 from rnnbench.report.table import LEFT_OUT, LOST, Column, Lines, Section, Table, of, table, where_new
@@ -55,7 +56,6 @@ from rnnbench.text import plural
 
 LOADS = ("load", "load_at_the_end")  # keys of an environment
 MAX_PANELS = 12
-PER_ROW = 3  # panels
 FARTHEST = 1.5  # times the farthest mark: an axis goes no farther, however long an interval is
 OVER_TIME = (
     "Each point is a run's ratio to the reference that was measured beside it. The line is the level of the case "
@@ -103,7 +103,8 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return Section("history", title, [*warnings, words])
     points, changes = named_lines(history)
-    drawn = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
+    figure, narrow = (draw_over_time(history, points, changes, is_phone=is_phone) for is_phone in (False, True))
+    drawn = picture("history", "Ratios over the runs", OVER_TIME, figure, narrow)
     columns = [
         Column("case", of("name")),
         Column("change", of("ratio", change_cell), numeric=True),
@@ -190,14 +191,15 @@ def _table_of_points(points: pd.DataFrame) -> Table:
     return table("history", "Every case over the runs", "", shown, lines.reset_index(), machine=machine)
 
 
-def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Figure:
-    """Draw the ratios of the cases that changed most, and of others, over all runs, with levels and changes."""
+def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame, *, is_phone: bool = False) -> Figure:
+    """Draw the ratios of the cases that changed most, and of others, over all runs, with levels and changes.
+
+    A panel for each case; `is_phone`: below each other.
+    """
     significant = changes[changes["is_significant"]]
     cases = list(dict.fromkeys([*significant["name"], *points["name"]]))[:MAX_PANELS]
-    columns = min(PER_ROW, len(cases))
-    shape = math.ceil(len(cases) / columns), columns
     times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
-    with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
+    with small_panels(len(cases), is_phone=is_phone) as drawn:
         for axes, case in zip(drawn.grid.flat, cases, strict=False):
             _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
             for first in history.environments["first"][1:]:

@@ -30,7 +30,8 @@ from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import Suite, cases_of
+from rnnbench.suite.outline import cases_of
+from rnnbench.suite.suites import Suite
 from rnnbench.text import last_line, plural
 
 GROUPS_PER_JOB = 16

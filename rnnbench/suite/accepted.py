@@ -20,7 +20,7 @@ from rnnbench.store.record import placed, problem
 from rnnbench.store.records import Case
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import SuiteTable
-from rnnbench.suite.suites import arguments_of, is_selected
+from rnnbench.suite.outline import arguments_of, is_selected
 from rnnbench.text import nearest, share_of
 
 

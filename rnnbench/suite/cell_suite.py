@@ -9,15 +9,20 @@ import sys
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS, Reference
-from rnnbench.suite import suites
-from rnnbench.suite.file import INPUT, INPUTS_ALLOWED
-from rnnbench.suite.suites import MAX_NAME, Suite
+from rnnbench.suite.axes import INPUT, INPUTS_ALLOWED
+from rnnbench.suite.outline import Outline
+from rnnbench.suite.places import MAX_NAME, content_of, find
+from rnnbench.suite.plain import outline, outline_of
 from rnnbench.text import first_few, nearest
+
+if TYPE_CHECKING:
+    from rnnbench.suite.suites import Suite
 
 MAX_NAMED = 10  # classes of a file that a message names
 SIZES = "quick"  # the suite that gives the sizes
@@ -36,12 +41,26 @@ def layer_of(cell: str) -> str:
     return next((kind for kind in ("lstm", "gru", "rnn") if any(kind in word.lower() for word in words)), "none")
 
 
-def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> Suite:
+def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> "Suite":
     """Return the suite of a class or of a function that builds a module, against `reference`, or its kind's layer.
 
     `whole`: it runs the whole sequence; `input`: what it reads in a step, as the axis of a suite says it. Raises
     UserError if a file does not exist, or has no such name.
     """
+    from rnnbench.suite.suites import Suite
+
+    return Suite.model_validate(_content(cell, reference, whole=whole, input=input))
+
+
+def outline_of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> Outline:
+    """Return what the suite of a class measures, as `of_cell` does; mostly without pydantic."""
+    content = _content(cell, reference, whole=whole, input=input)
+    file = content.pop("file")
+    return outline_of(content, file, None) or of_cell(cell, reference, whole=whole, input=input).outline
+
+
+def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> dict[str, Any]:
+    """Return what a suite's file for a class would hold, and the `file` itself: that of the class."""
     if not re.fullmatch(INPUT, input):
         raise UserError(f"input {input}: {INPUTS_ALLOWED}")
     file = _checked(cell)
@@ -51,27 +70,26 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
     elif reference not in (*LAYERS, "none", *CELLS):
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
-    quick = suites.read(SIZES)
+    quick = find(SIZES)
     implementations = ["sequence" if whole else "loop", "torch.nn"]
-    content = {
+    return {
         "file": file,
         "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES}`",
-        "measure": quick.measure.model_dump(exclude_unset=True),
+        "measure": content_of(quick).get("measure", {}),
         "sweep": [
             {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations}
             for sizes in _sizes(quick)
         ],
     }
-    return Suite.model_validate(content)
 
 
-def _sizes(suite: Suite) -> list[dict[str, object]]:
+def _sizes(file: Path) -> list[dict[str, object]]:
     """Return the phases and sizes of a suite's sweeps over cells of one layer."""
     return [
-        {axis: getattr(sweep, axis) for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
-        for sweep in suite.sweep
-        if sweep.num_layers == (1,)
+        {axis: sweep.values[axis] for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
+        for sweep in outline(file).sweeps
+        if sweep.values["num_layers"] == [1]
     ]
 
 
@@ -151,6 +169,7 @@ def _write(texts: dict[Path, str]) -> None:
     for file in filter(os.path.lexists, texts):
         raise UserError(f"{file} already exists; choose another name or another folder")
     for file, text in texts.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
 

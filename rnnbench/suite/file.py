@@ -1,9 +1,6 @@
 """The tables of a suite's file: sweeps, and how they are measured and checked."""
 
-import itertools
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -18,11 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from rnnbench.cells import CELLS, file_of, is_own, misnamed, spec, with_arguments
 from rnnbench.store.record import MAX_INTEGER, Count, Size
 from rnnbench.store.records import (
     AXES,
-    DATA_SETS,
     LOSSES,
     OPTIMIZERS,
     Caches,
@@ -31,81 +26,56 @@ from rnnbench.store.records import (
     Lengths,
     Nonlinearity,
     Phase,
-    Reference,
     Swept,
     Task,
-    is_cell_reference,
 )
-from rnnbench.text import nearest
-
-INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
-INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
-OF_DATA_SETS = {  # the values of axes that only data sets have
-    "cell": tuple(DATA_SETS),
-    "phase": ("loading",),
-    "implementation": ("per_item", "vectorised"),
-}
-
-
-def _as_list(value: object) -> Sequence[object]:
-    """Return the value itself if it is a list, else a list of it."""
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _cell(cell: str, info: ValidationInfo) -> str:
-    """Return the cell; raises ValueError if there is no such cell, or no such file beside the suite."""
-    if is_own(cell):
-        if fault := misnamed(cell):
-            raise ValueError(fault)
-        file = (info.context or {}).get("root", Path()) / file_of(cell)
-        if info.context and file.suffix == ".py" and not file.is_file():
-            raise ValueError(f"no file {file}")
-    elif cell not in (*CELLS, *DATA_SETS):
-        known = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
-        raise ValueError(f"no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {known}")
-    return cell
+from rnnbench.suite.axes import (
+    INPUT,
+    USUAL,
+    as_list,
+    cells_with,
+    misfit,
+    wrong_argument,
+    wrong_argument_name,
+    wrong_cell,
+    wrong_name,
+    wrong_reference,
+)
+from rnnbench.suite.outline import SweptAxes
 
 
-def _reference(reference: str, info: ValidationInfo) -> str:
-    """Return the reference; raises ValueError if it is neither a layer nor a cell."""
-    if is_own(reference):
-        return _cell(reference, info)
-    if is_cell_reference(reference) and reference not in CELLS:
-        like = nearest(reference, ("rnn", "lstm", "gru", "none", *CELLS))
-        raise ValueError(f"expected one of rnn, lstm, gru, none, or a cell{like}")
-    return reference
+def _refused(wrong: Callable[[Any], str]) -> AfterValidator:
+    """Refuse a value with the words in which a function says what is wrong with it."""
 
-
-def _named(known: Sequence[str]) -> AfterValidator:
-    """Refuse what is neither a known name nor a user's own function."""
-
-    def check(value: str) -> str:
-        if value not in known and not is_own(value):
-            raise ValueError(f"expected one of {', '.join(known)}, or FILE:FUNCTION{nearest(value, known)}")
+    def check(value: Any) -> Any:
+        if words := wrong(value):
+            raise ValueError(words)
         return value
 
     return AfterValidator(check)
 
 
-def _argument(value: Any) -> Any:
-    """Return a value that can be given to a constructor."""
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError("expected a finite number, a text, true or false for a constructor")
-    return value
+def _refused_beside(wrong: Callable[[Any, Any], str]) -> AfterValidator:
+    """Refuse a value as `_refused` does; the function also gets the folder of the suite, or None."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if words := wrong(value, (info.context or {}).get("root")):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
 
 
-def _argument_name(name: str) -> str:
-    """Return the name of an argument; raises ValueError if it is none."""
-    if not name.isidentifier() or name in AXES:
-        raise ValueError(f"{name} is an axis: write {name} = ..." if name in AXES else "expected a name of Python")
-    return name
+def _one_of(known: Sequence[str]) -> AfterValidator:
+    """Refuse what is neither a known name nor a user's own function."""
+    return _refused(lambda value: wrong_name(value, known))
 
 
 WholeSize = Annotated[Size, Strict()]
 WholeCount = Annotated[Count, Strict()]
 T = TypeVar("T")
-Axis = Annotated[tuple[T, ...], BeforeValidator(_as_list), Field(min_length=1)]  # one value, or a list of values
-Argument = Annotated[Any, AfterValidator(_argument)]
+Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
+Argument = Annotated[Any, _refused(wrong_argument)]
 
 
 class SuiteTable(BaseModel):
@@ -117,68 +87,49 @@ class SuiteTable(BaseModel):
 class Sweep(SuiteTable):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
-    cell: Axis[Annotated[str, AfterValidator(_cell)]]
-    implementation: Axis[Swept] = ("loop", "torch.nn")
-    phase: Axis[Phase] = ("inference",)
-    task: Axis[Task] = ("many_to_many",)
-    batch_size: Axis[WholeSize] = (32,)
-    seq_len: Axis[WholeSize] = (32,)
-    input_size: Axis[WholeSize] = (64,)
-    hidden_size: Axis[WholeSize] = (128,)
-    output_size: Axis[WholeSize] = (10,)
-    num_layers: Axis[WholeSize] = (1,)
-    dtype: Axis[DType] = ("float32",)
-    device: Axis[str] = ("cpu",)
-    threads: Axis[WholeSize] = (1,)
-    output_len: Axis[WholeCount] = (0,)
-    bidirectional: Axis[Annotated[bool, Strict()]] = (False,)
-    dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = (0.0,)
-    lengths: Axis[Lengths] = ("equal",)
-    input: Axis[Annotated[str, Field(pattern=INPUT)]] = ("features",)
-    nonlinearity: Axis[Nonlinearity] = ("tanh",)
-    head: Axis[Head] = ("linear",)
-    caches: Axis[Caches] = ("warm",)
-    optimizer: Axis[Annotated[str, _named(OPTIMIZERS)]] = ("adam",)
-    loss: Axis[Annotated[str, _named(LOSSES)]] = ("none",)
-    clip: Axis[Annotated[float, Field(ge=0)]] = (0.0,)
-    samples: Axis[WholeSize] = (1024,)
-    workers: Axis[WholeCount] = (0,)
+    cell: Axis[Annotated[str, _refused_beside(wrong_cell)]]
+    implementation: Axis[Swept] = USUAL["implementation"]
+    phase: Axis[Phase] = USUAL["phase"]
+    task: Axis[Task] = USUAL["task"]
+    batch_size: Axis[WholeSize] = USUAL["batch_size"]
+    seq_len: Axis[WholeSize] = USUAL["seq_len"]
+    input_size: Axis[WholeSize] = USUAL["input_size"]
+    hidden_size: Axis[WholeSize] = USUAL["hidden_size"]
+    output_size: Axis[WholeSize] = USUAL["output_size"]
+    num_layers: Axis[WholeSize] = USUAL["num_layers"]
+    dtype: Axis[DType] = USUAL["dtype"]
+    device: Axis[str] = USUAL["device"]
+    threads: Axis[WholeSize] = USUAL["threads"]
+    output_len: Axis[WholeCount] = USUAL["output_len"]
+    bidirectional: Axis[Annotated[bool, Strict()]] = USUAL["bidirectional"]
+    dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = USUAL["dropout"]
+    lengths: Axis[Lengths] = USUAL["lengths"]
+    input: Axis[Annotated[str, Field(pattern=INPUT)]] = USUAL["input"]
+    nonlinearity: Axis[Nonlinearity] = USUAL["nonlinearity"]
+    head: Axis[Head] = USUAL["head"]
+    caches: Axis[Caches] = USUAL["caches"]
+    optimizer: Axis[Annotated[str, _one_of(OPTIMIZERS)]] = USUAL["optimizer"]
+    loss: Axis[Annotated[str, _one_of(LOSSES)]] = USUAL["loss"]
+    clip: Axis[Annotated[float, Field(ge=0)]] = USUAL["clip"]
+    samples: Axis[WholeSize] = USUAL["samples"]
+    workers: Axis[WholeCount] = USUAL["workers"]
     # Of the constructors of the user's own cells, beside the sizes.
-    arguments: dict[Annotated[str, AfterValidator(_argument_name)], Axis[Argument]] = {}
+    arguments: dict[Annotated[str, _refused(wrong_argument_name)], Axis[Argument]] = {}
     # A torch.nn layer (rnn, lstm, gru), another cell, or "none"; None: as "none".
-    reference: Annotated[str, AfterValidator(_reference)] | None = None
+    reference: Annotated[str, _refused_beside(wrong_reference)] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        """Refuse data sets beside cells, which would load a cell or train a data set, and arguments of other cells."""
-        values = [(axis, value) for axis in OF_DATA_SETS for value in getattr(self, axis)]
-        others = [(axis, value) for axis, value in values if value not in OF_DATA_SETS[axis]]
-        if 0 < len(others) < len(values):
-            axis, value = others[0]
-            needed = ", ".join(OF_DATA_SETS[axis])
-            raise ValueError(f"{axis} {value!r} can't be swept with data sets, which need {axis} = {needed}")
-        if self.arguments and (shipped := next((cell for cell in self.cell if not is_own(cell)), None)):
-            raise ValueError(f"{shipped} takes no arguments; only cells of your own do (FILE:CLASS)")
+        """Refuse data sets beside cells, and arguments of other cells."""
+        if words := misfit(vars(self), self.arguments):
+            raise ValueError(words)
         return self
 
-    def axis_values(self) -> dict[str, list[Any]]:
-        """Return the values of every axis that is swept; those of `cell` hold the arguments of constructors."""
-        return {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"} | {"cell": self.cells}
-
     @property
-    def cells(self) -> list[str]:
-        """Return the cells, each with every combination of the arguments."""
-        names, values = list(self.arguments), list(self.arguments.values())
-        chosen = [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
-        return [with_arguments(cell, each) if each else cell for cell in self.cell for each in chosen]
-
-    def layer(self, cell: str) -> Reference:
-        """Return what a cell of this sweep is timed against: a layer, a cell, a data set item by item, or nothing."""
-        if cell in DATA_SETS:
-            return cell
-        if self.reference is not None and is_cell_reference(self.reference):
-            return self.reference
-        return spec(cell, self.reference or "none").reference
+    def axes(self) -> SweptAxes:
+        """The values of every axis that is swept; cells have the arguments of their constructors."""
+        values = {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
+        return SweptAxes(values | {"cell": cells_with(self.cell, self.arguments)}, self.reference)
 
 
 class Settings(SuiteTable):

@@ -33,7 +33,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group, Measurement
 from rnnbench.suite import suites
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of, grouped
 from tests.analysis.test_stored import CASE, EDGE, undecided
 from tests.doubles.stored import folder, several
 
@@ -439,6 +439,6 @@ def test_a_second_pair_to_show_that_the_code_is_the_same_is_begun_only_if_there_
     for left, pairs in ((0.0, 1), (1.0, 2)):
         runner = fake_runner(cases, lambda case: 2.0, 0.0, None, guarded=True)
         runner.find_same(cases, lambda done, total: None)
-        groups = suites.grouped(cases)
+        groups = grouped(cases)
         assert cases_of(changed_groups(runner, groups, partial(float, left))) == cases_of(groups)
         assert runner.replicates == pairs

@@ -30,7 +30,7 @@ from rnnbench.harness.protocol import Building
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import grouped
+from rnnbench.suite.outline import grouped
 from tests.doubles import workload as small
 from tests.doubles.fakes import FakeWorkers
 

@@ -14,10 +14,11 @@ from rnnbench.analysis.comparison import Comparison, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli.check import place_of
+from rnnbench.report.page.page import files
 from rnnbench.report.verdicts import page as verdicts_page
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case, Group
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 from tests.doubles import checks, repository, stored
 from tests.doubles.commands import MINE, SLOW, cells, rnnbench
 from tests.doubles.workload import workload
@@ -227,7 +228,7 @@ def test_a_regression_that_the_team_has_accepted_is_marked_in_every_output_and_f
         assert "| △ accepted | +10% |" in text
         assert r"accepted: it clips \| now" in text
         assert answer in text
-    page = verdicts_page.render(folder)["index.html"].decode()
+    page = files(verdicts_page.page_of(folder))["index.html"].decode()
     assert "accepted: it clips | now" in page
     assert "△\xa0accepted" in page or "△&nbsp;accepted" in page
     (repo / "accepted.toml").write_text(accepting(slow[:7]).replace("Mine", "Other"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.cli.export import FORMATS
+from rnnbench.cli.export import ENDINGS, FORMATS
 from rnnbench.store.records import Measurement
 from tests.doubles import checks
 from tests.doubles.commands import rnnbench
@@ -36,31 +36,41 @@ def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, 
         to == "pytest-benchmark"
     )
     assert ("2 cases left out: a reference, or without a time" in done.stderr) == (to == "github-action-benchmark")
-    assert rnnbench("export", run, "--format", to, "--out", "new/file", cwd=Path(), code=0).stdout == ""
-    assert Path("new/file").read_text(encoding="utf-8") == done.stdout
-    assert [file.name for file in Path("new").iterdir()] == ["file"]
+    there = rnnbench("export", run, "--format", to, "--out", "new/folder", cwd=Path(), code=0)
+    [file] = Path("new/folder").iterdir()
+    assert (there.stdout, there.stderr.splitlines()[0]) == ("", str(file))
+    assert file.name == f"{run.name}.{ENDINGS[to]}"
+    assert file.read_text(encoding="utf-8") == done.stdout
 
 
 def test_parquet_has_a_file_of_its_own(run: Path) -> None:
     done = rnnbench("export", run, "--format", "parquet", "--windows", cwd=Path(), code=0)
-    assert (done.stdout, done.stderr) == ("", f"{run.name}.parquet\n")
-    assert len(pd.read_parquet(f"{run.name}.parquet")) == 4  # windows; the skipped case has none
+    assert (done.stdout, done.stderr) == ("", f"{run.name}-windows.parquet\n")
+    assert len(pd.read_parquet(f"{run.name}-windows.parquet")) == 4  # windows; the skipped case has none
 
 
 @pytest.mark.parametrize("name", ["run.json", "windows-0000.jsonl", "windows-9.jsonl", "traces/a.json.gz"])
 def test_an_export_never_replaces_a_runs_own_file(run: Path, name: str) -> None:
     before = {file: file.read_bytes() for file in run.iterdir()}
-    Path("link").symlink_to(run / name)
-    for out in (run / name, Path("link")):
-        done = rnnbench("export", run, "--format", "csv", "--out", out, cwd=Path(), code=2)
-        assert f"{out}: it would replace a file of a run; give another file" in done.stderr
+    Path("links").mkdir()
+    link = Path("links", f"{run.name}.csv")
+    link.symlink_to(run / name)
+    done = rnnbench("export", run, "--format", "csv", "--out", "links", cwd=Path(), code=2)
+    assert f"{link}: it would replace a file of a run; give another folder" in done.stderr
     assert {file: file.read_bytes() for file in run.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["quick.json", "cases.csv", "data/cases.parquet"])
+def test_the_name_of_a_file_is_no_folder_to_export_into(run: Path, name: str) -> None:
+    done = rnnbench("export", run, "--format", "csv", "--out", name, cwd=Path(), code=2)
+    assert f"{name} looks like the name of a file; --out takes a folder, and > {name} makes a file" in done.stderr
+    assert not Path(name).exists()
 
 
 def test_a_file_of_pytest_benchmark_is_reported(run: Path) -> None:
     write(Path("mine.json"), [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
     done = rnnbench("report", "mine.json", "--reference", "test_b", cwd=Path(), code=0)
-    assert done.stdout == "reports/mine/index.html\n"
+    assert done.stdout.splitlines()[-1] == "reports/mine/index.html"
     text = Path("reports/mine/index.html").read_text(encoding="utf-8")
     assert "1 benchmark takes 2.00 (test_a) times as long as the reference" in text
 
@@ -83,11 +93,15 @@ def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     check = checks.write(tmp_path, samples.every_verdict(), {})
-    rnnbench("export", check, "--format", "csv", "--out", "verdicts.csv", cwd=Path(), code=0)
-    rnnbench("export", check, "--format", "parquet", "--out", "verdicts.parquet", cwd=Path(), code=0)
-    read = pd.read_csv("verdicts.csv")
+    for to in ("csv", "parquet"):
+        rnnbench("export", check, "--format", to, "--out", "verdicts", cwd=Path(), code=0)
+    read = pd.read_csv(f"verdicts/{check.name}.csv")
     assert list(read["verdict"].dropna()) == [each.verdict for each in samples.every_verdict().findings if each.verdict]
-    assert {"cell", "batch_size", "ratio_low", "why"} < set(read.columns) == set(pd.read_parquet("verdicts.parquet"))
+    assert (
+        {"cell", "batch_size", "ratio_low", "why"}
+        < set(read.columns)
+        == set(pd.read_parquet(f"verdicts/{check.name}.parquet"))
+    )
     for arguments, words in (
         ("json", "no place for verdicts"),
         ("csv --windows", "--windows is for a run as csv or parquet"),

@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from rnnbench.cli import cli
+from rnnbench.cli.options import FOLDER
 from tests.doubles import commands
 
 
@@ -22,6 +25,38 @@ def test_an_empty_value_is_refused_in_words(command: list[str], name: str) -> No
     assert done.exit_code == 2
     assert f"Invalid value for '{name}" in done.output
     assert "the value is empty (is a shell variable unset?)" in " ".join(done.output.split())
+
+
+def with_out(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Option]]:
+    """Yield each command that has the option --out, and the option."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from with_out(command, (*path, name))
+        yield from ((" ".join((*path, name)), each) for each in command.params if each.name == "out")  # type: ignore[misc]
+
+
+def test_out_is_the_folder_that_a_command_writes_into_in_all_of_them() -> None:
+    found = dict(with_out(cli))
+    assert found.keys() == {"run", "report", "compare", "check", "bisect", "profile", "export", "new-cell"}
+    for name, option in found.items():
+        assert (option.opts, option.metavar, option.type) == (["--out"], "DIR", FOLDER), name
+        assert str(option.help).startswith("Write into this folder: "), name
+        assert "[default: " in str(option.help), name
+
+
+ARGUMENTS = {"compare": "a b", "export": "a --format csv", "new-cell": "Mine", "bisect": "quick --good HEAD"}
+
+
+@pytest.mark.parametrize("name", dict(with_out(cli)))
+def test_an_out_that_is_a_file_is_refused_in_the_same_words_by_every_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken.csv").touch()
+    done = CliRunner().invoke(cli, [name, *ARGUMENTS.get(name, "quick").split(), "--out", "taken.csv"])
+    assert done.exit_code == 2
+    words = "Invalid value for '--out': taken.csv is a file; expected a folder, which is made if it does not exist"
+    assert words in " ".join(done.output.split())
 
 
 MAIN = "import sys; sys.argv = ['rnnbench']; from rnnbench.__main__ import main; main()"

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import output
@@ -123,3 +126,19 @@ def test_a_terminal_that_closes_ends_a_run_as_sigterm_does_unless_nohup_is_there
         assert process.returncode == 130
         message = f"interrupted; what was measured is in results/{path.name}; the run can be resumed with"
         assert errors.splitlines()[-1] == f"rnnbench: {message} `rnnbench run --resume`"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_no_printed_line_ends_with_spaces_also_in_colour(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Table("case", "why", box=SIMPLE_HEAD)
+    grid.add_row("gru", Text("short", style="bold"), style="yellow")
+    grid.add_row("lstm", "a longer reason")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    output.show(grid)
+    text = capsys.readouterr().out
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert "\n".join(map(str.rstrip, plain.split("\n"))) == plain
+    assert ("\x1b[" in text) == is_terminal
+    assert "longer reason" in plain

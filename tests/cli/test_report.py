@@ -2,6 +2,7 @@
 
 import json
 import stat
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.analysis import made_up
 from tests.doubles import checks, stored
 from tests.doubles import workload as small
 from tests.doubles.commands import started
+from tests.doubles.every_page import QUICK
 from tests.doubles.stored import folder, several
 from tests.report.verdicts import samples
 from tests.report.verdicts.samples import comparison, finding
@@ -37,10 +39,15 @@ def check(tmp_path: Path) -> Path:
     return checks.write(tmp_path / "results", samples.comparison(slower), {case: 1.051})
 
 
-def call(*arguments: object) -> str:
-    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+def printed(*arguments: object, **variables: str) -> list[str]:
+    done = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False, env=variables)
     assert done.exit_code == 0, done.output
-    return done.output.strip()
+    return done.output.splitlines()
+
+
+def call(*arguments: object) -> str:
+    """Return the path of the page, which is the last line."""
+    return printed(*arguments)[-1]
 
 
 def refused(*arguments: object) -> str:
@@ -53,8 +60,10 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
     check: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    written = call(*(path.relative_to(tmp_path) for path in (check, run)))
-    assert written.splitlines() == [f"reports/{path.name}/index.html" for path in (check, run)]
+    of_check, first, *of_run, second = printed(*(path.relative_to(tmp_path) for path in (check, run)))
+    assert [first, second] == [f"reports/{path.name}/index.html" for path in (check, run)]
+    assert of_check.startswith("1 of 1 case regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%).")
+    assert " ".join(of_run).startswith("lstm loop")
     page = (tmp_path / "reports" / check.name / "index.html").read_text()
     assert "1 of 1 case regressed: lstm loop training: 5.1% slower (+4.2% to +6.0%)." in page
     before = sorted((tmp_path / "reports").iterdir())
@@ -63,11 +72,22 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
     assert call(check / "head") == f"reports/{check.name}-head/index.html"
 
 
+def test_the_answer_of_the_page_stands_above_its_path_in_three_lines_at_most(tmp_path: Path) -> None:
+    for width in (60, 80, 100):
+        *answer, path = printed(QUICK, "--out", tmp_path / "page", COLUMNS=str(width))
+        assert path == str(tmp_path / "page" / "index.html")
+        assert 1 <= len(answer) <= 3
+        assert max(map(len, answer)) <= width
+        head = unescape(Path(path).read_text()).partition('<p class="answer">')[2].partition("</p>")[0]
+        assert " ".join(answer).startswith(head)
+        assert "times as long as torch.nn in the median" in head
+
+
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), "--open"], env=NO_DISPLAY)
     assert done.exit_code == 0
     page = tmp_path / "page" / "index.html"
-    assert done.stdout == f"{page}\n"
+    assert done.stdout.splitlines()[-1] == str(page)
     assert done.stderr == f"rnnbench: no browser can be opened here; open {page.as_uri()} in one\n"
 
 
@@ -76,7 +96,7 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
     browser.write_text(f'#!/bin/sh\necho "$1" > {shown}\n')
     browser.chmod(browser.stat().st_mode | stat.S_IEXEC)
     done = started("report", run, "--out", "page", "--open", cwd=tmp_path, BROWSER=f"{browser} %s")
-    assert (done.stdout, done.stderr) == ("page/index.html\n", "")
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("page/index.html", "")
     assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
 
 

@@ -15,7 +15,7 @@ from rnnbench.analysis.comparison import Finding
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 from tests.doubles import workload as small
 from tests.gpu import acceptance, slowed
 from tests.gpu.acceptance import ROOT, Task, main, run, steps

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from rnnbench.report.cases import table_of_cases, table_of_medians
 from rnnbench.report.latex import ACCENTED, COLUMN, GAP, LETTER, MOST, TEXT, tables, tex
+from rnnbench.report.page.page import files
 from rnnbench.report.table import Table, latex
 from rnnbench.report.verdicts import verdicts
-from rnnbench.report.verdicts.page import render, table_for_paper
+from rnnbench.report.verdicts.page import page_of, table_for_paper
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.report.verdicts import samples
@@ -139,7 +140,7 @@ def test_every_table_of_a_run_and_a_check_compiles_and_none_is_wider_than_the_te
 ) -> None:
     compared = samples.every_verdict()
     slower = {finding.case: 1.05 for finding in compared.findings if isinstance(finding.case, Case)}
-    check = render(checks.write(tmp_path, compared, slower))
+    check = files(page_of(checks.write(tmp_path, compared, slower)))
     texts = [content.decode() for name, content in check.items() if name.endswith(".tex")]
     texts += [latex(table) for table in (table_of_cases(quick), table_of_medians(quick))]
     texts.append(latex(table_for_paper(verdicts.of(samples.nasty()))))

@@ -13,7 +13,7 @@ from rnnbench import load, summarize
 from rnnbench.cli.export import FORMATS
 from rnnbench.report.export import exported
 from rnnbench.store.folder import read_info
-from rnnbench.suite import suites
+from rnnbench.suite import places, suites
 from tests.cli.test_run import CELLS
 from tests.doubles.commands import SUITE, rnnbench, started
 
@@ -66,7 +66,7 @@ def test_a_suite_that_hides_one_of_rnnbenchs_own_is_told_first(tmp_path: Path, c
     arguments = [] if command == "list cases" else ["--only", "cell=nothing"]
     arguments += ["--base", "."] if command == "check" else []
     messages = rnnbench(*command.split(), "quick", *arguments, cwd=tmp_path).stderr.splitlines()
-    own = suites.shipped()["quick"].resolve()
+    own = places.shipped()["quick"].resolve()
     assert messages[0].startswith("rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench")
     assert messages[0].endswith(f"; that one is {own}")
     messages = rnnbench(*command.split(), "suites/quick.toml", *arguments, cwd=tmp_path).stderr.splitlines()

@@ -112,11 +112,15 @@ def printed(*arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+def paths(*arguments: object) -> list[str]:
+    return [line for line in printed(*arguments) if line.endswith("index.html")]
+
+
 def test_two_reports_of_one_command_or_of_two_do_not_overwrite_each_other(runs: list[Path]) -> None:
     sides = [run.rename(run.parent / "base") for run in runs]
-    assert printed("report", *sides) == ["reports/base/index.html", "reports/B-base/index.html"]
+    assert paths("report", *sides) == ["reports/base/index.html", "reports/B-base/index.html"]
     pages = {Path(f"reports/{name}/index.html").read_bytes() for name in ("base", "B-base")}
-    assert printed("report", sides[1]) == ["reports/B-base/index.html"]
+    assert paths("report", sides[1]) == ["reports/B-base/index.html"]
     assert {Path(f"reports/{name}/index.html").read_bytes() for name in ("base", "B-base")} == pages
 
 
@@ -136,7 +140,7 @@ def test_a_default_file_of_an_export_that_is_there_is_not_replaced_and_a_named_o
     mine = Path(f"{runs[0].name}.parquet")
     mine.write_text("mine")
     export = "export", runs[0], "--format", "parquet"
-    assert refused(*export) == (f"{mine} already exists; give --out {mine} to replace it, or give another file")
+    assert refused(*export) == (f"{mine} already exists; give --out . to replace it, or another folder")
     assert mine.read_text() == "mine"
-    printed(*export, "--out", mine)
+    printed(*export, "--out", ".")
     assert mine.read_bytes().startswith(b"PAR1")

@@ -104,6 +104,6 @@ def test_what_is_in_the_wheel_works_by_itself_from_an_empty_folder(wheel: Path, 
     main = "from rnnbench.__main__ import main; main()"
     assert "rnnbench run quick" in run(main, "--help")
     assert "cell=lstm" in run(main, "list", "cases", "quick")
-    suite = run("from rnnbench.suite.suites import find; print(find('quick'))").strip()
+    suite = run("from rnnbench.suite.places import find; print(find('quick'))").strip()
     assert suite == str(installed / "rnnbench/shipped_suites/quick.toml")
     assert not list(empty.iterdir())

@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.suite.accepted import pairs_in, read_accepted
-from rnnbench.suite.suites import shipped
+from rnnbench.suite.places import shipped
 from tests.doubles import workload as small
 
 CASES = [small.case("gru", phase=phase) for phase in ("training", "inference")]

@@ -10,6 +10,7 @@ from rnnbench.store.records import Group
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import expression, parse_only
 from rnnbench.suite.file import Settings
+from rnnbench.suite.outline import values
 from rnnbench.suite.suites import Suite
 
 
@@ -278,7 +279,7 @@ def test_arguments_of_constructors_are_swept_as_axes_are(tmp_path: Path) -> None
     assert others[-1] == "mine.py:B(depth=2,theta=32,norm=True,mode='a b')"
     assert len(group.cases) == 1 + 2 * 2
     assert chosen.arguments == ["theta", "norm", "mode", "depth"]
-    assert suites.values(chosen.cases())["theta"] == ["16", "32"]
+    assert values(chosen.cases())["theta"] == ["16", "32"]
 
 
 @pytest.mark.parametrize(

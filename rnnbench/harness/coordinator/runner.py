@@ -34,7 +34,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, Case, DType, Group
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import cases_of, is_compared
+from rnnbench.suite.outline import cases_of, is_compared
 from rnnbench.user_cache import private_folder
 
 SIDE = ""  # name of the only side of a visit

@@ -31,7 +31,7 @@ from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import NOT_REACHED, Case, Group, Window
 from rnnbench.suite.file import Settings
-from rnnbench.suite.suites import is_compared
+from rnnbench.suite.outline import is_compared
 
 CASES_PER_OBSERVER = 8  # fewer are not worth another worker's start
 MAX_OBSERVERS = 8  # because each holds memory

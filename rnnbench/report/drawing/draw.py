@@ -10,7 +10,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,6 +37,7 @@ PAGE = 9.0  # inches: the width of a figure on a page
 COLUMN = 5.0  # inches; a narrower figure is for a column of a paper, with the smallest letters that print well
 PHONE = 3.35  # inches: the width of a figure on a phone, which shows it some 1.4 times as large
 TALLEST = 4.0  # inches: the height of such a figure, at most
+PER_ROW = 3  # small panels beside each other
 MIN_LETTERS = 7.0  # points
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
@@ -228,6 +229,13 @@ def sheet(
         yield Sheet(figure, grid, PAPER, True, width, height, tallest)
         for axes in grid.flat:
             axes.set_visible(axes.has_data())
+
+
+def small_panels(number: int, *, is_phone: bool = False) -> AbstractContextManager[Sheet]:
+    """Return the sheet of so many small panels, three beside each other; `is_phone`: all below each other."""
+    columns = 1 if is_phone else min(PER_ROW, number)
+    shape = math.ceil(number / columns), columns
+    return sheet(None, PHONE if is_phone else PAGE, 0.4 + 1.8 * shape[0], shape, is_phone=is_phone)
 
 
 def refuse_several(ax: Axes | None, panels: int, axes: Sequence[str]) -> None:

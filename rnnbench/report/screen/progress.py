@@ -32,7 +32,7 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
         return
     with _bar(console, "starting a worker") as draw:
         yield lambda step: draw(
-            words or ", ".join(filter(None, [_stage(step, "replicate"), so_far(step)])), _share(step), step.seconds_left
+            words or ", ".join(filter(None, [_stage(step), so_far(step)])), _share(step), step.seconds_left
         )
 
 
@@ -49,7 +49,7 @@ def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
 
 
 def at_point(show: ShowRun, number: int, points: int) -> ShowRun:
-    """Return a function that shows the rounds of point `number` of a sweep of so many `points`."""
+    """Return a function that shows the replicates of point `number` of a sweep of so many `points`."""
 
     def show_point(step: RunProgress) -> None:
         visits = max(1, step.visits)
@@ -98,14 +98,14 @@ def _in_notebook() -> Iterator[Draw]:
 
 
 def _forward(draw: Draw) -> ShowRun:
-    """Draw now and then how far it is, by a bar that never goes back, although more rounds may be needed."""
+    """Draw now and then how far it is, by a bar that never goes back, although more replicates may be needed."""
     furthest, last = 0.0, -REDRAW_SECONDS
 
     def forward(step: RunProgress) -> None:
         nonlocal furthest, last
         furthest = max(furthest, _share(step) if step.replicate else 0.0)
         if step.stage or time.monotonic() - last >= REDRAW_SECONDS:
-            draw(_stage(step, "round"), furthest, step.seconds_left)
+            draw(_stage(step, first="warming up"), furthest, step.seconds_left)
             last = time.monotonic()
 
     return forward
@@ -117,7 +117,7 @@ def _lines(console: Console, words: str) -> ShowRun:
 
     def show(step: RunProgress) -> None:
         quarter = int(4 * _share(step)) if step.is_counting else 0
-        now = words or _stage(step, "replicate")
+        now = words or _stage(step)
         is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
         if (now, quarter) in shown or quarter == 4 or is_early:
             return
@@ -133,14 +133,15 @@ def _share(step: RunProgress) -> float:
     return step.visits_done / max(1, step.visits)
 
 
-def _stage(step: RunProgress, unit: str) -> str:
+def _stage(step: RunProgress, first: str = "checking parity") -> str:
+    """Return what is done; `first`: before the first replicate."""
     if step.stage:
         return step.stage
     if step.is_counting:
         return "counting instructions"
     if step.replicate:
         return f"replicate {step.replicate}"
-    return "checking parity" if unit == "replicate" else "warming up"
+    return first
 
 
 def so_far(step: RunProgress) -> str:

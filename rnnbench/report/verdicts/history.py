@@ -16,7 +16,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.harness.accepted import Accepted
 from rnnbench.harness.machine import git
-from rnnbench.report.drawing.draw import PAGE, Sheet, limits, log_ticks, picture, sheet
+from rnnbench.report.drawing.draw import Sheet, limits, log_ticks, picture, small_panels
 from rnnbench.report.drawing.marks import FASTER, SLOWER
 from rnnbench.report.table import LEFT_OUT, Column, Lines, Section, Table, of, table
 from rnnbench.report.verdicts.lasting import Commits, told_cases
@@ -36,13 +36,12 @@ from rnnbench.report.words.units import (
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite.suites import ACCEPTED
+from rnnbench.suite.places import ACCEPTED
 from rnnbench.text import first_few, listed, plural
 
 NAMED = 3  # cases in the answer
 NOTHING = Accepted(Path("/dev/null/accepted.toml"))
 MAX_PANELS = 9
-PER_ROW = 3  # panels
 FARTHEST = 1.5  # times the farthest level: an axis goes no farther, however long an interval is
 NOTE = (
     "Over the checks: the time over that at the base of the first check, the newest check on the right; a dot is a "
@@ -154,7 +153,8 @@ def section_of_checks(
         cases = told_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
         parts += _answer(history, cases, commits)
         if (figure := draw(history, cases, commits)) is not None:
-            parts.append(picture("check_history", "The cases that changed most", CAPTION, figure))
+            narrow = draw(history, cases, commits, is_phone=True)
+            parts.append(picture("check_history", "The cases that changed most", CAPTION, figure, narrow))
         parts.append(_table_of_cases(history, cases, commits))
     else:
         parts += [_counts(rows), NO_CHAIN]
@@ -304,15 +304,16 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     return table("checks", "The checks, the newest first", f"Checked on {machines}.", columns, frame, machine=frame)
 
 
-def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Figure | None:
-    """Draw the lines of the cases that changed most; None if none has a change that was called, or a creep."""
+def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits, *, is_phone: bool = False) -> Figure | None:
+    """Draw the lines of the cases that changed most; None if none has a change that was called, or a creep.
+
+    A panel for each case; `is_phone`: below each other.
+    """
     shown = cases[cases["told"].ne("")].head(MAX_PANELS)
     if shown.empty:
         return None
-    columns = min(PER_ROW, len(shown))
-    shape = math.ceil(len(shown) / columns), columns
     lines = dict(list(history.points.groupby("case")))
-    with sheet(None, PAGE, 0.4 + 1.8 * shape[0], shape) as drawn:
+    with small_panels(len(shown), is_phone=is_phone) as drawn:
         for axes, case in zip(drawn.grid.flat, shown.to_dict("records"), strict=False):
             _panel(drawn, axes, lines[case["case"]], case)
             axes.set_title(shortened(case["name"], 60), loc="left", fontsize=drawn.small, wrap=True)

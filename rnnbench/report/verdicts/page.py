@@ -30,7 +30,7 @@ from rnnbench.report.drawing.draw import (
     sheet,
 )
 from rnnbench.report.drawing.marks import VERDICTS
-from rnnbench.report.page.page import Page, files
+from rnnbench.report.page.page import Page
 from rnnbench.report.table import (
     Bar,
     Column,
@@ -89,8 +89,8 @@ INTERVAL = Column("95% interval", of(("change_low", "change_high"), interval_cel
 SHOWN = [CASE, VERDICT, CHANGE, INTERVAL]
 
 
-def render(folder: Path) -> dict[str, bytes]:
-    """Return every file of the report of a check, by its path within the report's folder.
+def page_of(folder: Path) -> Page:
+    """Return the page of a check.
 
     Raises UserError if one of the check's files can't be read.
     """
@@ -106,20 +106,18 @@ def render(folder: Path) -> dict[str, bytes]:
     facts = [f"{when(head)} UTC", *commits]
     if check is None:
         answer = "This check has no verdict: it ended before there was one.", "What was measured until then is below."
-        return files(Page(name, f"{name}: a check", answer, facts, warning=warning, sections=[measured]))
+        return Page(name, f"{name}: a check", answer, facts, warning=warning, sections=[measured])
     if check.seconds is not None:
         facts.insert(1, f"measured for {duration(check.seconds)}")
     listed = _with_short_names(check)
-    return files(
-        Page(
-            name,
-            f"{check.suite}: base {check.base} against head {check.head}",
-            lead(check),
-            facts,
-            warning=warning,
-            top=[_verdicts(listed), Lines("Notes on this check:", check.notes)],
-            sections=[measured, *_figure(listed)],
-        )
+    return Page(
+        name,
+        f"{check.suite}: base {check.base} against head {check.head}",
+        lead(check),
+        facts,
+        warning=warning,
+        top=[_verdicts(listed), Lines("Notes on this check:", check.notes)],
+        sections=[measured, *_figure(listed)],
     )
 
 

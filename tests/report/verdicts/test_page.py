@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.comparison import Change, Comparison
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.page.page import PAGE
+from rnnbench.report.page.page import PAGE, files
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.history import read_check
@@ -36,7 +36,7 @@ def folder(parent: Path, compared: Comparison, **how: float) -> Path:
 
 
 def page(check: Path) -> str:
-    return check_page.render(check)[PAGE].decode()
+    return files(check_page.page_of(check))[PAGE].decode()
 
 
 def text_of(html: str, pattern: str) -> str:
@@ -58,24 +58,24 @@ def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_table_a
 
 def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -> None:
     check = folder(tmp_path, samples.every_verdict())
-    files = check_page.render(check)
-    html = Page(files[PAGE].decode())
-    assert {link for link in html.all("href") if link.startswith(("tables/", "figures/"))} <= files.keys()
+    written = files(check_page.page_of(check))
+    html = Page(written[PAGE].decode())
+    assert {link for link in html.all("href") if link.startswith(("tables/", "figures/"))} <= written.keys()
     for side in ("base", "head"):
         assert f"rnnbench report {check / side}" in html.text
         assert str(check / side) in html.text
     assert "rnnbench check test --base main" in html.text
     assert "head: a worker was lost" in html.text
-    assert b"1a2b3c4" in files["tables/sides.csv"]
+    assert b"1a2b3c4" in written["tables/sides.csv"]
 
 
 def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_path: Path) -> None:
     check = checks.write(tmp_path, None, {LOOP: 1.05})
-    files = check_page.render(check)
-    html = Page(files[PAGE].decode())
+    written = files(check_page.page_of(check))
+    html = Page(written[PAGE].decode())
     assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
-    assert "figures/changes.svg" not in files
+    assert "figures/changes.svg" not in written
     assert read_check(check) is None
 
 

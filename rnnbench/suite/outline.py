@@ -1,0 +1,181 @@
+"""The cases of a suite: its sweeps are expanded, some cases are selected, and put into groups."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rnnbench.cells import is_own, parsed, spec
+from rnnbench.errors import UserError
+from rnnbench.store.records import (
+    DATA_SETS,
+    DEFAULTS,
+    LOADS,
+    OF_DATA,
+    OF_STEP,
+    TORCH_OWN,
+    Case,
+    Group,
+    Reference,
+    Workload,
+    axis_text,
+    is_cell_reference,
+)
+from rnnbench.suite.expressions import quoted
+from rnnbench.text import nearest
+
+MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
+
+
+@dataclass(frozen=True)
+class SweptAxes:
+    """All combinations of these values; `reference`: what the user's own cells are timed against, if anything."""
+
+    values: Mapping[str, Sequence[Any]]  # by axis; cells have the arguments of their constructors
+    reference: str | None = None
+
+    def on(self, device: str | None) -> Mapping[str, Sequence[Any]]:
+        """Return the values of every axis, on a device if one is given."""
+        return self.values if device is None else {**self.values, "device": [device]}
+
+    def layer(self, cell: str) -> Reference:
+        """Return what a cell of this sweep is timed against: a layer, a cell, a data set item by item, or nothing."""
+        if cell in DATA_SETS:
+            return cell
+        if self.reference is not None and is_cell_reference(self.reference):
+            return self.reference
+        return spec(cell, self.reference or "none").reference
+
+    def cases(self, device: str | None) -> Iterator[Case]:
+        """Yield the cases. Cells with one reference share its torch cases; without a reference there are none."""
+        axes = self.on(device)
+        for values in itertools.product(*axes.values()):
+            point = dict(zip(axes, values, strict=True))
+            point["reference"] = self.layer(point["cell"])
+            if point["nonlinearity"] == "sigmoid" and point["reference"] == "rnn":
+                point["reference"] = "none"  # torch.nn.RNN has none
+            if own := TORCH_OWN.get(point["implementation"]):
+                if point["reference"] not in own:
+                    continue
+                point["cell"] = own[point["reference"]]
+            if point["phase"] not in LOADS:
+                point |= dict.fromkeys(OF_DATA, 0)
+            if point["phase"] != "step":
+                point |= {axis: DEFAULTS[axis] for axis in OF_STEP}
+            case = Case.from_axes(point)
+            if is_cell_reference(case.workload.reference):
+                yield Case(case.workload.reference, "reference", case.workload)
+            yield case
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a suite measures: its sweeps, without how they are measured and judged."""
+
+    file: Path
+    name: str
+    description: str
+    sweeps: tuple[SweptAxes, ...]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the arguments of constructors, which `only` can name beside the axes."""
+        cells = [cell for sweep in self.sweeps for cell in sweep.values["cell"]]
+        return list(dict.fromkeys(name for cell in cells for name in arguments_of(cell)))
+
+    def cases(self, device: str | None = None) -> list[Case]:
+        """Return all cases in the order of the file, on a device or on the suite's own.
+
+        Raises UserError if they are more than MAX_CASES.
+        """
+        count = sum(math.prod(map(len, sweep.on(device).values())) for sweep in self.sweeps)
+        if count > MAX_CASES:
+            raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_CASES:,}; sweep fewer values")
+        return list(dict.fromkeys(case for sweep in self.sweeps for case in sweep.cases(device)))
+
+    def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
+        """Return the cases that `only` selects, grouped by workload in the order of the file.
+
+        The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
+        no case is left. With `knows_all`, also raises UserError if `only` has a value that the suite does not have: a
+        typo would otherwise leave out cases unnoticed.
+        """
+        cases = self.cases(device)
+        if only and knows_all and (faults := unknown(only, values(cases))):
+            raise UserError(f"{self.file}: {'; '.join(faults)}")
+        wanted = {case for case in cases if is_selected(case, only)} if only else set(cases)
+        groups = grouped(case for case in cases if case.is_reference or case in wanted)
+        kept = [group for group in groups if not wanted.isdisjoint(group.cases)]
+        if not kept:
+            raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
+        return self.with_sweeps(kept)
+
+    def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
+        """Return the groups, each with the number of the first sweep that has its workload on any device."""
+        numbers: dict[Workload, int] = {}
+        for number, sweep in enumerate(self.sweeps):
+            for case in sweep.cases("any"):
+                numbers.setdefault(case.workload, number)
+        return [replace(group, sweep=numbers.get(replace(group.workload, device="any"), 0)) for group in groups]
+
+
+def values(cases: Iterable[Case]) -> dict[str, list[str]]:
+    """Return the values of some cases that `only` can name, by axis or argument of constructors."""
+    known: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for name, value in _texts(case).items():
+            known.setdefault(name, {})[value] = None
+    return {name: list(texts) for name, texts in known.items()}
+
+
+def grouped(cases: Iterable[Case]) -> list[Group]:
+    """Return the groups of these cases by workload; groups and cases are in the order of the cases."""
+    members: dict[Workload, list[Case]] = {}
+    for case in cases:
+        members.setdefault(case.workload, []).append(case)
+    return [Group(workload, tuple(own)) for workload, own in members.items()]
+
+
+def cases_of(groups: Iterable[Group]) -> list[Case]:
+    """Return all cases of some groups."""
+    return [case for group in groups for case in group.cases]
+
+
+def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list[Group]:
+    """Return the groups with those of their cases that are kept; groups that become empty are left out."""
+    kept = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
+    return [group for group in kept if group.cases]
+
+
+def is_compared(group: Group, is_lost: Callable[[Case], bool]) -> bool:
+    """Return False if a group has cases beside its reference, but all of them are lost: nothing is left to compare."""
+    others = [case for case in group.cases if not case.is_reference]
+    return not others or not all(map(is_lost, others))
+
+
+def unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a message for each axis with unknown values in `only`, with the nearest known value and all of them."""
+    return [
+        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], known[axis])}: "
+        f"the suite has {axis}={','.join(map(quoted, known[axis]))}"
+        for axis, values in only.items()
+        if (missing := [value for value in values if value not in known[axis]])
+    ]
+
+
+def is_selected(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a case has one of the values of each axis, or argument of constructors, in `only`."""
+    texts = _texts(case) if only else {}
+    return all(texts.get(name) in wanted for name, wanted in only.items())
+
+
+def _texts(case: Case) -> dict[str, str]:
+    """Return the values of a case as `only` writes them, by axis and by argument of its constructor."""
+    return {axis: axis_text(value) for axis, value in case.axes().items()} | arguments_of(case.cell)
+
+
+def arguments_of(cell: str) -> dict[str, str]:
+    """Return the arguments of a user's own cell, as `only` writes their values."""
+    return {name: axis_text(value) for name, value in parsed(cell)[1].items()} if is_own(cell) else {}

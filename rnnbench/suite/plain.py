@@ -1,0 +1,139 @@
+"""Read what a suite measures without pydantic, as lists of cases do, which say nothing of how it is measured.
+
+Only what is plainly right is read here. In every doubt the whole suite is read, by which pydantic says what is wrong.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from rnnbench.store.records import AXES, LOSSES, OPTIMIZERS, Swept, Workload
+from rnnbench.store.run_info import SUITE
+from rnnbench.suite import axes
+from rnnbench.suite.outline import Outline, SweptAxes
+from rnnbench.suite.places import MAX_NAME, content_of
+
+TABLES = {"name", "description", "measure", "check", "defaults", "sweep"}
+NUMBERS = {  # of the tables [measure] and [check]: usual values; others are left to pydantic
+    "replicates": (int, 1, 1000),
+    "max_replicates": (int, 1, 1000),
+    "windows": (int, 2, 100),
+    "window_seconds": (float, 1e-4, 10),
+    "budget_seconds": (float, 1e-2, 1e6),
+    "precision": (float, 1e-3, 0.9),
+    "preheat_seconds": (float, 0, 600),
+    "compiled_steps": (int, 1, 10_000),
+    "deadline_seconds": (float, 1, 1e6),
+    "compile_deadline_seconds": (float, 1, 1e6),
+    "period_seconds": (float, 1e-9, 1e6),
+    "margin": (float, 1e-3, 0.9),
+}
+OF_TABLE = {"measure": NUMBERS.keys() - {"margin"}, "check": {"margin", "budget_seconds"}}
+NAMES = {"implementation": get_args(Swept), "optimizer": OPTIMIZERS, "loss": LOSSES}  # of the values of an axis
+
+
+def outline(file: Path) -> Outline:
+    """Return what the suite in a file measures; raises UserError with every fault found, as reading the suite does."""
+    content = content_of(file)
+    defaults = content.get("defaults", {})
+    if isinstance(defaults, dict):
+        content["sweep"] = [defaults | sweep for sweep in _tables(content.get("sweep"))]
+        if found := outline_of(content, file, file.parent):
+            return found
+    from rnnbench.suite.suites import read
+
+    return read(str(file)).outline
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    """Return a list of tables; an empty one if the value is anything else."""
+    return value if isinstance(value, list) and all(isinstance(each, dict) for each in value) else []
+
+
+def outline_of(content: Mapping[str, Any], file: Path, root: Path | None) -> Outline | None:
+    """Return what a suite with this content, whose sweeps have all defaults, measures; None in every doubt.
+
+    `root`: the folder in which the files of cells must be; None: they may be anywhere.
+    """
+    name, description = content.get("name"), content.get("description", "")
+    sweeps = [_swept(sweep, root) for sweep in content["sweep"]]
+    known = tuple(sweep for sweep in sweeps if sweep is not None)
+    is_named = isinstance(name, str) and re.fullmatch(SUITE, name) is not None and len(name) <= MAX_NAME
+    is_usual = all(_has_usual_numbers(content.get(table, {}), numbers) for table, numbers in OF_TABLE.items())
+    if not (is_named and isinstance(description, str) and is_usual and content.keys() <= TABLES):
+        return None
+    return Outline(file, str(name), description, known) if 0 < len(known) == len(sweeps) else None
+
+
+def _has_usual_numbers(table: object, names: set[str]) -> bool:
+    """Return True if a table has only numbers of these names, and each has a usual value."""
+    if not isinstance(table, dict) or not table.keys() <= names:
+        return False
+    for name, value in table.items():
+        kind, least, most = NUMBERS[name]
+        if type(value) not in (kind, int) or isinstance(value, bool) or not least <= value <= most:
+            return False
+    replicates, most = (float(table.get(name, math.inf)) for name in ("replicates", "max_replicates"))
+    return replicates <= most and int(table.get("windows", 2)) % 2 == 0
+
+
+def _swept(sweep: Mapping[str, Any], root: Path | None) -> SweptAxes | None:
+    """Return the axes of a sweep's table with all their values; None in every doubt."""
+    if not sweep.keys() <= {*AXES, "arguments"} or "cell" not in sweep:
+        return None
+    given = {axis: axes.as_list(value) for axis, value in sweep.items() if axis not in ("reference", "arguments")}
+    values: dict[str, Any] = {**axes.USUAL, **given}
+    arguments = sweep.get("arguments", {})
+    reference = sweep.get("reference")
+    try:
+        is_right = (
+            all(own and all(_is_of(axis, value, root) for value in own) for axis, own in values.items())
+            and (reference is None or (isinstance(reference, str) and not axes.wrong_reference(reference, root)))
+            and _are_arguments(arguments)
+            and not axes.misfit(values, arguments)
+        )
+    except ValueError:  # of the arguments in the name of a cell
+        return None
+    if not is_right:
+        return None
+    swept = {name: axes.as_list(own) for name, own in arguments.items()}
+    ordered = {axis: list(values[axis]) for axis in AXES if axis != "reference"}
+    return SweptAxes(ordered | {"cell": axes.cells_with(values["cell"], swept)}, reference)
+
+
+def _are_arguments(table: object) -> bool:
+    """Return True if a table has only names of arguments, each with a value or several."""
+    if not isinstance(table, dict) or any(map(axes.wrong_argument_name, table)):
+        return False
+    values = list(map(axes.as_list, table.values()))
+    return all(own and not any(map(axes.wrong_argument, own)) for own in values)
+
+
+def _is_of(axis: str, value: object, root: Path | None) -> bool:
+    """Return True if a value is plainly one of an axis."""
+    if axis == "cell":
+        return isinstance(value, str) and not axes.wrong_cell(value, root)
+    if axis in NAMES:
+        return value in NAMES[axis]
+    if axis == "dropout":
+        return isinstance(value, float) and 0 <= value < 1
+    return _is(value, Workload.__annotations__[axis]) and (axis != "input" or axes.is_input(value))
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Return True if a value of TOML is of a type of a workload's axes, and within its limits."""
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    limits: list[Any] = []
+    if get_origin(kind) is Annotated:
+        kind, *limits = get_args(kind)
+    return type(value) is kind and all(_holds(value, limit) for limit in limits)
+
+
+def _holds(value: float, limit: Any) -> bool:
+    """Return True if a number is within a limit of `annotated_types`."""
+    least, most = float(getattr(limit, "ge", -math.inf)), float(getattr(limit, "le", math.inf))
+    above, below = float(getattr(limit, "gt", -math.inf)), float(getattr(limit, "lt", math.inf))
+    return least <= value <= most and above < value < below
