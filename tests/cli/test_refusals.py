@@ -80,8 +80,8 @@ COMMANDS = {
         export nowhere --format csv
         export RUN --format xml
         export RUN --format json --windows
-        export RUN --format csv --out RUN
-        export RUN --format csv --out .
+        export RUN --format csv --out tiny.toml
+        export RUN --format csv --out new.csv
         export RUN/run.json --format csv
     """,
     "cells": """
@@ -107,13 +107,13 @@ COMMANDS = {
         new-cell no_such_package:Mine
         new-cell torch.nn:
         new-cell awkward.py:Nothing
-        new-cell awkward.py:Named --out nowhere
+        new-cell awkward.py:Named --out tiny.toml
         new-cell 2fast
         new-cell my-cell
         new-cell class
         new-cell super
         new-cell ../up
-        new-cell Mine --out nowhere
+        new-cell Mine --out tiny.toml
         new-cell Old
         new-cell torch
         new-cell Tensor

@@ -77,7 +77,7 @@ def test_a_suite_is_run_printed_stored_and_reported(folder: Path) -> None:
     assert summary.loc[summary["status"] == "measured", "ratio"].gt(0).all()
 
     done = rnnbench("report", path, "--out", "page", cwd=folder, code=0)
-    assert done.stdout.strip() == "page/index.html"
+    assert done.stdout.splitlines()[-1] == "page/index.html"
     assert "combined" in (folder / "page/index.html").read_text()
 
 

@@ -218,7 +218,7 @@ def test_report_of_a_history_of_checks_from_the_command_line(tmp_path: Path) -> 
     dated(tmp_path / "results", {3: 1.3}, {}, commits=[(0, 1), (1, 2)])
     done = rnnbench("report", "--history", *sorted((tmp_path / "results").iterdir()), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    page = Page((tmp_path / done.stdout.strip()).read_text())
+    page = Page((tmp_path / done.stdout.splitlines()[-1]).read_text())
     assert "gru loop inference, batch 4: +30% in 0000001" in page.text
 
 
@@ -233,7 +233,7 @@ def test_the_history_finds_the_accepted_regressions_beside_the_suite_that_was_ch
     accepted.write_text(accepting(3, shas[1][:7]))
     command: list[str | Path] = ["report", "--history", *sorted((tmp_path / "results").iterdir())]
     done = rnnbench(*command, cwd=tmp_path, code=0)
-    page = Page((tmp_path / done.stdout.strip()).read_text())
+    page = Page((tmp_path / done.stdout.splitlines()[-1]).read_text())
     assert f"+30% in {shas[1][:7]} change" in page.text
     assert "(accepted: it clips)" in page.text
     assert rnnbench(*command, cwd=tmp_path / "bench", code=0).returncode == 0  # from anywhere in the repository
