@@ -12,10 +12,7 @@ from torch import Tensor
 from rnnbench.kernels import direct
 from rnnbench.store.metrics import Unavailable
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products"),
-]
+pytestmark = pytest.mark.usefixtures("own_products", "one_thread")
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-13}  # of the largest value
 SIZES = st.one_of(st.integers(1, 20), st.sampled_from([63, 64, 65, 130, 511, 512, 513, 1100]))
 

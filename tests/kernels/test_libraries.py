@@ -85,7 +85,7 @@ def test_rnnbench_s_products_are_chosen_where_they_save_time(
     assert fastest_library(products(has_added=has_added)) == chosen
 
 
-@pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products")
+@pytest.mark.usefixtures("own_products")
 def test_packing_is_shared_by_all_products_and_no_time_is_negative(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = {
         TORCH: 10.0,

@@ -24,10 +24,7 @@ from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 from tests.kernels.test_passes import count, traced
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread", "quick_compiler"),
-    pytest.mark.skipif(not direct.available(), reason="this machine can't build rnnbench's own products"),
-]
+pytestmark = pytest.mark.usefixtures("own_products", "one_thread", "quick_compiler")
 TORCH = torch_library(torch.float32)
 
 

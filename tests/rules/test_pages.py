@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -40,6 +41,7 @@ WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that th
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
 
 
+@cache
 def pages() -> list[str]:
     """The Markdown files of the repository, without the tables that a report or a validation wrote."""
     folders = (".github", "results/validation", "rnnbench/check")
