@@ -42,6 +42,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # its workers share this one's cach
 
 # On a shared machine two threads wait for each other longer than a test's calls take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Else torch.compile builds six programs for each new cache, only to see that the compiler knows this processor.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 forks.fork_workers()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
