@@ -29,13 +29,14 @@ from rnnbench.check.same_code import (
 )
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin
+from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin, not_forked
 from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.start import why_not_forked
 from rnnbench.harness.coordinator.visit import Visitor
-from rnnbench.harness.devices import backend, is_shared
+from rnnbench.harness.devices import backend, is_forkable, kinds_to_ask
 from rnnbench.harness.machine.kept_pulse import KeptPulse
-from rnnbench.harness.protocol import Building, Doubt, release
+from rnnbench.harness.protocol import Building, Doubt, device, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
 from rnnbench.suite.file import Settings
@@ -84,9 +85,11 @@ class PairedRunner(Visitor):
         self._layout = 0  # of the memory of the workers that are started now, on both sides
         # Users' cells that workers import first, so that what this changes stays.
         self._imports = list(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
-        is_forkable = sys.platform == "linux" and all(is_shared(case.workload.device) for case in cases)
-        self._may_fork = is_forkable and len({side.python for side in sides}) == 1
+        self._devices = list(dict.fromkeys(case.workload.device for case in cases))
+        self._may_fork = sys.platform == "linux" and all(map(is_forkable, self._devices))
+        self._may_fork &= len({side.python for side in sides}) == 1
         self._origin: Origin | None = None  # of the workers, if they may be forked
+        self._has_asked = False  # a forked worker whether it can use the devices
         # Seconds of each case of a group in its last visit on both sides: of its turns, and of all else, such as the
         # preparation.
         self._costs: dict[Workload, tuple[float, float]] = {}
@@ -117,7 +120,9 @@ class PairedRunner(Visitor):
             first = {side.paths[0] for side in self.sides.values()}
             is_same = {(folder / "rnnbench").resolve() for folder in first} == {PACKAGE_PARENT / "rnnbench"}
             preload = next(iter(first)) if is_same and len(first) == 1 else None
-            self._origin = Origin(next(iter(self.sides.values())).python, self._layout, preload=preload)
+            python = next(iter(self.sides.values())).python
+            kinds = kinds_to_ask(self._devices)
+            self._origin = Origin(python, self._layout, preload=preload, kinds=kinds)
         self.workers = {}
         # The token of a visit goes round in pipes, each from a worker to the next one. Only the workers keep them open.
         hellos: dict[str, dict[str, Any]] = {}
@@ -140,6 +145,9 @@ class PairedRunner(Visitor):
         finally:
             for end in itertools.chain(*pipes):
                 os.close(end)
+        if not self._may_go_on():
+            self.close()
+            return self.start(again=again)
         for each, about in self.sides.items():
             if about.python not in self._kept_pulses:
                 self._kept_pulses[about.python] = kept = KeptPulse(private_folder(), str(hellos[each].get("python")))
@@ -148,6 +156,29 @@ class PairedRunner(Visitor):
         self._start_seconds = self._now() - began
         return hellos
 
+    def _may_go_on(self) -> bool:
+        """Return False if this pair can't use its devices because it was forked; no worker is forked from then on.
+
+        One worker of the first pair is asked whether it can. If the origin itself knew that its forks can't, the pair
+        was started without it.
+        """
+        if self._origin is None:
+            return True
+        known, asked = self._origin.fault, ""
+        if not known and not self._has_asked:
+            self._has_asked = True
+            worker = next(iter(self.workers.values()))
+            names = [name for name in self._devices if not backend(name).runs_host_code]
+            asked = why_not_forked(
+                {name: worker.request(device(name), self.settings.deadline_seconds) for name in names}
+            )
+        if known or asked:
+            self._origin.close()
+            self._origin = None
+            self._may_fork = False
+            self.notes.append(not_forked(known or asked))
+        return not asked
+
     def _refuse_lone_devices(self) -> None:
         """Raise UserError if a device takes one process only; tell what a pair has of the memory of one that it shares.
 
@@ -155,10 +186,10 @@ class PairedRunner(Visitor):
         """
         if self._started:
             return
-        for device in dict.fromkeys(case.workload.device for case in self._cases):
-            if reason := backend(device).why_no_pair(device):
+        for name in self._devices:
+            if reason := backend(name).why_no_pair(name):
                 raise UserError(reason)
-            self.notes += filter(None, [backend(device).shared_memory(device)])
+            self.notes += filter(None, [backend(name).shared_memory(name)])
 
     def start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
         """Start a worker of a side, which does not become part of a pair."""

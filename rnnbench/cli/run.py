@@ -54,10 +54,10 @@ ACCEPT = "with --allow-missing this is no error"
 @takes("out", *OF_CELLS)
 @click.option(
     "--executor",
-    type=click.Choice(["local", "slurm"]),
+    type=click.Choice(["local", "slurm", "cards"]),
     default="local",
     show_default=True,
-    help="Measure on this machine, or in jobs of Slurm.",
+    help="Measure in this command, in jobs of Slurm, or in a job on each card of this machine.",
 )
 @click.option(
     "--slurm-option",
@@ -72,7 +72,7 @@ ACCEPT = "with --allow-missing this is no error"
     "--groups-per-job",
     type=click.IntRange(1),
     metavar="N",
-    help="The number of groups that each job measures, with a budget of its own.  [default: 16]",
+    help="The number of groups that each job measures, with a budget of its own.  [default: 16; cards: one job each]",
 )
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
 @takes("json")
@@ -99,14 +99,16 @@ def run(
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
-    With --executor slurm, --budget and --precision apply to each job. Its time limit is the budget and a few minutes.
-    All jobs must run on the same kind of machine as the first. A lost job is submitted again, at most twice.
+    With --executor slurm or cards, --budget and --precision apply to each job. The time limit of a job of Slurm is the
+    budget and a few minutes. All jobs must run on the same kind of machine, and of card, as the first. A lost job is
+    submitted again, at most twice.
 
     \b
     Examples:
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
       rnnbench run lmu.py:LMUCell --reference lstm
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
+      rnnbench run cuda --executor cards --budget 10m
 
     \b
     Exit codes: 0 measured; 2 wrong usage, and nothing was run, or a case failed or none was
@@ -116,8 +118,8 @@ def run(
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress
 
-    if executor != "slurm" and (slurm_options or groups_per_job):
-        raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
+    if (executor != "slurm" and slurm_options) or (executor == "local" and groups_per_job):
+        raise click.UsageError("--slurm-option is for --executor slurm, and --groups-per-job for slurm and cards")
     if resume is not None:
         refuse_other_out(context, resume, out)
         if only or device or groups_per_job:
@@ -131,12 +133,15 @@ def run(
     changes = {name: value for name, value in given.items() if value is not None}
     settings = suite.measure.model_copy(update=changes)
     measuring: tuple[Any, ...] = shown_progress, run_suite, partial(resume_run, settings=settings)
-    if executor == "slurm":
-        from rnnbench.slurm.sweep import GROUPS_PER_JOB, resume_by_slurm, run_by_slurm
+    if executor != "local":
+        from rnnbench.slurm import queue
+        from rnnbench.slurm.cards import Cards
+        from rnnbench.slurm.sweep import resume_by_slurm, run_by_slurm
 
-        start = partial(run_by_slurm, options=slurm_options, groups_per_job=groups_per_job or GROUPS_PER_JOB)
+        of_jobs = {"options": slurm_options, "jobs": queue if executor == "slurm" else Cards()}
+        start = partial(run_by_slurm, groups_per_job=groups_per_job, **of_jobs)
         shown_lines = partial(nullcontext, output.note)
-        measuring = shown_lines, start, partial(resume_by_slurm, options=slurm_options, changes=changes)
+        measuring = shown_lines, start, partial(resume_by_slurm, changes=changes, **of_jobs)
     shown, begin, go_on = measuring
     try:
         with shown() as on_progress:
@@ -188,7 +193,7 @@ def _go_on(folder: Path, given: dict[str, Any], needed: float) -> str:
     words = ["rnnbench", "run", given["suite"]]
     words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
     words += ["--sequence"] if given["sequence"] else []
-    words += ["--executor", "slurm"] if given["executor"] == "slurm" else []
+    words += [] if given["executor"] == "local" else ["--executor", given["executor"]]
     words += ["--resume", str(folder), "--budget", as_budget(needed)]
     return printable(shlex.join(words))
 

@@ -21,11 +21,15 @@ OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_pe
 # Options of rnnbench beside those of sbatch, and what their values look like.
 MORE = {"array_parallelism": "[1-9][0-9]*", "reference_node": r"[\w.-]+"}
 CARD_MEMORY = "16G"  # of the host, for a job on a card: many clusters give a job next to nothing by themselves
+GROUPS_PER_JOB = 16
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
 ENDED = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
 )
+key = "slurm"  # of the environment of a run
+title = "Slurm"
+place = "node"  # what a job runs on
 FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList")
 
 
@@ -47,6 +51,11 @@ class JobState:
     def is_alive(self) -> bool:
         """Whether the job may still do something."""
         return self.state not in ENDED
+
+
+def share(groups: int) -> int:
+    """Return how many of so many groups a job measures, unless the user says otherwise."""
+    return GROUPS_PER_JOB
 
 
 def require() -> None:
@@ -155,3 +164,7 @@ def _last_words(command: str, words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
     reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
     return f"{command}: {reason}"
+
+
+def close() -> None:
+    """Leave the jobs to Slurm, which ends them."""

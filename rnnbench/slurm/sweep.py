@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import (
@@ -34,13 +34,11 @@ from rnnbench.suite.outline import cases_of
 from rnnbench.suite.suites import Suite
 from rnnbench.text import last_line, plural
 
-GROUPS_PER_JOB = 16
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
 NOT_LOST = ("COMPLETED", "PREEMPTED")  # states of a job that has ended and is no failure of its own
 NO_JOB = "no job measured it"  # why cases were not measured
-SLURM = "slurm"  # key of the environment
 LOGS = "slurm"  # folder of a run, with what submitit writes
 
 
@@ -57,6 +55,40 @@ class JobPart:
 OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
 
+class Jobs(Protocol):
+    """What takes jobs: Slurm (`queue`), or the cards of this machine (`Cards`)."""
+
+    key: str  # of the environment of a run
+    title: str
+    place: str  # what a job runs on
+
+    def require(self) -> None:
+        """Raise UserError if it can take no jobs here."""
+
+    def parse(self, options: Sequence[str]) -> dict[str, str]:
+        """Return the options of its jobs; raises UserError if one is not valid."""
+
+    def share(self, groups: int) -> int:
+        """Return how many of so many groups a job measures, unless the user says otherwise."""
+
+    def requested(self, cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return the parameters of jobs whose cases use so many cards and cores."""
+
+    def submit(
+        self, folder: Path, name: str, function: Any, arguments: Sequence[Any], parameters: Mapping[str, Any]
+    ) -> str:
+        """Submit a job that calls `function`, and return its number; raises SlurmFault."""
+
+    def states(self, run: str) -> list[JobState]:
+        """Return the states of a run's jobs; raises SlurmFault."""
+
+    def cancel(self, run: str) -> None:
+        """End the jobs of a run; raises SlurmFault."""
+
+    def close(self) -> None:
+        """Wait for the end of jobs whose parts are measured, if nobody else does."""
+
+
 def run_by_slurm(
     suite: Suite,
     groups: Sequence[Group],
@@ -65,21 +97,24 @@ def run_by_slurm(
     out: Path,
     command: str,
     options: Sequence[str],
-    groups_per_job: int,
+    groups_per_job: int | None,
     on_progress: OnProgress,
+    jobs: Jobs = queue,
 ) -> Path:
     """Measure a suite into a new folder below `out` by jobs of at most `groups_per_job` groups; returns the folder.
 
+    By default it is 16, or on cards as many as give each card one job. `jobs`: what takes the jobs, such as `Cards()`.
     Budget and precision apply to each job. Raises UserError if Slurm is missing or refuses the jobs, or if a folder
     can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
-    queue.require()
-    about = {"git": git.state(suite.file.parent), SLURM: {"options": queue.parse(options)}}
+    jobs.require()
+    refuse_numbers(groups, jobs.parse(options))
+    about = {"git": git.state(suite.file.parent), jobs.key: {"options": jobs.parse(options)}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
-        write_parts(folder.path, groups, groups_per_job)
+        write_parts(folder.path, groups, groups_per_job or jobs.share(len(groups)))
     try:
-        _go_on(folder, info, suite.file.parent, on_progress)
+        _go_on(folder, info, suite.file.parent, on_progress, jobs)
     except UserError:
         if not any(folder.path.glob("run-p*.json")):  # no job has begun
             folder.discard()
@@ -95,27 +130,41 @@ def resume_by_slurm(
     command: str,
     options: Sequence[str],
     on_progress: OnProgress,
+    jobs: Jobs = queue,
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
     Jobs get the settings and options that the run began with; `changes` and `options` replace and add. Raises what
     `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
-    queue.require()
+    jobs.require()
     info = read_info(path)
     refuse_other_suite(path, info, suite)
-    if not parts(path):
-        raise UserError(f"{path}: it was not made by Slurm, and can't be resumed by it")
+    if not parts(path) or jobs.key not in info.environment:
+        raise UserError(f"{path}: it was not made by --executor {jobs.key}, and can't be resumed by it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
-    given = info.environment.get(SLURM, {}).get("options", {}) | queue.parse(options)
+    given = info.environment[jobs.key].get("options", {}) | jobs.parse(options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
         notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
-        environment=info.environment | {SLURM: {"options": given}},
+        environment=info.environment | {jobs.key: {"options": given}},
     )
-    _go_on(RunFolder(path), info, suite.file.parent, on_progress)
+    _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
+
+
+def refuse_numbers(groups: Sequence[Group], options: Mapping[str, str]) -> None:
+    """Raise UserError for cases on a numbered card: a job sees one, which is `cuda` or `cuda:0` there.
+
+    Options of a user that ask for cards may ask for several.
+    """
+    if any(name.startswith(("gpus", "gres", "tres")) for name in options):
+        return
+    for device in dict.fromkeys(group.workload.device for group in groups):
+        kind, _, number = device.partition(":")
+        if number not in ("", "0"):
+            raise UserError(f"cases on {device}: each job sees one card, whatever its number; give --device {kind}")
 
 
 def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
@@ -126,7 +175,7 @@ def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
     kinds = {is_shared(group.workload.device): group.workload.device for group in groups}
     if len(kinds) > 1:
         raise UserError(
-            f"Slurm: cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
+            f"cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
             f"choose one, for example device={kinds[True]}"
         )
     pieces = math.ceil(len(groups) / most)
@@ -137,28 +186,34 @@ def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
         folder.close()
 
 
-def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
+def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress, jobs: Jobs) -> None:
     """Submit and wait; `run.json` records how the run ended, even after an error. Raises UserError if a write fails."""
-    watch = Watch(folder.path, info, root, on_progress)
-    with closing(folder), faults_in_words(folder.path, RESUMABLE), recorded(folder, info, watch.summed_up):
+    watch = Watch(folder.path, info, root, on_progress, jobs)
+    with (
+        closing(folder),
+        closing(jobs),
+        faults_in_words(folder.path, RESUMABLE),
+        recorded(folder, info, watch.summed_up),
+    ):
         watch.until_done()
 
 
 class Watch:
     """Watches every part of a run with its job, until all parts are finished or given up."""
 
-    def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
+    def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress, jobs: Jobs = queue) -> None:
         """`info`: what the run says at its start; `root`: the folder that files of a user's cells are relative to."""
         self._path, self._info, self._root = path.resolve(), info, root.resolve()
+        self._jobs = jobs
         self._settings = Settings(**info.resolved["measure"])
         self._workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
         self._on_progress, self.began = on_progress, time.monotonic()
-        options = dict(info.environment[SLURM]["options"])
+        options = dict(info.environment[jobs.key]["options"])
         self._most = int(options.pop("array_parallelism", MAX_JOBS))  # jobs in the queue at once
         self._reference_node: str | None = options.pop("reference_node", None)  # None: that of the first job
         cards = 0 if all(is_shared(workload.device) for workload in self._workloads) else 1
         cores = max(workload.cores for workload in self._workloads)
-        self._parameters = queue.requested(cards, cores, self._settings, options)
+        self._parameters = jobs.requested(cards, cores, self._settings, options)
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
         self.preempted = 0  # jobs that had to make room for others, and were sent again
@@ -170,7 +225,7 @@ class Watch:
         except (KeyboardInterrupt, UserError) as end:
             outcome = "its jobs are cancelled"
             try:
-                queue.cancel(self._path.name)
+                self._jobs.cancel(self._path.name)
             except SlurmFault as fault:
                 outcome = f"its jobs go on, since they could not be cancelled: {fault}"
             except KeyboardInterrupt:
@@ -180,11 +235,11 @@ class Watch:
             raise Interrupted(f"{outcome}; what was measured is in {self._path}; {RESUMABLE}") from None
 
     def wait(self) -> None:
-        """Wait for all parts; raises UserError if Slurm takes no job, and none is left to wait for."""
+        """Wait for all parts; raises UserError if no job is taken, and none is left to wait for."""
         told = ""
         while any(part.state != "done" for part in self.parts):
             try:
-                self._look(queue.states(self._path.name))
+                self._look(self._jobs.states(self._path.name))
                 trouble = self._submit()
             except SlurmFault as fault:  # the controller gives no answer: it is asked again
                 trouble = str(fault)
@@ -240,7 +295,7 @@ class Watch:
             part.state = "done"
 
     def _submit(self) -> str:
-        """Submit jobs for the parts that need one, as many as may be in the queue; returns why Slurm takes no more.
+        """Submit jobs for the parts that need one, as many as may be in the queue; returns why no more are taken.
 
         Raises UserError if it takes none, and no other job is left to wait for.
         """
@@ -257,12 +312,12 @@ class Watch:
             arguments, name = (str(self._path), part.name, str(self._root)), f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
-                part.job = queue.submit(self._path / LOGS, name, measure_part, arguments, parameters)
+                part.job = self._jobs.submit(self._path / LOGS, name, measure_part, arguments, parameters)
             except SlurmFault as words:
                 asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
-                why = f"Slurm takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
+                why = f"{self._jobs.title} takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
                 if all(other.job is None for other in undone):
-                    raise UserError(f"Slurm: {why}") from None
+                    raise UserError(f"--executor {self._jobs.key}: {why}") from None
                 return why  # it may take it when others have ended
         return ""
 
@@ -275,7 +330,7 @@ class Watch:
         notes = [
             *info.notes,
             *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
-            *(f"node {node} was left out, since {why}" for node, why in self.left_out.items()),
+            *(f"{self._jobs.place} {node} was left out, since {why}" for node, why in self.left_out.items()),
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
             *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),
         ]
@@ -287,9 +342,11 @@ class Watch:
         # them reached is the limit of all.
         first = path / MACHINE
         environment = read_info_file(first).environment if first.exists() else info.environment
-        slurm = {
-            "options": info.environment[SLURM]["options"],
-            "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
+        places = {
+            "options": info.environment[self._jobs.key]["options"],
+            f"{self._jobs.place}s": sorted(
+                {part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}
+            ),
         }
         ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
         return replace(
@@ -300,5 +357,5 @@ class Watch:
             replicates=max((part_info.replicates for part_info in infos), default=0),
             ceilings=[ceiling.to_json() for ceiling in ceilings],
             notes=list(dict.fromkeys(notes)),
-            environment=environment | {SLURM: slurm},
+            environment=environment | {self._jobs.key: places},
         )

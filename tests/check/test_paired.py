@@ -15,6 +15,7 @@ from rnnbench.check.paired import PairedRunner
 from rnnbench.check.same_code import Used
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
+from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply
 from rnnbench.store.folder import RunFolder
@@ -51,11 +52,12 @@ class Bench:
         self.first: Any = None  # what the worker that was started last is asked first
         suite = suites.read("quick")
 
-        def start(name: str, side: Side, layout: int, first: Any, **_: object) -> Any:
+        def start(name: str, side: Side, layout: int, first: Any, origin: Origin | None, **_: object) -> Any:
             self.first = first
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
             fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol
+            fake.is_forked = origin is not None and not origin.fault
             self.workers.append((side.name, layout, fake))
             return fake
 
@@ -115,6 +117,40 @@ def test_a_card_that_takes_one_process_is_refused_before_a_pair_starts(
         "both sides use cuda at once, so each has half of its memory: 42.9 of 85.9 GB"
     ]
     runner.close()
+
+
+class OnlyStarted(FakeWorker):
+    """A worker that can't use CUDA if it was forked, of which torch knows nothing."""
+
+    cards = {"cuda": "aaaa"}  # noqa: RUF012 - as in the class it is of
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        if self.is_forked and message["op"] == "device":
+            return {"ok": False, "status": "failed", "reason": "AcceleratorError: CUDA error: initialization error"}
+        return super().request(message, deadline_seconds)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_pair_that_was_forked_and_can_not_use_its_card_is_started_again_and_no_other_one_is_forked(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    Driver().install(monkeypatch)
+    bench = make_bench(worker=OnlyStarted)
+    groups = [Group(small.workload(device="cuda"), (small.case("vanilla", device="cuda"),))]
+    runner = bench.runner_of(groups[0].cases, [*bench.runner.sides.values()])
+    if is_known:  # to the origin, which forks none then
+        monkeypatch.setattr(Origin, "fault", "cuda was used", raising=False)
+        monkeypatch.setattr(Origin, "__init__", lambda *_, **options: None)
+        monkeypatch.setattr(Origin, "close", lambda _: None)
+    for _ in range(2):
+        runner.replicate(groups, BUDGET)
+    forked = [worker.is_forked for _, _, worker in bench.workers]
+    assert forked == ([False] * 4 if is_known else [True] * 2 + [False] * 4)
+    assert all(worker.closed for _, _, worker in bench.workers)
+    why = "cuda was used" if is_known else "a forked worker could not use cuda: AcceleratorError: CUDA error: init"
+    [note] = [note for note in runner.notes if "takes seconds longer than a fork" in note]
+    assert why in note
+    assert len(runner.ratios[groups[0].cases[0].key]) == 2
 
 
 def test_each_pair_is_fresh_with_a_layout_of_its_own_and_its_ratios_are_those_of_the_costs(

@@ -106,7 +106,7 @@ class FakeWorker:
         edit: Edit = lambda message, reply: reply,
     ) -> None:
         self.name = name
-        self.closed = False
+        self.closed = self.is_forked = False
         self.turn: int | None = None  # the number of the case that is called in a visit
         self.protocol = PROTOCOL_VERSION
         self._clock = clock

@@ -19,7 +19,7 @@ from rnnbench.harness.coordinator.process import WorkerProcess
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
 _started_with: dict[str, str] = {}  # the environment of the origin
-_origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT)
+_origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT, kinds=["cuda"])
 _start, _renew = WorkerProcess.__init__, Origins._renew
 
 

@@ -2,6 +2,9 @@
 
 Workers of one origin have equal hash seeds and addresses. They are no children of the origin: the coordinator takes
 each over, so that it can wait for it as for any child.
+
+Workers of a GPU may be forked, too, as long as the origin has not used the GPU. Each fork asks torch whether it has; if
+so, the worker ends before it begins, and the coordinator starts it, and all others, without an origin.
 """
 
 import contextlib
@@ -14,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,20 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 STARTER = PACKAGE_PARENT / "rnnbench" / "harness" / "worker" / "__main__.py"
 # torch.compile would start processes of its own, which would not end with the compiling.
 COMPILE_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+# Whatever an origin imports may ask torch whether there is a card. CUDA's runtime would answer, and a fork can't use
+# CUDA after that; with this variable it is NVML that answers.
+BY_NVML = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 START_SECONDS = 120.0  # importing torch from a cold disk
 REPLICATES = 4  # of a run, forked from one origin; the next ones have another hash seed and other addresses
 MAX_LAYOUTS = 1 << 32  # number of hash seeds that Python accepts
-MAX_NUMBER = 32  # bytes of a process's number as text
+MAX_ANSWER = 1 << 10  # bytes of a process's number, or of why there is no process
 PR_SET_CHILD_SUBREAPER = 36
 _one_fork = threading.Lock()
+
+
+def not_forked(why: str) -> str:
+    """Return a note for the reader about workers that could not be forked; `why` is a clause."""
+    return f"each worker was started anew, which takes seconds longer than a fork: {why}"
 
 
 @contextlib.contextmanager
@@ -76,28 +87,31 @@ class ForkedProcess:
 
 
 class Origin:
-    """The handle on such a process. Linux only, and never for workers that use CUDA, which can't be forked."""
+    """The handle on such a process. Linux only."""
 
-    def __init__(self, python: str, layout: int, *, preload: Path | None = None) -> None:
+    def __init__(self, python: str, layout: int, *, preload: Path | None = None, kinds: Sequence[str] = ()) -> None:
         """Describe it; it starts with its first worker.
 
-        `preload`: the folder from which all of its workers import rnnbench, so that it may import that too.
+        `preload`: the folder from which all of its workers import rnnbench, so that it may import that too. `kinds`:
+        those of the devices of its workers, such as cuda, that a process can't use if the one that forked it has.
         """
-        self._python, self._layout, self._preload = python, layout, preload
+        self._python, self._layout, self._preload, self._kinds = python, layout, preload, kinds
         self._process: subprocess.Popen[bytes] | None = None
+        self.fault = ""  # why its forks can't use a device of these kinds, once one has told; it forks no more then
 
     def _start(self) -> None:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.settimeout(START_SECONDS)
         folder = str(self._preload) if self._preload else None
-        started_with = json.dumps({"origin": theirs.fileno(), "layout": self._layout, "preload": folder})
+        only_here = {name: value for name, value in BY_NVML.items() if self._kinds and name not in os.environ}
+        about = {"layout": self._layout, "preload": folder, "kinds": [*self._kinds], "only_here": [*only_here]}
         with theirs, fixed_addresses():
             self._process = subprocess.Popen(
-                [self._python, "-P", str(STARTER), started_with],
+                [self._python, "-P", str(STARTER), json.dumps({"origin": theirs.fileno(), **about})],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=worker_environment(self._layout),
+                env=worker_environment(self._layout) | only_here,
                 start_new_session=True,  # the coordinator handles Ctrl-C
                 pass_fds=[theirs.fileno()],
             )
@@ -112,11 +126,12 @@ class Origin:
     ) -> ForkedProcess | None:
         """Fork a worker; returns None if the origin can't start, has ended or hangs, as it may without torch.
 
-        `relay`: descriptors that the worker keeps, by their names among its options. `variables` are added to its
-        environment, and must be such as torch reads late.
+        It also returns None, and sets `fault`, if a fork could not use the devices of its kinds. `relay`: descriptors
+        that the worker keeps, by their names among its options. `variables` are added to its environment, and must be
+        such as torch reads late.
         """
         places = {"relay": list(relay), "folder": str(folder or Path.cwd()), "variables": dict(variables)}
-        request, pid = json.dumps({**started_with, **places}).encode(), b""
+        request, answer = json.dumps({**started_with, **places}).encode(), b""
         (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
         with _one_fork, contextlib.suppress(OSError):
             if self._process is None:
@@ -126,13 +141,15 @@ class Origin:
             try:
                 streams = [requests, replies, stderr, *relay.values()]
                 socket.send_fds(self._connection, [request], streams)
-                pid = self._connection.recv(MAX_NUMBER)
+                answer = self._connection.recv(MAX_ANSWER)
             finally:
                 prctl(PR_SET_CHILD_SUBREAPER, 0)
-        for end in (requests, replies) if pid else (requests, replies, stdin, stdout):
+        is_forked = answer.isdigit()
+        for end in (requests, replies) if is_forked else (requests, replies, stdin, stdout):
             os.close(end)
-        if pid:
-            return ForkedProcess(int(pid), stdin, stdout)
+        if is_forked:
+            return ForkedProcess(int(answer), stdin, stdout)
+        self.fault = self.fault or answer.decode()
         if self._process is not None:
             self._process.kill()  # a late answer would be taken for that to the next request
         return None
@@ -147,12 +164,24 @@ class Origin:
 class Origins:
     """The origins of the workers of a run, one after another."""
 
-    def __init__(self, *, may_fork: bool, seed: int | None = None) -> None:
-        """`may_fork`: whether all devices of the run allow it; if not, or elsewhere than on Linux, there are none."""
+    def __init__(self, *, may_fork: bool, kinds: Sequence[str] = (), seed: int | None = None) -> None:
+        """`may_fork`: whether all devices of the run allow it; if not, or elsewhere than on Linux, there are none.
+
+        `kinds`: see `Origin`.
+        """
         self._may_fork, self._rng = may_fork and sys.platform == "linux", random.Random(seed)
+        self._kinds = kinds
         self._replicates = 0  # of the current one
-        self.current: Origin | None = None
+        self._current: Origin | None = None
+        self.notes: list[str] = []  # for the reader: why there are no origins any more
         self._renew()
+
+    @property
+    def current(self) -> Origin | None:
+        """The origin of the workers that are started now; None if none may be forked."""
+        if self._current is not None and self._current.fault:
+            self.give_up(self._current.fault)
+        return self._current
 
     def of_next_replicate(self) -> Origin | None:
         """Return the origin of the next replicate's worker, a new one after `REPLICATES`; None if none may fork."""
@@ -170,13 +199,21 @@ class Origins:
         """Whether the next replicate needs a new origin, which takes as long as the start of the run."""
         return self._replicates == REPLICATES and self._may_fork
 
+    def give_up(self, why: str) -> None:
+        """Fork no more workers; `why` is a clause."""
+        self.close()
+        self._may_fork = False
+        self._current = None
+        self.notes.append(not_forked(why))
+
     def close(self) -> None:
         """End the current one; its workers go on."""
-        if self.current is not None:
-            self.current.close()
+        if self._current is not None:
+            self._current.close()
 
     def _renew(self) -> None:
         self.close()
         self._replicates = 0
         if self._may_fork:
-            self.current = Origin(sys.executable, self._rng.randrange(MAX_LAYOUTS), preload=PACKAGE_PARENT)
+            layout = self._rng.randrange(MAX_LAYOUTS)
+            self._current = Origin(sys.executable, layout, preload=PACKAGE_PARENT, kinds=self._kinds)

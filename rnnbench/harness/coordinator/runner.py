@@ -127,7 +127,7 @@ class Runner(Visitor):
             self.close()
             for best in self.best_pulses.values():
                 self._pulse.keep(best)
-            self.notes += [*self.recorders[SIDE].notes, *self.clock_notes()]
+            self.notes += [*self._run_start.origins.notes, *self.recorders[SIDE].notes, *self.clock_notes()]
             for telemetry in self._telemetry:
                 self.notes += telemetry.notes()
 

@@ -62,7 +62,8 @@ def resume_run(
     """
     read_info(path)  # before locking, which creates a file: not in a folder that is no run
     if parts(path):
-        raise UserError(f"{path}: it was made by Slurm, and can only be resumed by it")
+        executor = "cards" if "cards" in read_info(path).environment else "slurm"
+        raise UserError(f"{path}: it was measured by jobs; resume it with --executor {executor}")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info, state = read_info(path), read_state(path)
         refuse_other_suite(path, info, suite)

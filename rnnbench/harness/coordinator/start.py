@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
-from rnnbench.harness.devices import BACKENDS, is_shared, nvml
+from rnnbench.harness.devices import BACKENDS, backend, is_forkable, kinds_to_ask, nvml
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import Reply
@@ -125,28 +124,54 @@ def started(
 ) -> Iterator[RunStart]:
     """Start the first worker, which ends with the context; workers of the context share a cache of torch.compile.
 
-    Workers are forked, unless a case is on a device that can't be shared.
+    Workers are forked, unless a case is on a device of which nobody knows whether forks can use it. If a forked worker
+    can't use a card that the driver lists, no worker is forked from then on.
 
     Raises UserError if no worker can start.
     """
     began = now()
     with compiler_cache(), ExitStack() as stack:
         kernels = private_folder() or stack.enter_context(scratch("kernels"))
-        may_fork = all(is_shared(group.workload.device) for group in groups)
-        origins = stack.enter_context(closing(Origins(may_fork=may_fork)))
-        start = partial(start_worker, OBSERVER, origin=origins.current)
+        names = list(dict.fromkeys(group.workload.device for group in groups))
+        origins = Origins(may_fork=all(map(is_forkable, names)), kinds=kinds_to_ask(names))
+        stack.enter_context(closing(origins))
+
+        def start() -> WorkerProcess:
+            return start_worker(OBSERVER, origin=origins.current)
+
         worker, about = ready(start)
         first = stack.enter_context(closing(Asker(settings, start, worker)))
         worker_seconds = now() - began
-        devices: dict[str, Reply] = {}
-        for name in dict.fromkeys(group.workload.device for group in groups):
-            devices[name] = reply = first.ask(protocol.device(name), allowed_cores())
-            if not reply["ok"]:  # the driver lists the device, but it does not work
-                devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
+        devices = _about_devices(first, names)
+        if origins.current is not None and (lost := why_not_forked(devices)):
+            origins.give_up(lost)
+            first.close()
+            devices = _about_devices(first, names)
         cards = {name: [_card(reply)] for name, reply in devices.items() if reply["uuid"]}
         of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
         software = about | {"settings": of_cases, "devices": cards}
         yield RunStart(first, software, devices, began, worker_seconds, kernels, origins)
+
+
+def _about_devices(asker: Asker, names: Iterable[str]) -> dict[str, Reply]:
+    """Return what a worker tells of each device."""
+    devices: dict[str, Reply] = {}
+    for name in names:
+        devices[name] = reply = asker.ask(protocol.device(name), allowed_cores())
+        if not reply["ok"]:  # the driver lists the device, but it does not work
+            devices[name] = reply | {"no_energy": reply["reason"], "name": "", "uuid": None}
+    return devices
+
+
+def why_not_forked(devices: Mapping[str, Reply]) -> str:
+    """Return why the worker that gave these replies should not have been forked, as a clause; empty if it may.
+
+    It should not if a card that the driver lists could not be used: whatever the origin imports may have used it.
+    """
+    unusable = [name for name, reply in devices.items() if reply["reason"] and backend(name).is_listed(name)]
+    if not unusable:
+        return ""
+    return f"a forked worker could not use {unusable[0]}: {devices[unusable[0]]['reason']}"
 
 
 def _card(reply: Reply) -> dict[str, Any]:

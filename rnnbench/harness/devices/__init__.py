@@ -3,7 +3,7 @@
 Importing this package does not import torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from rnnbench.harness.devices.accelerator import Accelerator
 from rnnbench.harness.devices.cpu import Cpu
@@ -23,7 +23,9 @@ __all__ = [
     "Meter",
     "backend",
     "core_choices",
+    "is_forkable",
     "is_shared",
+    "kinds_to_ask",
     "open_device",
     "pulses_tell",
     "why_not",
@@ -45,6 +47,16 @@ def backend(name: str) -> type[Device]:
 def is_shared(name: str) -> bool:
     """Return whether workers may observe cases on a device at once, as they may on one that nobody knows."""
     return backend(name).is_shared
+
+
+def is_forkable(name: str) -> bool:
+    """Return whether a worker may use a device that was forked from a process which has only imported torch."""
+    return backend(name).is_forkable
+
+
+def kinds_to_ask(names: Iterable[str]) -> list[str]:
+    """Return the kinds of devices, such as cuda, of which each forked worker must ask whether it can use them."""
+    return sorted({name.partition(":")[0] for name in names if not backend(name).runs_host_code})
 
 
 def pulses_tell(name: str, threads: int) -> bool:

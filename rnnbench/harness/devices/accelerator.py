@@ -32,6 +32,7 @@ class Accelerator(Device):
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (20, 22, 24, 26, 28))
     blocks = Blocks(shortest_call=5e-3, seconds=5e-3, turn_seconds=0.02)  # 1% for 50 us of waiting
     is_shared = False
+    is_forkable = False  # nobody has tried it
     runs_host_code = False
     has_known_clock = False
     lacks: Mapping[DType, str] = {"tf32": "tf32 is a way of CUDA's matrix units"}

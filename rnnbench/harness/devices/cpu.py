@@ -52,6 +52,7 @@ class Cpu(Device):
     copy_bytes: tuple[int, ...] = tuple(1 << power for power in (15, 18, 20, 22, 24, 27))
     blocks = Blocks(shortest_call=20e-6, seconds=100e-6, turn_seconds=1.5e-3)  # reading the clock takes some 50 ns
     is_shared = True
+    is_forkable = True
     runs_host_code = True
     lacks: Mapping[DType, str] = {"tf32": "tf32 is a way of CUDA's matrix units, and a processor has none"}
     uuid: str | None = None

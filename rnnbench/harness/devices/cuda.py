@@ -42,6 +42,7 @@ class Cuda(Device):
     # Events have steps of 0.5 us. Rounded to whole calls, a block takes at least two thirds of `seconds`: 200 us.
     blocks = Blocks(shortest_call=200e-6, seconds=300e-6, turn_seconds=0.01)
     is_shared = False  # each case may need all of its memory
+    is_forkable = True  # a worker: CUDA starts with the first call that needs it
     runs_host_code = False
     has_queue = True
     lacks: Mapping[DType, str] = {}  # older GPUs compute tf32 with their float32 units
@@ -79,6 +80,15 @@ class Cuda(Device):
         except Unavailable:
             return ""
         return _not_among(name, count)
+
+    @staticmethod
+    def is_listed(name: str) -> bool:
+        """Return True if NVML lists the card that CUDA has under this name in this process."""
+        try:
+            _gpu(name)
+        except Unavailable:
+            return False
+        return True
 
     @staticmethod
     def why_no_pair(name: str) -> str:
@@ -127,14 +137,10 @@ class Cuda(Device):
         """
         import torch
 
-        # If cuDNN is not the one that torch was built with, cases that need none still run.
-        cudnn: Any = torch.backends.cudnn  # untyped in torch
-        try:
-            version = cudnn.version() if cudnn.is_available() else None
-        except RuntimeError as fault:
-            version = f"not told: {str(fault).splitlines()[0]}"
+        # Not by `torch.backends.cudnn.version`, which makes a context on each card before it answers.
+        tell = getattr(getattr(torch._C, "_cudnn", None), "getVersionInt", None)
         rocm = torch.version.hip and f"ROCm {torch.version.hip}"
-        return {"cuda": torch.version.cuda or rocm, "cudnn": version}
+        return {"cuda": torch.version.cuda or rocm, "cudnn": tell() if tell is not None else None}
 
     @staticmethod
     def empty_cache() -> None:

@@ -74,6 +74,7 @@ class Device(ABC):
     copy_bytes: tuple[int, ...]  # of copies within its memory, from its caches' sizes on
     blocks: Blocks
     is_shared: bool  # whether workers may observe cases on it at once
+    is_forkable: bool  # whether a worker may use it that was forked from a process which has only imported torch
     runs_host_code: bool  # whether it is the processor that runs Python
     has_known_clock: bool = True  # if not, `self_test` tries the clock before anything is measured
     has_queue: bool = False  # whether its queue can be held (`hold`) while calls are added
@@ -96,6 +97,11 @@ class Device(ABC):
     def why_not_here(name: str) -> str:
         """Return why no worker of this process can find the device, as far as that is known without torch."""
         return ""
+
+    @staticmethod
+    def is_listed(name: str) -> bool:
+        """Return True if the driver lists the device, as far as that is known without torch."""
+        return False
 
     @staticmethod
     def why_no_pair(name: str) -> str:

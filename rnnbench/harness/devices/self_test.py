@@ -4,7 +4,9 @@ Both calls queue equally many kernels, so a clock that does not wait for the dev
 """
 
 from collections.abc import Callable
+from functools import cache
 
+from rnnbench.harness.devices import backend, open_device, why_not
 from rnnbench.harness.devices.device import Call, Device
 
 LEAST = 1.6  # times as long that twice the work may take
@@ -13,6 +15,19 @@ TRIES = 3  # of which the shortest counts
 SECONDS = 0.02  # of a try
 MAX_CALLS = 100  # all tries together fit into a queue, in which a host that does not wait never has to
 SIZE = 2048  # of a square product
+
+
+def why_not_timed(name: str) -> str:
+    """Return why no call can be timed on the device with this name, as a clause; empty if calls can.
+
+    It can't be used, or its clock can't be trusted, which is tried once in a process.
+    """
+    return why_not(name) or ("" if backend(name).has_known_clock else _fault_of(name))
+
+
+@cache
+def _fault_of(name: str) -> str:
+    return clock_fault(open_device(name))
 
 
 def clock_fault(device: Device, work: Callable[[int], Call] | None = None) -> str:
@@ -38,7 +53,7 @@ def product(name: str, times: int) -> Call:
     """Return a call that multiplies two matrices on a device, one of them `times` as wide."""
     import torch
 
-    left = torch.ones(SIZE, SIZE, device=name)
-    right = torch.ones(SIZE, times * SIZE, device=name)
-    out = torch.empty(SIZE, times * SIZE, device=name)
+    left = torch.ones(SIZE, SIZE, device=name, dtype=torch.float32)
+    right = torch.ones(SIZE, times * SIZE, device=name, dtype=torch.float32)
+    out = torch.empty(SIZE, times * SIZE, device=name, dtype=torch.float32)
     return lambda: torch.mm(left, right, out=out)

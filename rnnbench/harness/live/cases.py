@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from rnnbench.adapt.order import Order, has_order, input_order
 from rnnbench.cells.states import copy_values, fails_in_inference_mode, same_values
 from rnnbench.harness import devices
+from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
 from rnnbench.store.records import IS_REFERENCE, Phase, does_equal_work, parity_of_kept
@@ -334,7 +335,7 @@ def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
                 if any(tensor._version != version for tensor, version in before):
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     found = sorted({str(output.device) for output in by_case.values()})
-    if reason := "put all modules and inputs on one" if len(found) > 1 else devices.why_not(*found):
+    if reason := "put all modules and inputs on one" if len(found) > 1 else why_not_timed(*found):
         raise ValueError(f"outputs are on {' and '.join(found)}: {reason}")
     return {name: _in_order_of(by_case[reference], output, cases[name]) for name, output in by_case.items()}
 

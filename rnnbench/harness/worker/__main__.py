@@ -30,7 +30,9 @@ def import_path(entries: list[str], first: list[str]) -> list[str]:
     return list(dict.fromkeys([*standard, *first, *entries]))
 
 
-def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, Any]:
+def become_origin(
+    origin: int, layout: int, preload: str | None, kinds: list[str], only_here: list[str]
+) -> dict[str, Any]:
     """Import torch, and rnnbench from the folder `preload` if it is given, then `serve`."""
     sys.path[:] = import_path(sys.path, [preload] if preload else [])
     import gc
@@ -45,15 +47,17 @@ def become_origin(origin: int, layout: int, preload: str | None) -> dict[str, An
     for module in (*TORCH, *(PRELOADED if preload else ())):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
-    started_with = serve(socket.socket(fileno=origin))
+    started_with = serve(socket.socket(fileno=origin), kinds, only_here)
     shift.close()
     return started_with
 
 
-def serve(connection: Any) -> dict[str, Any]:
+def serve(connection: Any, kinds: list[str], only_here: list[str]) -> dict[str, Any]:
     """Fork this process for each request of a socket; return, in each fork, what its worker is started with.
 
     Each worker is the child of the process that sent the request, not of this one, which ends with the requests.
+    `kinds`: those of devices that each worker must be able to use; if it can't, the answer is the reason. `only_here`:
+    variables that no worker gets.
     """
     import socket
     import time
@@ -69,6 +73,9 @@ def serve(connection: Any) -> dict[str, Any]:
         for descriptor in descriptors:
             os.close(descriptor)
     between = os.getpid()
+    if reason := why_unusable(kinds):
+        connection.send(reason.encode())
+        os._exit(0)
     if os.fork():
         os._exit(0)
     while os.getppid() == between:
@@ -82,8 +89,25 @@ def serve(connection: Any) -> dict[str, Any]:
         os.close(descriptor)
     started_with["options"]["relay"] = dict(zip(started_with["relay"], descriptors[3:], strict=True))
     os.chdir(started_with["folder"])
+    for name in only_here:
+        del os.environ[name]
     os.environ.update(started_with["variables"])
     return started_with
+
+
+def why_unusable(kinds: list[str]) -> str:
+    """Return why this process, a fork of one that has imported torch, can't use devices of a kind; empty if it can.
+
+    The answer is torch's: it notes in each fork whether the process before it had used the device by then.
+    """
+    torch = sys.modules["torch"]
+    for kind in kinds:
+        is_in_bad_fork = getattr(getattr(torch, kind, None), "_is_in_bad_fork", None)
+        if is_in_bad_fork is None or torch.version.hip is not None:
+            return f"it is not known whether a fork can use {kind} with torch {torch.__version__}"
+        if is_in_bad_fork():
+            return f"what torch imports has used {kind} before any worker was forked, so no fork can use it"
+    return ""
 
 
 def work(paths: list[str], options: dict[str, Any], **_: object) -> None:

@@ -24,7 +24,7 @@ import torch
 from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
-from rnnbench.harness.devices.self_test import clock_fault
+from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.machine.pulse import Pulses
@@ -167,11 +167,9 @@ class Operations:
         global_state.restore(self._process, global_state.PROCESS)
 
     def _device(self, request: Request) -> Reply:
-        if reason := devices.why_not(request["device"]):
+        if reason := why_not_timed(request["device"]):
             return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         device = devices.open_device(request["device"])
-        if reason := "" if device.has_known_clock else clock_fault(device):
-            return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
         no_energy = Readings.of({"energy": device.meter}).missing.get("energy", "")
         return {"reason": "", "no_energy": no_energy, "name": device.model, "uuid": device.uuid}
 

@@ -1,6 +1,7 @@
 """Runs on one GPU, or on a numbered one of several, and the samples of GPUs."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,38 @@ def test_a_processor_is_not_heated_and_has_no_clock_to_tell(tmp_path: Path) -> N
     frame, runner, _ = measure(tmp_path, CPU_GROUPS[:1], settings=SETTINGS.model_copy(update={"preheat_seconds": 5.0}))
     assert frame["sm_clock_mhz"].isna().all()
     assert not [note for note in runner.notes if "GPU" in note]
+
+
+class OnlyStarted(OnTwoCards):
+    """A worker that can't use CUDA if it was forked, of which torch knows nothing."""
+
+    def request(self, message: dict[str, Any], deadline_seconds: float) -> dict[str, Any]:
+        reply = super().request(message, deadline_seconds)
+        is_lost = self.is_forked and message["op"] == "device" and message["device"] != "cpu"
+        return {**reply, "reason": "torch finds no CUDA device or driver", "uuid": None} if is_lost else reply
+
+
+class Origins(FakeWorkers):
+    """Notes which workers have an origin."""
+
+    def __call__(self, name: str = "", *, origin: object = None, **_: Any) -> Any:
+        worker = super().__call__(name)
+        worker.is_forked = origin is not None
+        return worker
+
+
+@pytest.mark.usefixtures("real_workers")
+@pytest.mark.parametrize(("device", "kind"), [("cuda", OnlyStarted), ("cuda", OnTwoCards), ("cpu", OnlyStarted)])
+def test_no_worker_is_forked_any_more_once_a_forked_one_can_not_use_a_card_that_the_driver_lists(
+    driver: Driver, tmp_path: Path, device: str, kind: type[FakeWorker]
+) -> None:
+    workers = Origins(kind=kind)
+    with closing(RunFolder.create(tmp_path, "test")) as folder:
+        runner = run_into(folder, groups_on(device, 1), SETTINGS, workers=workers, seed=1)
+    is_lost = kind is OnlyStarted and device == "cuda"
+    assert [worker.is_forked for worker in workers.started[:2]] == [True, not is_lost]
+    assert len({worker.is_forked for worker in workers.started[1:]}) == 1
+    why = "a forked worker could not use cuda: torch finds no CUDA device or driver"
+    notes = [note for note in runner.notes if "takes seconds longer than a fork" in note]
+    assert [note.endswith(why) for note in notes] == ([True] if is_lost else [])
+    assert set(rows(folder.path)["status"]) == {"measured"}

@@ -16,12 +16,14 @@ from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, REPLICATES, Fork
 from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
+from rnnbench.harness.protocol import device
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.harness.coordinator.conftest import Begin
 
+WITH_DRIVER = Path(__file__).parents[2] / "doubles" / "with_driver"
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks workers"),
     pytest.mark.usefixtures("real_workers"),
@@ -131,3 +133,53 @@ def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
     folder.close()
     timing = [worker for worker in workers if worker.name != OBSERVER]
     assert [type(worker._process) for worker in timing] == [ForkedProcess, ForkedProcess]
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file that says what a process with a fake driver does before it forks; see `tests/doubles/with_driver`."""
+    file = tmp_path_factory.mktemp("driver") / "orders"
+    file.write_text("ask")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_DRIVER", str(file))
+        patch.setenv("PYTHONPATH", f"{WITH_DRIVER}{os.pathsep}{os.environ['PYTHONPATH']}")
+        yield file
+
+
+@pytest.fixture(scope="module")
+def card_origin(orders: Path) -> Iterator[Origin]:
+    with closing(Origin(sys.executable, 7, preload=PACKAGE_PARENT, kinds=["cuda"])) as origin:
+        yield origin
+
+
+def card_of(worker: WorkerProcess) -> dict[str, Any]:
+    """What a worker says of the card, once it is ready."""
+    assert worker.wait_ready()["cuda"] == "13.0"
+    return dict(worker.request(device("cuda"), 60.0))
+
+
+def test_a_forked_worker_uses_a_card_although_what_its_origin_imports_has_asked_torch_for_one(
+    card_origin: Origin, begin_worker: Begin
+) -> None:
+    worker = begin_worker(origin=card_origin)
+    assert card_of(worker)["uuid"] == "aaaa-1111"
+    assert isinstance(worker._process, ForkedProcess)
+
+
+def test_a_worker_whose_origin_has_used_the_driver_without_torch_says_that_there_is_no_card(
+    card_origin: Origin, begin_worker: Begin, orders: Path
+) -> None:
+    orders.write_text("use")
+    worker = begin_worker(origin=card_origin)
+    assert isinstance(worker._process, ForkedProcess)
+    assert card_of(worker)["reason"] == "torch finds no CUDA device or driver"
+
+
+def test_a_fork_of_an_origin_that_torch_has_used_the_card_in_ends_before_it_begins_and_the_worker_is_started(
+    card_origin: Origin, begin_worker: Begin, orders: Path
+) -> None:
+    orders.write_text("ask without NVML")
+    worker = begin_worker(origin=card_origin)
+    assert isinstance(worker._process, subprocess.Popen)
+    assert card_of(worker)["uuid"] == "aaaa-1111"
+    assert card_origin.fault == "what torch imports has used cuda before any worker was forked, so no fork can use it"
