@@ -1,6 +1,7 @@
 """Limits and other metrics derived from counts, times and ceilings."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -127,6 +128,8 @@ def test_each_step_reads_the_weights_of_the_state_but_for_what_stays_in_register
     assert reading(phase="training")["limit_seconds"] == pytest.approx(5 * (WEIGHTS - 2048) / 1e9)
     assert reading(num_layers=2, bidirectional=True)["limit_seconds"] == pytest.approx(12 * (WEIGHTS - 2048) / 1e9)
     assert reading(hidden_size=8)["bound_by"] != "weights"  # all of them stay in registers
+    two = replace(READING, threads=2).to_text()  # each core has registers of its own
+    assert reading(ceiling=two)["limit_seconds"] == pytest.approx(3 * (WEIGHTS - 2 * 2048) / 1e9)
     assert reading(parity="not compared: other equations")["bound_by"] != "weights"
     assert reading(ceiling=CEILING.to_text())["bound_by"] != "weights"  # nobody measured how fast they can be read
 

@@ -14,6 +14,7 @@ from rnnbench.analysis.size_fit import (
     UNCOUNTED,
     SizeFit,
     columns,
+    explained_shares,
     explaining,
     fits,
     macs_of_sizes,
@@ -203,3 +204,15 @@ def ratios(of_batch: float, of_length: float, lengths: range, noise: float) -> p
 def test_the_axis_that_moves_the_ratios_within_each_series_explains_most(frame: pd.DataFrame, axis: str) -> None:
     assert explaining(frame, ["series"], ["seq_len", "batch_size"]) == axis
     assert explaining(frame, ["series"], []) is None
+
+
+@pytest.mark.parametrize("series", [("a",), ("a", "b")])
+def test_a_share_is_that_of_the_variance_and_pays_for_each_value_of_its_axis(series: tuple[str, ...]) -> None:
+    """By hand: the variance is 17.5 / 5, what a batch leaves of it 4 / 4, and what a length leaves 13.5 / 3."""
+    rows = [
+        {"series": name, "batch_size": 1 + place // 3, "seq_len": 1 + place % 3, "case": place, "ratio": math.exp(log)}
+        for number, name in enumerate(series)
+        for place, log in enumerate(10.0 * number + np.arange(6))
+    ]
+    shares = explained_shares(pd.DataFrame(rows), ["series"], ["batch_size", "seq_len", "case"])
+    assert shares == pytest.approx({"batch_size": 1 - 1 / 3.5, "seq_len": 1 - 4.5 / 3.5})  # no case is like another

@@ -160,8 +160,8 @@ def test_a_visit_that_was_cut_off_and_made_again_counts_once(tmp_path: Path) -> 
 
 def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
     paths = [
-        folder(tmp_path, {LOOP: [[factor]] * count, REFERENCE: [[1.0]] * count})
-        for factor, count in ((2.0, 6), (5.0, 4))
+        folder(tmp_path, {LOOP: [[factor * layer]] * count, REFERENCE: [[layer]] * count})
+        for factor, layer, count in ((2.0, 1.0, 6), (5.0, 3.0, 4))
     ]
     table = summarized(joined([read(path) for path in paths]))
     known = summarize(load(paths))

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rnnbench.analysis.estimate import Location
-from rnnbench.analysis.verdict import FAMILY_SHARE, LOOK_CONFIDENCE, Q, Trial, Verdict, located
+from rnnbench.analysis.verdict import FAMILY_SHARE, LOOK_CONFIDENCE, Q, Trial, Verdict, located, share_of_look
 
 MARGIN = 0.025
 
@@ -72,6 +72,14 @@ def test_an_early_look_spends_little_and_so_asks_for_more() -> None:
     assert trial.decided() == set()
     trial.look("case", doubtful, doubtful, spent=0.9)
     assert trial.decided() == {"case"}
+
+
+def test_all_looks_together_spend_the_error_rate_once_and_a_late_one_has_enough_of_it_to_decide() -> None:
+    shares = [share_of_look(number) for number in range(1, 1000)]
+    assert 0.99 < sum(shares) < 1
+    assert shares[0] == pytest.approx(1 / 2)
+    assert shares[9] > 1 / 200  # shares that halve from look to look would leave a thousandth
+    assert shares == sorted(shares, reverse=True)
 
 
 @pytest.mark.parametrize(("side", "decided"), [(1, "regressed"), (-1, "improved")])

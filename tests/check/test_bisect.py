@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from rnnbench.check.bisect import NOTHING_CONFIRMED, Search, answered, cases_to_
 from rnnbench.check.commits import BudgetSpent, count_changes
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case
+from rnnbench.suite import suites
 from rnnbench.suite.file import CheckSettings
+from tests.doubles import repository
 from tests.doubles import workload as small
 from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.noise import NOISES, MadeUp
@@ -212,3 +215,54 @@ def test_the_clearest_cases_of_each_cell_are_searched_for() -> None:
 
 def test_the_margin_of_a_huge_slowdown_is_one_that_a_suite_may_have() -> None:
     assert all(CheckSettings.model_validate({"margin": module._margin(log)}) for log in (0.0, 0.1, 5.0))
+
+
+SUITE = """
+name = "mine"
+[check]
+margin = 0.04
+budget_seconds = 90
+[[sweep]]
+cell = "gru"
+implementation = ["loop"]
+batch_size = [1, 2]
+"""
+
+
+def test_commits_that_change_only_documents_are_counted_and_stay_off_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = (
+        {"mine.toml": SUITE},
+        {"README.md": "1"},
+        {"my.py": "1"},
+        {"README.md": "2"},
+        {"a.md": "3"},
+        {"my.py": "2"},
+    )
+    shas = [repository.commit(tmp_path / "there", each) for each in edits]
+    suite, asked = suites.read(str(tmp_path / "there" / "mine.toml")), dict[str, Any]()
+
+    def not_searched(answer: Bisection, runner: Any, path: Any, margin: float, end_seconds: float) -> Bisection:
+        asked.update(path=[commit.sha for commit in path], margin=margin, seconds=end_seconds)
+        return answer
+
+    monkeypatch.setattr(module, "answered", not_searched)
+    how: Any = {
+        "budget_seconds": 600.0,
+        "command": "rnnbench bisect",
+        "sources": (),
+        "on_step": lambda words, left: None,
+    }
+    folder, answer = module.bisect(
+        suite, shas[0], shas[-1], {"batch_size": ["2"]}, None, out=tmp_path / "out", resume=None, **how
+    )
+    assert (answer.good.sha, answer.bad.sha, answer.commits) == (shas[0], shas[-1], 5)
+    assert answer.notes == ("3 commits changed only documentation: not measured",)
+    assert asked == {"path": [shas[0], shas[2], shas[5]], "margin": 0.04, "seconds": 90.0}
+    assert [case.workload.batch_size for case in answer.cases] == [2]
+    assert folder.parent == tmp_path / "out"
+    with pytest.raises(UserError, match="it holds no bisection; give the folder of an interrupted one"):
+        module.bisect(suite, shas[0], shas[2], {}, None, out=tmp_path / "out", resume=tmp_path, **how)
+    _, whole = module.bisect(suite, shas[2], shas[5], {}, None, out=tmp_path / "out", resume=None, **how)
+    assert whole.notes == ("2 commits changed only documentation: not measured",)

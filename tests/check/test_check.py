@@ -18,15 +18,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.check import check as module
-from rnnbench.check.check import (
-    MIN_PAIRS,
-    MIN_PAIRS_FOR_UNCHANGED,
-    MIN_PAIRS_TOGETHER,
-    changed_groups,
-    check,
-    check_against_run,
-    more_time,
-)
+from rnnbench.check.check import changed_groups, check, check_against_run, more_time
 from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
@@ -132,6 +124,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         fault: BaseException | None = None,
         budget: float = 60.0,
         sides: Callable[[Side], Side] = lambda side: side,
+        share: float = 1.0,
         **more: Any,
     ) -> tuple[Path, Comparison, Any]:
         base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
@@ -140,7 +133,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(module, "PairedRunner", lambda *_: runner)
         monkeypatch.setattr(module, "library_notes", list)
         how: Any = {"out": tmp_path / "out", "command": "rnnbench check", "on_progress": lambda step: None}
-        return *check(base, head, *chosen, **how), runner
+        return *check(base, head, *chosen, share=share, **how), runner
 
     return run_check
 
@@ -152,7 +145,7 @@ def verdicts(comparison: Comparison) -> dict[str, Any]:
 def test_a_check_ends_when_all_is_clear_and_blames_only_what_is_slower_than_its_margin(run: Run) -> None:
     _, comparison, runner = run()
     assert set(verdicts(comparison).values()) == {"unchanged"}
-    assert (runner.replicates, runner.end.called) == (MIN_PAIRS_FOR_UNCHANGED, True)
+    assert (runner.replicates, runner.end.called) == (8, True)  # with fewer, two modes would often look like none
     _, comparison, _ = run(lambda case: 1.08 if case.cell == "vanilla" else 1.0)
     expected = {f"{cell} {size}": "unchanged" for cell in ("vanilla", "combined") for size in (1, 2, 3)}
     assert verdicts(comparison) == expected | {"vanilla 1": "regressed", "vanilla 2": "regressed"}  # 3 has 20%
@@ -188,8 +181,8 @@ def test_no_pair_is_begun_that_can_not_count_and_no_case_is_judged_before_the_si
     assert (runner.replicates, runner.seconds, comparison.count("undecided")) == (1, 4.0, 6)
     assert [comparison.exit_code(), comparison.exit_code(on_undecided="fail")] == [0, 3]
     _, comparison, runner = run(lambda case: 2.0)
-    assert runner.replicates == MIN_PAIRS
-    assert {bool(each.family): each.replicates for each in comparison.findings} == {True: MIN_PAIRS_TOGETHER, False: 6}
+    assert runner.replicates == 6
+    assert {bool(each.family): each.replicates for each in comparison.findings} == {True: 5, False: 6}
     assert set(verdicts(comparison).values()) == {"regressed"}
 
 
@@ -251,6 +244,63 @@ def test_a_case_whose_mean_scatters_by_4_percent_is_unchanged_if_its_clipped_mea
     _, comparison, _ = run(lambda case: 1.0, pair=shared)
     found = [each.verdict for each in comparison.findings if each.margin < 0.1]
     assert set(found) == {"unchanged" if is_known else "undecided"}
+
+
+def test_a_case_that_was_much_slower_in_one_pair_of_eight_is_not_unchanged_though_tests_leave_that_pair_out(
+    run: Run,
+) -> None:
+    def slow_once(own: PairRatio) -> PairRatio:
+        return replace(own, low=own.low + 0.3) if own.pair == 3 else own
+
+    _, comparison, runner = run(pair=slow_once, budget=36.0)
+    assert runner.replicates >= 8
+    assert set(verdicts(comparison).values()) == {"undecided", "unchanged"}
+    assert {each.margin for each in comparison.findings if each.verdict == "unchanged"} == {0.2}
+    assert all(each.low and abs(each.low.value - 1) < 0.01 for each in comparison.findings)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sizes", "noise", "is_family"), [(1.15, {1, 2}, 0.04, True), (1.2, {1}, 0.02, False)]
+)
+def test_a_check_with_a_small_share_of_the_error_rate_asks_for_more_and_shows_wider_intervals(
+    run: Run, ratio: float, sizes: set[int], noise: float, is_family: bool
+) -> None:
+    """As each of the checks of a bisection has one; cases that are slower together, and one alone."""
+
+    def slower(case: Case) -> float:
+        return ratio if case.cell == "vanilla" and case.workload.batch_size in sizes else 1.0
+
+    (_, whole, _), (_, small, _) = (run(slower, noise=noise, budget=25.0, share=share) for share in (1.0, 0.001))
+    regressed = [each for each in whole.findings if each.verdict == "regressed"]
+    assert {each.case.workload.batch_size for each in regressed} == sizes
+    assert {bool(each.family) for each in regressed} == {is_family}
+    assert set(verdicts(small).values()) == {"undecided"}
+    widths = [{each.case.key: each.low.upper / each.low.lower for each in found.findings} for found in (whole, small)]
+    assert all(widths[0][key] < width for key, width in widths[1].items())
+
+
+@pytest.mark.parametrize(("scatter", "pairs"), [(0.014, 11), (0.020, 15), (0.024, 20)])
+def test_a_case_is_looked_at_after_8_11_15_and_20_pairs_since_each_look_spends_of_the_error_rate(
+    run: Run, scatter: float, pairs: int
+) -> None:
+    """After every pair, these would be called unchanged at the ninth, twelfth and fourteenth."""
+
+    def alternating(own: PairRatio) -> PairRatio:
+        log = scatter * (-1) ** own.pair
+        return replace(own, low=log, mean=log)
+
+    _, comparison, _ = run(pair=alternating, budget=80.0)
+    assert {each.replicates for each in comparison.findings if each.margin < 0.1} == {pairs}
+    assert comparison.count("unchanged") == 6
+
+
+def test_a_changed_definition_is_looked_at_after_5_7_10_and_13_pairs(run: Run) -> None:
+    def alternating(own: PairRatio) -> PairRatio:
+        log = math.log(1.1) + 0.045 * (-1) ** own.pair
+        return replace(own, low=log, mean=log)
+
+    _, comparison, _ = run(pair=alternating, budget=80.0)
+    assert {each.replicates for each in comparison.findings if each.family} == {13}
 
 
 @pytest.mark.parametrize("failed", ["base", "head"])
@@ -357,9 +407,9 @@ def test_with_time_for_some_cases_those_that_look_slowest_are_decided_and_nothin
     found = verdicts(comparison)
     assert found.pop("combined 3") == "regressed"
     assert runner.visited[:2] == [6, 6]
-    assert set(runner.visited[2:MIN_PAIRS]) == {runner.visited[2]}
+    assert set(runner.visited[2:6]) == {runner.visited[2]}
     assert 0 < runner.visited[2] < 6
-    assert len(runner.visited) >= MIN_PAIRS
+    assert len(runner.visited) >= 6
     assert "undecided" in found.values()
 
 

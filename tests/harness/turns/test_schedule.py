@@ -92,6 +92,13 @@ def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bo
     assert (calibrate(device, call, 0.01).batch == 1) is single
 
 
+def test_calls_that_are_clocked_alone_are_alone_however_short_they_are() -> None:
+    device, call = fake_cpu(lambda _: 1e-6)
+    plan = calibrate(device, call, 0.01, single_calls=True)
+    assert (plan.batch, plan.batches) == (1, 10_000)
+    assert calibrate(device, call, 0.01).batch > 1
+
+
 def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
     device, call = fake_cpu(lambda _: 1e-6, look_seconds=50e-9)
     plan = calibrate(device, call, 0.01)
