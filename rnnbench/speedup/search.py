@@ -54,6 +54,7 @@ from rnnbench.speedup.ways import (
     run_in_way,
     ways_table,
 )
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line, plural
 from rnnbench.workloads import compiled
@@ -281,7 +282,7 @@ def why_not(subject: RunSubject, name: Any) -> str:
             for _ in range(2):  # the first may have reason to be compiled again, after other calls
                 subject.call(name)
                 graphs.append(counters["stats"]["unique_graphs"])
-    except (Skip, ParityError) as reason:
+    except (Skip, ParityError, Unavailable) as reason:
         return str(reason)
     except (Exception, SystemExit) as error:
         return why_unable(error) or ending(error, "the module")

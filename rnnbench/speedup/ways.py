@@ -24,13 +24,16 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_layer
 from rnnbench.harness.live.cases import calls_on_trial
+from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
 from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
-WayName = Literal["as given", "hoisted", "torch.nn", "compiled", "prepacked", "reduce-overhead", "max-autotune"]
+WayName = Literal[
+    "as given", "hoisted", "torch.nn", "fused", "compiled", "prepacked", "reduce-overhead", "max-autotune"
+]
 
 AS_GIVEN: WayName = "as given"
 MODES: tuple[WayName, ...] = ("reduce-overhead", "max-autotune")  # of torch.compile, for a GPU
@@ -49,9 +52,12 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     layer: Any = run.module
     if run.kind == "layer" and (getattr(layer, "proj_size", None) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
         return [AS_GIVEN]  # there is no hand-written cell of this kind
+    equal = equal_layer(layer, input, state) if run.kind == "cell" else None
+    is_lstm = fused.can_fuse(layer, input) if run.kind == "layer" else equal is not None and fused.is_lstm(equal, input)
     may: dict[WayName, bool] = {
         "hoisted": run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)),
-        "torch.nn": run.kind == "cell" and equal_layer(layer, input, state) is not None,
+        "torch.nn": equal is not None,
+        "fused": is_lstm,
         "compiled": True,
         "prepacked": not input.is_cuda,
         **dict.fromkeys(MODES, input.is_cuda),
@@ -79,7 +85,11 @@ def way(kind: Kind, name: WayName) -> Way:
     """Return the way of this name; compiled code is shared by all modules of a process."""
     match kind, name:
         case "cell", "torch.nn":
-            return _by_equal_layer()
+            return _by_equal_layer(EqualLayer.__call__)
+        case "cell", "fused":
+            return _by_equal_layer(fused.run_cell)
+        case "layer", "fused":
+            return fused.run_layer
         case "cell", "as given":
             return _cell_by(loop)
         case _, "as given" | "torch.nn":
@@ -127,7 +137,7 @@ def _cell_by(run: Run) -> Way:
     return of_cell
 
 
-def _by_equal_layer() -> Way:
+def _by_equal_layer(run: Callable[[EqualLayer, nn.Module, Tensor, State], tuple[Tensor, State]]) -> Way:
     layers: WeakKeyDictionary[nn.Module, tuple[list[Any], EqualLayer | None]] = WeakKeyDictionary()
     as_given = _cell_by(loop)
 
@@ -136,7 +146,7 @@ def _by_equal_layer() -> Way:
         if not is_alike(traits, found := traits_of(module)):
             layer = equal_layer(module, input, state)
             layers[module] = found, layer
-        return as_given(module, input, state) if layer is None else layer(module, input, state)
+        return as_given(module, input, state) if layer is None else run(layer, module, input, state)
 
     return of_cell
 

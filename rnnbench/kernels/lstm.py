@@ -1,0 +1,232 @@
+"""A layer of an LSTM in rnnbench's own C: see `lstm.c`.
+
+All steps of a layer are one call in each direction of time, forward and backward, without Python, torch's dispatcher or
+a copy between two steps. Weights are packed in each call, so nothing can be older than the weights.
+
+Shapes: input (seq, batch, features), states (batch, hidden), weights and biases as torch.nn.LSTM's: (4 * hidden, ...).
+"""
+
+import ctypes
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rnnbench.kernels.direct import build, build_key
+from rnnbench.kernels.trusted import trusted_folder
+from rnnbench.store.metrics import Unavailable
+
+SOURCE = Path(__file__).with_name("lstm.c")
+OPTIONS = ("-fopenmp",)
+# From so many sequences on, the input's product is made step by step, beside the state's: its result for all steps would
+# be too large for the caches. For fewer, each step would read the input's weight again.
+MANY_ROWS = 16
+MIN_SHARED = 60_000  # multiply-adds of a step; for fewer, threads wait for each other longer than they save
+MOST_KEPT = 8 << 20  # values of memory that a thread keeps
+PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is what they say
+Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # of input and state, and their biases
+
+_kept = threading.local()
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions in C. The first two take a structure of pointers and numbers, 8 bytes each."""
+
+    forward: Callable[[bytes], None]
+    backward: Callable[[bytes], None]
+    scratch: Callable[[int, int], int]  # values for a layer of this hidden size and so many rows of weights
+    back_scratch: Callable[[int, int], int]  # for this hidden size and batch
+
+
+@cache
+def functions() -> Functions | str:
+    """Return the functions, built into the user's cache unless they are there; or why they can't be had."""
+    name = f"rnnbench-lstm-{build_key(SOURCE, OPTIONS, torch.__version__)}.so"  # it is built with torch's OpenMP
+    try:
+        file = trusted_folder(name) / name
+        if not file.exists():
+            build(SOURCE, OPTIONS, file)
+        library = ctypes.CDLL(str(file))
+        calls = [library.rnnbench_lstm_forward, library.rnnbench_lstm_backward]
+        sizes = [library.rnnbench_lstm_scratch, library.rnnbench_lstm_back_scratch]
+    except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded
+        return str(fault)
+    for call in calls:
+        call.argtypes, call.restype = [ctypes.c_char_p], None
+    for size in sizes:
+        size.argtypes, size.restype = [ctypes.c_long] * 2, ctypes.c_long
+    return Functions(*calls, *sizes)
+
+
+def can_read(tensor: Tensor) -> bool:
+    """Return whether the C code can read a tensor: values in float32 on a processor, which are not rounded further."""
+    is_plain = type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu
+    return is_plain and not torch.is_autocast_enabled(tensor.device.type)
+
+
+def fits(input: Tensor, state: tuple[Tensor, Tensor], weights: Weights) -> bool:
+    """Return whether the C code can read all tensors of a layer, and their shapes fit each other."""
+    tensors = (*state, *weights)
+    if not can_read(input) or weights[0] is None or weights[1] is None:
+        return False
+    hidden, rows = weights[1].shape[-1], input.shape[1]
+    shapes = [(rows, hidden)] * 2 + [(4 * hidden, input.shape[2]), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)]
+    return all(
+        each is None or (each.shape == shape and each.dtype is torch.float32 and type(each) in PLAIN and each.is_cpu)
+        for each, shape in zip(tensors, shapes, strict=True)
+    )
+
+
+def layer(
+    input: Tensor, state: tuple[Tensor, Tensor], weights: Weights, *, is_reverse: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run one layer in one direction: returns outputs (seq, batch, hidden), and the last h and c, differentiably.
+
+    There is no second derivative. Raises Unavailable if rnnbench's own code can't run here.
+    """
+    tensors = (input, *state, *weights)
+    if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors):
+        return _Layer.apply(*tensors, is_reverse)  # type: ignore[no-any-return]
+    return _forward(*tensors, is_reverse)[:3]
+
+
+def _loaded() -> Functions:
+    found = functions()
+    if isinstance(found, str):
+        raise Unavailable(found)
+    return found
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def _scratch(values: int) -> Tensor:
+    """Return memory of this thread, which is used again: to get new memory takes as long as to pack weights into it."""
+    kept = getattr(_kept, "scratch", None)
+    if kept is None or kept.numel() < values:
+        kept = torch.empty(values, dtype=torch.float32)
+        if values <= MOST_KEPT:
+            _kept.scratch = kept
+    return kept
+
+
+FORWARD, BACKWARD = struct.Struct("23q"), struct.Struct("18q")
+
+
+def _threads(batch: int, hidden: int) -> int:
+    return torch.get_num_threads() if 4 * batch * hidden * hidden >= MIN_SHARED else 1
+
+
+def _forward(
+    input: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    is_reverse: bool,
+    keeps: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return outputs, the last h and c, and what backward needs if it `keeps` that: gates and cells of all steps."""
+    own = _loaded()
+    steps, batch, features = input.shape
+    hidden = weight_hh.shape[1]
+    h, c, weight_ih, weight_hh = (each.contiguous() for each in (h, c, weight_ih, weight_hh))
+    bias_ih, bias_hh = (each if each is None else each.contiguous() for each in (bias_ih, bias_hh))
+    input = input if input.stride(2) == 1 else input.contiguous()
+    projected = None
+    if batch < MANY_ROWS:
+        projected = torch.mm(input.reshape(steps * batch, features), weight_ih.t())
+    outputs, last_c = input.new_empty(steps, batch, hidden), torch.empty_like(c)
+    gates = input.new_empty(steps, batch, 4 * hidden) if keeps else None
+    cells = torch.empty_like(outputs) if keeps else None
+    scratch = _scratch(own.scratch(hidden, hidden + (features if projected is None else 0)))
+    told = FORWARD.pack(
+        outputs.data_ptr(),
+        *outputs.stride()[:2],
+        *_pointers((h, c, last_c, projected, input)),
+        *input.stride()[:2],
+        *_pointers((weight_ih, weight_hh, bias_ih, bias_hh, gates, cells, scratch)),
+        steps,
+        batch,
+        features,
+        hidden,
+        is_reverse,
+        _threads(batch, hidden),
+    )
+    own.forward(told)
+    last = 0 if is_reverse else steps - 1
+    if cells is not None:
+        last_c = cells[last].clone()
+    return outputs, outputs[last].clone(), last_c, gates, cells
+
+
+class _Layer(torch.autograd.Function):
+    """The same with gradients: those of the gates in one call, and those of the weights in one product each."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Any:
+        outputs, h, c, gates, cells = _forward(*given, keeps=True)
+        *tensors, ctx.is_reverse = given
+        ctx.save_for_backward(*tensors[:5], outputs, gates, cells)
+        ctx.has_biases = [bias is not None for bias in tensors[5:]]
+        ctx.set_materialize_grads(False)
+        return outputs, h, c
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *of_results: Tensor | None) -> Any:
+        input, h, c, weight_ih, weight_hh, outputs, gates, cells = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        of_gates, of_h, of_c = _backward(of_results, gates, cells, c, weight_hh, ctx.is_reverse)
+        flat, rows = of_gates.flatten(0, 1), input.reshape(-1, input.shape[2])
+        of_input = torch.mm(flat, weight_ih).view(input.shape) if needs[0] else None
+        of_weight_ih = torch.mm(flat.t(), rows) if needs[3] else None
+        of_weight_hh = _of_state_weight(of_gates, outputs, h, ctx.is_reverse) if needs[4] else None
+        of_bias = flat.sum(0) if needs[5] or needs[6] else None
+        biases = [of_bias if need else None for need in needs[5:7]]
+        return of_input, of_h, of_c, of_weight_ih, of_weight_hh, *biases, None
+
+
+def _backward(
+    of_results: Sequence[Tensor | None], gates: Tensor, cells: Tensor, c: Tensor, weight: Tensor, is_reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of the gates (seq, batch, 4 * hidden), and of the first h and c."""
+    own = _loaded()
+    of_outputs, of_h, of_c = (each if each is None else each.contiguous() for each in of_results)
+    steps, batch, hidden = cells.shape
+    c, weight = c.contiguous(), weight.contiguous()
+    of_gates, first_h, first_c = torch.empty_like(gates), torch.empty_like(c), torch.empty_like(c)
+    scratch = _scratch(own.back_scratch(hidden, batch))
+    told = BACKWARD.pack(
+        *_pointers((of_outputs,)),
+        *((0, 0) if of_outputs is None else of_outputs.stride()[:2]),
+        *_pointers((of_h, of_c, gates, cells, c, weight, of_gates, first_h, first_c, scratch)),
+        steps,
+        batch,
+        hidden,
+        is_reverse,
+        _threads(batch, hidden),
+    )
+    own.backward(told)
+    return of_gates, first_h, first_c
+
+
+def _of_state_weight(of_gates: Tensor, outputs: Tensor, h: Tensor, is_reverse: bool) -> Tensor:
+    """Return the gradient of the state's weight: each step's gates times the state before it."""
+    first = of_gates[-1 if is_reverse else 0]
+    total = torch.mm(first.t(), h)
+    if len(outputs) > 1:
+        later, before = (of_gates[:-1], outputs[1:]) if is_reverse else (of_gates[1:], outputs[:-1])
+        total.addmm_(later.flatten(0, 1).t(), before.flatten(0, 1))
+    return total
