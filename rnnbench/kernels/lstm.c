@@ -222,8 +222,8 @@ static const tile TILES[MOST_PANELS][MOST_ROWS] = {{tile_1_1, tile_2_1, tile_3_1
 typedef struct {
     float *outputs; /* (steps, batch, hidden), with strides of the first two */
     long output_step, output_row;
-    const float *h, *c; /* first state (batch, hidden) */
-    float *final_c;     /* (batch, hidden) */
+    const float *h, *c; /* first state (batch, hidden); null for zeros */
+    float *final_h, *final_c; /* (batch, hidden) */
     const float *projected; /* inputs times weight (steps, batch, gates * hidden), or null: then it is made here */
     const float *inputs; /* (steps, batch, inputs), with strides of the first two */
     long input_step, input_row;
@@ -237,7 +237,7 @@ typedef struct {
 /* The new state of some units of one row, from the sums of their gates. */
 INLINE void advance(const layer *all, const vector *sums, const float *before, float *after, float *h, float *gates,
                     long lanes) {
-    const vector c = load(before, lanes);
+    const vector c = before ? load(before, lanes) : (vector){0};
     if (!gates) {
         const vector g = expm1_of(sums[2] + sums[2]), in = expm1_of(-sums[0]) + 2.0f;
         const vector forget = expm1_of(-sums[1]) + 2.0f, both = in * (g + 2.0f);
@@ -291,12 +291,14 @@ static void step_rows(const layer *all, long step, long previous, long panel, in
                 }
                 sums[(r * panels + p) * GATES + gate] = sum;
             }
-    product of_state = {all->h + row * hidden, hidden, hidden, panels_hh};
     if (previous >= 0) {
-        of_state.left = all->outputs + previous * all->output_step + row * all->output_row;
-        of_state.stride = all->output_row;
+        const float *left = all->outputs + previous * all->output_step + row * all->output_row;
+        const product of_state = {left, all->output_row, hidden, panels_hh};
+        add_product(sums, &of_state, panel, panels, rows);
+    } else if (all->h) {
+        const product of_state = {all->h + row * hidden, hidden, hidden, panels_hh};
+        add_product(sums, &of_state, panel, panels, rows);
     }
-    add_product(sums, &of_state, panel, panels, rows);
     if (!all->projected) {
         const product of_input = {all->inputs + step * all->input_step + row * all->input_row, all->input_row,
                                   all->input_size, panels_hh + places * PANEL * hidden};
@@ -309,7 +311,7 @@ static void step_rows(const layer *all, long step, long previous, long panel, in
         for (int p = 0; p < panels; p++) {
             const long unit = first + p * LANES, at = (row + r) * hidden + unit;
             float *gates = all->gates ? all->gates + (step * all->batch + row + r) * GATES * hidden + unit : 0;
-            advance(all, sums + (r * panels + p) * GATES, before + at, after + at,
+            advance(all, sums + (r * panels + p) * GATES, before ? before + at : 0, after + at,
                     all->outputs + step * all->output_step + (row + r) * all->output_row + unit, gates, hidden - unit);
         }
 }
@@ -350,6 +352,13 @@ static void forward(const layer *all, long from, long to, long threads, long *ar
             panel += panels;
         }
         if (threads > 1 && number + 1 < all->steps) meet(arrived, threads * (number + 1));
+    }
+    const long last = all->is_reverse ? 0 : all->steps - 1, unit = from * LANES;
+    const size_t bytes = (size_t)(smaller(all->hidden, to * LANES) - unit) * sizeof(float);
+    for (long row = 0; row < all->batch; row++) {
+        const long at = row * all->hidden + unit;
+        memcpy(all->final_h + at, all->outputs + last * all->output_step + row * all->output_row + unit, bytes);
+        if (all->cells) memcpy(all->final_c + at, all->cells + last * all->batch * all->hidden + at, bytes);
     }
 }
 
@@ -426,10 +435,10 @@ static void through_gates(const gradients *all, long step, long before, long fro
         for (long unit = from; unit < to; unit += LANES) {
             const long lanes = to - unit, place = step * all->batch + row;
             const float *gates = all->gates + place * GATES * hidden + unit;
-            const float *earlier = before < 0 ? all->c : all->cells + before * all->batch * hidden;
+            const float *earlier = before < 0 ? all->c : all->cells + before * all->batch * hidden; /* null for zeros */
             float *grads = all->grad_gates + place * GATES * hidden + unit, *carried = all->first_c + row * hidden + unit;
             const vector i = load(gates, lanes), f = load(gates + hidden, lanes), g = load(gates + 2 * hidden, lanes);
-            const vector o = load(gates + 3 * hidden, lanes), c = load(earlier + row * hidden + unit, lanes);
+            const vector o = load(gates + 3 * hidden, lanes), c = earlier ? load(earlier + row * hidden + unit, lanes) : (vector){0};
             const vector shown = tanh_of(load(all->cells + place * hidden + unit, lanes));
             vector of_h = *(const vector *)(all->scratch + row * whole + unit);
             if (all->grad_outputs)

@@ -3,7 +3,7 @@
 All steps of a layer are one call in each direction of time, forward and backward, without Python, torch's dispatcher or
 a copy between two steps. Weights are packed in each call, so nothing can be older than the weights.
 
-Shapes: input (seq, batch, features), states (batch, hidden), weights and biases as torch.nn.LSTM's: (4 * hidden, ...).
+Shapes: input (seq, batch, features), states (1, batch, hidden), weights and biases as torch.nn.LSTM's: (4 * hidden, ...).
 """
 
 import ctypes
@@ -25,9 +25,9 @@ from rnnbench.store.metrics import Unavailable
 
 SOURCE = Path(__file__).with_name("lstm.c")
 OPTIONS = ("-fopenmp",)
-# From so many sequences on, the input's product is made step by step, beside the state's: its result for all steps would
-# be too large for the caches. For fewer, each step would read the input's weight again.
-MANY_ROWS = 16
+# From so many sequences on, the input's product is made step by step, beside the state's (0.83 to 1.0 of the time); for
+# one, each step would read the input's weight anew for a single row (1.1 to 1.4 times).
+MANY_ROWS = 2
 MIN_SHARED = 60_000  # multiply-adds of a step; for fewer, threads wait for each other longer than they save
 MOST_KEPT = 8 << 20  # values of memory that a thread keeps
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is what they say
@@ -68,31 +68,34 @@ def functions() -> Functions | str:
 
 def can_read(tensor: Tensor) -> bool:
     """Return whether the C code can read a tensor: values in float32 on a processor, which are not rounded further."""
-    is_plain = type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu
-    return is_plain and not torch.is_autocast_enabled(tensor.device.type)
+    return _is_plain(tensor) and not torch.is_autocast_enabled(tensor.device.type)
 
 
-def fits(input: Tensor, state: tuple[Tensor, Tensor], weights: Weights) -> bool:
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu
+
+
+def fits(input: Tensor, state: Sequence[Tensor] | None, weights: Weights) -> bool:
     """Return whether the C code can read all tensors of a layer, and their shapes fit each other."""
-    tensors = (*state, *weights)
-    if not can_read(input) or weights[0] is None or weights[1] is None:
+    weight_ih, weight_hh, *biases = weights
+    if not (can_read(input) and weight_ih is not None and weight_hh is not None):
         return False
-    hidden, rows = weights[1].shape[-1], input.shape[1]
-    shapes = [(rows, hidden)] * 2 + [(4 * hidden, input.shape[2]), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)]
-    return all(
-        each is None or (each.shape == shape and each.dtype is torch.float32 and type(each) in PLAIN and each.is_cpu)
-        for each, shape in zip(tensors, shapes, strict=True)
-    )
+    (_, batch, features), hidden = input.shape, weight_hh.shape[-1]
+    expected = [(weight_ih, (4 * hidden, features)), (weight_hh, (4 * hidden, hidden))]
+    expected += [(bias, (4 * hidden,)) for bias in biases if bias is not None]
+    expected += [(part, (1, batch, hidden)) for part in state or ()]
+    return all(tensor.shape == shape and _is_plain(tensor) for tensor, shape in expected)
 
 
 def layer(
-    input: Tensor, state: tuple[Tensor, Tensor], weights: Weights, *, is_reverse: bool = False
+    input: Tensor, state: Sequence[Tensor] | None, weights: Weights, *, is_reverse: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one layer in one direction: returns outputs (seq, batch, hidden), and the last h and c, differentiably.
 
-    There is no second derivative. Raises Unavailable if rnnbench's own code can't run here.
+    All tensors must fit, as `fits` says. Without a state, it is zero. There is no second derivative. Raises Unavailable
+    if rnnbench's own code can't run here.
     """
-    tensors = (input, *state, *weights)
+    tensors = (input, *(state or (None, None)), *weights)
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors):
         return _Layer.apply(*tensors, is_reverse)  # type: ignore[no-any-return]
     return _forward(*tensors, is_reverse)[:3]
@@ -119,7 +122,7 @@ def _scratch(values: int) -> Tensor:
     return kept
 
 
-FORWARD, BACKWARD = struct.Struct("23q"), struct.Struct("18q")
+FORWARD, BACKWARD = struct.Struct("24q"), struct.Struct("18q")
 
 
 def _threads(batch: int, hidden: int) -> int:
@@ -128,8 +131,8 @@ def _threads(batch: int, hidden: int) -> int:
 
 def _forward(
     input: Tensor,
-    h: Tensor,
-    c: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor | None,
@@ -141,22 +144,22 @@ def _forward(
     own = _loaded()
     steps, batch, features = input.shape
     hidden = weight_hh.shape[1]
-    h, c, weight_ih, weight_hh = (each.contiguous() for each in (h, c, weight_ih, weight_hh))
-    bias_ih, bias_hh = (each if each is None else each.contiguous() for each in (bias_ih, bias_hh))
+    read = [each if each is None else each.contiguous() for each in (h, c, weight_ih, weight_hh, bias_ih, bias_hh)]
     input = input if input.stride(2) == 1 else input.contiguous()
     projected = None
     if batch < MANY_ROWS:
         projected = torch.mm(input.reshape(steps * batch, features), weight_ih.t())
-    outputs, last_c = input.new_empty(steps, batch, hidden), torch.empty_like(c)
+    outputs = input.new_empty(steps, batch, hidden)
+    last_h, last_c = input.new_empty(1, batch, hidden), input.new_empty(1, batch, hidden)
     gates = input.new_empty(steps, batch, 4 * hidden) if keeps else None
     cells = torch.empty_like(outputs) if keeps else None
     scratch = _scratch(own.scratch(hidden, hidden + (features if projected is None else 0)))
     told = FORWARD.pack(
         outputs.data_ptr(),
         *outputs.stride()[:2],
-        *_pointers((h, c, last_c, projected, input)),
+        *_pointers((*read[:2], last_h, last_c, projected, input)),
         *input.stride()[:2],
-        *_pointers((weight_ih, weight_hh, bias_ih, bias_hh, gates, cells, scratch)),
+        *_pointers((*read[2:], gates, cells, scratch)),
         steps,
         batch,
         features,
@@ -165,10 +168,7 @@ def _forward(
         _threads(batch, hidden),
     )
     own.forward(told)
-    last = 0 if is_reverse else steps - 1
-    if cells is not None:
-        last_c = cells[last].clone()
-    return outputs, outputs[last].clone(), last_c, gates, cells
+    return outputs, last_h, last_c, gates, cells
 
 
 class _Layer(torch.autograd.Function):
@@ -195,18 +195,24 @@ class _Layer(torch.autograd.Function):
         of_weight_hh = _of_state_weight(of_gates, outputs, h, ctx.is_reverse) if needs[4] else None
         of_bias = flat.sum(0) if needs[5] or needs[6] else None
         biases = [of_bias if need else None for need in needs[5:7]]
-        return of_input, of_h, of_c, of_weight_ih, of_weight_hh, *biases, None
+        states = [gradient if need else None for gradient, need in zip((of_h, of_c), needs[1:3], strict=True)]
+        return of_input, *states, of_weight_ih, of_weight_hh, *biases, None
 
 
 def _backward(
-    of_results: Sequence[Tensor | None], gates: Tensor, cells: Tensor, c: Tensor, weight: Tensor, is_reverse: bool
+    of_results: Sequence[Tensor | None],
+    gates: Tensor,
+    cells: Tensor,
+    c: Tensor | None,
+    weight: Tensor,
+    is_reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of the gates (seq, batch, 4 * hidden), and of the first h and c."""
     own = _loaded()
     of_outputs, of_h, of_c = (each if each is None else each.contiguous() for each in of_results)
     steps, batch, hidden = cells.shape
-    c, weight = c.contiguous(), weight.contiguous()
-    of_gates, first_h, first_c = torch.empty_like(gates), torch.empty_like(c), torch.empty_like(c)
+    c, weight = (c if c is None else c.contiguous()), weight.contiguous()
+    of_gates, first_h, first_c = torch.empty_like(gates), *(cells.new_empty(1, batch, hidden) for _ in range(2))
     scratch = _scratch(own.back_scratch(hidden, batch))
     told = BACKWARD.pack(
         *_pointers((of_outputs,)),
@@ -222,11 +228,10 @@ def _backward(
     return of_gates, first_h, first_c
 
 
-def _of_state_weight(of_gates: Tensor, outputs: Tensor, h: Tensor, is_reverse: bool) -> Tensor:
+def _of_state_weight(of_gates: Tensor, outputs: Tensor, h: Tensor | None, is_reverse: bool) -> Tensor:
     """Return the gradient of the state's weight: each step's gates times the state before it."""
-    first = of_gates[-1 if is_reverse else 0]
-    total = torch.mm(first.t(), h)
-    if len(outputs) > 1:
-        later, before = (of_gates[:-1], outputs[1:]) if is_reverse else (of_gates[1:], outputs[:-1])
-        total.addmm_(later.flatten(0, 1).t(), before.flatten(0, 1))
+    later, before = (of_gates[:-1], outputs[1:]) if is_reverse else (of_gates[1:], outputs[:-1])
+    total = torch.mm(later.flatten(0, 1).t(), before.flatten(0, 1))  # zeros for a single step
+    if h is not None:
+        total.addmm_(of_gates[-1 if is_reverse else 0].t(), h[0])
     return total

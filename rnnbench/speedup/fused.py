@@ -31,6 +31,7 @@ def is_lstm(layer: EqualLayer, input: Tensor) -> bool:
 def run_layer(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
     """Run a torch.nn.LSTM of any layers and directions over (seq, batch, features), with states as it takes them.
 
+    Without a state, it is zero.
     Raises Unavailable if the C code can't be built or loaded.
     """
     return _apart(_run_layer, module, input, state)
@@ -53,30 +54,28 @@ def _apart(run: Callable[..., tuple[Tensor, State]], *arguments: Any) -> tuple[T
     return run(*arguments)
 
 
-def _run_layer(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
-    h, c = state
-    directions, given = (2 if module.bidirectional else 1), input
-    last_h, last_c = [], []
-    for first in range(0, len(h), directions):
+def _run_layer(module: Any, input: Tensor, state: Any) -> tuple[Tensor, State]:
+    directions, layers, parameters, given = 1 + module.bidirectional, module.num_layers, module._parameters, input
+    finals: list[Any] = []
+    for number in range(layers):
         shown = []
-        for is_reverse in range(directions):
-            ending = f"_l{first // directions}" + ("_reverse" if is_reverse else "")
-            weights: Any = tuple(getattr(module, f"{part}{ending}", None) for part in PARTS)
-            begun = h[first + is_reverse], c[first + is_reverse]
+        for is_reverse in (False, True)[:directions]:
+            ending = f"_l{number}_reverse" if is_reverse else f"_l{number}"
+            weights: Any = [parameters.get(part + ending) for part in PARTS]
+            begun = state if layers * directions == 1 else _of_layer(state, len(finals))
             if not lstm.fits(input, begun, weights):
                 return _as_given(module, given, state)
-            outputs, *final = lstm.layer(input, begun, weights, is_reverse=bool(is_reverse))
+            outputs, *final = lstm.layer(input, begun, weights, is_reverse=is_reverse)
             shown.append(outputs)
-            last_h.append(final[0])
-            last_c.append(final[1])
+            finals.append(tuple(final))
         input = shown[0] if directions == 1 else torch.cat(shown, 2)
-        if module.dropout and module.training and first + directions < len(h):
+        if module.dropout and module.training and number + 1 < layers:
             input = dropout(input, module.dropout)
-    return input, (_stacked(last_h), _stacked(last_c))
+    return input, finals[0] if len(finals) == 1 else tuple(map(torch.cat, zip(*finals, strict=True)))
 
 
-def _stacked(states: list[Tensor]) -> Tensor:
-    return states[0][None] if len(states) == 1 else torch.stack(states)
+def _of_layer(state: Any, number: int) -> Any:
+    return state if state is None else tuple(part[number : number + 1] for part in state)
 
 
 def _as_given(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
@@ -90,8 +89,7 @@ def _run_cell(layer: EqualLayer, cell: nn.Module, input: Tensor, state: Any) -> 
     if layer.function != "lstm":  # the cell was changed
         return layer(cell, input, state)
     weights: Any = tuple(layer.weights(cell))
-    begun = state[0][0], state[1][0]
-    if not lstm.fits(input, begun, weights):
+    if not lstm.fits(input, state, weights):
         return layer(cell, input, state)
-    outputs, h, c = lstm.layer(input, begun, weights)
-    return outputs, (h[None], c[None])
+    outputs, *final = lstm.layer(input, state, weights)
+    return outputs, tuple(final)

@@ -36,6 +36,7 @@ WayName = Literal[
 ]
 
 AS_GIVEN: WayName = "as given"
+FUSED: WayName = "fused"  # which needs no zeros for a first state
 MODES: tuple[WayName, ...] = ("reduce-overhead", "max-autotune")  # of torch.compile, for a GPU
 COMPILED: tuple[WayName, ...] = ("compiled", "prepacked", *MODES)
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
@@ -400,7 +401,8 @@ class RunInWays(nn.Module):
         if run.kind == "cell":
             outputs, final = run.run_steps(way(run.kind, name), steps, state)
             return by_step(run, outputs), final
-        outputs, final = run_in_way(run, name, input, run.first_state(steps, state))
+        begun = state if state is None and name == FUSED else run.first_state(steps, state)
+        outputs, final = run_in_way(run, name, input, begun)
         return outputs if final is ALONE else (outputs, final)
 
     forward = __call__
