@@ -386,7 +386,8 @@ typedef struct {
     long grad_step, grad_row;
     const float *grad_h, *grad_c; /* of the last state (batch, hidden), or null */
     const float *gates, *cells, *c, *weight_hh;
-    float *grad_gates;        /* (steps, batch, gates * hidden) */
+    float *grad_gates;        /* (steps, batch, gates * hidden), with a stride of rows */
+    long gates_row;
     float *first_h, *first_c; /* (batch, hidden) */
     float *scratch;           /* the gradient of h (batch, whole panels), and panels of the weight */
     long steps, batch, hidden, is_reverse, threads;
@@ -436,7 +437,7 @@ static void through_gates(const gradients *all, long step, long before, long fro
             const long lanes = to - unit, place = step * all->batch + row;
             const float *gates = all->gates + place * GATES * hidden + unit;
             const float *earlier = before < 0 ? all->c : all->cells + before * all->batch * hidden; /* null for zeros */
-            float *grads = all->grad_gates + place * GATES * hidden + unit, *carried = all->first_c + row * hidden + unit;
+            float *grads = all->grad_gates + place * all->gates_row + unit, *carried = all->first_c + row * hidden + unit;
             const vector i = load(gates, lanes), f = load(gates + hidden, lanes), g = load(gates + 2 * hidden, lanes);
             const vector o = load(gates + 3 * hidden, lanes), c = earlier ? load(earlier + row * hidden + unit, lanes) : (vector){0};
             const vector shown = tanh_of(load(all->cells + place * hidden + unit, lanes));
@@ -477,12 +478,12 @@ static void backward(const gradients *all, long from, long to, long threads, lon
         const long before = number ? (all->is_reverse ? step + 1 : step - 1) : -1;
         through_gates(all, step, before, first, end);
         if (threads > 1) meet(arrived, threads * (all->steps - number));
-        const float *grads = all->grad_gates + step * batch * inner;
+        const float *grads = all->grad_gates + step * batch * all->gates_row;
         for (long panel = from; panel < to; panel++)
             for (long tile = 0; tile < heights; tile++) {
                 const long row = tile * batch / heights, rows = (tile + 1) * batch / heights - row;
-                BACKS[rows - 1](all->scratch + row * whole + panel * COLUMNS, whole, grads + row * inner, inner,
-                                panels + panel * inner * COLUMNS, inner);
+                BACKS[rows - 1](all->scratch + row * whole + panel * COLUMNS, whole, grads + row * all->gates_row,
+                                all->gates_row, panels + panel * inner * COLUMNS, inner);
             }
     }
     for (long row = 0; row < batch; row++)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rnnbench.kernels.direct import build, build_key
+from rnnbench.kernels.direct import build, build_key, row_stride
 from rnnbench.kernels.trusted import trusted_folder
 from rnnbench.store.metrics import Unavailable
 
@@ -122,7 +122,7 @@ def _scratch(values: int) -> Tensor:
     return kept
 
 
-FORWARD, BACKWARD = struct.Struct("24q"), struct.Struct("18q")
+FORWARD, BACKWARD = struct.Struct("24q"), struct.Struct("19q")
 
 
 def _threads(batch: int, hidden: int) -> int:
@@ -207,17 +207,24 @@ def _backward(
     weight: Tensor,
     is_reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of the gates (seq, batch, 4 * hidden), and of the first h and c."""
+    """Return the gradients of the gates (seq, batch, 4 * hidden), and of the first h and c.
+
+    Rows of the first are a line of the cache further apart than they need be: products read them faster.
+    """
     own = _loaded()
     of_outputs, of_h, of_c = (each if each is None else each.contiguous() for each in of_results)
     steps, batch, hidden = cells.shape
     c, weight = (c if c is None else c.contiguous()), weight.contiguous()
-    of_gates, first_h, first_c = torch.empty_like(gates), *(cells.new_empty(1, batch, hidden) for _ in range(2))
+    rows = cells.new_empty(steps, batch, row_stride(4 * hidden, cells.dtype))
+    of_gates = rows[:, :, : 4 * hidden]
+    first_h, first_c = cells.new_empty(1, batch, hidden), cells.new_empty(1, batch, hidden)
     scratch = _scratch(own.back_scratch(hidden, batch))
     told = BACKWARD.pack(
         *_pointers((of_outputs,)),
         *((0, 0) if of_outputs is None else of_outputs.stride()[:2]),
-        *_pointers((of_h, of_c, gates, cells, c, weight, of_gates, first_h, first_c, scratch)),
+        *_pointers((of_h, of_c, gates, cells, c, weight, of_gates)),
+        rows.shape[2],
+        *_pointers((first_h, first_c, scratch)),
         steps,
         batch,
         hidden,
