@@ -1,7 +1,7 @@
 """rnnbench: how far a hand-written recurrent cell is from torch.nn, and whether a commit made it slower.
 
 - `measure`, `sweep`, `explain`, `fastest`: time modules of this process, at one size or many, say why one is slower,
-  find the fastest way to run it;
+  find the fastest way to run it; `load_fastest`: load one that was saved;
 - `assert_not_slower`: raise if a module is slower than another by more than a factor;
 - `unroll`, `with_head`, `same_weights`: make modules comparable;
 - `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames;
@@ -18,6 +18,7 @@ from rnnbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rnnbench import plot
+    from rnnbench.api.kept import load_fastest
     from rnnbench.api.live import assert_not_slower, explain, fastest, measure, sweep
     from rnnbench.api.modules import same_weights, unroll, with_head
     from rnnbench.api.stored import compare, load, predict, summarize
@@ -30,6 +31,7 @@ __all__ = [
     "explain",
     "fastest",
     "load",
+    "load_fastest",
     "measure",
     "plot",
     "predict",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 PLACES = {
     "UserError": "errors",
+    "load_fastest": "api.kept",
     "plot": "plot",
     **dict.fromkeys(("compare", "load", "predict", "summarize"), "api.stored"),  # these need no torch
     **dict.fromkeys(("same_weights", "unroll", "with_head"), "api.modules"),

@@ -43,6 +43,7 @@ class RunModule:
     like: tuple[Tensor, ...]  # a state of one sequence as torch.nn's layers take it; empty if the module makes its own
     begins_with: Beginning = "zeros"  # without a state
     is_batch_first: bool = False
+    example: Tensor | None = None  # an input (seq, batch, ...) that it was called with
 
     @property
     def given(self) -> Any:

@@ -168,22 +168,38 @@ def load(dtype: torch.dtype) -> DirectProducts:
     return loaded
 
 
+def library_file(dtype: torch.dtype) -> Path:
+    """Return where the functions for a type are, or will be once they are built."""
+    key = build_key(SOURCE, OPTIONS, torch.__version__)  # it is built with torch's OpenMP
+    name = f"rnnbench-products-{VALUES[dtype]}-{key}.so"
+    return trusted_folder(name) / name
+
+
+def source_key() -> str:
+    """Return a checksum of the functions' source: code that was compiled for others must not call these."""
+    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+
+
+def open_library(file: Path, value: str) -> ctypes.CDLL:
+    """Load the functions for a type, by its name in C, so that compiled code finds them. Raises OSError."""
+    # Global: torch's compiled code finds the symbols there.
+    library = ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+    torchs = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    getattr(library, f"rnnbench_use_{value}")(torchs.aoti_torch_get_data_ptr)
+    return library
+
+
 @cache
 def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     """Return the functions, or why they can't be had."""
     if dtype not in VALUES:
         return f"rnnbench has no products of its own in {str(dtype).removeprefix('torch.')}"
     value, functions = VALUES[dtype], []
-    key = build_key(SOURCE, OPTIONS, torch.__version__)  # it is built with torch's OpenMP
     try:
-        name = f"rnnbench-products-{value}-{key}.so"
-        file = trusted_folder(name) / name
+        file = library_file(dtype)
         if not file.exists():
             build(SOURCE, (*OPTIONS, f"-DVALUE={value}"), file)
-        # Global: torch's compiled code finds the symbols there.
-        library = ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
-        torchs = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        getattr(library, f"rnnbench_use_{value}")(torchs.aoti_torch_get_data_ptr)
+        library = open_library(file, value)
         for name, (pointers, numbers) in ARGUMENTS.items():
             function: Any = getattr(library, f"rnnbench_{name}_{value}")
             function.argtypes, function.restype = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers, None

@@ -2,14 +2,17 @@
 
 import math
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.live_answers import in_words
+from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
+from rnnbench.speedup.saving import save
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.text import plural
 
@@ -47,6 +50,29 @@ class FastestModule(RunInWays):
     submodules are those of the given module, under their own names. `frame` has what was measured: a row for each
     shape and way, times in seconds per call.
     """
+
+    def save(self, folder: str | Path, *, progress: bool = True) -> Path:
+        """Keep the fastest ways in a new folder, for `rnnbench.load_fastest` in another process on such a machine.
+
+        Each shape that was measured for inference on the CPU gets a package of compiled code, unless it runs as a layer
+        of torch.nn or as given. The code is compiled anew, since it has another form than torch.compile's: some 10 s
+        for each piece of 64 steps. The folder has the weights as they are now; a module that is loaded from it can get
+        others by `load_state_dict`.
+
+        Args:
+            folder: Its name; nothing but an empty folder may be there.
+            progress: Whether to show the progress on a terminal and in a notebook.
+
+        Returns:
+            The path of the folder.
+
+        Raises:
+            UserError: The folder exists or can't be written, or nothing can be kept: no inference on a CPU was
+                measured, or all shapes run as given and the module's class can't be built anew.
+        """
+        with shown_rounds(is_wanted=progress) as on_progress:
+            save(self._run, self.frame, Path(folder), on_progress)
+        return Path(folder)
 
     def __repr__(self) -> str:
         """Say which way runs which shape."""

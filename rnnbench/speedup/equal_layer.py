@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import permutations, product
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,28 @@ class EqualLayer:
     matrices: tuple[tuple[Paths, slice], ...]  # of input and state, with the columns that count
     is_turned: bool  # matrices are stored by column
     biases: tuple[Paths, ...]  # of input and state; of none if it is zero
+
+    def to_json(self, prefix: str = "") -> dict[str, Any]:
+        """Return it for JSON, where all names of weights that begin with a prefix do so, without it."""
+
+        def named(paths: Paths) -> list[str]:
+            return [path.removeprefix(prefix) for path in paths]
+
+        matrices = [[named(paths), columns.start, columns.stop] for paths, columns in self.matrices]
+        biases = [named(paths) for paths in self.biases]
+        fixed = {"function": self.function, "gates": self.gates, "is_turned": self.is_turned}
+        return {**fixed, "matrices": matrices, "biases": biases}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Invert `to_json`."""
+        return cls(
+            function=raw["function"],
+            gates=tuple((gate, sign) for gate, sign in raw["gates"]),
+            matrices=tuple((tuple(paths), slice(start, stop)) for paths, start, stop in raw["matrices"]),
+            is_turned=raw["is_turned"],
+            biases=tuple(map(tuple, raw["biases"])),
+        )
 
     def weights(self, cell: nn.Module) -> list[Tensor]:
         """Return the weights as they are now, differentiably: the parameters themselves where they have this form."""

@@ -142,7 +142,10 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
         trial, begun = given.detach().clone(), copied(state)
         turns = bool(reads_batch_first(module, trial, *(() if state is None else (begun,))))
         run = run_module(module, trial.transpose(0, 1) if turns else trial, begun)
-    return replace(run, is_batch_first=turns), given.transpose(0, 1) if turns else given, state
+    steps = given.transpose(0, 1) if turns else given
+    # What a kept module is tried with has its sizes and, if they are whole numbers, its values.
+    example = (steps[:1, :1] if steps.is_floating_point() else steps).detach().clone()
+    return replace(run, is_batch_first=turns, example=example), steps, state
 
 
 def _others(run: RunModule, shapes: Iterable[Sequence[int]], like: Tensor) -> Iterator[Tensor]:

@@ -34,6 +34,8 @@ OPTIONS: dict[str, Any] = {
     "cpp.use_decompose_tanh": True,
     "size_asserts": False,
 }
+# The same for packages, whose C++ is called without Python by itself.
+PACKAGE_OPTIONS = {name: value for name, value in OPTIONS.items() if not name.startswith("cpp_wrapper")}
 PARTITIONER = "custom_partitioner_fn"  # another option, which torch 2.8 lacks
 REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "

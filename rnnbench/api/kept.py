@@ -1,0 +1,38 @@
+"""`rnnbench.load_fastest`, in a module of its own: a process that runs kept modules imports nothing else."""
+
+from pathlib import Path
+
+from torch import nn
+
+from rnnbench.api import for_users
+from rnnbench.speedup.kept_module import KeptModule, load
+
+
+@for_users
+def load_fastest(folder: str | Path, *, as_given: nn.Module | None = None) -> KeptModule:
+    """Load what `rnnbench.fastest(...).save(folder)` has kept, without compiling.
+
+        fast = rnnbench.load_fastest("folder")
+        outputs, state = fast(torch.randn(16, 32, 64))
+
+    The kept shapes run in the ways that were fastest where they were saved. Before any code is loaded, this machine is
+    compared with that one, and files with their checksums; then the outputs of a trial input are compared. The code has
+    all your rights, so load only folders that you or somebody you trust has saved.
+
+    Args:
+        folder: The folder.
+        as_given: A module of the class that was saved, built with the same sizes; it gets the folder's weights. It runs
+            all calls that are not kept. A layer of torch.nn needs none, since it can be built anew.
+
+    Returns:
+        A module with the weights of the folder, under the names that they have in the module as given, without
+        gradients. It is called as that module was, (input, state=None) -> (outputs, state). Any other call, such as one
+        of another shape or type, with gradients or under autocast, runs as given and warns once; without the module as
+        given it raises ValueError. Weights that change, as by `load_state_dict`, count from the next call on. `repr`
+        says which shape runs in which way.
+
+    Raises:
+        UserError: The folder is none of rnnbench's, is damaged, was made for another processor, system, torch or
+            version of rnnbench, computes something else here, or `as_given` has other parameters.
+    """
+    return load(Path(folder), as_given)

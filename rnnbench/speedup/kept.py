@@ -1,0 +1,222 @@
+"""A folder in which the fastest ways of a module are kept: what is in it, and whether it fits this machine.
+
+`fastest.json` names every other file with its checksum, and says on which machine and by which torch the code was
+compiled. All of that is compared before any code is loaded: code for AVX-512 ends a process on a processor without it.
+This module, which each process that runs a kept module imports, needs torch alone.
+"""
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from rnnbench.errors import UserError
+from rnnbench.text import first_few, plural
+
+MANIFEST, WEIGHTS, TRIAL = "fastest.json", "weights.pt", "trial.pt"
+FORMAT = 1  # of the folder
+CPUINFO = Path("/proc/cpuinfo")
+# Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
+CODE_FLAGS = (
+    "avx", "fma", "amx", "sse", "ssse3", "f16c", "bmi", "abm", "lzcnt", "movbe", "popcnt", "adx", "aes", "vaes", "gfni",
+    "vpclmul", "pclmul", "sha", "xop", "tbm", "movdir", "cx16", "lahf",
+)  # fmt: skip
+MOST_FLAGS = 3  # that a message names
+AGAIN = "save it again here: rnnbench.fastest(module, input).save(folder)"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What compiled code depends on."""
+
+    torch: str
+    torch_commit: str
+    system: str
+    architecture: str
+    processor: str  # its name, for messages
+    flags: tuple[str, ...]  # of instructions
+
+    @classmethod
+    def here(cls) -> Self:
+        """Return this machine, with the torch of this process."""
+        text = CPUINFO.read_text(errors="replace").split("\n\n")[0] if CPUINFO.exists() else ""
+        said = dict(re.findall(r"^(\S[^\t:]*?)\s*: *(\S.*)$", text, re.MULTILINE))
+        own = said["flags"].split() if "flags" in said else []
+        flags = [flag for flag in own if flag.startswith(CODE_FLAGS)] or said.get("Features", "").split()
+        return cls(
+            torch=str(torch.__version__),
+            torch_commit=str(torch.version.git_version),
+            system=platform.system(),
+            architecture=platform.machine(),
+            processor=said.get("model name") or platform.processor() or platform.machine(),
+            flags=tuple(sorted(set(flags))),
+        )
+
+    def why_not(self, saved: "Machine") -> str:
+        """Return why code that was compiled on another machine can't run on this one; empty if it can."""
+        theirs, mine = (f"{each.system} on {each.architecture}" for each in (saved, self))
+        if theirs != mine:
+            return f"its code is for {theirs}, and this is {mine}"
+        if (saved.torch, saved.torch_commit) != (self.torch, self.torch_commit):
+            same = " of another build" if saved.torch == self.torch else ""
+            return f"its code was compiled for torch {saved.torch}, and this is torch {self.torch}{same}"
+        missing = [flag for flag in saved.flags if flag not in self.flags]
+        if missing:
+            return (
+                f"its code was compiled on {saved.processor}, with the instructions {first_few(missing, MOST_FLAGS)}, "
+                f"which this processor ({self.processor}) lacks"
+            )
+        return ""
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of the folder."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """Return what a file is like; raises OSError."""
+        return cls(file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+@dataclass(frozen=True)
+class KeptUnit:
+    """What runs from the first step to the last by compiled code: a cell, a direction of a layer, or all."""
+
+    weights: tuple[str, ...]  # the parameters and buffers that its code takes, in this order
+    packages: Mapping[str, str]  # the steps of a piece -> the name of its package
+    takes: tuple[Any, ...]  # the shape, strides and type of each of the weights
+
+
+@dataclass(frozen=True)
+class KeptShape:
+    """A shape of which a way is kept, with what was measured."""
+
+    seq_len: int
+    batch_size: int
+    threads: int
+    way: str
+    pieces: tuple[int, ...]  # the steps of each call of compiled code
+    units: tuple[KeptUnit, ...] = ()  # empty for a way that is not compiled
+    seconds: float | None = None  # of a call
+    ratio: float | None = None  # to the module as given
+    compile_seconds: float = 0.0
+    reason: str = ""  # why it is not compiled although its way is
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """A layer of torch.nn, which can be made anew."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The content of `fastest.json`."""
+
+    machine: Machine
+    module: str  # the class of the module as given
+    kind: str
+    features: tuple[int, ...]  # of a step of the input
+    dtype: str
+    state: tuple[tuple[tuple[int, ...], str], ...]  # the shape, for one sequence, and the type of each part
+    begins_with: str
+    is_batch_first: bool
+    returns_state: bool
+    training: bool
+    mode_matters: bool
+    directions: int
+    tolerance: float
+    shapes: tuple[KeptShape, ...]
+    files: Mapping[str, KeptFile] = field(default_factory=dict)
+    volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
+    layer: KeptLayer | None = None
+    equal_layer: Mapping[str, Any] | None = None  # see `rnnbench.speedup.equal_layer`
+    products: Mapping[str, str] = field(default_factory=dict)  # rnnbench's own products: type -> file
+    products_source: str = ""  # the checksum of their source
+    rnnbench: str = ""
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Write `fastest.json`; raises OSError."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Kept:
+    """Read `fastest.json` of a folder.
+
+    Raises UserError if it is not one of rnnbench's, is damaged, or is of another version of rnnbench.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        raise UserError(
+            f"{folder}: no {MANIFEST} can be read there; expected a folder that `fast.save(folder)` or `rnnbench "
+            "fastest --save FOLDER` has written"
+        ) from None
+    try:
+        raw = json.loads(text)
+        found = raw["format"]
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
+    if found != FORMAT:
+        raise UserError(
+            f"{folder} has the layout {found!r}, of rnnbench {raw.get('rnnbench')}, and this rnnbench reads the layout "
+            f"{FORMAT}; {AGAIN}"
+        )
+    try:
+        return _kept(raw)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
+
+
+def _kept(raw: dict[str, Any]) -> Kept:
+    machine = {**raw["machine"], "flags": tuple(raw["machine"]["flags"])}
+    return Kept(
+        **{
+            **raw,
+            "machine": Machine(**machine),
+            "features": tuple(raw["features"]),
+            "state": tuple((tuple(shape), dtype) for shape, dtype in raw["state"]),
+            "shapes": tuple(_shape(each) for each in raw["shapes"]),
+            "files": {name: KeptFile(**about) for name, about in raw["files"].items()},
+            "volatile": tuple(raw["volatile"]),
+            "layer": None if raw["layer"] is None else KeptLayer(**raw["layer"]),
+        }
+    )
+
+
+def _shape(raw: dict[str, Any]) -> KeptShape:
+    units = tuple(
+        KeptUnit(tuple(unit["weights"]), dict(unit["packages"]), tuple(map(_form, unit["takes"])))
+        for unit in raw["units"]
+    )
+    return KeptShape(**{**raw, "pieces": tuple(raw["pieces"]), "units": units})
+
+
+def _form(raw: Sequence[Any]) -> tuple[Any, ...]:
+    shape, strides, dtype = raw
+    return tuple(shape), tuple(strides), str(dtype)
+
+
+def check(folder: Path, kept: Kept) -> None:
+    """Raise UserError if a folder's code can't run on this machine, or a file of it is missing or damaged."""
+    if reason := Machine.here().why_not(kept.machine):
+        raise UserError(f"{folder}: {reason}; {AGAIN}")
+    for name, about in kept.files.items():
+        file = folder / name
+        if Path(name).name != name or not file.is_file():
+            raise UserError(f"{file} is missing; copy the folder again ({plural(len(kept.files), 'file')}), or {AGAIN}")
+        if KeptFile.of(file) != about:
+            raise UserError(f"{file} is damaged or was changed; copy the folder again, or {AGAIN}")

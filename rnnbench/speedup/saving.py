@@ -1,0 +1,316 @@
+"""Keep the fastest ways of a module in a folder: packages of compiled code, weights, and what they were made on.
+
+The folder is written beside its place and renamed when it is complete and was loaded once for a trial, so nobody sees
+half of it. A folder that is there already is never touched.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from rnnbench.adapt.calls import Adapted
+from rnnbench.adapt.contract import on_trial
+from rnnbench.adapt.kinds import CELLS, RunModule, why_only_as_given
+from rnnbench.cells.states import State, leaves
+from rnnbench.errors import UserError
+from rnnbench.harness.live.cases import with_threads
+from rnnbench.harness.turns.schedule import Progress
+from rnnbench.kernels import direct
+from rnnbench.speedup import kept_module
+from rnnbench.speedup.equal_layer import equal_layer
+from rnnbench.speedup.kept import TRIAL, WEIGHTS, Kept, KeptFile, KeptLayer, KeptShape, KeptUnit, Machine
+from rnnbench.speedup.packages import Package, Unit, compile_package, exported, pieces_of, units
+from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, WayName, by_step, run_in_way
+from rnnbench.text import ending, first_few, first_line
+from rnnbench.version import __version__
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.parity import TOLERANCES
+
+ON = "cpu"  # the device of what can be kept
+ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+MORE_ARGUMENTS = {"RNN": ("nonlinearity",), "LSTM": ("proj_size",)}
+MODE_STEPS = 2  # of the program by which the effect of `train` and `eval` is found out
+
+
+def save(
+    run: RunModule, frame: pd.DataFrame, folder: Path, on_progress: Callable[[Progress], None] = lambda step: None
+) -> Kept:
+    """Keep the ways that a table chooses for inference; see `FastestModule.save`. Raises UserError."""
+    folder = Path(folder)
+    refuse_existing(folder)
+    rows = _rows(frame)
+    with _new_folder(folder) as unfinished, torch.inference_mode(mode=False):
+        # A copy is exported: torch calls its code with stand-ins for tensors.
+        made = _Saving(replace(run, module=on_trial(run.module)), unfinished, on_progress)
+        kept = made.kept(rows)
+        kept.write(unfinished)
+        kept_module.load(unfinished)  # its trial has to agree with the module as given
+    return kept
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise UserError if a folder can't be made there; an empty one can."""
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+    except OSError as error:
+        raise UserError(f"{folder}: can't be read: {error.strerror}; give the name of a new folder") from None
+    if os.path.lexists(folder):
+        raise UserError(f"{folder} already exists; give the name of a new folder")
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`, which gets that name at the end, or is removed after an error."""
+    unfinished = folder.absolute().parent / f".rnnbench-{secrets.token_hex(4)}.new"
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from None
+    try:
+        yield unfinished
+        unfinished.rename(folder)  # fails if somebody has put something there
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror}; give another folder") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _rows(frame: pd.DataFrame) -> list[Any]:
+    """Return the chosen rows that can be kept; raises UserError if there is none."""
+    chosen = frame[frame["is_chosen"].astype(bool)]
+    rows = chosen[(chosen["phase"] == "inference") & (chosen["device"] == ON) & ~chosen["dtype"].str.contains("auto")]
+    if rows.empty:
+        found = first_few([*dict.fromkeys(f"{row.phase} on {row.device}" for row in chosen.itertuples())], 3)
+        raise UserError(
+            f"nothing to save: only inference on {ON}, without autocast, can be kept, and {found} was searched; use "
+            "rnnbench.fastest(module, input, phase='inference')"
+        )
+    return list(rows.itertuples())
+
+
+@dataclass
+class _Saving:
+    """One folder in the making."""
+
+    run: RunModule
+    folder: Path
+    on_progress: Callable[[Progress], None]
+    packages: dict[Any, Package] = field(default_factory=dict)  # by what their code depends on
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    returns_state: bool = True
+
+    def kept(self, rows: list[Any]) -> Kept:
+        """Write all files but `fastest.json`, and return its content."""
+        run, given = self.run, self.run.given
+        example = run.example
+        if example is None:
+            raise UserError("this module was not found by rnnbench.fastest of this version; search again, then save")
+        dtype = str(example.dtype).removeprefix("torch.")
+        shapes = tuple(self._shape(row, number, len(rows)) for number, row in enumerate(rows))
+        tensors = {**dict(given.named_parameters()), **dict(given.named_buffers())}
+        torch.save({name: each.detach().clone() for name, each in tensors.items()}, self.folder / WEIGHTS)
+        torch.save(self.trials, self.folder / TRIAL)
+        products = self._products()
+        self._refuse_nothing(shapes)
+        first = self.trials[0]
+        return Kept(
+            machine=Machine.here(),
+            module=type(given).__name__,
+            kind=run.kind,
+            features=tuple(example.shape[2:]),
+            dtype=dtype,
+            state=tuple((_of_one(part), str(part.dtype).removeprefix("torch.")) for part in first["state"]),
+            begins_with=run.begins_with,
+            is_batch_first=run.is_batch_first,
+            returns_state=self.returns_state,
+            training=given.training,
+            mode_matters=self._does_mode_matter(),
+            directions=2 if getattr(given, "bidirectional", False) else 1,
+            tolerance=TOLERANCES.get(dtype, TOLERANCES["float32"]),  # type: ignore[call-overload]
+            shapes=shapes,
+            files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
+            volatile=tuple(name for name in tensors if name not in given.state_dict()),
+            layer=_kept_layer(given) if run.kind == "layer" else None,
+            equal_layer=self._equal_layer(rows),
+            products=products,
+            products_source=direct.source_key() if products else "",
+            rnnbench=__version__,
+        )
+
+    def _refuse_nothing(self, shapes: tuple[KeptShape, ...]) -> None:
+        """Raise UserError if a folder would have weights alone."""
+        is_needless = self.run.kind != "layer" and not any(shape.units or shape.way == "torch.nn" for shape in shapes)
+        if is_needless:
+            reasons = dict.fromkeys(shape.reason for shape in shapes if shape.reason)
+            raise UserError(
+                f"nothing to save: {type(self.run.given).__name__} runs as given, and no code of its own can be kept"
+                f"{''.join(f'; {reason}' for reason in reasons)}. Keep its state_dict instead"
+            )
+
+    def _shape(self, row: Any, number: int, of: int) -> KeptShape:
+        """Compile what a shape needs, and run its trial."""
+        run, way = self.run, row.way
+        known = len(self.packages)
+        made: list[KeptUnit] = []
+        reason = ""
+        with torch.no_grad(), with_threads(int(row.threads)):
+            input = self._input(int(row.seq_len), int(row.batch_size))
+            state = self._first_state(input)
+            self._try(input, state)
+            pieces = pieces_of(run, len(input))
+            if way in COMPILED:
+                stage = f"compiling ({way}), shape {number + 1} of {of}"
+                self.on_progress(Progress(0, number, of, None, stage=stage))
+                try:
+                    made = self._units(way, pieces, input, state)
+                except Skip as fault:
+                    reason = str(fault)
+        new = [*self.packages.values()][known:]
+        return KeptShape(
+            seq_len=len(input),
+            batch_size=input.shape[1],
+            threads=int(row.threads),
+            way=AS_GIVEN if reason else way,
+            pieces=tuple(pieces),
+            units=tuple(made),
+            seconds=None if reason or pd.isna(row.seconds) else float(row.seconds),
+            ratio=None if reason or way == AS_GIVEN or pd.isna(row.ratio) else float(row.ratio),
+            compile_seconds=sum(package.compile_seconds for package in new),
+            reason=reason,
+        )
+
+    def _input(self, steps: int, batch: int) -> Tensor:
+        """Return a random input (seq, batch, ...) with the values of the one that the search was given."""
+        like = self.run.example
+        assert like is not None
+        generator = torch.Generator().manual_seed(0)
+        sizes = (steps, batch, *like.shape[2:])
+        if like.is_floating_point():
+            return torch.randn(sizes, generator=generator).to(like.dtype)
+        return like.flatten()[torch.randint(like.numel(), sizes, generator=generator)]
+
+    def _first_state(self, input: Tensor) -> State:
+        try:
+            state = self.run.first_state(input)
+        except ValueError:  # the module keeps its own state: each call is given one
+            state = self.run.zeros(input)
+        return tree_map_only(Tensor, Tensor.detach, state)
+
+    def _try(self, input: Tensor, state: State) -> None:
+        """Keep what the module as given returns."""
+        outputs, final = run_in_way(self.run, AS_GIVEN, by_step(self.run, input), state)
+        self.returns_state = final is not ALONE
+        trial = {"input": input, "outputs": by_step(self.run, outputs)}
+        parts = {"state": _parts(state), "final": _parts(final if self.returns_state else None)}
+        self.trials.append(
+            {name: each.detach().contiguous().clone() for name, each in trial.items()}
+            | {name: [part.detach().contiguous().clone() for part in each] for name, each in parts.items()}
+        )
+
+    def _units(self, way: WayName, pieces: list[int], input: Tensor, state: State) -> list[KeptUnit]:
+        """Compile what a way runs; raises Skip if that can't be."""
+        compiled.check(ON)
+        if reason := why_only_as_given(self.run.module, self.run.kind):
+            raise Skip(reason)
+        parts = _parts(state)
+        found = units(self.run, way, tuple(input.shape[2:]))
+        kept = []
+        for index, unit in enumerate(found):
+            own = parts if len(found) == 1 else tuple(part[index : index + 1] for part in parts)
+            packages = {}
+            for steps in dict.fromkeys(pieces):
+                given = by_step(self.run, input)
+                if self.run.kind != "sequence":
+                    given = input.new_zeros(steps, input.shape[1], *unit.features)
+                packages[str(steps)] = self._package(unit, way, given.contiguous(), own).name
+            kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
+        return kept
+
+    def _package(self, unit: Unit, way: WayName, input: Tensor, state: tuple[Tensor, ...]) -> Package:
+        """Return the package of a unit for these shapes, which units of equal sizes share."""
+        code = type(unit.module) if self.run.kind == "layer" else None
+        forms = tuple(map(_form, (input, *state, *unit.tensors())))
+        key = (way, code, torch.get_num_threads(), tuple(unit.weights), forms)
+        if key not in self.packages:
+            file = self.folder / f"package-{len(self.packages) + 1}.pt2"
+            try:
+                self.packages[key] = compile_package(unit, way, input, [part.contiguous() for part in state], file)
+            except Skip:
+                raise
+            except Exception as error:  # whatever torch or a stranger's code raises
+                raise Skip(f"it can't be compiled into a package: {first_line(error) or ending(error)}") from error
+        return self.packages[key]
+
+    def _products(self) -> dict[str, str]:
+        """Copy rnnbench's own products that packages call; returns the file of each type, by its name in C."""
+        called = {value for package in self.packages.values() for value in package.products}
+        files = {}
+        for dtype, value in direct.VALUES.items():
+            if value in called:
+                library = direct.library_file(dtype)
+                shutil.copy(library, self.folder / library.name)
+                files[value] = library.name
+        return files
+
+    def _equal_layer(self, rows: list[Any]) -> dict[str, Any] | None:
+        """Return the layer of torch.nn that runs a cell's shapes; None if none does."""
+        if not any(row.way == "torch.nn" for row in rows):
+            return None
+        input = self._input(MODE_STEPS, MODE_STEPS)
+        layer = equal_layer(self.run.module, input, self._first_state(input))
+        return None if layer is None else layer.to_json("given." if isinstance(self.run.module, Adapted) else "")
+
+    def _does_mode_matter(self) -> bool:
+        """Return whether `train` and `eval` may change what is computed, by the programs of two steps."""
+        given = self.run.given
+        if self.run.kind == "layer":
+            return bool(given.dropout) and given.num_layers > 1
+        was = {part: part.training for part in given.modules()}
+        input = self._input(MODE_STEPS, MODE_STEPS + 1)
+        parts = _parts(self._first_state(input))
+        try:
+            [unit] = units(self.run, "compiled", tuple(input.shape[2:]))
+            given_input = by_step(self.run, input).contiguous() if self.run.kind == "sequence" else input
+            programs = {str(exported(_in_mode(unit, mode), given_input, parts).graph) for mode in (True, False)}
+        except Exception:  # whatever a stranger's code raises: then only the mode of the search is kept
+            return True
+        finally:
+            for part, mode in was.items():
+                part.training = mode
+        return len(programs) > 1
+
+
+def _in_mode(unit: Unit, mode: bool) -> Unit:
+    unit.module.train(mode)
+    return unit
+
+
+def _parts(state: State) -> tuple[Tensor, ...]:
+    return () if state is None else leaves(state)
+
+
+def _of_one(part: Tensor) -> tuple[int, ...]:
+    """Return the shape of a part of a state for one sequence."""
+    return (part.shape[0], 1, *part.shape[2:])
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), str(tensor.dtype).removeprefix("torch.")
+
+
+def _kept_layer(layer: nn.Module) -> KeptLayer:
+    name = next(each.__name__ for each in CELLS if type(layer) is each)
+    arguments = {key: getattr(layer, key) for key in (*ARGUMENTS, *MORE_ARGUMENTS.get(name, ()))}
+    return KeptLayer(name, arguments)

@@ -1,0 +1,393 @@
+"""`fast.save(folder)` and `rnnbench.load_fastest(folder)`, with a stand-in for compiled code but for one real package."""
+
+import copy
+import json
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+
+import rnnbench
+from rnnbench.cells.gru import GRUCell
+from rnnbench.cells.lstm import LSTMCell
+from rnnbench.errors import UserError
+from rnnbench.speedup import kept, kept_module
+from tests.adapt.layers import BatchFirst, Reversed
+from tests.doubles.packages import FakeCompiler, installed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCompiler]:
+    """Compiled code is plain Python."""
+    with installed(monkeypatch) as compiler:
+        yield compiler
+
+
+def row(input: Tensor, way: str, **more: Any) -> dict[str, Any]:
+    """Return a row of the table of ways; `input`: (seq, batch, ...)."""
+    return {
+        "seq_len": input.shape[0],
+        "batch_size": input.shape[1],
+        "input_size": input[0, 0].numel(),
+        "dtype": str(input.dtype)[6:],
+        "device": "cpu",
+        "threads": 1,
+        "phase": "inference",
+        "way": way,
+        "seconds": 0.001,
+        "ratio": 0.5,
+        **more,
+    }
+
+
+def saved(
+    folder: Path, module: nn.Module, input: Any, way: str = "compiled", *, turns: bool = False, **more: Any
+) -> Path:
+    """Save a module at one shape without a search; `turns`: its input is (batch, seq, ...)."""
+    tensor = input[0] if isinstance(input, tuple) else input
+    rows = [row(tensor.transpose(0, 1) if turns else tensor, way, **more)]
+    return rnnbench.fastest(module, input, ways=rows, progress=False).save(folder / "kept", progress=False)
+
+
+class Plain(nn.Module):
+    """A cell whose class the loading process does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4 + 6, 6)
+        self.register_buffer("scale", torch.full((6,), 0.5), persistent=False)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.inner(torch.cat((x, h), 1)) * self.scale)
+
+
+class Named(Plain):
+    """The same, with the output beside the state."""
+
+    def forward(self, x: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        new = super().forward(x, prev)
+        return new, new
+
+
+class Classifier(nn.Module):
+    """Reads whole numbers, and gives outputs alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.layer, self.head = nn.Embedding(9, 4), nn.GRU(4, 6), nn.Linear(6, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.layer(self.embed(input))[0])
+        return outputs
+
+
+def expected(module: nn.Module, input: Tensor, state: Any = None) -> Any:
+    is_cell = isinstance(module, Plain | GRUCell | LSTMCell)
+    given = rnnbench.unroll(module) if is_cell else module
+    return given(input) if state is None else given(input, state)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 130])
+@pytest.mark.parametrize("way", ["compiled", "prepacked"])
+@pytest.mark.parametrize("kind", [GRUCell, LSTMCell, Plain, Named])
+def test_a_cell_is_loaded_without_its_class_and_computes_the_same(
+    tmp_path: Path, fake: FakeCompiler, kind: Any, way: str, steps: int
+) -> None:
+    cell, input = kind(4, 6) if kind in (GRUCell, LSTMCell) else kind(), torch.randn(steps, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, cell, input, way))
+    before = fake.calls
+    with torch.no_grad():
+        found = loaded(input)
+        torch.testing.assert_close(found, expected(cell, input))
+        torch.testing.assert_close(loaded(input, found[1]), expected(cell, input, found[1]))
+        torch.testing.assert_close(loaded(input, hx=found[1]), expected(cell, input, found[1]))
+    assert fake.calls - before == 3 * -(-steps // 64)
+    assert {type(each).__name__ for each in loaded.modules()} <= {"KeptModule", "Module"}
+
+
+@pytest.mark.parametrize("steps", [5, 70])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.RNN(4, 6),
+        nn.LSTM(4, 6, bias=False),
+        nn.GRU(4, 6, num_layers=2, bidirectional=True),
+        nn.LSTM(4, 6, num_layers=3, batch_first=True),
+        nn.GRU(4, 6).double(),
+    ],
+)
+def test_a_layer_runs_its_kept_shape_by_compiled_code_and_others_as_given_and_says_so_once(
+    tmp_path: Path, fake: FakeCompiler, layer: Any, steps: int
+) -> None:
+    def input_of(length: int) -> Tensor:
+        sizes = (3, length, 4) if layer.batch_first else (length, 3, 4)
+        return torch.randn(sizes, dtype=layer.weight_ih_l0.dtype)
+
+    folder = saved(tmp_path, layer, input_of(steps), turns=layer.batch_first)
+    loaded = rnnbench.load_fastest(folder)
+    assert len(fake.made) <= 2  # layers and directions of equal sizes share their code
+    assert loaded.state_dict().keys() == layer.state_dict().keys()
+    with torch.no_grad(), warnings.catch_warnings(action="error"):
+        torch.testing.assert_close(loaded(input_of(steps) * 0), layer(input_of(steps) * 0))
+    before = fake.calls
+    with torch.no_grad(), pytest.warns(UserWarning, match=rf"runs as given: batch 3, length {steps + 1} is not") as said:
+        for length in (steps + 1, steps + 2):
+            input = input_of(length)
+            torch.testing.assert_close(loaded(input), layer(input))
+    assert len(said) == 1
+    assert fake.calls == before
+
+
+def test_an_own_module_for_sequences_of_numbers_keeps_its_form(tmp_path: Path, fake: FakeCompiler) -> None:
+    module, input = Classifier().eval(), torch.randint(9, (5, 3))
+    loaded = rnnbench.load_fastest(saved(tmp_path, module, input))
+    other = torch.randint(9, (5, 3))
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(other), module(other))
+    with torch.no_grad(), pytest.raises(ValueError, match="a call with a state is not kept"):
+        loaded(other, torch.zeros(1, 3, 6))
+    assert fake.calls
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_module_that_reads_the_batch_first_does_so_when_it_is_loaded(
+    tmp_path: Path, fake: FakeCompiler, has_state: bool
+) -> None:
+    module, tensor = BatchFirst(nn.LSTM(4, 6)), torch.randn(3, 5, 4)
+    state = tuple(torch.randn(1, 3, 6) for _ in range(2)) if has_state else None
+    input = (tensor, state) if has_state else tensor
+    loaded = rnnbench.load_fastest(saved(tmp_path, module, input, turns=True))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(tensor, state), module(tensor, state))
+        if has_state:
+            with pytest.raises(ValueError, match="a call without a state begins with the module's own"):
+                loaded(tensor)
+    assert fake.calls
+
+
+def test_weights_that_change_count_in_the_next_call(tmp_path: Path, fake: FakeCompiler) -> None:
+    input = torch.randn(5, 3, 4)
+    for module in (Plain(), nn.GRU(4, 6)):
+        folder = saved(tmp_path / type(module).__name__, module, input)
+        loaded = rnnbench.load_fastest(folder)
+        path = "inner.weight" if isinstance(module, Plain) else "weight_hh_l0"
+        other = {name: torch.randn_like(value) for name, value in module.state_dict().items()}
+        again = {name: torch.randn_like(value) for name, value in module.state_dict().items()}
+        for change in (
+            lambda each: each.get_parameter(path).data.mul_(0.3),
+            lambda each, other=other: each.load_state_dict(other),
+            lambda each, again=again: each.load_state_dict(
+                {name: value.clone() for name, value in again.items()}, assign=True
+            ),
+        ):
+            change(loaded)
+            change(module)
+            with torch.no_grad():
+                torch.testing.assert_close(loaded(input), expected(module, input))
+        assert fake.calls
+
+
+def test_weights_of_another_form_are_never_given_to_compiled_code(tmp_path: Path, fake: FakeCompiler) -> None:
+    input = torch.randn(5, 3, 4)
+    layer = nn.GRU(4, 6)
+    loaded = rnnbench.load_fastest(saved(tmp_path, layer, input)).double()
+    before = fake.calls
+    with torch.no_grad(), pytest.warns(UserWarning, match="the input is .* of torch.float64"):
+        torch.testing.assert_close(loaded(input.double()), layer.double()(input.double()))
+    layer.float()
+    alone = rnnbench.load_fastest(saved(tmp_path / "cell", Plain(), input))
+    weight: Any = alone.inner.weight
+    weight.data = weight.data.t().contiguous().t()  # equal values, in another order
+    before = fake.calls
+    with torch.no_grad(), pytest.raises(ValueError, match="weights have another form"):
+        alone(input)
+    assert fake.calls == before
+
+
+def test_what_compiled_code_does_not_do_runs_as_given(tmp_path: Path, fake: FakeCompiler) -> None:
+    layer, input = nn.LSTM(4, 6), torch.randn(5, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, layer, input))
+    before = fake.calls
+    needs = input.clone().requires_grad_()
+    with pytest.warns(UserWarning, match="gradients are computed"):
+        outputs, _ = loaded(needs)
+    outputs.sum().backward()
+    assert needs.grad is not None
+    packed = pack_sequence([torch.randn(3, 4), torch.randn(2, 4)])
+    torch.testing.assert_close(loaded(packed)[0].data, layer(packed)[0].data)
+    torch.testing.assert_close(loaded(input[:, 0])[0], layer(input[:, 0])[0])
+    with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        loaded(input)
+    assert fake.calls == before + 1  # the last one is a usual call
+    with pytest.raises(ValueError, match=re.escape("state: expected (1, 3, 6) and (1, 3, 6) as (layers, batch, ...)")):
+        loaded(input, (torch.zeros(1, 2, 6), torch.zeros(1, 2, 6)))
+
+
+def test_another_shape_of_a_cell_is_refused_in_one_sentence_or_runs_by_the_module_that_is_given(
+    tmp_path: Path, fake: FakeCompiler
+) -> None:
+    cell, input, other = Plain(), torch.randn(5, 3, 4), torch.randn(9, 2, 4)
+    folder = saved(tmp_path, cell, input)
+    alone = rnnbench.load_fastest(folder)
+    with torch.no_grad(), pytest.raises(ValueError, match="length 9 is not kept; .* keeps batch 3, length 5 of Plain"):
+        alone(other)
+    loaded = rnnbench.load_fastest(folder, as_given=Plain())
+    with torch.no_grad(), pytest.warns(UserWarning, match="Plain runs as given: batch 2, length 9 is not kept"):
+        torch.testing.assert_close(loaded(other), expected(cell, other))
+    before = fake.calls
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input), expected(cell, input))
+    assert fake.calls == before + 1
+    with pytest.raises(UserError, match="as_given: GRUCell does not have the parameters of the folder"):
+        rnnbench.load_fastest(folder, as_given=GRUCell(4, 6))
+    with pytest.raises(UserError, match="as_given: .*inner.bias"):
+        rnnbench.load_fastest(folder, as_given=nn.ModuleDict({"inner": nn.Linear(10, 6, bias=False)}))
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_layer_stays_the_layer_where_that_is_fastest(tmp_path: Path) -> None:
+    layer, input = nn.LSTM(4, 6), torch.randn(5, 3, 4)
+    folder = saved(tmp_path, layer, input, "as given")
+    loaded = rnnbench.load_fastest(folder)
+    with torch.no_grad(), warnings.catch_warnings(action="error"):
+        torch.testing.assert_close(loaded(input), layer(input))
+    assert "batch 3, length 5: as given" in repr(loaded)
+    assert not list(folder.glob("*.pt2"))
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", [GRUCell, nn.LSTMCell])
+def test_a_cell_that_runs_as_a_layer_of_torch_needs_neither_class_nor_compiler(tmp_path: Path, kind: Any) -> None:
+    cell, input = kind(4, 6), torch.randn(5, 3, 4)
+    folder = saved(tmp_path, cell, input, "torch.nn")
+    loaded = rnnbench.load_fastest(folder)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input), rnnbench.unroll(cell)(input))
+        loaded.load_state_dict({name: torch.randn_like(value) for name, value in cell.state_dict().items()})
+        cell.load_state_dict(loaded.state_dict())
+        torch.testing.assert_close(loaded(input), rnnbench.unroll(cell)(input))
+    assert not list(folder.glob("*.pt2"))
+
+
+class Dropping(Plain):
+    """Does something else in training."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().forward(x, h) * (0.5 if self.training else 1.0)
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(("kind", "matters"), [(Plain, False), (Dropping, True)])
+def test_the_mode_counts_only_where_it_changes_what_is_computed(tmp_path: Path, kind: Any, matters: bool) -> None:
+    cell, input = kind(), torch.randn(5, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, cell, input))
+    assert cell.training
+    assert loaded.training
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input), expected(cell, input))
+        loaded.eval()
+        if matters:
+            with pytest.raises(ValueError, match="in evaluation mode, and was saved in the other"):
+                loaded(input)
+        else:
+            torch.testing.assert_close(loaded(input), expected(cell, input))
+
+
+def test_a_copy_has_weights_of_its_own_and_is_not_pickled(tmp_path: Path, fake: FakeCompiler) -> None:
+    input = torch.randn(5, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, Plain(), input))
+    with torch.no_grad():
+        before, copied = loaded(input), copy.deepcopy(loaded)
+        copied.inner.weight.zero_()
+        torch.testing.assert_close(loaded(input), before)
+        assert not torch.equal(copied(input)[0], before[0])
+    with pytest.raises(TypeError, match="load its folder"):
+        pickle.dumps(loaded)
+    assert fake.calls
+
+
+def test_a_folder_that_computes_something_else_here_is_refused(tmp_path: Path, fake: FakeCompiler) -> None:
+    input = torch.randn(5, 3, 4)
+    folder = saved(tmp_path, Plain(), input)
+    for scale in (1.01, float("nan")):
+        fake.scale = scale
+        with pytest.raises(UserError, match=r"the outputs of its trial input \(batch 3, length 5\) are off by .* again"):
+            rnnbench.load_fastest(folder)
+    with pytest.raises(UserError, match="the outputs of its trial input"):
+        saved(tmp_path / "other", Plain(), input)
+    assert not (tmp_path / "other" / "kept").exists()
+    assert not list((tmp_path / "other").iterdir())
+
+
+@pytest.mark.usefixtures("fake")
+def test_reading_the_folder_imports_neither_pandas_nor_a_compiler(tmp_path: Path) -> None:
+    layer = nn.GRU(4, 6)
+    folder = saved(tmp_path, layer, torch.randn(5, 3, 4), "as given")
+    code = f"""
+import sys, torch
+before = set(sys.modules)
+import rnnbench
+module = rnnbench.load_fastest({str(folder)!r})
+with torch.no_grad():
+    module(torch.randn(5, 3, 4))
+heavy = {{"pandas", "scipy", "pydantic", "rich", "matplotlib", "torch._inductor", "torch._dynamo", "torch.export"}}
+sys.exit(f"loaded: {{(sys.modules.keys() - before) & heavy}}" if (sys.modules.keys() - before) & heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+REAL = """
+import sys, torch, rnnbench
+torch.set_num_threads(1)
+loaded = rnnbench.load_fastest(sys.argv[1])
+trial = torch.load(sys.argv[1] + "/trial.pt", weights_only=True)[0]
+with torch.inference_mode():
+    outputs, _ = loaded(trial["input"])
+assert "torch._inductor" not in sys.modules and "torch.export" not in sys.modules
+torch.testing.assert_close(outputs, trial["outputs"], rtol=1e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiler")
+def test_a_real_package_with_rnnbench_s_own_products_runs_in_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnnbench.kernels import routing
+
+    monkeypatch.setattr(routing, "fastest_library", lambda products: "rnnbench")  # whatever the machine does now
+    torch.manual_seed(0)
+    folder = saved(tmp_path, GRUCell(4, 32), torch.randn(3, 2, 4), "prepacked")
+    about = json.loads((folder / kept.MANIFEST).read_text())
+    assert about["products"]
+    assert about["shapes"][0]["compile_seconds"] > 0
+    done = subprocess.run([sys.executable, "-c", REAL, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = kept_module.load(folder)
+    loaded.load_state_dict({name: 2 * value for name, value in loaded.state_dict().items()})
+    cell = GRUCell(4, 32)
+    cell.load_state_dict(loaded.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(torch.ones(3, 2, 4)), rnnbench.unroll(cell)(torch.ones(3, 2, 4)))
+
+
+def test_an_own_module_without_a_name_for_its_order_is_given(tmp_path: Path, fake: FakeCompiler) -> None:
+    module, input = Reversed(nn.LSTM(4, 6)), torch.randn(5, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, module, input), as_given=Reversed(nn.LSTM(4, 6)))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input), module(input))
+        with pytest.warns(UserWarning, match="length 6"):
+            torch.testing.assert_close(loaded(torch.ones(6, 3, 4)), module(torch.ones(6, 3, 4)))
+    assert fake.calls
