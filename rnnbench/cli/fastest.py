@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,13 +10,24 @@ from rnnbench.cli import output
 from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, refuse_unseen, selected, suite_names, takes
 from rnnbench.errors import UserError
 
+if TYPE_CHECKING:
+    from rnnbench.store.records import Case
+
+TABLE = ".csv"  # the end of the name of a table of ways; any other name is a folder
+
 
 @click.command(short_help="Find the fastest way to run each cell of SUITE.")
 @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
 @takes("only")
 @click.option("--budget", type=DURATION, default="60s", show_default=True, help="Time for each module and phase.")
 @takes("device")
-@click.option("--save", type=FILE, metavar="WAYS.csv", help="Write the ways, for `rnnbench.fastest`.  [default: none]")
+@click.option(
+    "--save",
+    type=FILE,
+    metavar="DIR|WAYS.csv",
+    help="Keep the fastest ways of one module: their compiled code in a new folder, for `rnnbench.load_fastest`, or "
+    "their names in a CSV file, for `rnnbench.fastest`.  [default: none]",
+)
 def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
@@ -23,8 +35,12 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
     here (prepacked). Variants with different results are rejected. The ways are timed in turns, in this process.
 
+    A folder has the compiled code of each shape for inference on this kind of processor, and random weights:
+    `rnnbench.load_fastest(DIR)` loads it without compiling, and its `load_state_dict` takes yours.
+
     \b
     Examples:
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save my-gru
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
@@ -33,7 +49,8 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     from rnnbench.suite.cell_suite import is_cell, of_cell
 
-    if save is not None and save.exists():
+    is_table = save is not None and save.suffix == TABLE
+    if is_table and save is not None and save.exists():
         raise UserError(f"{save} already exists; give the name of a new file")
     chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
     groups = selected(chosen, only, device)  # refuses a typo before torch is imported
@@ -42,25 +59,26 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     import pandas as pd
 
     from rnnbench.project import folders_here
-    from rnnbench.report.fastest import described
+    from rnnbench.report.fastest import described, described_kept
     from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.names import say_all
+    from rnnbench.speedup.saving import save as keep
     from rnnbench.speedup.search import SIZES, find_wanted, wanted
     from rnnbench.suite.outline import cases_of
 
     modules, left_out = wanted(cases_of(groups))
     if not modules:
         raise UserError(f"{suite}: nothing to run: {left_out or 'no case is selected'}")
-    if save is not None and len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
-        raise click.UsageError("--save writes the ways of one module: choose it with --only 'cell=... hidden_size=...'")
+    if save is not None:
+        _refuse_save(save, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
-    found, faults = {}, []
+    found, runs, faults = {}, {}, []
     for module, shapes in modules.items():
         name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
         try:
             with shown_rounds() as on_progress:
-                found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
+                runs[module], found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
             output.say(described(name, found[module]))
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(f"{name}: {fault}")
@@ -68,6 +86,28 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         raise UserError("; ".join(dict.fromkeys(faults)))
     for reason in filter(None, [left_out, *faults]):
         output.note(f"left out: {reason}")
-    if save is not None:
+    if is_table and save is not None:
         page.write(save, pd.concat(found.values()).to_csv(index=False).encode(), save)
+    elif save is not None:
+        [module] = found
+        with shown_rounds() as on_progress:
+            kept = keep(runs[module], found[module], save, on_progress)
+        output.say("\n".join(described_kept(kept)))
+    if save is not None:
         output.say_path(save)
+
+
+def _refuse_save(save: Path, modules: "list[Case]") -> None:
+    """Raise an error if --save can't be done, before the search."""
+    from rnnbench.speedup.saving import refuse_existing
+
+    if len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
+        raise click.UsageError("--save keeps the ways of one module: choose it with --only 'cell=... hidden_size=...'")
+    if save.suffix == TABLE:
+        return
+    if [module.workload.phase for module in modules] != ["inference"] or not modules[0].workload.device == "cpu":
+        raise click.UsageError(
+            "--save DIR keeps one module in inference on the CPU: choose it with --only 'phase=inference ...'; --save "
+            "WAYS.csv takes both phases"
+        )
+    refuse_existing(save)

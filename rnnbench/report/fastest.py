@@ -12,6 +12,7 @@ from rnnbench.report.live_answers import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
+from rnnbench.speedup.kept import Kept
 from rnnbench.speedup.saving import save
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.text import plural
@@ -41,6 +42,19 @@ def described(given: str, ways: pd.DataFrame) -> str:
         ]
     lines.append("  other sizes: as the nearest of these; anything else as given")
     return "\n".join(lines)
+
+
+def described_kept(kept: Kept) -> list[str]:
+    """Return a line for each shape that a folder keeps, with the seconds that it took to compile."""
+    lines = []
+    for shape in kept.shapes:
+        about = f"compiled in {duration(shape.compile_seconds)}" if shape.compile_seconds else "needs no compiled code"
+        if shape.units and not shape.compile_seconds:
+            about = "by the code of another shape"
+        if shape.reason:
+            about = f"not compiled: {one_line(shape.reason)}"
+        lines.append(f"  kept: batch {shape.batch_size}, length {shape.seq_len}, {shape.way}, {about}")
+    return lines
 
 
 class FastestModule(RunInWays):

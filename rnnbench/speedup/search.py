@@ -355,8 +355,8 @@ def find_wanted(
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
-) -> pd.DataFrame:
-    """Return the ways of a module with random weights at its shapes (seq, batch); `root`: the suite's folder.
+) -> tuple[RunModule, pd.DataFrame]:
+    """Return a module with random weights, and its ways at its shapes (seq, batch); `root`: the suite's folder.
 
     Raises UserError if it can't be built or run.
     """
@@ -369,7 +369,7 @@ def find_wanted(
             built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-            return find(built, input, sizes.phase, others, budget_seconds, on_progress)[1]
+            return find(built, input, sizes.phase, others, budget_seconds, on_progress)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)
             raise UserError(first_line(fault) if is_said else ending(fault)) from fault

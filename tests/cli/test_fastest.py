@@ -83,9 +83,10 @@ def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str,
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
-    def search(module: Case, *_: object) -> None:
+    def search(module: Case, *_: object) -> tuple[None, None]:
         if module.cell in bad:
             raise UserError("its state is not known")
+        return None, None
 
     monkeypatch.setattr("rnnbench.speedup.search.find_wanted", search)
     monkeypatch.setattr("rnnbench.report.fastest.described", lambda title, found: title)

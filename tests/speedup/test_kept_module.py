@@ -1,4 +1,4 @@
-"""`fast.save(folder)` and `rnnbench.load_fastest(folder)`, with a stand-in for compiled code but for one real package."""
+"""`fast.save(folder)` and `rnnbench.load_fastest(folder)`: compiled code is a stand-in, but for one real package."""
 
 import copy
 import json
@@ -98,8 +98,7 @@ def expected(module: nn.Module, input: Tensor, state: Any = None) -> Any:
     return given(input) if state is None else given(input, state)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 130])
-@pytest.mark.parametrize("way", ["compiled", "prepacked"])
+@pytest.mark.parametrize(("way", "steps"), [("compiled", 1), ("prepacked", 130)])
 @pytest.mark.parametrize("kind", [GRUCell, LSTMCell, Plain, Named])
 def test_a_cell_is_loaded_without_its_class_and_computes_the_same(
     tmp_path: Path, fake: FakeCompiler, kind: Any, way: str, steps: int
@@ -141,10 +140,10 @@ def test_a_layer_runs_its_kept_shape_by_compiled_code_and_others_as_given_and_sa
     with torch.no_grad(), warnings.catch_warnings(action="error"):
         torch.testing.assert_close(loaded(input_of(steps) * 0), layer(input_of(steps) * 0))
     before = fake.calls
-    with torch.no_grad(), pytest.warns(UserWarning, match=rf"runs as given: batch 3, length {steps + 1} is not") as said:
-        for length in (steps + 1, steps + 2):
-            input = input_of(length)
-            torch.testing.assert_close(loaded(input), layer(input))
+    others = [input_of(steps + 1), input_of(steps + 2)]
+    with torch.no_grad(), pytest.warns(UserWarning, match=rf"as given: batch 3, length {steps + 1} is not") as said:
+        found = [loaded(input) for input in others]
+    torch.testing.assert_close(found, [layer(input) for input in others])
     assert len(said) == 1
     assert fake.calls == before
 
@@ -185,7 +184,7 @@ def test_weights_that_change_count_in_the_next_call(tmp_path: Path, fake: FakeCo
         other = {name: torch.randn_like(value) for name, value in module.state_dict().items()}
         again = {name: torch.randn_like(value) for name, value in module.state_dict().items()}
         for change in (
-            lambda each: each.get_parameter(path).data.mul_(0.3),
+            lambda each, path=path: each.get_parameter(path).data.mul_(0.3),
             lambda each, other=other: each.load_state_dict(other),
             lambda each, again=again: each.load_state_dict(
                 {name: value.clone() for name, value in again.items()}, assign=True
@@ -240,7 +239,7 @@ def test_another_shape_of_a_cell_is_refused_in_one_sentence_or_runs_by_the_modul
     cell, input, other = Plain(), torch.randn(5, 3, 4), torch.randn(9, 2, 4)
     folder = saved(tmp_path, cell, input)
     alone = rnnbench.load_fastest(folder)
-    with torch.no_grad(), pytest.raises(ValueError, match="length 9 is not kept; .* keeps batch 3, length 5 of Plain"):
+    with torch.no_grad(), pytest.raises(ValueError, match=r"length 9 is not kept; .* keeps batch 3, length 5 of Plain"):
         alone(other)
     loaded = rnnbench.load_fastest(folder, as_given=Plain())
     with torch.no_grad(), pytest.warns(UserWarning, match="Plain runs as given: batch 2, length 9 is not kept"):
@@ -251,7 +250,7 @@ def test_another_shape_of_a_cell_is_refused_in_one_sentence_or_runs_by_the_modul
     assert fake.calls == before + 1
     with pytest.raises(UserError, match="as_given: GRUCell does not have the parameters of the folder"):
         rnnbench.load_fastest(folder, as_given=GRUCell(4, 6))
-    with pytest.raises(UserError, match="as_given: .*inner.bias"):
+    with pytest.raises(UserError, match=r"as_given: .*inner\.bias"):
         rnnbench.load_fastest(folder, as_given=nn.ModuleDict({"inner": nn.Linear(10, 6, bias=False)}))
 
 
@@ -309,7 +308,7 @@ def test_a_copy_has_weights_of_its_own_and_is_not_pickled(tmp_path: Path, fake: 
     loaded = rnnbench.load_fastest(saved(tmp_path, Plain(), input))
     with torch.no_grad():
         before, copied = loaded(input), copy.deepcopy(loaded)
-        copied.inner.weight.zero_()
+        copied.get_parameter("inner.weight").zero_()
         torch.testing.assert_close(loaded(input), before)
         assert not torch.equal(copied(input)[0], before[0])
     with pytest.raises(TypeError, match="load its folder"):
@@ -322,7 +321,9 @@ def test_a_folder_that_computes_something_else_here_is_refused(tmp_path: Path, f
     folder = saved(tmp_path, Plain(), input)
     for scale in (1.01, float("nan")):
         fake.scale = scale
-        with pytest.raises(UserError, match=r"the outputs of its trial input \(batch 3, length 5\) are off by .* again"):
+        with pytest.raises(
+            UserError, match=r"the outputs of its trial input \(batch 3, length 5\) are off by .* again"
+        ):
             rnnbench.load_fastest(folder)
     with pytest.raises(UserError, match="the outputs of its trial input"):
         saved(tmp_path / "other", Plain(), input)
@@ -362,7 +363,7 @@ torch.testing.assert_close(outputs, trial["outputs"], rtol=1e-4, atol=1e-5)
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
-def test_a_real_package_with_rnnbench_s_own_products_runs_in_a_fresh_process(
+def test_a_real_package_that_calls_rnnbench_s_own_products_runs_in_a_fresh_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rnnbench.kernels import routing
@@ -375,7 +376,7 @@ def test_a_real_package_with_rnnbench_s_own_products_runs_in_a_fresh_process(
     assert about["shapes"][0]["compile_seconds"] > 0
     done = subprocess.run([sys.executable, "-c", REAL, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    loaded = kept_module.load(folder)
+    loaded: Any = kept_module.load(folder)
     loaded.load_state_dict({name: 2 * value for name, value in loaded.state_dict().items()})
     cell = GRUCell(4, 32)
     cell.load_state_dict(loaded.state_dict())
