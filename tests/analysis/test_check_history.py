@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnbench.analysis import check_history as check_history_module
 from rnnbench.analysis.check_history import CheckHistory, check_history, longest_chain
 
 HALF = 0.016  # of the 95% interval of a step, in logarithms
@@ -112,16 +113,20 @@ def test_no_creep_goes_on_over_a_step_of_which_nothing_is_known() -> None:
     assert check_history(rows(logs, half=0.02)).cases["creep"].notna().all()
 
 
-def test_unchanged_cases_seem_to_creep_in_at_most_one_history_in_a_hundred() -> None:
-    """Noise that the method does not assume: heavy tails, cases of unlike noise, steps that move together."""
+def test_unchanged_cases_hardly_ever_seem_to_creep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise that the method does not assume: heavy tails, cases of unlike noise, steps that move together.
+
+    At an error rate of 20% in place of 1%, so that 50 histories show whether it is kept.
+    """
+    monkeypatch.setattr(check_history_module, "Q", 0.2)
     rng = np.random.default_rng(7)
-    histories, wrong = 100, 0
+    histories, wrong = 50, 0
     for _ in range(histories):
         scale = HALF / 2 * rng.uniform(0.6, 1.1, (20, 1))
         noise = scale * rng.standard_t(5, (20, 30)) / math.sqrt(5 / 3) + rng.normal(0, 0.002, (1, 30))
         logs = {f"case {index}": list(line) for index, line in enumerate(noise)}
         wrong += bool(check_history(rows(logs)).cases["creep"].notna().any())
-    assert wrong <= 4  # a chance of 1% gives more than 4 of 100 in one of 280 tries
+    assert wrong <= 1  # a chance of 10% gives so few in one of 30 tries
 
 
 def test_drift_is_the_newest_change_against_a_base_that_several_checks_share() -> None:

@@ -71,8 +71,8 @@ def test_sizes_whose_arithmetic_does_not_follow_from_the_recorded_are_not_predic
 
 def test_intervals_hold_what_would_be_measured_next() -> None:
     table = scaling.simulated(6, noise=(0.01, 0.05))
-    # 36 intervals at 95%: fewer than 28 happen once in 5,000 tries.
-    assert (table["coverage"] * table["intervals"]).sum() >= 28
+    # 36 intervals at 95%: fewer than 33 come about once in 30 tries; at 80%, so many do.
+    assert (table["coverage"] * table["intervals"]).sum() >= 33
     assert table["intervals"].sum() == 36
 
 

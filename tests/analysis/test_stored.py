@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnnbench import load, summarize
+from rnnbench.analysis import verdict as verdict_module
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate, Location
 from rnnbench.analysis.history import history
@@ -158,16 +159,23 @@ def test_cases_without_an_error_of_their_own_do_not_count() -> None:
     assert all(wide.freedom for wide in with_run_to_run(few | {"another": Location(0.0, 0.01, 5.0)}).values())
 
 
+@pytest.fixture
+def often_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error rate of 20% in place of 1%, which few pairs of runs show."""
+    monkeypatch.setattr(verdict_module, "Q", 0.2)
+
+
+@pytest.mark.usefixtures("often_wrong")
 def test_runs_that_differ_as_a_whole_make_hardly_any_false_verdict_and_hide_no_large_change() -> None:
     table = stored_simulated.error_rates(60, ["all at the margin", "one 50%"], [0.0])
     assert (table["pairs with a false verdict"] <= 0.05).all()
     assert table["changed cases: regressed"].max() > 0.9
 
 
-def test_cases_that_differ_from_run_to_run_by_unlike_amounts_make_hardly_any_false_verdict() -> None:
+@pytest.mark.usefixtures("often_wrong")
+def test_cases_that_differ_from_run_to_run_by_unlike_amounts_make_hardly_more_false_verdicts() -> None:
     table = stored_simulated.error_rates(150, ["nothing differs"], [0.9])
-    # 2 expected. It was 19% with half a degree of freedom for each case: 28 of 150.
-    assert table["pairs with a false verdict"].item() <= 6 / 150
+    assert table["pairs with a false verdict"].item() <= 42 / 150  # at 35%, fewer come about once in 30 tries
 
 
 CASE = small.case("vanilla")

@@ -334,5 +334,6 @@ def test_late_steps_that_come_together_tell_less() -> None:
 
 @pytest.mark.parametrize("kind", latency_simulated.KINDS)
 def test_intervals_hold_the_truth_where_steps_are_slow_together(kind: str) -> None:
-    for row in latency_simulated.rows(kind, 40, np.random.default_rng(1), truth_replicates=300):
-        assert row["covered"] >= 0.8, row  # of 40 intervals; the table has thousands
+    rows = pd.DataFrame(latency_simulated.rows(kind, 40, np.random.default_rng(1), truth_replicates=300))
+    assert (rows["covered"] >= 0.8).all()  # of 40 intervals; the table has thousands
+    assert np.average(rows["covered"], weights=rows["intervals"]) >= 0.92

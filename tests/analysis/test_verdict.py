@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rnnbench.analysis import verdict as verdict_module
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import FAMILY_SHARE, LOOK_CONFIDENCE, Q, Trial, Verdict, located, share_of_look
 
@@ -149,17 +150,23 @@ def test_a_mean_that_scatters_is_unchanged_inside_twice_the_margin_if_the_clippe
     assert trial.verdicts()["case"].verdict == expected
 
 
-def test_where_nothing_differs_hardly_any_suite_has_a_false_alarm() -> None:
+def test_suites_in_which_nothing_differs_have_no_more_false_alarms_than_their_error_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is 20% here, so that 200 suites show it: 40 alarms at most are expected, and were it 30%, 60."""
+    monkeypatch.setattr(verdict_module, "Q", 0.2)
     rng = np.random.default_rng(6)
     alarms = 0
-    for _ in range(300):
+    for _ in range(200):
         # At the margin itself, where an alarm is most likely.
-        logs = located({str(n): list(math.log1p(MARGIN) + rng.normal(0, 0.01, 12)) for n in range(24)})
-        trial = Trial(dict.fromkeys(logs, MARGIN))
-        for case, where in logs.items():
-            trial.look(case, where, where)
+        low, mean = (
+            located({str(n): list(math.log1p(MARGIN) + rng.normal(0, 0.01, 12)) for n in range(24)}) for _ in range(2)
+        )
+        trial = Trial(dict.fromkeys(low, MARGIN))
+        for case, where in low.items():
+            trial.look(case, where, mean[case])
         alarms += any(judged.verdict == "regressed" for judged in trial.verdicts().values())
-    assert alarms <= 10  # at most 3 expected; more than 10 happen less than once in 1,000 tries
+    assert alarms <= 52  # more come about once in 40 tests at 20%, and in nine of ten at 30%
 
 
 def test_a_verdict_from_an_early_look_keeps_the_interval_of_that_look() -> None:

@@ -38,10 +38,10 @@ def test_too_many_false_alarms_are_a_miss_and_none_are_not() -> None:
 
 
 def test_rows_at_the_goal_are_hardly_ever_called_missed() -> None:
-    """Of 200 tables of 40 rows, each at the goal, 1% may be called so: 10 or more come about once in 20,000 tries."""
+    """Of 200 tables of 40 rows, each at the goal, 1% may be called so: 6 or more come about once in 60 tries."""
     rng = np.random.default_rng(1)
     missed = [goals.compared(coverage(*(rng.binomial(500, 0.93, 40) / 500)))["missed"].any() for _ in range(200)]
-    assert sum(missed) < 10
+    assert sum(missed) < 6
 
 
 def test_a_row_that_is_known_to_miss_is_left_out_and_a_goal_without_rows_is_refused() -> None:

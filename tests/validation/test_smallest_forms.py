@@ -128,12 +128,12 @@ def test_a_product_costs_its_multiplication_and_its_share_of_packing(monkeypatch
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_regret_is_the_time_of_the_chosen_way_over_that_of_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {"as given": 3.0, "hoisted": 1.5, "transposed": 2.0}
+    seconds = {"as given": 1.5, "hoisted": 2.0}
     searched, compared = [], []
 
     def search(module: Any, input: Any, *, shapes: Any, **_: Any) -> SimpleNamespace:
         searched.append([tuple(input.shape[:2]), *shapes])
-        return SimpleNamespace(_run=recognised(module, input)[0], way_for=lambda shape: "transposed")
+        return SimpleNamespace(_run=recognised(module, input)[0], way_for=lambda shape: "hoisted")
 
     @contextmanager
     def measured(calls: Any, *_: Any) -> Iterator[SimpleNamespace]:
@@ -149,11 +149,11 @@ def test_a_regret_is_the_time_of_the_chosen_way_over_that_of_the_fastest(monkeyp
     monkeypatch.setattr(rnnbench, "fastest", search)
     table = regret.regrets()
     assert searched == [[(3, 1), (3, 4)]]
-    assert compared == [[(3, batch, 4)] * 3 for batch in (1, 4, 2)]
+    assert compared == [[(3, batch, 4)] * 2 for batch in (1, 4, 2)]
     assert table["sizes"].tolist() == ["searched", "searched", "held out"]
-    assert set(zip(table["runs"], table["fastest"], strict=True)) == {("transposed", "hoisted")}
+    assert set(zip(table["runs"], table["fastest"], strict=True)) == {("hoisted", "as given")}
     assert table["regret"].tolist() == pytest.approx([1 / 3] * 3)
-    assert table["time / as given"].tolist() == pytest.approx([2 / 3] * 3)
+    assert table["time / as given"].tolist() == pytest.approx([4 / 3] * 3)
 
 
 def test_regrets_are_summarized_apart_for_sizes_that_were_searched_and_others() -> None:
