@@ -2,9 +2,7 @@
 
 import math
 import os
-import random
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -21,7 +19,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.cases import timed_call
-from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
+from rnnbench.harness.live.loop import Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import compiling, search, ways
 from rnnbench.speedup.equal_layer import equal_layer
@@ -31,7 +29,6 @@ from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.adapt.layers import BatchFirst
-from tests.analysis.test_quiet_rounds import round_of
 from tests.doubles import workload as small
 from tests.doubles.stored import steady
 from tests.doubles.unable import REASON, Cast, unable_dtype
@@ -431,83 +428,6 @@ def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: 
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
     found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, progress=False)
     assert "compiled again in each call" in repr(found)
-
-
-def decided(
-    seconds: Mapping[str, float], spread: float = 0.0, most: int = 1000, seed: int = 0
-) -> tuple[Fastest, list[int]]:
-    """What is known after at most so many replicates, with noise that all ways share and noise of their own."""
-    stop, rng = Fastest(list(seconds)), random.Random(seed)
-    for _ in range(most):
-        wanted, to_come = stop.wanted()
-        if not to_come:
-            break
-        shared = math.exp(rng.gauss(0.0, 0.3))
-        stop.add({name: steady(seconds[name] * shared * math.exp(rng.gauss(0.0, spread))) for name in wanted}, 1.0)
-    return stop, [len(times) for times in stop.times.values()]
-
-
-def chosen(quiet: Mapping[str, float], shared: Mapping[str, float], blocks: Mapping[str, int]) -> Fastest:
-    """What is known of ways that take so many seconds in quiet blocks, and others in the median of all blocks."""
-    stop, rng = Fastest(list(quiet)), random.Random(0)
-    while stop.wanted()[1]:
-        noise = {name: math.exp(rng.gauss(0.0, 0.002)) for name in stop.left}
-        stop.add(
-            {name: round_of(quiet[name] * noise[name], shared[name] * noise[name], blocks[name]) for name in stop.left},
-            1.0,
-        )
-    return stop
-
-
-def test_ways_are_compared_by_their_quiet_blocks_if_all_that_may_be_the_fastest_have_some() -> None:
-    """On a shared core `compiled` is slower than `hoisted`, and on a quiet one it is faster."""
-    quiet = {"as given": 3.0, "hoisted": 2.0, "compiled": 1.5}
-    shared = {"as given": 6.0, "hoisted": 3.0, "compiled": 4.0}
-    stop = chosen(quiet, shared, dict.fromkeys(quiet, 20))
-    assert stop.fastest() == "compiled"
-    told = stop.told("compiled", "as given")
-    assert told.state == "undisturbed"
-    assert told.seconds == pytest.approx(1.5, rel=0.01)
-    assert math.exp(told.log_ratio.value) == pytest.approx(0.5, rel=0.01)
-    stop = chosen(quiet, shared, {"as given": 20, "hoisted": 20, "compiled": 0})
-    assert stop.fastest() == "hoisted"
-    assert stop.told("compiled", "as given").state == "on a shared core"
-    shared["as given"] = 9.0
-    stop = chosen(quiet, shared, {"as given": 0, "hoisted": 20, "compiled": 20})
-    assert stop.fastest() == "compiled"  # after `as given`, which is much slower, was left out by all blocks
-    assert stop.left == ["compiled"]
-
-
-def test_ways_that_are_surely_slower_are_left_out_of_later_rounds() -> None:
-    stop, made = decided({"as given": 3.0, "hoisted": 2.0, "compiled": 1.015, "prepacked": 1.0}, spread=0.02)
-    assert stop.fastest() == "prepacked"
-    assert stop.is_sure
-    assert made[:2] == [STAGES[0]] * 2
-    assert made[2] == made[3] > STAGES[0]
-    assert stop.log_ratio("prepacked", "as given").value == pytest.approx(math.log(1 / 3), abs=0.02)
-
-
-def test_of_equally_fast_ways_the_first_is_chosen() -> None:
-    slightly = 1 - GOOD_ENOUGH / 2
-    assert decided({"as given": 1.0, "compiled": 0.5, "prepacked": 0.5 * slightly})[0].fastest() == "compiled"
-    equal = {"as given": 1.0, "compiled": 1.0, "prepacked": 1.0}
-    assert decided(equal, spread=0.001)[0].fastest() == "as given"
-
-
-@pytest.mark.parametrize("most", [1, 7, 1000])
-def test_a_decision_that_is_not_sure_says_so(most: int) -> None:
-    stop, made = decided({"as given": 1.0, "compiled": 0.99}, spread=0.2, most=most)
-    assert not stop.is_sure
-    assert made == [min(most, STAGES[-1])] * 2
-
-
-@pytest.mark.parametrize(("seconds", "chosen"), [(0.97, "as given"), (0.3, "compiled")])
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_after_few_rounds_another_way_is_chosen_only_if_it_is_clearly_faster(
-    seconds: float, chosen: str, most: int
-) -> None:
-    stop, _ = decided({"as given": 1.0, "compiled": seconds}, spread=0.02, most=most, seed=1)
-    assert stop.fastest() == chosen
 
 
 @pytest.mark.usefixtures("seconds")

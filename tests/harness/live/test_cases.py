@@ -1,17 +1,20 @@
 """Which arguments are accepted, and the messages for others."""
 
+import math
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rnnbench import explain, measure, sweep
 from rnnbench.harness.live import cases
-from rnnbench.harness.live.cases import reference_of
+from rnnbench.harness.live.cases import LiveCase, reference_of, timed_call
 from rnnbench.harness.machine import global_state
 from tests.adapt.layers import BatchFirst
 from tests.harness.live import INPUT, QUICK, loop, pair
@@ -64,6 +67,23 @@ def test_a_step_in_float16_leaves_the_weights_as_they_are() -> None:
 
     measure({"one": module, "two": module}, INPUT, phase="step", **QUICK)
     assert all(finite)
+
+
+def test_a_call_of_a_step_makes_one_step_and_weights_that_it_spoils_are_put_back() -> None:
+    """Adam makes NaN of a weight whose gradient is NaN, whatever its learning rate."""
+    layer, steps = nn.Linear(3, 5), list[object]()
+    before = layer.weight.detach().clone()
+    case = LiveCase("mine", lambda input: layer(input) * math.nan, (INPUT,))
+    with ExitStack() as put_back:
+        put_back.callback(register_optimizer_step_post_hook(lambda optimizer, *_: steps.append(optimizer)).remove)
+        timed = timed_call(case, "step", put_back)
+        with timed.mode():
+            timed.call()
+            timed.call()
+        assert len(steps) == 2
+        assert layer.weight.isnan().all()
+    assert torch.equal(layer.weight, before)
+    assert layer.weight.grad is None
 
 
 NOTHING: dict[str, Tensor] = {}

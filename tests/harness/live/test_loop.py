@@ -22,6 +22,7 @@ from rnnbench.harness.turns.schedule import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fakes import FakeClock, noisy
+from tests.doubles.stored import steady
 from tests.validation.live_simulated import Process
 from tests.validation.shared_simulated import SHARINGS
 
@@ -172,6 +173,19 @@ def test_ctrl_c_keeps_the_rounds_that_are_finished_and_ends_before_the_first() -
     with pytest.raises(KeyboardInterrupt):
         machine.run(mine=call)
     assert gc.isenabled()
+
+
+def test_rounds_that_resemble_their_neighbours_tell_less_so_that_more_are_wanted() -> None:
+    """The same ratios in another order: the spread alone is that of independent rounds."""
+    logs = [0.002 * (7 * number % 20 - 9.5) for number in range(20)]
+    wanted = []
+    for order in (logs, sorted(logs)):
+        stop = Precision(["base", "mine"], "base", Settings(replicates=4, max_replicates=1000, precision=0.004))
+        for log in order:
+            stop.add({"base": steady(1.0), "mine": steady(math.exp(log))}, 0.5)
+        wanted.append(stop.wanted()[1])
+    assert wanted[1] > 2 * wanted[0] > 0
+    assert stop.needed() == pytest.approx(0.5 * wanted[1])
 
 
 # On a core that is shared

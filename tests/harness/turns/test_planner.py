@@ -6,7 +6,7 @@ import random
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, Planner
+from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -125,6 +125,18 @@ def test_a_budget_that_can_not_serve_all_serves_every_sweep() -> None:
         chosen.add_visit(group, 5.0 if group in dear else 1.0, {group.cases[0].key: steady(1.0)})
     assert {group.sweep for group in chosen.next_visits(9.0)} == {0, 1}
     assert chosen.next_visits(14.0) == [cheap[0], dear[0], cheap[1], dear[1]]
+
+
+def test_what_is_known_of_some_cases_of_a_group_is_what_was_seen_of_them_and_their_share_of_the_time() -> None:
+    whole, names = GroupRecord(basis="c"), ("a", "b", "c")
+    for seconds in (2.0, 3.0):
+        times = {name: steady(float(number)) for number, name in enumerate(names, 1)}
+        whole.add(seconds, times, times["c"])
+    some = whole.of({"a", "c"}, 0.5)
+    assert some.seconds == [1.0, 1.5]
+    assert set(some.log_ratios) == set(some.undisturbed) == {"a", "c"}
+    assert some.log_ratios["a"] == pytest.approx([math.log(1 / 3)] * 2)
+    assert some.basis == "c"
 
 
 def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:

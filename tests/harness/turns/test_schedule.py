@@ -92,6 +92,20 @@ def test_calls_below_the_limit_are_clocked_in_batches(seconds: float, single: bo
     assert (calibrate(device, call, 0.01).batch == 1) is single
 
 
+@pytest.mark.parametrize("seconds", [1e-4, 1e-6])
+def test_calibration_looks_at_short_calls_for_a_quarter_of_a_window_or_more(seconds: float) -> None:
+    device, call = fake_cpu(lambda _: seconds)
+    calibrate(device, call, 0.02)
+    assert 0.005 <= device._now() <= 0.01
+
+
+def test_only_the_first_window_of_a_warm_up_begins_with_a_call_that_is_not_clocked() -> None:
+    device, call = fake_cpu(lambda number: 1e-3 * max(1.0, 2.0 - 0.1 * number))
+    assert warm_up(device, call, Plan(20, 1, 0.02)) == 4
+    made = round(sum(max(1.0, 2.0 - 0.1 * number) for number in range(4 * 5 + 1)))
+    assert device._now() == pytest.approx(1e-3 * made, abs=1e-3)
+
+
 def test_calls_that_are_clocked_alone_are_alone_however_short_they_are() -> None:
     device, call = fake_cpu(lambda _: 1e-6)
     plan = calibrate(device, call, 0.01, single_calls=True)

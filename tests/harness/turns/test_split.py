@@ -28,6 +28,12 @@ def test_short_calls_get_a_subgroup_with_the_reference() -> None:
     assert first.workload == second.workload == GROUP.workload
 
 
+@pytest.mark.parametrize(("seconds", "is_short"), [(1.4e-3, True), (1.6e-3, False)])
+def test_a_call_is_short_if_the_longest_takes_twice_as_long(seconds: float, is_short: bool) -> None:
+    first, _ = split(GROUP, by_key(SECONDS | {OTHER: seconds}), 0.5)
+    assert (OTHER in first.cases) is is_short
+
+
 @pytest.mark.parametrize(
     ("seconds", "quiet_share"),
     [
