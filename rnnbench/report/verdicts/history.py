@@ -169,11 +169,14 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
     over = f"{plural(len(history.checks), 'check')} in a row, {span(*_days(history, commits))}"
     is_beyond = cases["size"] > cases["margin"].map(math.log1p)
     changed = {"slower": cases[is_beyond & cases["open"].gt(1)], "faster": cases[is_beyond & cases["open"].lt(1)]}
-    found = " and ".join(f"{len(own):,} became {word}" for word, own in changed.items() if len(own))
-    accepted = cases[~is_beyond & cases["accepted"].ne("")]
+    untimed = cases[~is_beyond & cases["worse_untimed"]]
+    told = [f"{len(own):,} became {word}" for word, own in changed.items() if len(own)]
+    told = told or ["none became slower or faster"]
+    told += [f"{len(untimed):,} regressed by counts or fail{'s' * (len(untimed) == 1)}"] if len(untimed) else []
+    accepted = cases[~is_beyond & ~cases["worse_untimed"] & cases["accepted"].ne("")]
     more = f"; {len(accepted):,} regressed as accepted" if len(accepted) else ""
-    yield f"Of {plural(len(cases), 'case')} over {over}, {found or 'none became slower or faster'}{more}."
-    for own in (*changed.values(), accepted):
+    yield f"Of {plural(len(cases), 'case')} over {over}, {listed(told)}{more}."
+    for own in (*changed.values(), untimed, accepted):
         yield from _by_commit(own, commits)
     if history.baseline is not None:
         is_slower = cases["drift_low"] > 1 + cases["margin"]
@@ -190,14 +193,17 @@ def _by_commit(cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
     """Yield a sentence for each commit that alone changed several cases, and for each other case; at most NAMED."""
     is_one = cases["parts"].eq(1) & cases["creep"].isna()
     together = cases["sha"].where(is_one, cases["case"])
-    for (sha, _), own in list(cases.groupby([together, "accepted"], sort=False))[:NAMED]:
+    words = cases["told"].where(cases["untimed"].gt(0), "")  # of unlike witnesses, or of times
+    for (sha, *_), own in list(cases.groupby([together, "accepted", words], sort=False))[:NAMED]:
         case = own.iloc[0]
-        if len(own) > 1:
+        if len(own) > 1 and case["untimed"]:
+            yield f"{case['told'][0].upper()}{case['told'][1:]}: {first_few(list(own['name']), NAMED)}."
+        elif len(own) > 1:
             sizes = span(change(own["lasting"].min()), change(own["lasting"].max()))
             reason = f" (accepted: {case['accepted']})" if case["accepted"] else ""
             yield f"{sizes} in {commits.dated(str(sha))}{reason}: {first_few(list(own['name']), NAMED)}."
         else:
-            several = f"{slower(case['lasting'])}, " if case["parts"] > 1 else ""
+            several = f"{slower(case['lasting'])}, " if case["parts"] > 1 and case["whole_size"] else ""
             yield f"{case['name']}: {several}{case['told']}."
 
 
@@ -235,7 +241,7 @@ def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits
     columns = [
         Column("case", of("name")),
         Column("over the checks", of("bars"), is_drawn=True),
-        Column("lasting change", lambda row: change(row["lasting"]) if row["told"] else MISSING, numeric=True),
+        Column("lasting change", lambda row: change(row["lasting"]) if row["whole_size"] else MISSING, numeric=True),
         Column("what changed", lambda row: row["told"] or MISSING, link=lambda row: commits.link(row["sha"])),
     ]
     if history.baseline is not None:
@@ -309,7 +315,7 @@ def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits, *, is_pho
 
     A panel for each case; `is_phone`: below each other.
     """
-    shown = cases[cases["told"].ne("")].head(MAX_PANELS)
+    shown = cases[cases["whole_size"].gt(0)].head(MAX_PANELS)
     if shown.empty:
         return None
     lines = dict(list(history.points.groupby("case")))

@@ -21,6 +21,7 @@ UNKNOWN_BAR = "·"
 MAX_BARS = 40  # the newest checks
 LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
 MAX_SUBJECT = 60  # characters of a commit's subject
+UNTIMED = ("counts", "instructions")  # what calls a change that the time does not show
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def told_cases(
     """Return the cases of a history, the largest change first, with their names, bars, and what changed where.
 
     `accepts`: why the change of a case between two commits is accepted, or nothing; it gets the case's key, the commits
-    and the lower end of the ratio. `open` is what all changes but the accepted ones make together.
+    and the lower end of the ratio. `open` is what all changes but the accepted ones make together; `untimed`: how
+    many changes counts or a failure called; `worse_untimed`: the newest of them is a regression that is not accepted.
     """
     names_of = rows.drop_duplicates("case").set_index("case")["name"]
     lines = dict(list(history.points.groupby("case")))
@@ -66,6 +68,7 @@ def told_cases(
     for case in history.cases.to_dict("records"):
         parts = list(_parts(history, lines[case["case"]], case, commits, accepts))
         alarms = [part for part in parts if not part.accepted]
+        untimed = [part for part in parts if part.is_untimed]
         clauses = [f"{part.words}{f' (accepted: {part.accepted})' if part.accepted else ''}" for part in parts]
         told.append(
             {
@@ -76,6 +79,8 @@ def told_cases(
                 "sha": next((part.sha for part in [*alarms, *parts]), ""),
                 "accepted": "; ".join(dict.fromkeys(part.accepted for part in parts if part.accepted)),
                 "open": math.exp(sum(part.log for part in alarms)),
+                "untimed": len(untimed),
+                "worse_untimed": bool(untimed) and untimed[-1].verdict == "regressed" and untimed[-1] in alarms,
                 "size": abs(sum(part.log for part in alarms)),
                 "whole_size": abs(math.log(case["lasting"])),
                 "noisy_size": abs(math.log(case["level"])),
@@ -95,17 +100,29 @@ class LastingPart:
     sha: str  # of the commit that made it, or that ends it
     log: float  # of its ratio
     accepted: str  # why the team has accepted it; empty if it has not
+    verdict: str = ""  # of the check that called it; empty for a creep
+    is_untimed: bool = False  # counts or a failure called it
 
 
 def _parts(
     history: CheckHistory, line: pd.DataFrame, case: Mapping[Any, Any], commits: Commits, accepts: Callable[..., str]
 ) -> Iterator[LastingPart]:
-    """Yield the parts of the lasting change of a case, the largest change that a check called first."""
+    """Yield the parts of the lasting change of a case, the largest change that a check called first.
+
+    What counts or a failure called follows in the order of the checks.
+    """
     heads = list(history.checks["head_commit"].fillna(""))
-    called = line[line["verdict"].isin(CHANGED) & line["change"].gt(0)]
-    for _, step in called.sort_values("log", key=abs, ascending=False).iterrows():
+    called = line[line["verdict"].isin(CHANGED)]
+    is_timed = called["change"].gt(0) & ~called["decided_by"].isin(UNTIMED)
+    for _, step in called[is_timed].sort_values("log", key=abs, ascending=False).iterrows():
         sha = heads[step["step"]]
-        yield LastingPart(f"{change(step['change'])} in {commits.dated(sha)}", sha, step["log"], step["accepted"])
+        words = f"{change(step['change'])} in {commits.dated(sha)}"
+        yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"])
+    for _, step in called[~is_timed].sort_values("step").iterrows():
+        sha = heads[step["step"]]
+        witness = f" by {step['decided_by']}" if step["decided_by"] in UNTIMED else ""
+        words = f"{step['verdict']}{witness} in {commits.dated(sha)}"
+        yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"], is_untimed=True)
     if not math.isnan(case["creep"]):
         first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
         number = int(case["creep_end"] - case["creep_start"]) + 1

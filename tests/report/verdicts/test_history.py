@@ -169,6 +169,30 @@ def test_what_the_team_has_accepted_since_is_marked_and_no_longer_alarms(
         assert "1 of 15 cases is slower by more than the margin." in answer("up_to = '1%'")
 
 
+def test_what_counts_or_a_failure_called_is_said_too_until_a_later_check_calls_it_mended(tmp_path: Path) -> None:
+    found = dated(tmp_path, {0: 1.3}, {}, {}, commits=[(0, 1), (1, 2), (2, 3)])
+    called = {"verdict": "regressed", "decided_by": "counts"}
+    found[1].loc[[1, 2], list(called)] = list(called.values())  # as much time as before, more memory
+    failing = {
+        "verdict": "regressed",
+        "decided_by": None,
+        "change": np.nan,
+        "change_low": np.nan,
+        "change_high": np.nan,
+    }
+    found[1].loc[3, list(failing)] = list(failing.values())
+    answer = section_of_checks(found).of(str)
+    assert answer[0].endswith("1 became slower and 3 regressed by counts or fail.")
+    by_counts = "Regressed by counts in 0000002: gru loop inference, batch 2 and gru loop inference, batch 3."
+    assert answer[2:] == [by_counts, "gru loop inference, batch 4: regressed in 0000002."]
+    found[2].loc[3, list(failing)] = ["improved", *list(failing.values())[1:]]
+    assert "2 regressed by counts or fail." in section_of_checks(found).of(str)[0]
+    found[1]["accepted"] = found[1]["accepted"].mask(found[1]["decided_by"].eq("counts"), "it clips")
+    answer = section_of_checks(found).of(str)
+    assert answer[0].endswith("1 became slower; 2 regressed as accepted.")
+    assert answer[2].startswith("Regressed by counts in 0000002 (accepted: it clips): ")
+
+
 def test_what_a_check_has_accepted_stays_accepted_without_the_file(tmp_path: Path) -> None:
     found = dated(tmp_path, {3: 1.3}, {}, commits=[(0, 1), (1, 2)])
     found[0]["accepted"] = found[0]["accepted"].mask(found[0]["verdict"].eq("regressed"), "it clips")
