@@ -87,6 +87,17 @@ def test_the_page_of_checks_shows_this_projects_workflows_with_the_action_of_a_s
         assert yaml.safe_load(snippet) == own
 
 
+def test_what_the_page_of_checks_shows_can_be_copied_as_it_is_and_ends_by_itself() -> None:
+    text = (ROOT / "rnnbench" / "check" / "README.md").read_text()
+    assert "OWNER" not in text
+    [gitlab] = re.findall(r"^    performance:\n(?:     .*\n)+", text, re.MULTILINE)
+    job = yaml.safe_load(textwrap.dedent(gitlab))["performance"]
+    assert {"timeout", "interruptible", "rules"} <= job.keys()
+    assert "runs-on" not in (ROOT / "README.md").read_text()  # one place to keep right
+    [kept] = re.findall(r"ci trim results --keep (\d+)", step("Trend")["run"])
+    assert f"each of the newest {kept} checks" in " ".join(text.split())
+
+
 def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> None:
     assert workflow("check")["permissions"] == {"contents": "read"}
     assert all("permissions" not in job for job in workflow("check")["jobs"].values())
