@@ -67,19 +67,22 @@ def report(
     \b
     Exit codes: 0 written; 2 wrong usage, or a RUN can't be read, or a page can't be written.
     """
+    from rnnbench.store.folder import read_info
     from rnnbench.suite.expressions import parse_only
 
-    parse_only(asked, "--predict")  # refuses a typo before what draws is imported
-
-    from rnnbench.report import reports
-
-    given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     if together and history:
         raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
     if len(runs) > 1 and out is not None and not (together or history):
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
     if together and len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
+    parse_only(asked, "--predict")
+    for missing in (path for path in runs if not path.exists()):
+        read_info(missing)  # raises UserError
+
+    from rnnbench.report import reports  # which imports what draws
+
+    given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
     paths = runs or ([RESULTS] if history else [newest()])
     subjects = ["--history" if history else "--together"] if history or together else map(reports.kind_of, paths)
     for subject in subjects:

@@ -52,16 +52,17 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> RunAnswer:
 
 def _median(summary: pd.DataFrame, found: Headline, info: RunInfo) -> str:
     """Say how far the cases are from their reference in the median, on which machine, and in how many that is clear."""
-    name = reference_name(summary)
-    who = OTHERS.get(name, "other cells")
+    who = OTHERS.get(reference_name(summary), "other cells")
+    subject = f"{found.subject} takes" if found.subject else f"{who[:1].upper()}{who[1:]} take"
     state = SHARED if found.shared == found.total else ""
     place = ", ".join(filter(None, [machine(summary, info), state]))
+    clear = f"{plural(found.total, 'comparison')}, all without an interval"
     numbers = {"slower": 0, "faster": 0} | dict(found.counts)
     kinds = {"without an interval": "no interval"}
     slower, *others = (f"{kinds.get(kind, kind)} in {number:,}" for kind, number in numbers.items())
-    clear = ", ".join([f"{slower} of {plural(found.total, 'comparison')}", *others])
-    median = digits(found.median)
-    return f"{who[:1].upper()}{who[1:]} take {median} times as long as {name} in the median, on {place}: {clear}."
+    if numbers.get("without an interval") != found.total:
+        clear = ", ".join([f"{slower} of {plural(found.total, 'comparison')}", *others])
+    return f"{subject} {digits(found.median)} times as long as {found.reference} in the median, on {place}: {clear}."
 
 
 def _precision(found: Headline, info: RunInfo) -> str:

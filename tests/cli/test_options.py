@@ -137,8 +137,11 @@ def test_a_typo_is_refused_before_anything_large_is_imported(tmp_path: Path, com
     assert done.returncode == 0, done.stderr
 
 
-def test_a_typo_in_sizes_to_predict_is_refused_before_anything_large_is_imported(tmp_path: Path) -> None:
-    code = f"ARGUMENTS = ['rnnbench', 'report', '--predict', 'TYPO']\n{REFUSED_EARLY}".replace(
+@pytest.mark.parametrize("words", ["--predict TYPO", "TYPO", "--history TYPO"])
+def test_a_typo_in_sizes_to_predict_or_in_a_path_is_refused_before_anything_large_is_imported(
+    tmp_path: Path, words: str
+) -> None:
+    code = f"ARGUMENTS = {['rnnbench', 'report', *words.split()]}\n{REFUSED_EARLY}".replace(
         ', "hidden_size=7", "cell=gruu"', ""
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -30,7 +30,7 @@ def known(quick: pd.DataFrame) -> pd.DataFrame:
 def test_it_says_who_how_far_where_and_how_sure_and_leads_to_the_worst_case(known: pd.DataFrame, info: RunInfo) -> None:
     told = answer(known, info_with(info, seconds_needed=350.0))
     first, worst, *_, precision = told.sentences
-    assert first.startswith("Hand-written cells take 1.35 times as long as torch.nn in the median, on ")
+    assert first.startswith("gru loop takes 1.35 times as long as torch.nn.GRU in the median, on ")
     assert first.endswith(", 1 thread, float32: slower in 7 of 8 comparisons, faster in 0, unclear in 1.")
     [(name, row)] = told.leads.items()
     assert known.loc[row, "ratio"] == 1.7
@@ -39,10 +39,19 @@ def test_it_says_who_how_far_where_and_how_sure_and_leads_to_the_worst_case(know
     assert precision.startswith("A typical interval is ±2.0%; about 6 min more would reach the precision")
 
 
+def test_several_cells_are_told_together_and_unknown_intervals_are_no_count_of_slower_cases(
+    quick: pd.DataFrame, known: pd.DataFrame, info: RunInfo
+) -> None:
+    assert answer(quick, info).sentences[0].startswith("Hand-written cells take ")
+    ends = ["ratio_low", "ratio_high", "mean_ratio_low", "mean_ratio_high"]
+    unknown = known.assign(**dict.fromkeys(ends, np.nan))
+    assert answer(unknown, info).sentences[0].endswith(", 1 thread, float32: 8 comparisons, all without an interval.")
+
+
 def test_no_median_is_of_a_shared_core_and_a_quiet_one(known: pd.DataFrame, info: RunInfo) -> None:
     known["state"] = np.where(known["ratio"] > 1.45, SHARED, UNDISTURBED)
     told = " ".join(answer(known, info).sentences)
-    assert told.startswith("Hand-written cells take 1.20 times as long")
+    assert told.startswith("gru loop takes 1.20 times as long")
     assert f"3 comparisons were made {SHARED} and are not in the median: 1.50 to 1.70 times." in told
     assert f"1 thread, float32, {SHARED}: slower" in answer(known.assign(state=SHARED), info).sentences[0]
 
