@@ -17,6 +17,7 @@ import pandas as pd
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Benchmark, Comparison
+from rnnbench.analysis.decide import Gate
 from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import MIN_TO_TRIM
 from rnnbench.analysis.stored import StoredRun
@@ -159,10 +160,12 @@ def compare_files(
     return compare_by_settings(first, second, settings if margin is None else CheckSettings(margin=margin))
 
 
-def compare_by_settings(base: StoredRun, head: StoredRun, settings: CheckSettings) -> Comparison:
-    """Compare two runs with the margins that a suite's settings give to the cases."""
+def compare_by_settings(
+    base: StoredRun, head: StoredRun, settings: CheckSettings, gates: frozenset[Gate] = frozenset()
+) -> Comparison:
+    """Compare two runs with the margins that a suite's settings give to the cases; `gates`: what must not grow."""
     cases = (measurement.case for measurement in head.measurements.values())
-    return stored.compare(base, head, margins(settings, cases))
+    return stored.compare(base, head, margins(settings, cases), gates=gates)
 
 
 def compare_saved(base: StoredRun, head: StoredRun, margin: float | None = None) -> Comparison:

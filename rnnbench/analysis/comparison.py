@@ -1,6 +1,6 @@
-"""Base against head, case by case: time, exact counts and status put together into one verdict each.
+"""Base against head, case by case: the row of a case, `Finding`, which every output and the exit code are made from.
 
-Counts are not timed: base and head differ in them only if the code does.
+`decide.py` makes the rows.
 """
 
 import math
@@ -10,9 +10,9 @@ from statistics import median
 from typing import Literal, NamedTuple, Self, get_args
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Family, Judged, Outcome, RatioName, Verdict
+from rnnbench.analysis.verdict import Family, Outcome, RatioName, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS
-from rnnbench.store.records import Case, Measurement
+from rnnbench.store.records import Case
 
 OnUndecided = Literal["pass", "fail"]
 OnGrowth = Literal["pass", "fail"]
@@ -27,6 +27,30 @@ RANKS: dict[Outcome | None, int] = {
 }
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)  # of a call
 GROWTH = ("operators", "allocations")  # what a call does in Python, counted without error
+RuleName = Literal[  # in the order in which `decide.py` asks them
+    "one side",
+    "apart",
+    "same code",
+    "new",
+    "mended",
+    "status",
+    "slower",
+    "more counts",
+    "more instructions",
+    "uncounted",
+    "fewer counts",
+    "growth",
+    "time",
+]
+Witness = Literal["ratio", "mean_ratio", "counts", "instructions", "code"]
+WITNESS_OF: dict[RatioName | None, Witness] = {"low": "ratio", "mean": "mean_ratio"}
+WITNESSES: dict[RuleName, Witness] = {  # of rules that do not go by time
+    "same code": "code",
+    "more counts": "counts",
+    "fewer counts": "counts",
+    "growth": "counts",
+    "more instructions": "instructions",
+}
 SAME_CODE = "runs the same code on both sides"
 Part = Literal["python", "dispatch", "kernels"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -62,6 +86,13 @@ class Change(NamedTuple):
     def ratio(self) -> float:
         """Head over base; infinite if the base is 0."""
         return self.head / self.base if self.base else math.inf
+
+
+def judged_changes(changes: Iterable[Change], margin: float) -> tuple[Change, ...]:
+    """Return the counts that went beyond the margin, in either direction, and so decide a verdict."""
+    edge = 1 + margin
+    judged = (change for change in changes if BY_NAME[change.metric].verdict == "judged")
+    return tuple(change for change in judged if not 1 / edge <= change.ratio <= edge)
 
 
 @dataclass(frozen=True)
@@ -147,15 +178,14 @@ class Finding:
     decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
-    is_by_code: bool = False  # both sides run the same code, so that it was not timed
     doubt: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
     is_kept: bool = False  # it runs the same code, as far as is known, but looked changed in a pair of workers
     definitions: tuple[str, ...] = ()  # that it may run and that differ: `cell.py:Cell.forward`, or `cell.py`
     state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
     family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
     is_broken: bool = False  # the head failed, whatever the base did
-    is_by_growth: bool = False  # it does more operator calls or allocations, which is not allowed
     accepted: str = ""  # why the team has accepted that it regressed; empty if it has not
+    rule: RuleName = field(default="time", compare=False)  # that gave the verdict
 
     @property
     def outcome(self) -> Outcome | None:
@@ -182,9 +212,10 @@ class Finding:
         return 1 / edge < self.low.lower and self.low.upper < edge
 
     @property
-    def is_by_counts(self) -> bool:
-        """Whether only counts give the verdict: the time stayed, or changed in the other direction."""
-        return self.is_by_growth or (bool(self.judged_changes) and self.time_verdict != self.verdict)
+    def witness(self) -> Witness | None:
+        """What gave the verdict; None for a case that fails, can't be compared, or is decided by nothing yet."""
+        is_by_time = self.rule in ("slower", "time")
+        return WITNESS_OF.get(self.decided_by) if is_by_time else WITNESSES.get(self.rule)
 
     @property
     def work(self) -> tuple[Change, ...]:
@@ -192,17 +223,9 @@ class Finding:
         return tuple(change for change in self.changes if change.metric in WORK)
 
     @property
-    def is_by_instructions(self) -> bool:
-        """Whether only instructions give the verdict."""
-        is_more = self.instructions is not None and self.instructions.is_more
-        return self.verdict == "regressed" and is_more and not self.judged_changes and self.time_verdict != self.verdict
-
-    @property
     def judged_changes(self) -> tuple[Change, ...]:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
-        edge = 1 + self.margin
-        judged = (change for change in self.changes if BY_NAME[change.metric].verdict == "judged")
-        return tuple(change for change in judged if not 1 / edge <= change.ratio <= edge)
+        return judged_changes(self.changes, self.margin)
 
 
 @dataclass(frozen=True)
@@ -255,83 +278,6 @@ class Comparison:
         return 3 if on_undecided == "fail" and self.count("undecided") else 0
 
 
-def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Change, ...]:
-    """Return the counts that are known on both sides and differ."""
-    known = [metric.name for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
-    both = [Change(name, int(base[name]), int(head[name])) for name in known]
-    return tuple(change for change in both if change.base != change.head)
-
-
-def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[Finding]:
-    """Return the findings of the cases that only one side has; `base` and `head` by key."""
-    sides = (("base", base, head), ("head", head, base))
-    return [
-        Finding(case, None, 0.0, f"only in the {name}")
-        for name, own, other in sides
-        for key, case in own.items()
-        if key not in other
-    ]
-
-
-def finding(
-    base: Measurement, head: Measurement, judged: Judged | None, margin: float, replicates: int, unjudged: str
-) -> Finding:
-    """Return the finding for a case of both sides; `judged` is None if no time was compared, and `unjudged` says why.
-
-    A ratio without an interval is left out, so that nothing shows it as a change.
-    """
-    case, counts = head.case, changes(base.metrics, head.metrics)
-    if not (base.works and head.works):
-        verdict, why = _without_times(base, head)
-        return Finding(case, verdict, margin, why, is_broken=head.status == "failed")
-    is_counted = all(side.metrics.get("operators") is not None for side in (base, head))
-    result = Finding(case, "undecided", margin, unjudged, changes=counts, is_counted=is_counted)
-    if judged is not None:
-        low, mean = (estimate if estimate.has_interval else None for estimate in (judged.low, judged.mean))
-        result = replace(
-            result,
-            verdict=judged.verdict,
-            reason="",
-            low=low,
-            mean=mean,
-            replicates=replicates,
-            time_verdict=judged.verdict,
-            decided_by=judged.decided_by,
-            state=judged.state,
-            family=judged.family,
-        )
-    ratios = [change.ratio for change in result.judged_changes]
-    if ratios and result.verdict != "regressed":  # counts have no error, so the margin alone decides
-        return replace(result, verdict="regressed" if max(ratios) > 1 else "improved")
-    return result
-
-
-def _without_times(base: Measurement, head: Measurement) -> tuple[Verdict | None, str]:
-    """Return the verdict of a case that does not work on both sides, None if there is nothing to report, and the why.
-
-    A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
-    worker was lost, or that failed after it had worked has not been measured. A case that failed on both sides is not
-    compared, whatever the failures were.
-    """
-    statuses, sides = (base.status, head.status), ((base, "in the base"), (head, "in the head"))
-    why = "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
-    if (base.status, base.reason) == (head.status, head.reason):
-        why = f"{head.status} on both sides: {head.reason}"
-    if base.works and head.status in ("failed", "skipped"):
-        return "regressed", f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}"
-    if statuses == ("skipped", "failed"):
-        return "regressed", why
-    if head.works and base.failure == "running" and not base.parity:
-        return "improved", why
-    if statuses == ("failed", "failed"):
-        return None, why
-    if "failed" in statuses:
-        is_own_fault = base.status == "failed" and base.failure == "running"
-        return None if is_own_fault and not head.works else "incomparable", why
-    is_unreached = any(side.status == "pending" and not side.works for side, _ in sides)
-    return "undecided" if is_unreached and "skipped" not in statuses else None, why
-
-
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort findings, the worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
@@ -339,26 +285,3 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         return RANKS[found.outcome], -(found.deciding.value if found.deciding else math.inf)
 
     return tuple(sorted(findings, key=rank))
-
-
-def failing_on_growth(comparison: Comparison) -> Comparison:
-    """Return the comparison with a regression for each case that does more operator calls or allocations.
-
-    A case that became faster all the same stays improved. Counts have no error, so there is no margin.
-    """
-    findings = []
-    for found in comparison.findings:
-        grows = any(change.metric in GROWTH and change.head > change.base for change in found.changes)
-        is_open = found.verdict in ("undecided", "unchanged")
-        findings.append(replace(found, verdict="regressed", is_by_growth=True) if grows and is_open else found)
-    is_needed = any(found.verdict == "undecided" for found in findings)
-    return replace(comparison, findings=ordered(findings), needed=comparison.needed if is_needed else "")
-
-
-def with_instructions(found: Finding, change: InstructionChange, *, gate: bool) -> Finding:
-    """Return the finding with a change of instructions, which is a verdict only if it is a `gate`.
-
-    It never overrules a time that regressed, and a case that failed has no instructions.
-    """
-    regressed = gate and change.is_more and found.verdict not in (None, "incomparable")
-    return replace(found, instructions=change, verdict="regressed" if regressed else found.verdict)

@@ -9,15 +9,14 @@ import pandas as pd
 
 from rnnbench.store import ceilings
 from rnnbench.store.frames import missing_reasons, missing_text
+from rnnbench.store.implementations import GRAPH_BACKENDS, REFERENCES
 from rnnbench.store.metrics import COMPILED
+from rnnbench.store.parity import AGREES, IS_REFERENCE
 from rnnbench.store.records import (
     AXES,
     FUSED_LAYERS,
     GATES,
-    GRAPH_BACKENDS,
-    IS_REFERENCE,
     ITEM_BYTES,
-    REFERENCES,
     WORKLOAD_AXES,
     Case,
     Workload,
@@ -25,7 +24,7 @@ from rnnbench.store.records import (
 
 BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
 REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
-SAME_EQUATIONS = ("agrees", IS_REFERENCE)  # parity of cases that need the reference's weights in each step
+SAME_EQUATIONS = (AGREES.text, IS_REFERENCE.text)  # parity of cases that need the reference's weights in each step
 FASTER_SINCE = "the machine ran faster during the run than while its limits were measured"
 LESS_WORK = "its reference stays above the limit, so this case may leave out some of the work"
 

@@ -33,6 +33,7 @@ from rnnbench.store.frames import (
     without_categories,
 )
 from rnnbench.store.frames import joined as joined_windows
+from rnnbench.store.notes import note, of_kinds
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.window_checks import repeated, wrong_value
@@ -43,7 +44,6 @@ COUNTED = ("pulses", "quiet_pulses", "quiet_blocks")
 QUIET = (*COUNTED, "best_pulse", "quiet_seconds", "quiet_low")
 STORED = ("calls", *SUMMED, "quantiles", *QUIET)  # the columns of stored windows that times follow from
 SLOWER_BEST = 1.2  # times the best pulse of a run: a worker whose own best was slower has never seen a quiet core
-LOST = "windows are missing: "  # how the notes on them begin
 MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
 KEYS = ["run", "case"]
 CASE_NEEDS = (*KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status")
@@ -128,18 +128,19 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
             )
         if lost > 0:
             what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}"
-            info = replace(info, notes=[*info.notes, f"{LOST}those of {what}; nothing here counts what they held"])
+            missing = note("windows are missing", f"those of {what}; nothing here counts what they held")
+            info = replace(info, notes=[*info.notes, missing])
     return info, measurements, RunTimes.of(cases, visits)
 
 
 def noted(info: RunInfo) -> list[str]:
     """Return the notes on missing windows among all notes of a run."""
-    return [note for note in info.notes if note.startswith(LOST)]
+    return of_kinds(info.notes, ["windows are missing"])
 
 
 def noted_of_runs(runs: Iterable[tuple[str, RunInfo]]) -> list[str]:
     """Return the notes on missing windows of several runs, each after the name of its run."""
-    return [f"{name}: {note}" for name, info in runs for note in noted(info)]
+    return [f"{name}: {line}" for name, info in runs for line in noted(info)]
 
 
 def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:

@@ -21,7 +21,11 @@ from scipy.optimize import nnls
 
 from rnnbench.store import ceilings
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import AXES, ITEM_BYTES, REFERENCES
+from rnnbench.store.implementations import REFERENCES
+from rnnbench.store.records import (
+    AXES,
+    ITEM_BYTES,
+)
 
 Array = npt.NDArray[np.float64]
 TimeCause = Literal["dispatch", "arithmetic", "memory"]

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, finding, one_sided, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, ordered
+from rnnbench.analysis.decide import Evidence, Gate, found, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
@@ -109,11 +110,16 @@ def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case
 
 
 def compare(
-    base: StoredRun, head: StoredRun, margins: Mapping[str, float], undecidable: Mapping[str, str] | None = None
+    base: StoredRun,
+    head: StoredRun,
+    margins: Mapping[str, float],
+    undecidable: Mapping[str, str] | None = None,
+    gates: frozenset[Gate] = frozenset(),
 ) -> Comparison:
     """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
-    `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves.
+    `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves;
+    `gates`: what must not grow.
     Raises UserError if no case is in both runs.
     """
     in_base, in_head = ({key: each.case for key, each in run.measurements.items()} for run in (base, head))
@@ -121,7 +127,8 @@ def compare(
     findings: list[Finding] = []
     needed = ""
     if apart := differences(base.info, head.info):
-        findings += [Finding(case, "incomparable", margins[case.key], "; ".join(apart)) for case in common]
+        why = "; ".join(apart)
+        findings += [found(Evidence(case=case, margin=margins[case.key], apart=why)) for case in common]
     else:
         reasons, of_runs = undecidable or {}, undecidable is None
         sides = case_ratios(base), case_ratios(head)
@@ -131,17 +138,19 @@ def compare(
         for key, known in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
             judged[key] = replace(known, verdict="undecided", decided_by=None)
         for case in common:
-            result = finding(
-                base.measurements[case.key],
-                head.measurements[case.key],
-                judged.get(case.key),
-                margins[case.key],
-                min(int(side["replicates"].get(case.key, 0)) for side in sides),
-                reasons.get(case.key, "not timed beside torch.nn in both runs"),
+            of_case = judged.get(case.key)
+            why = "not timed beside torch.nn in both runs" if of_case is None else _without_interval(of_case)
+            evidence = Evidence(
+                case=head.measurements[case.key].case,
+                margin=margins[case.key],
+                base=base.measurements[case.key],
+                head=head.measurements[case.key],
+                judged=of_case,
+                replicates=min(int(side["replicates"].get(case.key, 0)) for side in sides),
+                open_because=reasons.get(case.key, why),
+                gates=gates,
             )
-            if result.verdict == "undecided" and not result.reason:
-                result = replace(result, reason=reasons.get(case.key, "" if result.deciding else TOO_FEW))
-            findings.append(result)
+            findings.append(found(evidence))
         if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
             needed = IN_TURNS if of_runs else "save more processes of each side"
     findings += [each for each in one_sided(in_base, in_head) if not each.case.is_reference]
@@ -149,6 +158,11 @@ def compare(
     return Comparison(
         head.info.suite, f"run {base.name}", f"run {head.name}", "stored", ordered(findings), notes, needed
     )
+
+
+def _without_interval(judged: Judged) -> str:
+    """Return why a case without an interval stays undecided; empty if it has one."""
+    return "" if judged.low.has_interval else TOO_FEW
 
 
 def together(runs: Sequence[StoredRun], margin: float) -> Together:

@@ -30,7 +30,7 @@ from rnnbench.analysis.estimate import (
 )
 from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
 from rnnbench.analysis.run_times import RunTimes
-from rnnbench.store.records import REFERENCES
+from rnnbench.store.implementations import REFERENCES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
 # its queue is full, which holds at least FULL_QUEUE_SECONDS of work: about 1,000 launches of over a microsecond each.

@@ -29,7 +29,6 @@ from rnnbench.report.notebook import (
 from rnnbench.report.screen.progress import at_point, shown_rounds
 from rnnbench.speedup.search import FastestPhase, find, recognised
 from rnnbench.speedup.ways import ways_table
-from rnnbench.store.records import does_equal_work
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of
 
@@ -396,12 +395,12 @@ def assert_not_slower(
     question, called = Question(float(factor), argument("precision", precision)), names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
     with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
-        if not equal_outputs or does_equal_work(found.parity[MINE]):
+        if not equal_outputs or found.parity[MINE].is_equal_work:
             found.until(question, time.monotonic() + seconds)
             if found.turns.interrupted:
                 raise KeyboardInterrupt
             question.look()
-    if equal_outputs and not does_equal_work(found.parity[MINE]):
+    if equal_outputs and not found.parity[MINE].is_equal_work:
         raise AssertionError(unequal_outputs(found, called))
     result = judged(found, question, seconds, called)
     if result.answer == "slower" or (result.answer is None and undecided == "fail"):

@@ -105,9 +105,7 @@ class CellSpec:
 def _other(target: str, nearest: Reference, about: str) -> CellSpec:
     """Return a cell that is timed against the layer of torch.nn that is nearest to it, and computes something else."""
     layer = TORCH_OWN["torch.nn"][nearest]
-    return CellSpec(
-        f"rnnbench.cells.modern.{target}", nearest, about, unequal=f"not compared: another recurrence than {layer}"
-    )
+    return CellSpec(f"rnnbench.cells.modern.{target}", nearest, about, unequal=f"another recurrence than {layer}")
 
 
 CELLS: dict[str, CellSpec] = {
@@ -119,7 +117,7 @@ CELLS: dict[str, CellSpec] = {
         "rnn",
         "the tutorial's stack, which feeds a layer the state of the layer below",
         stacked=True,
-        unequal="not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN",
+        unequal="layer l reads layer l-1's state, so it is another function than torch.nn.RNN",
     ),
     "lstm": CellSpec("rnnbench.cells.lstm:LSTMCell", "lstm", "long short-term memory"),
     "gru": CellSpec("rnnbench.cells.gru:GRUCell", "gru", "gated recurrent unit"),

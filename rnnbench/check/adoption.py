@@ -9,14 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rnnbench.analysis.comparison import Finding
 from rnnbench.cells import file_of, is_own
 from rnnbench.harness.machine import git
 from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few
 
 MAX_NAMED = 3  # files in a message
-LACKS = "the base lacks what it measures"
 
 
 def lent_files(suite: Suite, repository: Path, within: Path) -> list[Path]:
@@ -75,14 +73,3 @@ def mended_file(fault: Mapping[str, Any], changed: Iterable[str], tree: Path) ->
             if changed_file.endswith(".py") and any(way.parts[-len(path.parts) :] == path.parts for way in ways):
                 return changed_file
     return ""
-
-
-def as_mended(finding: Finding, file: str, *, is_new: bool) -> Finding:
-    """Return the finding of a case that the base can't load because of a file that the head has changed.
-
-    `is_new`: the base was lent the suite and lacks what the case measures, so that only the head has the case.
-    """
-    if is_new:
-        return Finding(finding.case, None, finding.margin, f"only in the head: {LACKS}: {finding.reason}")
-    text = f"{finding.reason}; the head has changed {file} and works"
-    return Finding(finding.case, "improved", finding.margin, text)

@@ -5,26 +5,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.compare_files import compare_by_settings
-from rnnbench.analysis.comparison import (
-    SAME_CODE,
-    Comparison,
-    Finding,
-    InstructionChange,
-    finding,
-    ordered,
-)
+from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, ordered
+from rnnbench.analysis.decide import Evidence, Gate, found
 from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_together, without_blind
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, share_of_look
-from rnnbench.check.adoption import LACKS, as_mended, mended_file
-from rnnbench.check.counting import MIN_SECONDS, Counting, InstructionsMode, added, chosen_counter
+from rnnbench.check.adoption import mended_file
+from rnnbench.check.counting import MIN_SECONDS, Counting, InstructionsMode, chosen_counter, notes_of_uncounted
 from rnnbench.check.families import families
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
@@ -35,6 +29,7 @@ from rnnbench.harness.coordinator.session import faults_in_words, first_info, re
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
+from rnnbench.store.notes import OF_SIDE, note
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
@@ -59,6 +54,22 @@ MIN_PAIRS_TO_TRIM = 8
 PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all
 
 
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a check does beside timing the cases that may run changed code."""
+
+    instructions: InstructionsMode | None = None  # None: they are not
+    instructions_seconds: float | None = None  # None: as many as the timing took
+    everything: bool = False  # cases that run the same code on both sides are timed, too
+    gates: frozenset[Gate] = frozenset()  # what must not grow
+    share: float = 1.0  # of the error rate, for one of several checks
+    command: str = ""  # as it was typed, which both sides record
+
+
+USUAL = CheckOptions()
+GATE_OF_INSTRUCTIONS: frozenset[Gate] = frozenset({"instructions"})
+
+
 def check_against_run(
     suite: Suite,
     groups: Sequence[Group],
@@ -66,17 +77,18 @@ def check_against_run(
     baseline: Path,
     *,
     out: Path,
-    command: str,
     on_progress: Callable[[Progress], None],
+    options: CheckOptions = USUAL,
 ) -> tuple[Path, Comparison]:
     """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
 
-    Raises what `run_suite` raises, and UserError if the stored run can't be read or has none of the cases.
+    Of the `options` the command and the gates count. Raises what `run_suite` raises, and UserError if the stored run
+    can't be read or has none of the cases.
     """
     before = stored.read(baseline)  # first, so that an unusable baseline costs no run
     stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
-    folder = run_suite(suite, groups, settings, out=out, command=command, on_progress=on_progress)
-    return folder, compare_by_settings(before, stored.read(folder), suite.check)
+    folder = run_suite(suite, groups, settings, out=out, command=options.command, on_progress=on_progress)
+    return folder, compare_by_settings(before, stored.read(folder), suite.check, options.gates)
 
 
 def check(
@@ -86,72 +98,40 @@ def check(
     others: Sequence[Finding] = (),
     *,
     out: Path,
-    command: str,
     on_progress: Callable[[Progress], None],
-    instructions: InstructionsMode | None = None,
-    instructions_seconds: float | None = None,
-    share: float = 1.0,
-    everything: bool = False,
+    options: CheckOptions = USUAL,
 ) -> tuple[Path, Comparison]:
     """Measure groups of cases on both sides into a new folder below `out`, and judge them.
 
-    `others`: findings of cases that only one side has; `instructions`: whether they are counted, after the time was
-    measured, in `instructions_seconds`, by default as long as the timing took; `share`: of the error rate, for one of
-    several checks; `everything`: also cases that run the same code on both sides are timed. Raises UserError if `out`
-    can't be written, a side can't start, its rnnbench is too old, or instructions are a gate and nothing counts them
-    here, NewSuite if the base has nothing of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM: what was
-    measured stays, without a verdict.
+    `others`: findings of cases that only one side has. Raises UserError if `out` can't be written, a side can't start,
+    its rnnbench is too old, or instructions are a gate and nothing counts them here, NewSuite if the base has nothing
+    of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     cases = cases_of(groups)
     suite, margins, loosened = strictest(base.suite, head.suite, cases)
-    (counter, notes_of_counts), trial = chosen_counter(instructions), Trial(margins)
+    counter, notes_of_counts = chosen_counter(options.instructions)
     head = replace(head, suite=suite)
     runner = PairedRunner((base, head), cases, suite.measure)
+    trial = Trial(margins)
+    counted = dict[str, InstructionChange | str]()
     with ExitStack() as stack:
-        stack.callback(runner.end)
-        hellos = runner.start()
-        folder = dated_folder(out, f"{suite.name}-check")
-        stack.enter_context(faults_in_words(folder, "no verdict"))
-        runs = {
-            side.name: stack.enter_context(_run(folder, side, suite.measure, hellos[side.name], command, runner))
-            for side in (base, head)
-        }
-        runner.record(runs)
-        runner.notes += library_notes()
-        if not all(hello.get("fixed_addresses") for hello in hellos.values()):
-            runner.notes.append(
-                "less precise: memory addresses are random on this system, so the two sides have different ones"
-            )
-
-        def left() -> float:
-            return suite.check.budget_seconds - runner.seconds
-
-        def tell(done: int, total: int) -> None:
-            on_progress(Progress(0, done, total, max(0.0, left())))
-
-        if not everything:
-            runner.find_same(cases, tell)
-        if changed := _without(groups, runner.same.cases):
-            runner.observe(changed, tell, left)
-        if not all(runner.failed(case) for case in cases):
-            refuse_equal(base, head, {name: recorder.imported for name, recorder in runner.recorders.items()})
-        timed = changed_groups(runner, groups, left)
+        folder = _begun(stack, runner, out, options.command)
+        timed = _prepared(runner, groups, suite.check.budget_seconds, on_progress, everything=options.everything)
         preparing = runner.seconds
         if timed:
             trial.families = families(runner.definitions, cases_of(timed), margins)
-            measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=share)
+            measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=options.share)
         notes = [*runner.notes, *runner.clock_notes(), *loosened]
         notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
-        counted = dict[str, InstructionChange | str]()
         if counter and timed:
-            budget = max(MIN_SECONDS, seconds) if instructions_seconds is None else instructions_seconds
+            budget = max(MIN_SECONDS, seconds) if options.instructions_seconds is None else options.instructions_seconds
             counted = Counting(runner, counter, budget, on_progress).run(timed)
-    judged = trial.verdicts()
-    alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
-    why = {case.key: NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it" for case in cases}
-    findings = [_found(runner, case, judged.get(case.key), margins[case.key], why[case.key]) for case in cases]
-    findings = _with_repairs(runner, base, head, findings)
+    gates = options.gates
+    if options.instructions == "gate":
+        gates = gates.union(GATE_OF_INSTRUCTIONS)
+    known = _evidence(runner, groups, trial.verdicts(), margins, counted, gates)
+    findings = [_found(runner, evidence) for evidence in known]
     _refuse_new(base, findings)
     comparison = Comparison(
         suite.name,
@@ -159,58 +139,140 @@ def check(
         head.about,
         "paired",
         ordered([*findings, *others]),
-        tuple(map(base.in_words, notes)),
+        (*map(base.in_words, notes), *notes_of_counts, *notes_of_uncounted(counted)),
         seconds=round(seconds, 1),
         preparing=round(preparing, 1),
         needed=more_time(runner, groups, findings),
     )
-    return folder, added(comparison, counted, notes_of_counts, is_gate=instructions == "gate")
+    return folder, comparison
+
+
+def _begun(stack: ExitStack, runner: PairedRunner, out: Path, command: str) -> Path:
+    """Start the first pair, and make the folder of the check with those of its sides, which end with the `stack`."""
+    stack.callback(runner.end)
+    hellos = runner.start()
+    base, head = runner.sides["base"], runner.sides["head"]
+    folder = dated_folder(out, f"{head.suite.name}-check")
+    stack.enter_context(faults_in_words(folder, "no verdict"))
+    measured_by = head.suite.measure
+    runs = {
+        side.name: stack.enter_context(_run(folder, side, measured_by, hellos[side.name], command, runner))
+        for side in (base, head)
+    }
+    runner.record(runs)
+    runner.notes += library_notes()
+    if not all(hello.get("fixed_addresses") for hello in hellos.values()):
+        runner.notes.append(
+            "less precise: memory addresses are random on this system, so the two sides have different ones"
+        )
+    return folder
+
+
+def _prepared(
+    runner: PairedRunner,
+    groups: Sequence[Group],
+    budget_seconds: float,
+    on_progress: Callable[[Progress], None],
+    *,
+    everything: bool,
+) -> list[Group]:
+    """Find the cases that run the same code, observe the others on both sides, and return those that are timed."""
+    cases = cases_of(groups)
+
+    def left() -> float:
+        return budget_seconds - runner.seconds
+
+    def tell(done: int, total: int) -> None:
+        on_progress(Progress(0, done, total, max(0.0, left())))
+
+    if not everything:
+        runner.find_same(cases, tell)
+    if changed := _without(groups, runner.same.cases):
+        runner.observe(changed, tell, left)
+    if not all(runner.failed(case) for case in cases):
+        imported = {name: recorder.imported for name, recorder in runner.recorders.items()}
+        refuse_equal(runner.sides["base"], runner.sides["head"], imported)
+    return changed_groups(runner, groups, left)
 
 
 def _notes_of_sides(notes: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the notes of each side, with whose they are; those of both sides once."""
     sides: dict[str, list[str]] = {}
-    for side, own in notes.items():
-        for note in own:
-            sides.setdefault(note, []).append(side)
-    return [f"{' and '.join(whose)}: {note}" for note, whose in sides.items()]
+    for side, lines in notes.items():
+        for line in lines:
+            sides.setdefault(line, []).append(side)
+    return [f"{' and '.join(whose)}: {line}" for line, whose in sides.items()]
 
 
-def _found(runner: PairedRunner, case: Case, judged: Judged | None, margin: float, unjudged: str) -> Finding:
-    """Return what the check found of a case, by its code or by its measurements on both sides.
+def _evidence(
+    runner: PairedRunner,
+    groups: Sequence[Group],
+    judged: Mapping[str, Judged],
+    margins: Mapping[str, float],
+    counted: Mapping[str, InstructionChange | str],
+    gates: frozenset[Gate],
+) -> list[Evidence]:
+    """Return all that a check knows of each case: its code, its status on both sides, its time and its counts.
 
-    `unjudged`: why its time was not compared, if it was not.
+    `judged`: what the tests of all cases say of their times; `counted`: the instructions, or why there are none.
     """
-    if case.key in runner.same.cases:
-        return Finding(case, "unchanged", margin, SAME_CODE, is_by_code=True)
-    before, after = (runner.recorders[side].measurements[case.key] for side in ("base", "head"))
-    pairs = pairs_of(runner, case)
-    found = finding(before, after, judged if pairs else None, margin, pairs, unjudged)
-    if (doubt := runner.same.doubts.get(case.key)) is None:
-        return found
-    definitions = tuple(sorted(runner.definitions.get(case.key, ())))
-    return replace(found, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
+    alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
+    mended = _mended_files(runner)
+    is_uncounted = "instructions" in gates and not any(isinstance(each, InstructionChange) for each in counted.values())
+    known = []
+    for case in cases_of(groups):
+        pairs = pairs_of(runner, case)
+        evidence = Evidence(
+            case=case,
+            margin=margins[case.key],
+            is_same_code=case.key in runner.same.cases,
+            base=runner.recorders["base"].measurements[case.key],
+            head=runner.recorders["head"].measurements[case.key],
+            mended_file=mended.get(case.key, ""),
+            is_new=bool(runner.sides["base"].lent) and _fault(runner, "base", case).get("is_lack", False),
+            judged=judged.get(case.key) if pairs else None,
+            replicates=pairs,
+            is_uncounted=is_uncounted and case.key in counted,
+            gates=gates,
+        )
+        if evidence.judged is None:
+            why = NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it"
+            evidence = replace(evidence, open_because=why)
+        if isinstance(instructions := counted.get(case.key), InstructionChange):
+            evidence = replace(evidence, instructions=instructions)
+        known.append(evidence)
+    return known
 
 
-def _with_repairs(runner: PairedRunner, base: Side, head: Side, findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings, those of cases that the base can't load because of a file of the head as repaired or new."""
-    faults = {case: reply for case, reply in runner.recorders["base"].faults.items() if reply.get("arose_in")}
+def _found(runner: PairedRunner, evidence: Evidence) -> Finding:
+    """Return the finding of a case, with why it was timed although its code may be the same."""
+    row = found(evidence)
+    key = evidence.case.key
+    if evidence.is_same_code or (doubt := runner.same.doubts.get(key)) is None:
+        return row
+    definitions = tuple(sorted(runner.definitions.get(key, ())))
+    return replace(row, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
+
+
+def _fault(runner: PairedRunner, side: str, case: Case) -> Mapping[str, Any]:
+    """Return the reply with which a case could not be loaded on a side; empty if it could."""
+    return runner.recorders[side].faults.get(case.key, {})
+
+
+def _mended_files(runner: PairedRunner) -> dict[str, str]:
+    """Return the file of the head, changed or new, because of which the base can't load a case that the head loads."""
+    base, head = runner.sides["base"], runner.sides["head"]
+    faults = {key: reply for key, reply in runner.recorders["base"].faults.items() if reply.get("arose_in")}
     if base.tree is None or not faults:
-        return [*findings]
+        return {}
     changed = [*(changed_files(base, head) or ()), *base.lent]
-    repaired = []
-    for found in findings:
-        is_broken = found.verdict == "incomparable" and not runner.recorders["head"].faults.get(found.case.key)
-        fault = faults.get(found.case.key, {})
-        file = mended_file(fault, changed, base.tree) if is_broken else ""
-        is_new = bool(base.lent) and fault.get("is_lack", False)
-        repaired.append(as_mended(found, file, is_new=is_new) if file else found)
-    return repaired
+    of_head = runner.recorders["head"].faults
+    return {key: mended_file(fault, changed, base.tree) for key, fault in faults.items() if not of_head.get(key)}
 
 
 def _refuse_new(base: Side, findings: Sequence[Finding]) -> None:
     """Raise NewSuite if the base was lent the suite and has nothing of what it measures."""
-    if base.lent and findings and all(each.verdict is None and LACKS in each.reason for each in findings):
+    if base.lent and findings and all(each.rule == "new" for each in findings):
         raise NewSuite(f"base {base.about}: the suite is new, so there is nothing to compare: {findings[0].reason}")
 
 
@@ -411,7 +473,7 @@ def _run(
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
     about = environment.describe(side.root) | {"worker": hello}
-    info = first_info(side.suite, measured_by, command, about, [f"{side.name} of a check: {side.about}"])
+    info = first_info(side.suite, measured_by, command, about, [note(OF_SIDE[side.name], side.about)])
     if side.tree is not None:
         info = replace(info, suite_file=os.path.relpath(side.suite.file.resolve(), side.tree))
     (folder / side.name).mkdir()

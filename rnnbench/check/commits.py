@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.analysis.bisection import CaseChange, Commit
-from rnnbench.analysis.comparison import WORK, changes
-from rnnbench.check.check import check
+from rnnbench.analysis.comparison import WORK
+from rnnbench.analysis.decide import changes
+from rnnbench.check.check import CheckOptions, check
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
 from rnnbench.check.same_code import sorted_by_kind
@@ -185,9 +186,8 @@ class CommitRunner:
                 project.at_commit(head.sha, "head"),
                 with_cases(self._groups, lambda case: case.key in keys),
                 out=self._folder,
-                command=self._command,
                 on_progress=lambda step: None,
-                share=share,
+                options=CheckOptions(share=share, command=self._command),
             )
         if seconds < most and comparison.count("undecided"):
             raise BudgetSpent  # so that a later part compares them anew

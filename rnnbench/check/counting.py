@@ -20,14 +20,11 @@ from typing import Literal
 
 from rnnbench.analysis.comparison import (
     WORK,
-    Comparison,
     InstructionChange,
     InstructionCounts,
     Part,
-    ordered,
-    with_instructions,
 )
-from rnnbench.analysis.comparison import changes as exact_changes
+from rnnbench.analysis.decide import changes as exact_changes
 from rnnbench.check.families import first_of_each
 from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
@@ -296,28 +293,13 @@ def part_of(file: str, function: str) -> Part | None:
     return None if C_LIBRARY.fullmatch(file) else "dispatch"
 
 
-def added(
-    comparison: Comparison, changes: Mapping[str, InstructionChange | str], notes: Iterable[str], *, is_gate: bool
-) -> Comparison:
-    """Return the comparison with what was counted, and notes about what was not."""
-    counted = {key: change for key, change in changes.items() if isinstance(change, InstructionChange)}
-    findings = [
-        with_instructions(found, counted[found.case.key], gate=is_gate) if found.case.key in counted else found
-        for found in comparison.findings
-    ]
-    if is_gate and not counted:  # it would pass without having counted anything
-        findings = [
-            replace(found, verdict="incomparable", reason="its instructions were not counted")
-            if found.case.key in changes and found.verdict != "regressed"
-            else found
-            for found in findings
-        ]
+def notes_of_uncounted(changes: Mapping[str, InstructionChange | str]) -> list[str]:
+    """Return a note for each reason for which cases were not counted."""
     reasons: dict[str, list[str]] = {}  # reason -> the cases
     for key, reason in changes.items():
         if isinstance(reason, str):
             reasons.setdefault(reason, []).append(key)
-    not_counted = [
+    return [
         f"instructions of {plural(len(keys), 'case')} were not counted, the first is {keys[0]}: {reason}"
         for reason, keys in reasons.items()
     ]
-    return replace(comparison, findings=ordered(findings), notes=(*comparison.notes, *notes, *not_counted))

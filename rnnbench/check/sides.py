@@ -13,14 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.comparison import Finding, one_sided
+from rnnbench.analysis.comparison import Finding
+from rnnbench.analysis.decide import one_sided
 from rnnbench.check.adoption import in_words, lend, lent_files
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.machine import git
 from rnnbench.project import module_folders, nearest_project
 from rnnbench.store.folder import is_check
-from rnnbench.store.records import Case, Group, Implementation
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import Case, Group
 from rnnbench.suite import places, suites
 from rnnbench.suite.outline import cases_of, grouped
 

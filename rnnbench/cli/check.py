@@ -2,10 +2,11 @@
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,7 +27,11 @@ from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnGrowth, OnUndecided, Subject
+    from rnnbench.analysis.decide import Gate
+    from rnnbench.check.check import CheckOptions
     from rnnbench.check.counting import InstructionsMode
+    from rnnbench.check.sides import Side
+    from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.suite.suites import Suite
 
 
@@ -99,10 +104,8 @@ def check(
     (one line on standard error says why, and there is no verdict), or a case can't be compared
     (its verdict says why); 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.analysis.comparison import failing_on_growth
-    from rnnbench.check import check as live
-    from rnnbench.check.check import check_against_run
-    from rnnbench.check.sides import NewSuite, select, sides
+    from rnnbench.check.check import CheckOptions, check_against_run
+    from rnnbench.check.sides import NewSuite, sides
     from rnnbench.harness.accepted import Accepted
     from rnnbench.harness.machine import git
     from rnnbench.report.screen.progress import shown_progress
@@ -113,42 +116,55 @@ def check(
         raise click.UsageError("Missing --base (REV, DIR or RUN) or --base-python")
     accepted = Accepted.of_suite(suite)  # first, so that a fault in it costs no check
     refuse_unseen(device)
-    given = {"margin": margin, "budget_seconds": budget}  # for both sides
-    suite = suite.with_check(**given)
-    how: dict[str, Any] = {"out": out, "command": typed()}
+    suite = suite.with_check(margin=margin, budget_seconds=budget)
+    gates: frozenset[Gate] = frozenset({"growth"}) if on_growth == "fail" else frozenset()
+    options = CheckOptions(instructions, instructions_budget, everything, gates, command=typed())
     if base and (Path(base) / "run.json").is_file():
         if sources or base_python or instructions:
             raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
         groups = selected(suite, only, device)
         settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
         with shown_progress() as on_progress:
-            folder, comparison = check_against_run(suite, groups, settings, Path(base), on_progress=on_progress, **how)
-        state = read_info(Path(base)).environment.get("git")
+            folder, comparison = check_against_run(
+                suite,
+                groups,
+                settings,
+                Path(base),
+                out=out,
+                on_progress=on_progress,
+                options=options,
+            )
+        commit = (read_info(Path(base)).environment.get("git") or {}).get("commit")
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
-            with sides(suite, base, base_python, sources) as (first, second), shown_progress() as on_progress:
-                groups, others = select(first, second, expression, device)
-                folder, comparison = live.check(
-                    replace(first, suite=first.suite.with_check(**given)),
-                    second,
-                    groups,
-                    others,
-                    on_progress=on_progress,
-                    instructions=instructions,
-                    instructions_seconds=instructions_budget,
-                    everything=everything,
-                    **how,
-                )
-                state = git.state(first.tree) if first.tree else None
+            with sides(suite, base, base_python, sources) as (before, head):
+                first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
+                folder, comparison = _checked_live((first, head), expression, device, out, options)
+                commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    if on_growth == "fail":
-        comparison = failing_on_growth(comparison)
-    comparison = accepted.applied(comparison, (state or {}).get("commit"))
-    _tell(comparison, folder, suite=suite.file, as_json=as_json)
-    context.exit(comparison.exit_code(on_undecided=on_undecided))
+    found = _told(accepted.applied(comparison, commit), folder, suite=suite.file, as_json=as_json)
+    context.exit(found.exit_code(on_undecided=on_undecided))
+
+
+def _checked_live(
+    pair: "tuple[Side, Side]",
+    only: Mapping[str, Sequence[str]],
+    device: str | None,
+    out: Path,
+    options: "CheckOptions",
+) -> tuple[Path, "Comparison"]:
+    """Check the selected cases of two sides in turns."""
+    from rnnbench.check import check as live
+    from rnnbench.check.sides import select
+    from rnnbench.report.screen.progress import shown_progress
+
+    with shown_progress() as on_progress:
+        base, head = pair
+        groups, others = select(base, head, only, device)
+        return live.check(base, head, groups, others, out=out, on_progress=on_progress, options=options)
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
@@ -189,18 +205,18 @@ def compare(
 
     comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
     folder = None if out is None else dated_folder(out, "compare")
-    _tell(comparison, folder, suite=None, as_json=as_json)
-    context.exit(comparison.exit_code(on_undecided=on_undecided))
+    found = _told(comparison, folder, suite=None, as_json=as_json)
+    context.exit(found.exit_code(on_undecided=on_undecided))
 
 
-def _tell(
+def _told(
     comparison: "Comparison",
     folder: Path | None,
     *,
     suite: Path | None,
     as_json: bool,
-) -> None:
-    """Write the verdicts into a folder, if there is one, and into GitHub's summary, and only then print them.
+) -> "Verdicts":
+    """Return the verdicts, written into a folder, if there is one, and into GitHub's summary, and only then printed.
 
     So the files exist even if nobody reads standard output any more.
     """
@@ -232,6 +248,7 @@ def _tell(
             where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root)
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
             (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))
+    return found
 
 
 def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None:

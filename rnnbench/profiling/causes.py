@@ -79,8 +79,9 @@ def _cause(kind: CauseKind, groups: Sequence[CallGroup]) -> Cause:
     places = sorted({call.where.rpartition(":")[::2] for call in calls if call.where})
     by_file = groupby(places, lambda pair: pair[0])
     where = "; ".join(f"{file}:{', '.join(line for _, line in lines)}" for file, lines in by_file)
-    names = ", ".join(dict.fromkeys(call.name for call in calls))
-    return Cause(kind, f"{names} ({where})" if where else names, len(calls))
+    operators = tuple(dict.fromkeys(call.name for call in calls))
+    names = ", ".join(operators)
+    return Cause(kind, f"{names} ({where})" if where else names, len(calls), operators=operators)
 
 
 def invariants(program: Program) -> list[CallGroup]:

@@ -16,9 +16,12 @@ import pandas as pd
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate, minus
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.missing_operators import MissingOperator, missing_operators, word
-from rnnbench.store.profiles import CATEGORIES, PARTS, CallPart, Category, Cause, Products, Profile
+from rnnbench.store.implementations import LADDER, REFERENCES, REMOVING_ALL, ROW_OF
+from rnnbench.store.profiles import CATEGORIES, CAUSES, PARTS, CallPart, Category, Cause, Products, Profile
 from rnnbench.store.record import clean
-from rnnbench.store.records import GRAPH_BACKENDS, REFERENCES, WORKLOAD_AXES, Implementation
+from rnnbench.store.records import (
+    WORKLOAD_AXES,
+)
 
 # The parts of a call
 
@@ -144,8 +147,6 @@ def rescaled(profile: Profile, seconds: float) -> Profile:
 
 TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 
-# From the version that one writes first to the fastest; each rung is compared with the one before it.
-LADDER: tuple[Implementation, ...] = ("loop", "sequence", "hoisted", "transposed", "compiled", "prepacked", "cudagraph")
 NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
 ZERO = Estimate(0.0, 0.0, 0.0)
 MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
@@ -163,51 +164,10 @@ class StepKind(NamedTuple):
     reference: str = ""  # of what the reference takes more of, if the step is negative
 
 
-# Rungs of the ladder; causes, which `causes.py` finds in a recorded program (`weight gradients` and `library`:
-# `operators.py`, `threads`: `profile.py`); and what lies between the ends of two profiles.
+# Rungs of the ladder; causes; and what lies between the ends of two profiles.
 KINDS: dict[str, StepKind] = {
-    "hoisted": StepKind("input product hoisted", "hoisting the input product recovers"),
-    "transposed": StepKind("weights stored as read", "storing the weights in the order of reading recovers"),
-    "sequence": StepKind("run as one module", "running the whole sequence in one module recovers"),
-    "compiled": StepKind("compiled", "compiling recovers"),
-    "prepacked": StepKind("products in the fastest library", "making each product in the fastest library recovers"),
-    "cudagraph": StepKind("recorded and replayed", "replaying a recorded graph recovers"),
-    "copy": StepKind("needless copy", "a needless copy costs", "use the tensor without a copy"),
-    "concatenation": StepKind(
-        "concatenation",
-        "putting tensors side by side costs",
-        "multiply each part with its own weight, and add the products",
-    ),
-    "not hoisted": StepKind(
-        "input product in every step",
-        "a product of the input in every step, which could be one, costs",
-        "make the input product once for all steps, before the loop",
-    ),
-    "output product": StepKind(
-        "output product in every step",
-        "a product of the output in every step, which could be one after the loop, costs",
-        "make the output product once for all steps, after the loop",
-    ),
-    "loop invariant": StepKind(
-        "same value in every step",
-        "computing the same value again in every step costs",
-        "compute the value once, before the loop",
-    ),
-    "weight gradients": StepKind(
-        "weight gradients step by step",
-        "a product for the weight gradients of every step, which could be one, costs",
-        "run it as rnnbench's `compiled`, which makes them one product",
-    ),
-    "threads": StepKind("several threads", "handing the work to several threads costs", "run on one thread"),
-    "synchronisation": StepKind(
-        "value read back", "reading a value back into Python costs", "check the value once, after the loop"
-    ),
-    "unused": StepKind("result that nothing uses", "a result that nothing uses costs", "leave the unused result out"),
-    "small products": StepKind(
-        "several small products",
-        "several products of one input, which could be one, cost",
-        "stack the weights, and split one product",
-    ),
+    **{name: StepKind(ROW_OF[name].step, ROW_OF[name].recovers) for name in LADDER},
+    **{kind: StepKind(row.label, row.costs, row.cure) for kind, row in CAUSES.items()},
     "library": StepKind(
         "products in another library",
         "the library of the products costs",
@@ -313,8 +273,7 @@ def of_profiled(
     note, last = "", [*rungs][-1]
     if of_rungs[-1] is not None and end is not None:
         seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
-        # Of the products of `prepacked`, some are made in another library than those of its eager rungs.
-        eager = None if last == "prepacked" else next(seen, None)
+        eager = None if last in ROW_OF and ROW_OF[last].has_own_library else next(seen, None)
         below = between(of_rungs[-1], end, eager, _named(of_rungs[0]))
     elif any((*profiles, of_reference)):
         missing = [name for name, profile in {last: of_rungs[-1], "its reference": end}.items() if profile is None]
@@ -329,8 +288,7 @@ def _named(first: Profile | None) -> set[str]:
     """Return the words of the operators that the causes of a profile name, since a cause holds their time already."""
     causes = first.causes if first else ()
     sized = [cause for cause in causes if first and cause.seconds and _matters(estimate(cause.seconds), first)]
-    names = [name for cause in sized for name in cause.what.partition(" (")[0].split(", ")]
-    return {word(name) for name in names}
+    return {word(name) for cause in sized for name in cause.names}
 
 
 def _matters(seconds: Estimate, call: Profile) -> bool:
@@ -357,14 +315,14 @@ def take_apart(
     )
     steps = [*steps, *below, rest.less(below)]
     start, named = call_time(times[0].values()), list[Step]()
-    removed = {"not hoisted"} if "hoisted" in rungs else set()
+    removed = {kind for name in rungs if name in ROW_OF for kind in ROW_OF[name].removes}
     sizes = [(estimate(cause.seconds), cause) for cause in causes if cause.seconds and cause.kind not in removed]
     for size, cause in sorted(sizes, key=lambda pair: -pair[0].value):
         if size.value < MIN_SHARE * start.value or size.lower <= 0:  # nothing, or nothing beyond chance
             continue
         named.append(Step(cause.kind, cause.what, size, cause.calls))
-        # The step that also removes the cause, and so contains it; weight gradients cost kernels their time.
-        around = (*GRAPH_BACKENDS, "kernels" if cause.kind == "weight gradients" else "overhead", "rest")
+        # The step that also removes the cause, and so contains it.
+        around = (*REMOVING_ALL, CAUSES[cause.kind].within, "rest")
         kinds = [step.kind for step in steps]
         index = next(kinds.index(kind) for kind in around if kind in kinds)
         steps[index] = steps[index].less(named[-1:])

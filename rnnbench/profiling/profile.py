@@ -42,8 +42,11 @@ from rnnbench.profiling.operators import (
     table,
 )
 from rnnbench.profiling.replay import NotFollowed, record, replay
+from rnnbench.store.implementations import GRAPH_BACKENDS
 from rnnbench.store.profiles import Category, Cause, Kernels, Profile
-from rnnbench.store.records import GRAPH_BACKENDS, Phase
+from rnnbench.store.records import (
+    Phase,
+)
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, first_line
 from rnnbench.workloads import observe  # which mutes the profiler's log before its first use

@@ -31,7 +31,8 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.records import IS_REFERENCE, OF_DATA, WORKLOAD_AXES, is_cell_reference
+from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, is_cell_reference
 from rnnbench.text import plural, printable
 
 ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
@@ -244,7 +245,7 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     for key, cases in frame.groupby(keys, sort=False):
         ratios = cases[["ratio", "ratio_low", "ratio_high"]].dropna(subset="ratio")
         # Without the reasons, which stand beside the cases.
-        parities = {parity.partition(":")[0] for parity in cases.loc[cases["status"] == "measured", "parity"]}
+        parities = {Parity.read(parity).brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
         parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
         compared, unclear_ones = len(ratios), tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
@@ -372,13 +373,17 @@ def doubts(row: Mapping[Any, Any]) -> list[str]:
     ]
 
 
+SAME_WORK = (AGREES.text, IS_REFERENCE.text)
 # What a letter beside a case says in a paper
 DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
     "u": ("unclear, the interval includes 1", is_unclear),
     "w": ("the interval is wide", is_coarse),
     "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
     "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
-    "n": ("not verified to do the reference's work", lambda row: row["parity"] not in ("agrees", IS_REFERENCE)),
+    "n": (
+        "not verified to do the reference's work",
+        lambda row: row["parity"] not in SAME_WORK,
+    ),
 }
 
 

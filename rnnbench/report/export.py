@@ -26,7 +26,8 @@ from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.table import csv, latex, markdown
-from rnnbench.report.verdicts.verdicts import VerdictRow, Verdicts, read
+from rnnbench.report.verdicts.rows import VerdictRow
+from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.names import case_name, group_name, identity, one_line
 from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
@@ -72,7 +73,7 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
 def _check_in(to: str, check: Verdicts) -> tuple[bytes, list[str]]:
     if to == GITHUB:
         return _entries([_entry_of_check(row) for row in check.rows])
-    axes = pd.DataFrame([row.subject.axes() for row in check.rows])
+    axes = pd.DataFrame([row.case.axes() for row in check.rows])
     return _frame(axes.join(check.frame.set_index(axes.index)), to), []
 
 
@@ -144,14 +145,14 @@ def _verdicts(folder: Path, to: str) -> Verdicts:
 
 def _entry_of_check(row: VerdictRow) -> dict[str, Any] | None:
     """Return the time of a case over the base's; None if it was not compared."""
-    is_same = row.decided_by == "code"
-    if row.described is None and not is_same:
+    is_same = row.witness == "code"
+    if row.deciding is None and not is_same:
         return None
-    name = case_name(row.subject) if isinstance(row.subject, Case) else row.subject.key
-    entry = {"name": name, "unit": "times the base", "value": row.described.value if row.described else 1}
-    if row.described:
-        entry["range"] = _range(row.described.lower, row.described.upper)
-    return entry | {"extra": "\n".join(filter(None, [row.word, row.told, one_line(row.subject.key)]))}
+    name = case_name(row.case) if isinstance(row.case, Case) else row.case.key
+    entry = {"name": name, "unit": "times the base", "value": row.deciding.value if row.deciding else 1}
+    if row.deciding:
+        entry["range"] = _range(row.deciding.lower, row.deciding.upper)
+    return entry | {"extra": "\n".join(filter(None, [row.word, row.told, one_line(row.case.key)]))}
 
 
 def _entry_of_run(row: dict[str, Any]) -> dict[str, Any] | None:

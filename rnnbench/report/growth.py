@@ -54,7 +54,8 @@ from rnnbench.report.words.units import (
     ratio_tick,
     whole_percent,
 )
-from rnnbench.store.records import IS_REFERENCE, TORCH_OWN
+from rnnbench.store.parity import IS_REFERENCE
+from rnnbench.store.records import TORCH_OWN
 
 Quantity = Literal["ratio", "seconds"]
 GROWING = ("batch_size", "seq_len", "hidden_size")
@@ -235,7 +236,7 @@ def of_sweep(
     size has two measured values.
     """
     axes = [str(axis) for axis in frame.columns[: list(frame.columns).index("module")]]
-    measured = frame[frame["seconds"].notna() & (frame["parity"].ne(IS_REFERENCE) | (value == "seconds"))]
+    measured = frame[frame["seconds"].notna() & (frame["parity"].ne(IS_REFERENCE.text) | (value == "seconds"))]
     threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
     cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)
     varied = [axis for axis in axes if axis != "phase" and cases[axis].nunique() > 1]

@@ -46,14 +46,13 @@ from rnnbench.report.words.units import (
     ratio_interval,
     span,
 )
+from rnnbench.store.parity import does_equal_work, keeps_results
 from rnnbench.store.records import (
     DEFAULTS,
     LOADS,
     OF_DATA,
     TORCH_OWN,
     WORKLOAD_AXES,
-    does_equal_work,
-    keeps_results,
     reference_cell,
 )
 from rnnbench.text import plural

@@ -9,7 +9,7 @@ from rnnbench.harness.live.measuring import LiveComparison
 from rnnbench.report.cases import tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval, ratio_with_interval, span
-from rnnbench.store.records import IS_REFERENCE, does_equal_work
+from rnnbench.store.parity import does_equal_work, is_of_reference
 from rnnbench.text import plural
 
 MAX_NAMED = 4  # modules that have a sentence of their own
@@ -65,7 +65,8 @@ def of_sweep(frame: pd.DataFrame, axes: Mapping[str, Sequence[Any]], reference: 
     Ratios that were measured on a shared core have a line of their own. `axes`: the values of each size, of `phase` and
     of `threads`.
     """
-    known = frame[frame["ratio"].notna() & ~frame["parity"].str.startswith(IS_REFERENCE, na=False)]
+    with_ratio = frame[frame["ratio"].notna()]
+    known = with_ratio[~with_ratio["parity"].map(is_of_reference).astype(bool)]
     keys = ["phase", "module", *(["state"] if known["state"].nunique() > 1 else [])]
     lines = []
     for (phase, name, *states), rows in known.groupby(keys, sort=False):

@@ -18,7 +18,6 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
 from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
-from rnnbench.harness.live.cases import NOT_FINITE
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.report import live_answers
@@ -31,8 +30,8 @@ from rnnbench.report.words.units import (
     round_percent,
     span,
 )
+from rnnbench.store.parity import Parity
 from rnnbench.store.profiles import Profile
-from rnnbench.store.records import KEEPS_RESULTS, does_equal_work
 from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, first_few, plural
 from rnnbench.version import __version__
@@ -203,7 +202,7 @@ PASS = "or undecided='pass' to let it through"
 def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
     frame = compare(found.turns.times, found.reference)
-    frame["parity"] = pd.Series(found.parity)
+    frame["parity"] = pd.Series({name: parity.text for name, parity in found.parity.items()})
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame = frame[list(COLUMNS)].rename_axis("module")
     facts: dict[Any, Any] = {name: getattr(found, name) for name in ("reference", "phase", "device", "threads")}
@@ -271,12 +270,12 @@ def judged(found: LiveComparison, question: Question, budget_seconds: float, nam
 
 def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
     """Return why the times mean nothing: the outputs of `mine` and `than`, which have these names, differ."""
-    parity = found.parity[MINE].partition(": times only")[0]
+    parity = found.parity[MINE]
     timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
-    if parity.endswith(KEEPS_RESULTS):
-        return f"{names[0]} keeps results, so its time means nothing: {parity} Give it new values in each call"
+    if parity.kind == "cached":
+        return f"{names[0]} keeps results, so its time means nothing: {parity.text} Give it new values in each call"
     return (
-        f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {parity}\n"
+        f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {parity.brief}\n"
         "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
     )
 
@@ -293,14 +292,14 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
     answer = f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(shown)} as long as {names[1]}, {limit}"
     logs = (seconds_logs(of, is_undisturbed=question.state == UNDISTURBED) for of in turns.times.values())
     times = " against ".join(duration(math.exp(median(each.values))) for each in logs)
-    parity = found.parity[MINE].partition(": times only")[0]
+    parity = found.parity[MINE]
     state = f"; ratio {question.state}" if question.state else ""
     lines = [
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
         f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
         f"{plural(len(turns.times[MINE]), 'replicate')} in {duration(turns.seconds)}, "
         f"budget {duration(budget_seconds)}; "
-        f"{'outputs agree' if does_equal_work(parity) else f'outputs: {parity}'}{state}",
+        f"{'outputs agree' if parity.is_equal_work else f'outputs: {parity.brief}'}{state}",
     ]
     if question.answer == "not slower":
         lines.append(f"Each was called {plural(turns.calls_made, 'time')}: slow calls that are rarer can't be seen")
@@ -335,8 +334,7 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     """Return what to know about the numbers: what the intervals hold, and which target was missed."""
     replicates = int(frame["replicates"].iloc[0])
     cut = found.turns.cut
-    sentences = [f"Interrupted after {plural(replicates, 'replicate')}."] if found.turns.interrupted else []
-    sentences.append(ONE_PROCESS if replicates > 1 else "From one replicate: no interval.")
+    sentences = _rests_on(found, frame)
     budget = settings.budget_seconds or math.nan
     more = f"; give budget='{as_budget(budget + found.needed)}'" if found.needed else ""
     why = f"the budget of {duration(budget)} had no room for more{more}"
@@ -354,6 +352,13 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
             "or torch has more threads than there are cores free: `threads=1` makes times steadier."
         )
     return " ".join(sentences)
+
+
+def _rests_on(found: LiveComparison, frame: pd.DataFrame) -> list[str]:
+    """Return sentences on how many replicates there are, which hold for all points of a sweep."""
+    replicates = int(frame["replicates"].iloc[0])
+    interrupted = [f"Interrupted after {plural(replicates, 'replicate')}."] if found.turns.interrupted else []
+    return [*interrupted, ONE_PROCESS if replicates > 1 else "From one replicate: no interval."]
 
 
 def of_states(frame: pd.DataFrame) -> str:
@@ -386,6 +391,7 @@ def swept(
     replicates = list[pd.DataFrame]()
     known = list[FrameResult]()
     notes = list[str]()
+    beginnings = list[str]()
     more = dict[str, None]()
     for sizes, found in points:
         if isinstance(found, Unmeasured):
@@ -393,6 +399,7 @@ def swept(
         else:
             known.append(measured(found, settings))
             notes.append(note(found, known[-1].frame, settings))
+            beginnings.append(" ".join(_rests_on(found, known[-1].frame)))
             more |= dict.fromkeys(found.notes)
             frame = _with_status(known[-1].frame.reset_index(), found.left_out)
             replicates.append(_sized(sizes, known[-1].replicates))
@@ -420,7 +427,7 @@ def swept(
 
         return of_sweep(frame, ax=ax, value="ratio" if name == "ratio" else "seconds", **how)
 
-    of_all = notes[0] if len(set(notes)) == 1 else notes[0].split(". Wider")[0]
+    of_all = notes[0] if len(set(notes)) == 1 else beginnings[0]
     parts = [f"Interrupted after {len(rows)} of {plural(expected, 'combination')}."] if len(rows) < expected else []
     parts += [of_all.rstrip(".") + ".", *filter(None, [of_states(frame)]), *more]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
@@ -436,7 +443,7 @@ def _with_status(frame: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame
 
     These have failed, as in a run. Modules that were left out are skipped.
     """
-    is_unsound = frame["parity"].str.contains(NOT_FINITE)
+    is_unsound = frame["parity"].map(lambda text: Parity.read(text).is_unsound).astype(bool)
     numbers = [str(column) for column in frame.select_dtypes("number") if column != "parameters"]
     frame[numbers] = frame[numbers].where(~is_unsound)
     is_skipped = frame["module"].isin(left_out)

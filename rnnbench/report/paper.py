@@ -13,7 +13,7 @@ from rnnbench.report.page.page import folder_of, put
 from rnnbench.report.table import csv
 from rnnbench.report.words.names import one_line, say, word
 from rnnbench.report.words.units import MISSING, count, duration, duration_interval, ratio, ratio_interval
-from rnnbench.store.records import IS_REFERENCE
+from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
 from rnnbench.text import encoded
 
 IDENTITY = "a result in Python"  # of its folder
@@ -39,7 +39,7 @@ def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], e
     names = [name for name in (shown or WITHOUT_COLUMNS) if name in frame]
     index = [str(frame.index.name)] if frame.index.name else []
     frame = _with_index(frame)
-    agrees = "parity" in names and set(frame["parity"]) <= {"agrees", IS_REFERENCE}
+    agrees = "parity" in names and set(frame["parity"]) <= {AGREES.text, IS_REFERENCE.text}
     if agrees:
         names.remove("parity")
     columns = list(_columns(frame, [*index, *names]))
@@ -83,13 +83,13 @@ def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, C
         if name != base:
             yield "95% interval", _interval(base), True
             continue
-        write = NUMBERS.get(name, _first_clause if name == "parity" else one_line)
+        write = NUMBERS.get(name, _brief_parity if name == "parity" else one_line)
         is_number = name in NUMBERS or frame[name].dtype.kind in "iuf"
         yield HEADERS.get(name, word(name).replace("_", " ")), _cell(name, write), is_number
 
 
-def _first_clause(parity: str) -> str:
-    return one_line(parity.partition(":")[0])
+def _brief_parity(parity: str) -> str:
+    return one_line(Parity.read(parity).brief)
 
 
 def _cell(name: str, write: Callable[[Any], str]) -> Callable[[dict[Any, Any]], str]:

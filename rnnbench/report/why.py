@@ -38,7 +38,7 @@ from rnnbench.report.drawing.draw import (
     rows_high,
     sheet,
 )
-from rnnbench.report.drawing.marks import of_cell, rung
+from rnnbench.report.drawing.marks import of_cell
 from rnnbench.report.table import Column, Section, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
 from rnnbench.report.words.units import (
@@ -51,6 +51,7 @@ from rnnbench.report.words.units import (
     round_digits,
     whole_percent,
 )
+from rnnbench.store.implementations import rung
 from rnnbench.store.profiles import CATEGORIES, Profile
 from rnnbench.store.records import WORKLOAD_AXES
 from rnnbench.text import first_few, plural

@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import (
     RESUMABLE,
-    RESUMED,
     begun,
     faults_in_words,
     recorded,
@@ -27,6 +26,7 @@ from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measu
 from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
+from rnnbench.store.notes import note, of_kinds
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
 from rnnbench.suite.file import Settings
@@ -148,7 +148,7 @@ def resume_by_slurm(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
-        notes=[*(note for note in info.notes if note.startswith(RESUMED)), f"{RESUMED}{command}"],
+        notes=[*of_kinds(info.notes, ["resumed by"]), note("resumed by", command)],
         environment=info.environment | {jobs.key: {"options": given}},
     )
     _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
@@ -326,10 +326,10 @@ class Watch:
         path, info = self._path, self._info
         infos = [read_info(path, part.name) for part in self.parts if (path / f"run-{part.name}.json").exists()]
         lost = Counter(why for part in self.parts for why in part.lost)
-        repeated = Counter(note for part_info in infos for note in part_info.notes)
+        repeated = Counter(line for part_info in infos for line in part_info.notes)
         notes = [
             *info.notes,
-            *(note if count == 1 else f"{note} ({count} jobs)" for note, count in repeated.items()),
+            *(line if count == 1 else f"{line} ({count} jobs)" for line, count in repeated.items()),
             *(f"{self._jobs.place} {node} was left out, since {why}" for node, why in self.left_out.items()),
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
             *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),

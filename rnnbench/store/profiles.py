@@ -22,6 +22,59 @@ CauseKind = Literal[
     "threads",
 ]
 
+
+@dataclass(frozen=True)
+class CauseRow:
+    """What is known of a kind of needless work."""
+
+    label: str  # in figures
+    costs: str  # in a sentence that says how much of a gap it explains
+    cure: str
+    within: Literal["overhead", "kernels"] = "overhead"  # the part of a call whose time it costs
+
+
+# The causes of a gap. To add one, name it in `CauseKind`, and write its row and what finds it: a function of
+# `rnnbench/profiling/causes.py`, for all that a recorded program shows (`weight gradients`: `operators.py`, `threads`:
+# `profile.py`).
+CAUSES: dict[CauseKind, CauseRow] = {
+    "copy": CauseRow("needless copy", "a needless copy costs", "use the tensor without a copy"),
+    "concatenation": CauseRow(
+        "concatenation",
+        "putting tensors side by side costs",
+        "multiply each part with its own weight, and add the products",
+    ),
+    "not hoisted": CauseRow(
+        "input product in every step",
+        "a product of the input in every step, which could be one, costs",
+        "make the input product once for all steps, before the loop",
+    ),
+    "output product": CauseRow(
+        "output product in every step",
+        "a product of the output in every step, which could be one after the loop, costs",
+        "make the output product once for all steps, after the loop",
+    ),
+    "loop invariant": CauseRow(
+        "same value in every step",
+        "computing the same value again in every step costs",
+        "compute the value once, before the loop",
+    ),
+    "weight gradients": CauseRow(
+        "weight gradients step by step",
+        "a product for the weight gradients of every step, which could be one, costs",
+        "run it as rnnbench's `compiled`, which makes them one product",
+        within="kernels",
+    ),
+    "threads": CauseRow("several threads", "handing the work to several threads costs", "run on one thread"),
+    "synchronisation": CauseRow(
+        "value read back", "reading a value back into Python costs", "check the value once, after the loop"
+    ),
+    "unused": CauseRow("result that nothing uses", "a result that nothing uses costs", "leave the unused result out"),
+    "small products": CauseRow(
+        "several small products",
+        "several products of one input, which could be one, cost",
+        "stack the weights, and split one product",
+    ),
+}
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
     "products": "matrix products",
@@ -56,6 +109,12 @@ class Cause:
     what: str  # `clone (my_cell.py:31)`
     calls: Count  # in one call of the case
     seconds: tuple[Number, ...] = ()  # for each round
+    operators: tuple[str, ...] = ()  # that it calls; in files of older versions only `what` names them
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The operators that it calls, as `what` names them."""
+        return self.operators or tuple(self.what.partition(" (")[0].split(", "))
 
 
 @dataclass(frozen=True)

@@ -7,30 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from annotated_types import MinLen
 
+from rnnbench.store.implementations import IMPLEMENTATIONS, REFERENCES, Implementation
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.parity import Parity
 from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]
 # What a group is compared with: a torch.nn layer, a data set read item by item, nothing at all, or another cell.
 Reference = Literal[ReferenceLayer, DataSet, "none"] | str
-Swept = Literal[  # implementations that a suite names
-    "loop",
-    "hoisted",
-    "transposed",
-    "compiled",
-    "prepacked",
-    "scan",
-    "cudagraph",
-    "sequence",
-    "torch.nn-cell",
-    "torch.nn-padded",
-    "torch.nn-flattened",
-    "torch.nn",
-    "per_item",
-    "vectorised",
-]
-Implementation = Literal[Swept, "reference"]  # reference: of a cell that the others of its group are compared with
 Phase = Literal["inference", "training", "step", "loading", "epoch"]
 Task = Literal["many_to_many", "many_to_one", "one_to_one", "one_to_many", "encoder_decoder", "streaming"]
 Head = Literal["linear", "softmax"]  # of the outputs
@@ -47,12 +32,6 @@ Failure = Literal["loading", "running", "lost"]
 
 # Operators that run a whole layer over the whole sequence.
 FUSED_LAYERS = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
-# The backends of implementations that are not made of plain operators.
-GRAPH_BACKENDS: dict[Implementation, str] = {
-    "compiled": "inductor",
-    "prepacked": "inductor",
-    "cudagraph": "cuda graph",
-}
 
 LAYERS: dict[Reference, str] = {"rnn": "torch.nn.RNN", "lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU"}
 GATES: dict[Reference, int] = {"rnn": 1, "gru": 3, "lstm": 4}  # of a layer: rows of its weights, in hidden sizes
@@ -74,7 +53,6 @@ DATA_SETS: dict[DataSet, str] = {
 NOT_REACHED = "not reached within the budget"
 NOT_TIMED_ALONE = "it is not timed alone: every case that is compared with it failed or was skipped"
 ENDED_BEFORE = "the run ended before it"
-REFERENCES: tuple[Implementation, ...] = ("torch.nn", "per_item", "reference")  # a group is compared with one of these
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
 OF_STEP = ("optimizer", "loss", "clip")  # the axes that only the phase `step` has
@@ -107,10 +85,9 @@ def is_cell_reference(reference: Reference) -> bool:
 
 # Implementations that are torch's own code, and the class of torch.nn that they run, whatever cell the sweep names.
 TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
-    "torch.nn": LAYERS,
-    "torch.nn-padded": LAYERS,
-    "torch.nn-flattened": LAYERS,
-    "torch.nn-cell": {reference: f"{layer}Cell" for reference, layer in LAYERS.items()},
+    row.name: {reference: row.torch_class.format(layer) for reference, layer in LAYERS.items()}
+    for row in IMPLEMENTATIONS
+    if row.torch_class
 }
 
 
@@ -311,7 +288,7 @@ class Measurement(Record):
     case: Case
     status: Status
     reason: str = ""  # why it was skipped or failed; empty for a measured case
-    parity: str = ""  # "agrees", or why outputs and gradients were not compared
+    parity: str = ""  # the sentence of a `Parity`; empty if nobody has compared it yet
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
     backend: str = ""  # the operator that runs the whole layer, or `aten` if it is made of plain ones
     warmup_windows: Count | None = None  # windows run before the time stopped falling, in the first replicate
@@ -349,37 +326,13 @@ class Measurement(Record):
         return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
 
 
-IS_REFERENCE = "is the reference"  # the parity of one
-KEEPS_RESULTS = "of the multiply-adds: a cached result?"  # ends the parity of a case that does
-
-
-def parity_of_kept(share: float) -> str:
-    """Return the parity of a case whose outputs agree, but that makes this share of the work when values come again."""
-    return f"agrees, but does {share:.0%} {KEEPS_RESULTS}"
-
-
 def without_kept_work(measurement: Measurement) -> Measurement:
     """Return the measurement without the multiply-adds of a case that keeps results, which would lower its limit."""
-    if KEEPS_RESULTS not in measurement.parity or "macs" not in measurement.metrics:
+    if Parity.read(measurement.parity).kind != "cached" or "macs" not in measurement.metrics:
         return measurement
     metrics = {name: value for name, value in measurement.metrics.items() if name != "macs"}
     reason = "a call makes fewer of them when the same values come again"
     return replace(measurement, metrics=metrics, missing={**measurement.missing, "macs": reason})
-
-
-def keeps_results(parity: str) -> bool:
-    """Return whether a parity says that a case does less work when the same values come again."""
-    return KEEPS_RESULTS in parity
-
-
-def does_equal_work(parity: str) -> bool:
-    """Return whether a parity says that outputs agree, and nothing that makes a time mean little."""
-    return parity.startswith("agrees") and not keeps_results(parity)
-
-
-def outputs_word(parity: str) -> str:
-    """Return whether the outputs of a case agree with its reference's, in a word or two for a narrow column."""
-    return "cached?" if keeps_results(parity) else "agree" if does_equal_work(parity) else "unknown"
 
 
 PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement

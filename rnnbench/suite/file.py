@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from rnnbench.store.implementations import Swept
 from rnnbench.store.record import MAX_INTEGER, Count, Size
 from rnnbench.store.records import (
     AXES,
@@ -26,7 +27,6 @@ from rnnbench.store.records import (
     Lengths,
     Nonlinearity,
     Phase,
-    Swept,
     Task,
 )
 from rnnbench.suite.axes import (

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from rnnbench.store.records import AXES, LOSSES, OPTIMIZERS, Swept, Workload
+from rnnbench.store.implementations import Swept
+from rnnbench.store.records import AXES, LOSSES, OPTIMIZERS, Workload
 from rnnbench.store.run_info import SUITE
 from rnnbench.suite import axes
 from rnnbench.suite.outline import Outline, SweptAxes

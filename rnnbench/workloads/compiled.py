@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.kernels.trusted import compiler_folder
+from rnnbench.store.implementations import Implementation
 from rnnbench.store.metrics import Readings
-from rnnbench.store.records import Implementation
 from rnnbench.text import message_of
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, Skip
 from rnnbench.workloads.phases import TimedCall

@@ -4,7 +4,7 @@
 (seq, batch, hidden) and states in the cell's form (see `rnnbench.cells.states`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,12 @@ from rnnbench.adapt.steps import can_step_directly, run_usual
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
-from rnnbench.store.records import LAYERS, Case, Implementation, Workload
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    LAYERS,
+    Case,
+    Workload,
+)
 from rnnbench.workloads.phases import is_capturable
 
 
@@ -197,65 +202,140 @@ def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
     ]
 
 
-def _rules_of_way(case: Case) -> Iterable[tuple[object, str]]:
+Rules = list[tuple[object, str]]  # what must not be true of a case, each with the reason
+
+
+def _rules_of_way(case: Case) -> Rules:
     """Return what must not be true of a case in its implementation, each with the reason."""
-    work, task, is_varied = case.workload, case.workload.task, case.workload.lengths == "varied"
+    return RUNNERS[case.implementation].rules(case) if case.implementation in RUNNERS else []
+
+
+def _in_one_go(case: Case) -> Rules:
+    """Return the rules of what computes something for all steps at once."""
     verb = case.implementation.removesuffix("ed")
-    in_one_go: list[tuple[object, str]] = [
+    task = case.workload.task
+    return [
         (task == "streaming", f"nothing to {verb}: each call is one step"),
         (task == "one_to_many", f"nothing to {verb}: each input is the previous output"),
     ]
-    rules: dict[Implementation, list[tuple[object, str]]] = {
-        "sequence": [
-            (
-                not is_own(case.cell),
-                "`sequence` needs a module that processes the whole sequence, but this cell computes a single step",
-            ),
-            (
-                is_varied,
-                "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences",
-            ),
-            (
-                work.dropout,
-                "dropout between layers is random, so the outputs of two implementations can't be compared",
-            ),
-        ],
-        "prepacked": [(work.device != PACKED_ON, "weights are packed for the libraries of a CPU; use `compiled`")],
-        "cudagraph": [
-            (
-                work.device.partition(":")[0] != GRAPHED_ON,
-                f"CUDA graphs need a CUDA device, but the device is {work.device}",
-            ),
-            (
-                work.phase == "epoch",
-                "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller",
-            ),
-            (
-                work.dropout and work.phase != "inference",
-                "a recorded graph keeps its dropout, which must be off while outputs are compared",
-            ),
-        ],
-        "hoisted": in_one_go,
-        "scan": [
-            *in_one_go,
-            (is_varied, "all sequences of a batch are scanned together, so they must be equally long"),
-        ],
-        "torch.nn-flattened": [
-            (
-                work.dtype != "bfloat16" or work.device == PACKED_ON,
-                "torch flattens these weights itself, or the device reads them as they are",
-            )
-        ],
-        "torch.nn-padded": [
-            (not is_varied, "nothing to pad: all sequences are equally long"),
-            (
-                task == "encoder_decoder",
-                "the encoder's final state would include padding and differ from that of a packed sequence",
-            ),
-            (
-                work.bidirectional,
-                "the backward direction would start in the padding and differ from that of a packed sequence",
-            ),
-        ],
-    }
-    return rules.get(case.implementation, [])
+
+
+def _of_scan(case: Case) -> Rules:
+    is_varied = case.workload.lengths == "varied"
+    return [
+        *_in_one_go(case),
+        (is_varied, "all sequences of a batch are scanned together, so they must be equally long"),
+    ]
+
+
+def _of_sequence(case: Case) -> Rules:
+    return [
+        (
+            not is_own(case.cell),
+            "`sequence` needs a module that processes the whole sequence, but this cell computes a single step",
+        ),
+        (
+            case.workload.lengths == "varied",
+            "sequences of unequal lengths are packed, and only torch.nn's own layers accept packed sequences",
+        ),
+        (
+            case.workload.dropout,
+            "dropout between layers is random, so the outputs of two implementations can't be compared",
+        ),
+    ]
+
+
+def _of_prepacked(case: Case) -> Rules:
+    return [(case.workload.device != PACKED_ON, "weights are packed for the libraries of a CPU; use `compiled`")]
+
+
+def _of_cudagraph(case: Case) -> Rules:
+    work = case.workload
+    return [
+        (
+            work.device.partition(":")[0] != GRAPHED_ON,
+            f"CUDA graphs need a CUDA device, but the device is {work.device}",
+        ),
+        (
+            work.phase == "epoch",
+            "a recorded graph accepts one batch size, but the last batch of an epoch may be smaller",
+        ),
+        (
+            work.dropout and work.phase != "inference",
+            "a recorded graph keeps its dropout, which must be off while outputs are compared",
+        ),
+    ]
+
+
+def _of_flattened(case: Case) -> Rules:
+    work = case.workload
+    return [
+        (
+            work.dtype != "bfloat16" or work.device == PACKED_ON,
+            "torch flattens these weights itself, or the device reads them as they are",
+        )
+    ]
+
+
+def _of_padded(case: Case) -> Rules:
+    work = case.workload
+    return [
+        (work.lengths != "varied", "nothing to pad: all sequences are equally long"),
+        (
+            work.task == "encoder_decoder",
+            "the encoder's final state would include padding and differ from that of a packed sequence",
+        ),
+        (
+            work.bidirectional,
+            "the backward direction would start in the padding and differ from that of a packed sequence",
+        ),
+    ]
+
+
+def _no_rules(case: Case) -> Rules:
+    return []
+
+
+def _nothing(cell: Any) -> str:
+    return ""
+
+
+def _no_products(cell: Any) -> str:
+    return (
+        ""
+        if can_hoist(cell)
+        else "nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call"
+    )
+
+
+def _no_scan(cell: Any) -> str:
+    if hasattr(cell, "scan"):
+        return ""
+    return "nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How an implementation runs a cell over a sequence, and where it makes no sense."""
+
+    run: Run | None = None  # None: a module runs the whole sequence itself
+    rules: Callable[[Case], Rules] = _no_rules
+    lacks: Callable[[Any], str] = _nothing  # why it can't run a cell, because of what that lacks; empty if it can
+
+
+# A row for each implementation that runs a model, beside that of `rnnbench/store/implementations.py`.
+RUNNERS: dict[Implementation, Runner] = {
+    "loop": Runner(loop),
+    "reference": Runner(loop),
+    "torch.nn-cell": Runner(loop),
+    "hoisted": Runner(hoisted, _in_one_go, _no_products),
+    "scan": Runner(scan, _of_scan, _no_scan),
+    "transposed": Runner(eager),
+    "compiled": Runner(eager),
+    "prepacked": Runner(step_by_step, _of_prepacked),
+    "cudagraph": Runner(eager, _of_cudagraph),
+    "sequence": Runner(None, _of_sequence),
+    "torch.nn": Runner(),
+    "torch.nn-padded": Runner(None, _of_padded),
+    "torch.nn-flattened": Runner(None, _of_flattened),
+}

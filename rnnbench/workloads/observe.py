@@ -22,15 +22,13 @@ from rnnbench.adapt.contract import check_finite, unchanged
 from rnnbench.adapt.refusals import check_signature
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, rebuilt, storage_address
+from rnnbench.store.implementations import GRAPH_BACKENDS
 from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
+from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
 from rnnbench.store.records import (
     FUSED_LAYERS,
-    GRAPH_BACKENDS,
-    IS_REFERENCE,
     Measurement,
     Phase,
-    does_equal_work,
-    parity_of_kept,
 )
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import compiled
@@ -286,12 +284,12 @@ def _compared(built: Built) -> Measurement:
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
-    if is_own(built.case.cell) and does_equal_work(parity) and (share := _share_done_again(built)) is not None:
-        parity = parity_of_kept(share)
+    if is_own(built.case.cell) and parity.is_equal_work and (share := _share_done_again(built)) is not None:
+        parity = Parity("cached", size=share)
     return Measurement(
         built.case,
         "pending",
-        parity=f"{parity}; {note}" if note else parity,
+        parity=replace(parity, note=note).text,
         parity_error=error,
         metrics=readings.values,
         missing=readings.missing,
@@ -352,8 +350,8 @@ def observe_loading(loading: Loading, of_device: Callable[[TimedCall], Readings]
         values = {name: counts[name] for name in ("operators", "allocations", "peak_bytes")}
         readings = Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
     missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
-    parity = IS_REFERENCE if case.is_reference else "agrees"
-    return Measurement(case, "pending", parity=parity, metrics=readings.values, missing=missing | readings.missing)
+    parity = IS_REFERENCE if case.is_reference else AGREES
+    return Measurement(case, "pending", parity=parity.text, metrics=readings.values, missing=missing | readings.missing)
 
 
 def _check_calls(built: Built) -> str:
@@ -400,12 +398,12 @@ def _share_done_again(built: Built) -> float | None:
     return share_done_again(partial(built.model, new, built.state), torch.no_grad)
 
 
-def _check_parity(built: Built) -> tuple[str, float | None]:
+def _check_parity(built: Built) -> tuple[Parity, float | None]:
     if built.case.is_reference:
         return IS_REFERENCE, None
     if built.unequal:
         if built.is_of_cells and built.case.implementation != "loop" and built.case.workload.phase in COMPARED:
             looped = replace(built, reference=built.model.looped())
             largest_error(looped, built.input, as_timed=True, whose="the loop's")
-        return built.unequal, None
-    return "agrees", largest_error(built, built.input, as_timed=False)
+        return Parity("uncompared", built.unequal), None
+    return AGREES, largest_error(built, built.input, as_timed=False)

@@ -42,8 +42,13 @@ from torch import Tensor, nn
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, in_precision, leaves
 from rnnbench.cells.weights import Weights
+from rnnbench.store.implementations import GRAPH_BACKENDS, Implementation
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.records import GRAPH_BACKENDS, DType, Implementation, Workload, computed_in
+from rnnbench.store.records import (
+    DType,
+    Workload,
+    computed_in,
+)
 from rnnbench.workloads.model import Cells, SequenceModel, model_weights
 from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built

@@ -25,7 +25,14 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, Tensor
 
 from rnnbench.cells import CellError, is_own, load_function
 from rnnbench.cells.states import State, leaves, torch_dtype
-from rnnbench.store.records import CAPTURABLE, Case, DataSet, Implementation, Phase, Workload
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    CAPTURABLE,
+    Case,
+    DataSet,
+    Phase,
+    Workload,
+)
 
 COUNT = 4
 ALIGNMENT = 64  # bytes, as torch aligns its own tensors

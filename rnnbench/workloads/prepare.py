@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from rnnbench.adapt.calls import adapt, can_hoist
+from rnnbench.adapt.calls import adapt
 from rnnbench.adapt.contract import construct, constructor_call, on_trial, parameters_of, seed
 from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, fails_in_inference_mode, leaves, to_cell, torch_dtype
 from rnnbench.cells.weights import state_count
 from rnnbench.kernels.direct import row_stride
+from rnnbench.store.implementations import ROW_OF, Implementation
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
     AUTOCAST,
@@ -29,7 +30,6 @@ from rnnbench.store.records import (
     LAYERS,
     LOADS,
     Case,
-    Implementation,
     Workload,
     computed_in,
     is_cell_reference,
@@ -38,15 +38,10 @@ from rnnbench.store.records import (
 from rnnbench.workloads import compiled, graphed
 from rnnbench.workloads.implementations import (
     PACKED_ON,
-    Run,
+    RUNNERS,
     Skip,
     check_makes_sense,
-    eager,
     feed_back,
-    hoisted,
-    loop,
-    scan,
-    step_by_step,
     transpose_weights,
 )
 from rnnbench.workloads.model import (
@@ -75,18 +70,7 @@ from rnnbench.workloads.phases import (
 
 Factory = Callable[..., nn.Module]
 SEED = 0
-WHOLE: tuple[Implementation, ...] = ("sequence", "torch.nn", "torch.nn-padded", "torch.nn-flattened")
 NEED_STATE = ("one_to_many", "encoder_decoder", "streaming")
-
-RUNS: dict[Implementation, Run] = {
-    "loop": loop,
-    "reference": loop,
-    "torch.nn-cell": loop,
-    "hoisted": hoisted,
-    "scan": scan,
-    "transposed": eager,
-    "cudagraph": eager,
-}
 
 
 @dataclass(frozen=True)
@@ -202,7 +186,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     if case.is_reference:
         unequal = ""
     elif reference is None:
-        unequal = "not compared: there is no reference"
+        unequal = "there is no reference"
     else:
         unequal = unequal or take_weights(workload, cell_spec, model, compared)
         if is_other and workload.reference in LAYERS:
@@ -246,7 +230,7 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     workload, how = case.workload, case.implementation
 
     def body(input_size: int) -> Body:
-        is_whole = how in WHOLE
+        is_whole = ROW_OF[how].is_whole
         if how == "reference" and is_own(case.cell):
             h, step = torch.zeros(1, 1, workload.hidden_size), (input_size, *workload.input_shape[1:])
             usual = h if states == 1 else (h,) * states
@@ -298,15 +282,14 @@ def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, in
     sizes = [input_size] if spec.stacked else [input_size, *[above] * (workload.num_layers - 1)]
     more = {"num_layers": workload.num_layers} if spec.stacked else {}
     cells = [make_module(workload, spec, factory, size, **more) for size in sizes for _ in range(workload.directions)]
-    if how == "hoisted" and not can_hoist(cells[0]):
-        raise Skip("nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call")
-    if how == "scan" and not hasattr(cells[0], "scan"):
-        raise Skip("nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state")
+    runner = RUNNERS[how]
+    if reason := runner.lacks(cells[0]):
+        raise Skip(reason)
+    run = runner.run
+    if run is None:
+        raise ValueError(f"{how} runs no cells")
     if how in COMPILED:
-        function = step_by_step if how == "prepacked" else eager
-        run = compiled.in_pieces(compiled_steps, compiled.compiled(function, how))
-    else:
-        run = RUNS[how]
+        run = compiled.in_pieces(compiled_steps, compiled.compiled(run, how))
     return Cells(
         cells,
         run,
@@ -390,7 +373,7 @@ def adapt_model(
         weight = model.head.weight
         model.head = OutputHead(width, model.head.out_features, model.head.kind).to(weight)
     model.takes_own_gradients = fails_in_inference_mode(partial(on_trial(model), input[:1], model.own_state(state)))
-    return state, why and f"not compared: {why}"
+    return state, why
 
 
 def _adapt_cells(body: Cells, input: Tensor, usual: State) -> list[Tensor] | None:
@@ -433,7 +416,7 @@ def take_weights(workload: Workload, spec: CellSpec, model: SequenceModel, refer
             why = f"its parameters are not those of {workload.layer}"
     if model.head.in_features == reference.head.in_features:
         model.head.load_state_dict(reference.head.state_dict())
-    return f"not compared: {why}"
+    return why
 
 
 def least_bytes(workload: Workload) -> int:

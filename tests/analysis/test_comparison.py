@@ -2,24 +2,23 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from rnnbench.analysis.comparison import (
     MARGIN,
+    WITNESSES,
     Comparison,
     Finding,
     InstructionChange,
     InstructionCounts,
     OnUndecided,
     Part,
-    changes,
-    failing_on_growth,
-    finding,
+    RuleName,
     ordered,
-    with_instructions,
 )
+from rnnbench.analysis.decide import RULES, Evidence, Gate, changes, found
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
@@ -46,8 +45,13 @@ def judged(verdict: Verdict, ratio: float = 1.0) -> Judged:
     return Judged(verdict, Estimate(ratio, ratio - 0.01, ratio + 0.01), Estimate(ratio, ratio - 0.02, ratio + 0.02))
 
 
-def judge(base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict | None = "unchanged") -> Finding:
-    return finding(base, head, judged(verdict) if verdict else None, 0.025, 9, "no time was left")
+def judge(
+    base: Measurement = FINE, head: Measurement = FINE, verdict: Verdict | None = "unchanged", **more: Any
+) -> Finding:
+    known: dict[str, Any] = (
+        {"judged": judged(verdict), "replicates": 9} if verdict else {"open_because": "no time was left"}
+    )
+    return found(Evidence(case=CASE, margin=0.025, base=base, head=head, **(known | more)))
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:
@@ -140,11 +144,11 @@ def test_a_suite_of_which_more_than_half_fails_is_never_green(broken: int, code:
 def test_work_that_grows_is_a_regression_if_it_may_not_grow(
     metrics: dict[str, int], time: Verdict | None, expected: Verdict, code: int
 ) -> None:
-    found = judge(head=replace(FINE, metrics=FINE.metrics | metrics), verdict=time)
-    gated = failing_on_growth(Comparison("quick", "main", "head", "paired", (found,), needed="6 s more"))
-    assert gated.needed == ("6 s more" if expected == "undecided" else "")  # of undecided cases
-    assert (gated.findings[0].verdict, gated.exit_code()) == (expected, code)
-    assert gated.findings[0].is_by_counts == (code == 1)
+    grown = replace(FINE, metrics=FINE.metrics | metrics)
+    gated = judge(head=grown, verdict=time, gates=frozenset({"growth"}))
+    assert (gated.verdict, Comparison("quick", "main", "head", "paired", (gated,)).exit_code()) == (expected, code)
+    assert (gated.witness == "counts") == (code == 1)
+    assert judge(head=grown, verdict=time).verdict == (time or "undecided")
 
 
 def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:
@@ -198,8 +202,8 @@ def test_too_few_pairs_are_undecided_and_two_stored_runs_without_an_interval_can
 
 def test_a_ratio_without_an_interval_is_not_kept() -> None:
     unknown = Estimate(1.6, math.nan, math.nan)
-    found = finding(FINE, FINE, Judged("undecided", unknown, unknown), 0.025, 1, "")
-    assert (found.verdict, found.low, found.mean, found.deciding) == ("undecided", None, None, None)
+    row = judge(verdict=None, judged=Judged("undecided", unknown, unknown))
+    assert (row.verdict, row.low, row.mean, row.deciding) == ("undecided", None, None, None)
 
 
 def test_the_worst_comes_first() -> None:
@@ -228,17 +232,17 @@ def test_an_undecided_case_is_described_by_the_ratio_that_is_open(
 
 def test_counts_decide_where_the_time_has_another_verdict() -> None:
     worse = replace(FINE, metrics=FINE.metrics | {"macs": 150})
-    assert judge(head=worse, verdict="unchanged").is_by_counts
-    assert judge(head=worse, verdict="improved").is_by_counts
-    assert not judge(head=worse, verdict="regressed").is_by_counts
-    assert not judge(verdict="regressed").is_by_counts
+    assert judge(head=worse, verdict="unchanged").witness == "counts"
+    assert judge(head=worse, verdict="improved").witness == "counts"
+    assert judge(head=worse, verdict="regressed").rule == "slower"
+    assert judge(verdict="regressed").rule == "slower"
 
 
 def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:
     base = {"parameters": 10, "macs": 100, "operators": 5}
     head = {"parameters": 10, "macs": 150, "peak_bytes": 5, "operators": 4, "allocations": 3}
-    found = changes(base, head)
-    assert [(change.metric, change.base, change.head, change.ratio) for change in found] == [
+    differing = changes(base, head)
+    assert [(change.metric, change.base, change.head, change.ratio) for change in differing] == [
         ("macs", 100, 150, 1.5),
         ("operators", 5, 4, 0.8),
     ]
@@ -250,17 +254,41 @@ def test_only_counts_that_both_sides_know_and_that_differ_are_changes() -> None:
         ("unchanged", 110, True, "regressed"),
         ("unchanged", 110, False, "unchanged"),
         ("unchanged", 90, True, "unchanged"),
-        (None, 110, True, None),
-        ("incomparable", 110, True, "incomparable"),
+        ("improved", 110, True, "regressed"),
+        (None, 110, True, "regressed"),
+        (None, 90, True, "undecided"),
     ],
 )
 def test_more_instructions_are_a_verdict_if_they_are_a_gate(
     verdict: Verdict | None, head: int, gate: bool, expected: Verdict | None
 ) -> None:
     change = InstructionChange(InstructionCounts("callgrind", (100,)), InstructionCounts("callgrind", (head,)))
-    found = with_instructions(Finding(CASE, verdict, 0.025, time_verdict="unchanged"), change, gate=gate)
-    assert (found.verdict, found.instructions, found.margin) == (expected, change, 0.025)
-    assert found.is_by_instructions == (expected == "regressed")
+    gates: frozenset[Gate] = frozenset({"instructions"}) if gate else frozenset()
+    row = judge(verdict=verdict, instructions=change, gates=gates)
+    assert (row.verdict, row.instructions, row.margin) == (expected, change, 0.025)
+    assert (row.witness == "instructions") == (expected == "regressed")
+
+
+def test_a_gate_that_counted_nothing_lets_nothing_pass_and_hides_no_regression() -> None:
+    gates: frozenset[Gate] = frozenset({"instructions"})
+    verdicts = [judge(verdict=time, gates=gates, is_uncounted=True).verdict for time in ("unchanged", "improved", None)]
+    assert verdicts == ["incomparable"] * 3
+    assert judge(verdict="regressed", gates=gates, is_uncounted=True).verdict == "regressed"
+    assert judge(head=FAILED, verdict=None, gates=gates, is_uncounted=True).reason == "fails now: parity: off by 1"
+
+
+@pytest.mark.parametrize(("is_new", "verdict", "rule"), [(True, None, "new"), (False, "improved", "mended")])
+def test_a_case_that_the_head_has_mended_is_improved_and_one_that_the_base_never_had_is_new(
+    is_new: bool, verdict: str | None, rule: str
+) -> None:
+    row = judge(base=BROKEN, verdict=None, mended_file="a.py", is_new=is_new)
+    assert (row.verdict, row.rule) == (verdict, rule)
+    assert judge(base=FAILED, verdict=None, mended_file="a.py").rule == "status"
+
+
+def test_every_rule_has_a_name_and_is_asked_in_the_order_of_the_names() -> None:
+    assert tuple(RULES) == get_args(RuleName)
+    assert set(WITNESSES) < set(RULES)
 
 
 def instructions(total: int, *more: int, **operators: int) -> InstructionCounts:

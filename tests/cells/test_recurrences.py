@@ -22,7 +22,7 @@ from rnnbench.cells.modern.min_lstm import MinLSTMCell
 from rnnbench.cells.modern.s_lstm import SLSTMCell
 from rnnbench.cells.modern.ugrnn import UGRNNCell
 from rnnbench.cells.parts import complex_scan, log_scan
-from rnnbench.store.records import Implementation
+from rnnbench.store.implementations import Implementation
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.prepare import Built, build
@@ -164,7 +164,7 @@ def test_a_diagonal_recurrence_is_one_of_complex_numbers() -> None:
 def test_the_state_that_a_cell_begins_with_has_its_form(name: str) -> None:
     case = small.case(name, num_layers=2, phase="training")
     built = build(case, Path())
-    assert observe(built).parity == CELLS[name].unequal
+    assert observe(built).parity == f"not compared: {CELLS[name].unequal}"
     assert built.is_of_cells
 
 

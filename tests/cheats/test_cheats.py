@@ -14,7 +14,8 @@ from torch import nn
 import rnnbench
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.store.records import Case, Measurement, does_equal_work, without_kept_work
+from rnnbench.store.parity import does_equal_work
+from rnnbench.store.records import Case, Measurement, without_kept_work
 from tests.cheats import cells
 from tests.doubles import commands, repository
 from tests.doubles import workload as small

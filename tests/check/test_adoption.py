@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.comparison import Finding
-from rnnbench.check.adoption import as_mended, lend, lent_files, mended_file
+from rnnbench.check.adoption import lend, lent_files, mended_file
 from rnnbench.check.sides import Project, sides
 from rnnbench.suite import suites
 from tests.doubles import repository
-from tests.doubles import workload as small
 from tests.doubles.commands import MINE, cells, rnnbench
 
 PACKAGE = "from mypkg.inner import Mine\n"
@@ -79,14 +77,6 @@ def test_a_link_in_a_tree_is_not_followed_when_a_file_is_lent(tmp_path: Path) ->
 )
 def test_a_fault_is_mended_if_it_arises_in_a_file_that_the_head_changed(fault: dict[str, list[str]], file: str) -> None:
     assert mended_file(fault, ["mypkg/inner.py", "README.md"], Path("/tree")) == file
-
-
-@pytest.mark.parametrize(("is_new", "verdict"), [(True, None), (False, "improved")])
-def test_a_case_that_the_head_has_mended_is_improved_and_one_that_the_base_never_had_is_new(
-    is_new: bool, verdict: str | None
-) -> None:
-    found = as_mended(Finding(small.case("gru"), "incomparable", 0.1, "no a"), "a.py", is_new=is_new)
-    assert found.verdict == verdict
 
 
 def test_a_history_can_be_checked_and_searched_from_before_the_suite_was_there(adopted: Path) -> None:

@@ -18,7 +18,7 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.check import check as module
-from rnnbench.check.check import changed_groups, check, check_against_run, more_time
+from rnnbench.check.check import CheckOptions, changed_groups, check, check_against_run, more_time
 from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
@@ -130,10 +130,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
         chosen = select(base, head, {}, None)
         runner = fake_runner(cases_of(chosen[0]), ratio, noise, fault, **more)
-        monkeypatch.setattr(module, "PairedRunner", lambda *_: runner)
+
+        def begun(sides: Sequence[Side], *_: Any) -> Any:
+            runner.sides = {each.name: each for each in sides}
+            return runner
+
+        monkeypatch.setattr(module, "PairedRunner", begun)
         monkeypatch.setattr(module, "library_notes", list)
-        how: Any = {"out": tmp_path / "out", "command": "rnnbench check", "on_progress": lambda step: None}
-        return *check(base, head, *chosen, share=share, **how), runner
+        how: Any = {"out": tmp_path / "out", "on_progress": lambda step: None}
+        how["options"] = CheckOptions(command="rnnbench check", share=share)
+        return *check(base, head, *chosen, **how), runner
 
     return run_check
 
@@ -433,12 +439,12 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     assert runner.visited[:3] == [6, 2, 2]  # all, those that look changed, and then only these
     assert len(cases_of(runner.observe.call_args.args[0])) == 2
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
-    assert {(each.verdict, each.is_by_code, each.replicates) for each in others} == {("unchanged", True, 0)}
+    assert {(each.verdict, each.rule, each.replicates) for each in others} == {("unchanged", "same code", 0)}
 
 
 def test_cases_whose_later_calls_import_changed_code_are_timed(run: Run) -> None:
     _, comparison, runner = run(lambda case: 1.0, guarded=True, imports_late=True)
-    assert {(each.verdict, each.is_by_code) for each in comparison.findings} == {("unchanged", False)}
+    assert {(each.verdict, each.rule) for each in comparison.findings} == {("unchanged", "time")}
     assert len(cases_of(runner.observe.call_args.args[0])) == 6
 
 
@@ -471,7 +477,7 @@ def test_a_stored_run_as_the_base_is_read_first_and_compared_with_a_new_run(
     run = Mock(return_value=head)
     monkeypatch.setattr(module, "run_suite", run)
     given = suite, [Group(case.workload, (case,)) for case in times], suite.measure
-    how: Any = {"out": tmp_path, "command": "", "on_progress": lambda step: None}
+    how: Any = {"out": tmp_path, "on_progress": lambda step: None}
     with pytest.raises(UserError, match="no such folder"):
         check_against_run(*given, tmp_path / "nowhere", **how)
     assert not run.called

@@ -9,7 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, InstructionCounts, Part
+from rnnbench.analysis.comparison import Comparison, InstructionChange, InstructionCounts, Part, ordered
+from rnnbench.analysis.decide import Evidence, found
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import Judged
 from rnnbench.check import counting
 from rnnbench.check.counting import (
     AVX2,
@@ -17,9 +20,9 @@ from rnnbench.check.counting import (
     UNCONFIRMED,
     Counted,
     Counting,
-    added,
     chosen_counter,
     count_instructions,
+    notes_of_uncounted,
     part_of,
     read_dump,
 )
@@ -28,7 +31,7 @@ from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
 from rnnbench.harness.coordinator.process import WorkerProcess, lost
 from rnnbench.harness.protocol import Building
 from rnnbench.store.metrics import Unavailable
-from rnnbench.store.records import Case
+from rnnbench.store.records import Case, Measurement
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import grouped
 from tests.doubles import workload as small
@@ -132,9 +135,24 @@ def counted(mode: Any, runner: Any, budget: float = 100.0) -> Comparison:
     """Two or three unchanged cases with what was counted."""
     cases = CASES[: len(runner.processes[0]["base"])]
     changes = Counting(runner, "perf_event", budget, lambda step: None).run(grouped(cases))
-    findings = tuple(Finding(case, "unchanged", 0.025, time_verdict="unchanged") for case in cases)
-    comparison = Comparison("mine", "main", "head", "paired", findings, ("a note",))
-    return added(comparison, changes, ["another"], is_gate=mode == "gate")
+    fine = Estimate(1.0, 0.99, 1.01)
+    is_uncounted = mode == "gate" and not any(isinstance(each, InstructionChange) for each in changes.values())
+    findings = []
+    for case in cases:
+        change = changes.get(case.key)
+        known = Evidence(
+            case=case,
+            margin=0.025,
+            base=Measurement(case, "measured"),
+            head=Measurement(case, "measured"),
+            judged=Judged("unchanged", fine, fine),
+            instructions=change if isinstance(change, InstructionChange) else None,
+            is_uncounted=is_uncounted and case.key in changes,
+            gates=frozenset({"instructions"}) if mode == "gate" else frozenset(),
+        )
+        findings.append(found(known))
+    notes = ("a note", *notes_of_uncounted(changes))
+    return Comparison("mine", "main", "head", "paired", ordered(findings), notes)
 
 
 def test_a_change_is_shown_and_is_a_verdict_only_as_a_gate_and_a_case_that_failed_is_not_counted() -> None:
@@ -145,7 +163,7 @@ def test_a_change_is_shown_and_is_a_verdict_only_as_a_gate_and_a_case_that_faile
     assert [finding.verdict for finding in gated.findings] == ["regressed", "unchanged", "unchanged"]
     assert gated.findings[0].case == CASES[1]
     assert [finding.instructions is None for finding in shown.findings] == [False, False, True]
-    assert shown.notes == ("a note", "another")
+    assert shown.notes == ("a note",)
     runner.recorders["head"].add_metrics.assert_called_with(CASES[1], {"instructions": 1010}, {})
 
 
@@ -154,7 +172,7 @@ def test_a_case_that_was_not_counted_is_told_once_for_each_reason(head: int | st
     found = counted("show", Runner({"base": ["it was killed"] * 2, "head": [head] * 2}))
     assert all(finding.instructions is None for finding in found.findings)
     told = f"instructions of 2 cases were not counted, the first is {CASES[0].key}: it was killed"
-    assert found.notes[2:] == (told,)
+    assert found.notes[1:] == (told,)
 
 
 @pytest.mark.parametrize(

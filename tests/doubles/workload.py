@@ -4,7 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from rnnbench.cells import CELLS
-from rnnbench.store.records import LAYERS, Case, Implementation, Reference, Workload
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    LAYERS,
+    Case,
+    Reference,
+    Workload,
+)
 
 SMALL = Workload("rnn", "inference", "many_to_many", 3, 4, 5, 6, 2, 1, "float64", "cpu", 1)
 

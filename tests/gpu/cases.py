@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from rnnbench.harness import devices
-from rnnbench.store.records import Case, Implementation, Phase, Reference
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    Case,
+    Phase,
+    Reference,
+)
 from tests.doubles import workload as small
 
 DEVICE = os.environ.get("DEVICE", "cuda")

@@ -98,7 +98,7 @@ def test_the_script_unpacks_wheels_says_which_steps_there_are_and_leaves_an_arch
     [
         ("GRUSlow", {"verdict": "regressed", "time_verdict": "regressed"}, False),
         ("GRUSlow", {"verdict": "regressed", "time_verdict": "unchanged"}, True),  # by its counts alone
-        ("GRUSame", {"verdict": "unchanged", "is_by_code": True}, False),
+        ("GRUSame", {"verdict": "unchanged", "rule": "same code"}, False),
         ("GRUSame", {"verdict": "regressed", "time_verdict": "regressed"}, True),
     ],
 )

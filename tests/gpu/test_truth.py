@@ -23,7 +23,11 @@ from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.turns.schedule import calibrate, joules_per_call, warm_up
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.records import DType, Implementation, Phase
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    DType,
+    Phase,
+)
 from rnnbench.workloads.prepare import build
 from tests.doubles.visits import operations
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU, case

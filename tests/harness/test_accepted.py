@@ -156,7 +156,7 @@ def test_only_a_slowdown_is_accepted_and_never_a_failure_or_an_open_case(tmp_pat
     [base, slow] = commits(tmp_path, 2)
     (tmp_path / "accepted.toml").write_text(entry(slow))
     fails = Finding(TRAINING, "regressed", 0.025, "fails now: boom", is_broken=True)
-    counts = Finding(TRAINING, "regressed", 0.025, changes=(Change("operators", 1, 2),), is_by_growth=True)
+    counts = Finding(TRAINING, "regressed", 0.025, changes=(Change("operators", 1, 2),), rule="growth")
     assert checked(tmp_path, base, [counts]).findings[0].accepted == "clipped"
     for found in (fails, slower("undecided"), slower("improved")):
         assert checked(tmp_path, base, [found]).findings[0].accepted == ""

@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from rnnbench.kernels import passes, saved_tensors
 from rnnbench.kernels.passes import aten
 from rnnbench.kernels.routing import LoopPasses
-from rnnbench.store.records import Implementation
+from rnnbench.store.implementations import Implementation
 from rnnbench.workloads import compiled
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_compiler")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from rnnbench.kernels import direct, libraries, routing
+from rnnbench.kernels import libraries, routing
 from rnnbench.kernels.libraries import DIRECT, DIRECT_PACKED, OWN, Matrix, SharedProducts, torch_library
 from rnnbench.kernels.passes import aten
 from rnnbench.kernels.routing import LoopPasses, operators, route_products

@@ -140,7 +140,7 @@ def test_github_action_benchmark_gets_the_ratio_of_each_case_of_a_run_or_else_it
 
 
 def test_github_action_benchmark_gets_what_each_case_of_a_check_takes_of_its_base(tmp_path: Path) -> None:
-    same = samples.finding("unchanged", case=case("gru"), is_by_code=True, reason="runs the same code on both sides")
+    same = samples.finding("unchanged", case=case("gru"), rule="same code", reason="runs the same code on both sides")
     accepted = replace(samples.SLOWER, accepted="it clips")
     check = checks.write(tmp_path, samples.comparison(accepted, samples.SAME, samples.FAILING, same), {})
     found, notes = entries(check)

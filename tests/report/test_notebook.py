@@ -17,6 +17,8 @@ from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER
 from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, of_states, sentence, swept, unequal_outputs
+from rnnbench.store import parity as parities
+from rnnbench.store.parity import IS_REFERENCE, Parity
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import steady
 
@@ -172,7 +174,7 @@ def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) ->
     turns: Any = SimpleNamespace(
         times={name: [steady(seconds), steady(1.5 * seconds)] for name in NAMES}, cut=True, interrupted=False
     )
-    parity = {"mine": "agrees", "torch": "is the reference"}
+    parity = {"mine": parities.AGREES, "torch": IS_REFERENCE}
     found = LiveComparison({}, {}, turns, "torch", parity, "inference", "cpu", 1, list(notes), ExitStack())
     return {**sizes, "phase": "inference", "threads": threads}, found
 
@@ -225,7 +227,7 @@ def told(
     times = {name: [steady(seconds)] * rounds for name, seconds in (("mine", 31.2e-6), ("than", 22.6e-6))}
     turns = SimpleNamespace(times=times, calls_made=2582 if rounds else 0, seconds=1.4)
     where = {"phase": "training", "device": "cpu", "threads": threads}
-    found: Any = SimpleNamespace(turns=turns, parity={"mine": parity}, notes=notes, **where)
+    found: Any = SimpleNamespace(turns=turns, parity={"mine": Parity.read(parity)}, notes=notes, **where)
     if must_agree and parity != "agrees":
         return unequal_outputs(found, ("MyLSTM", "LSTM"))
     question.state = state

@@ -15,7 +15,6 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.profiling.gap import (
     KINDS,
-    LADDER,
     NOT_PROFILED,
     OPERATOR,
     OVERHEADS,
@@ -37,6 +36,7 @@ from rnnbench.report.reports import run_page
 from rnnbench.report.table import Table
 from rnnbench.report.words.units import MISSING, TIMES
 from rnnbench.store.folder import read_info
+from rnnbench.store.implementations import LADDER
 from rnnbench.store.profiles import CATEGORIES, Category, Cause, CauseKind, Kernels, Operator, Products, Profile
 from tests.doubles import workload as small
 from tests.doubles.stored import folder

@@ -78,7 +78,7 @@ def _pairs(budget_seconds: float, beside: str) -> pd.DataFrame:
         clock = PairClock()
         with sides(suite, str(base), None) as (first, second):
             selection = select(first, second, {}, None)
-            folder, _ = check(first, second, *selection, out=Path(scratch), command="", on_progress=clock)
+            folder, _ = check(first, second, *selection, out=Path(scratch), on_progress=clock)
         seconds = clock.seconds()
         times = [read(folder / name).replicates for name in ("base", "head")]
         info = read_info(folder / "head")

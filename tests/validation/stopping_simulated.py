@@ -19,7 +19,10 @@ from rnnbench.analysis.estimate import estimate, estimates_of
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
-from rnnbench.store.records import REFERENCES, Group
+from rnnbench.store.implementations import REFERENCES
+from rnnbench.store.records import (
+    Group,
+)
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.stored import steady

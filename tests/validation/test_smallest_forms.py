@@ -21,7 +21,7 @@ from rnnbench.kernels.libraries import ProductCall
 from rnnbench.speedup.search import recognised
 from rnnbench.store.records import Measurement
 from rnnbench.suite import suites
-from rnnbench.suite.suites import cases_of
+from rnnbench.suite.outline import cases_of
 from tests.doubles import repository, stored
 from tests.validation import bisect_real, pairs, products, regret, strangers
 

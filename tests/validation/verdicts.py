@@ -74,7 +74,7 @@ def one_check(
             # The larger budget of both suites applies.
             first = replace(base_side, suite=base_side.suite.with_check(**settings))
             selection = select(first, second, parse_only(only), device)
-            return check(first, second, *selection, out=Path(scratch), command="", on_progress=lambda step: None)[1]
+            return check(first, second, *selection, out=Path(scratch), on_progress=lambda step: None)[1]
 
 
 def write_sides(base: Path, head: Path, plan: Plan) -> None:
@@ -91,7 +91,7 @@ def write_sides(base: Path, head: Path, plan: Plan) -> None:
 def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
     """The cases that were timed: the planted slowdown, the verdict by time, and the ratios."""
     for finding in comparison.findings:
-        if finding.is_by_code:
+        if finding.rule == "same code":
             continue
         axes = finding.case.axes()
         cell = str(axes["cell"]).rpartition(":")[2]

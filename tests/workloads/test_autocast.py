@@ -8,7 +8,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnbench.harness.worker.ceilings import kernel_for
-from rnnbench.store.records import Case, DType, Implementation, computed_in
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    Case,
+    DType,
+    computed_in,
+)
 from rnnbench.suite.file import Sweep
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.parity import allowed

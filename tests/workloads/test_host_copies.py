@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rnnbench.store.records import Case, Implementation, Reference
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    Case,
+    Reference,
+)
 from rnnbench.workloads import graphed, implementations, phases
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import TimedCall

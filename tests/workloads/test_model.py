@@ -11,7 +11,10 @@ import torch
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.cells import CellError
-from rnnbench.store.records import Case, Implementation
+from rnnbench.store.implementations import Implementation
+from rnnbench.store.records import (
+    Case,
+)
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.parity import ParityError, compare

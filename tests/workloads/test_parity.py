@@ -15,6 +15,7 @@ from torch import nn
 
 from rnnbench.cells import CELLS
 from rnnbench.cells.gru import GRUCell
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, DType, Phase
 from rnnbench.workloads import parity
 from rnnbench.workloads.implementations import Skip
@@ -151,7 +152,7 @@ def test_a_tolerance_grows_with_the_sum_and_a_gradient_of_zero_never_passes(dtyp
 @pytest.mark.parametrize("name", ["vanilla", "lstm", "gru"])
 def test_right_cells_agree_at_every_length(name: str, dtype: DType, steps: int, batch: int, hidden: int) -> None:
     sizes: Any = {"seq_len": steps, "batch_size": batch, "hidden_size": hidden, "dtype": dtype, "phase": "training"}
-    assert _check_parity(build(small.case(name, **sizes), ROOT))[0] == "agrees"
+    assert _check_parity(build(small.case(name, **sizes), ROOT))[0] == AGREES
 
 
 class NoBias(GRUCell):

@@ -12,14 +12,14 @@ from rnnbench.harness.coordinator.runner import SIDE, Runner
 from rnnbench.harness.coordinator.start import read_state, refuse_other_machine, refuse_other_suite, started
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
+from rnnbench.store.notes import SHORTFALLS, note, without_kinds
 from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
-BUDGET, PRECISION, SHARED = "budget: ", "precision: ", "shared core: "  # how notes about what a run lacks begin
-RESUMABLE, RESUMED = "the run can be resumed with `rnnbench run --resume`", "resumed by: "
+RESUMABLE = "the run can be resumed with `rnnbench run --resume`"
 
 
 class NoDevice(UserError):
@@ -81,10 +81,8 @@ def resume_run(
                 ceilings=info.ceilings,
                 on_progress=on_progress,
             )
-            # What it lacked is past.
-            notes = [note for note in info.notes if not note.startswith((BUDGET, PRECISION, SHARED))] + [
-                f"{RESUMED}{command}"
-            ]
+            lasting = without_kinds(info.notes, SHORTFALLS)  # what it lacked is past
+            notes = [*lasting, note("resumed by", command)]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
@@ -182,7 +180,7 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
     if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
         were = "was" if len(unreached) == 1 else "were"
-        notes += [f"{BUDGET}{len(unreached):,} of {plural(len(known), 'case')} {were} not reached"]
+        notes += [note("budget", f"{len(unreached):,} of {plural(len(known), 'case')} {were} not reached")]
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
         # was reached, at least the turns must be added.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
@@ -191,9 +189,9 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
         needed = max(needed or 0.0, whole)
     elif needed is None:
-        notes = [f"{note}; raise max_replicates, which is {runner.settings.max_replicates:,}" for note in notes]
+        notes = [f"{line}; raise max_replicates, which is {runner.settings.max_replicates:,}" for line in notes]
     elif not notes:
-        notes = [f"{BUDGET}it ended the run before its last replicate"]
+        notes = [note("budget", "it ended the run before its last replicate")]
     notes += seldom_quiet(len(runner.planner.disturbed()), len(runner.groups))
     return replace(info, notes=[*info.notes, *notes], seconds_needed=needed)
 
@@ -203,8 +201,11 @@ def seldom_quiet(disturbed: int, groups: int) -> list[str]:
     if not disturbed:
         return []
     return [
-        f"{SHARED}{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
-        "their turns were as long as is best for ratios on a shared core"
+        note(
+            "shared core",
+            f"{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
+            "their turns were as long as is best for ratios on a shared core",
+        )
     ]
 
 
@@ -212,4 +213,5 @@ def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
     """Return a note about the groups that missed the requested precision, if there are any."""
     if not missed or settings.precision is None:
         return []
-    return [f"{PRECISION}±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"]
+    words = f"±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"
+    return [note("precision", words)]

@@ -23,7 +23,8 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
-from rnnbench.store.records import IS_REFERENCE, Phase, does_equal_work, parity_of_kept
+from rnnbench.store.parity import IS_REFERENCE, Parity
+from rnnbench.store.records import Phase
 from rnnbench.text import error_in_words
 from rnnbench.workloads.observe import share_done_again
 from rnnbench.workloads.parity import TOLERANCES, relative_error
@@ -162,7 +163,7 @@ def _is_transposed(input: Tensor, like: Tensor) -> bool:
     return _is_swapped(input, like) and torch.equal(input.transpose(0, 1), like)
 
 
-def unknown_orders(cases: Mapping[str, LiveCase], reference: str, parity: Mapping[str, str]) -> list[str]:
+def unknown_orders(cases: Mapping[str, LiveCase], reference: str, parity: Mapping[str, Parity]) -> list[str]:
     """Return a note on each case that may have run other numbers of steps than the reference, as far as is known.
 
     `parity`: of each case. Equal outputs are of equal work, and so are as many steps as sequences.
@@ -172,7 +173,7 @@ def unknown_orders(cases: Mapping[str, LiveCase], reference: str, parity: Mappin
     for name, case in cases.items():
         unknown = [each for each in (name, reference) if cases[each].order == "unknown"]
         input = case.input
-        is_safe = name == reference or does_equal_work(parity[name]) or "either" in (case.order, like.order)
+        is_safe = name == reference or parity[name].is_equal_work or "either" in (case.order, like.order)
         if is_safe or not unknown or not (has_order(input) and has_order(like.input)):
             continue
         first, second = input.shape[:2]
@@ -305,10 +306,6 @@ def with_gradients() -> Iterator[None]:
         yield
 
 
-ONLY_TIMES = "times only"
-NOT_FINITE = "NaN or infinite"
-
-
 def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
     """Return the first tensor of each case's result, all from the same state of the random generators.
 
@@ -354,7 +351,7 @@ def _in_order_of(expected: Tensor, output: Tensor, case: LiveCase) -> Tensor:
     return turned
 
 
-def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
+def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, Parity]:
     """Return whether each output agrees with that of the reference; raises ValueError if shapes differ."""
     expected = found[reference]
     for name, output in found.items():
@@ -364,27 +361,28 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, str]:
                 "they do not do the same work, or `batch_first` is not set alike"
             )
     if unsound := _not_finite(expected):
-        reason = f"not compared, as {reference}'s output is {NOT_FINITE}: {ONLY_TIMES}"
-        return dict.fromkeys(found, reason) | {reference: f"is the reference, {unsound}"}
+        beside = Parity("beside unsound", why=reference)
+        return dict.fromkeys(found, beside) | {reference: Parity("reference", unsound=unsound)}
     return {name: _compared(output, expected) for name, output in found.items()} | {reference: IS_REFERENCE}
 
 
-def _compared(output: Tensor, expected: Tensor) -> str:
-    """Return `agrees`, or by how much an output differs from the expected one of the same shape."""
-    if not_finite := _not_finite(output):
-        return f"{not_finite}: {ONLY_TIMES}"
-    types = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
-    apart = "" if types[0] == types[1] else f" ({types[0]} against {types[1]})"
+def _compared(output: Tensor, expected: Tensor) -> Parity:
+    """Return that two outputs agree, or by how much an output differs from the expected one of the same shape."""
+    if unsound := _not_finite(output):
+        return Parity("unsound", unsound=unsound)
+    own, other = (str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected))
+    types = None if own == other else (own, other)
     error, tolerances = relative_error(output, expected), dict[Any, float](TOLERANCES)
     rounded = (rounded_to(tensor.dtype.to_real(), str(tensor.device)) for tensor in (output, expected))
     if error <= max(tolerances.get(dtype, 0.0) for dtype in rounded):  # 0 for whole numbers
-        return f"agrees{apart}"
-    return f"differs by {error:.1e} of the maximum{apart}: {ONLY_TIMES}; use rnnbench.same_weights"
+        return Parity("agrees", types=types)
+    return Parity("differs", size=error, types=types)
 
 
-def _not_finite(output: Tensor) -> str:
+def _not_finite(output: Tensor) -> tuple[int, int] | None:
+    """Return how many values are NaN or infinite, and of how many; None if none is."""
     count = int((~torch.isfinite(output)).sum())
-    return f"{count} of {output.numel()} values are {NOT_FINITE}" if count else ""
+    return (count, output.numel()) if count else None
 
 
 def rounded_to(dtype: torch.dtype, device: str) -> str:
@@ -406,8 +404,8 @@ def uneven(dtype: torch.dtype, device: str) -> str:
 
 
 def compared_again(
-    cases: Mapping[str, LiveCase], reference: str, before: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
+    cases: Mapping[str, LiveCase], reference: str, before: Mapping[str, Parity]
+) -> tuple[dict[str, Parity], list[str]]:
     """Return the parity of each case after timing, and notes on why it could not be checked.
 
     `before`: the parity before timing, which stays if it still holds. The inputs get new values in place: the old ones,
@@ -424,12 +422,12 @@ def compared_again(
                 if tensor.is_floating_point() and 0 not in tensor.stride() and not tensor.is_inference():
                     tensor.data.copy_(keep_values(tensor, put_back).roll(1))
             for name, after in parity(outputs(cases, reference), reference).items():
-                if after.partition(" ")[0] != before[name].partition(" ")[0]:  # agrees, differs, not compared
-                    compared[name] = f"after timing: {after}"
+                if after.kind != before[name].kind:
+                    compared[name] = replace(after, is_late=True)
         notes = []
         for name, share in _kept_results(cases).items():
-            if does_equal_work(compared[name]):
-                compared[name] = parity_of_kept(share)
+            if compared[name].is_equal_work:
+                compared[name] = Parity("cached", size=share)
             else:
                 notes.append(f"{name} does {share:.0%} of its multiply-adds when the same values come again.")
     except Exception as error:  # nothing is wrong with the times: a module may not take other values

@@ -35,6 +35,7 @@ from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
+from rnnbench.store.parity import Parity
 from rnnbench.store.records import Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
@@ -52,7 +53,7 @@ class LiveComparison:
     calls: dict[str, TimedCall]
     turns: LiveTurns
     reference: str
-    parity: dict[str, str]  # whether each output agrees with the reference's
+    parity: dict[str, Parity]  # whether each output agrees with the reference's
     phase: Phase
     device: str
     threads: int

@@ -9,14 +9,17 @@ same figure has that colour.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import get_args
 
 import pandas as pd
 
 from rnnbench.report.words.names import is_reference
-from rnnbench.store.records import TORCH_OWN, Swept
+from rnnbench.store.implementations import rung
+from rnnbench.store.records import (
+    TORCH_OWN,
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,6 @@ def variables() -> dict[str, Shade]:
     }
 
 
-LADDER: tuple[str, ...] = get_args(Swept)  # implementations, the plainest first
 MAX_SERIES = 8  # in one panel, without the references
 OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
@@ -161,25 +163,27 @@ def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
 def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return the hue and the marker of each cell, whatever the order of `cells` is.
 
-    A name that is not shipped takes one of the free hues; if none is free, any hue.
+    A name that is not shipped takes one of the free hues. If none is free, it takes one of those that the fewest have,
+    with a marker that none of these has, so that up to 80 cells look unlike.
     """
     names = set(cells)
     taken = {cell: CELLS[cell] for cell in CELLS if cell in names}
     for cell in sorted(names - taken.keys()):
-        number, used = zlib.crc32(cell.encode(errors="replace")), {hue for hue, _ in taken.values()}
-        free = [hue for hue in HUES if hue not in used] or list(HUES)
-        taken[cell] = free[number % len(free)], MARKERS[number // len(HUES) % len(MARKERS)]
+        number = zlib.crc32(cell.encode(errors="replace"))
+        used = Counter(hue for hue, _ in taken.values())
+        fewest = min(used[hue] for hue in HUES)
+        free = [hue for hue in HUES if used[hue] == fewest]
+        hue = free[number % len(free)]
+        # Begins where the name says, and goes on to the next marker that no other cell of this hue has.
+        places = ((number // len(HUES) + step) % len(MARKERS) for step in range(len(MARKERS)))
+        unlike = (MARKERS[place] for place in places if (hue, MARKERS[place]) not in taken.values())
+        taken[cell] = hue, next(unlike, MARKERS[number // len(HUES) % len(MARKERS)])
     return taken
 
 
 def of_cell(cell: str) -> Shade:
     """Return the colour of a cell that is the only one of its figure; black for those of torch."""
     return INKS["ink"] if cell.startswith("torch.nn") else HUES[hues_of([cell])[cell][0]]
-
-
-def rung(implementation: str) -> int:
-    """Return the place of an implementation on the ladder, from the plainest up."""
-    return LADDER.index(implementation) if implementation in LADDER else len(LADDER)
 
 
 def plain_and_fastest(cases: pd.DataFrame, value: str, most: int = MAX_SERIES) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from rnnbench.report.words.names import (
     with_short_cells,
 )
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval, round_percent
-from rnnbench.store.records import outputs_word
+from rnnbench.store.parity import outputs_word
 
 MAX_SINGLE = 8  # rows of single cases; of more cases, each series has one row
 MAX_ROWS = 40

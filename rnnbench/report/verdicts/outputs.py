@@ -20,13 +20,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
-from rnnbench.analysis.comparison import RANKS, WORK, Subject
+from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK, Subject
 from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.reasons import differences
-from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, VerdictRow, Verdicts
+from rnnbench.report.verdicts.rows import VerdictRow
+from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, Verdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     GLYPHS,
@@ -78,7 +79,7 @@ class VerdictScreen:
         doubts = {row.doubt for row in self.verdicts.judged if row.doubt}
         if len(doubts) == 1:  # else each row has its own
             doubt = doubts.pop()
-            if doubt not in self.verdicts.subject:
+            if doubt not in self.verdicts.causes:
                 yield Text(f"Timed because {doubt}.", style="dim")
         yield Text()
         same = self.verdicts.by_verdict["unchanged"]
@@ -86,7 +87,7 @@ class VerdictScreen:
         candidates = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
         rows = [(row, row.told if doubts else row.grounds) for row in candidates]
         if shown := _that_fit(rows, options.max_width):
-            yield from _table(shown, options.max_width, HEADS if " to " in self.verdicts.margins else HEADS[:-1])
+            yield from _table(shown, options.max_width, HEADS if self.verdicts.has_margins else HEADS[:-1])
         if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in shown):
             more = ", ".join(f"{count:,} {word}" for word, count in hidden.items())
             yield Text(f"Not listed: {more}. The page and --json have all.", style="dim")
@@ -211,6 +212,7 @@ def junit(verdicts: Verdicts) -> str:
         told=[verdicts.subject, verdicts.answer, verdicts.details, *verdicts.notes],
         change=change,
         change_interval=change_interval,
+        witness_of=WITNESS_OF,
     )
     return FORBIDDEN.sub("�", text)
 
@@ -223,9 +225,9 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     regressed = verdicts.by_verdict["regressed"]
     lines = []
     for row in regressed[:MAX_ERRORS]:
-        is_told = row.sentence.startswith(row.own_brief) or (row.decided_by == "mean_ratio" and not row.family)
+        is_told = row.is_by_sentence or (row.witness == "mean_ratio" and not row.family)
         message = row.sentence if is_told else "; ".join(filter(None, [row.own_brief, row.sentence]))
-        lines.append(command("error", f"Regressed: {row.name}", message, place_of(row.subject)))
+        lines.append(command("error", f"Regressed: {row.name}", message, place_of(row.case)))
     rest = {
         "{} more regressed": ("error", regressed[MAX_ERRORS:]),
         "{} not comparable": ("error", verdicts.by_verdict["incomparable"]),

@@ -57,6 +57,7 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import BY_NAME
+from rnnbench.store.notes import OF_SIDE, of_kinds, words_of
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
@@ -123,8 +124,8 @@ def page_of(folder: Path) -> Page:
 
 def _with_short_names(check: Verdicts) -> Verdicts:
     """Return a check whose cases have names without what all share, which stands below the table."""
-    labels, shared = names([row.subject for row in check.rows], is_short=True)
-    rows = tuple(replace(row, name=labels[row.subject.key]) for row in check.rows)
+    labels, shared = names([row.case for row in check.rows], is_short=True)
+    rows = tuple(replace(row, name=labels[row.case.key]) for row in check.rows)
     return replace(check, rows=rows, shared=shared)
 
 
@@ -136,7 +137,7 @@ def lead(check: Verdicts) -> list[str]:
     """
     timed = f"{check.timed}." if check.timed else ""
     is_open = bool(check.judged) and check.judged[0].verdict == "undecided"
-    if not is_open or check.is_mostly_broken or not check.work:
+    if not is_open or check.is_unchecked or not check.work:
         return list(filter(None, [check.answer, check.details, timed]))
     needed = check.needed or ("raise --budget" if check.way == "paired" else "")
     counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in check.by_verdict.items() if rows]
@@ -150,7 +151,7 @@ def work(check: Verdicts) -> str:
     The range is that of the first count that moved in each of them, as far as it is the same one.
     """
     for word, sign in (("grew", 1), ("fell", -1)):
-        moved = [change for row in check.by_verdict["undecided"] if (change := row.work(sign))]
+        moved = [change for row in check.by_verdict["undecided"] if (change := row.first_work(sign))]
         if moved:
             steps = sorted((each.head - each.base for each in moved if each.metric == moved[0].metric), key=abs)
             size = span(f"{steps[0]:+,}", f"{steps[-1]:+,}")
@@ -178,7 +179,7 @@ def _verdicts(check: Verdicts) -> Table:
         change_with_bar,
         VERDICT,
         INTERVAL,
-        *([Column("margin", of("margin", round_percent), numeric=True)] if " to " in check.margins else []),
+        *([Column("margin", of("margin", round_percent), numeric=True)] if check.has_margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
@@ -236,9 +237,8 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     facts = {}
     for side, info in sides.items():
         worker = info.environment.get("worker") or {}
-        about = f"{side} of a check: "
         facts[side] = {
-            "code": next((note.removeprefix(about) for note in info.notes if note.startswith(about)), ""),
+            "code": next(map(words_of, of_kinds(info.notes, [OF_SIDE[side]])), ""),
             "commit": commit(info),
             "folder": str(folder / side),
             "started": when(info),

@@ -28,14 +28,14 @@ NAMED = 2  # operators in one sentence
 def why(finding: Finding) -> str:
     """Return why a case has its verdict; empty if the numbers say all."""
     judged = sorted(finding.judged_changes, key=lambda each: each.ratio, reverse=finding.verdict != "improved")
-    if finding.is_by_growth:
+    if finding.rule == "growth":
         judged += [each for each in finding.changes if each.metric in GROWTH and each not in judged]
     work = [each for each in finding.changes if each.metric in WORK and each not in judged]
     clauses = [differences(judged)]
     if finding.verdict == "undecided":
         clauses.append(one_line(finding.reason) or _interval(finding))
         clauses.append(f"counts: {differences(work) or 'same'}" if finding.is_counted else "")
-    elif finding.is_by_growth:
+    elif finding.rule == "growth":
         clauses.append(f"--on-growth fail; time {finding.time_verdict or 'not compared'}")
     elif finding.reason:
         clauses.append(one_line(finding.reason))
@@ -46,7 +46,7 @@ def why(finding: Finding) -> str:
     else:
         mean = finding.mean
         low = finding.low
-        if finding.decided_by == "mean" and not finding.is_by_counts and mean:
+        if finding.decided_by == "mean" and finding.witness != "counts" and mean:
             typical = f", for the typical call {slower(low.value)}" if low else ""
             clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
         clauses.append(_cause(finding, work))

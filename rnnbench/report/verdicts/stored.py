@@ -3,16 +3,25 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rnnbench.analysis.verdict import Verdict
-from rnnbench.store.record import Count, Number, Record
+from rnnbench.analysis.comparison import Comparison, InstructionChange, InstructionCounts, Witness
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.verdict import Family, RatioName, Verdict
+from rnnbench.store.record import Count, Number, Record, Seconds, Size
 
 
 @dataclass(frozen=True)
 class StoredInstructions(Record):
     """The instructions of a case in `verdicts.json`, as far as they are read."""
 
-    is_beyond_margin: bool
-    ratio: Number
+    base: Size
+    head: Size
+    spread: Seconds = 0.0  # a share of the base's
+    counter: str = ""
+
+    def change(self) -> InstructionChange:
+        """Return the change from base to head, whose parts and operators are not read."""
+        base = InstructionCounts(self.counter, (self.base,), between=round(self.spread * self.base))
+        return InstructionChange(base, InstructionCounts(self.counter, (self.head,)))
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,10 @@ class StoredFamily(Record):
     ratio_low: Number
     ratio_high: Number
 
+    def family(self) -> Family:
+        """Return the family."""
+        return Family(self.name, self.cases, Estimate(self.ratio, self.ratio_low, self.ratio_high))
+
 
 @dataclass(frozen=True)
 class StoredFinding(Record):
@@ -43,7 +56,7 @@ class StoredFinding(Record):
     reason: str
     sentence: str
     margin: Number
-    decided_by: Literal["ratio", "mean_ratio", "counts", "instructions", "code"] | None
+    decided_by: Witness | None
     replicates: Count
     ratio: Number | None
     ratio_low: Number | None
@@ -62,6 +75,29 @@ class StoredFinding(Record):
     definitions: list[str] = field(default_factory=list)
     family: StoredFamily | None = None
 
+    @property
+    def low(self) -> Estimate | None:
+        """The ratio of the typical call; None if it is not known."""
+        return _estimate(self.ratio, self.ratio_low, self.ratio_high)
+
+    @property
+    def mean(self) -> Estimate | None:
+        """The ratio of the mean of the calls; None if it is not known."""
+        return _estimate(self.mean_ratio, self.mean_ratio_low, self.mean_ratio_high)
+
+    @property
+    def by_time(self) -> RatioName | None:
+        """The ratio that decided the time, or against which a count decided."""
+        if self.verdict in ("undecided", "inconclusive", "unchanged", None):
+            return None
+        if self.described_by == "mean_ratio" or self.decided_by == "mean_ratio":
+            return "mean"
+        return "low" if self.decided_by == "ratio" else None
+
+
+def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
+    return None if value is None or low is None or high is None else Estimate(value, low, high)
+
 
 @dataclass(frozen=True)
 class StoredVerdicts(Record):
@@ -76,3 +112,17 @@ class StoredVerdicts(Record):
     findings: list[StoredFinding]
     needed: str = ""
     preparing: Number | None = None
+
+    def comparison(self) -> Comparison:
+        """Return the comparison, without its findings."""
+        return Comparison(
+            self.suite,
+            self.base,
+            self.head,
+            self.way,
+            (),
+            tuple(self.notes),
+            self.needed,
+            seconds=self.seconds,
+            preparing=self.preparing,
+        )

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Subject
+from rnnbench.store.implementations import REFERENCES, label_of
 from rnnbench.store.records import (
     AXES,
     DEFAULTS,
     LOADS,
     OF_DATA,
     OF_STEP,
-    REFERENCES,
     WORKLOAD_AXES,
     Case,
     Workload,
@@ -129,10 +129,7 @@ def one_line(value: object) -> str:
 
 def series_name(cell: str, implementation: str) -> str:
     """Return `lstm hoisted`, `torch.nn.LSTM`, `torch.nn.LSTM padded`, or a cell that is the reference."""
-    own = {"torch.nn": "", "reference": "", "torch.nn-cell": "", "torch.nn-padded": "padded"}.get(
-        implementation, implementation.removeprefix("torch.nn-")
-    )
-    return f"{one_line(cell)} {own}".rstrip()
+    return f"{one_line(cell)} {label_of(implementation)}".rstrip()
 
 
 def short_cells(cells: Iterable[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from rnnbench.harness.devices.self_test import clock_fault
 from rnnbench.harness.machine import cores, global_state
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import Unavailable
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.observe import _check_parity, count
@@ -346,7 +347,7 @@ def test_right_cells_agree_with_cudnn_over_hundreds_of_steps(cell: str, dtype: A
     print(
         cell, dtype, error, "allowed", allowed("gradient of weight", dtype, steps=256, batch=32, hidden=256, output=2)
     )
-    assert parity == "agrees"
+    assert parity == AGREES
 
 
 def spin(seconds: float) -> Callable[[], None]:

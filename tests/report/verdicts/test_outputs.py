@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.comparison import finding as finding_of
+from rnnbench.analysis.decide import Evidence, found
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import CHANGED, Trial
 from rnnbench.report.verdicts import outputs, verdicts
@@ -94,13 +94,20 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
             trial.look(subject.key, low, mean, 1 / len(of_case))
     judged = trial.verdicts()
     measured = [Measurement(subject, "measured") for subject in cases]
-    compared = comparison(*(finding_of(each, each, judged[each.case.key], 0.025, 9, "") for each in measured))
-    found = verdicts.of(compared)
+    compared = comparison(
+        *(
+            found(
+                Evidence(case=each.case, margin=0.025, base=each, head=each, judged=judged[each.case.key], replicates=9)
+            )
+            for each in measured
+        )
+    )
+    shown = verdicts.of(compared)
     by_key = {finding.case.key: finding for finding in compared.findings}
     renderers = (outputs.markdown, outputs.junit, lambda found: screens.of_verdicts(found, 400))
-    whole = [render(found).replace("\\", "") for render in renderers]
-    for row in found.rows:
-        finding = by_key[row.subject.key]
+    whole = [render(shown).replace("\\", "") for render in renderers]
+    for row in shown.rows:
+        finding = by_key[row.case.key]
         estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
         assert (row.verdict in CHANGED) == (finding.decided_by is not None)
         assert row.change == (change(estimate.value) if estimate.has_interval else "")
@@ -114,8 +121,8 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
             assert all(row.change in text and row.interval in text for text in whole)
     named = compared.findings[0]
     if named.verdict == "regressed" and named.deciding:
-        assert change_span(named.deciding) in found.answer
-        assert change_span(named.deciding) in outputs.annotations(found)[0].replace("%25", "%")
+        assert change_span(named.deciding) in shown.answer
+        assert change_span(named.deciding) in outputs.annotations(shown)[0].replace("%25", "%")
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

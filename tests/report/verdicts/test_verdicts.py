@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.comparison import SAME_CODE, Change, Comparison, Finding, failing_on_growth
+from rnnbench.analysis.comparison import SAME_CODE, Change, Comparison, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.errors import UserError
 from rnnbench.report.table import escape
@@ -48,9 +48,9 @@ MENDED = finding("improved", case=case("gru", batch_size=16), reason="failed in 
 
 GROWN = replace(OPEN, is_counted=True, changes=(Change("operators", 114, 122), Change("allocations", 100, 101)))
 MORE_ALLOCATIONS = (Change("allocations", 100, 200),)
-GROWN_TOO_FAR = failing_on_growth(comparison(GROWN)).findings[0]
+GROWN_TOO_FAR = replace(GROWN, verdict="regressed", rule="growth")
 BY_CODE = finding(
-    "unchanged", case=case("gru", batch_size=16), is_by_code=True, reason="runs the same code on both sides"
+    "unchanged", case=case("gru", batch_size=16), rule="same code", reason="runs the same code on both sides"
 )
 BROKEN = finding(None, case=case("gru", batch_size=16), is_broken=True, reason="failed on both sides: no module a")
 
@@ -120,11 +120,11 @@ def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others
     rows = verdicts.of(comparison(*shared)).rows
     assert all(row.sentence.endswith("on a shared core") for row in rows)
     assert verdicts.of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
-    [together] = [row for row in rows if row.line["family"]]
+    [together] = [row for row in rows if row.family]
     assert together.sentence.startswith("with the 3 cases of Mine; ")
     assert together.own_brief == "5.0% slower (+3.0% to +7.0%)"
     assert together.brief == "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
-    assert {row.line["state"] for row in rows} == {"on a shared core"}
+    assert {row.state for row in rows} == {"on a shared core"}
     long = replace(shared[1], reason="a long reason " * 50)
     assert verdicts.of(comparison(long)).rows[0].sentence.endswith("…; on a shared core")
     undisturbed = verdicts.of(comparison(replace(OPEN, state="undisturbed"))).rows[0]
@@ -141,9 +141,9 @@ def test_what_a_family_lost_is_told_once_in_each_output_and_kept_apart(tmp_path:
         texts = [screen, page, outputs.markdown(found), outputs.comment(found), outputs.junit(found), found.json()]
         assert [text.count("are together") for text in texts] == [1] * len(texts)
         assert not any("are together" in line for line in outputs.annotations(found))
-        lines = [row.line for row in found.rows if row.family]
-        assert {line["family"]["name"] for line in lines} == {"mine.py:Mine"}
-        assert all(line["sentence"].startswith("with the 3 cases of Mine; ") for line in lines)
+        together = [row for row in found.rows if row.family]
+        assert {row.family.name for row in together if row.family} == {"mine.py:Mine"}
+        assert all(row.sentence.startswith("with the 3 cases of Mine; ") for row in together)
 
 
 def test_a_family_that_an_older_version_wrote_into_each_sentence_is_told_once(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ CHANGED_CODE = replace(
 )
 DOUBTFUL = replace(OPEN, doubt="a process is started by cells.py:3")
 KEPT = replace(SAME, doubt="it failed or looked changed in a pair of workers", is_kept=True)
-BY_CODE = Finding(case("deep"), "unchanged", 0.025, SAME_CODE, is_by_code=True)
+BY_CODE = Finding(case("deep"), "unchanged", 0.025, SAME_CODE, rule="same code")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_each_case_says_why_it_was_timed_or_not_in_every_output(tmp_path: Path) 
 def test_a_case_that_the_mean_leaves_open_is_described_by_it(tmp_path: Path) -> None:
     open_in_the_mean = finding("undecided", Estimate(1.0, 0.99, 1.01), mean=Estimate(1.04, 0.97, 1.11))
     [row] = kept(tmp_path, comparison(open_in_the_mean)).rows
-    assert (row.described_by, row.decided_by, row.change) == ("mean_ratio", None, "+4.0%")
+    assert (row.is_by_mean, row.witness, row.change) == (True, None, "+4.0%")
 
 
 def test_verdicts_of_an_older_version_are_read(tmp_path: Path) -> None:

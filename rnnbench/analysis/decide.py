@@ -1,0 +1,247 @@
+"""The verdict of one case: `decide` asks the rules in order, and the first that speaks has decided.
+
+A rule takes all that is known of the case, its `Evidence`, and returns a `Ruling`, or None if it has nothing to say.
+To add one, write its function, put it into `RULES`, and name it in `RuleName` of `comparison.py`.
+
+Counts are not timed: base and head differ in them only if the code does, so the margin alone decides.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rnnbench.analysis.comparison import (
+    GROWTH,
+    SAME_CODE,
+    Change,
+    Finding,
+    InstructionChange,
+    RuleName,
+    Subject,
+    judged_changes,
+)
+from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.store.metrics import METRICS
+from rnnbench.store.records import Measurement
+
+Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
+LACKS = "the base lacks what it measures"
+UNCOUNTED = "its instructions were not counted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that is known of a case when its verdict is decided."""
+
+    case: Subject
+    margin: float = 0.0
+    only_in: str = ""  # the only side that has the case, if one lacks it
+    apart: str = ""  # why nothing of the sides can be compared: another machine, say
+    is_same_code: bool = False  # both sides run the same code, so that it was not timed
+    base: Measurement | None = None
+    head: Measurement | None = None
+    mended_file: str = ""  # that the head has changed, and without which the base can't load the case
+    is_new: bool = False  # the base was lent the suite and lacks what the case measures
+    judged: Judged | None = None  # what the tests of all cases say of its time; None if no time was compared
+    replicates: int = 0
+    open_because: str = ""  # why no time was compared, or why it can't decide
+    instructions: InstructionChange | None = None  # None: not counted
+    is_uncounted: bool = False  # instructions are a gate, and none of any case were counted
+    gates: frozenset[Gate] = frozenset()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The counts that are known on both sides and differ."""
+        return () if self.base is None or self.head is None else changes(self.base.metrics, self.head.metrics)
+
+    @property
+    def by_time(self) -> Verdict:
+        """The verdict of the time alone."""
+        return "undecided" if self.judged is None else self.judged.verdict
+
+    @property
+    def why_untimed(self) -> str:
+        """Why no time was compared; empty if it was."""
+        return self.open_because if self.judged is None else ""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a rule says: the verdict, None if the case is not compared, and why, where the numbers do not say it."""
+
+    verdict: Verdict | None
+    reason: str = ""
+    rule: RuleName = "time"  # that decided
+
+
+Rule = Callable[[Evidence], Ruling | None]
+
+
+def _one_sided(known: Evidence) -> Ruling | None:
+    return Ruling(None, f"only in the {known.only_in}") if known.only_in else None
+
+
+def _apart(known: Evidence) -> Ruling | None:
+    return Ruling("incomparable", known.apart) if known.apart else None
+
+
+def _same_code(known: Evidence) -> Ruling | None:
+    return Ruling("unchanged", SAME_CODE) if known.is_same_code else None
+
+
+def _new(known: Evidence) -> Ruling | None:
+    """Rule that only the head has a case of a suite that the base was lent."""
+    broken = _status(known)
+    if broken is None or broken.verdict != "incomparable" or not (known.mended_file and known.is_new):
+        return None
+    return Ruling(None, f"only in the head: {LACKS}: {broken.reason}")
+
+
+def _mended(known: Evidence) -> Ruling | None:
+    """Rule that the head has mended a case that the base can't load because of a file that the head has changed."""
+    broken = _status(known)
+    if broken is None or broken.verdict != "incomparable" or not known.mended_file:
+        return None
+    return Ruling("improved", f"{broken.reason}; the head has changed {known.mended_file} and works")
+
+
+def _status(known: Evidence) -> Ruling | None:
+    """Rule on a case that does not work on both sides.
+
+    A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
+    worker was lost, or that failed after it had worked has not been measured. A case that failed on both sides is not
+    compared, whatever the failures were.
+    """
+    base, head = known.base, known.head
+    if base is None or head is None or (base.works and head.works):
+        return None
+    if base.works and head.status in ("failed", "skipped"):
+        return Ruling("regressed", f"{'fails' if head.status == 'failed' else 'is skipped'} now: {head.reason}")
+    return Ruling(_verdict_by_status(base, head), _statuses(base, head))
+
+
+def _verdict_by_status(base: Measurement, head: Measurement) -> Verdict | None:
+    statuses = (base.status, head.status)
+    if statuses == ("skipped", "failed"):
+        return "regressed"
+    if head.works and base.failure == "running" and not base.parity:
+        return "improved"
+    if "failed" in statuses:
+        is_own_fault = base.status == "failed" and base.failure == "running"
+        is_compared = statuses != ("failed", "failed") and (head.works or not is_own_fault)
+        return "incomparable" if is_compared else None
+    is_unreached = any(side.status == "pending" and not side.works for side in (base, head))
+    return "undecided" if is_unreached and "skipped" not in statuses else None
+
+
+def _statuses(base: Measurement, head: Measurement) -> str:
+    """Return why a case does not work on the sides on which it does not."""
+    if (base.status, base.reason) == (head.status, head.reason):
+        return f"{head.status} on both sides: {head.reason}"
+    sides = ((base, "in the base"), (head, "in the head"))
+    return "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
+
+
+def _slower(known: Evidence) -> Ruling | None:
+    return Ruling("regressed") if known.by_time == "regressed" else None
+
+
+def _more_counts(known: Evidence) -> Ruling | None:
+    is_more = any(change.ratio > 1 for change in judged_changes(known.changes, known.margin))
+    return Ruling("regressed", known.why_untimed) if is_more else None
+
+
+def _more_instructions(known: Evidence) -> Ruling | None:
+    is_more = known.instructions is not None and known.instructions.is_more
+    return Ruling("regressed", known.why_untimed) if is_more and "instructions" in known.gates else None
+
+
+def _uncounted(known: Evidence) -> Ruling | None:
+    """Rule on a check that would pass its gate without having counted anything."""
+    return Ruling("incomparable", UNCOUNTED) if known.is_uncounted else None
+
+
+def _fewer_counts(known: Evidence) -> Ruling | None:
+    is_other = known.by_time != "improved" and judged_changes(known.changes, known.margin)
+    return Ruling("improved", known.why_untimed) if is_other else None
+
+
+def _growth(known: Evidence) -> Ruling | None:
+    """Rule that operator calls or allocations must not grow, unless the case became faster all the same."""
+    grows = any(change.metric in GROWTH and change.head > change.base for change in known.changes)
+    is_open = known.by_time in ("undecided", "unchanged")
+    return Ruling("regressed", known.why_untimed) if grows and is_open and "growth" in known.gates else None
+
+
+def _time(known: Evidence) -> Ruling | None:
+    return Ruling(known.by_time, known.open_because if known.by_time == "undecided" else "")
+
+
+# In this order: what can't be timed, what makes a case slower whatever else is so, and then the rest.
+RULES: Mapping[RuleName, Rule] = {
+    "one side": _one_sided,
+    "apart": _apart,
+    "same code": _same_code,
+    "new": _new,
+    "mended": _mended,
+    "status": _status,
+    "slower": _slower,
+    "more counts": _more_counts,
+    "more instructions": _more_instructions,
+    "uncounted": _uncounted,
+    "fewer counts": _fewer_counts,
+    "growth": _growth,
+    "time": _time,
+}
+UNTIMED: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
+
+
+def decide(known: Evidence) -> Ruling:
+    """Return the verdict of a case, with the rule that decided it and why."""
+    rulings = ((name, rule(known)) for name, rule in RULES.items())
+    return next(replace(ruling, rule=name) for name, ruling in rulings if ruling is not None)
+
+
+def found(known: Evidence) -> Finding:
+    """Return the row of a case, with its verdict; a ratio without an interval is left out, so that nothing shows it."""
+    ruling = decide(known)
+    row = Finding(known.case, ruling.verdict, known.margin, ruling.reason, rule=ruling.rule)
+    if ruling.rule in UNTIMED:
+        return replace(row, is_broken=known.head is not None and known.head.status == "failed")
+    sides = [side for side in (known.base, known.head) if side is not None]
+    row = replace(
+        row,
+        changes=known.changes,
+        is_counted=all(side.metrics.get("operators") is not None for side in sides),
+        instructions=known.instructions,
+    )
+    if (judged := known.judged) is None:
+        return row
+    return replace(
+        row,
+        low=judged.low if judged.low.has_interval else None,
+        mean=judged.mean if judged.mean.has_interval else None,
+        replicates=known.replicates,
+        time_verdict=judged.verdict,
+        decided_by=judged.decided_by,
+        state=judged.state,
+        family=judged.family,
+    )
+
+
+def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Change, ...]:
+    """Return the counts that are known on both sides and differ."""
+    known = [metric.name for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
+    both = [Change(name, int(base[name]), int(head[name])) for name in known]
+    return tuple(change for change in both if change.base != change.head)
+
+
+def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[Finding]:
+    """Return the findings of the cases that only one side has; `base` and `head` by key."""
+    sides = (("base", base, head), ("head", head, base))
+    return [
+        found(Evidence(case=case, only_in=name))
+        for name, own, other in sides
+        for key, case in own.items()
+        if key not in other
+    ]

@@ -1,0 +1,113 @@
+"""The implementations that a suite can name: one row for each, the plainest first, as a ladder climbs.
+
+Everything that tells implementations apart by name loops over these rows or asks one; what builds an implementation is
+its row of `RUNNERS` in `rnnbench/workloads/implementations.py`. To add one, write both rows, and name it in `Swept`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Swept = Literal[  # implementations that a suite names
+    "loop",
+    "hoisted",
+    "transposed",
+    "compiled",
+    "prepacked",
+    "scan",
+    "cudagraph",
+    "sequence",
+    "torch.nn-cell",
+    "torch.nn-padded",
+    "torch.nn-flattened",
+    "torch.nn",
+    "per_item",
+    "vectorised",
+]
+Implementation = Literal[Swept, "reference"]  # reference: of a cell that the others of its group are compared with
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplementationRow:
+    """What is known of an implementation, whatever it runs."""
+
+    name: Implementation
+    label: str | None = None  # in the names of series, behind the cell's; None: its own name
+    is_reference: bool = False  # the others of its group are compared with it
+    is_whole: bool = False  # one module runs the whole sequence
+    torch_class: str = ""  # of torch's own code: the class that it runs, with the layer's in braces
+    backend: str = ""  # what runs it, if it is not made of plain operators
+    step: str = ""  # in figures of a gap: what it changes, as a rung of the ladder; empty: it is none
+    recovers: str = ""  # in a sentence that says how much of a gap that explains
+    removes: tuple[str, ...] = ()  # causes of a gap that its step is the size of
+    removes_all: bool = False  # its step holds all causes of plain operators, which it does not run step by step
+    has_own_library: bool = False  # some of its products are made in another library than those of its eager rungs
+
+
+IMPLEMENTATIONS = (
+    ImplementationRow(name="loop", step="one step after another", recovers="looping recovers"),
+    ImplementationRow(
+        name="sequence",
+        is_whole=True,
+        step="run as one module",
+        recovers="running the whole sequence in one module recovers",
+    ),
+    ImplementationRow(
+        name="hoisted",
+        step="input product hoisted",
+        recovers="hoisting the input product recovers",
+        removes=("not hoisted",),
+    ),
+    ImplementationRow(
+        name="transposed",
+        step="weights stored as read",
+        recovers="storing the weights in the order of reading recovers",
+    ),
+    ImplementationRow(
+        name="compiled", backend="inductor", step="compiled", recovers="compiling recovers", removes_all=True
+    ),
+    ImplementationRow(
+        name="prepacked",
+        backend="inductor",
+        step="products in the fastest library",
+        recovers="making each product in the fastest library recovers",
+        removes_all=True,
+        has_own_library=True,
+    ),
+    ImplementationRow(
+        name="scan",
+        step="all steps at once",
+        recovers="scanning all steps at once recovers",
+        removes_all=True,
+    ),
+    ImplementationRow(
+        name="cudagraph",
+        backend="cuda graph",
+        step="recorded and replayed",
+        recovers="replaying a recorded graph recovers",
+        removes_all=True,
+    ),
+    ImplementationRow(name="torch.nn-cell", label="", torch_class="{}Cell"),
+    ImplementationRow(name="torch.nn-padded", label="padded", torch_class="{}", is_whole=True),
+    ImplementationRow(name="torch.nn-flattened", label="flattened", torch_class="{}", is_whole=True),
+    ImplementationRow(name="torch.nn", label="", torch_class="{}", is_whole=True, is_reference=True),
+    ImplementationRow(name="per_item", is_reference=True),
+    ImplementationRow(name="vectorised"),
+    ImplementationRow(name="reference", label="", is_reference=True),
+)
+ROW_OF: dict[str, ImplementationRow] = {row.name: row for row in IMPLEMENTATIONS}
+LADDER = tuple(row.name for row in IMPLEMENTATIONS if row.step)  # whose rungs a gap is taken apart by
+REFERENCES = tuple(row.name for row in IMPLEMENTATIONS if row.is_reference)  # a group is compared with one of these
+REMOVING_ALL = tuple(row.name for row in IMPLEMENTATIONS if row.removes_all)
+GRAPH_BACKENDS = {row.name: row.backend for row in IMPLEMENTATIONS if row.backend}
+
+
+def rung(implementation: str) -> int:
+    """Return the place of an implementation on the ladder, from the plainest up."""
+    names = [*ROW_OF]
+    return names.index(implementation) if implementation in ROW_OF else len(names)
+
+
+def label_of(implementation: str) -> str:
+    """Return what stands behind a cell's name in the name of a series; empty where the cell's says all."""
+    row = ROW_OF.get(implementation)
+    return implementation if row is None or row.label is None else row.label
