@@ -10,7 +10,8 @@ def nearest_project(folder: Path, top: Path | None = None) -> Path:
 
     If none has one, this is `top`, or else the folder itself.
     """
-    folder, highest = folder.resolve(), Path("/") if top is None else top.resolve()
+    folder = folder.resolve()
+    highest = Path("/") if top is None else top.resolve()
     within = [place for place in (folder, *folder.parents) if place.is_relative_to(highest)]
     return next((place for place in within if any((place / name).is_file() for name in PROJECT_FILES)), top or folder)
 

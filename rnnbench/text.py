@@ -126,8 +126,11 @@ def first_few(words: Sequence[str], most: int) -> str:
 
 def rounded_up(seconds: float) -> str:
     """Return how long something is expected to take: `40 s`, `4 min`, `3 h`."""
-    step, unit, size = (10, "s", 1) if seconds <= 90 else (60, "min", 60) if seconds <= 5400 else (3600, "h", 3600)
-    return f"{max(1, math.ceil(seconds / step)) * step // size:,} {unit}"
+    if seconds <= 90:
+        return f"{max(1, math.ceil(seconds / 10)) * 10} s"
+    if seconds <= 5400:
+        return f"{max(1, math.ceil(seconds / 60)):,} min"
+    return f"{max(1, math.ceil(seconds / 3600)):,} h"
 
 
 def as_budget(seconds: float) -> str:

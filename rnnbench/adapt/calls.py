@@ -32,6 +32,7 @@ Giving = Literal["state", "output, state", "output, *state", "*state, *more"]
 Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
+MIN_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,6 @@ def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = ru
     return module
 
 
-MIN_ROWS = 3
-
-
 class OtherForm(CellError):
     """A step works, and the state after it has another form than the one before: other sizes, or another structure."""
 
@@ -202,7 +200,8 @@ def found_call(
             except Exception:  # whatever a stranger's code raises: another way may fit
                 continue
             if reached > most:
-                best, most = (call, tuple(part[: len(input)].detach().clone() for part in first)), reached
+                best = (call, tuple(part[: len(input)].detach().clone() for part in first))
+                most = reached
             if most == len(list(cell.parameters())):
                 break
     return best
@@ -279,7 +278,8 @@ def _tried(
     def after_two(by: nn.Module) -> list[Tensor]:
         """Return the state and the output after two steps: after one from zeros, unlike parts of it may be equal."""
         seed(0)  # the same random numbers, such as those of dropout, each time
-        output, new = None, call.like
+        output = None
+        new = call.like
         for _ in range(2):
             output, new = call.split(call.result(by, x.clone(), copied(new)))
             if not is_alike(new, call.like):

@@ -22,31 +22,7 @@ from rnnbench.text import error_in_words, place
 
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def parameters_of(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a class or function by name; empty if they can't be read, as of some in C."""
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return {}
-
-
 OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
-
-
-def is_of_state(name: str) -> bool:
-    """Return whether an argument's name, such as `c`, `hx` or `prev_state`, says that it is a state."""
-    return OF_STATES.search(name.lower()) is not None
-
-
-def needed_after_input(function: Callable[..., object]) -> list[str]:
-    """Return the names of the arguments behind the first that have no default."""
-    parameters = list(parameters_of(function).values())[1:]
-    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
-    return [each.name for each in named if each.default is inspect.Parameter.empty]
-
-
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -62,6 +38,26 @@ OF_SIZES = re.compile(
     r"inputs?|outputs?|hiddens?|embed(ding)?|model|nodes?)(?![a-z])|size|dim|width|feat|hidden|channel"
 )
 OF_NO_SIZES = re.compile(r"drop|bias|prob|scal|layer|init|norm|kernel|rate|activ|heads|groups|steps|unfold|thresh|gain")
+
+
+def parameters_of(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or function by name; empty if they can't be read, as of some in C."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def is_of_state(name: str) -> bool:
+    """Return whether an argument's name, such as `c`, `hx` or `prev_state`, says that it is a state."""
+    return OF_STATES.search(name.lower()) is not None
+
+
+def needed_after_input(function: Callable[..., object]) -> list[str]:
+    """Return the names of the arguments behind the first that have no default."""
+    parameters = list(parameters_of(function).values())[1:]
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return [each.name for each in named if each.default is inspect.Parameter.empty]
 
 
 def is_size(name: str) -> bool:

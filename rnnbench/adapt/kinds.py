@@ -32,6 +32,10 @@ from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
 CellWay = Callable[[Any, Tensor, State], tuple[Tensor, State]]  # (cell, input, state) -> (outputs, state)
+# Of trials: unlike, so that they can be told apart from each other and from the number of layers and directions.
+STEPS = 5
+ROWS = 3
+CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class RunModule:
             state = (zeros[0], *leaves(state))
         wanted, found = ([tuple(part.shape) for part in parts] for parts in (zeros, leaves(state)))
         if found != wanted:
-            expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
+            expected = " and ".join(map(str, wanted)) or "none"
+            shown = " and ".join(map(str, found)) or "none"
             raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
         return state
 
@@ -125,10 +130,6 @@ class RunModule:
 def _in_layers(parts: Sequence[Tensor]) -> State:
     """Return a state of one layer, each tensor (batch, ...), as torch.nn's layers take it."""
     return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
-
-
-STEPS, ROWS = 5, 3  # of trials, unlike so that they can be told apart, and from the number of layers and directions
-CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
 def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:

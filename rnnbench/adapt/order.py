@@ -19,7 +19,10 @@ from rnnbench.adapt.contract import on_trial, seed
 from rnnbench.cells.states import BATCHED, copied
 
 Order = Literal["steps first", "batch first", "either", "unknown"]  # either: each step of each sequence by itself
-STEPS, ROWS = 5, 3  # of the first trial
+# Of the first trial.
+STEPS = 5
+ROWS = 3
+REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def reads_batch_first(module: Any, input: Any = None, *more: Any) -> bool | None:
@@ -115,7 +118,8 @@ def _order_of(first: bool | None, second: bool | None) -> Order:
 
 def _places(output: Tensor, input: Tensor) -> tuple[int | None, int | None] | None:
     """Return which dimension of the output shows each axis of the input, None for one that it lacks; None: unclear."""
-    sizes, shown = tuple(input.shape[:2]), tuple(output.shape[:2])
+    sizes = tuple(input.shape[:2])
+    shown = tuple(output.shape[:2])
     if shown == sizes:
         return 0, 1
     if shown == sizes[::-1]:
@@ -204,9 +208,6 @@ def left_as_it_was(module: nn.Module) -> Iterator[nn.Module]:
         for tensor, value in zip(tensors, values, strict=True):
             if not torch.equal(tensor, value):
                 tensor.data.copy_(value)
-
-
-REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def _attributes(part: nn.Module) -> Sequence[dict[str, Any]]:

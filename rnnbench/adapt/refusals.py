@@ -28,6 +28,7 @@ from rnnbench.cells.states import State, copied, leaves, tensors_of, to_cell
 from rnnbench.text import error_in_words, listed, place
 
 OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+COUNTED = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def check_signature(
@@ -37,7 +38,8 @@ def check_signature(
 
     `input`: (seq, batch, ...); `layer_state`: in torch.nn's form; `width`: the features of the outputs.
     """
-    name, of_one = type(module).__name__, tree_map(lambda part: part[:1], layer_state)  # one layer and direction
+    name = type(module).__name__
+    of_one = tree_map(lambda part: part[:1], layer_state)  # one layer and direction
     state, given = (to_cell(of_one, stacked=False), input[0]) if is_cell else (layer_state, input)
     try:
         with torch.no_grad():
@@ -55,9 +57,11 @@ def check_signature(
         check_form(f"{name}: its final state", result[1], state)
     except Exception as error:
         if _fits_other(module, input, of_one, is_cell=is_cell):
-            form, right = "takes one step, as torch.nn.LSTMCell", "loop"
+            form = "takes one step, as torch.nn.LSTMCell"
+            right = "loop"
             if is_cell:
-                form, right = "runs the whole sequence, as torch.nn.LSTM does", "sequence"
+                form = "runs the whole sequence, as torch.nn.LSTM does"
+                right = "sequence"
             raise CellError(
                 f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
             ) from None
@@ -167,9 +171,6 @@ def _cause_in_state(
             f"{_said(error)}"
         ), None
     return "", error
-
-
-COUNTED = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def _keeps_state(module: nn.Module, input: Tensor) -> bool:

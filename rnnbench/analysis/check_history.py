@@ -121,12 +121,17 @@ def _stretch(line: pd.DataFrame) -> dict[str, float]:
     """
     counted = line[line["variance"].gt(0) & ~line["verdict"].isin(CHANGED)]
     pieces = (~line["is_known"]).cumsum().loc[counted.index]
-    best, tried = (0.0, np.nan, np.nan, np.nan, np.nan), 0
+    best = (0.0, np.nan, np.nan, np.nan, np.nan)
+    tried = 0
     for _, piece in counted.groupby(pieces):
-        steps, logs, variances = (piece[name].to_numpy() for name in ("step", "log", "variance"))
+        steps = piece["step"].to_numpy()
+        logs = piece["log"].to_numpy()
+        variances = piece["variance"].to_numpy()
         for first in range(len(piece) - MIN_CREEP_STEPS + 1):
-            size, variance = logs[first:].cumsum(), variances[first:].cumsum()
-            upward, downward = np.maximum.accumulate(logs[first:]), np.minimum.accumulate(logs[first:])
+            size = logs[first:].cumsum()
+            variance = variances[first:].cumsum()
+            upward = np.maximum.accumulate(logs[first:])
+            downward = np.minimum.accumulate(logs[first:])
             rest = np.maximum(size - upward, downward - size)  # in its direction, without its largest step
             scores = (rest / np.sqrt(variance))[MIN_CREEP_STEPS - 1 :]
             end = int(np.argmax(scores)) + MIN_CREEP_STEPS - 1

@@ -117,7 +117,8 @@ def _grouped(
     else:
         pattern = ".*".join(map(re.escape, reference.split("*")))
         names = labels[["name", "fullname", *(word for word in labels if word.startswith("param:"))]]
-        equal, alike = names.eq(reference).any(axis=1), names.apply(lambda own: own.str.fullmatch(pattern)).any(axis=1)
+        equal = names.eq(reference).any(axis=1)
+        alike = names.apply(lambda own: own.str.fullmatch(pattern)).any(axis=1)
         fits = equal if equal.any() else alike
         if not fits.any():
             there = first_few([*labels["name"].unique()], NAMED)
@@ -147,7 +148,8 @@ def compare_files(
         raise UserError(f"{base}: the base and the head are the same; give two runs")
     kinds = {path: pytest_benchmark.is_saved(path) for path in (base, head)}
     if all(kinds.values()):
-        before, after = (read_saved(path, reference, group_by) for path in (base, head))
+        before = read_saved(base, reference, group_by)
+        after = read_saved(head, reference, group_by)
         return compare_saved(before, after, margin)
     if any(kinds.values()):
         raise UserError(f"{base}, {head}: expected two runs, or two sides of pytest-benchmark's files")
@@ -177,7 +179,8 @@ def compare_saved(base: StoredRun, head: StoredRun, margin: float | None = None)
     if not base.measurements.keys() & head.measurements.keys():
         raise UserError(f"{base.name} and {head.name} have no benchmark with the same fullname")
     each = dict.fromkeys(head.measurements, CheckSettings().margin if margin is None else margin)
-    is_fair, reasons = in_turns(base, head), dict[str, str]()
+    is_fair = in_turns(base, head)
+    reasons = dict[str, str]()
     counts = [side.ratios.groupby("case")["log_ratio"].count() for side in (base, head)]
     beside = [dict(zip(side.ratios["case"], side.ratios["reference"], strict=True)) for side in (base, head)]
     for key in head.measurements:

@@ -152,12 +152,14 @@ class InstructionChange:
 
     def parts(self) -> dict[Part, float]:
         """Return the change of each part, as a share of the base's instructions; empty if only totals are known."""
-        base, head = self.base.parts, self.head.parts
+        base = self.base.parts
+        head = self.head.parts
         return {part: (head.get(part, 0) - base.get(part, 0)) / self.base.total for part in PARTS if base and head}
 
     def operators(self) -> list[tuple[str, int, int]]:
         """Return the torch operators whose calls differ, with those of base and head, the largest change first."""
-        base, head = self.base.operators, self.head.operators
+        base = self.base.operators
+        head = self.head.operators
         both = ((name, base.get(name, 0), head.get(name, 0)) for name in {**head, **base})
         return sorted((each for each in both if each[1] != each[2]), key=lambda each: -abs(each[2] - each[1]))
 

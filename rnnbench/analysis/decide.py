@@ -27,6 +27,7 @@ from rnnbench.store.records import Measurement
 Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
 LACKS = "the base lacks what it measures"
 UNCOUNTED = "its instructions were not counted"
+UNTIMED: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ def _status(known: Evidence) -> Ruling | None:
     worker was lost, or that failed after it had worked has not been measured. A case that failed on both sides is not
     compared, whatever the failures were.
     """
-    base, head = known.base, known.head
+    base = known.base
+    head = known.head
     if base is None or head is None or (base.works and head.works):
         return None
     if base.works and head.status in ("failed", "skipped"):
@@ -193,7 +195,6 @@ RULES: Mapping[RuleName, Rule] = {
     "growth": _growth,
     "time": _time,
 }
-UNTIMED: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
 
 
 def decide(known: Evidence) -> Ruling:

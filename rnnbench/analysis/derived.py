@@ -50,7 +50,9 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _terms(row: dict[str, Any]) -> tuple[float, ...]:
     """Return the least seconds that each of `BOUNDS` needs; NaN if one is not known."""
-    workload, ceiling, macs = Case.from_axes(row).workload, ceilings.of_text(row["ceiling"]), row["macs"]
+    workload = Case.from_axes(row).workload
+    ceiling = ceilings.of_text(row["ceiling"])
+    macs = row["macs"]
     size = moved_bytes(workload, row["parameters"])
     if ceiling is None or math.isnan(size) or macs is None or math.isnan(macs):
         return (math.nan,) * len(BOUNDS)
@@ -153,7 +155,8 @@ def _without_limits(frame: pd.DataFrame, beaten: "pd.Series[bool]") -> pd.DataFr
     is_faster = by_reference.groupby(keys).transform("any")
     missing = [*frame.reindex(columns=["missing"], fill_value="")["missing"]]
     for index in np.flatnonzero(beaten):
-        cause, times = FASTER_SINCE if is_faster.iloc[index] else LESS_WORK, frame["times_limit"].iloc[index]
+        cause = FASTER_SINCE if is_faster.iloc[index] else LESS_WORK
+        times = frame["times_limit"].iloc[index]
         why = f"the call took {times:.2f} of its limit, so the limit is wrong: {cause}"
         missing[index] = missing_text(missing_reasons(missing[index]) | {"limit_seconds": why, "times_limit": why})
     frame["missing"] = pd.Series(missing, index=frame.index, dtype=str)

@@ -76,7 +76,8 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
 
 def _software(info: RunInfo) -> dict[str, Any]:
     """Return the software and the settings that change a ratio to torch.nn even if no cell has changed."""
-    worker, measure = info.environment.get("worker") or {}, info.resolved.get("measure", {})
+    worker = info.environment.get("worker") or {}
+    measure = info.resolved.get("measure", {})
     return {
         **{key: worker.get(key) for key in WORKER},
         "variables": (info.environment.get("software") or {}).get("variables"),
@@ -88,7 +89,8 @@ def _software(info: RunInfo) -> dict[str, Any]:
 
 
 def _changed(facts: Callable[[RunInfo], dict[str, Any]], base: RunInfo, head: RunInfo) -> list[str]:
-    then, now = facts(base), facts(head)
+    then = facts(base)
+    now = facts(head)
     both = [key for key in then if key in now]  # what only one run knows of its GPU is no difference
     return [f"{key} was {then[key]!r} and is {now[key]!r}" for key in both if then[key] != now[key]]
 
@@ -98,7 +100,8 @@ def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:
 
     What only one run knows of its processor is no difference, but for a hypervisor: a machine has one or has none.
     """
-    then, now = processor(base), processor(head)
+    then = processor(base)
+    now = processor(head)
     if then is None or now is None:
         day = (base if then is None else head).started[:10]
         return [f"the run of {day} was made by an rnnbench that did not record the machine's identity"]
@@ -108,7 +111,8 @@ def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:
     known = {key: pair for key, pair in apart.items() if key == "hypervisor" or not {None, ()} & {*pair}}
     kind = [key for key in KIND if key in known]
     if len(kind) > 1:
-        was, found = (f"{each.name or each.vendor} (family {each.family}, model {each.model})" for each in (then, now))
+        was = f"{then.name or then.vendor} (family {then.family}, model {then.model})"
+        found = f"{now.name or now.vendor} (family {now.family}, model {now.model})"
         return [f"processor was {was} and is {found}"]
     return [_clause(key, *known[key]) for key in kind or known]
 
@@ -135,9 +139,12 @@ def rate_differences(base: RunInfo, head: RunInfo) -> list[str]:
 
     Noise leaves `MIN_APART`, or both spreads together. Only rates that both sides have are compared.
     """
-    before, after, apart = _rates(base), _rates(head), {}
+    before = _rates(base)
+    after = _rates(head)
+    apart = {}
     for key in before.keys() & after.keys():
-        then, now = before[key], after[key]
+        then = before[key]
+        now = after[key]
         ratio = max(then.value, now.value) / min(then.value, now.value)
         if ratio > max(1 + MIN_APART, (1 + then.spread) * (1 + now.spread)):
             apart[key] = ratio
@@ -146,5 +153,6 @@ def rate_differences(base: RunInfo, head: RunInfo) -> list[str]:
     key = max(apart, key=apart.__getitem__)
     device, dtype, threads, name = key
     unit = "B" if name.startswith(("reads", "copies")) else "MAC"
-    reach, reached = (f"{side[key].value / 1e9:,.4g} G{unit}/s" for side in (after, before))
+    reach = f"{after[key].value / 1000000000.0:,.4g} G{unit}/s"
+    reached = f"{before[key].value / 1000000000.0:,.4g} G{unit}/s"
     return [f"{name} reach {reach} and reached {reached} before ({device} {dtype}, {plural(threads, 'thread')})"]

@@ -129,7 +129,8 @@ def pooled_times(
 
     `rnnbench.analysis.run_times.reduced` does the same for a whole frame at once.
     """
-    sizes, points = [len(each) for each in quantiles], [value for each in quantiles for value in each]
+    sizes = [len(each) for each in quantiles]
+    points = [value for each in quantiles for value in each]
     [logs] = log_quantiles(np.zeros(len(calls), dtype=int), np.array(sizes), np.array(points), np.array(calls))
     return Times(logs, sum(seconds) / sum(calls), quiet)
 
@@ -263,8 +264,10 @@ def estimates(groups: np.ndarray, values: np.ndarray, confidence: float = CONFID
 
     The groups are samples with something in common, such as the cases of a run: their variances borrow from each other.
     """
-    values, sizes = np.asarray(values, dtype=float), np.bincount(groups)
-    result, halves = np.full((len(sizes), 3), math.nan), np.full(len(sizes), math.nan)
+    values = np.asarray(values, dtype=float)
+    sizes = np.bincount(groups)
+    result = np.full((len(sizes), 3), math.nan)
+    halves = np.full(len(sizes), math.nan)
     with np.errstate(invalid="ignore", divide="ignore"):  # a number without values, and a value without others
         centres = np.bincount(groups, values) / sizes
         variances = np.bincount(groups, (values - centres[groups]) ** 2) / (sizes - 1)
@@ -410,7 +413,8 @@ def signed_rank_cut(n: int, alpha: float) -> int:
     k + 1 or more lie there.
     """
     if n > MAX_FOR_EXACT:
-        mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
+        mean = n * (n + 1) / 4
+        variance = n * (n + 1) * (2 * n + 1) / 24
         return max(0, math.floor(mean + float(special.ndtri(alpha / 2)) * math.sqrt(variance)))
     subsets = np.zeros(n * (n + 1) // 2 + 1)  # number of subsets of the ranks 1..n, by their sum
     subsets[0] = 1
@@ -451,7 +455,8 @@ def moderated(
     kept, lifted = clipping(float(2 * half.mean()))
     centre = float(clipped.mean()) - lifted
     spread = float(clipped.var(ddof=1)) / kept - float(special.polygamma(1, half).mean())
-    mixed, more = variances.copy(), freedom.copy()
+    mixed = variances.copy()
+    more = freedom.copy()
     if spread <= 0:  # all agree on the typical variance
         typical_freedom = math.inf
         mixed[use] = math.exp(centre)

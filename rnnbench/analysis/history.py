@@ -66,7 +66,8 @@ def history(runs: Sequence[StoredRun]) -> History:
     """Return the lines of all cases that have a reference in two runs of one environment or more."""
     ordered = sorted(runs, key=lambda run: (run.info.started, run.name))
     firsts: list[int] = []  # the first run of each environment
-    numbers, parts = [], []  # of each run: that of its environment, and the ratios
+    numbers = []  # of the environment of each run
+    parts = []  # the ratios of each run
     for at, run in enumerate(ordered):
         same = (number for number, first in enumerate(firsts, 1) if not differences(ordered[first].info, run.info))
         numbers.append(next(same, len(firsts) + 1))
@@ -132,7 +133,8 @@ def pieces_of(values: "pd.Series[float]") -> np.ndarray:
     A running median of three leaves out a single run that something else slowed, and moves no step.
     """
     smooth = ndimage.median_filter(values.to_numpy(), 3)
-    scaled, penalty = smooth - smooth.mean(), PENALTY * math.log(len(values))
+    scaled = smooth - smooth.mean()
+    penalty = PENALTY * math.log(len(values))
     if len(values) < 2 * MIN_LEVEL_POINTS or float(scaled @ scaled) <= penalty:
         return np.zeros(len(values))  # no change could gain what it costs
     import ruptures

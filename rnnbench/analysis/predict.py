@@ -45,7 +45,8 @@ def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataF
     """Return the rows of one series, as `predict` does."""
     rows: Any = sizes[list(MOVING)].to_dict("records")
     why = np.array([refusal(row, fit.levels) for row in rows], dtype=object)
-    seconds, half = fit.seconds(sizes), half_widths(fit.errors, rows, fit.levels)
+    seconds = fit.seconds(sizes)
+    half = half_widths(fit.errors, rows, fit.levels)
     why[(why == "") & np.isnan(seconds)] = UNCOUNTED
     is_predicted = why == ""
     if reference is None:
@@ -56,7 +57,8 @@ def at(fit: SizeFit, reference: SizeFit | None, sizes: pd.DataFrame) -> pd.DataF
         # The ratio has its own errors at points held out of both fits: errors that both share cancel.
         errors = fit.errors.merge(reference.errors, on=[*MOVING, "axis", "place"], suffixes=("", "_reference"))
         errors["log_error"] -= errors["log_error_reference"]
-        ratio, ratio_half = seconds / reference.seconds(sizes), half_widths(errors, rows, fit.levels)
+        ratio = seconds / reference.seconds(sizes)
+        ratio_half = half_widths(errors, rows, fit.levels)
     table = sizes[list(MOVING)].assign(**fit.axes)[[*fit.axes, *MOVING]]
     table["status"] = np.where(is_predicted, "predicted", "not predicted")
     table["reason"] = np.where(is_predicted & np.isnan(half), UNTOLD, why)
@@ -89,7 +91,8 @@ def half_widths(errors: pd.DataFrame, at: Sequence[Mapping[str, int]], measured:
     """
     known = {}
     for key, kind in errors.groupby(["axis", "place"])["log_error"]:
-        sizes, count = np.sort(kind.abs()), len(kind)
+        sizes = np.sort(kind.abs())
+        count = len(kind)
         if count < 2:
             continue
         # Student's quantile times the root mean square, or what 95% of the next errors stay below, if larger. This

@@ -84,7 +84,8 @@ def clipped_mean(ordered: Sequence[float]) -> float | None:
     """Return the mean of some blocks that count for at most `CLIP` times their low quantile; None if there are none."""
     if not ordered:
         return None
-    parts, number = low_parts(ordered), np.array([len(ordered)])
+    parts = low_parts(ordered)
+    number = np.array([len(ordered)])
     logs = low_logs(np.zeros(1, dtype=int), np.array([len(parts)]), np.array(parts), number)
     [low] = np.exp(low_quantiles(logs, np.minimum(number, MAX_BLOCKS)))
     return float(np.minimum(ordered, CLIP * low).mean())
@@ -109,7 +110,8 @@ def low_logs(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, blocks:
     order = np.lexsort((values, points))
     points = points[order]
     first = np.searchsorted(points, np.arange(number))
-    upto, sums = np.cumsum(counts[order]), np.cumsum(counts[order] * values[order])
+    upto = np.cumsum(counts[order])
+    sums = np.cumsum(counts[order] * values[order])
     shares = (upto - upto[first][points]) / np.maximum(whole, 1)[points]
     sums = (sums - sums[first][points]) / np.maximum(whole, 1)[points]
     places = (EDGES + 2 * np.arange(number)[:, None]).ravel()

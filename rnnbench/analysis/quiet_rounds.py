@@ -105,7 +105,8 @@ def seconds_together(times: Mapping[str, Sequence[RoundTimes]]) -> dict[str, dic
     known = {name: judged_again(own) for name, own in times.items()}
     blocks = np.array([[each.quiet.blocks if each.quiet else 0 for each in own] for own in known.values()])
     fewest = blocks.min(axis=0)
-    counted, result = counted_blocks(fewest, fewest), dict[str, dict[int, float]]()
+    counted = counted_blocks(fewest, fewest)
+    result = dict[str, dict[int, float]]()
     for name, own in known.items():
         logs = np.array([each.quiet.logs if each.quiet else np.full(BINS, math.nan) for each in own])
         seconds = np.exp(low_quantiles(logs, counted))
@@ -125,7 +126,8 @@ def estimates_of_rounds(samples: Sequence[RoundLogs]) -> list[Estimate]:
     Only samples of one kind borrow from each other."""
     quiet = [list(zip(each.values, each.blocks, strict=True)) for each in samples if each.is_undisturbed]
     others = [each.values for each in samples if not each.is_undisturbed]
-    undisturbed, shared = iter(undisturbed_estimates_of(quiet)), iter(estimates_of(others))
+    undisturbed = iter(undisturbed_estimates_of(quiet))
+    shared = iter(estimates_of(others))
     return [next(undisturbed if each.is_undisturbed else shared) for each in samples]
 
 

@@ -106,6 +106,9 @@ PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to proce
 MISSED_SHARE = 0.1  # of that, in a standard deviation
 ROUND_COLUMNS = ["module", "replicate", "seconds", "mean_seconds", "ratio", "quiet_blocks", "quiet_ratio"]
 LEAST_QUIET = 6  # rounds of a question with enough quiet blocks, so that these are looked at
+# the names of the two in inputs and in messages
+MINE = "mine"
+THAN = "than"
 
 
 def worth(values: Sequence[float]) -> float:
@@ -116,7 +119,8 @@ def worth(values: Sequence[float]) -> float:
     ordered = np.asarray(values, dtype=float)
     apart = ordered.clip(*np.quantile(ordered, (CLIPPED_SHARE, 1 - CLIPPED_SHARE)))
     apart = apart - apart.mean()
-    neighbours, further = (_correlation(apart, lag) for lag in (1, 2))
+    neighbours = _correlation(apart, 1)
+    further = _correlation(apart, 2)
     if neighbours <= 1 / math.sqrt(n):
         return float(n)
     decay = min(max(neighbours, further / neighbours), MAX_CORRELATION)
@@ -128,7 +132,8 @@ def widening(logs: Sequence[float]) -> float:
 
     That which the values show, or that of the assumed correlation if it is larger.
     """
-    n, independent = len(logs), worth(logs)
+    n = len(logs)
+    independent = worth(logs)
     shown = 1.0
     if independent < n:
         correlated, plain = t_quantiles(0.975, np.array([independent - 1, n - 1])).tolist()
@@ -152,7 +157,8 @@ def widened(interval: Estimate, logs: Sequence[float], certain: float = 0.0) -> 
 
     `certain`: a part of the half-width that was added in quadrature, and that does not come from the values.
     """
-    value, factor = interval.value, widening(logs)
+    value = interval.value
+    factor = widening(logs)
 
     def widen(half: float) -> float:
         return math.hypot(factor * math.sqrt(max(0.0, half**2 - certain**2)), min(half, certain))
@@ -162,7 +168,8 @@ def widened(interval: Estimate, logs: Sequence[float], certain: float = 0.0) -> 
 
 def _correlation(apart: np.ndarray, lag: int) -> float:
     """Return the correlation of values `lag` places apart, from distances from the mean; 0 without any spread."""
-    n, whole = len(apart), float(apart @ apart)
+    n = len(apart)
+    whole = float(apart @ apart)
     if whole < NO_SPREAD**2:
         return 0.0
     found = float(apart[lag:] @ apart[:-lag]) / whole
@@ -203,7 +210,8 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
     The reference's own ratio is 1. `state`: `undisturbed`, `on a shared core`, or empty if it was always quiet, or if
     nobody knows.
     """
-    base, others = times[reference], [arm for arm in times if arm != reference]
+    base = times[reference]
+    others = [arm for arm in times if arm != reference]
     ratios = {arm: ratio_logs(rounds, base) for arm, rounds in times.items()}
     logs = {arm: seconds_logs(rounds, is_undisturbed=ratios[arm].is_undisturbed) for arm, rounds in times.items()}
     seconds = _estimated(logs)
@@ -257,9 +265,6 @@ def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
 
 
-MINE, THAN = "mine", "than"  # the names of the two in inputs and in messages
-
-
 @dataclass
 class Question:
     """Whether `mine` takes more than `factor` times as long as `than`: the rounds, and what looks have shown.
@@ -300,7 +305,8 @@ class Question:
         """Look at all rounds, if there are new ones; also to be called when the budget has ended them."""
         if len(self.ratios) == self.looked:
             return
-        self.looks, self.looked = self.looks + 1, len(self.ratios)
+        self.looks = self.looks + 1
+        self.looked = len(self.ratios)
         confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
         ratios = without_blind({MINE: self.ratios})[MINE]
         logs = logs_of(ratios, LEAST_QUIET)

@@ -112,7 +112,8 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
     The notes of `run.json` also say which windows were lost since: files that were removed, or not copied. Raises
     UserError if all were.
     """
-    info, measurements = read_info(path), last_measurements(path)
+    info = read_info(path)
+    measurements = last_measurements(path)
     cases = case_frame(path, info, measurements.values())
     is_stream = cases["task"].eq("streaming").to_numpy()
     tables = window_tables(path, info.id, {key: row for row, key in enumerate(measurements)}, STORED)
@@ -120,7 +121,8 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
     visits = pd.concat(of_workers, ignore_index=True)
     is_measured = cases["status"].eq("measured").to_numpy()
     if info.replicates and is_measured.any():
-        count, lost = int(is_measured.sum()), info.replicates - visits["replicate"].nunique()
+        count = int(is_measured.sum())
+        lost = info.replicates - visits["replicate"].nunique()
         if visits.empty:
             raise UserError(
                 f"{path}: all windows of {plural(count, 'measured case')} are missing: windows-*.jsonl; restore these "
@@ -167,7 +169,8 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
         **{name: frame[name].astype(float).fillna(0.0) for name in COUNTED},
     )
     visits = frame.groupby(["number", "replicate", "worker"])
-    group, calls = visits.ngroup().to_numpy(), frame["calls"].to_numpy(dtype=float)
+    group = visits.ngroup().to_numpy()
+    calls = frame["calls"].to_numpy(dtype=float)
     summed = dict.fromkeys(["calls", *SUMMED, *COUNTED, "in_quiet_blocks"], "sum")
     whole = {"turns": "first", "order": "size", "best_pulse": "min", **summed}
     rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
@@ -186,7 +189,8 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
         of_side, sizes[chosen], points[np.repeat(chosen, sizes)], calls[chosen]
     )
     rows["self_log_ratio"] = log_ratios(halves[:, 1], halves[:, 0])
-    steps, of_point = np.full(len(rows), None, dtype=object), np.repeat(group, sizes)
+    steps = np.full(len(rows), None, dtype=object)
+    of_point = np.repeat(group, sizes)
     for index in np.flatnonzero(is_stream[rows["number"].to_numpy()]):
         steps[index] = points[of_point == index]
     return rows.assign(steps=steps)
@@ -205,7 +209,8 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
         known[name] = known[name].where(known[name].notna(), value).astype(type(value))
     known = known.astype(dict.fromkeys(NUMBERS, float))
-    rows, of_windows = (pd.MultiIndex.from_frame(frame[KEYS]) for frame in (known, windows))
+    rows = pd.MultiIndex.from_frame(known[KEYS])
+    of_windows = pd.MultiIndex.from_frame(windows[KEYS])
     if rows.has_duplicates or not of_windows.isin(rows).all():
         raise UserError("cases: expected one row for each case of each run; take windows and cases from the same runs")
     number = rows.get_indexer(of_windows).astype(np.int64)

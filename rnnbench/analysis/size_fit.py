@@ -87,7 +87,8 @@ class SizeFit:
 
     def by_cause(self, sizes: pd.DataFrame) -> dict[TimeCause, Array]:
         """Return the fitted seconds of each cause."""
-        terms, seconds = self.terms(sizes), {cause: np.zeros(len(sizes)) for cause in CAUSES}
+        terms = self.terms(sizes)
+        seconds = {cause: np.zeros(len(sizes)) for cause in CAUSES}
         for cost, term in zip(self.costs, FORMS[self.form], strict=True):
             for cause, amount in terms[term].items():
                 seconds[cause] = seconds[cause] + cost * amount
@@ -97,7 +98,8 @@ class SizeFit:
 def fits(summary: pd.DataFrame) -> tuple[list[SizeFit], list[str]]:
     """Return a fit for each series of a summary that has enough sizes, and why each other series has none."""
     measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
-    found, reasons = [], []
+    found = []
+    reasons = []
     for key, cases in measured.groupby(SERIES, sort=False, dropna=False):
         sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
         macs = cases.reindex(columns=["macs"])["macs"].to_numpy(dtype=float)
@@ -137,7 +139,9 @@ def terms_of(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling:
     Each weight is in one product for each row, and is read once for all rows. How many bytes all weights occupy decides
     how near to the processor they lie. Without a ceiling, terms that need its rates are NaN.
     """
-    batch, steps, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("batch_size", "seq_len", "hidden_size"))
+    batch = sizes["batch_size"].to_numpy(dtype=float)
+    steps = sizes["seq_len"].to_numpy(dtype=float)
+    hidden = sizes["hidden_size"].to_numpy(dtype=float)
     item_bytes = ITEM_BYTES[axes["dtype"]]
     weight_bytes = item_bytes * macs / batch
     arithmetic = from_cache = np.full(len(sizes), math.nan)
@@ -169,7 +173,8 @@ def macs_of_sizes(sizes: pd.DataFrame, macs: Array) -> Callable[[pd.DataFrame], 
     They are a polynomial whose terms are the same for every cell. The function returns NaN at sizes for which the
     recorded counts don't determine it. Returns None if they lie on none, as with sequences of unequal lengths.
     """
-    terms, per_sequence = _products(sizes), macs / sizes["batch_size"].to_numpy(dtype=float)
+    terms = _products(sizes)
+    per_sequence = macs / sizes["batch_size"].to_numpy(dtype=float)
     if not np.isfinite(per_sequence).all() or not (per_sequence > 0).all():
         return None
     rows = terms / per_sequence[:, None]
@@ -193,7 +198,9 @@ def macs_of_sizes(sizes: pd.DataFrame, macs: Array) -> Callable[[pd.DataFrame], 
 
 def _products(sizes: pd.DataFrame) -> Array:
     """Return products for one sequence, at each step and once: state by state, input by state, and the state alone."""
-    steps, inputs, hidden = (sizes[axis].to_numpy(dtype=float) for axis in ("seq_len", "input_size", "hidden_size"))
+    steps = sizes["seq_len"].to_numpy(dtype=float)
+    inputs = sizes["input_size"].to_numpy(dtype=float)
+    hidden = sizes["hidden_size"].to_numpy(dtype=float)
     step = np.stack([hidden**2, inputs * hidden, hidden], axis=1)
     return np.concatenate([steps[:, None] * step, step], axis=1)
 
@@ -215,7 +222,9 @@ def _best_form(sizes: pd.DataFrame, terms: Terms) -> tuple[str, Array, pd.DataFr
         axis=np.repeat([axis for axis, *_ in folds], counts), place=np.repeat([place for _, place, _ in folds], counts)
     )
     is_within = errors["place"].isin(["point", "inside"]).to_numpy()
-    costs, log_errors, tried = {}, {}, {}
+    costs = {}
+    log_errors = {}
+    tried = {}
     for form in FORMS:
         relative = columns(form, terms) / sizes["seconds"].to_numpy()[:, None]
         if np.isfinite(relative).all():

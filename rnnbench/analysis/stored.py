@@ -130,7 +130,8 @@ def compare(
         why = "; ".join(apart)
         findings += [found(Evidence(case=case, margin=margins[case.key], apart=why)) for case in common]
     else:
-        reasons, of_runs = undecidable or {}, undecidable is None
+        reasons = undecidable or {}
+        of_runs = undecidable is None
         sides = case_ratios(base), case_ratios(head)
         decidable = {case.key: margins[case.key] for case in common if case.key not in reasons}
         judged = judged_shifts(*sides, decidable, of_runs=of_runs)
@@ -212,7 +213,8 @@ def judged_shifts(
         dict(zip(keys, map(shift, base.loc[keys, name], head.loc[keys, name]), strict=True)) for name in ("low", "mean")
     )
     if of_runs:
-        low, mean = with_run_to_run(low), with_run_to_run(mean)
+        low = with_run_to_run(low)
+        mean = with_run_to_run(mean)
     trial = Trial(margins)
     for key in keys:
         trial.look(key, low[key], mean[key])

@@ -34,20 +34,24 @@ from rnnbench.store.implementations import REFERENCES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
 # its queue is full, which holds at least FULL_QUEUE_SECONDS of work: about 1,000 launches of over a microsecond each.
-GAINED, FULL_QUEUE_SECONDS = 0.05, 1e-3
+GAINED = 0.05
+FULL_QUEUE_SECONDS = 1e-3
 LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
 LATE = "late_share"
 MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
 # With two, intervals are so wide that most reach beyond the slowest step. The few that don't are the narrow ones: where
 # steps are slow together, some kinds of them hold the truth in only 82 to 90%. Those of three replicates do in 93%.
 MIN_REPLICATES = 3  # for the interval of a quantile
-UNDISTURBED, SHARED = "undisturbed", "on a shared core"  # states of a case's time and ratio
+# states of a case's time and ratio
+UNDISTURBED = "undisturbed"
+SHARED = "on a shared core"
 ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
 
 
 def summarize(times: RunTimes) -> pd.DataFrame:
     """Return one row for each case of a run, or of several, in their order: what `rnnbench.summarize` returns."""
-    cases, replicates = times.cases.reset_index(drop=True), times.replicates
+    cases = times.cases.reset_index(drop=True)
+    replicates = times.replicates
     by_case = replicates.groupby("number")
     summed = ["windows", "calls", "seconds", "host_seconds", "submit_seconds", "waits", "pulses", "quiet_pulses"]
     totals = by_case[summed].sum()
@@ -140,7 +144,8 @@ def quantile(replicates: Sequence[np.ndarray], share: float) -> tuple[float, flo
     _, lower, upper = share_of(below, [len(steps) for steps in replicates])
     if math.ceil(upper * len(ordered)) >= len(ordered):
         return value, math.nan, math.nan
-    low, high = (float(ordered[max(1, math.ceil(end * len(ordered))) - 1]) for end in (lower, upper))
+    low = float(ordered[max(1, math.ceil(lower * len(ordered))) - 1])
+    high = float(ordered[max(1, math.ceil(upper * len(ordered))) - 1])
     return value, min(low, value), max(high, value)
 
 
@@ -149,11 +154,14 @@ def share_of(counted: Sequence[int], steps: Sequence[int]) -> tuple[float, float
 
     The interval is NaN for a single replicate.
     """
-    total, replicates, tail = sum(steps), len(steps), (1 - CONFIDENCE) / 2
+    total = sum(steps)
+    replicates = len(steps)
+    tail = (1 - CONFIDENCE) / 2
     share = sum(counted) / total
     if replicates < 2:
         return share, math.nan, math.nan
-    narrow, wide = (t_quantile(1 - tail, freedom) for freedom in (total - 1, replicates - 1))
+    narrow = t_quantile(1 - tail, total - 1)
+    wide = t_quantile(1 - tail, replicates - 1)
     between = (
         replicates / (replicates - 1) * float(((np.array(counted) - share * np.array(steps)) ** 2).sum()) / total**2
     )
@@ -275,9 +283,11 @@ def noise(times: RunTimes) -> Noise:
     intervals = intervals[~np.isnan(intervals).any(axis=1)]  # a single replicate shows no spread
     _, low, high = intervals.T
     halves = (high - low) / 2 if len(intervals) else np.array([np.nan])
-    floor, worst = (float(np.expm1(half)) for half in (np.median(halves), np.quantile(halves, 0.95)))
+    floor = float(np.expm1(np.median(halves)))
+    worst = float(np.expm1(np.quantile(halves, 0.95)))
     references = times.replicates[times.replicates["implementation"].isin(REFERENCES)]
-    number, logs = references["number"].to_numpy(dtype=np.int64), references["log_seconds"].to_numpy()
+    number = references["number"].to_numpy(dtype=np.int64)
+    logs = references["log_seconds"].to_numpy()
     place = references.groupby("number")["replicate"].rank(method="first").to_numpy() - 1
     count = np.bincount(number)
     third = count // 3

@@ -195,7 +195,8 @@ class Trial:
 
     def _together(self, name: str, verdict: Verdict, largest: float) -> dict[str, Judged]:
         """Return the cases of a family that changed together, if its p-values up to the `largest` are rejected."""
-        looks, found = self.family_looks.get(name, []), dict[str, Judged]()
+        looks = self.family_looks.get(name, [])
+        found = dict[str, Judged]()
         for ratio in get_args(RatioName):
             clearest = min(looks, key=lambda look: look.whole.tests[verdict][ratio], default=None)
             if clearest is None or clearest.whole.tests[verdict][ratio] > largest:
@@ -276,7 +277,8 @@ def _judged(looks: Sequence[Look], largest: Mapping[Verdict, float]) -> Judged:
         return Judged("undecided", UNKNOWN, UNKNOWN)
     for verdict in CHANGED:  # a case may be slower in one ratio and faster in the other; then it is slower
         low, mean = (min(looks, key=lambda look: look.tests[verdict][ratio]) for ratio in get_args(RatioName))
-        by_low, by_mean = (p <= largest[verdict] for p in (low.tests[verdict]["low"], mean.tests[verdict]["mean"]))
+        by_low = low.tests[verdict]["low"] <= largest[verdict]
+        by_mean = mean.tests[verdict]["mean"] <= largest[verdict]
         is_farther = mean.mean.lower > low.low.upper if verdict == "regressed" else mean.mean.upper < low.low.lower
         # The typical call is precise. The mean decides where it alone rejects, or is surely more.
         if by_mean and (is_farther or not by_low):

@@ -17,8 +17,8 @@ from rnnbench.harness.live.measuring import LivePhase, compared
 from rnnbench.harness.live.measuring import sweep as each_point
 from rnnbench.profiling.profile import explain as explain_live
 from rnnbench.report.fastest import FastestModule
+from rnnbench.report.frame_result import ExplainResult, MeasureResult, NotSlowerResult, SweepResult
 from rnnbench.report.notebook import (
-    FrameResult,
     explained,
     judged,
     measured,
@@ -49,7 +49,7 @@ def measure(
     replicates: int = 6,
     threads: int | None = 1,
     progress: bool = True,
-) -> FrameResult:
+) -> MeasureResult:
     """Time live modules interleaved in this process: times, ratios and 95% intervals.
 
         rnnbench.measure({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), phase="training")
@@ -129,7 +129,7 @@ def sweep(
     replicates: int = 4,
     progress: bool = True,
     **sizes: Sequence[Any],
-) -> FrameResult:
+) -> SweepResult:
     """Time live modules over sizes: `rnnbench.measure` at each combination, in one frame.
 
         rnnbench.sweep(
@@ -266,7 +266,7 @@ def explain(
     budget: str | float | None = "30s",
     threads: int | None = 1,
     progress: bool = True,
-) -> FrameResult:
+) -> ExplainResult:
     """Explain why one live module takes longer than another: where a call's time goes, and which work is needless.
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), phase="training")
@@ -343,7 +343,7 @@ def assert_not_slower(
     threads: int | None = 1,
     undecided: Literal["fail", "pass"] = "fail",
     equal_outputs: bool = True,
-) -> FrameResult:
+) -> NotSlowerResult:
     """Raise AssertionError unless `mine` is shown to take at most `factor` times as long as `than`.
 
         layer = nn.LSTM(64, 128)

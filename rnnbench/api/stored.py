@@ -19,8 +19,8 @@ from rnnbench.api import for_users
 from rnnbench.errors import UserError
 from rnnbench.report.cases import table_of_cases
 from rnnbench.report.environment import table_of_environment
+from rnnbench.report.frame_result import ChangesResult, Frame, FrameResult, RunsResult
 from rnnbench.report.headline import headline
-from rnnbench.report.notebook import Frame, FrameResult
 from rnnbench.report.table import latex
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import changes, table_for_paper
@@ -35,7 +35,7 @@ CHANGED = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
 
 
 @for_users
-def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
+def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
     """Read stored runs: their cases, windows, replicates and environment as plain frames.
 
         run = rnnbench.load("results/quick-20260101T120000Z-ab12")
@@ -94,7 +94,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> FrameResult:
     note = f"Frames: {', '.join(f'.{name}' for name in frames)}"
     sentence = "\n\n".join(answers)
     table = partial(_table_of_cases, summary)
-    return FrameResult(frames, draw, note, first, sentence=sentence, table=table, names=names, paths=tuple(paths))
+    return RunsResult(frames, draw, note, first, sentence=sentence, table=table, names=names, paths=tuple(paths))
 
 
 def _table_of_cases(summary: pd.DataFrame) -> str:
@@ -185,7 +185,7 @@ def summarize(
 @for_users
 def compare(
     base: FrameResult | str | Path, head: FrameResult | str | Path, *, margin: str | float | None = None
-) -> FrameResult:
+) -> ChangesResult:
     """Compare two stored runs: what changed from `base` to `head`, judged as `rnnbench compare` does.
 
         rnnbench.compare("results/quick-20260101T120000Z-ab12", "results/quick-20260102T120000Z-cd34", margin="2.5%")
@@ -221,7 +221,7 @@ def compare(
     draw = partial(changes, found.frame)
     frames: dict[str, Frame] = {"frame": found.frame}
     table = partial(latex, table_for_paper(found))
-    return FrameResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True, table=table)
+    return ChangesResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True, table=table)
 
 
 def _share(name: str, value: str | float | None) -> float | None:

@@ -27,6 +27,9 @@ from rnnbench.text import error_in_words, first_line, line_of
 if TYPE_CHECKING:
     from torch import nn
 
+CALL = re.compile(r"(?P<target>.*:[^:()]+)\((?P<arguments>.*)\)", re.DOTALL)  # file.py:Class(theta=16)
+USER_MODULE = "rnnbench_user_"  # begins the names of modules that are imported from a file
+
 
 class CellError(ValueError):
     """A user's own class is wrong; the message says in one line how, and what would be right."""
@@ -38,9 +41,6 @@ class CellMissing(CellError):
     def __init__(self, message: str, file: str = "") -> None:
         super().__init__(message)
         self.file = file
-
-
-CALL = re.compile(r"(?P<target>.*:[^:()]+)\((?P<arguments>.*)\)", re.DOTALL)  # file.py:Class(theta=16)
 
 
 def is_own(cell: str) -> bool:
@@ -141,9 +141,6 @@ def spec(cell: str, reference: Reference) -> CellSpec:
         target, arguments = parsed(cell)
         return CellSpec(target, reference, "the user's own", arguments=arguments)
     return CELLS[cell]
-
-
-USER_MODULE = "rnnbench_user_"  # begins the names of modules that are imported from a file
 
 
 def load(target: str, root: Path) -> Callable[..., "nn.Module"]:

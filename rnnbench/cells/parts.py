@@ -9,6 +9,13 @@ from torch.nn.functional import pad
 
 from rnnbench.store.records import Nonlinearity
 
+NONLINEARITIES: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+}
+PIECE = 32  # steps
+
 
 class TwoPartCell(nn.Module):
     """A cell whose step is `advance(project(input), state)`: `project` reads no state."""
@@ -24,16 +31,6 @@ class TwoPartCell(nn.Module):
 def uniform(*shape: int, bound: float) -> nn.Parameter:
     """Return a parameter drawn from U(-bound, bound)."""
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
-
-
-NONLINEARITIES: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-}
-
-
-PIECE = 32  # steps
 
 
 def log_scan(log_a: Tensor, log_b: Tensor, first: Tensor) -> Tensor:
@@ -71,7 +68,8 @@ def complex_scan(
     while reach < len(re):
         earlier = times(factor, (re[:-reach], im[:-reach]))
         re, im = (part + pad(more, (0, 0, 0, 0, reach, 0)) for part, more in zip((re, im), earlier, strict=True))
-        factor, reach = times(factor, factor), 2 * reach
+        factor = times(factor, factor)
+        reach = 2 * reach
     return re, im
 
 

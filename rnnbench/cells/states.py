@@ -141,7 +141,8 @@ def is_alike(state: Any, other: Any) -> bool:
         both = isinstance(state, Tensor) and isinstance(other, Tensor)
         return both and state.shape == other.shape and state.dtype == other.dtype
     try:
-        parts, others = _parts(state), _parts(other)
+        parts = _parts(state)
+        others = _parts(other)
     except CellError:
         return False
     return parts.keys() == others.keys() and all(is_alike(parts[name], others[name]) for name in parts)

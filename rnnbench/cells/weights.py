@@ -36,7 +36,8 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
     the whole sequence, and has the parameters of all layers. Returns None if it has other parameters and no mapping.
     Raises CellError if its mapping needs others than there are, or gives other parameters than it has.
     """
-    mapping, name = getattr(module, "weights_from", None), type(module).__name__
+    mapping = getattr(module, "weights_from", None)
+    name = type(module).__name__
     if mapping is None:
         mapped: Any = {key if whole else key.removesuffix(FIRST_LAYER): weight for key, weight in reference.items()}
     else:
@@ -46,7 +47,8 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
             raise CellError(f"{name}.weights_from needs {error}, which the reference does not have") from error
         if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
             raise CellError(f"{name}.weights_from gives no tensors by name")
-    given, own = shapes(mapped), shapes(dict(module.named_parameters()))
+    given = shapes(mapped)
+    own = shapes(dict(module.named_parameters()))
     if given == own:
         return dict(mapped)
     if mapping is None:
@@ -80,7 +82,8 @@ def copy_weights(mine: nn.Module, like: nn.Module) -> None:
     Another naming, order or form is read from the `weights_from` of `mine`. Raises ValueError if the parameters do not
     fit.
     """
-    own, others = (_plain_names(dict(module.named_parameters())) for module in (mine, like))
+    own = _plain_names(dict(mine.named_parameters()))
+    others = _plain_names(dict(like.named_parameters()))
     if not own:
         raise ValueError(f"mine: {type(mine).__name__} has no parameters; call it once first if they are made lazily")
     strange, lacking = (
@@ -95,7 +98,8 @@ def copy_weights(mine: nn.Module, like: nn.Module) -> None:
             f"{', '.join([own[name][0] for name in strange] or lacking[:3])} (left over: "
             f"{', '.join(lacking[:3]) or 'none'}). Define `weights_from` in its class, or copy them yourself"
         )
-    buffers, known = (_plain_names(dict(module.named_buffers())) for module in (mine, like))
+    buffers = _plain_names(dict(mine.named_buffers()))
+    known = _plain_names(dict(like.named_buffers()))
     with torch.no_grad():
         for name, parameter in mine.named_parameters():
             parameter.copy_(weights[name])

@@ -45,7 +45,9 @@ MAX_CASES_OF_A_CELL = 2  # that are searched for, the clearest; the others of th
 MAX_SEARCHED = 8
 MARGIN_SHARE = 1 / 3  # of the slowdown that is looked for: a commit with less is not its cause
 HALF = 1 / 2  # of the slowdown: a half of the path that has less is not searched first
-MIN_MARGIN, MAX_MARGIN = 0.001, 0.99  # a run whose margin is 1 or more can't be read again
+# a run whose margin is 1 or more can't be read again
+MIN_MARGIN = 0.001
+MAX_MARGIN = 0.99
 TRIES = 4  # searches by time for one slowdown
 PART_SECONDS = 30.0  # for the question whether a part of the path is slower
 END_SECONDS = 120.0  # for a commit and its parent, or more if much is left
@@ -112,7 +114,8 @@ def answered(
         total = runner.compare(path[0], path[-1], list(cases), margin, 1.0, most)
     except BudgetSpent:
         raise UserError("the budget was spent before good and bad were compared; give a larger one") from None
-    keys, notes = cases_to_search(total, cases), [*answer.notes]
+    keys = cases_to_search(total, cases)
+    notes = [*answer.notes]
     if not keys and any(change.verdict == "undecided" for change in total.values()):
         note = "give fewer cases or a larger --budget to decide whether anything became slower"
         return replace(answer, total=total, notes=(*notes, note), seconds=round(runner.seconds, 1))
@@ -120,7 +123,8 @@ def answered(
         raise UserError(_not_slower(answer, total))
     if not any(total[key].verdict == "regressed" for key in keys):
         notes.append("the time of good and bad does not decide; the search follows their counts")
-    search, is_finished = Search(runner, path, total, {key: cases[key].cell for key in keys}, margin), True
+    search = Search(runner, path, total, {key: cases[key].cell for key in keys}, margin)
+    is_finished = True
     try:
         search.run()
     except BudgetSpent:
@@ -234,7 +238,9 @@ class Search:
         None if no try ends at one that is confirmed; `suspects` then has the commits of the last try.
         """
         for _ in range(TRIES):
-            low, high, expected = first, last, slow
+            low = first
+            high = last
+            expected = slow
             while middle := self._middle(low, high):
                 compared = self._compare_part(low, middle, _margin(HALF * min(expected.values())), expected)
                 logs = np.array([[compared[key].log, log] for key, log in expected.items()])
@@ -287,7 +293,8 @@ class Search:
     ) -> Mapping[str, CaseChange]:
         """Ask whether cases are slower between two commits that are not neighbours."""
         share = self._share() if keys is None else 1.0  # a division names no commit
-        base, head = self.path[low], self.path[high]
+        base = self.path[low]
+        head = self.path[high]
         return self.runner.compare(base, head, list(keys or self.cells), margin, share, PART_SECONDS)
 
     def _share(self) -> float:

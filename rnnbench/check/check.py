@@ -52,6 +52,7 @@ LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
 MIN_PAIRS_TO_TRIM = 8
 PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all
+GATE_OF_INSTRUCTIONS: frozenset[Gate] = frozenset({"instructions"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ class CheckOptions:
 
 
 USUAL = CheckOptions()
-GATE_OF_INSTRUCTIONS: frozenset[Gate] = frozenset({"instructions"})
 
 
 def check_against_run(
@@ -151,7 +151,8 @@ def _begun(stack: ExitStack, runner: PairedRunner, out: Path, command: str) -> P
     """Start the first pair, and make the folder of the check with those of its sides, which end with the `stack`."""
     stack.callback(runner.end)
     hellos = runner.start()
-    base, head = runner.sides["base"], runner.sides["head"]
+    base = runner.sides["base"]
+    head = runner.sides["head"]
     folder = dated_folder(out, f"{head.suite.name}-check")
     stack.enter_context(faults_in_words(folder, "no verdict"))
     measured_by = head.suite.measure
@@ -261,7 +262,8 @@ def _fault(runner: PairedRunner, side: str, case: Case) -> Mapping[str, Any]:
 
 def _mended_files(runner: PairedRunner) -> dict[str, str]:
     """Return the file of the head, changed or new, because of which the base can't load a case that the head loads."""
-    base, head = runner.sides["base"], runner.sides["head"]
+    base = runner.sides["base"]
+    head = runner.sides["head"]
     faults = {key: reply for key, reply in runner.recorders["base"].faults.items() if reply.get("arose_in")}
     if base.tree is None or not faults:
         return {}
@@ -350,7 +352,9 @@ class _Looks:
     """
 
     def __init__(self, runner: PairedRunner, trial: Trial, share: float) -> None:
-        self._runner, self._trial, self._share = runner, trial, share
+        self._runner = runner
+        self._trial = trial
+        self._share = share
         self._confidence = 1 - (1 - LOOK_CONFIDENCE) * share
         self._seen = Counter[str]()  # of each case, and of each family: its pairs at the last look
 

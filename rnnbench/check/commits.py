@@ -96,10 +96,17 @@ class CommitRunner:
         `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
         the folder holds the bisection of another question, or if another process writes to it.
         """
-        self.repository, self.budget_seconds = repository, budget_seconds
+        self.repository = repository
+        self.budget_seconds = budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
-        self._suite, self._groups, self._folder, self._file = suite, groups, folder, folder / FILE
-        self._command, self._sources, self._on_step, self._now = command, sources, on_step, now
+        self._suite = suite
+        self._groups = groups
+        self._folder = folder
+        self._file = folder / FILE
+        self._command = command
+        self._sources = sources
+        self._on_step = on_step
+        self._now = now
         self._compared = 0
         self._lock = lock(self._file)  # two searches at once would disturb each other
         lines = [*read_lines(self._file)]
@@ -159,7 +166,8 @@ class CommitRunner:
                 start = partial(start_worker, "observer", side, LAYOUT)
                 asker = Asker(settings, start, ready(start)[0])
                 stack.callback(asker.close)
-                counted, imported = dict[str, dict[str, Any]](), dict[str, str]()
+                counted = dict[str, dict[str, Any]]()
+                imported = dict[str, str]()
                 for case in cases_of(with_cases(self._groups, lambda case: case.key in keys)):
                     reply = asker.ask(
                         Building(str(side.root), settings.compiled_steps).request("observe", case), allowed_cores()

@@ -56,7 +56,9 @@ OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line
 CALLGRIND = ("valgrind", "--tool=callgrind", *OPTIONS)
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
 UNKNOWN = "???"
-DUMP, VGDB = "dump", "vgdb"  # how the names of a worker's files begin
+# how the names of a worker's files begin
+DUMP = "dump"
+VGDB = "vgdb"
 NOT_COUNTED = "the budget for counting was spent; give a larger --instructions-budget"
 UNCONFIRMED = "they seemed to change, and the budget for counting was spent before they were counted again"
 MIN_SECONDS = 60.0  # for counting, if the timing took less: a worker under callgrind takes some 20 s to start
@@ -138,7 +140,8 @@ class Counting:
         )
         again = []
         for case in cases:
-            base, head = (counted[side].get(case.key) for side in ("base", "head"))
+            base = counted["base"].get(case.key)
+            head = counted["head"].get(case.key)
             if base is not None and head is not None:
                 self._keep(case, base, head)
             change = self.changes.get(case.key)
@@ -165,7 +168,8 @@ class Counting:
         """Return True if the numbers of operators or allocations differ, which are exact, in the same direction."""
         if self.counter != "callgrind":  # which takes minutes
             return False
-        base, head = (self.runner.recorders[side].measurements[case.key].metrics for side in ("base", "head"))
+        base = self.runner.recorders["base"].measurements[case.key].metrics
+        head = self.runner.recorders["head"].measurements[case.key].metrics
         work = [each for each in exact_changes(base, head) if each.metric in WORK]
         return bool(work) and all((each.head > each.base) == (change.ratio > 1) for each in work)
 
@@ -185,7 +189,8 @@ def count_instructions(
     by the slowest one so far, is not begun and has no count. A case that fails or loses its worker has the reason.
     Passes KeyboardInterrupt on. Ends all workers.
     """
-    total, done = len(sides) * len(cases), numbers(1)
+    total = len(sides) * len(cases)
+    done = numbers(1)
     on_done(0, total)
 
     def run(asker: Asker, building: Building, folder: Path) -> dict[str, Counted]:
@@ -259,7 +264,8 @@ def read_dump(lines: Iterable[str]) -> InstructionCounts:
     What the C library's allocator takes depends on the state of the heap, so it is left out: the number of allocations
     is counted apart, and exact.
     """
-    parts, operators = Counter[Part](), Counter[str]()
+    parts = Counter[Part]()
+    operators = Counter[str]()
     here = {"ob": UNKNOWN, "fn": UNKNOWN, "cfn": UNKNOWN}
     calls = total = 0
     summary = None

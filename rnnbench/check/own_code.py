@@ -70,7 +70,8 @@ def _strays(imported: Mapping[str, Path], side: Side, other: Side) -> Iterator[t
     sizes = Counter(name.partition(".")[0] for name in elsewhere)
     known = Counter(name.partition(".")[0] for name in elsewhere if name in own_modules)
     for name, file in elsewhere.items():
-        top, of_other = name.partition(".")[0], other.path(file, side)
+        top = name.partition(".")[0]
+        of_other = other.path(file, side)
         own = own_modules.get(name) or (of_other if of_other in side.files else None)
         is_meant = of_other or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
         if own is not None and is_meant and (PurePosixPath(own).stem == "__init__") == (file.stem == "__init__"):
@@ -95,12 +96,14 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
 def _told(side: Side, name: str, file: Path, own: str) -> str:
     own_file = side.in_words(f"{side.tree}/{own}")
     if name.startswith(USER_MODULE):
-        what, remedy = "a file of a cell", "in the suite, give its path relative to the suite"
+        what = "a file of a cell"
+        remedy = "in the suite, give its path relative to the suite"
     else:
         below = PurePosixPath(own)
         module = below.parent if below.stem == "__init__" else below
         source = PurePosixPath(*module.parts[: -len(name.split("."))])
-        what, remedy = name, f"name the folder to import it from: rnnbench check --source {source}/"
+        what = name
+        remedy = f"name the folder to import it from: rnnbench check --source {source}/"
     return (
         f"{side.name} {side.about}: {what} was imported from {file}, though the {side.name} has its own: {own_file}\n"
         f"The check would have measured the wrong code; {remedy}"

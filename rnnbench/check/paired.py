@@ -50,7 +50,8 @@ MIN_TO_SHARE = 4  # cases of which each side is asked about a half, if both have
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
-MIN_CASE_SECONDS, MAX_CASE_SECONDS = 0.03, 0.3
+MIN_CASE_SECONDS = 0.03
+MAX_CASE_SECONDS = 0.3
 
 
 def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
@@ -80,8 +81,10 @@ class PairedRunner(Visitor):
         self.ratios = defaultdict[str, list[PairRatio]](list)  # by case, one from each pair
         self.notes: list[str] = []
         self._kept_pulses: dict[str, KeptPulse] = {}  # of each interpreter
-        self._cases, self._start_worker = cases, start_worker
-        self._started, self._start_seconds = 0, 0.0  # pairs, and what the last one took to start
+        self._cases = cases
+        self._start_worker = start_worker
+        self._started = 0  # pairs
+        self._start_seconds = 0.0  # that the last one took
         self._layout = 0  # of the memory of the workers that are started now, on both sides
         # Users' cells that workers import first, so that what this changes stays.
         self._imports = list(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
@@ -110,7 +113,8 @@ class PairedRunner(Visitor):
         old.
         """
         self._refuse_lone_devices()
-        began, name = self._now(), f"{self._started:04d}"
+        began = self._now()
+        name = f"{self._started:04d}"
         self._started += 1
         # Both get the same hash seed and addresses, new ones in each pair: their effect on the time is shared.
         self._layout = self._rng.randrange(MAX_LAYOUTS)
@@ -218,7 +222,8 @@ class PairedRunner(Visitor):
         One case of each changed definition comes first, whatever it takes; the others only while seconds are `left`,
         or they are not reached.
         """
-        ready, self.workers = self.workers, {}
+        ready = self.workers
+        self.workers = {}
         cases = cases_of(groups)
         first = first_of_each(cases, self.definitions)
         in_order = [*first, *(case for case in cases if case not in first)]
@@ -231,7 +236,8 @@ class PairedRunner(Visitor):
 
     def find_same(self, cases: Sequence[Case], on_done: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Find the cases that run the same code on both sides, by the pair that was started; `same` has them."""
-        base, head = (self.sides[name] for name in ("base", "head"))
+        base = self.sides["base"]
+        head = self.sides["head"]
         if (changed := changed_files(base, head)) is None:
             return
         reached: dict[str, dict[str, Any]] | None = None
@@ -269,7 +275,8 @@ class PairedRunner(Visitor):
         reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
 
         def ask(name: str) -> None:
-            recorder, tree = self.recorders[name], str(self.sides[name].tree)
+            recorder = self.recorders[name]
+            tree = str(self.sides[name].tree)
             for number, case in enumerate(cases):
                 if name == "head":
                     on_done(number, len(cases))
@@ -294,7 +301,8 @@ class PairedRunner(Visitor):
         done = itertools.count(1)
 
         def ask(name: str) -> None:
-            recorder, tree = self.recorders[name], str(self.sides[name].tree)
+            recorder = self.recorders[name]
+            tree = str(self.sides[name].tree)
             for case in cases[names.index(name) :: len(names)]:
                 reply = recorder.ask(self.workers[name], recorder.building.request("reach", case, tree=tree))
                 if not reply["ok"]:
@@ -342,7 +350,8 @@ class PairedRunner(Visitor):
                 self.start()
             visited = self.visit(group, case_seconds, is_observed=is_observed)
             windows = visited.windows
-            base, head = times_by_case(windows["base"]), times_by_case(windows["head"])
+            base = times_by_case(windows["base"])
+            head = times_by_case(windows["head"])
             for case in base:
                 own = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
                 self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *own))

@@ -50,9 +50,12 @@ def compared(base: Path, head: Path, files: Iterable[str], python: str) -> Requi
 
     `python`: the interpreter of both sides.
     """
-    notes, silent, doubt = list[str](), list[str](), ""
+    notes = list[str]()
+    silent = list[str]()
+    doubt = ""
     for file in sorted(files):
-        before, after = (required(folder / file) for folder in (base, head))
+        before = required(base / file)
+        after = required(head / file)
         names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if not names:
             silent.append(file)

@@ -167,7 +167,8 @@ def used_files(
     By each side's name: `imported`, the modules that workers imported; `opened`, the files that they opened; `read`,
     those that they did not open for an import alone.
     """
-    run, texts = set[str](), set[str]()
+    run = set[str]()
+    texts = set[str]()
     for side, other in ((base, head), (head, base)):
         modules, every, by_path = (
             {side.path(Path(file).resolve(), other) for file in files} - {""}
@@ -260,7 +261,8 @@ def _what_differs(base: Set[str], head: Set[str]) -> str:
     before, after = ({part.rpartition(" ")[0] for part in parts} for parts in (base - head, head - base))
     both = sorted(before & after, key=lambda part: (part.endswith(">"), part))
     if both:
-        first, what = both[0], "changed"
+        first = both[0]
+        what = "changed"
     else:
         first = min(before | after, key=lambda part: (part.endswith(">"), part))
         side = "head" if first in after else "base"

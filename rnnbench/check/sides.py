@@ -114,7 +114,8 @@ def sides(
     python = _interpreter(base_python)
     with ExitStack() as stack:
         project = Project(stack, suite, sources)
-        top, about = project.repository, f"folder {suite.file.parent}"
+        top = project.repository
+        about = f"folder {suite.file.parent}"
         if state := git.state(top) if top else None:
             about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
         head = project.side("head", about, project.tree, suite.file)
@@ -141,8 +142,10 @@ class Project:
 
     def __init__(self, stack: ExitStack, suite: suites.Suite, sources: Sequence[str] = ()) -> None:
         """Make a temporary folder, which the stack removes. Raises UserError if a source is not in the repository."""
-        file, is_shipped = suite.file.resolve(), places.is_shipped(suite.file)
-        self._stack, self._suite = stack, suite
+        file = suite.file.resolve()
+        is_shipped = places.is_shipped(suite.file)
+        self._stack = stack
+        self._suite = suite
         self.repository = git.top(Path() if is_shipped else suite.file.parent)
         self.tree = self.repository or (None if is_shipped else file.parent)
         self.within: Path | None = None  # the path of the suite in the repository, if it measures anything of that
@@ -185,7 +188,8 @@ class Project:
         """
         made = Side(name, about, self._suite.model_copy(update={"file": file}), tree=tree, **more)
         with made.errors_in_words():
-            paths, folder = [self._scratch], Path.cwd()
+            paths = [self._scratch]
+            folder = Path.cwd()
             if tree is not None:
                 code = tree if (tree / PACKAGE).is_file() else self._scratch
                 if lacking := [source for source in self._sources if not (tree / source).is_dir()]:
@@ -200,7 +204,8 @@ class Project:
 
     def in_folder(self, base: str) -> Side:
         """Return the base in a folder, which has the suite at its path in the repository or at the top."""
-        folder, is_package = Path(base).resolve(), not self._suite.file.is_file()  # a package: of a class in it
+        folder = Path(base).resolve()
+        is_package = not self._suite.file.is_file()  # that of a class in it
         names = [*([self.within] if self.within else []), Path(self._suite.file.name)]
         name = next((name for name in names if (folder / name).is_file() or is_package), None)
         if name is None:
@@ -226,7 +231,8 @@ class Project:
         if has_own_suite and self._suite.file.is_file() and not file.is_file():
             former = git.renamed_from(top, commit, within)
         if former is not None:
-            file, about = tree / former, f"{about}, where the suite is {former}"
+            file = tree / former
+            about = f"{about}, where the suite is {former}"
         elif self._suite.file.is_file():
             lent = lend(lent_files(self._suite, top, within), top, tree)
             about += in_words(lent)
@@ -282,7 +288,8 @@ def select(
             for case in cases_of(groups)
             if base.python != head.python or case.implementation not in NOT_OF_THE_CODE
         }
-    in_base, in_head = cases_by_side["base"], cases_by_side["head"]
+    in_base = cases_by_side["base"]
+    in_head = cases_by_side["head"]
     common = [case for key, case in in_head.items() if key in in_base]
     if not common:
         raise UserError(
@@ -299,8 +306,10 @@ def strictest(
 
     The smaller margin and the larger budget apply, and the base's settings of measuring.
     """
-    old, new = suites.margins(base.check, cases), suites.margins(head.check, cases)
-    before, after = base.check.budget_seconds, head.check.budget_seconds
+    old = suites.margins(base.check, cases)
+    new = suites.margins(head.check, cases)
+    before = base.check.budget_seconds
+    after = head.check.budget_seconds
     measure = base.measure
     is_looser = any(new[key] > old[key] for key in new) or after < before or measure != head.measure
     note = "the base's settings are kept, where they are stricter, until this commit is the base"

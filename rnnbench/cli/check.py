@@ -124,17 +124,12 @@ def check(
             raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
         groups = selected(suite, only, device)
         settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
+        run = Path(base)
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(
-                suite,
-                groups,
-                settings,
-                Path(base),
-                out=out,
-                on_progress=on_progress,
-                options=options,
+                suite, groups, settings, run, out=out, on_progress=on_progress, options=options
             )
-        commit = (read_info(Path(base)).environment.get("git") or {}).get("commit")
+        commit = (read_info(run).environment.get("git") or {}).get("commit")
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:

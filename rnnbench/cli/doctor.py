@@ -30,7 +30,8 @@ def doctor(measured: bool) -> None:
     from rnnbench.report.environment import facts, noise_sentence, readiness
     from rnnbench.report.screen.progress import shown_progress
 
-    description, noise = environment.describe(Path()), None
+    description = environment.describe(Path())
+    noise = None
     if measured:
         with shown_progress() as on_progress:
             description, noise = probe(on_progress)

@@ -73,7 +73,9 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     if save is not None:
         _refuse_save(save, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
-    found, runs, faults = {}, {}, []
+    found = {}
+    runs = {}
+    faults = []
     for module, shapes in modules.items():
         name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
         try:

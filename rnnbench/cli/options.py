@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
 EMPTY = "the value is empty (is a shell variable unset?)"
+RESULTS = Path("results")
+REPEATED = "Can be given several times."
+OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
 
 
 class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
     """A value that a function reads from text; what it refuses with ValueError is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name, self._read = name, read
+        self.name = name
+        self._read = read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; an empty one would mean a default, or the current folder."""
@@ -58,9 +62,12 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-TEXT, FILE, SUITE = OptionValue("text", str), OptionValue("path", Path), OptionValue("suite", str)
+TEXT = OptionValue("text", str)
+FILE = OptionValue("path", Path)
+SUITE = OptionValue("suite", str)
 FOLDER = OptionValue("folder", _folder)
-PERCENT, DURATION = OptionValue("percentage", share_of), OptionValue("duration", seconds_of)
+PERCENT = OptionValue("percentage", share_of)
+DURATION = OptionValue("duration", seconds_of)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -84,9 +91,6 @@ def writes_into(what: str, *, default: Path | None = None, shown_default: str = 
     return _option("--out", type=FOLDER, metavar="DIR", default=default, help=f"Write into this folder: {what}.{note}")
 
 
-RESULTS = Path("results")
-REPEATED = "Can be given several times."
-OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
 OPTIONS: dict[str, Callable[[Any], Any]] = {
     "out": writes_into("a folder of its own for each run, check or search", default=RESULTS),
     "only": _option(

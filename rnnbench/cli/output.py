@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 UNREAD = 141  # exit code, as for a program that SIGPIPE kills
 MAX_LINE = 600  # characters of a line on standard error; a text that it quotes may have millions
-MAX_WIDTH, MIN_WIDTH = 100, 20  # columns of running text; longer lines are hard to read
+MAX_WIDTH = 100  # columns of running text
+MIN_WIDTH = 20  # longer lines are hard to read
 MAX_LINES = 3  # of an answer above a path
 AT_THE_END = re.compile(r"(?: |\x1b\[[\d;]*m)+$", re.MULTILINE)  # of a line: spaces, and codes of colours between them
 
@@ -57,7 +58,9 @@ def show(renderable: "RenderableType") -> None:
     """Print a table or a text of rich: on a terminal, with its width and in colour."""
     from rich.console import Console
 
-    screen, text = Console(file=sys.stdout), io.StringIO()  # rich itself would end the program at a broken pipe
+    # rich itself would end the program at a broken pipe
+    screen = Console(file=sys.stdout)
+    text = io.StringIO()
     Console(file=text, force_terminal=screen.is_terminal, width=screen.width).print(renderable)
     _echo(AT_THE_END.sub(lambda end: end[0].replace(" ", ""), text.getvalue()))  # rich fills lines with spaces
 

@@ -15,7 +15,8 @@ from rnnbench.text import as_budget, rounded_up
 if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
-RUN_SHARE, REPORT_SHARE = 0.45, 0.1  # of the budget; the rest is for profiles
+RUN_SHARE = 0.45  # of the budget
+REPORT_SHARE = 0.1  # the rest is for profiles
 
 
 @click.command(short_help="Say where the time of a call goes, and what would save time.")
@@ -54,7 +55,8 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     from rnnbench.store.profiles import Profile
     from rnnbench.store.records import NOT_REACHED
 
-    groups, settings = selected(suite, only, device), suite.measure
+    groups = selected(suite, only, device)
+    settings = suite.measure
     refuse_unseen(device)
     if budget is not None:
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})

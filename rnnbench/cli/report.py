@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, REPEATED, TEXT, takes, writes_into
+from rnnbench.cli.options import FILE, REPEATED, RESULTS, TEXT, takes, writes_into
 from rnnbench.errors import UserError
 
 
@@ -100,7 +100,6 @@ def report(
             _show(each.page.resolve().as_uri())
 
 
-RESULTS = Path("results")
 IS_FOR = {
     "--predict": "a run",
     "--reference": "pytest-benchmark's files",

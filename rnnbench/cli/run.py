@@ -2,7 +2,9 @@
 
 import shlex
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
 ACCEPT = "with --allow-missing this is no error"
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a suite is measured: in this process, or by Slurm's jobs."""
+
+    shown: Callable[..., AbstractContextManager[Callable[..., None]]]  # shows how far it is
+    begin: Callable[..., Path]  # measures into a new folder
+    go_on: Callable[..., None]  # resumes a run
 
 
 @click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
@@ -132,24 +143,23 @@ def run(
     given = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = suite.measure.model_copy(update=changes)
-    measuring: tuple[Any, ...] = shown_progress, run_suite, partial(resume_run, settings=settings)
+    how = Measuring(shown_progress, run_suite, partial(resume_run, settings=settings))
     if executor != "local":
         from rnnbench.slurm import queue
         from rnnbench.slurm.cards import Cards
         from rnnbench.slurm.sweep import resume_by_slurm, run_by_slurm
 
-        of_jobs = {"options": slurm_options, "jobs": queue if executor == "slurm" else Cards()}
+        of_jobs: dict[str, Any] = {"options": slurm_options, "jobs": queue if executor == "slurm" else Cards()}
         start = partial(run_by_slurm, groups_per_job=groups_per_job, **of_jobs)
         shown_lines = partial(nullcontext, output.note)
-        measuring = shown_lines, start, partial(resume_by_slurm, changes=changes, **of_jobs)
-    shown, begin, go_on = measuring
+        how = Measuring(shown_lines, start, partial(resume_by_slurm, changes=changes, **of_jobs))
     try:
-        with shown() as on_progress:
+        with how.shown() as on_progress:
             if resume is None:
-                folder = begin(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+                folder = how.begin(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
             else:
                 folder = resume
-                go_on(folder, suite, command=typed(), on_progress=on_progress)
+                how.go_on(folder, suite, command=typed(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None or not allow_missing:
             raise UserError(f"{suite.name}: {missing}{'' if device else f'; {ACCEPT}'}") from None
@@ -216,7 +226,8 @@ def refuse_missing(
     from rnnbench.store.records import NOT_REACHED
 
     is_pending = (summary["status"] == "pending") & (summary["reason"] != NOT_REACHED)
-    faulty, skipped = summary[(summary["status"] == "failed") | is_pending], summary[summary["status"] == "skipped"]
+    faulty = summary[(summary["status"] == "failed") | is_pending]
+    skipped = summary[summary["status"] == "skipped"]
     if summary.empty or (summary["status"] == "measured").any():
         if len(faulty) and not some_may_fail:
             raise UserError(

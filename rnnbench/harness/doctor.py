@@ -67,8 +67,10 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
     if "name" not in gpu:
         fault = gpu["not known"]["name"]
         return [f"GPU {index}: it does not answer ({fault}): look at `nvidia-smi` and at the kernel's log."]
-    processes, used = gpu.get("processes", []), gpu.get("memory_used_bytes", 0)
-    reasons, celsius = set(gpu.get("throttle_reasons", [])), gpu.get("temperature_celsius", 0.0)
+    processes = gpu.get("processes", [])
+    used = gpu.get("memory_used_bytes", 0)
+    reasons = set(gpu.get("throttle_reasons", []))
+    celsius = gpu.get("temperature_celsius", 0.0)
     held = ", ".join(sorted(reasons & nvml.SPOILING))
     most = f" (at most {gpu['max_sm_clock_mhz']:,.0f} MHz)" if "max_sm_clock_mhz" in gpu else ""
     checks = [
@@ -100,9 +102,14 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
 
 
 def _of_machine(environment: Mapping[str, Any]) -> list[str]:
-    machine, load, variables = environment["machine"], environment["load"], environment["software"]["variables"]
-    average, steal, governor = load["load_average"] or 0.0, load["steal_share"] or 0.0, machine["frequency_governor"]
-    allowed, limit = len(machine["cores_allowed"]), cpu_cores(machine["cgroup_cpu_limit"])
+    machine = environment["machine"]
+    load = environment["load"]
+    variables = environment["software"]["variables"]
+    average = load["load_average"] or 0.0
+    steal = load["steal_share"] or 0.0
+    governor = machine["frequency_governor"]
+    allowed = len(machine["cores_allowed"])
+    limit = cpu_cores(machine["cgroup_cpu_limit"])
     settings = ", ".join(f"{name}={value}" for name, value in variables.items())
     checks = [
         (

@@ -111,7 +111,8 @@ def _mergeable(program: Program, repeated: Sequence[CallGroup]) -> tuple[list[Ca
     groups = [group for group in program.by_weight if len(group) >= MIN_CALLS]
     recurrent = [call for group in groups if program.is_chain(group) for call in group]
     excluded = {*chain(recurrent, *repeated)}
-    before, after = list[CallGroup](), list[CallGroup]()
+    before = list[CallGroup]()
+    after = list[CallGroup]()
     reading = program.following(recurrent)
     for group in (group for group in groups if group[0].is_product):
         are_alike = len({call.rows.shape for call in group}) == 1 and group[0].rows.dim() == MATRIX
@@ -191,7 +192,9 @@ def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[Pro
     if program.hidden:
         return set()
     fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
-    needed, dead, kept = storages(program.returned), set[ProgramCall](), set(needed_calls)
+    needed = storages(program.returned)
+    dead = set[ProgramCall]()
+    kept = set(needed_calls)
     for call in reversed(program.calls):
         lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
         if lasts or call.writes & needed or call in kept:

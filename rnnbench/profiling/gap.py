@@ -37,6 +37,11 @@ NAMES: dict[str, str] = {
     "gaps": "launches and gaps",
     "whole": "in one piece",
 }
+TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
+NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
+ZERO = Estimate(0.0, 0.0, 0.0)
+MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
+OPERATOR = "operator"  # kind of the steps that `missing_operators` finds
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def breakdown(profile: Profile) -> list[Share]:
         fit = min(1.0, seconds.value / taken) if taken else 1.0
         kernels = [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
         rest = minus(seconds, [kernel.seconds for kernel in kernels])
-        left, calls = rest.at(max(0.0, rest.value)), sum(each.calls for each in profile.operators if each.part == part)
+        left = rest.at(max(0.0, rest.value))
+        calls = sum(each.calls for each in profile.operators if each.part == part)
         device = profile.kernels
         outside = Share(part, "gaps", left, device.launches) if device else Share(part, "overhead", left, calls)
         shares += [*kernels, outside]
@@ -88,7 +94,8 @@ def _kernels(profile: Profile, part: CallPart) -> list[Share]:
     shares = []
     for what in CATEGORIES:
         own = [each for each in profile.operators if each.category == what and (each.part == part or profile.kernels)]
-        calls, size = sum(operator.calls for operator in own), sum(operator.new_bytes for operator in own)
+        calls = sum(operator.calls for operator in own)
+        size = sum(operator.new_bytes for operator in own)
         if profile.kernels is not None:
             if (known := profile.kernels.seconds.get(what)) is not None:
                 shares.append(Share(part, what, Estimate(known, known, known), calls))
@@ -103,14 +110,18 @@ def part_times(profile: Profile) -> dict[CallPart, Estimate]:
 
     With kernels of a device, which are not split by part, all of the call is one part.
     """
-    times, parts = profile.times, dict[CallPart, Estimate]()
-    before, until, call = np.zeros(len(times["call"])), 0.0, estimate(times["call"]).value
+    times = profile.times
+    parts = dict[CallPart, Estimate]()
+    before = np.zeros(len(times["call"]))
+    until = 0.0
+    call = estimate(times["call"]).value
     ends = ("call",) if profile.kernels is not None else ("forward", "forward_backward", "call")
     for part, arm in zip(PARTS, (arm for arm in ends if arm in times), strict=False):
         rounds = np.asarray(times[arm])
         end = min(max(estimate(rounds).value, until), call)  # noise does not make a part negative
         parts[part] = estimate(rounds - before).at(end - until)
-        before, until = rounds, end
+        before = rounds
+        until = end
     return parts
 
 
@@ -144,15 +155,6 @@ def rescaled(profile: Profile, seconds: float) -> Profile:
 
 
 # What lies between two calls
-
-TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
-
-NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
-ZERO = Estimate(0.0, 0.0, 0.0)
-MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
-
-
-OPERATOR = "operator"  # kind of the steps that `missing_operators` finds
 
 
 class StepKind(NamedTuple):
@@ -235,7 +237,8 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[tuple[str, str]
         str(case): dict(zip(rows["replicate"], rows["median_seconds"], strict=True))
         for case, rows in run.replicates.groupby("case", observed=True, sort=False)
     }
-    measured, result = run.cases.set_index("case", drop=False).loc[list(times)], dict[tuple[str, str], Gap]()
+    measured = run.cases.set_index("case", drop=False).loc[list(times)]
+    result = dict[tuple[str, str], Gap]()
     for _, group in measured.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
         for _, own in group.groupby("cell", sort=False):
@@ -270,7 +273,8 @@ def of_profiled(
         )
     )
     below: Sequence[Step] = ()
-    note, last = "", [*rungs][-1]
+    note = ""
+    last = [*rungs][-1]
     if of_rungs[-1] is not None and end is not None:
         seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
         eager = None if last in ROW_OF and ROW_OF[last].has_own_library else next(seen, None)
@@ -308,13 +312,15 @@ def take_apart(
     are subtracted from the step to the first other rung, which removes them too, or else from what lies below.
     Two rungs, and a rung and the reference, must have a replicate in common.
     """
-    names, times = list(rungs), [*rungs.values(), reference]
+    names = list(rungs)
+    times = [*rungs.values(), reference]
     *steps, rest = (
         Step(kind, "", _difference(before, after))
         for kind, (before, after) in zip((*names[1:], "rest"), pairwise(times), strict=True)
     )
     steps = [*steps, *below, rest.less(below)]
-    start, named = call_time(times[0].values()), list[Step]()
+    start = call_time(times[0].values())
+    named = list[Step]()
     removed = {kind for name in rungs if name in ROW_OF for kind in ROW_OF[name].removes}
     sizes = [(estimate(cause.seconds), cause) for cause in causes if cause.seconds and cause.kind not in removed]
     for size, cause in sorted(sizes, key=lambda pair: -pair[0].value):
@@ -326,9 +332,11 @@ def take_apart(
         kinds = [step.kind for step in steps]
         index = next(kinds.index(kind) for kind in around if kind in kinds)
         steps[index] = steps[index].less(named[-1:])
-    first, common = times[0], sorted(times[0].keys() & reference.keys())
+    first = times[0]
+    common = sorted(times[0].keys() & reference.keys())
     ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
-    end, gap = call_time(reference.values()), _difference(first, reference)
+    end = call_time(reference.values())
+    gap = _difference(first, reference)
     return Gap(start, end, gap, ratio, (*named, *steps))
 
 
@@ -374,8 +382,10 @@ def between(
     if `last` is compiled and does not show them.
     """
     missing = missing_operators(last, reference, named)
-    products, others = last.products or (None if eager is None else eager.products), reference.products
-    library, steps = list[Step](), list[Step]()
+    products = last.products or (None if eager is None else eager.products)
+    others = reference.products
+    library = list[Step]()
+    steps = list[Step]()
     if products is not None and others is not None and products.library != others.library:
         step = _in_library(products, others.library, (last, reference))
         library = [] if step is None else [step]

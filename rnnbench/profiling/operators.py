@@ -128,6 +128,15 @@ BY_NAME: dict[str, Category] = {
         "views",
     ),
 }
+MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
+FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
+# Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
+STEPWISE = "gradients of each step"
+STACKED = "gradients at once"
+IN = "products in "
+IDLE = "idle in "
+ONE = Matrix((1, 1), (1, 1))
+Differences = dict[Cause, tuple[str, str]]  # a cause -> the arms that measure it: one with it, and one without
 
 
 def category(name: str) -> Category:
@@ -182,7 +191,8 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         is_backward = torch._C._current_autograd_node() is not None
         self._seen_backward |= is_backward
         part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
-        name, given = str(function.name()).partition(".")[0], tuple(tensors_in((args, kwargs)))
+        name = str(function.name()).partition(".")[0]
+        given = tuple(tensors_in((args, kwargs)))
         what = category(name)
         tensors = () if what == "views" else given
         forms = [[(each.shape, each.stride(), each.dtype) for each in dense_parts(tensor)] for tensor in tensors]
@@ -210,7 +220,8 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
             operator = Operator(name, ", ".join(shapes), what, part, calls=0)
             self.kinds.append(OperatorKind(operator, shrunk, product))
         self.order.append(self._indices[key])
-        result, kind = function(*args, **kwargs), self.kinds[self.order[-1]]
+        result = function(*args, **kwargs)
+        kind = self.kinds[self.order[-1]]
         made = [each.untyped_storage() for tensor in tensors_in(result) for each in dense_parts(tensor)]
         fresh = {storage.data_ptr(): storage.nbytes() for storage in made}
         known = {storage_address(each) for tensor in given for each in dense_parts(tensor)}
@@ -228,7 +239,8 @@ class ClockedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, timed: TimedCall) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rounds: list[list[list[float]]] = [[]]  # the first: calls before all rounds
-        self._timed, self._seconds = timed, list[float]()
+        self._timed = timed
+        self._seconds = list[float]()
         self.arm = TimedCall(self._call, timed.mode, restart=lambda: self.rounds.append([]))
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -287,7 +299,8 @@ def table(
 
     `fastest_share`: of the calls of a round, which count.
     """
-    kinds, order = found.kinds, np.asarray(found.order, dtype=int)
+    kinds = found.kinds
+    order = np.asarray(found.order, dtype=int)
     full = []
     for rows in clocked.last(finished, len(order)):
         totals = rows.sum(axis=1)
@@ -310,14 +323,6 @@ def table(
 
 # Products
 
-MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
-FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
-# Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
-STEPWISE, STACKED, IN, IDLE = "gradients of each step", "gradients at once", "products in ", "idle in "
-ONE = Matrix((1, 1), (1, 1))
-
-Differences = dict[Cause, tuple[str, str]]  # a cause -> the arms that measure it: one with it, and one without
-
 
 def product_replays(listed: Listing, *, trained: bool) -> tuple[Products | None, dict[str, TimedCall], Differences]:
     """Return the products of a call on a CPU without their times, the arms that make them, and weight gradients.
@@ -326,7 +331,8 @@ def product_replays(listed: Listing, *, trained: bool) -> tuple[Products | None,
     """
     if any(FUSED in kind.operator.name for kind in listed.kinds):
         return Products(ONEDNN if trained else ONEDNN_PACKED), {}, {}  # as `ONEDNN_VERBOSE=1` shows
-    made, gradients = Counter[Factors](), Counter[Factors]()
+    made = Counter[Factors]()
+    gradients = Counter[Factors]()
     for kind in listed.kinds:
         if kind.product is not None:
             made[kind.product] += kind.operator.calls
@@ -338,7 +344,8 @@ def product_replays(listed: Listing, *, trained: bool) -> tuple[Products | None,
         return None, {}, {}
     stacked = dict.fromkeys((_longer(product, count) for product, count in gradients.items()), 1)
     whole = {product: count for product, count in made.items() if product not in gradients} | stacked
-    library, calls = torch_library(next(iter(made)).dtype), sum(made.values())
+    library = torch_library(next(iter(made)).dtype)
+    calls = sum(made.values())
     full = _in_each_library(whole.items())
     small = _in_each_library((product._replace(left=ONE, right=ONE), count) for product, count in whole.items())
     arms = {prefix + name: own[name] for name in full for prefix, own in ((IN, full), (IDLE, small))}
@@ -354,7 +361,8 @@ def _in_each_library(products: Iterable[tuple[Factors, int]]) -> dict[str, Timed
     """Return calls that make each product so many times, by the library; a library that lacks one is left out."""
     made = []
     for product, count in products:
-        left, right = (factor.tensor(product.dtype) for factor in (product.left, product.right))
+        left = product.left.tensor(product.dtype)
+        right = product.right.tensor(product.dtype)
         calls = product_calls(left, right.t(), right.new_zeros(right.shape[1]) if product.has_bias else None)
         if packed := calls.pop(DIRECT_PACKED, None):
             calls.setdefault(DIRECT, packed)  # it is packed only if it can't be read where it lies

@@ -6,7 +6,7 @@ No reported time is taken under a profiler, but those of a GPU's kernels.
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +90,8 @@ class ProfiledCall:
 
 def of_built(built: Built, device: devices.Device) -> ProfiledCall:
     """Return the call of a case of a suite; raises Skip for an epoch."""
-    case, workload = built.case, built.case.workload
+    case = built.case
+    workload = built.case.workload
     if workload.phase == "epoch":
         raise Skip("an epoch can't be profiled as one call; profile the phases `step` and `loading` separately")
     parts = {"call": built.timed_call()}
@@ -101,7 +102,8 @@ def of_built(built: Built, device: devices.Device) -> ProfiledCall:
         parts["forward_backward"] = timed_call(
             replace(workload, phase="training"), built.runner(), [built.input], built.state
         )
-    opaque, own = hidden(built.model), built.is_of_cells or case.implementation == "sequence"
+    opaque = hidden(built.model)
+    own = built.is_of_cells or case.implementation == "sequence"
     if backend := GRAPH_BACKENDS.get(case.implementation):
         opaque = f"{case.implementation} code calls its kernels without operators ({backend})"
     parameters = list(built.model.parameters())
@@ -117,7 +119,8 @@ def of_live(
         parts["forward"] = TimedCall(partial(case.run, *case.args), with_gradients)
     if phase == "step":
         parts["forward_backward"] = live_call(case, "training", put_back)
-    opaque, own = hidden(case.run), not is_torchs(case.run)
+    opaque = hidden(case.run)
+    own = not is_torchs(case.run)
     return ProfiledCall(case.name, device, parts, case.parameters(), opaque=opaque, own=own)
 
 
@@ -148,7 +151,8 @@ def explain(
 
     A module that can't be profiled has a profile that says why. Raises the same errors as `live.measure`.
     """
-    started, budget = time.monotonic(), settings.budget_seconds
+    started = time.monotonic()
+    budget = settings.budget_seconds
     profiles: dict[str, Profile] = {}
     with compared(modules, input, phase, reference, threads) as found:
         of_times = None if budget is None else TIMES_SHARE * budget
@@ -156,7 +160,8 @@ def explain(
         found.needed /= TIMES_SHARE
         weights = {name: OWN_WEIGHT - (OWN_WEIGHT - 1) * is_torchs(case.run) for name, case in found.cases.items()}
         for name in sorted(weights, key=lambda name: -weights[name]):  # a layer of torch has no causes to look for
-            case, share = found.cases[name], weights[name] / sum(weights.values())
+            case = found.cases[name]
+            share = weights[name] / sum(weights.values())
             del weights[name]
             left = None if budget is None else share * max(0.0, started + budget - time.monotonic())
             subject = of_live(case, found.calls[name], phase, devices.open_device(found.device), found.put_back)
@@ -200,18 +205,17 @@ def profile(
     any error of the call. `notes` says which parts of the profile are missing.
     """
     until = math.inf if seconds is None else time.monotonic() + seconds
-    timed, trained = subject.parts["call"], "forward" in subject.parts
-    with timed.mode():
-        timed.call()  # lazy set-up
-        begun = time.monotonic()
-        timed.call()
-    call_seconds = time.monotonic() - begun
+    timed = subject.parts["call"]
+    trained = "forward" in subject.parts
+    call_seconds = _call_seconds(timed)
     # Inference mode hides the parts of composite operators.
     visible = TimedCall(timed.call, torch.no_grad if timed.mode is torch.inference_mode else timed.mode)
     listed = Listing() if subject.opaque else listing(visible)
     now = time.monotonic()
     differences, replays, steps, notes = _replays(subject, now + MAKING_SHARE * (until - now))
-    arms, products, in_libraries = dict(subject.parts), None, dict[str, TimedCall]()
+    arms = dict(subject.parts)
+    products = None
+    in_libraries = dict[str, TimedCall]()
     if listed.kinds and subject.device.runs_host_code:  # a device's products are only queued
         products, in_libraries, gradients = product_replays(listed, trained=trained)
         differences |= gradients
@@ -219,51 +223,98 @@ def profile(
         if threads > 1 and subject.own:
             arms[ONE_THREAD] = TimedCall(timed.call, partial(_on_one_thread, timed.mode))
             differences[Cause("threads", f"{threads} threads", 1)] = "call", ONE_THREAD
-    clocked, idling = ClockedOperators(visible), ClockedOperators(idle(listed.kinds))
+    clocked = ClockedOperators(visible)
+    idling = ClockedOperators(idle(listed.kinds))
     operators = {"clocked": clocked.arm, "idle": idling.arm} if listed.kinds else {}
-    settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
-    longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
-    # Each group has rounds of its own, since the slowest arm's call sets the block length for all arms of a round.
-    groups = [(arms, settings), (operators, settings), (replays, longer), (in_libraries, settings)]
-    waiting = [group for group in groups if group[0]]
-    times, finished = dict[str, tuple[float, ...]](), 0
-    for number, (own, how) in enumerate(waiting):
-        now = time.monotonic()
-        if number and now + LEAST_CALLS * len(own) * call_seconds > until:
-            continue
-        turns = LiveTurns(subject.device, own, core, case_seconds=2 * window_seconds)
-        deadline = now + max(0.0, until - now) / (len(waiting) - number)
-        turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
-        times |= {arm: tuple(seconds.values()) for arm, seconds in seconds_together(turns.times).items()}
-        finished = len(turns.times["clocked"]) if own is operators else finished
-    in_full, idle_ones = (
-        {arm.removeprefix(prefix): times[arm] for arm in in_libraries if arm.startswith(prefix) and arm in times}
-        for prefix in (IN, IDLE)
-    )
+    waiting = _groups((arms, operators, in_libraries), replays, rounds)
+    begin = partial(LiveTurns, subject.device, core=core, case_seconds=2 * window_seconds)
+    times, taken = _times_of(waiting, begin, until, call_seconds, on_progress)
     if any(arm not in times for own, _ in waiting for arm in own):
         notes.append("the budget had no room for all parts of the profile: give it more time")
     is_timed = not operators or "clocked" in times
     seen, files = _watched(subject, folder)
+    share = FASTER_HALF if core is None else LOW_SHARE
     return Profile(
         subject.name,
         steps=subject.steps or steps,
         times={arm: times[arm] for arm in subject.parts},
-        operators=table(listed, clocked, idling, finished, FASTER_HALF if core is None else LOW_SHARE)
-        if is_timed
-        else (),
-        opaque=subject.opaque
-        or ("" if seen or subject.device.runs_host_code else NO_KERNELS)
-        or ("" if is_timed else "the budget had no room to time its operators"),
+        operators=table(listed, clocked, idling, taken.get("clocked", 0), share) if is_timed else (),
+        opaque=subject.opaque or _why_opaque(subject, seen, is_timed=is_timed),
         causes=tuple(
             replace(cause, seconds=tuple(np.subtract(times[whole], times[without]).tolist()))
             for cause, (whole, without) in differences.items()
             if {whole, without} <= times.keys()
         ),
-        products=products and replace(products, seconds=in_full, idle_seconds=idle_ones),
+        products=products
+        and replace(
+            products, seconds=_by_library(times, in_libraries, IN), idle_seconds=_by_library(times, in_libraries, IDLE)
+        ),
         kernels=seen,
         files=files,
         notes=tuple(notes),
     )
+
+
+def _call_seconds(timed: TimedCall) -> float:
+    """Return how long the second call takes; the first sets up what is set up lazily."""
+    with timed.mode():
+        timed.call()
+        begun = time.monotonic()
+        timed.call()
+    return time.monotonic() - begun
+
+
+def _groups(
+    arms: Iterable[Mapping[str, TimedCall]], replays: Mapping[str, TimedCall], rounds: int
+) -> list[tuple[Mapping[str, TimedCall], Settings]]:
+    """Return groups of arms, each with the rounds of its own that it may take.
+
+    The slowest arm's call sets the block length for all arms of a round. Replays take more rounds where they need some.
+    """
+    settings = Settings(replicates=rounds, max_replicates=rounds, precision=None)
+    longer = settings.model_copy(update={"max_replicates": MAX_ROUNDS * rounds, "precision": PRECISION})
+    *first, last = arms
+    groups = [*((each, settings) for each in first), (replays, longer), (last, settings)]
+    return [(each, how) for each, how in groups if each]
+
+
+def _why_opaque(subject: ProfiledCall, seen: Kernels | None, *, is_timed: bool) -> str:
+    """Return why the operators of a call, or the kernels that it launches, are not known; empty if they are."""
+    if not seen and not subject.device.runs_host_code:
+        return NO_KERNELS
+    return "" if is_timed else "the budget had no room to time its operators"
+
+
+def _times_of(
+    groups: Sequence[tuple[Mapping[str, TimedCall], Settings]],
+    begin: Callable[..., LiveTurns],
+    until: float,
+    call_seconds: float,
+    on_progress: Callable[[Progress], None],
+) -> tuple[dict[str, tuple[float, ...]], dict[str, int]]:
+    """Return the seconds of each arm of the groups that have room before `until`, and the rounds that it took.
+
+    The first group always has room. `begin`: makes the turns of some arms.
+    """
+    times = dict[str, tuple[float, ...]]()
+    taken = dict[str, int]()
+    for number, (own, how) in enumerate(groups):
+        now = time.monotonic()
+        if number and now + LEAST_CALLS * len(own) * call_seconds > until:
+            continue
+        turns = begin(own)
+        deadline = now + max(0.0, until - now) / (len(groups) - number)
+        turns.until(Precision(list(own), next(iter(own)), how), deadline, on_progress)
+        times |= {arm: tuple(seconds.values()) for arm, seconds in seconds_together(turns.times).items()}
+        taken |= {arm: len(rounds) for arm, rounds in turns.times.items()}
+    return times, taken
+
+
+def _by_library(
+    times: Mapping[str, tuple[float, ...]], arms: Iterable[str], prefix: str
+) -> dict[str, tuple[float, ...]]:
+    """Return the times of the arms that begin with a prefix, by the library behind it."""
+    return {arm.removeprefix(prefix): times[arm] for arm in arms if arm.startswith(prefix) and arm in times}
 
 
 def _replays(
@@ -273,7 +324,10 @@ def _replays(
 
     `until`, by `time.monotonic`: when no time is left to measure them.
     """
-    found, arms, notes, timed = Differences(), dict[str, TimedCall](), list[str](), subject.parts["call"]
+    found = Differences()
+    arms = dict[str, TimedCall]()
+    notes = list[str]()
+    timed = subject.parts["call"]
     if subject.opaque:
         return found, arms, 1, notes
     with timed.mode():
@@ -310,7 +364,8 @@ def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None
 
     The trace has Python's frames, shapes and blocks of memory.
     """
-    launches, timed = not subject.device.runs_host_code, subject.parts["call"]
+    launches = not subject.device.runs_host_code
+    timed = subject.parts["call"]
     if folder is None and not launches:
         return None, {}
     with timed.mode():

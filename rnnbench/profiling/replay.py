@@ -182,7 +182,9 @@ class Program:
 
     def following(self, sources: Sequence[ProgramCall], unknown: Iterable[Storage] = ()) -> set[ProgramCall]:
         """Return the calls with an argument made from an earlier result of `sources`, or from `unknown`."""
-        among, tainted, following = set(sources), set(unknown), set[ProgramCall]()
+        among = set(sources)
+        tainted = set(unknown)
+        following = set[ProgramCall]()
         for call in self.calls:
             if call.reads & tainted:
                 following.add(call)
@@ -206,7 +208,8 @@ def record(call: Callable[[], object]) -> Program:
     with ProgramRecorder() as second:
         returned = call()
     index = next((index for index, made in enumerate(second.calls) if made.name == "backward"), len(second.calls))
-    calls, backward = second.calls[:index], second.calls[index : index + 1]
+    calls = second.calls[:index]
+    backward = second.calls[index : index + 1]
     unknown = _unmade(calls) - _unmade(first.calls)
     return Program(tuple(calls), backward[0].args[0] if backward else returned, frozenset(unknown), backward)
 
@@ -234,7 +237,8 @@ def place(value: Any) -> Any:
 
 def _unmade(calls: Iterable[ProgramCall]) -> set[Storage]:
     """Return the storages that are read and that no earlier call has made."""
-    made, unmade = set[Storage](), set[Storage]()
+    made = set[Storage]()
+    unmade = set[Storage]()
     for call in calls:
         unmade |= call.reads - made
         made |= call.writes
@@ -288,7 +292,8 @@ def merge_over_weights(program: Program, groups: Sequence[CallGroup]) -> Program
     """Make the products of one input with several weights a single product."""
     stacked: dict[Any, list[Tensor]] = {}  # the factors, which all steps share
     for group in groups:
-        first, sizes = group[0], [int(call.result.shape[-1]) for call in group]
+        first = group[0]
+        sizes = [int(call.result.shape[-1]) for call in group]
         key = tuple(place(factor) for call in group for factor in call.factors)
         if key not in stacked:
             along = 0 if first.name == "linear" else -1  # its weight is (output, input)
@@ -335,7 +340,8 @@ def replay(program: Program) -> Callable[[], object]:
         code.add(made)
     code.graph.output(code.argument(program.returned))
     code.graph.eliminate_dead_code(lambda node: not (node.op == "get_attr" or node.meta.get("is_spare")))
-    module, constants = GraphModule(code.parameters, code.graph), tuple(code.constants)
+    module = GraphModule(code.parameters, code.graph)
+    constants = tuple(code.constants)
     leaves = [each for each in (*code.parameters.values(), *constants) if each.requires_grad and each.is_leaf]
     dropped = leaves if program.backward else []
 

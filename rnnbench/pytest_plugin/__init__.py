@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 
     from rnnbench.harness.live.measuring import LivePhase
     from rnnbench.pytest_plugin.cases import Ask
-    from rnnbench.report.notebook import FrameResult
+    from rnnbench.report.frame_result import NotSlowerResult
 
-CASE_FIXTURE, WAS_CALLED = "rnnbench_case", pytest.StashKey[bool]()
+CASE_FIXTURE = "rnnbench_case"
+WAS_CALLED = pytest.StashKey[bool]()
 KEYS = ("suite", "budget", "precision", "phase", "undecided")
 MARKER = (
     f"rnnbench({', '.join(KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
@@ -78,7 +79,8 @@ def marked(node: pytest.Item | pytest.Function) -> dict[str, Any]:
 
     The test, or its collection, fails if a marker is wrong.
     """
-    wrong, keys = f"{node.nodeid}: marker rnnbench:", dict[str, Any]()
+    wrong = f"{node.nodeid}: marker rnnbench:"
+    keys = dict[str, Any]()
     for mark in node.iter_markers("rnnbench"):
         if mark.args:
             pytest.fail(
@@ -129,7 +131,7 @@ class Assertions:
         threads: int | None = 1,
         undecided: Literal["fail", "skip", "pass"] | None = None,
         equal_outputs: bool = True,
-    ) -> "FrameResult":
+    ) -> "NotSlowerResult":
         """Fail unless `mine` is shown to take at most `factor` times as long as `than`: `rnnbench.assert_not_slower`.
 
         A test that has no answer is skipped, with the sentence as its reason (`-rs` shows it), unless `undecided` says

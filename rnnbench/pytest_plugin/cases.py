@@ -62,7 +62,8 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     The suite is that of the command line, else `suite_name`: a file beside the test file, if there is one.
     """
     config = metafunc.config
-    name, option = str(suite_name or DEFAULT_SUITE), config.getoption("rnnbench_suite")
+    name = str(suite_name or DEFAULT_SUITE)
+    option = config.getoption("rnnbench_suite")
     beside = metafunc.definition.path.parent / name
     try:
         suite = suites.read(option if option is not None else str(beside) if beside.is_file() else name)
@@ -119,7 +120,8 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
     """
     __tracebackhide__ = True
     chosen: Chosen = request.param
-    case, marker = chosen.case, request.node.get_closest_marker("benchmark")
+    case = chosen.case
+    marker = request.node.get_closest_marker("benchmark")
     min_rounds, max_time, min_time = (
         float(marker.kwargs.get(name, request.config.getoption(f"benchmark_{name}")))
         for name in ("min_rounds", "max_time", "min_time")
@@ -139,7 +141,8 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
     turns, visits = planned(case, seconds, min_rounds=min_rounds, max_time=max_time, min_time=min_time)
     rounds: list[float] = []
     for _ in range(visits):
-        order, expected = [("timer", 0)] * turns.turns, turns.turns * turns.blocks * turns.calls * seconds
+        order = [("timer", 0)] * turns.turns
+        expected = turns.turns * turns.blocks * turns.calls * seconds
         visit = ask(chosen, protocol.visit([case], [turns], order, "timer", expected), "timer")
         rounds += [each for window in visit["windows"] for each in window["quantiles"]]
     ask(chosen, building.request("verify", case), "timer", "after timing: ")
@@ -157,7 +160,8 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
 
 def planned(case: Case, seconds: float, *, min_rounds: float, max_time: float, min_time: float) -> tuple[Turns, int]:
     """Return the turns of a visit, and the number of visits, for calls of so many seconds."""
-    single, pace = case.workload.waits_for_each_call, backend(case.workload.device).blocks
+    single = case.workload.waits_for_each_call
+    pace = backend(case.workload.device).blocks
     turns = plan_turns({0: seconds}, 0.0, pace, single_calls=single)[0]
     calls = turns.calls if single or seconds <= 0 else max(turns.calls, math.ceil(min_time / seconds))
     block = calls * seconds

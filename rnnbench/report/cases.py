@@ -48,6 +48,7 @@ MEDIANS = (
 )
 
 MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
+SAME_WORK = (AGREES.text, IS_REFERENCE.text)
 
 
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
@@ -84,13 +85,15 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
 
 def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     """Return the table with one row for each cell, phase and state of the core, or None if no case has a ratio."""
-    best, name = fastest(summary), reference_name(summary)
+    best = fastest(summary)
+    name = reference_name(summary)
     if best.empty:
         return None
     keys = ["cell", "phase", *several(summary, CONTEXT), *several(best, ["state"])]
     rows = []
     for key, cases in best.groupby(keys, sort=False):
-        known, several_ways = cases["ratio"], cases[cases["ways"] > 1]
+        known = cases["ratio"]
+        several_ways = cases[cases["ways"] > 1]
         ways = Counter(cases["implementation"]).most_common()
         rows.append(
             dict(zip(keys, key, strict=True))
@@ -232,7 +235,8 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     Its frame has the number of each row's part as its index. `is_worst_first`: in the order of their medians, the
     references last, with the median time and without the medians of the intervals' ends, which are no interval.
     """
-    keys, frame = _keys(summary), _with_states(with_series(summary))
+    keys = _keys(summary)
+    frame = _with_states(with_series(summary))
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
@@ -247,7 +251,8 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
         # Without the reasons, which stand beside the cases.
         parities = {Parity.read(parity).brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
         parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
-        compared, unclear_ones = len(ratios), tally(cases).get("unclear", 0)
+        compared = len(ratios)
+        unclear_ones = tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
         told = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
         told += [f"{unclear_ones:,} unclear"] if unclear_ones else []
@@ -373,7 +378,6 @@ def doubts(row: Mapping[Any, Any]) -> list[str]:
     ]
 
 
-SAME_WORK = (AGREES.text, IS_REFERENCE.text)
 # What a letter beside a case says in a paper
 DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
     "u": ("unclear, the interval includes 1", is_unclear),
@@ -407,7 +411,9 @@ def tally(cases: pd.DataFrame) -> dict[str, int]:
     The fastest case of a group, to which the ratios may be, is left out. `unclear`: the interval includes 1.
     """
     cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
-    slower, faster, has_interval = cases["ratio_low"] > 1, cases["ratio_high"] < 1, cases["ratio_low"].notna()
+    slower = cases["ratio_low"] > 1
+    faster = cases["ratio_high"] < 1
+    has_interval = cases["ratio_low"].notna()
     masks = {
         "slower": slower,
         "faster": faster,

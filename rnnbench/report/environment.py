@@ -33,7 +33,8 @@ NAMED = 3  # series, or workloads of one, that are named; more are only counted
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
-    replicates, name = summary.loc[summary["status"] == "measured", "replicates"], reference_name(summary)
+    replicates = summary.loc[summary["status"] == "measured", "replicates"]
+    name = reference_name(summary)
     low, high = (int(replicates.min()), int(replicates.max())) if len(replicates) else (0, 0)
     what = "The batches of each way" if name == "per_item" else "Outputs and gradients of each case"
     compared = f"{what} were compared with those of {name} before it was timed"
@@ -81,7 +82,8 @@ def reached(summary: pd.DataFrame, info: RunInfo) -> str:
     cases = summary[~is_reference(summary)].dropna(subset=["ratio_low", "ratio_high"])
     if cases.empty:
         return ""
-    half, target = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1, "No precision was asked for."
+    half = (cases["ratio_high"] / cases["ratio_low"]) ** 0.5 - 1
+    target = "No precision was asked for."
     precision = info.resolved.get("measure", {}).get("precision")
     if precision is not None:
         met = int(half.le(precision).sum())

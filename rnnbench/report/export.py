@@ -56,7 +56,8 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
     if is_check(folder):
         return _check_in(to, _verdicts(folder, to))
     info, _, times = read_whole(folder)
-    summary, notes = summarize(times), noted(info)
+    summary = summarize(times)
+    notes = noted(info)
     if to == GITHUB:
         data, missing = _entries([_entry_of_run(row) for row in map(plain, summary.to_dict("records"))])
         return data, [*missing, *notes]
@@ -91,8 +92,12 @@ def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
     whole = ("warmup_windows", *(metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")))
     values = {name: frame[name].dropna() for name in whole if name in frame}
     counts = [name for name, known in values.items() if ((known % 1 == 0) & (known.abs() < MAX_INTEGER)).all()]
-    git, machine, worker, slurm = (info.environment.get(part) or {} for part in ("git", "machine", "worker", "slurm"))
-    known, revision = processor(info), str(git.get("commit") or "")
+    git = info.environment.get("git") or {}
+    machine = info.environment.get("machine") or {}
+    worker = info.environment.get("worker") or {}
+    slurm = info.environment.get("slurm") or {}
+    known = processor(info)
+    revision = str(git.get("commit") or "")
     origin = {
         "commit": f"{revision}{'+' if revision and git.get('dirty') else ''}",
         "processor": "; ".join(filter(None, [str(machine.get("cpu") or ""), identity(known) if known else ""])),
@@ -198,7 +203,8 @@ def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -
     extra = (*AXES, "parity", "backend", "bound_by", *TIMES, *(metric.name for metric in METRICS))
     benchmarks = []
     for row in map(plain, summary[summary["seconds"].notna()].to_dict("records")):
-        case, own = Case.from_axes(row), rounds[row["case"]]
+        case = Case.from_axes(row)
+        own = rounds[row["case"]]
         benchmarks.append(
             {
                 "group": group_name(case.workload),
@@ -211,7 +217,8 @@ def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -
                 "stats": stats(own) | {"iterations": max(1, round(row["calls"] / len(own)))},
             }
         )
-    git, machine = (info.environment.get(part) or {} for part in ("git", "machine"))
+    git = info.environment.get("git") or {}
+    machine = info.environment.get("machine") or {}
     content = {
         "machine_info": {
             "processor": machine.get("cpu"),
@@ -238,9 +245,11 @@ def stats(rounds: Sequence[float]) -> dict[str, Any]:
     values = np.sort(rounds)
     # Halfway between neighbours, as the median is: the third method of the textbooks, which pytest-benchmark uses.
     q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75], method="hazen").tolist()
-    mean, stddev = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    mean = float(values.mean())
+    stddev = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     within = values[(values >= q1 - FENCE * (q3 - q1)) & (values <= q3 + FENCE * (q3 - q1))]
-    beyond, apart = len(values) - len(within), int((abs(values - mean) > stddev).sum())
+    beyond = len(values) - len(within)
+    apart = int((abs(values - mean) > stddev).sum())
     return {
         "min": float(values[0]),
         "max": float(values[-1]),

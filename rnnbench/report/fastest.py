@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.live_answers import in_words
+from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval

@@ -133,7 +133,8 @@ def scaling(
         keys = frame[settings].apply(tuple, axis=1)
         frame = frame[keys == keys.value_counts(sort=False).idxmax()]
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
-    sizes, looks = swept(measured, SIZES), marks(measured)
+    sizes = swept(measured, SIZES)
+    looks = marks(measured)
     ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
     how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "is_phone": is_phone}
     return over_sizes(measured, sizes, ways, looks, value, reference, least, are_cases=True, **how)
@@ -160,7 +161,8 @@ def over_sizes(
     A panel has `least` values of its size or more; None if there is no panel. In a column of a paper, there is one size
     only, that with the most values.
     """
-    wide, phases = width or PAGE, list(dict.fromkeys(cases["phase"]))
+    wide = width or PAGE
+    phases = list(dict.fromkeys(cases["phase"]))
     if ax is None and wide < COLUMN and not is_phone:
         ways = sorted(ways, key=lambda axis: -cases[axis].nunique())[:1]
     held = {(phase, axis): _held(cases[cases["phase"] == phase], axis, sizes) for axis in ways for phase in phases}

@@ -151,7 +151,9 @@ class Headline:
             who = f"{self.subject} takes " if self.subject else ""
             comparisons = plural(self.total, "comparison")
             return f"No interval is known: {who}{ends} times as long as {self.reference} in {comparisons}."
-        slower, faster, unclear = (self.counts.get(kind, 0) for kind in ("slower", "faster", "unclear"))
+        slower = self.counts.get("slower", 0)
+        faster = self.counts.get("faster", 0)
+        unclear = self.counts.get("unclear", 0)
         first, second = ("faster", "slower") if faster > slower else ("slower", "faster")
         who = f"{self.subject} is {first}" if self.subject else first.capitalize()
         more = f", without an interval in {number:,}" if (number := self.counts.get("without an interval")) else ""

@@ -85,13 +85,15 @@ def latency(
     `is_phone`: it is as high as its rows need.
     """
     frame = with_short_cells(frame)
-    wide, streams = width or PAGE, _by_workload(measured_streams(frame))
+    wide = width or PAGE
+    streams = _by_workload(measured_streams(frame))
     if streams.empty or streams["latency_p50"].isna().all():
         return None
     streams = streams[streams["latency_p50"].notna()].head(
         MAX_STREAMS if is_phone else min(MAX_STREAMS, most_rows(ax, wide, height))
     )
-    look_of, varied = marks(with_series(frame)), several(streams, (*SETTINGS, *SIZES))
+    look_of = marks(with_series(frame))
+    varied = several(streams, (*SETTINGS, *SIZES))
     names = [
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
     ]

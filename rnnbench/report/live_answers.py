@@ -8,28 +8,12 @@ import pandas as pd
 from rnnbench.harness.live.measuring import LiveComparison
 from rnnbench.report.cases import tally
 from rnnbench.report.words.names import one_line, say
-from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval, ratio_with_interval, span
+from rnnbench.report.words.units import duration, ratio, ratio_with_interval, span
 from rnnbench.store.parity import does_equal_work, is_of_reference
 from rnnbench.text import plural
 
 MAX_NAMED = 4  # modules that have a sentence of their own
 MAX_VALUES = 6  # of a size that are listed
-
-
-def in_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return columns of a result as a reader sees them: a time, a ratio and one column for its interval, as texts."""
-    shown: dict[Any, Any] = {}
-    for name in frame:
-        if name == "seconds":
-            shown["time"] = frame[name].map(duration)
-        elif name == "ratio":
-            shown["ratio"] = frame[name].map(ratio)
-        elif name == "ratio_low":
-            ends = zip(frame["ratio_low"], frame["ratio_high"], strict=True)
-            shown["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
-        elif name != "ratio_high":
-            shown[name] = frame[name]
-    return pd.DataFrame(shown, index=frame.index)
 
 
 def of_measure(found: LiveComparison, frame: pd.DataFrame) -> str:

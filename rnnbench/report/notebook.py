@@ -1,16 +1,12 @@
-"""What the functions of `import rnnbench` return: frames, a figure, and a short text; the results of live modules."""
+"""The results of `measure`, `sweep`, `explain` and `assert_not_slower`, from what was found of live modules."""
 
 import math
 import platform
-import shutil
-import textwrap
-from base64 import b64encode
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -21,9 +17,9 @@ from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.report import live_answers
+from rnnbench.report.frame_result import ExplainResult, MeasureResult, NotSlowerResult, SweepResult
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import (
-    MISSING,
     duration,
     ratio,
     round_digits,
@@ -35,155 +31,6 @@ from rnnbench.store.profiles import Profile
 from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, first_few, plural
 from rnnbench.version import __version__
-
-MAX_ROWS = 20  # of a frame that is printed or shown in a notebook
-SMALL = 6.0  # inches: the width of the figure that a notebook shows with a result
-
-Frame = pd.DataFrame | Callable[[], pd.DataFrame]
-
-
-class FrameResult:
-    """What `measure`, `sweep`, `explain`, `load` and `compare` return; printing it shows the answer.
-
-        result = rnnbench.measure({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64))
-        result.frame["ratio"]
-        result.plot(width=3.35).savefig("ratio.pdf")
-
-    `sentence` is the answer, and `note` says what to know about the numbers. `frame` is the most important frame: a row
-    for each module or case, its sizes first, then `seconds`, `ratio` and their 95% intervals (`_low`, `_high`), and
-    `parity`, whether the output agrees with the reference's. `frames` has all frames by name, and each is an attribute
-    too. The docstring of the function says what else there is. Frames are plain pandas frames, and each is made when it
-    is first used.
-    """
-
-    def __init__(
-        self,
-        frames: Mapping[str, Frame],
-        draw: Callable[..., Any],
-        note: str = "",
-        columns: Sequence[str] = (),
-        *,
-        sentence: str = "",
-        is_pictured: bool = False,
-        table: Callable[[], str] | None = None,
-        **facts: Any,
-    ) -> None:
-        """Hold frames, or functions that make them; `facts` become attributes.
-
-        `draw`: makes the figure, with the arguments of `plot`; `columns`: those of `frame` that are shown;
-        `is_pictured`: whether a notebook shows a small figure, too; `table`: makes the table in LaTeX, if that is not
-        made of these columns.
-        """
-        self._frames = dict(frames)
-        self._draw = draw
-        self._columns = list(columns)
-        self._is_pictured = is_pictured
-        self._table = table
-        self.sentence = sentence
-        self.note = note
-        self.facts = facts
-        self.__dict__.update(facts)
-
-    @property
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """All frames, by name."""
-        return {name: getattr(self, name) for name in self._frames}
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a frame, which is made at its first use; `facts` are found before."""
-        frames = self.__dict__.get("_frames", {})
-        if name not in frames:
-            hint = f"; it is no frame but holds some: use .frame.{name}" if hasattr(pd.DataFrame, name) else ""
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
-        frame = frames[name]
-        self.__dict__[name] = frame() if callable(frame) else frame
-        return self.__dict__[name]
-
-    def __getitem__(self, key: object) -> Any:
-        """Raise TypeError that names the frame."""
-        raise TypeError(f"{type(self).__name__} is no frame but holds some: use .frame[{key!r}]")
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._frames})
-
-    def plot(self, *args: Any, **how: Any) -> Any:
-        """Return the figure, which a notebook shows; `savefig(path)` keeps it.
-
-        `ax`: draw on these axes, in the style in force, and return them; `width` and `height` in inches: 3.35 fits a
-        column of a paper. The docstring of the function that gave the result names the other arguments. Raises
-        ValueError if there is nothing to show.
-        """
-        figure = self._draw(*args, **how)
-        if figure is None:
-            raise ValueError("nothing to show: this figure needs a ratio or, along a size, two measured values of it")
-        return figure if how.get("ax") is None else how["ax"]
-
-    def to_latex(self) -> str:
-        r"""Return the rows as a table in LaTeX for `\usepackage{booktabs}`: times, ratios and their 95% intervals.
-
-        The caption says what was measured where. It fits an article of two columns; many rows are several tables.
-        """
-        if self._table is not None:
-            return self._table()
-        from rnnbench.report import paper  # matplotlib, which takes seconds
-
-        return paper.latex(self.frame, self._columns, self.facts, self.__dict__["_frames"].get("environment"))
-
-    def save(self, folder: str | Path, **how: Any) -> Path:
-        """Write all files of the result into a folder, which is new, empty, or one that rnnbench made; return it.
-
-            found = rnnbench.measure({"mine": mine, "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64))
-            found.save("lstm", width=3.35)
-
-        `table.tex` is that of `to_latex()`, `figure.pdf` and `figure.png` are the figure of `plot(**how)` if there is
-        one, `note.txt` is the answer with its note, and each frame is a CSV file; those of a stored run that are made
-        when they are used, such as `windows`, stay out. Raises `rnnbench.UserError` if the folder holds files of
-        others.
-        """
-        from rnnbench.report import paper  # matplotlib, which takes seconds
-
-        made = {name: getattr(self, name) for name, frame in self._frames.items() if not callable(frame)}
-        figure = self._draw(**how)
-        text = "\n\n".join(filter(None, [self.sentence, self.note]))
-        return paper.save(Path(folder), paper.files(made, figure, self.to_latex(), text))
-
-    def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
-        """Return the shown columns with units, the first and last rows of many; empty if none are shown."""
-        if not self._columns:
-            return ""
-        shown = live_answers.in_words(self.frame[self._columns])
-        how |= {"index": shown.index.name is not None, "max_rows": MAX_ROWS, "show_dimensions": "truncate"}
-        return str(getattr(shown, form)(na_rep=MISSING, **how))
-
-    def __repr__(self) -> str:
-        """Return the answer, the rows, and what to know about them."""
-        width = shutil.get_terminal_size((120, 24)).columns
-        sentence, note = (
-            "\n".join(textwrap.fill(line, width) for line in text.split("\n")) for text in (self.sentence, self.note)
-        )
-        return "\n\n".join(filter(None, [sentence, self._rows("to_string", line_width=width), note]))
-
-    def _repr_html_(self) -> str:
-        """Return the answer, a small figure, the rows, and what to know about them."""
-        return "".join(
-            [_paragraphs(self.sentence, "b"), self._picture(), self._rows("to_html"), _paragraphs(self.note)]
-        )
-
-    def _picture(self) -> str:
-        """Return the small figure; empty if there is nothing to show, or none is wanted."""
-        figure = self._draw(width=SMALL) if self._is_pictured else None
-        if figure is None:
-            return ""
-        from rnnbench.report.drawing import draw  # matplotlib, which takes seconds
-
-        content = b64encode(draw.png(figure)).decode()
-        return f'<img alt="" style="max-width: 100%; width: {SMALL}in" src="data:image/png;base64,{content}">'
-
-
-def _paragraphs(text: str, tag: str = "span") -> str:
-    """Return the lines of a text as paragraphs of HTML."""
-    return "".join(f"<p><{tag}>{escape(line)}</{tag}></p>" for line in text.split("\n") if line)
-
 
 MAX_NAMED = 4  # modules
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
@@ -199,7 +46,7 @@ SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
 PASS = "or undecided='pass' to let it through"
 
 
-def measured(found: LiveComparison, settings: Settings) -> FrameResult:
+def measured(found: LiveComparison, settings: Settings) -> MeasureResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
     frame = compare(found.turns.times, found.reference)
     frame["parity"] = pd.Series({name: parity.text for name, parity in found.parity.items()})
@@ -225,7 +72,7 @@ def measured(found: LiveComparison, settings: Settings) -> FrameResult:
     said = live_answers.of_measure(found, frame)
     draw = partial(_drawn, frame)
     frames["frame"] = _with_left_out(frame, found.left_out)
-    return FrameResult(frames, draw, told, _shown(frame), sentence=said, is_pictured=True, axes=(), **facts)
+    return MeasureResult(frames, draw, told, _shown(frame), sentence=said, is_pictured=True, axes=(), **facts)
 
 
 def _shown(frame: pd.DataFrame) -> list[str]:
@@ -249,10 +96,10 @@ def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataF
     return rows.rename_axis("module").astype({"replicates": int})
 
 
-def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> FrameResult:
+def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> NotSlowerResult:
     """Return the result of `rnnbench.assert_not_slower`, which shows its sentence; `names`: of `mine` and `than`."""
     result = measured(found, Settings())
-    return FrameResult(
+    return NotSlowerResult(
         result.frames,
         result.plot,
         sentence=sentence(found, question, budget_seconds, names),
@@ -285,7 +132,8 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
 
     `names`: of `mine` and `than`.
     """
-    turns, by_mean = found.turns, question.by_the_mean
+    turns = found.turns
+    by_mean = question.by_the_mean
     shown, where = (question.mean, " in the mean of its calls") if by_mean else (question.low, "")
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
     limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
@@ -324,9 +172,8 @@ def _ratio(estimate: Estimate) -> str:
 
 def names_of(mine: object, than: object) -> tuple[str, str]:
     """Return the names of both classes or functions, or other words if these do not tell them apart."""
-    one, other = (
-        getattr(side, "__qualname__", type(side).__name__).rpartition("<locals>.")[2] for side in (mine, than)
-    )
+    one = getattr(mine, "__qualname__", type(mine).__name__).rpartition("<locals>.")[2]
+    other = getattr(than, "__qualname__", type(than).__name__).rpartition("<locals>.")[2]
     return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
@@ -367,7 +214,8 @@ def of_states(frame: pd.DataFrame) -> str:
     A core that was always quiet needs no words.
     """
     modules = frame["module"] if "module" in frame else frame.index.to_series()
-    shared, undisturbed = (frame["state"].eq(state) for state in (SHARED, UNDISTURBED))
+    shared = frame["state"].eq(SHARED)
+    undisturbed = frame["state"].eq(UNDISTURBED)
     if not shared.any():
         return "Ratios are undisturbed: of moments when the core was quiet." if undisturbed.any() else ""
     whose = "All of it" if not undisturbed.any() else first_few(list(dict.fromkeys(modules[shared])), MAX_NAMED)
@@ -382,14 +230,14 @@ def swept(
     names: Sequence[str],
     settings: Settings,
     axes: Mapping[str, Sequence[Any]],
-) -> FrameResult:
+) -> SweepResult:
     """Return the result of a sweep of the modules with these names over `axes`.
 
     Without Ctrl-C there is a point for each combination. Raises RuntimeError if no point was measured.
     """
     rows = list[pd.DataFrame]()
     replicates = list[pd.DataFrame]()
-    known = list[FrameResult]()
+    known = list[MeasureResult]()
     notes = list[str]()
     beginnings = list[str]()
     more = dict[str, None]()
@@ -409,10 +257,10 @@ def swept(
         is_skipped = all(row["status"][0] == "skipped" for row in rows)
         how = "were skipped" if is_skipped else "failed"
         raise RuntimeError(f"all {plural(len(rows), 'combination')} {how}; the first: {rows[0]['reason'][0]}")
-    frame, expected = pd.concat(rows, ignore_index=True), math.prod(map(len, axes.values()))
-    failed, skipped = (
-        len(frame.loc[frame["status"] == status, list(axes)].drop_duplicates()) for status in ("failed", "skipped")
-    )
+    frame = pd.concat(rows, ignore_index=True)
+    expected = math.prod(map(len, axes.values()))
+    failed = len(frame.loc[frame["status"] == "failed", list(axes)].drop_duplicates())
+    skipped = len(frame.loc[frame["status"] == "skipped", list(axes)].drop_duplicates())
     varied = [axis for axis in axes if frame[axis].nunique(dropna=False) > 1]
     frames = {
         "frame": frame,
@@ -435,7 +283,7 @@ def swept(
     columns = [*varied, "module", *_shown(frame), *(["reason"] if frame["reason"].any() else [])]
     said = live_answers.of_sweep(frame, axes, known[0].reference, known[0].device)
     facts: dict[str, Any] = {"axes": tuple(axes), "reference": known[0].reference}
-    return FrameResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
+    return SweepResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
 
 
 def _with_status(frame: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame:
@@ -458,7 +306,7 @@ def _sized(sizes: Sizes, frame: pd.DataFrame) -> pd.DataFrame:
 
 def explained(
     found: LiveComparison, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
-) -> FrameResult:
+) -> ExplainResult:
     """Return the result of `rnnbench.explain`, from what `measure` found and the profile of each module.
 
     The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
@@ -467,7 +315,8 @@ def explained(
     from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
     from rnnbench.report import why
 
-    result, end = measured(found, settings), found.reference
+    result = measured(found, settings)
+    end = found.reference
     times = found.turns.times
     taken = {name: seconds_together({name: times[name], end: times[end]}) for name in profiles}
     gaps = {
@@ -500,6 +349,6 @@ def explained(
     not_profiled = why.not_profiled(shown, dict(zip(shown, shown, strict=True)))
     said = "\n\n".join([*map(words, gaps), live_answers.about(found)])
     note = "\n\n".join([*filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
-    return FrameResult(
+    return ExplainResult(
         {**result.frames, **frames}, draw, note, sentence=said, is_pictured=True, **result.facts, **facts
     )

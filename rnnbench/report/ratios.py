@@ -78,7 +78,9 @@ MAX_KEYS = 6  # sizes in a legend
 REACH = 3  # times the farthest mark: an axis goes no farther, however long an interval is
 FEW = 2  # marks in a row; a bar for the median would hide so few and say nothing new
 SCALE = LinearSegmentedColormap.from_list("faster-slower", HEAT)
-BOX, PAPER_BOX = 0.34, 0.27  # inches of the narrowest box that its number fits
+# Inches of the narrowest box that its number fits.
+BOX = 0.34
+PAPER_BOX = 0.27
 LETTER = 0.066  # inches of a letter of a name
 # From the size that is pooled first to the one that is kept longest. Ratios depend most on batch and hidden size.
 POOLED = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_size", "num_layers", "hidden_size")
@@ -130,7 +132,8 @@ def ratio(
             if by:
                 _medians(drawn, axes, cases, names)
             if math.isfinite(noise_floor):
-                low, high = 1 / (1 + noise_floor), 1 + noise_floor
+                low = 1 / (1 + noise_floor)
+                high = 1 + noise_floor
                 axes.axvspan(low, high, color=drawn.ink("line"), alpha=0.6, linewidth=0, zorder=0)
             drawn.title(axes, title)
         ratio_axes(drawn, compared[["ratio", "ratio_low", "ratio_high"]].clip(*marked), reference)
@@ -202,7 +205,8 @@ def panels(
 
     Raises ValueError if there are several panels for one `ax`. `is_phone`: all panels stand below each other.
     """
-    varied, phases = several(cases, context), list(cases["phase"].unique())
+    varied = several(cases, context)
+    phases = list(cases["phase"].unique())
     if ax is None and width < COLUMN and varied and not is_phone:
         settings = cases.groupby(varied, sort=False)["case"]
         cases = cases[settings.transform("size") == settings.size().max()]
@@ -233,9 +237,11 @@ def _median_and_worst(known: pd.DataFrame, places: Mapping[str, Any], drawn: She
     If a row has both, the median of those on a shared core stands in place of the worst. `places`: see `_worst_places`.
     """
     others = [axis for axis, value in places.items() if value is None]
-    shared, quiet = known[is_shared(known)], known[~is_shared(known)]
+    shared = known[is_shared(known)]
+    quiet = known[~is_shared(known)]
     told = shared if quiet.empty else quiet
-    median, worst = ratio_text(told["ratio"].median()), told.nlargest(1, "ratio").iloc[0]
+    median = ratio_text(told["ratio"].median())
+    worst = told.nlargest(1, "ratio").iloc[0]
     if drawn.is_narrow and drawn.grid.shape[1] > 2:
         return ""  # there is no room
     if drawn.width < PAGE or drawn.grid.shape[1] > 2:
@@ -303,7 +309,8 @@ def ratio_by_size(
     inches = wide - 0.2 - LETTER * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
     beside = 1 if is_phone else own["phase"].nunique()  # panels
     most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / beside))
-    varied, most_of_all = swept(own, SIZES), most * own["phase"].nunique()
+    varied = swept(own, SIZES)
+    most_of_all = most * own["phase"].nunique()
     if columns_of(own, varied) > most_of_all:
         own = by_state(own)
         names = list(own["series"].unique())
@@ -350,7 +357,8 @@ def pooled(own: pd.DataFrame, fits: Callable[[pd.DataFrame], bool]) -> tuple[pd.
     `own` has the column `series` and no references. The first of the pooled rows stands for all, so a size that is
     pooled has one value; the intervals are lost.
     """
-    sizes, over = swept(own, SIZES), list[str]()
+    sizes = swept(own, SIZES)
+    over = list[str]()
     while not fits(own) and len(sizes) > 1:
         axis = min(sizes, key=POOLED.index)
         sizes.remove(axis)
@@ -381,9 +389,11 @@ def _boxes(
     """Draw a box with its number for each case, over hatches where nothing was measured, and the sizes on top."""
     nothing: dict[str, Any] = {"facecolor": drawn.ink("faint"), "edgecolor": drawn.ink("line"), "hatch": "////"}
     axes.add_patch(Rectangle((-0.5, -0.5), len(keys), len(names), linewidth=0, zorder=0, **nothing))
-    shown, boxes = cases[cases["ratio"].notna()], []
+    shown = cases[cases["ratio"].notna()]
+    boxes = []
     for index, case in zip(shown.index, shown.to_dict("records"), strict=True):
-        column, row = keys.index(tuple(case[size] for size in sizes)), names.index(case["series"])
+        column = keys.index(tuple(case[size] for size in sizes))
+        row = names.index(case["series"])
         boxes.append(Rectangle((column - 0.5, row - 0.5), 1, 1))
         is_doubtful = is_unclear(case) or is_coarse(case)
         text = f"({ratio_box(case['ratio'])})" if is_doubtful else ratio_box(case["ratio"])

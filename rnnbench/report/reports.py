@@ -38,6 +38,40 @@ from rnnbench.text import listed, printable
 
 Read = TypeVar("Read")
 SAVED = "pytest-benchmark's files"
+FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
+    (
+        "ratio",
+        ratios.ratio,
+        "How far each cell is from {reference}",
+        "A mark is the median of the cases of one colour, the size that explains most of the differences within the "
+        "rows. Its line reaches over all their 95% intervals. The bar and the first number are the median of all. "
+        "Right of the dashed line is slower than {reference}. Hollow: measured on a shared core. The grey band is the "
+        "noise floor, how far a case differs from itself.",
+    ),
+    (
+        "ratio_by_size",
+        ratios.ratio_by_size,
+        "Ratio to {reference} by cell and size",
+        "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A number "
+        "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Dashed: measured on a shared core. "
+        "Hatched: not measured. Cells without any measurement are left out here.",
+    ),
+    (
+        "latency",
+        latency.latency,
+        "How long a step of a stream takes",
+        "Half of the steps of a case take at most p50, the mark. The line goes to the highest quantile that is known: "
+        "99.9% of the steps take at most p99.9.",
+    ),
+    (
+        "scaling",
+        partial(growth.scaling, least=3),
+        "How the ratio to {reference} grows with batch, length and hidden size",
+        "Only what was measured is drawn, with 95% intervals; without a reference it is the time per call. The other "
+        "sizes are held at those below each panel. Filled marks are a cell's plainest implementation, hollow marks its "
+        "fastest; of many cells only the fastest are drawn. A ring: measured on a shared core.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +108,9 @@ def of_one(
     (info, _, times), profiles = read_whole(path), read_profiles(path)
     words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
     again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
-    profiled, summary, noisy = why.sections(times, profiles) if profiles else [], summarize(times), noise(times)
+    profiled = why.sections(times, profiles) if profiles else []
+    summary = summarize(times)
+    noisy = noise(times)
     del times  # a quarter of the memory of a report of ten million windows
     return _written(place, run_page(summary, noisy, info, sizes, profiled, again))
 
@@ -147,48 +183,13 @@ def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str])
 # A run
 
 
-FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
-    (
-        "ratio",
-        ratios.ratio,
-        "How far each cell is from {reference}",
-        "A mark is the median of the cases of one colour, the size that explains most of the differences within the "
-        "rows. Its line reaches over all their 95% intervals. The bar and the first number are the median of all. "
-        "Right of the dashed line is slower than {reference}. Hollow: measured on a shared core. The grey band is the "
-        "noise floor, how far a case differs from itself.",
-    ),
-    (
-        "ratio_by_size",
-        ratios.ratio_by_size,
-        "Ratio to {reference} by cell and size",
-        "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A number "
-        "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Dashed: measured on a shared core. "
-        "Hatched: not measured. Cells without any measurement are left out here.",
-    ),
-    (
-        "latency",
-        latency.latency,
-        "How long a step of a stream takes",
-        "Half of the steps of a case take at most p50, the mark. The line goes to the highest quantile that is known: "
-        "99.9% of the steps take at most p99.9.",
-    ),
-    (
-        "scaling",
-        partial(growth.scaling, least=3),
-        "How the ratio to {reference} grows with batch, length and hidden size",
-        "Only what was measured is drawn, with 95% intervals; without a reference it is the time per call. The other "
-        "sizes are held at those below each panel. Filled marks are a cell's plainest implementation, hollow marks its "
-        "fastest; of many cells only the fastest are drawn. A ring: measured on a shared core.",
-    ),
-)
-
-
 def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict[str, Picture]:
     """Draw all figures that have something to show, by name.
 
     `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
-    pictures, name_of = {}, cases.reference_name(summary)
+    pictures = {}
+    name_of = cases.reference_name(summary)
     for name, draw, title, caption in FIGURES:
         how: dict[str, Any] = {"noise_floor": noise_floor} if name == "ratio" else {}
         figure = draw(summary, **how)
@@ -231,7 +232,8 @@ def run_page(
     told = answer(summary, info)
     fastest = cases.table_of_fastest(summary)
     status = "still running" if info.status == "running" else "interrupted"
-    name, about = one_line(info.suite), one_line(info.description)
+    name = one_line(info.suite)
+    about = one_line(info.description)
     return Page(
         name=name,
         heading=f"{name}: {about}" if about else name,
@@ -256,7 +258,8 @@ def title_of(summary: pd.DataFrame) -> Callable[[int], str]:
 
     def title(row: int) -> str:
         case: dict[Any, Any] = cases.loc[row].to_dict()
-        low, high = case["ratio_low"], case["ratio_high"]
+        low = case["ratio_low"]
+        high = case["ratio_high"]
         known = [f"{ratio(case['ratio'])} ({ratio_interval(low, high)})"] if low < high else []
         return "; ".join([f"{case['series']}, {say_all(axes, map(case.get, axes))}", *known, duration(case["seconds"])])
 

@@ -113,7 +113,8 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
         Column("significant", of("is_significant", lambda is_significant: "yes" if is_significant else "no")),
         Column("p", of("p_value", digits), numeric=True),
     ]
-    lasting, machine = "Lasting changes over the runs", changes[list(CHANGES)]
+    lasting = "Lasting changes over the runs"
+    machine = changes[list(CHANGES)]
     tables = (
         table("history_changes", lasting, SIGNIFICANT, columns, changes, machine=machine),
         _table_of_points(points),
@@ -136,7 +137,8 @@ def named_lines(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
         for name, info in history.runs
     )
-    points, changes = (part.assign(name=part["case"].map(labels)) for part in (history.points, history.changes))
+    points = history.points.assign(name=history.points["case"].map(labels))
+    changes = history.changes.assign(name=history.changes["case"].map(labels))
     changes = changes.join(runs.add_prefix("from_"), on="before").join(runs.add_prefix("to_"), on="after")
     changes = changes.assign(
         between=changes["from_told"] + " → " + changes["to_told"],
@@ -148,7 +150,8 @@ def named_lines(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iterator[str]:
     cases = plural(points["case"].nunique(), "case")
-    first, last = (when(history.runs[place][1])[:10] for place in (0, -1))
+    first = when(history.runs[0][1])[:10]
+    last = when(history.runs[-1][1])[:10]
     over = f"{plural(len(history.runs), 'run')} {'on' if first == last else 'from'} {span(first, last)}"
     if points.groupby(["case", "environment"]).size().max() < 2 * MIN_LEVEL_POINTS:
         yield f"{cases} over {over}: too few for a lasting change, which takes two before and two after."
@@ -166,7 +169,8 @@ def _told(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Iter
 def _environments(history: History) -> Iterator[str]:
     """Yield a note on each environment after the first."""
     for number, own in history.environments.iloc[1:].iterrows():
-        of_own, since = plural(own["runs"], "run"), when(history.runs[own["first"]][1])
+        of_own = plural(own["runs"], "run")
+        since = when(history.runs[own["first"]][1])
         differ = one_line(own["differences"])
         yield f"Environment {number}, {of_own} since {since}: {differ}. Its runs are not compared with those before."
 
@@ -198,7 +202,8 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
     """
     significant = changes[changes["is_significant"]]
     cases = list(dict.fromkeys([*significant["name"], *points["name"]]))[:MAX_PANELS]
-    times, last = [when(info) for _, info in history.runs], len(history.runs) - 1
+    times = [when(info) for _, info in history.runs]
+    last = len(history.runs) - 1
     with small_panels(len(cases), is_phone=is_phone) as drawn:
         for axes, case in zip(drawn.grid.flat, cases, strict=False):
             _panel(drawn, axes, points[points["name"] == case], significant[significant["name"] == case])
@@ -355,7 +360,9 @@ def draw_side_by_side(cases: pd.DataFrame, runs: list[str], *, is_phone: bool = 
     by_run = in_all.groupby(["series", "phase", "at"], sort=False)["ratio_to_reference"]
     quartiles = by_run.quantile(np.array([0.25, 0.5, 0.75]))
     points = quartiles.unstack().set_axis(["low", "value", "high"], axis=1).reset_index()
-    series, phases, last = list(in_all["series"].unique()), list(in_all["phase"].unique()), max(len(runs) - 1, 1)
+    series = list(in_all["series"].unique())
+    phases = list(in_all["phase"].unique())
+    last = max(len(runs) - 1, 1)
     points["y"] = points["series"].map(series.index) + 0.6 * (points["at"] / last - 0.5)
     shades = [level(at / last) for at in range(len(runs))]
     points["shade"] = points["at"].map(dict(enumerate(shades)))

@@ -22,6 +22,10 @@ MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all
 FORMATS = ("csv", "md", "tex")
 FORMULA = re.compile(r"\A([=+\-@\t\n])")  # a spreadsheet would run text that starts so
 MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a _ inside a word is plain text
+# Headings of what a reader must know before the numbers of several runs
+LEFT_OUT = "Left out, since these files can't be read:"
+LOST = "Lost from these runs:"
+KindOfPart = TypeVar("KindOfPart")
 
 
 @dataclass(frozen=True)
@@ -190,11 +194,6 @@ def latex(shown: Table) -> str:
     )
 
 
-# Headings of what a reader must know before the numbers of several runs
-LEFT_OUT = "Left out, since these files can't be read:"
-LOST = "Lost from these runs:"
-
-
 @dataclass(frozen=True)
 class Lines:
     """Lines below a title, which is not shown without any: what a reader must not miss, or commands to type."""
@@ -204,7 +203,6 @@ class Lines:
     are_commands: bool = False
 
 
-KindOfPart = TypeVar("KindOfPart")
 SectionPart = Union[str, Lines, "Picture", Table]  # a text is a paragraph
 
 

@@ -63,6 +63,41 @@ MAX_CASES = 3  # that one line names
 
 
 # Words
+KERNEL_TIME = (
+    "The kernel time of an operator is its time at its place in the call, minus its time with a single value in "
+    "each tensor. Dispatch and Python are the rest of the call's time, which is measured without a profiler."
+)
+OF_DEVICE = (
+    "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
+    "call that is not profiled."
+)
+OF_KERNELS = (
+    "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around each, "
+    "a microsecond or two a call, which kernels do not."
+)
+OF_HOST = f"{OF_KERNELS} They are the host's, which queues kernels and does not wait for them."
+MAX_OPERATORS = 15  # of a table; its CSV file has all
+# Columns of the frame of `operators_table`.
+OPERATOR_COLUMNS = ("operator", "shapes", "category", "part", "calls", "new_bytes", "kernel_seconds", "seconds")
+WATERFALL = (
+    "Each bar is the time that one change saves, with its 95% interval. A hatched bar may be zero. Grey is the "
+    "part that no change explains."
+)
+BREAKDOWN = (
+    "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
+    "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
+)
+SHADES: dict[What, marks.Shade] = {
+    "products": marks.WORK["products"],
+    "pointwise": marks.WORK["pointwise"],
+    "copies": marks.WORK["copies"],
+    "layer": marks.WORK["layer"],
+    "other": marks.WORK["other"],
+    "views": marks.WORK["other"],
+    "overhead": marks.WORK["overhead"],
+    "gaps": marks.WORK["overhead"],
+    "whole": marks.WORK["whole"],
+}
 
 
 def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None) -> str:
@@ -99,9 +134,12 @@ def _explained(gap: Gap) -> Iterable[str]:
     *steps, rest = gap.by_size
     # Causes first: they say what to change. Then what the rungs recover, and what remains between the two ends.
     gains = sorted((step for step in steps if step.seconds.lower > 0), key=lambda step: not KINDS[step.kind].cure)
-    texts, cures = [], dict[str, None]()
+    texts = []
+    cures = dict[str, None]()
     for step in gains[:MAX_NAMED]:
-        kind, low, high = KINDS[step.kind], step.seconds.lower, step.seconds.upper
+        kind = KINDS[step.kind]
+        low = step.seconds.lower
+        high = step.seconds.upper
         text = f"{kind.costs} {duration(step.seconds.value)} ({duration_interval(low, high)})"
         text += f", {share_text(gap.share(step))} of it" + (f": {one_line(step.what)}" if step.what else "")
         texts.append(text + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else ""))
@@ -133,13 +171,15 @@ def _explained(gap: Gap) -> Iterable[str]:
 def _goes(base: Profile) -> str:
     if reason := in_one_piece(base):
         return f"Its call can't be taken apart: {reason}."
-    shares, counted = breakdown_frame({"": base}), ""
+    shares = breakdown_frame({"": base})
+    counted = ""
     operators = sum(operator.calls for operator in base.operators) / base.steps
     by_what = shares.groupby(shares["what"].map(NAMES), sort=False)["share"].sum().sort_values(ascending=False)
     above = NAMES["gaps" if base.kernels is not None else "overhead"]
     if operators >= 1 and by_what[above]:
         outside = shares.loc[shares["what"].isin(OVERHEADS), "seconds"].sum()
-        number, each = round_digits(operators), duration(outside / (operators * base.steps))
+        number = round_digits(operators)
+        each = duration(outside / (operators * base.steps))
         counted = f" ({number} operator{'' if number == '1' else 's'}{' a step' * (base.steps > 1)}, {each} each)"
     kernels = by_what[by_what >= 0.01].drop(above, errors="ignore").head(2)
     told = "".join(f", {share_text(share)} {what}" for what, share in kernels.items())
@@ -184,22 +224,6 @@ def cause_frame(all_gaps: Mapping[str, Gap]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["module", "label", "kind", "what", *ends, "share", "calls", "is_certain"])
 
 
-KERNEL_TIME = (
-    "The kernel time of an operator is its time at its place in the call, minus its time with a single value in "
-    "each tensor. Dispatch and Python are the rest of the call's time, which is measured without a profiler."
-)
-OF_DEVICE = (
-    "The GPU itself times its kernels, under torch's profiler. Launches and gaps are the rest of the time of a "
-    "call that is not profiled."
-)
-OF_KERNELS = (
-    "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around each, "
-    "a microsecond or two a call, which kernels do not."
-)
-OF_HOST = f"{OF_KERNELS} They are the host's, which queues kernels and does not wait for them."
-MAX_OPERATORS = 15  # of a table; its CSV file has all
-
-
 def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -> Table:
     """Return one row for each part of a call. `profiles` are by case; rows show `names[case]`."""
     shares = breakdown_frame(profiles)
@@ -217,10 +241,6 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
     note = f"{KERNEL_TIME} {OF_DEVICE}" if any(profile.kernels for profile in profiles.values()) else KERNEL_TIME
     breaks = where_new(shares["case"])
     return table("breakdown", "Where a call's time goes", note, columns, shares, machine=shares, breaks=breaks)
-
-
-# Columns of the frame of `operators_table`.
-OPERATOR_COLUMNS = ("operator", "shapes", "category", "part", "calls", "new_bytes", "kernel_seconds", "seconds")
 
 
 def operators_table(profile: Profile, name: str) -> Table | None:
@@ -256,39 +276,22 @@ def operators_table(profile: Profile, name: str) -> Table | None:
 
 # Figures
 
-WATERFALL = (
-    "Each bar is the time that one change saves, with its 95% interval. A hatched bar may be zero. Grey is the "
-    "part that no change explains."
-)
-BREAKDOWN = (
-    "Kernels by what they do, each timed at its place in the call. Grey is everything outside kernels: Python, "
-    "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
-)
-SHADES: dict[What, marks.Shade] = {
-    "products": marks.WORK["products"],
-    "pointwise": marks.WORK["pointwise"],
-    "copies": marks.WORK["copies"],
-    "layer": marks.WORK["layer"],
-    "other": marks.WORK["other"],
-    "views": marks.WORK["other"],
-    "overhead": marks.WORK["overhead"],
-    "gaps": marks.WORK["overhead"],
-    "whole": marks.WORK["whole"],
-}
-
 
 def breakdowns(
     profiles: Mapping[str, Profile], *, ax: Ax = None, width: Inches = None, height: Inches = None
 ) -> Figure | None:
     """Draw where the time of a call goes: a bar for each profile, by its name; None if no profile worked."""
     calls = {one_line(name): estimate(list(each.times["call"])) for name, each in profiles.items() if each.works}
-    shares, wide = breakdown_frame({one_line(name): profile for name, profile in profiles.items()}), width or PAGE
+    shares = breakdown_frame({one_line(name): profile for name, profile in profiles.items()})
+    wide = width or PAGE
     if shares.empty:
         return None
-    ends, bar = shares.groupby("case", sort=False)["seconds"].cumsum(), pd.factorize(shares["case"])[0]
+    ends = shares.groupby("case", sort=False)["seconds"].cumsum()
+    bar = pd.factorize(shares["case"])[0]
     parts = shares.assign(y=bar, left=ends - shares["seconds"], width=shares["seconds"])
     with sheet(ax, wide, rows_high(len(calls), wide), height=height) as drawn:
-        axes, ink = drawn.axes, drawn.ink
+        axes = drawn.axes
+        ink = drawn.ink
         parts["color"], parts["text"] = [ink(SHADES[what]) for what in parts["what"]], parts["share"].map(whole_percent)
         bars(drawn, axes, list(calls), parts, duration_tick, [duration(call.value) for call in calls.values()])
         several_parts = parts.groupby("y")["part"].transform("nunique") > 1
@@ -312,20 +315,24 @@ def waterfall(
 
     `cell`: of a run, which gives the first bar its colour.
     """
-    wide, steps, level = width or PAGE, gap.steps, gap.start.value
+    wide = width or PAGE
+    steps = gap.steps
+    level = gap.start.value
     names = [name, *map(label, steps), reference]
     with sheet(ax, wide, rows_high(len(names), wide), height=height) as drawn:
         ink = drawn.ink
         rows = [(0.0, level, ink(of_cell(cell) if cell else marks.INKS["soft"]), "", duration(level))]
         for y, step in enumerate(steps, start=1):
-            seconds, share = step.seconds.value, gap.share(step)
+            seconds = step.seconds.value
+            share = gap.share(step)
             color = ink("line") if step.kind == "rest" else ink(marks.FASTER if seconds >= 0 else marks.SLOWER)
             text = f"{MINUS if seconds >= 0 else '+'}{duration(abs(seconds))}"
             if math.isfinite(share) and not drawn.is_narrow:
                 text += f"   {share_text(share)} of the gap"
             rows.append((level - seconds, seconds, color, "" if step.is_certain else "////", text))
             if step.seconds.has_interval:
-                low, high = level - step.seconds.upper, level - step.seconds.lower
+                low = level - step.seconds.upper
+                high = level - step.seconds.lower
                 drawn.axes.hlines(y, low, high, color=ink(), linewidth=1, zorder=4)
             level -= seconds
         rows.append((0.0, gap.end.value, ink(), "", duration(gap.end.value)))
@@ -376,7 +383,8 @@ def _parts(
     yield words(gap, first, reference, base)
     told = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
     caption = " ".join([WATERFALL, *told])
-    drawn, narrow = (waterfall(gap, first, reference, cell, width=width) for width in (PAGE, PHONE))
+    drawn = waterfall(gap, first, reference, cell, width=PAGE)
+    narrow = waterfall(gap, first, reference, cell, width=PHONE)
     yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, drawn, narrow)
     by_name = {names[case]: profile for case, profile in profiles.items()}
     if parts := breakdowns(by_name):

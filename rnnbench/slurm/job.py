@@ -90,7 +90,8 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
 
             def at_end(status: RunStatus) -> RunInfo:
-                needed, missed = runner.planner.seconds_needed(), len(runner.planner.missed())
+                needed = runner.planner.seconds_needed()
+                missed = len(runner.planner.missed())
                 known = ended(job_info, runner, status)
                 return replace(
                     known,

@@ -101,7 +101,8 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
     for own, names in {"gpus_per_node": ("gpus", "gres"), "mem": ("mem",)}.items():
         if any(name.startswith(names) for name in given):
             node.pop(own, None)
-    budget, beside = settings.budget_seconds, START_SECONDS + settings.deadline_seconds  # a case that hangs
+    budget = settings.budget_seconds
+    beside = START_SECONDS + settings.deadline_seconds  # of a case that hangs
     limit = None if budget is None else math.ceil((budget + beside) / 60)
     # Modules in the folder that a job starts in must not replace Python's own, unless rnnbench is there.
     safe_path = [] if Path.cwd() == PACKAGE_PARENT else ["export PYTHONSAFEPATH=1"]

@@ -36,10 +36,13 @@ from rnnbench.text import last_line, plural
 
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 MAX_LOST = 3  # jobs of a part: it is sent again twice
-MIN_WAIT, MAX_WAIT = 0.5, 10.0  # seconds between looks: longer as the run goes on
+# Seconds between looks: longer as the run goes on.
+MIN_WAIT = 0.5
+MAX_WAIT = 10.0
 NOT_LOST = ("COMPLETED", "PREEMPTED")  # states of a job that has ended and is no failure of its own
 NO_JOB = "no job measured it"  # why cases were not measured
 LOGS = "slurm"  # folder of a run, with what submitit writes
+OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
 
 @dataclass
@@ -50,9 +53,6 @@ class JobPart:
     job: str | None = None  # its job's number; None: it needs a job
     state: Literal["waiting", "running", "done"] = "waiting"  # done: it is finished or given up
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
-
-
-OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
 
 class Jobs(Protocol):
@@ -203,11 +203,14 @@ class Watch:
 
     def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress, jobs: Jobs = queue) -> None:
         """`info`: what the run says at its start; `root`: the folder that files of a user's cells are relative to."""
-        self._path, self._info, self._root = path.resolve(), info, root.resolve()
+        self._path = path.resolve()
+        self._info = info
+        self._root = root.resolve()
         self._jobs = jobs
         self._settings = Settings(**info.resolved["measure"])
         self._workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
-        self._on_progress, self.began = on_progress, time.monotonic()
+        self._on_progress = on_progress
+        self.began = time.monotonic()
         options = dict(info.environment[jobs.key]["options"])
         self._most = int(options.pop("array_parallelism", MAX_JOBS))  # jobs in the queue at once
         self._reference_node: str | None = options.pop("reference_node", None)  # None: that of the first job
@@ -268,7 +271,8 @@ class Watch:
             if part.state == "done" or is_finished(self._path, part.name, self._info.resolved["measure"]):
                 part.state = "done"
             elif state is not None:
-                part.job, part.state = state.job, "waiting" if state.state == "PENDING" else "running"
+                part.job = state.job
+                part.state = "waiting" if state.state == "PENDING" else "running"
             elif part.job is not None:
                 self._note_ended(part, by_job.get(part.job))
 
@@ -279,7 +283,9 @@ class Watch:
         was preempted made room for another: it is sent again, however often.
         """
         log = self._path / LOGS / f"{part.job}_0_log.err"
-        part.job, part.state, why = None, "waiting", "it has gone from the queue"
+        part.job = None
+        part.state = "waiting"
+        why = "it has gone from the queue"
         if state is not None:
             share = f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
             words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
@@ -309,7 +315,8 @@ class Watch:
             options["nodelist"] = self._reference_node
             most = min(most, 1 - len(undone) + len(waiting))
         for part in waiting[: max(0, most)]:
-            arguments, name = (str(self._path), part.name, str(self._root)), f"{self._path.name}.{part.name}"
+            arguments = (str(self._path), part.name, str(self._root))
+            name = f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
                 part.job = self._jobs.submit(self._path / LOGS, name, measure_part, arguments, parameters)
@@ -323,7 +330,8 @@ class Watch:
 
     def summed_up(self, status: RunStatus) -> RunInfo:
         """Return what the run says at its end: what all parts have recorded, and notes about all of them together."""
-        path, info = self._path, self._info
+        path = self._path
+        info = self._info
         infos = [read_info(path, part.name) for part in self.parts if (path / f"run-{part.name}.json").exists()]
         lost = Counter(why for part in self.parts for why in part.lost)
         repeated = Counter(line for part_info in infos for line in part_info.notes)

@@ -127,6 +127,7 @@ def _joined(rates: tuple[Rate[Work], ...], others: tuple[Rate[Work], ...]) -> tu
     known = {rate.work: rate for rate in rates}
     for other in others:
         pair = (known.get(other.work, other), other)
-        best, slowest = max(rate.value for rate in pair), min(rate.value / (1 + rate.spread) for rate in pair)
+        best = max(rate.value for rate in pair)
+        slowest = min(rate.value / (1 + rate.spread) for rate in pair)
         known[other.work] = Rate(other.work, best, best / slowest - 1)
     return tuple(known.values())

@@ -84,7 +84,8 @@ class RunFolder:
     def add_window(self, *windows: Window) -> None:
         """Add windows of one worker to its file, with the id of the run."""
         if windows:
-            file, run = self.path / f"windows-{windows[0].worker}.jsonl", run_id(self.path)
+            file = self.path / f"windows-{windows[0].worker}.jsonl"
+            run = run_id(self.path)
             append_lines(file, [replace(window, run=run).to_json() for window in windows])
 
     def _file(self, name: str) -> Path:

@@ -191,7 +191,8 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
 
 def read_windows(path: Path, cases: Iterable[str], part: str | None = None) -> Iterator[Window]:
     """Yield every worker's windows of these cases, as `window_tables` reads them."""
-    keys, run = list(cases), run_id(path)
+    keys = list(cases)
+    run = run_id(path)
     for table in window_tables(path, run, {key: row for row, key in enumerate(keys)}, SCHEMA.names, part):
         for line in table.to_pylist():
             known = {name: value for name, value in line.items() if value is not None}

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 Unit = Literal["count", "bytes", "joules", "per second", "seconds", "times"]
+COMPILED: tuple[Literal["compiled"], Literal["prepacked"]] = (
+    "compiled",
+    "prepacked",
+)  # implementations by torch.compile
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,6 @@ class Metric:
     is_brief: bool = False  # in the table that `run` prints
     brief_in: str = ""  # a phase whose runs also have it in that table
 
-
-COMPILED: tuple[Literal["compiled"], Literal["prepacked"]] = (
-    "compiled",
-    "prepacked",
-)  # implementations by torch.compile
 
 METRICS = (
     Metric(

@@ -21,6 +21,16 @@ CauseKind = Literal[
     "weight gradients",
     "threads",
 ]
+# The name of each category, in the order of figures and tables; views neither move nor compute anything.
+CATEGORIES: dict[Category, str] = {
+    "products": "matrix products",
+    "pointwise": "pointwise",
+    "copies": "copies and fills",
+    "layer": "fused layer",
+    "other": "other arithmetic",
+    "views": "views",
+}
+PARTS: tuple[CallPart, ...] = ("forward", "backward", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,6 @@ CAUSES: dict[CauseKind, CauseRow] = {
         "stack the weights, and split one product",
     ),
 }
-# The name of each category, in the order of figures and tables; views neither move nor compute anything.
-CATEGORIES: dict[Category, str] = {
-    "products": "matrix products",
-    "pointwise": "pointwise",
-    "copies": "copies and fills",
-    "layer": "fused layer",
-    "other": "other arithmetic",
-    "views": "views",
-}
-PARTS: tuple[CallPart, ...] = ("forward", "backward", "optimizer")
 
 
 @dataclass(frozen=True)

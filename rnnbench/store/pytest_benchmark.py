@@ -106,7 +106,8 @@ class SavedFile(Record):
         known = info.get("cpu")
         cpu = {"brand": info.get("processor")} | (known if isinstance(known, dict) else {})
         cpu = {"brand_raw": cpu["brand"]} | cpu  # older versions have no `brand_raw`
-        cores, flags = cpu.get("count"), cpu.get("flags")
+        cores = cpu.get("count")
+        flags = cpu.get("flags")
         processor = {name: str(cpu[key]) for name, key in IDENTITY.items() if isinstance(cpu.get(key), str | int)}
         sets = instruction_sets(map(str, flags)) if isinstance(flags, list) else ()
         machine = {

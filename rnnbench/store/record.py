@@ -27,6 +27,18 @@ HUGE = 1e300
 Number = Annotated[float, Ge(-HUGE), Le(HUGE)]  # no NaN
 Seconds = Annotated[float, Ge(0), Le(HUGE)]
 Positive = Annotated[float, Gt(0), Le(HUGE)]
+PLAINER = (  # the words of messages in place of pydantic's
+    (r"Input should be", "expected"),
+    (r"a valid integer", "a whole number"),
+    (r", unable to parse string as an \w+", ""),
+    (r"a valid string", "text"),
+    (r"a valid dictionary or instance of \w+", "a table"),
+    (r"a valid (\w+)", r"a \1"),
+    (r"(less|greater) than or equal to -?\d{20,}", "a finite number"),
+    (r"greater than or equal to (\S+)", r"\1 or more"),
+    (r"less than or equal to (\S+)", r"at most \1"),
+    (r"^\w+ should have at least 1 item .*", "expected at least one value"),
+)
 
 
 class Record:
@@ -63,23 +75,11 @@ def valid(validate: Callable[[Any], Any], content: Any) -> Any:
         raise UserError(f"not JSON: {error}") from None
 
 
-PLAINER = (  # the words of messages in place of pydantic's
-    (r"Input should be", "expected"),
-    (r"a valid integer", "a whole number"),
-    (r", unable to parse string as an \w+", ""),
-    (r"a valid string", "text"),
-    (r"a valid dictionary or instance of \w+", "a table"),
-    (r"a valid (\w+)", r"a \1"),
-    (r"(less|greater) than or equal to -?\d{20,}", "a finite number"),
-    (r"greater than or equal to (\S+)", r"\1 or more"),
-    (r"less than or equal to (\S+)", r"at most \1"),
-    (r"^\w+ should have at least 1 item .*", "expected at least one value"),
-)
-
-
 def problem(first: Mapping[str, Any]) -> str:
     """Say what is wrong, from one of pydantic's errors: `operators[1].calls: expected a whole number, found 1.5`."""
-    where, words, value = key_path(first["loc"]), first["msg"], first["input"]
+    where = key_path(first["loc"])
+    words = first["msg"]
+    value = first["input"]
     match first["type"]:
         case "json_invalid":
             return f"not JSON: {words.removeprefix('Invalid JSON: ')}"

@@ -65,6 +65,14 @@ OPTIMIZERS = (  # of torch.optim
     *(f"{name}{CAPTURABLE}" for name in PLAIN_OPTIMIZERS if name not in ("adagrad", "sgd")),
 )
 LOSSES = ("none", "cross_entropy", "huber", "l1", "mse")  # none: backward from a fixed gradient of the output
+# Implementations that are torch's own code, and the class of torch.nn that they run, whatever cell the sweep names.
+TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
+    row.name: {reference: row.torch_class.format(layer) for reference, layer in LAYERS.items()}
+    for row in IMPLEMENTATIONS
+    if row.torch_class
+}
+MAX_QUANTILES = 11  # in columns of a frame
+PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement
 
 
 def computed_in(dtype: DType) -> DType:
@@ -81,14 +89,6 @@ def reference_cell(reference: Reference) -> str:
 def is_cell_reference(reference: Reference) -> bool:
     """Return whether a group is compared with another cell."""
     return reference != "none" and reference not in LAYERS and reference not in DATA_SETS
-
-
-# Implementations that are torch's own code, and the class of torch.nn that they run, whatever cell the sweep names.
-TORCH_OWN: dict[Implementation, dict[Reference, str]] = {
-    row.name: {reference: row.torch_class.format(layer) for reference, layer in LAYERS.items()}
-    for row in IMPLEMENTATIONS
-    if row.torch_class
-}
 
 
 @dataclass(frozen=True)
@@ -270,9 +270,6 @@ class Window(Record):
         return clean(asdict(self), rounded)  # type: ignore[no-any-return]
 
 
-MAX_QUANTILES = 11  # in columns of a frame
-
-
 def evenly_spaced(ordered: Sequence[Any], most: int = MAX_QUANTILES) -> tuple[Any, ...]:
     """Return at most `most` evenly spaced order statistics, including the smallest and the largest."""
     if len(ordered) <= most:
@@ -333,6 +330,3 @@ def without_kept_work(measurement: Measurement) -> Measurement:
     metrics = {name: value for name, value in measurement.metrics.items() if name != "macs"}
     reason = "a call makes fewer of them when the same values come again"
     return replace(measurement, metrics=metrics, missing={**measurement.missing, "macs": reason})
-
-
-PLAIN = ("status", "reason", "parity", "parity_error", "backend", "warmup_windows")  # of a measurement

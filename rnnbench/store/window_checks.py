@@ -36,7 +36,8 @@ def check_windows(file: Path, lines: bytes, table: pa.Table) -> None:
     repeat = repeated(*(table[name].to_numpy() for name in SAME_WINDOW))
     if repeat is not None:
         numbers = line_numbers(lines)
-        first, second = numbers[repeat[0]], numbers[repeat[1]]
+        first = numbers[repeat[0]]
+        second = numbers[repeat[1]]
         raise UserError(
             f"{file}, line {second}: the same window as in line {first}: equal case, replicate and order. Each is "
             "stored once; restore the file, or remove the line"

@@ -35,7 +35,8 @@ def is_cell(name: str) -> bool:
 
 def layer_of(cell: str) -> str:
     """Return the torch.nn layer of a cell's kind (`lstm`, `gru`, `rnn`) by its name and its bases, else `none`."""
-    name, file = parsed(cell)[0].rpartition(":")[2], Path(file_of(cell))
+    name = parsed(cell)[0].rpartition(":")[2]
+    file = Path(file_of(cell))
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
     words = [name, *re.findall(rf"^class {re.escape(name)}\((.*)\)", text, re.MULTILINE)]
     return next((kind for kind in ("lstm", "gru", "rnn") if any(kind in word.lower() for word in words)), "none")
@@ -69,7 +70,8 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
         _checked(reference)
     elif reference not in (*LAYERS, "none", *CELLS):
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
-    cell, reference = (_from_folder(name, file.parent) if is_own(name) else name for name in (cell, reference))
+    cell = _from_folder(cell, file.parent) if is_own(cell) else cell
+    reference = _from_folder(reference, file.parent) if is_own(reference) else reference
     quick = find(SIZES)
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     return {
@@ -96,10 +98,12 @@ def _sizes(file: Path) -> list[dict[str, object]]:
 def _checked(cell: str) -> Path:
     """Return the file of a cell, or its module; raises UserError if it is not there."""
     try:
-        where, fault = file_of(cell), misnamed(cell)
+        where = file_of(cell)
+        fault = misnamed(cell)
     except ValueError as error:
         raise UserError(f"{cell}: {error}") from None
-    file, module = Path(where), where.partition(".")[0]
+    file = Path(where)
+    module = where.partition(".")[0]
     if where.endswith(".py"):
         fault = (fault or missing_name(file, cell)) if file.is_file() else f"no file {file}; expected FILE.py:CELL"
     elif not fault and PathFinder.find_spec(module, [*map(str, folders_here()), *sys.path]) is None:
@@ -123,7 +127,8 @@ def missing_name(file: Path, cell: str) -> str:
 
     The file is not run. One that takes all names of another module may define any name.
     """
-    name, text = parsed(cell)[0].rpartition(":")[2], file.read_text("utf-8", "replace")
+    name = parsed(cell)[0].rpartition(":")[2]
+    text = file.read_text("utf-8", "replace")
     if re.search(rf"\b({re.escape(name)}|__getattr__)\b|import \*", text):
         return ""
     defined = re.findall(r"^(?:class|def) (\w+)", text, re.MULTILINE)

@@ -43,6 +43,11 @@ from rnnbench.suite.axes import (
 )
 from rnnbench.suite.outline import SweptAxes
 
+WholeSize = Annotated[Size, Strict()]
+WholeCount = Annotated[Count, Strict()]
+T = TypeVar("T")
+Margin = Annotated[float, Field(gt=0, lt=1)]
+
 
 def _refused(wrong: Callable[[Any], str]) -> AfterValidator:
     """Refuse a value with the words in which a function says what is wrong with it."""
@@ -71,9 +76,6 @@ def _one_of(known: Sequence[str]) -> AfterValidator:
     return _refused(lambda value: wrong_name(value, known))
 
 
-WholeSize = Annotated[Size, Strict()]
-WholeCount = Annotated[Count, Strict()]
-T = TypeVar("T")
 Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
 Argument = Annotated[Any, _refused(wrong_argument)]
 
@@ -156,9 +158,6 @@ class Settings(SuiteTable):
         if info.context and "max_replicates" in self.model_fields_set and self.replicates > self.max_replicates:
             raise ValueError(f"replicates, {self.replicates}, is more than max_replicates, {self.max_replicates}")
         return self
-
-
-Margin = Annotated[float, Field(gt=0, lt=1)]
 
 
 class CaseMargin(SuiteTable):

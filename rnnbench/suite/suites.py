@@ -111,7 +111,8 @@ def read(name: str) -> Suite:
 
 def _words(detail: Mapping[str, Any]) -> str:
     """Return one line for one fault: key path, value, and what would be right."""
-    table, key = TABLES.get(str(detail["loc"][0]), Suite), str(detail["loc"][-1])
+    table = TABLES.get(str(detail["loc"][0]), Suite)
+    key = str(detail["loc"][-1])
     words = problem(detail)
     where = words.partition(":")[0]
     match detail["type"]:

@@ -43,6 +43,7 @@ REMEDY = (
 )
 DAMAGED = re.compile(r"(/\S+\.so): (?:file too short|invalid ELF header)")
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
+_made: Counter[str] = Counter()  # products by library
 
 
 def in_pieces(steps: int, run: Run) -> Run:
@@ -81,7 +82,8 @@ def feed_back_in_pieces(max_steps: int, run: FeedBack) -> FeedBack:
             piece = min(steps, max_steps)
             output, state = run(body, head, fed, state, piece)
             outputs.append(output)
-            fed, steps = output[-1], steps - piece
+            fed = output[-1]
+            steps = steps - piece
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
     return run_pieces
@@ -157,9 +159,6 @@ def forget() -> None:
 def libraries() -> str:
     """Return the libraries of the products of `prepacked` code compiled since `cost` began, in words; empty if none."""
     return ", ".join(sorted(_made, key=lambda library: -_made[library]))
-
-
-_made: Counter[str] = Counter()  # products by library
 
 
 def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:

@@ -45,7 +45,8 @@ class Graphs:
                     torch.autograd.grad(output, wanted, direction, allow_unused=True)
                 del output  # with what autograd knows of this stream
         cuda.current_stream().wait_stream(stream)
-        forward, backward = cuda.CUDAGraph(), cuda.CUDAGraph()
+        forward = cuda.CUDAGraph()
+        backward = cuda.CUDAGraph()
         self.forward: Callable[[], None] = forward.replay  # fills `outputs`
         self.backward: Callable[[], None] = backward.replay  # fills `gradients`, from `direction`
         with cuda.graph(forward, pool=pool, stream=stream):

@@ -24,6 +24,13 @@ from rnnbench.store.records import (
 )
 from rnnbench.workloads.phases import is_capturable
 
+MANY_ROWS = 16
+DIRECT_DTYPES = tuple(direct.VALUES)
+FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
+GRAPHED_ON = "cuda"  # the kind of device that can record graphs
+PACKED_ON = "cpu"  # the device whose libraries take packed weights
+Rules = list[tuple[object, str]]  # what must not be true of a case, each with the reason
+
 
 class Skip(Exception):
     """The case makes no sense, for the given reason; it keeps its row in the results."""
@@ -38,10 +45,7 @@ class SequenceOptions:
     mask: Tensor | None = None  # (seq, batch, 1), true where a sequence has that step; None if all have all steps
 
 
-MANY_ROWS, DIRECT_DTYPES = 16, tuple(direct.VALUES)
-
 Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
-FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
 
 
 def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
@@ -147,10 +151,6 @@ def transpose_weights(
             parameter.data = parameter.new_empty_strided((rows, columns), strides).copy_(parameter.data)
 
 
-GRAPHED_ON = "cuda"  # the kind of device that can record graphs
-PACKED_ON = "cpu"  # the device whose libraries take packed weights
-
-
 def check_makes_sense(case: Case) -> None:
     """Raise Skip if the axes of a workload do not fit its task, or its implementation makes no sense for it."""
     for is_broken, reason in (*_rules_of_task(case.workload), *(() if case.is_reference else _rules_of_way(case))):
@@ -160,9 +160,12 @@ def check_makes_sense(case: Case) -> None:
 
 def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
     """Return what must not be true of a workload, each with the reason."""
-    task, is_stream = work.task, work.task == "streaming"
-    feeds_back, is_varied = task in ("one_to_many", "encoder_decoder"), work.lengths == "varied"
-    is_epoch, reads_other = work.phase == "epoch", work.input != "features"
+    task = work.task
+    is_stream = work.task == "streaming"
+    feeds_back = task in ("one_to_many", "encoder_decoder")
+    is_varied = work.lengths == "varied"
+    is_epoch = work.phase == "epoch"
+    reads_other = work.input != "features"
     return [
         (task == "one_to_one" and work.seq_len != 1, f"one_to_one is a single step, but seq_len is {work.seq_len}"),
         (
@@ -200,9 +203,6 @@ def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
             "streaming can't run in two directions: the future is not known yet",
         ),
     ]
-
-
-Rules = list[tuple[object, str]]  # what must not be true of a case, each with the reason
 
 
 def _rules_of_way(case: Case) -> Rules:
@@ -315,7 +315,7 @@ def _no_scan(cell: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunnerRow:
     """How an implementation runs a cell over a sequence, and where it makes no sense."""
 
     run: Run | None = None  # None: a module runs the whole sequence itself
@@ -324,18 +324,18 @@ class Runner:
 
 
 # A row for each implementation that runs a model, beside that of `rnnbench/store/implementations.py`.
-RUNNERS: dict[Implementation, Runner] = {
-    "loop": Runner(loop),
-    "reference": Runner(loop),
-    "torch.nn-cell": Runner(loop),
-    "hoisted": Runner(hoisted, _in_one_go, _no_products),
-    "scan": Runner(scan, _of_scan, _no_scan),
-    "transposed": Runner(eager),
-    "compiled": Runner(eager),
-    "prepacked": Runner(step_by_step, _of_prepacked),
-    "cudagraph": Runner(eager, _of_cudagraph),
-    "sequence": Runner(None, _of_sequence),
-    "torch.nn": Runner(),
-    "torch.nn-padded": Runner(None, _of_padded),
-    "torch.nn-flattened": Runner(None, _of_flattened),
+RUNNERS: dict[Implementation, RunnerRow] = {
+    "loop": RunnerRow(loop),
+    "reference": RunnerRow(loop),
+    "torch.nn-cell": RunnerRow(loop),
+    "hoisted": RunnerRow(hoisted, _in_one_go, _no_products),
+    "scan": RunnerRow(scan, _of_scan, _no_scan),
+    "transposed": RunnerRow(eager),
+    "compiled": RunnerRow(eager),
+    "prepacked": RunnerRow(step_by_step, _of_prepacked),
+    "cudagraph": RunnerRow(eager, _of_cudagraph),
+    "sequence": RunnerRow(None, _of_sequence),
+    "torch.nn": RunnerRow(),
+    "torch.nn-padded": RunnerRow(None, _of_padded),
+    "torch.nn-flattened": RunnerRow(None, _of_flattened),
 }

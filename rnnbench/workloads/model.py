@@ -190,7 +190,8 @@ class Headed(nn.Module):
                     "features="
                 )
             features = hidden * (2 if getattr(layer, "bidirectional", False) else 1)
-        self.layer, self.head = layer, nn.Linear(features, outputs)
+        self.layer = layer
+        self.head = nn.Linear(features, outputs)
 
     def forward(self, input: Tensor, *state: Any) -> tuple[Tensor, Any]:
         """Run the layer and the head: (..., features) -> (..., outputs), and the layer's state."""

@@ -37,6 +37,20 @@ from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.phases import Epochs, Loading, TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
 
+ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
+# `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
+# `MmBackward0`, `Optimizer.step#Adam.step`).
+OPERATOR = re.compile(r"\w+::\w+")
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
+TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
+# Operators that are backends of their own; everything else consists of ATen's plain operators.
+BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
+KEPT = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
+COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
+# Why the metrics of a probe are missing: for every data set, and for one that other processes load.
+NO_MODEL = {**dict.fromkeys(("model", "summary"), "loading has no model"), "saved": "loading trains nothing"}
+NOT_HERE = dict.fromkeys(("calls", "device"), "other processes load")
+
 
 def saved_bytes(built: Built) -> Readings:
     """Bytes of the storages that one forward saves, each counted once; parameters and inputs don't count."""
@@ -62,7 +76,10 @@ class OneStep(nn.Module):
 
     def __init__(self, model: SequenceModel, state: State) -> None:
         super().__init__()
-        self.body, self.decoder, self.head, self.like = model.body, model.decoder, model.head, state
+        self.body = model.body
+        self.decoder = model.decoder
+        self.head = model.head
+        self.like = state
 
     def forward(self, input: Tensor, *states: Tensor) -> Tensor:
         """Return (batch, output) of an input (batch, input)."""
@@ -93,22 +110,9 @@ def summary(built: Built) -> Readings:
     return Readings(values)
 
 
-ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
-
 # In torch 2.13 every profile logs its start and end on standard error, where the coordinator looks for a dead worker's
 # last lines. The first profile of a process reads this variable, which mutes the profiler's log and nothing else.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-
-# `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
-# `MmBackward0`, `Optimizer.step#Adam.step`).
-OPERATOR = re.compile(r"\w+::\w+")
-
-PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
-
-TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
-
-# Operators that are backends of their own; everything else consists of ATen's plain operators.
-BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 
 
 def call_counts(built: Built, timed: TimedCall) -> Readings:
@@ -117,7 +121,8 @@ def call_counts(built: Built, timed: TimedCall) -> Readings:
     Compiled and recorded code, and layers that a library fuses, hide their products. Those of the same model without
     either are counted, cell by cell and operator by operator.
     """
-    values, how = count(timed, built.input.device), built.case.implementation
+    values = count(timed, built.input.device)
+    how = built.case.implementation
     backend = GRAPH_BACKENDS.get(how, values["backend"])
     if backend != values["backend"] or backend in FUSED_LAYERS:
         plain = replace(built, case=replace(built.case, implementation="loop"), model=built.model.looped())
@@ -154,7 +159,9 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
         allocator.reset_peak_memory_stats(device)
     before = 0 if allocator is None else allocator.memory_allocated(device)
     kineto = _watched(timed, profile_memory=True, with_flops=True)
-    operators, backends, blocks = 0, set[str](), list[ProfilerEvent]()
+    operators = 0
+    backends = set[str]()
+    blocks = list[ProfilerEvent]()
     # The events are a tree: an operator's children are what happens while it runs.
     unseen = [(event, False) for event in kineto.experimental_event_tree()]
     while unseen:
@@ -193,9 +200,6 @@ def _products(kineto: Any) -> int | None:
     return sum(int(event.flops()) for event in events if event.name() in PRODUCTS) // 2
 
 
-KEPT = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
-
-
 def share_done_again(call: Callable[[], object], mode: Callable[[], Any]) -> float | None:
     """Return the share of a call's multiply-adds that a second call makes, if it is less than half; else None.
 
@@ -224,7 +228,8 @@ def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
     allocations = held = peak = 0
     sizes: dict[int, int] = {}  # of the blocks held, by address
     for block in sorted(blocks, key=lambda event: int(event.start_time_ns)):
-        size, address = block.extra_fields.alloc_size, block.extra_fields.ptr  # a negative size: freed
+        size = block.extra_fields.alloc_size  # negative: freed
+        address = block.extra_fields.ptr
         # A freed block that was not allocated here is from an earlier call: its gradients, for example.
         held -= sizes.pop(address, 0)
         if size > 0:
@@ -233,9 +238,6 @@ def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
             held += size
             peak = max(peak, held)
     return allocations, peak
-
-
-COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
 
 
 def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
@@ -325,24 +327,21 @@ def _probe(built: Built, timed: TimedCall, of_device: Callable[[TimedCall], Read
     return readings
 
 
-# Why the metrics of a probe are missing: for every data set, and for one that other processes load.
-NO_MODEL = {**dict.fromkeys(("model", "summary"), "loading has no model"), "saved": "loading trains nothing"}
-NOT_HERE = dict.fromkeys(("calls", "device"), "other processes load")
-
-
 def observe_loading(loading: Loading, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:
     """Check that the batches equal those loaded item by item, and count what a call does in this process.
 
     Raises ParityError if a batch differs, and whatever the call raises.
     """
-    case, work = loading.case, loading.case.workload
+    case = loading.case
+    work = loading.case.workload
     if not case.is_reference:
         plain = Epochs(loading.dataset, "per_item", replace(work, workers=0))
         mine = Epochs(loading.dataset, case.implementation, work)
         for number, (batch, expected) in enumerate(zip(mine, plain, strict=True)):
             if not all(map(torch.equal, batch, expected)):
                 raise ParityError(f"batch {number} is not the one that comes item by item")
-    readings, why = Readings(), NO_MODEL | (NOT_HERE if work.workers else {})
+    readings = Readings()
+    why = NO_MODEL | (NOT_HERE if work.workers else {})
     if not work.workers:
         timed = loading.timed_call()
         timed.call()  # the first call sets up much
@@ -359,7 +358,8 @@ def _check_calls(built: Built) -> str:
 
     Returns a note about parameters that no gradient reaches; empty if there are none.
     """
-    name, trains = type(own_module(built.model.body)).__name__, built.case.workload.phase != "inference"
+    name = type(own_module(built.model.body)).__name__
+    trains = built.case.workload.phase != "inference"
     breaks = f"{name} works in inference and breaks in training"
     try:
         with torch.enable_grad() if trains else torch.inference_mode():

@@ -95,7 +95,8 @@ def allowed(name: str, dtype: DType, *, steps: int, batch: int, hidden: int, out
     `output`: the values of the head's bias.
     """
     dtype = computed_in(dtype)
-    base, summed = TOLERANCES[dtype], name.removeprefix("gradient of ")
+    base = TOLERANCES[dtype]
+    summed = name.removeprefix("gradient of ")
     if summed in (name, "input") or summed.startswith("initial "):  # computed anew in each step
         return base
     terms = steps * (1 if dtype in SUMMED_IN_FLOAT32 else batch)
@@ -159,7 +160,8 @@ def _pulled_back(
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
     # A weight that needs none is made from no weight of the reference: zeros for an extra bias, say.
     reached = [name for name, weight in mapped.items() if own[name] is not None and weight.requires_grad]
-    outputs, grads = [mapped[name] for name in reached], [own[name] for name in reached]
+    outputs = [mapped[name] for name in reached]
+    grads = [own[name] for name in reached]
     pulled = torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
     return dict(zip(weights, pulled, strict=True))
 
@@ -214,7 +216,8 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     # Values below the type's smallest normal number have few digits or none: a gradient far back in time, say.
     is_whole = not (expected.is_floating_point() or expected.is_complex())
     tiny = 1.0 if is_whole else torch.finfo(expected.dtype).tiny
-    actual, expected = (part.double() if is_whole else in_precision(part, torch.float64) for part in (actual, expected))
+    actual = actual.double() if is_whole else in_precision(actual, torch.float64)
+    expected = expected.double() if is_whole else in_precision(expected, torch.float64)
     return float((actual - expected).abs().max() / expected.abs().max().clamp_min(tiny))
 
 
@@ -229,7 +232,8 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
     as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
     gradients: Gradients = timed if as_timed else "all"
     has_final_state = built.case.implementation != "torch.nn-padded"
-    model, reference = built.model, built.reference
+    model = built.model
+    reference = built.reference
     with comparable(model, gradients != "none"), comparable(reference, gradients != "none"):
         found = errors(
             (model, partial(model.on_layer_state, built.runner())),  # a recording is made here
@@ -294,7 +298,8 @@ def compare(built: Built, timed: TimedCall, reference: Callable[[], Built], anew
         own = StepStream(built.runner(), [input], built.state)
         expected = StepStream(partial(model.on_layer_state, model), [input], built.layer_state)
         for _ in range(STREAMED_STEPS):
-            output, wanted = own.step(), expected.step()
+            output = own.step()
+            wanted = expected.step()
     name = f"output of step {STREAMED_STEPS}"
     _check({name: relative_error(output, wanted)}, replace(built.case.workload, seq_len=STREAMED_STEPS))
 

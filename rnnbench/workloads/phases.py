@@ -37,6 +37,38 @@ from rnnbench.store.records import (
 COUNT = 4
 ALIGNMENT = 64  # bytes, as torch aligns its own tensors
 SCALES = (0.9, 1.1)  # new values are the old ones, moved and multiplied by a number from this range
+FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
+OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adadelta": torch.optim.Adadelta,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": lambda output, target: functional.cross_entropy(output.flatten(0, 1), target.flatten()),
+    "huber": functional.huber_loss,
+    "l1": functional.l1_loss,
+    "mse": functional.mse_loss,
+}
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+# The loss: of output and target, each (steps, batch, output).
+OptimizerAndLoss = tuple[MakeOptimizer, Callable[[Tensor, Tensor], Tensor] | None]
+Mode = Callable[[], AbstractContextManager[object]]
+MODES: dict[Phase, Mode] = {
+    "inference": torch.inference_mode,
+    "training": torch.enable_grad,
+    "step": torch.enable_grad,
+}
+Samples = TensorDataset  # item i is `(inputs[i], targets[i])`; inputs: (items, seq, input), targets: (items, ...)
+Example = tuple[Tensor, Tensor]
+Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
+SEED = 3  # of the values
+ORDER_SEED = 4  # of the order in which they are read
 
 
 class Inputs:
@@ -51,7 +83,8 @@ class Inputs:
     def renew(self, seed: str) -> None:
         """Give all inputs new values in place; equal seeds give equal values."""
         draw = random.Random(seed)
-        start, scale = draw.randrange(len(self._values)), draw.uniform(*SCALES)
+        start = draw.randrange(len(self._values))
+        scale = draw.uniform(*SCALES)
         filled = 0
         with torch.no_grad():
             while filled < len(self._buffer):
@@ -60,7 +93,8 @@ class Inputs:
                     torch.mul(part, scale, out=self._buffer[filled : filled + len(part)])
                 else:  # tokens are only moved
                     self._buffer[filled : filled + len(part)] = part
-                filled, start = filled + len(part), 0
+                filled = filled + len(part)
+                start = 0
 
 
 def in_turn(values: Tensor) -> Inputs:
@@ -82,37 +116,13 @@ def fixed(input: Tensor) -> Inputs:
     return Inputs([input], input.view(-1), input.flatten().clone())
 
 
-FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
-OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
-    "adadelta": torch.optim.Adadelta,
-    "adagrad": torch.optim.Adagrad,
-    "adam": torch.optim.Adam,
-    "adamax": torch.optim.Adamax,
-    "adamw": torch.optim.AdamW,
-    "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam,
-    "rmsprop": torch.optim.RMSprop,
-    "sgd": torch.optim.SGD,
-}
-LOSS_FUNCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": lambda output, target: functional.cross_entropy(output.flatten(0, 1), target.flatten()),
-    "huber": functional.huber_loss,
-    "l1": functional.l1_loss,
-    "mse": functional.mse_loss,
-}
-
-
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-# The loss: of output and target, each (steps, batch, output).
-OptimizerAndLoss = tuple[MakeOptimizer, Callable[[Tensor, Tensor], Tensor] | None]
-
-
 def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
     """Return what a workload's steps train with; without a loss, backward begins with a fixed gradient of the output.
 
     Functions of files are relative to `root`. Raises CellError if one can't be loaded.
     """
-    loss, optimizer = workload.loss, workload.optimizer
+    loss = workload.loss
+    optimizer = workload.optimizer
     return (
         load_function(optimizer, root) if is_own(optimizer) else make_optimizer(optimizer),
         load_function(loss, root) if is_own(loss) else LOSS_FUNCTIONS.get(loss),
@@ -147,9 +157,6 @@ def resting(make: MakeOptimizer, parameters: Sequence[nn.Parameter]) -> torch.op
     return optimizer
 
 
-Mode = Callable[[], AbstractContextManager[object]]
-
-
 @dataclass(frozen=True)
 class TimedCall:
     """A call without arguments, and the autograd mode that is entered once around many of them."""
@@ -168,13 +175,6 @@ class TimedCall:
             self.inputs.renew(seed)
 
 
-MODES: dict[Phase, Mode] = {
-    "inference": torch.inference_mode,
-    "training": torch.enable_grad,
-    "step": torch.enable_grad,
-}
-
-
 def timed_call(
     workload: Workload,
     model: nn.Module,
@@ -187,7 +187,8 @@ def timed_call(
 
     `recorded_direction`: the memory from which a recorded backward reads the gradient of the output.
     """
-    next_input, mode = cycle(inputs).__next__, MODES[workload.phase]
+    next_input = cycle(inputs).__next__
+    mode = MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
     parameters = list(model.parameters())
@@ -200,7 +201,8 @@ def timed_call(
             model(next_input(), state)[0].backward(direction)
 
         return TimedCall(call, mode)
-    optimizer, loss = resting(trains_with[0], parameters), trains_with[1]
+    optimizer = resting(trains_with[0], parameters)
+    loss = trains_with[1]
     if loss is not None and recorded_direction is not None:  # into which the gradient of the loss is copied
         direction = direction_of(workload, state)
     has_classes = loss is LOSS_FUNCTIONS["cross_entropy"]  # whose targets are numbers: (steps, batch)
@@ -253,12 +255,6 @@ class StepStream:
         self._state = self._first
 
 
-Samples = TensorDataset  # item i is `(inputs[i], targets[i])`; inputs: (items, seq, input), targets: (items, ...)
-Example = tuple[Tensor, Tensor]
-Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
-SEED, ORDER_SEED = 3, 4  # of the values, and of the order in which they are read
-
-
 class Batches(Dataset[Example]):
     """Samples whose items are whole batches, each copied by one operator for its inputs and one for its targets."""
 
@@ -291,7 +287,8 @@ def make(name: DataSet, workload: Workload) -> Samples:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(torch_dtype(workload.dtype))
 
-    samples, length = workload.samples, workload.seq_len
+    samples = workload.samples
+    length = workload.seq_len
     targets = draw(samples, length, workload.output_size)
     if name == "regular":
         return Samples(draw(samples, length, workload.input_size), targets)
@@ -304,7 +301,9 @@ class IndexBatches(Sampler[Indices]):
     """The indices of one batch after another, shuffled anew in each epoch by `generator`."""
 
     def __init__(self, items: int, batch_size: int, generator: torch.Generator) -> None:
-        self.items, self.batch_size, self.generator = items, batch_size, generator
+        self.items = items
+        self.batch_size = batch_size
+        self.generator = generator
 
     def __iter__(self) -> Iterator[Indices]:
         # Arrays go to another process by value; a tensor would go through shared memory, which takes longer than the
@@ -333,7 +332,8 @@ class Epochs:
     """
 
     def __init__(self, dataset: Samples, way: Implementation, workload: Workload) -> None:
-        self._device, workers = workload.device, workload.workers
+        self._device = workload.device
+        workers = workload.workers
         generator = torch.Generator().manual_seed(ORDER_SEED)
         items: Any = dataset
         order = RandomSampler(items, generator=generator)
@@ -343,7 +343,8 @@ class Epochs:
             # shuffled batches of 32). `__getitems__` with a collate that does nothing gave 0.68 M, and a
             # `BatchSampler` as sampler gave 0.48 M: both go through a list of numbers. Item by item gave 0.26 M.
             batches = IndexBatches(len(dataset), workload.batch_size, generator)
-            items, reading = Batches(dataset), {"batch_size": None, "sampler": batches, "collate_fn": _steps_first}
+            items = Batches(dataset)
+            reading = {"batch_size": None, "sampler": batches, "collate_fn": _steps_first}
         self._loader: Any = DataLoader(items, **reading, num_workers=workers, persistent_workers=workers > 0)
 
     def __iter__(self) -> Iterator[Example]:

@@ -179,7 +179,8 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     # Before weights are mapped, so that sums of weights are rounded once, in the dtype that is compared.
     convert(model, workload.device, torch_dtype(workload.dtype))
     input, state = _inputs(workload, states) if reference is None else (reference.input, reference.layer_state)
-    compared, unequal = model if reference is None else reference.model, ""
+    compared = model if reference is None else reference.model
+    unequal = ""
     is_other = bool(cell_spec.unequal) and not cell_spec.stacked  # its state and weights are none of torch.nn's
     if is_other or is_own(case.cell) or is_cell_reference(workload.reference):
         state, unequal = adapt_model(model, input, state, workload, compared)
@@ -227,12 +228,14 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
     dropout, and cuDNN keeps nothing for backward. Raises Skip if the implementation can't run the cell, and CellError
     if the cell can't be built.
     """
-    workload, how = case.workload, case.implementation
+    workload = case.workload
+    how = case.implementation
 
     def body(input_size: int) -> Body:
         is_whole = ROW_OF[how].is_whole
         if how == "reference" and is_own(case.cell):
-            h, step = torch.zeros(1, 1, workload.hidden_size), (input_size, *workload.input_shape[1:])
+            h = torch.zeros(1, 1, workload.hidden_size)
+            step = (input_size, *workload.input_shape[1:])
             usual = h if states == 1 else (h,) * states
             is_whole = runs_whole(
                 make_module(workload, spec, factory, input_size), step, usual, reads_tokens=workload.reads_tokens
@@ -273,7 +276,8 @@ def make_whole(workload: Workload, spec: CellSpec, factory: Factory, input_size:
 
 def _cells(case: Case, spec: CellSpec, factory: Factory, compiled_steps: int, input_size: int) -> Cells:
     """Make the cells of all layers and directions; raises Skip if the implementation can't run the cell."""
-    workload, how = case.workload, case.implementation
+    workload = case.workload
+    how = case.implementation
     if spec.stacked and (workload.bidirectional or workload.dropout):
         raise Skip(
             "the cell has layers of its own, which support neither a second direction nor dropout between layers"
@@ -350,7 +354,9 @@ def adapt_model(
     form, and why outputs can't be compared with the reference's; empty if nothing is known. Raises CellError if layers
     keep states of unlike sizes, and Skip if the task needs a state and the module takes none.
     """
-    state, why, width = usual, "", workload.directions * workload.hidden_size
+    state = usual
+    why = ""
+    width = workload.directions * workload.hidden_size
     for body in model.bodies:
         # A decoder begins with the encoder's final state, and reads its own outputs.
         given = input if body is model.body else input.new_zeros(1, input.shape[1], workload.output_size)
@@ -365,7 +371,9 @@ def adapt_model(
             takes_state = found[1].takes_state
             if not takes_state and workload.task in NEED_STATE:
                 raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
-            body.layer, body.has_state, width = found[0], takes_state, found[1].width
+            body.layer = found[0]
+            body.has_state = takes_state
+            width = found[1].width
             if not takes_state and getattr(reference.body, "has_state", True):
                 why = "it takes no state"
     if width != model.head.in_features:

@@ -16,7 +16,8 @@ from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER
-from rnnbench.report.notebook import MAX_ROWS, SHOWN, FrameResult, note, of_states, sentence, swept, unequal_outputs
+from rnnbench.report.frame_result import MAX_ROWS, FrameResult
+from rnnbench.report.notebook import SHOWN, note, of_states, sentence, swept, unequal_outputs
 from rnnbench.store import parity as parities
 from rnnbench.store.parity import IS_REFERENCE, Parity
 from rnnbench.suite.file import Settings

@@ -10,7 +10,8 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.report import ratios
-from rnnbench.report.notebook import SHOWN, FrameResult
+from rnnbench.report.frame_result import FrameResult
+from rnnbench.report.notebook import SHOWN
 from rnnbench.report.why import breakdowns, waterfall
 from tests.profiling.profiles import cause, profile
 from tests.report.test_figures import is_within, letters, overlaps

@@ -14,7 +14,7 @@ PAGES: dict[str, list[str]] = {  # module -> the names that its page shows
     "rnnbench.plot": rnnbench.plot.__all__,
     "rnnbench.pytest_plugin": ["Assertions"],
     "rnnbench.report.fastest": ["FastestModule"],
-    "rnnbench.report.notebook": ["FrameResult"],
+    "rnnbench.report.frame_result": ["FrameResult"],
     "rnnbench.errors": ["UserError"],
 }
 

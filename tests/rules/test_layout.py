@@ -56,23 +56,23 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out: some 5% more than it has, to notice a room that doubles.
 MAX_STATEMENTS = {
-    ".": 200,
+    ".": 210,
     "adapt": 1090,
-    "analysis": 2310,
+    "analysis": 2490,
     "api": 230,
     "cells": 690,
-    "cli": 860,
+    "cli": 870,
     "check": 1610,
     "harness": 6120,
     "kernels": 600,
-    "profiling": 1130,
+    "profiling": 1200,
     "pytest_plugin": 220,
     "report": 4490,
     "speedup": 780,
     "slurm": 350,
-    "store": 900,
-    "suite": 720,
-    "workloads": 1430,
+    "store": 1050,
+    "suite": 730,
+    "workloads": 1560,
 }
 MAX_MODULES = 20  # in a folder, without `__init__.py`
 # What times live modules until enough is known, which takes many times as long on a machine whose cores are shared.

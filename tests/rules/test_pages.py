@@ -17,7 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 import rnnbench
 from rnnbench.cli import cli
 from rnnbench.report.fastest import FastestModule
-from rnnbench.report.notebook import FrameResult
+from rnnbench.report.frame_result import FrameResult
 from rnnbench.store.folder import read_info
 from rnnbench.suite import suites
 from tests.doubles.every_page import QUICK, example_run

@@ -19,7 +19,9 @@ from torch.nn.functional import linear
 from rnnbench.cells.parts import TwoPartCell, complex_scan, times, uniform
 
 DiagonalState = tuple[Tensor, Tensor, Tensor]
-LEAST_RADIUS, LARGEST_RADIUS = 0.9, 0.999  # of a, when it is made
+# of a, when it is made
+LEAST_RADIUS = 0.9
+LARGEST_RADIUS = 0.999
 
 
 class DiagonalCell(TwoPartCell):
@@ -56,7 +58,8 @@ class DiagonalCell(TwoPartCell):
         a_re, a_im = self.decay.unbind(0)
         b_re, b_im, d = projected.chunk(3, dim=-1)
         re, im = times((a_re, a_im), (before[0], before[1]))
-        re, im = re + b_re, im + b_im
+        re = re + b_re
+        im = im + b_im
         return self._shown(re, im) + d, re, im
 
     def scan(self, input: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:

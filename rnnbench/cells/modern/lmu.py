@@ -63,7 +63,8 @@ def delay(order: int, theta: float) -> tuple[Tensor, Tensor]:
     i = torch.arange(order, dtype=torch.float64)[:, None]
     j = i.t()
     signs = torch.where(i < j, -1.0, (-1.0) ** (i - j + 1))
-    a_c, b_c = (2 * i + 1) * signs, (2 * i + 1) * (-1.0) ** i
+    a_c = (2 * i + 1) * signs
+    b_c = (2 * i + 1) * (-1.0) ** i
     a = torch.linalg.matrix_exp(a_c / theta)
     b = torch.linalg.solve(a_c, (a - torch.eye(order, dtype=torch.float64)) @ b_c)
     return a, b[:, 0]

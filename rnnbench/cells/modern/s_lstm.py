@@ -49,7 +49,8 @@ class SLSTMCell(TwoPartCell):
         log_i, f, z, o = (projected + linear(h, self.weight_hh)).chunk(4, dim=-1)
         log_f = logsigmoid(f) + m
         m = torch.maximum(log_f, log_i)
-        i, f = torch.exp(log_i - m), torch.exp(log_f - m)
+        i = torch.exp(log_i - m)
+        f = torch.exp(log_f - m)
         c = f * c + i * torch.tanh(z)
         n = f * n + i
         return torch.sigmoid(o) * c / n, c, n, m

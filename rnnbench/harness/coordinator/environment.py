@@ -20,7 +20,8 @@ PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 def describe(folder: Path) -> dict[str, Any]:
     """Return what a reader needs to repeat or question a run; `folder` is where the git commit is looked up."""
-    identity, core = processor(), SYSTEM / f"cpu{measuring_cores(1)[0]}"
+    identity = processor()
+    core = SYSTEM / f"cpu{measuring_cores(1)[0]}"
     return {
         "machine": {
             "system": platform.platform(),
@@ -77,7 +78,8 @@ class Telemetry:
 
     def __init__(self, device: str, uuid: str) -> None:
         """`uuid`: as torch writes it."""
-        self.device, self._uuid = device, uuid
+        self.device = device
+        self._uuid = uuid
         self._gpu = nvml.open_gpu(uuid)
         self._held_back: dict[str, set[int]] = {}  # reason -> replicates
         self._first: dict[str, Any] = {}  # sample of the replicate

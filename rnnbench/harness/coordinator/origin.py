@@ -47,7 +47,8 @@ def not_forked(why: str) -> str:
 @contextlib.contextmanager
 def fixed_addresses() -> Iterator[None]:
     """Processes that start within the context have no randomized addresses, if Linux, which must run, allows that."""
-    libc, ask = ctypes.CDLL(None), 0xFFFFFFFF
+    libc = ctypes.CDLL(None)
+    ask = 0xFFFFFFFF
     before = libc.personality(ask)
     libc.personality(before | NO_RANDOMIZATION)  # refused in some containers: addresses then differ, and cost precision
     try:
@@ -95,7 +96,10 @@ class Origin:
         `preload`: the folder from which all of its workers import rnnbench, so that it may import that too. `kinds`:
         those of the devices of its workers, such as cuda, that a process can't use if the one that forked it has.
         """
-        self._python, self._layout, self._preload, self._kinds = python, layout, preload, kinds
+        self._python = python
+        self._layout = layout
+        self._preload = preload
+        self._kinds = kinds
         self._process: subprocess.Popen[bytes] | None = None
         self.fault = ""  # why its forks can't use a device of these kinds, once one has told; it forks no more then
 
@@ -131,7 +135,8 @@ class Origin:
         such as torch reads late.
         """
         places = {"relay": list(relay), "folder": str(folder or Path.cwd()), "variables": dict(variables)}
-        request, answer = json.dumps({**started_with, **places}).encode(), b""
+        request = json.dumps({**started_with, **places}).encode()
+        answer = b""
         (requests, stdin), (stdout, replies) = os.pipe(), os.pipe()
         with _one_fork, contextlib.suppress(OSError):
             if self._process is None:
@@ -169,7 +174,8 @@ class Origins:
 
         `kinds`: see `Origin`.
         """
-        self._may_fork, self._rng = may_fork and sys.platform == "linux", random.Random(seed)
+        self._may_fork = may_fork and sys.platform == "linux"
+        self._rng = random.Random(seed)
         self._kinds = kinds
         self._replicates = 0  # of the current one
         self._current: Origin | None = None

@@ -36,7 +36,10 @@ class Recorder:
         `root` is the folder that files of a user's own cells are relative to; `missing_on` has for each device the
         metrics that it can't have, and why; `in_words` rewrites reasons for people.
         """
-        self.folder, self._settings, self._missing_on, self._in_words = folder, settings, missing_on, in_words
+        self.folder = folder
+        self._settings = settings
+        self._missing_on = missing_on
+        self._in_words = in_words
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.faults: dict[str, Reply] = {}  # case key -> the reply for which it was dropped

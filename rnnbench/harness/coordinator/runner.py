@@ -79,7 +79,9 @@ class Runner(Visitor):
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
         self.ceilings = [Ceiling.from_json(content) for content in ceilings]
         self.notes = library_notes()
-        self._run_start, self._folder, self._on_progress = start, folder, on_progress
+        self._run_start = start
+        self._folder = folder
+        self._on_progress = on_progress
         self._start_worker = start_worker
         self._began = start.began - state.seconds
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
@@ -213,7 +215,8 @@ class Runner(Visitor):
         self, ask: Callable[[Request], Reply], place: tuple[str, DType, int], *, passes: int = 1, again: bool = False
     ) -> None:
         """Measure the limits of a place in so many passes, perhaps again; a note says why if they can't be measured."""
-        kernels, (device, dtype, _) = str(self._run_start.kernels), place
+        kernels = str(self._run_start.kernels)
+        (device, dtype, _) = place
         best_pulse = self.best_pulses.get(self.interpreter(SIDE))
         reply = ask(protocol.ceiling(*place, kernels, passes=passes, again=again, best_pulse=best_pulse))
         if reply["ok"]:

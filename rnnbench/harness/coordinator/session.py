@@ -65,7 +65,8 @@ def resume_run(
         executor = "cards" if "cards" in read_info(path).environment else "slurm"
         raise UserError(f"{path}: it was measured by jobs; resume it with --executor {executor}")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
-        info, state = read_info(path), read_state(path)
+        info = read_info(path)
+        state = read_state(path)
         refuse_other_suite(path, info, suite)
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
@@ -175,7 +176,8 @@ def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
     known = runner.recorders[SIDE].measurements.values()
-    more, seconds = runner.planner.seconds_needed(), info.seconds or 0.0
+    more = runner.planner.seconds_needed()
+    seconds = info.seconds or 0.0
     needed = None if more is None else seconds + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
     if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
@@ -184,7 +186,8 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
         # was reached, at least the turns must be added.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
-        before, settings = info.stage_seconds.get("ceilings", 0.0), runner.settings
+        before = info.stage_seconds.get("ceilings", 0.0)
+        settings = runner.settings
         turns = len(known) * settings.replicates * settings.windows * settings.window_seconds
         whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
         needed = max(needed or 0.0, whole)

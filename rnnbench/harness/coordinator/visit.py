@@ -64,7 +64,8 @@ class Visitor(ABC):
         self.replicates = 0  # finished ones
         self.workers: dict[str, WorkerProcess] = {}
         self.recorders: Mapping[str, Recorder] = MappingProxyType({})  # of each side
-        self._now, self._began = now, now()
+        self._now = now
+        self._began = now()
         self._rng = random.Random(seed)
         self._pulses = Pulses()  # of this process
         self._clock_rates: list[float] = []  # of GPUs, in MHz
@@ -126,7 +127,9 @@ class Visitor(ABC):
         `operation`: what is asked of a case's worker, to observe all of it, to `check` it or to `probe` it. Passes on
         KeyboardInterrupt, and the error if no worker can be started.
         """
-        total, done, recording = len(cases) * len(self.recorders), itertools.count(1), threading.Lock()
+        total = len(cases) * len(self.recorders)
+        done = itertools.count(1)
+        recording = threading.Lock()
 
         def work(recorder: Recorder, waiting: deque[Case], asker: Asker) -> None:
             with suppress(IndexError):  # no case is left
@@ -147,14 +150,17 @@ class Visitor(ABC):
         with ExitStack() as stack:
             askers = dict[str, list[Asker]]()
             for side in self.recorders:
-                start, first = partial(self.start_one, OBSERVER, side), [ready.get(side)] + [None] * (MAX_OBSERVERS - 1)
+                start = partial(self.start_one, OBSERVER, side)
+                first = [ready.get(side)] + [None] * (MAX_OBSERVERS - 1)
                 # The others start their workers with their first requests.
                 askers[side] = [stack.enter_context(closing(Asker(self.settings, start, worker))) for worker in first]
             on_done(0, total)
             for device in dict.fromkeys(case.workload.device for case in cases):
-                own, crews = [case for case in cases if case.workload.device == device], []
+                own = [case for case in cases if case.workload.device == device]
+                crews = []
                 for side, recorder in self.recorders.items():
-                    waiting, crew = deque(own), askers[side][: observers(own, len(self.recorders))]
+                    waiting = deque(own)
+                    crew = askers[side][: observers(own, len(self.recorders))]
                     crews.append([(partial(work, recorder, waiting, asker), asker.stop) for asker in crew])
                 for together in [list(itertools.chain(*crews))] if is_shared(device) else crews:
                     in_parallel(together)
@@ -185,7 +191,8 @@ class Visitor(ABC):
     def remember(self, side: str, windows: Iterable[Window]) -> None:
         """Take over the shortest call of these windows."""
         for window in windows:
-            place, shortest = (side, window.case), window.quantiles[0]
+            place = (side, window.case)
+            shortest = window.quantiles[0]
             call, flush = self._seconds.get(place, (shortest, window.host_seconds / window.calls - shortest))
             self._seconds[place] = min(call, shortest), flush
 
@@ -224,7 +231,8 @@ class Visitor(ABC):
 
     def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
         """Prepare cases in a side's worker; returns those that can be timed there."""
-        ready, recorder = [], self.recorders[side]
+        ready = []
+        recorder = self.recorders[side]
         for case in cases:
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
@@ -235,7 +243,8 @@ class Visitor(ABC):
             reply = recorder.ask(self.workers[side], request)
             if reply["ok"]:
                 recorder.note_prepared(case, reply)
-                call, wall = reply["call_seconds"], reply["wall_seconds"]
+                call = reply["call_seconds"]
+                wall = reply["wall_seconds"]
                 self._seconds.setdefault((side, case.key), (call, wall - call))
                 ready.append(case)
             elif reply["status"] == "skipped":
@@ -252,7 +261,8 @@ class Visitor(ABC):
 
         def take(side: str) -> list[Window]:
             own = [plans[side, number] for number in range(len(cases))]
-            recorder, worker = self.recorders[side], self.workers[side]
+            recorder = self.recorders[side]
+            worker = self.workers[side]
             interpreter = self.interpreter(side)
             best_pulse = self.best_pulses.get(interpreter)
             request = protocol.visit(cases, own, order, side, preheat + expected, best_pulse, preheat)
@@ -273,8 +283,11 @@ class Visitor(ABC):
         self, cases: Sequence[Case], case_seconds: float
     ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]], float]:
         """Plan the turns of each side and case's number, the order of all turns, and the seconds that they take."""
-        workload, sides, numbers = cases[0].workload, list(self.workers), range(len(cases))
-        pace, single_calls = backend(workload.device).blocks, workload.waits_for_each_call
+        workload = cases[0].workload
+        sides = list(self.workers)
+        numbers = range(len(cases))
+        pace = backend(workload.device).blocks
+        single_calls = workload.waits_for_each_call
         # Of a call with the flush before it.
         seconds = {(side, number): sum(self._seconds[side, cases[number].key]) for number in numbers for side in sides}
         plans: dict[tuple[str, int], Turns] = {}

@@ -30,6 +30,8 @@ from rnnbench.workloads.observe import share_done_again
 from rnnbench.workloads.parity import TOLERANCES, relative_error
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
 
+ORDERS = ("steps first", "batch first")
+
 
 @dataclass(frozen=True)
 class LiveCase:
@@ -122,9 +124,6 @@ def reference_of(modules: Mapping[str, object], asked: str | None) -> str:
     if asked not in modules:
         raise ValueError(f"reference: no module {asked!r}; there are {', '.join(modules)}")
     return asked
-
-
-ORDERS = ("steps first", "batch first")
 
 
 def in_order(cases: Mapping[str, LiveCase], reference: str) -> dict[str, LiveCase]:
@@ -288,7 +287,8 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
 
 def _leaves(output: Tensor) -> Iterable[Tensor]:
     """Yield the tensors that receive gradients in `backward`, including those that a function only refers to."""
-    seen, waiting = set(), [output.grad_fn]
+    seen = set()
+    waiting = [output.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -370,9 +370,11 @@ def _compared(output: Tensor, expected: Tensor) -> Parity:
     """Return that two outputs agree, or by how much an output differs from the expected one of the same shape."""
     if unsound := _not_finite(output):
         return Parity("unsound", unsound=unsound)
-    own, other = (str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected))
+    own = str(output.dtype).removeprefix("torch.")
+    other = str(expected.dtype).removeprefix("torch.")
     types = None if own == other else (own, other)
-    error, tolerances = relative_error(output, expected), dict[Any, float](TOLERANCES)
+    error = relative_error(output, expected)
+    tolerances = dict[Any, float](TOLERANCES)
     rounded = (rounded_to(tensor.dtype.to_real(), str(tensor.device)) for tensor in (output, expected))
     if error <= max(tolerances.get(dtype, 0.0) for dtype in rounded):  # 0 for whole numbers
         return Parity("agrees", types=types)

@@ -45,13 +45,21 @@ CASE_SECONDS = 0.05  # of each call's turns in a replicate
 LEAST_CASE_SECONDS = 1e-6  # two turns
 ROOM = 0.8  # of the seconds that are left, which the least replicates may fill by the pace of those before
 CALIBRATION_SECONDS = 0.01
+STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
+GOOD_ENOUGH = 0.01  # cases that differ by no more than this are equally fast
+CONFIDENCE = 0.99  # that a case is slower, before it is left out
+SHARING = 0.3  # of a logarithm, by which a shared core may change the ratio of unlike calls: 2.1 over 1.6 times as long
+CLEARLY = 0.2  # less of a logarithm of a time than the noise of one or two replicates is
+TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12
 
 
 class Precision:
     """Enough is known when every ratio to the reference is as precise as asked: `measure`, `sweep`, `explain`."""
 
     def __init__(self, names: Sequence[str], reference: str, settings: Settings) -> None:
-        self._names, self._reference, self._settings = list(names), reference, settings
+        self._names = list(names)
+        self._reference = reference
+        self._settings = settings
         self._record = GroupRecord()
 
     def wanted(self) -> tuple[Sequence[str], int]:
@@ -72,13 +80,6 @@ class Precision:
     def needed(self) -> float:
         """Return how many more seconds would be enough, at least."""
         return visits_to_come(self._record, self._settings) * self._record.cost
-
-
-STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
-GOOD_ENOUGH = 0.01  # cases that differ by no more than this are equally fast
-CONFIDENCE = 0.99  # that a case is slower, before it is left out
-SHARING = 0.3  # of a logarithm, by which a shared core may change the ratio of unlike calls: 2.1 over 1.6 times as long
-CLEARLY = 0.2  # less of a logarithm of a time than the noise of one or two replicates is
 
 
 class Fastest:
@@ -116,7 +117,8 @@ class Fastest:
 
     def leave_out_slower(self) -> None:
         """Leave out what is surely slower than the best, on a shared core by more than sharing may change a ratio."""
-        best, left = self._best(), list(self.left)
+        best = self._best()
+        left = list(self.left)
         for name in left:
             logs = self._logs(name, best, left)
             is_shared = state_of(logs, self.times[name], self.times[best]) == SHARED
@@ -130,7 +132,8 @@ class Fastest:
         It is the first of all unless another one is shown to be no slower: nobody wants to get something slower.
         """
         self.leave_out_slower()
-        best, first = self._best(), next(iter(self.times))
+        best = self._best()
+        first = next(iter(self.times))
         chosen = next(name for name in self.left if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
         if first not in self.left or chosen == first:
             return chosen
@@ -143,13 +146,15 @@ class Fastest:
         return estimate_of_rounds(self._logs(name, other, self.left), confidence)
 
     def _logs(self, name: str, other: str, left: Sequence[str]) -> RoundLogs:
-        own, its = self.times[name], self.times[other]
+        own = self.times[name]
+        its = self.times[other]
         is_undisturbed = are_quiet_together(own, its, *(self.times[each] for each in left))
         return ratio_logs(own, its, may_be_undisturbed=is_undisturbed)
 
     def told(self, name: str, other: str) -> "Told":
         """Return what is known of a case beside another one: by their quiet blocks if there are enough in both."""
-        own, its = self.times[name], self.times[other]
+        own = self.times[name]
+        its = self.times[other]
         logs = ratio_logs(own, its)
         seconds = seconds_logs(own, is_undisturbed=logs.is_undisturbed).values
         return Told(math.exp(median(seconds)), estimate_of_rounds(logs), state_of(logs, own, its))
@@ -189,7 +194,9 @@ class LiveTurns:
         self.seconds = 0.0  # that the replicates took, calibration included
         self.cut = False  # whether the deadline came before enough was known
         self.interrupted = False  # whether Ctrl-C did
-        self._device, self._calls, self._now = device, calls, now
+        self._device = device
+        self._calls = calls
+        self._now = now
         self._core = core
         self._case_seconds = case_seconds
         self._rng = random.Random(seed)
@@ -228,9 +235,11 @@ class LiveTurns:
     def _repeat(self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None]) -> None:
         """Add replicates until enough is known or the next one would pass the deadline."""
         wanted, to_come = stop.wanted()
-        made, least = 0, to_come
+        made = 0
+        least = to_come
         plans, last = self._planned(wanted)
-        pace, paces = last / self._case_seconds, list[float]()  # seconds of a replicate for each second of turns
+        pace = last / self._case_seconds  # seconds of a replicate for each second of turns
+        paces = list[float]()
         try:
             while to_come and (not made or last <= deadline - self._now()):
                 room = deadline - self._now() if not made else ROOM * (deadline - self._now())
@@ -303,10 +312,12 @@ class LiveTurns:
             now = self._now()
             if made and now >= deadline:
                 return None
-            done, every = made * len(order) + place, (made + to_come) * len(order)
+            done = made * len(order) + place
+            every = (made + to_come) * len(order)
             left = min(to_come * expected - (now - begun), deadline - now)
             on_progress(Progress(made + 1, done, every, max(0.0, left)))
-            plan, is_same = plans[name], place > 0 and order[place - 1] == name
+            plan = plans[name]
+            is_same = place > 0 and order[place - 1] == name
             with self._turn(name) as call:
                 if pulses is not None:
                     pulses.wait(self._now)
@@ -357,9 +368,6 @@ def named(call: str, hint: str = "") -> Iterator[None]:
         is_said = isinstance(error, ValueError | RuntimeError)
         text = message_of(error) if is_said else error_in_words(error)
         raise (ValueError if isinstance(error, ValueError) else RuntimeError)(f"{call}: {text}{hint}") from error
-
-
-TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12
 
 
 @contextmanager

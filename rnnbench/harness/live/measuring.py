@@ -43,6 +43,7 @@ from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.processor import CannotRun
 
 LivePhase = Literal["inference", "training", "step"]
+Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 
 
 @dataclass
@@ -149,9 +150,12 @@ def _all_compared(
             keep_tensors(module, put_back)
         cases = in_order(cases, reference)
         first = outputs(cases, reference)
-        dtype, name, agree = first[reference].dtype, str(first[reference].device), parity(first, reference)
+        dtype = first[reference].dtype
+        name = str(first[reference].device)
+        agree = parity(first, reference)
         del first  # frees the memory of the first calls before it is needed again
-        device, calls = devices.open_device(name), {}
+        device = devices.open_device(name)
+        calls = {}
         of_shell = library_notes(in_float32=dtype == torch.float32 and device.runs_host_code)
         notes = [*filter(None, [uneven(dtype, name)]), *(f"{note[0].upper()}{note[1:]}." for note in of_shell)]
         notes += unknown_orders(cases, reference, agree)
@@ -161,9 +165,6 @@ def _all_compared(
         threads = torch.get_num_threads()
         turns = LiveTurns(device, calls, quiet_core(name, threads))
         yield LiveComparison(cases, calls, turns, reference, agree, phase, name, threads, notes, put_back)
-
-
-Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ MAX_READINGS = 3  # one after another; a slow system never reads in less than th
 WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
-OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def file_text(file: Path) -> str:
@@ -148,7 +149,8 @@ def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
 
     def at_start() -> float:
         for _ in range(MAX_READINGS):
-            asked, waits = time.perf_counter(), at_end()
+            asked = time.perf_counter()
+            waits = at_end()
             if time.perf_counter() - asked < SHORTEST_WAIT:
                 break
         return waits
@@ -231,7 +233,9 @@ def _caches(folder: Path) -> tuple[Cache, ...]:
     caches = []
     for file in files:
         size = re.fullmatch(r"(\d+)([KMG]?)", file_text(file))
-        level, kind, shared = (file_text(file.with_name(name)) for name in ("level", "type", "shared_cpu_map"))
+        level = file_text(file.with_name("level"))
+        kind = file_text(file.with_name("type"))
+        shared = file_text(file.with_name("shared_cpu_map"))
         if file.parts[-4] == files[0].parts[-4] and size and level:
             cores = int(shared.replace(",", "") or "1", 16).bit_count()
             caches.append(Cache(int(level), kind.lower(), int(size[1]) * UNITS[size[2]], cores))

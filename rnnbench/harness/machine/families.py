@@ -42,7 +42,8 @@ def outputs_of(processes: Iterable[psutil.Process]) -> set[Path]:
     found = set()
     for process in processes:
         with contextlib.suppress(psutil.Error):  # it has ended, so its file is finished
-            words, folder = process.cmdline(), process.cwd()
+            words = process.cmdline()
+            folder = process.cwd()
             if words and COMPILERS.fullmatch(Path(words[0]).name):
                 found |= {Path(folder, after) for word, after in itertools.pairwise(words) if word == "-o"}
     return {file for file in found if not file.is_dir()}

@@ -29,7 +29,8 @@ NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent fol
 def state(folder: Path) -> dict[str, Any] | None:
     """Return the commit and whether files differ from it; None without a repository or an answer of git."""
     options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
-    commit, changed = _ask(folder, "rev-parse", "HEAD"), _ask(folder, "status", *options)
+    commit = _ask(folder, "rev-parse", "HEAD")
+    changed = _ask(folder, "status", *options)
     return None if commit is None or changed is None else {"commit": commit, "dirty": bool(changed)}
 
 

@@ -20,6 +20,30 @@ from rnnbench.cells import CellError
 
 _backends: Any = torch.backends  # partly untyped in torch
 _c: Any = torch._C
+# Since 2.9 torch has a precision for each backend and operator, `torch.backends.fp32_precision` and others below it.
+# The older names set some of these, and torch tells of them what it was told last, or refuses while the newer ones say
+# something else. So what an older name says is read by the newer ones.
+HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
+PRODUCTS = (("cuda", "matmul"), ("mkldnn", "matmul"))
+LAYERS = (("cuda", "conv"), ("cuda", "rnn"))
+OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
+OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
+OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
+# What the suite's axis `dtype` decides, whatever a case's own code sets: with less precision it would do other work.
+OF_THE_SUITE = ("float32 precision", "float32 matmul precision", "cuDNN TF32")
+# The part of torch's state that a reader of a run must know; the other settings keep torch's defaults.
+DESCRIBED = (
+    "default dtype",
+    "grad mode",
+    "deterministic algorithms",
+    "float32 matmul precision",
+    "oneDNN",
+    "cuDNN",
+    "cuDNN TF32",
+)
+CORES = "allowed cores"  # the coordinator chooses them again for each visit
+# What code changes for itself when it is imported. The others would disturb a worker.
+OF_THE_CODE = ("recursion limit", "warning filters", "current folder", "environment variables")
 
 
 class Setting(NamedTuple):
@@ -37,16 +61,6 @@ def _attributes(holder: Any, *names: str) -> Setting:
             setattr(holder, name, one)
 
     return Setting(partial(attrgetter(*names), holder), write)
-
-
-# Since 2.9 torch has a precision for each backend and operator, `torch.backends.fp32_precision` and others below it.
-# The older names set some of these, and torch tells of them what it was told last, or refuses while the newer ones say
-# something else. So what an older name says is read by the newer ones.
-HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
-PRODUCTS, LAYERS = (("cuda", "matmul"), ("mkldnn", "matmul")), (("cuda", "conv"), ("cuda", "rnn"))
-OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
-OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
-OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
 
 
 def _precisions(names: tuple[tuple[str, str], ...], older: Mapping[Any, Any], old: Setting | None = None) -> Setting:
@@ -95,18 +109,6 @@ TORCH: dict[str, Setting] = {
     "cuBLAS float16 sums": _attributes(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     "cuBLAS bfloat16 sums": _attributes(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
 }
-# What the suite's axis `dtype` decides, whatever a case's own code sets: with less precision it would do other work.
-OF_THE_SUITE = ("float32 precision", "float32 matmul precision", "cuDNN TF32")
-# The part of torch's state that a reader of a run must know; the other settings keep torch's defaults.
-DESCRIBED = (
-    "default dtype",
-    "grad mode",
-    "deterministic algorithms",
-    "float32 matmul precision",
-    "oneDNN",
-    "cuDNN",
-    "cuDNN TF32",
-)
 
 
 def _set_filters(wanted: list[Any]) -> None:
@@ -127,11 +129,8 @@ PROCESS: dict[str, Setting] = {
     "current folder": Setting(os.getcwd, os.chdir),
     "environment variables": Setting(lambda: dict(os.environ), _set_environment),
 }
-CORES = "allowed cores"  # the coordinator chooses them again for each visit
 if hasattr(os, "sched_setaffinity"):
     PROCESS[CORES] = Setting(lambda: os.sched_getaffinity(0), partial(os.sched_setaffinity, 0))
-# What code changes for itself when it is imported. The others would disturb a worker.
-OF_THE_CODE = ("recursion limit", "warning filters", "current folder", "environment variables")
 
 
 def capture(settings: Mapping[str, Setting] = TORCH) -> dict[str, Any]:

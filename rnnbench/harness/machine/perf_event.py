@@ -18,10 +18,12 @@ from rnnbench.store.metrics import Unavailable
 
 CounterName = Literal["callgrind", "perf_event"]
 SYSCALLS = {"x86_64": 298, "aarch64": 241}  # the number of perf_event_open
-HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS
+HARDWARE = 0  # PERF_TYPE_HARDWARE
+INSTRUCTIONS = 1  # PERF_COUNT_HW_INSTRUCTIONS
 # The first version of `struct perf_event_attr`: type, size, config, sample period, sample type, read format, flags, ...
 ATTRIBUTE = "IIQQQQQIIQ"
-EXCLUDE_KERNEL, EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
+EXCLUDE_KERNEL = 1 << 5
+EXCLUDE_HYPERVISOR = 1 << 6
 # PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING: how long the thread ran, and how long it was counted
 READ_FORMAT = 1 | 2
 TRIAL_STEPS = 1000
@@ -42,7 +44,10 @@ def counting(kind: int = HARDWARE, event: int = INSTRUCTIONS) -> Iterator[Callab
         raise Unavailable("the system has no perf_event counters that rnnbench knows")
     flags = EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR
     attribute = struct.pack(ATTRIBUTE, kind, struct.calcsize(ATTRIBUTE), event, 0, 0, READ_FORMAT, flags, 0, 0, 0)
-    libc, this_thread, any_core, no_group = ctypes.CDLL(None, use_errno=True), 0, -1, -1
+    libc = ctypes.CDLL(None, use_errno=True)
+    this_thread = 0
+    any_core = -1
+    no_group = -1
     descriptor = int(libc.syscall(number, attribute, this_thread, any_core, no_group, 0))
     if descriptor < 0:
         raise Unavailable(f"the kernel gives no instruction counter: {os.strerror(ctypes.get_errno())}")

@@ -111,7 +111,8 @@ class Pulses:
         if len(choices) < 2:
             return choices[0]
         before = os.sched_getaffinity(0)
-        taken, lasted = list[list[float]](), list[float]()
+        taken = list[list[float]]()
+        lasted = list[float]()
         try:
             for cores in choices:
                 begun = now()

@@ -44,7 +44,8 @@ def library_notes(*, in_float32: bool = False) -> list[str]:
 
     `in_float32`: whether this process itself multiplies float32 on the host, in the precision that the shell sets.
     """
-    settings, notes = known(), list[str]()
+    settings = known()
+    notes = list[str]()
     precision = next((name for name in FLOAT32_IN_ONEDNN if os.environ.get(name)), "")
     if in_float32 and precision and os.environ[precision].upper() != FULL_PRECISION[FLOAT32_IN_ONEDNN[0]]:
         settings[precision] = os.environ[precision]

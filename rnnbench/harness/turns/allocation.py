@@ -33,11 +33,14 @@ from rnnbench.store.records import Window
 
 Key = TypeVar("Key")
 FIRST_VISITS = 2  # of a group, with turns of the usual length
-LEAST_TIMES, MOST_TIMES = 0.5, 16.0  # the usual length
+# the usual length
+LEAST_TIMES = 0.5
+MOST_TIMES = 16.0
 STEPS = 31  # lengths between these
 ENOUGH_BLOCKS = 1.5 * MIN_BLOCKS  # expected in a visit, so that few visits have less than are needed
 # Standard deviation between processes that is assumed, with so many degrees of freedom, before there are many cases.
-ASSUMED_BETWEEN, ASSUMED_FREEDOM = 0.006, 4
+ASSUMED_BETWEEN = 0.006
+ASSUMED_FREEDOM = 4
 MEDIAN_OF_SQUARES = 0.455  # of a normal value, over its variance
 LONGER = 1.3  # times what was asked for: the calls are so long that turns can't be shorter
 
@@ -88,7 +91,9 @@ class VisitCost:
     @classmethod
     def of(cls, seconds: float, turns: TurnsTaken, times: Mapping[str, Times], basis: str) -> Self:
         """Return the cost of a visit of so many seconds; `basis`: the case that the others are compared with."""
-        blocks, squares, quiet_squares = [], [], []
+        blocks = []
+        squares = []
+        quiet_squares = []
         for case in times:
             if case == basis:
                 continue
@@ -193,7 +198,8 @@ class Allocator:
         In the `left` seconds, so many `visits` of each group shall fit: the longest turns are cut until they do.
         """
         lengths = self.usual * np.geomspace(LEAST_TIMES, MOST_TIMES, STEPS)
-        longest, fits = 0, STEPS
+        longest = 0
+        fits = STEPS
         while fits - longest > 1:
             most = (longest + fits) // 2
             chosen = {key: self._best(cost, lengths[: most + 1]) for key, cost in costs.items()}

@@ -79,7 +79,8 @@ class GroupRecord:
                 log_ratios[case] = [*self.log_ratios.get(case, []), log_ratio(own, base)]
                 undisturbed[case] = [*self.undisturbed.get(case, []), undisturbed_log_ratio(own, base)]
         # A missing case has failed, so it no longer counts for the precision of the group.
-        self.log_ratios, self.undisturbed = log_ratios, undisturbed
+        self.log_ratios = log_ratios
+        self.undisturbed = undisturbed
 
     def of(self, cases: Collection[str], share: float) -> "GroupRecord":
         """Return the record of some of the cases, which take this share of a visit."""
@@ -99,7 +100,8 @@ def estimate_spreads(records: Sequence[GroupRecord]) -> None:
         undisturbed_estimates_of([ratios for record in records for ratios in record.undisturbed.values()])
     )
     for record in records:
-        half_widths, are_undisturbed = [], []
+        half_widths = []
+        are_undisturbed = []
         for ratios, by_all, by_quiet in zip(record.log_ratios.values(), shared, undisturbed, strict=False):
             are_undisturbed.append(by_quiet.has_interval)
             known = by_quiet if by_quiet.has_interval else by_all
@@ -133,7 +135,8 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
     if settings.precision is not None:
         is_known = record.visits >= MIN_FOR_SPREAD and math.isfinite(record.spread)
         spread = record.spread if is_known else EXPECTED_SPREAD
-        goal, most = math.log1p(settings.precision), max(needed, settings.max_replicates)
+        goal = math.log1p(settings.precision)
+        most = max(needed, settings.max_replicates)
         needed = next((visits for visits in range(needed, most) if half_width(visits) * spread <= goal), most)
     return needed - record.visits
 

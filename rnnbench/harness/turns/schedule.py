@@ -106,7 +106,8 @@ def _batch(blocks: Blocks, per_call: float) -> int:
 def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     """Calibrate with a flush before each call: it counts toward the length of the window, not of the call."""
     clocked = device.clock_cold(call, MIN_BLOCKS)
-    per_call, with_flush = min(clocked.batch_seconds), clocked.host_seconds / MIN_BLOCKS
+    per_call = min(clocked.batch_seconds)
+    with_flush = clocked.host_seconds / MIN_BLOCKS
     longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
     affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
     calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))

@@ -66,6 +66,18 @@ WRITTEN = re.compile(r">[^<>\n]*</text>")  # in which a viewer would show severa
 FONTS = "'DejaVu Sans', Verdana, sans-serif"  # Verdana's letters are as wide
 PAPER = INKS["card"].light
 BRIGHT = 1.4  # sum of red, green and blue of a background that is as far from white as from black
+Label = Callable[[float], str]  # a number as it is written at an axis
+ROW = 0.24  # inches of a row on a page
+LOW_ROW = 0.135  # the least
+AROUND = 0.85  # inches above and below the rows
+MAX_NAME = 40  # letters of a name on a page
+LONG_NAME = 26  # beside one narrow panel
+SHORT_NAME = 18  # beside several
+TWO = 2  # points, of a line that shows no trend
+STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
+WIDEST_SIZE = 0.26  # inches of the number of a size below an axis, with the room beside it
+SHORT_SPAN = 3  # times the lower end: up to here, even steps are round
+REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}  # the line at 1
 
 
 @contextmanager
@@ -246,17 +258,6 @@ def refuse_several(ax: Axes | None, panels: int, axes: Sequence[str]) -> None:
 
 # The drawing functions
 
-Label = Callable[[float], str]  # a number as it is written at an axis
-
-ROW, LOW_ROW = 0.24, 0.135  # inches of a row: on a page, and the least
-AROUND = 0.85  # inches above and below the rows
-MAX_NAME, LONG_NAME, SHORT_NAME = 40, 26, 18  # letters of a name: on a page, and beside one or more narrow panels
-TWO = 2  # points, of a line that shows no trend
-STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
-WIDEST_SIZE = 0.26  # inches of the number of a size below an axis, with the room beside it
-SHORT_SPAN = 3  # times the lower end: up to here, even steps are round
-REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}  # the line at 1
-
 
 def rows_high(rows: int, width: float) -> float:
     """Return the height in inches of a figure with so many rows, without its legend."""
@@ -358,7 +359,8 @@ def lines(
     """
     for name, own in points.groupby("line", sort=False, observed=True):
         look = look_of[str(name)]
-        color, values = drawn.ink(look.shade), own["value"].to_numpy(dtype=float)
+        color = drawn.ink(look.shade)
+        values = own["value"].to_numpy(dtype=float)
         reach = np.nan_to_num(np.abs(own[["low", "high"]].to_numpy(dtype=float).T - values))
         line, *_ = axes.errorbar(
             own["x"], values, yerr=reach, color=color, marker=look.marker, markersize=3.5 if drawn.is_narrow else 5,
@@ -450,7 +452,8 @@ def limits(
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known) & (known > 0)]
     ends = [*known, *([] if around is None else [around])]
-    low, high = min(ends), max(ends)
+    low = min(ends)
+    high = max(ends)
     wider = max(1.0, least * low / high) ** 0.5
     return low / wider / margin, high * wider * margin
 

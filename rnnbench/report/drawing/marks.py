@@ -21,6 +21,30 @@ from rnnbench.store.records import (
     TORCH_OWN,
 )
 
+# Boxes of the heat map, from faster to slower, and all letters on coloured areas are the same in light and dark.
+HEAT = ("#4a9fd0", "#9ccbe8", "#fcfcfc", "#f4b48c", "#e8833a")
+ON_AREAS = "#111111"
+MAX_SERIES = 8  # in one panel, without the references
+OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
+CELLS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one reference have different hues
+    "vanilla": ("teal", "o"),
+    "combined": ("indigo", "s"),
+    "deep": ("olive", "v"),
+    "deep-notebook": ("rose", "P"),
+    "ind_rnn": ("red", "X"),
+    "diagonal": ("green", "<"),
+    "lstm": ("purple", "^"),
+    "min_lstm": ("teal", ">"),
+    "s_lstm": ("indigo", "D"),
+    "lstm_layer_norm": ("rose", "s"),
+    "lstm_peephole": ("olive", "P"),
+    "lmu": ("red", "*"),
+    "gru": ("green", "D"),
+    "min_gru": ("plum", "o"),
+    "ugrnn": ("purple", "v"),
+}
+
 
 @dataclass(frozen=True)
 class Shade:
@@ -88,10 +112,6 @@ SIZES = (
     Shade("#440154", "#fde725"),
 )
 
-# Boxes of the heat map, from faster to slower, and all letters on coloured areas are the same in light and dark.
-HEAT = ("#4a9fd0", "#9ccbe8", "#fcfcfc", "#f4b48c", "#e8833a")
-ON_AREAS = "#111111"
-
 
 def level(place: float) -> Shade:
     """Return the colour of a size by its place between the smallest (0) and the largest (1)."""
@@ -109,28 +129,6 @@ def variables() -> dict[str, Shade]:
         **{f"work-{kind}": shade for kind, shade in WORK.items()},
         **{f"size-{index}": shade for index, shade in enumerate(SIZES)},
     }
-
-
-MAX_SERIES = 8  # in one panel, without the references
-OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
-CELLS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one reference have different hues
-    "vanilla": ("teal", "o"),
-    "combined": ("indigo", "s"),
-    "deep": ("olive", "v"),
-    "deep-notebook": ("rose", "P"),
-    "ind_rnn": ("red", "X"),
-    "diagonal": ("green", "<"),
-    "lstm": ("purple", "^"),
-    "min_lstm": ("teal", ">"),
-    "s_lstm": ("indigo", "D"),
-    "lstm_layer_norm": ("rose", "s"),
-    "lstm_peephole": ("olive", "P"),
-    "lmu": ("red", "*"),
-    "gru": ("green", "D"),
-    "min_gru": ("plum", "o"),
-    "ugrnn": ("purple", "v"),
-}
 
 
 @dataclass(frozen=True)
@@ -192,10 +190,12 @@ def plain_and_fastest(cases: pd.DataFrame, value: str, most: int = MAX_SERIES) -
     The fastest has the lowest median of the column `value`. If that leaves more than `most` series, only the fastest of
     each cell stays. `cases` has a column `series`; cells without any value are left out.
     """
-    own, pair = cases[~is_reference(cases) & cases[value].notna()], ["cell", "implementation"]
+    own = cases[~is_reference(cases) & cases[value].notna()]
+    pair = ["cell", "implementation"]
     medians = own.groupby(pair, sort=False)[value].median().reset_index()
     medians["rung"] = medians["implementation"].map(rung)
-    fastest, plainest = (medians.loc[medians.groupby("cell")[by].idxmin()] for by in (value, "rung"))
+    fastest = medians.loc[medians.groupby("cell")[value].idxmin()]
+    plainest = medians.loc[medians.groupby("cell")["rung"].idxmin()]
     kept = pd.concat([plainest, fastest]).drop_duplicates(pair)
     if len(kept) > most:
         kept = fastest

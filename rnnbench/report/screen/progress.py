@@ -99,7 +99,8 @@ def _in_notebook() -> Iterator[Draw]:
 
 def _forward(draw: Draw) -> ShowRun:
     """Draw now and then how far it is, by a bar that never goes back, although more replicates may be needed."""
-    furthest, last = 0.0, -REDRAW_SECONDS
+    furthest = 0.0
+    last = -REDRAW_SECONDS
 
     def forward(step: RunProgress) -> None:
         nonlocal furthest, last
@@ -148,7 +149,8 @@ def so_far(step: RunProgress) -> str:
     """Return the ratios so far in words; empty if there are none."""
     if not step.ratios:
         return ""
-    low, high = (f"{ratio:.3g}\u00d7" for ratio in (min(step.ratios), max(step.ratios)))
+    low = f"{min(step.ratios):.3g}×"
+    high = f"{max(step.ratios):.3g}×"
     return f"ratio so far {low}" if len(step.ratios) == 1 else f"ratios so far {low} to {high}"
 
 

@@ -41,7 +41,8 @@ from rnnbench.report.words.units import (
 from rnnbench.store.folder import write_whole
 from rnnbench.text import encoded, first_few, plural
 
-GAP, INDENT = 2, 4  # between columns; of the line that says why
+GAP = 2  # between columns
+INDENT = 4  # of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "margin")
 NARROWEST = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see

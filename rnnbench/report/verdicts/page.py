@@ -96,7 +96,8 @@ def page_of(folder: Path) -> Page:
     Raises UserError if one of the check's files can't be read.
     """
     sides = {side: read_info(folder / side) for side in ("base", "head")}
-    head, check = sides["head"], read(folder)
+    head = sides["head"]
+    check = read(folder)
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
     again = "To repeat the check, and to see the times of each side, which is a run of its own:"
     commands = Lines(again, (one_line(head.command), *reports), are_commands=True)
@@ -210,7 +211,9 @@ def _bar(row: Mapping[Any, Any], end: float) -> Bar | None:
         return round(50 + 50 * min(1.0, max(-1.0, math.log(ratio) / math.log(end))), 1)
 
     band = place(1 / (1 + row["margin"])), place(1 + row["margin"])
-    low, value, high = (place(row[each]) for each in ("change_low", "change", "change_high"))
+    low = place(row["change_low"])
+    value = place(row["change"])
+    high = place(row["change_high"])
     shade = {"regressed": "slower", "improved": "faster", "accepted": "soft", "unchanged": "soft"}.get(
         row["verdict"], row["verdict"]
     )

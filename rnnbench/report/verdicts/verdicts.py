@@ -142,7 +142,8 @@ class Verdicts(Comparison):
             return f"Nothing regressed: {of_all} unchanged within {self.margins}."
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.deciding.value if row.deciding else math.inf)
-        first, (text, leader) = rows[0], LEADS[worst]
+        first = rows[0]
+        (text, leader) = LEADS[worst]
         but = " but what is accepted" if self.by_verdict["accepted"] else ""
         text = (worst == "undecided" and self.nothing) or text.format(of_all, but=but)
         reasons = {row.reason or row.together for row in rows}

@@ -65,6 +65,9 @@ SAID: dict[str, Callable[[Any], str]] = {
     "loss": lambda value: f"loss {one_line(value)}",
     "clip": lambda value: f"gradients clipped at {value:g}" if value else "gradients not clipped",
 }
+ALWAYS = ("batch_size", "seq_len", "hidden_size")
+APART = ("reference", "phase")  # named separately
+TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
 
 def is_reference(cases: pd.DataFrame) -> "pd.Series[bool]":
@@ -169,10 +172,6 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((*order, own, pd.factorize(frame["family"])[0]))]
 
 
-ALWAYS = ("batch_size", "seq_len", "hidden_size")
-APART = ("reference", "phase")  # named separately
-
-
 def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[str, str], str]:
     """Return the name of each case by its key, made of what tells them apart, and the axes that they share, in words.
 
@@ -257,15 +256,13 @@ def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     """
     facts = []
     for _, info in runs:
-        software, machine = (info.environment.get(part) or {} for part in ("software", "machine"))
+        software = info.environment.get("software") or {}
+        machine = info.environment.get("machine") or {}
         torch = (software.get("packages") or {}).get("torch")
         facts.append([f"torch {torch}" if torch else "", machine.get("cpu") or "", commit(info), when(info)])
     differ = [len(set(texts)) > 1 for texts in zip(*facts, strict=True)]
     texts = [one_line(", ".join(filter(None, compress(own, differ)))) for own in facts]
     return texts if len(set(texts)) == len(texts) else [one_line(name) for name, _ in runs]
-
-
-TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
 
 def identity(processor: Processor) -> str:

@@ -17,10 +17,23 @@ SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
 NOT_KNOWN = "not known"
-MIN_NUMBER, MAX_NUMBER = 1e-4, 1e6  # the ends of an uninformative interval lie beyond: only that is said of them
+# The ends of an uninformative interval lie beyond these: only that is said of them.
+MIN_NUMBER = 1e-4
+MAX_NUMBER = 1e6
 MAX_PERCENT = 9_999
 MAX_FACTOR = 100  # of a change; a larger one says no more
 MAX_PLAIN_COUNT = 9_999.5  # larger ones are read more easily with a prefix
+IN_THE_MEAN = "in the mean of its calls"
+GLYPHS: dict[Outcome | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
+    "regressed": "▲",
+    "incomparable": "✕",
+    "undecided": "◇",
+    "accepted": "△",
+    "improved": "▼",
+    "unchanged": "●",
+    None: "–",
+}
+FAR = f"over {MAX_FACTOR}×"
 
 
 def digits(value: float) -> str:
@@ -63,7 +76,8 @@ def duration_interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
     size, unit = _unit(high, TIMES)
-    start, end = digits(low / size), digits(high / size)
+    start = digits(low / size)
+    end = digits(high / size)
     return f"{span(start, end, '–')} {unit}"
 
 
@@ -164,19 +178,6 @@ FORMATS: dict[Unit, Callable[[float], str]] = {  # of metrics
 }
 
 
-IN_THE_MEAN = "in the mean of its calls"
-GLYPHS: dict[Outcome | None, str] = {  # beside the colour of a verdict, for who can't tell colours apart
-    "regressed": "▲",
-    "incomparable": "✕",
-    "undecided": "◇",
-    "accepted": "△",
-    "improved": "▼",
-    "unchanged": "●",
-    None: "–",
-}
-FAR = f"over {MAX_FACTOR}×"
-
-
 def change(ratio: float) -> str:
     """Return `+5.1%` for 1.051, `over 100×` for any ratio above a hundred; empty if it is not known."""
     if not math.isfinite(ratio):
@@ -221,7 +222,8 @@ def slower(ratio: float) -> str:
 
 def between(estimate: Estimate) -> str:
     """Return `between 1.2% faster and 3.9% slower`."""
-    low, high = slower(estimate.lower), slower(estimate.upper)
+    low = slower(estimate.lower)
+    high = slower(estimate.upper)
     return low if low == high else f"between {low} and {high}"
 
 
