@@ -10,6 +10,7 @@ The state comes from the cell's own `initial_state`, `init_hidden` and the like,
 step without a state. Of several calls that work, the one that depends on most parameters is chosen.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,13 +26,14 @@ from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_f
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
 from rnnbench.cells.states import copied, getters_of, is_alike, leaves, rebuilt, tensors_of
-from rnnbench.text import last_frame
+from rnnbench.text import error_in_words, last_frame
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
 Giving = Literal["state", "output, state", "output, *state", "*state, *more"]
 Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
 KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
 GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
+LOG = logging.getLogger("rnnbench")
 MIN_ROWS = 3
 
 
@@ -197,7 +199,8 @@ def found_call(
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
                 call, first, reached = _tried(trial, rows, candidate, in_both_modes)
-            except Exception:  # whatever a stranger's code raises: another way may fit
+            except Exception as fault:  # whatever a stranger's code raises: another way may fit
+                LOG.debug("%s can't be called so, %s: %s", type(cell).__name__, candidate, error_in_words(fault))
                 continue
             if reached > most:
                 best = (call, tuple(part[: len(input)].detach().clone() for part in first))

@@ -48,6 +48,7 @@ class RunFolder:
         self.path = path
         self._part = part
         self._lock: int | None = lock(self._file("measurements.jsonl"))
+        self._run = ""  # the id of the run, as soon as it is known
 
     @classmethod
     def create(cls, parent: Path, suite: str) -> Self:
@@ -57,6 +58,8 @@ class RunFolder:
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`, in one step."""
         write_whole(self._file("run.json"), info_bytes(info))
+        if not self._part:
+            self._run = info.id
 
     def add_measurement(self, measurement: Measurement) -> Measurement:
         """Add the measurement of a case, and return it as it will be read; the last line of a case counts."""
@@ -85,8 +88,8 @@ class RunFolder:
         """Add windows of one worker to its file, with the id of the run."""
         if windows:
             file = self.path / f"windows-{windows[0].worker}.jsonl"
-            run = run_id(self.path)
-            append_lines(file, [replace(window, run=run).to_json() for window in windows])
+            self._run = self._run or run_id(self.path)
+            append_lines(file, [replace(window, run=self._run).to_json() for window in windows])
 
     def _file(self, name: str) -> Path:
         return self.path / _named(name, self._part)

@@ -24,6 +24,7 @@ MAX_SHOWN_LENGTH = 40  # characters of a wrong value
 Size = Annotated[int, Ge(1), Lt(MAX_INTEGER)]
 Count = Annotated[int, Ge(0), Lt(MAX_INTEGER)]
 HUGE = 1e300
+SURROGATE = "\\ud"  # begins half a letter, as JSON writes it
 Number = Annotated[float, Ge(-HUGE), Le(HUGE)]  # no NaN
 Seconds = Annotated[float, Ge(0), Le(HUGE)]
 Positive = Annotated[float, Gt(0), Le(HUGE)]
@@ -111,9 +112,11 @@ def clean(value: Any, number: Callable[[str], float] = float) -> Any:
     return json.loads(encoded(json.dumps(value, ensure_ascii=False)), parse_float=number)
 
 
-def rounded(time: str) -> float:
-    """Return a time rounded to a tenth of a nanosecond, but never to zero: lines stay short."""
-    return round(float(time), 10) or float(time)
+def rounded(value: Any) -> Any:
+    """Return a value with its times rounded to a tenth of a nanosecond, but never to zero: lines stay short."""
+    if isinstance(value, float):
+        return round(value, 10) or value
+    return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def content_of(path: Path) -> bytes:
@@ -160,13 +163,21 @@ def placed(where: str) -> Iterator[None]:
         raise UserError(f"{where}: {error}") from None
 
 
+def _line(record: dict[str, Any]) -> bytes:
+    """Return a record as a line of JSON, in which lone surrogates are replaced: no reader accepts them."""
+    text = json.dumps(record, separators=(",", ":"))
+    if SURROGATE in text:  # or two, which stand for one letter, and stay
+        text = json.dumps(clean(record), separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
 def append_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Add lines to a file, which is made if there is none; they are in it when this returns.
 
     An incomplete last line is removed first. If the disk does not take all lines, none of them stays and OSError is
     raised. Lone surrogates in the text are replaced, since no reader accepts them.
     """
-    lines = b"".join(json.dumps(clean(record), separators=(",", ":")).encode() + b"\n" for record in records)
+    lines = b"".join(_line(record) for record in records)
     with path.open("a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))

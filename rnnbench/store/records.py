@@ -1,7 +1,7 @@
 """The records of a run, as small frozen types that every stage of the pipeline takes and returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -267,7 +267,7 @@ class Window(Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
-        return clean(asdict(self), rounded)  # type: ignore[no-any-return]
+        return {name: rounded(value) for name, value in vars(self).items()}
 
 
 def evenly_spaced(ordered: Sequence[Any], most: int = MAX_QUANTILES) -> tuple[Any, ...]:
