@@ -11,7 +11,7 @@ from typing import Any
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.comparison import WORK
 from rnnbench.analysis.decide import changes
-from rnnbench.check.check import CheckOptions, check
+from rnnbench.check.live import CheckOptions, check
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
 from rnnbench.check.same_code import sorted_by_kind

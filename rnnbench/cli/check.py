@@ -28,8 +28,8 @@ from rnnbench.project import module_folders
 if TYPE_CHECKING:
     from rnnbench.analysis.comparison import Comparison, OnGrowth, OnUndecided, Subject
     from rnnbench.analysis.decide import Gate
-    from rnnbench.check.check import CheckOptions
     from rnnbench.check.counting import InstructionsMode
+    from rnnbench.check.live import CheckOptions
     from rnnbench.check.sides import Side
     from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.suite.suites import Suite
@@ -104,7 +104,7 @@ def check(
     (one line on standard error says why, and there is no verdict), or a case can't be compared
     (its verdict says why); 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.check.check import CheckOptions, check_against_run
+    from rnnbench.check.live import CheckOptions, check_against_run
     from rnnbench.check.sides import NewSuite, sides
     from rnnbench.harness.accepted import Accepted
     from rnnbench.harness.machine import git
@@ -152,7 +152,7 @@ def _checked_live(
     options: "CheckOptions",
 ) -> tuple[Path, "Comparison"]:
     """Check the selected cases of two sides in turns."""
-    from rnnbench.check import check as live
+    from rnnbench.check import live
     from rnnbench.check.sides import select
     from rnnbench.report.screen.progress import shown_progress
 

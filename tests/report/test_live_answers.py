@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.live_answers import about, in_words, of_measure, of_sweep
+from rnnbench.report.frame_result import in_words
+from rnnbench.report.live_answers import about, of_measure, of_sweep
 
 ENDS = ["seconds", "ratio", "ratio_low", "ratio_high", "parity"]
 ROWS: dict[str, list[Any]] = {

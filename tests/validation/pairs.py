@@ -10,7 +10,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import log_ratios
 from rnnbench.analysis.run_times import read
-from rnnbench.check.check import check
+from rnnbench.check.live import check
 from rnnbench.check.sides import select, sides
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.report.words.names import identity

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison
-from rnnbench.check.check import check
+from rnnbench.check.live import check
 from rnnbench.check.sides import select, sides
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
