@@ -17,7 +17,7 @@ from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
 from rnnbench.errors import UserError
-from rnnbench.report.cases import table_of_cases
+from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.environment import table_of_environment
 from rnnbench.report.frame_result import ChangesResult, Frame, FrameResult, RunsResult
 from rnnbench.report.headline import headline

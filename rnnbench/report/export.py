@@ -24,7 +24,7 @@ from rnnbench.analysis.environments import processor
 from rnnbench.analysis.run_times import RunTimes, noted, read_whole
 from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.cases import table_of_cases
+from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.table import csv, latex, markdown
 from rnnbench.report.verdicts.rows import VerdictRow
 from rnnbench.report.verdicts.verdicts import Verdicts, read

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from rnnbench.analysis.predict import REACH, predict
 from rnnbench.analysis.size_fit import MOVING, SERIES
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.cases import is_shared, reference_name
+from rnnbench.report.case_tables import is_shared, reference_name
 from rnnbench.report.drawing.draw import (
     COLUMN,
     PAGE,

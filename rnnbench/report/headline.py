@@ -12,7 +12,7 @@ import pandas as pd
 
 from rnnbench.analysis.size_fit import explained_shares
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.cases import (
+from rnnbench.report.case_tables import (
     ALONE,
     NO_REFERENCE,
     half_width_of,

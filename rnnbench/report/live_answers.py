@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.report.cases import tally
+from rnnbench.report.case_tables import tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, span
 from rnnbench.store.parity import does_equal_work, is_of_reference

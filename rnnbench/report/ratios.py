@@ -21,7 +21,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from rnnbench.analysis.size_fit import explaining
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.cases import by_state, is_coarse, is_shared, is_unclear, reference_name
+from rnnbench.report.case_tables import by_state, is_coarse, is_shared, is_unclear, reference_name
 from rnnbench.report.drawing.draw import (
     COLUMN,
     MAX_NAME,

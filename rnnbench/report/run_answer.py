@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.cases import reference_name
+from rnnbench.report.case_tables import reference_name
 from rnnbench.report.environment import machine
 from rnnbench.report.headline import Headline, headline
 from rnnbench.report.words.units import digits, half_width, span

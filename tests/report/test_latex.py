@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.cases import table_of_cases, table_of_medians
+from rnnbench.report.case_tables import table_of_cases, table_of_medians
 from rnnbench.report.latex import ACCENTED, COLUMN, GAP, LETTER, MOST, TEXT, tables, tex
 from rnnbench.report.page.page import files
 from rnnbench.report.table import Table, latex

@@ -21,7 +21,7 @@ from rnnbench.harness.coordinator.start import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
 from rnnbench.report import reports as figures
-from rnnbench.report.cases import table_of_cases
+from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.export import exported
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.reports import run_page

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import Noise, summarize
-from rnnbench.report.cases import table_of_cases
+from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import Table

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report import cases
+from rnnbench.report import case_tables as cases
 from rnnbench.report.environment import reached
 from rnnbench.report.headline import headline
 from rnnbench.report.screen.head_line import head_line

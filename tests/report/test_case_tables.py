@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
-from rnnbench.report.cases import (
+from rnnbench.report.case_tables import (
     doubts,
     has_slow_calls,
     notes,
