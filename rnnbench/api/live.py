@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnnbench.analysis.rounds import MINE, THAN, Question
 from rnnbench.api import for_users
-from rnnbench.harness.live.cases import with_threads
+from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.live.measuring import LivePhase, compared
 from rnnbench.harness.live.measuring import sweep as each_point
 from rnnbench.profiling.profile import explain as explain_live

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.harness.live.cases import tensors_in
+from rnnbench.harness.live.live_cases import tensors_in
 from rnnbench.profiling.replay import (
     CallGroup,
     Program,

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from rnnbench.cells.states import dense_parts, storage_address
-from rnnbench.harness.live.cases import tensors_in
+from rnnbench.harness.live.live_cases import tensors_in
 from rnnbench.kernels.libraries import (
     DIRECT,
     DIRECT_PACKED,

@@ -20,8 +20,8 @@ from torch import nn
 from rnnbench.analysis.quiet import LOW_SHARE
 from rnnbench.analysis.quiet_rounds import seconds_together
 from rnnbench.harness import devices
-from rnnbench.harness.live.cases import LiveCase, is_torchs, with_gradients
-from rnnbench.harness.live.cases import timed_call as live_call
+from rnnbench.harness.live.live_cases import LiveCase, is_torchs, with_gradients
+from rnnbench.harness.live.live_cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.live.quiet_core import QuietCore, quiet_core

@@ -35,7 +35,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from rnnbench.cells.states import dense_parts, storage_address
-from rnnbench.harness.live.cases import tensors_in
+from rnnbench.harness.live.live_cases import tensors_in
 
 MAX_CALLS = 20_000  # of torch functions; their tensors are held while the program is examined
 TORCH = str(Path(torch.__file__).parent)

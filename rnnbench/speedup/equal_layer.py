@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.contract import on_trial
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
-from rnnbench.harness.live.cases import keep_process
+from rnnbench.harness.live.live_cases import keep_process
 from rnnbench.workloads.implementations import SequenceOptions, loop
 
 LayerFunction = Literal["lstm", "gru", "rnn_tanh", "rnn_relu"]  # of torch

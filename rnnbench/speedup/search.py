@@ -26,7 +26,7 @@ from rnnbench.cells.states import BATCHED, State, convert, copied, leaves, torch
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
 from rnnbench.harness.devices.self_test import why_not_timed
-from rnnbench.harness.live.cases import (
+from rnnbench.harness.live.live_cases import (
     LiveCase,
     calls_on_trial,
     check_phase,

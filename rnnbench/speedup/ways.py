@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map_only
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_layer
-from rnnbench.harness.live.cases import calls_on_trial
+from rnnbench.harness.live.live_cases import calls_on_trial
 from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.workloads import compiled

@@ -13,7 +13,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.cases import LiveCase
+from rnnbench.harness.live.live_cases import LiveCase
 from rnnbench.profiling.gap import breakdown, in_one_piece
 from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, hidden, kernels, of_built, of_live, profile
 from rnnbench.store.profiles import Profile

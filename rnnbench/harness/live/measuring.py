@@ -15,7 +15,7 @@ from torch import nn
 from rnnbench.adapt.contract import parameters_of
 from rnnbench.cells.weights import copy_weights
 from rnnbench.harness import devices
-from rnnbench.harness.live.cases import (
+from rnnbench.harness.live.live_cases import (
     LiveCase,
     cases_of,
     check_phase,

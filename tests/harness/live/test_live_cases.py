@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rnnbench import explain, measure, sweep
-from rnnbench.harness.live import cases
-from rnnbench.harness.live.cases import LiveCase, reference_of, timed_call
+from rnnbench.harness.live import live_cases as cases
+from rnnbench.harness.live.live_cases import LiveCase, reference_of, timed_call
 from rnnbench.harness.machine import global_state
 from tests.adapt.layers import BatchFirst
 from tests.harness.live import INPUT, QUICK, loop, pair
