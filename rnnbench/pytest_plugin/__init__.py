@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rnnbench.harness.live.measuring import LivePhase
-    from rnnbench.pytest_plugin.cases import Ask
+    from rnnbench.pytest_plugin.items import Ask
     from rnnbench.report.frame_result import NotSlowerResult
 
 CASE_FIXTURE = "rnnbench_case"
@@ -105,7 +105,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(
             f"{metafunc.definition.nodeid}: `{CASE_FIXTURE}` needs pytest-benchmark: pip install pytest-benchmark"
         )
-    from rnnbench.pytest_plugin.cases import parametrize
+    from rnnbench.pytest_plugin.items import parametrize
 
     parametrize(metafunc, CASE_FIXTURE, suite)
 
@@ -205,7 +205,7 @@ def rnnbench(request: pytest.FixtureRequest) -> Assertions:
 @pytest.fixture
 def rnnbench_case(request: pytest.FixtureRequest, benchmark: Any, _rnnbench_session: "Ask") -> Callable[[], None]:
     """Return a case of a suite: call it once, and pytest-benchmark has its time."""
-    from rnnbench.pytest_plugin.cases import benchmarked
+    from rnnbench.pytest_plugin.items import benchmarked
 
     def call() -> None:
         request.node.stash[WAS_CALLED] = True
@@ -226,6 +226,6 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _rnnbench_session() -> "Iterator[Ask]":
     """Hold what all cases of a session share: their workers."""
-    from rnnbench.pytest_plugin.cases import workers
+    from rnnbench.pytest_plugin.items import workers
 
     yield from workers()

@@ -10,8 +10,8 @@ import pandas
 import pytest
 import torch
 
-import rnnbench.pytest_plugin.cases
-from rnnbench.pytest_plugin.cases import planned, told
+import rnnbench.pytest_plugin.items
+from rnnbench.pytest_plugin.items import planned, told
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
@@ -19,7 +19,7 @@ from tests.pytest_plugin.conftest import ROOT, Run
 
 pytest_plugins = ["pytester"]
 # pytest in this process forgets what it has imported, and torch can't be imported twice.
-IMPORTED = (pandas, torch, rnnbench.pytest_plugin.cases)
+IMPORTED = (pandas, torch, rnnbench.pytest_plugin.items)
 
 SUITE = """
 name = "mine"
