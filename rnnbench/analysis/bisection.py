@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from rnnbench.analysis.comparison import WORK, Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Q, Verdict
-from rnnbench.store.record import Record
 from rnnbench.store.records import Case
+from rnnbench.store.stored_record import Record
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rnnbench.analysis.estimate import from_logs, t_quantile
 from rnnbench.analysis.size_fit import CAUSES, MOVING, PHASES, SERIES, Array, SizeFit, fits, place_of, reference_of
 from rnnbench.errors import UserError
 from rnnbench.store.implementations import REFERENCES
-from rnnbench.store.record import Size, adapter, valid
+from rnnbench.store.stored_record import Size, adapter, valid
 
 REACH = 2.0  # times the measured range, at either end: nothing is predicted beyond
 UNTOLD = "no interval: three values of a size must be measured to tell how good a prediction at another is"

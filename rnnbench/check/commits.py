@@ -22,8 +22,8 @@ from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
 from rnnbench.store.folder import lock
-from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Group, Measurement
+from rnnbench.store.stored_record import append_lines, read_lines
 from rnnbench.suite.outline import cases_of, with_cases
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural

@@ -18,10 +18,10 @@ from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.missing_operators import MissingOperator, missing_operators, word
 from rnnbench.store.implementations import LADDER, REFERENCES, REMOVING_ALL, ROW_OF
 from rnnbench.store.profiles import CATEGORIES, CAUSES, PARTS, CallPart, Category, Cause, Products, Profile
-from rnnbench.store.record import clean
 from rnnbench.store.records import (
     WORKLOAD_AXES,
 )
+from rnnbench.store.stored_record import clean
 
 # The parts of a call
 

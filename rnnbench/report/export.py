@@ -34,9 +34,9 @@ from rnnbench.store.folder import is_check
 from rnnbench.store.frames import category, with_categories
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.pytest_benchmark import ORIGIN
-from rnnbench.store.record import MAX_INTEGER
 from rnnbench.store.records import AXES, Case, reference_cell
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.stored_record import MAX_INTEGER
 from rnnbench.text import encoded, plural
 from rnnbench.version import __version__
 

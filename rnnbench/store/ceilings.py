@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from rnnbench.store.record import Count, Positive, Record, Seconds, Size
+from rnnbench.store.stored_record import Count, Positive, Record, Seconds, Size
 
 REGISTERS = "registers"  # the rate of multiply-adds on registers, beside those of the libraries' products
 MAX_OWN_BYTES = 1 << 18  # that fit into the caches which a core has for itself

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 from rnnbench.errors import UserError
 from rnnbench.store.profiles import Profile
-from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Measurement, Window
 from rnnbench.store.run_info import RunInfo, read_info_file
+from rnnbench.store.stored_record import append_lines, read_lines
 
 TRACES = "traces"  # subfolder of the files of profiles
 # The names of the files that a run, a check or a bisection writes into its folder.

@@ -21,9 +21,9 @@ from rnnbench.errors import UserError
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import run_id
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.record import complete_lines
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.stored_record import complete_lines
 from rnnbench.store.window_checks import check_windows, refuse_odd_line
 from rnnbench.text import writable
 

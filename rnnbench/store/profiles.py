@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
-from rnnbench.store.record import Count, Number, Positive, Record, Seconds, Size
+from rnnbench.store.stored_record import Count, Number, Positive, Record, Seconds, Size
 
 CallPart = Literal["forward", "backward", "optimizer"]
 Category = Literal["products", "pointwise", "copies", "layer", "other", "views"]

@@ -12,9 +12,9 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.record import HUGE, Positive, Record, adapter, content_of, parsed, valid
 from rnnbench.store.records import AXES, Case
 from rnnbench.store.run_info import instruction_sets
+from rnnbench.store.stored_record import HUGE, Positive, Record, adapter, content_of, parsed, valid
 
 ORIGIN = "rnnbench"  # the key under which rnnbench describes a file that it wrote
 UNKNOWN_COMMITS = ("unversioned", "unknown", None)

@@ -10,7 +10,7 @@ from annotated_types import MinLen
 from rnnbench.store.implementations import IMPLEMENTATIONS, REFERENCES, Implementation
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.parity import Parity
-from rnnbench.store.record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
+from rnnbench.store.stored_record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
 DataSet = Literal["regular", "windows", "overlapping"]

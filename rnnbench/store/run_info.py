@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 
 from rnnbench.errors import UserError
-from rnnbench.store.record import Count, Record, Seconds, Size, content_of, parsed, placed
+from rnnbench.store.stored_record import Count, Record, Seconds, Size, content_of, parsed, placed
 
 SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)  # runs of version 1 have no id

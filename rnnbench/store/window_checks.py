@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rnnbench.errors import UserError
-from rnnbench.store.record import HUGE, parsed, placed
 from rnnbench.store.records import Window
+from rnnbench.store.stored_record import HUGE, parsed, placed
 
 LIMITS: dict[str, tuple[str, Callable[..., Any]]] = {  # of each column, in words, and the comparison with 0
     **dict.fromkeys(("replicate", "order", "cores", "started", "submit_seconds"), ("0 or more", pc.greater_equal)),

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationError
 
 from rnnbench.errors import UserError
-from rnnbench.store.record import placed, problem
 from rnnbench.store.records import Case
+from rnnbench.store.stored_record import placed, problem
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import SuiteTable
 from rnnbench.suite.outline import arguments_of, is_selected

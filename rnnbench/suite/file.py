@@ -16,7 +16,6 @@ from pydantic import (
 )
 
 from rnnbench.store.implementations import Swept
-from rnnbench.store.record import MAX_INTEGER, Count, Size
 from rnnbench.store.records import (
     AXES,
     LOSSES,
@@ -29,6 +28,7 @@ from rnnbench.store.records import (
     Phase,
     Task,
 )
+from rnnbench.store.stored_record import MAX_INTEGER, Count, Size
 from rnnbench.suite.axes import (
     INPUT,
     USUAL,

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, ValidationError
 
 from rnnbench.errors import UserError
-from rnnbench.store.record import placed, problem, valid
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import SUITE, SUITE_WORDS
+from rnnbench.store.stored_record import placed, problem, valid
 from rnnbench.suite.axes import INPUTS_ALLOWED
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import CheckSettings, Settings, SuiteTable, Sweep

@@ -21,9 +21,9 @@ from rnnbench.store.folder import (
 )
 from rnnbench.store.frames import read_windows
 from rnnbench.store.profiles import Profile
-from rnnbench.store.record import append_lines, read_lines
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import SCHEMA_VERSION
+from rnnbench.store.stored_record import append_lines, read_lines
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window
 from tests.profiling.profiles import cause, profile

@@ -17,7 +17,7 @@ from rnnbench.harness.machine import variables
 from rnnbench.harness.machine.cores import allowed_cores, cpu_limit, processor
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import write_whole
-from rnnbench.store.record import content_of, parsed
+from rnnbench.store.stored_record import content_of, parsed
 
 MAX_APART = 0.05  # of two measurements of a rate that agree
 # Of the pulses before and after: each rate is the best of many tries, so some of them have the core to themselves.

@@ -13,7 +13,7 @@ from pathlib import Path
 from rnnbench.errors import UserError
 from rnnbench.harness.machine.cores import processor
 from rnnbench.store.folder import write_whole
-from rnnbench.store.record import content_of, parsed
+from rnnbench.store.stored_record import content_of, parsed
 
 MAX_AGE_SECONDS = 7 * 86_400.0  # a machine may move to another host, which has other clock rates
 

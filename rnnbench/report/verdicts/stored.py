@@ -6,7 +6,7 @@ from typing import Literal
 from rnnbench.analysis.comparison import Comparison, InstructionChange, InstructionCounts, Witness
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Family, RatioName, Verdict
-from rnnbench.store.record import Count, Number, Record, Seconds, Size
+from rnnbench.store.stored_record import Count, Number, Record, Seconds, Size
 
 
 @dataclass(frozen=True)

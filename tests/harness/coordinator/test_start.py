@@ -19,7 +19,7 @@ from rnnbench.harness.coordinator.start import (
     refuse_other_suite,
 )
 from rnnbench.store.folder import RunFolder, last_measurements
-from rnnbench.store.record import append_lines
+from rnnbench.store.stored_record import append_lines
 from rnnbench.suite.file import Settings, Sweep
 from rnnbench.suite.suites import Suite
 from tests.doubles import workload as small
