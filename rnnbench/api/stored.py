@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from rnnbench import plot
 from rnnbench.analysis import predict as prediction
-from rnnbench.analysis.compare_files import compare_files
 from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
 from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
+from rnnbench.check.compare_files import compare_files
 from rnnbench.errors import UserError
 from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.environment import table_of_environment

@@ -11,13 +11,13 @@ from statistics import median
 from typing import Any
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.compare_files import compare_by_settings
 from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, ordered
 from rnnbench.analysis.decide import Evidence, Gate, found
 from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_together, without_blind
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Judged, Trial, share_of_look
 from rnnbench.check.adoption import mended_file
+from rnnbench.check.compare_files import compare_by_settings
 from rnnbench.check.counting import MIN_SECONDS, Counting, InstructionsMode, chosen_counter, notes_of_uncounted
 from rnnbench.check.families import families
 from rnnbench.check.own_code import refuse_equal

@@ -195,7 +195,7 @@ def compare(
     Exit codes: 0 nothing regressed; 1 something did; 2 wrong usage, or the runs can't be
     compared; 3 with --on-undecided fail: something is undecided.
     """
-    from rnnbench.analysis.compare_files import compare_files
+    from rnnbench.check.compare_files import compare_files
     from rnnbench.store.folder import dated_folder
 
     comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)

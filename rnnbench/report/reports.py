@@ -15,10 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import history
 from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
+from rnnbench.check.compare_files import read_saved
 from rnnbench.errors import UserError
 from rnnbench.report import cases, environment, growth, latency, ratios, runs, why
 from rnnbench.report.drawing.draw import PHONE, Picture, picture

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History
 from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
+from rnnbench.check.compare_files import read_saved
 from rnnbench.report import why
 from rnnbench.report.drawing import draw
 from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put

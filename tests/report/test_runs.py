@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.compare_files import read_saved
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun, together
+from rnnbench.check.compare_files import read_saved
 from rnnbench.report.page.page import files, folder_of, page_of_several, put
 from rnnbench.report.runs import (
     MAX_PANELS,

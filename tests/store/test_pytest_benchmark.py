@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.compare_files import read_saved
+from rnnbench.check.compare_files import read_saved
 from rnnbench.errors import UserError
 from rnnbench.store.pytest_benchmark import is_saved, read_files
 from tests.doubles.saved_files import MACHINE, benchmark, content, write

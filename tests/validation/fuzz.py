@@ -25,11 +25,11 @@ import pandas as pd
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from rnnbench.analysis.compare_files import compare_saved, read_saved
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
+from rnnbench.check.compare_files import compare_saved, read_saved
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.report import runs, why

@@ -8,8 +8,8 @@ import pytest
 from pytest_benchmark.plugin import pytest_benchmark_group_stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.compare_files import UNFAIR, compare_files, compare_saved, in_turns, read_saved
 from rnnbench.analysis.comparison import Comparison
+from rnnbench.check.compare_files import UNFAIR, compare_files, compare_saved, in_turns, read_saved
 from rnnbench.errors import UserError
 from tests.doubles.saved_files import MACHINE, benchmark, side, write
 from tests.doubles.stored import folder, several
