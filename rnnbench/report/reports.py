@@ -20,7 +20,7 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.check.compare_files import read_saved
 from rnnbench.errors import UserError
-from rnnbench.report import cases, environment, growth, latency, ratios, runs, why
+from rnnbench.report import case_tables, environment, growth, latency, ratios, runs, why
 from rnnbench.report.drawing.draw import PHONE, Picture, picture
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.run_answer import answer
@@ -189,7 +189,7 @@ def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict
     `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
     pictures = {}
-    name_of = cases.reference_name(summary)
+    name_of = case_tables.reference_name(summary)
     for name, draw, title, caption in FIGURES:
         how: dict[str, Any] = {"noise_floor": noise_floor} if name == "ratio" else {}
         figure = draw(summary, **how)
@@ -216,7 +216,7 @@ def run_page(
     drawn = render_figures(summary, noise.floor)
     why_slower = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
     streams = latency.table_of_latency(summary)
-    every = [cases.table_of_cases(summary, is_worst_first=True)] if len(summary) else []
+    every = [case_tables.table_of_cases(summary, is_worst_first=True)] if len(summary) else []
     predicted = [growth.table_of_predictions(summary, asked)] if asked else []
 
     def shown(name: str, tables: Sequence[Table]) -> list[SectionPart]:
@@ -230,7 +230,7 @@ def run_page(
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
     told = answer(summary, info)
-    fastest = cases.table_of_fastest(summary)
+    fastest = case_tables.table_of_fastest(summary)
     status = "still running" if info.status == "running" else "interrupted"
     name = one_line(info.suite)
     about = one_line(info.description)
@@ -240,7 +240,7 @@ def run_page(
         answer=told.sentences,
         leads={words: f"#case={row}" for words, row in told.leads.items()},
         facts=[
-            *(cases.counts(summary), f"{when(info)} UTC"),
+            *(case_tables.counts(summary), f"{when(info)} UTC"),
             *([f"noise floor {half_width(noise.floor)}"] if noise.floor == noise.floor else []),
             *filter(None, [flushed(summary)]),
         ],

@@ -18,7 +18,8 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.check import live as module
-from rnnbench.check.live import CheckOptions, changed_groups, check, check_against_run, more_time
+from rnnbench.check.live import CheckOptions, changed_groups, check, check_against_run
+from rnnbench.check.looks import more_time
 from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError

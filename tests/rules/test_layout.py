@@ -14,6 +14,7 @@ import pytest
 from tests.doubles import commands
 
 PACKAGE = Path(__file__).parents[2] / "rnnbench"
+BELOW_API = {"profiling", "speedup", "analysis", "harness", "workloads", "adapt", "cells", "suite", "store"}
 # Which rooms a room may import. Rooms with rooms inside appear again below, with those inner rooms.
 ALLOWED = {
     "store": set(),
@@ -27,8 +28,8 @@ ALLOWED = {
     "check": {"harness", "cells", "analysis", "suite", "store"},
     "profiling": {"harness", "workloads", "kernels", "cells", "analysis", "suite", "store"},
     "speedup": {"harness", "workloads", "kernels", "adapt", "cells", "analysis", "store"},
-    "report": {"profiling", "speedup", "analysis", "suite", "store", "harness"},
-    "api": {"report", "profiling", "speedup", "analysis", "harness", "workloads", "adapt", "cells", "suite", "store"},
+    "report": {"profiling", "speedup", "check", "analysis", "suite", "store", "harness"},
+    "api": {"report", "check", *BELOW_API},
     "slurm": {"report", "harness", "analysis", "suite", "store"},
     "pytest_plugin": {
         "api",
@@ -62,12 +63,12 @@ MAX_STATEMENTS = {
     "api": 230,
     "cells": 690,
     "cli": 870,
-    "check": 1610,
+    "check": 1830,
     "harness": 6120,
     "kernels": 600,
     "profiling": 1200,
     "pytest_plugin": 220,
-    "report": 4490,
+    "report": 4730,
     "speedup": 780,
     "slurm": 350,
     "store": 1050,

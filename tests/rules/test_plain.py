@@ -95,8 +95,9 @@ def test_a_tuple_on_the_left_is_one_value_that_has_parts() -> None:
     squeezed = []
     for name, tree in files():
         for node in ast.walk(tree):
-            is_tuple = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
-            if is_tuple and isinstance(node.value, ast.Tuple) and names_at_once(node) > 1:
+            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)):
+                continue
+            if isinstance(node.targets[0], ast.Tuple) and names_at_once(node) > 1:
                 targets = node.targets[0].elts
                 uses = {each.id for each in ast.walk(node.value) if isinstance(each, ast.Name)}
                 depends = any(isinstance(each, ast.Name) and each.id in uses for each in targets)
@@ -134,7 +135,7 @@ def test_no_module_is_named_as_its_room_or_nearly_as_another_of_it() -> None:
     assert names["cases"] <= 1 + sum(name == "harness/worker/cases.py" for name, _ in files())
     for name, _ in files():
         path = Path(name)
-        assert path.stem != path.parent.name, name
+        assert len(path.parts) > 2 or path.stem != path.parent.name, name
         assert not (PACKAGE / path.parent / f"{path.stem}s.py").exists(), name
 
 

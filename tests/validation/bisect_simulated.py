@@ -19,7 +19,7 @@ from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
 from rnnbench.check.bisect import END_SECONDS, Search, cases_to_search
 from rnnbench.check.commits import BudgetSpent, Counts
-from rnnbench.check.live import measure
+from rnnbench.check.looks import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import CASES, NOISES, Noise

@@ -22,7 +22,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.verdict import Judged, Trial
-from rnnbench.check.live import measure
+from rnnbench.check.looks import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import START_SECONDS

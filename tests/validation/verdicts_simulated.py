@@ -18,7 +18,7 @@ import pandas as pd
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.verdict import Trial, Verdict
-from rnnbench.check.live import measure
+from rnnbench.check.looks import measure
 from rnnbench.store.records import Case, Group
 from tests.doubles import workload as small
 from tests.validation.noise import CASES, MODES, NOISES, START_SECONDS, Noise

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnbench.report import cases, environment, latency
+from rnnbench.report import case_tables, environment, latency
 from rnnbench.report.headline import Headline, headline
 from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.screen.medians import latency_lines, median_lines, medians
@@ -66,7 +66,7 @@ class RunScreen:
         measured = self.summary[self.summary["status"] == "measured"]
         if self.is_full:
             yield Text(f"\nEverywhere: {constants(measured)}.", style="dim")
-            yield from _grid(cases.table_of_cases(measured), measured, width)
+            yield from _grid(case_tables.table_of_cases(measured), measured, width)
             if streams := latency.table_of_latency(measured):
                 yield Text(f"\n{streams.title}", style="bold")
                 yield from _grid(streams, measured, width)
@@ -76,7 +76,7 @@ class RunScreen:
             yield from map(Text, ["", *median_lines(shown, width, is_noisy=found.is_noisy)])
         if lines := latency_lines(measured, width):
             yield from map(Text, ["", *lines])
-        if note := cases.sizes_of_phases(measured):
+        if note := case_tables.sizes_of_phases(measured):
             yield Text(note, style="dim")
         same = [axis for axis in ALWAYS if measured[axis].nunique() == 1] if shown.are_single and not found.only else []
         if same:
