@@ -25,13 +25,13 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
 OF_OTHER_INPUTS = ("vocab_size", "num_embeddings", "num_tokens", "in_channels")  # of tokens, of frames
 # What people call the arguments of a constructor, by what they mean.
-NAMES: dict[str, tuple[str, ...]] = {
+ARGUMENT_NAMES: dict[str, tuple[str, ...]] = {
     "input_size": ("input_size", "input_dim", "in_features", "in_dim", "n_inputs", "d_in", *OF_OTHER_INPUTS),
     "hidden_size": ("hidden_size", "hidden_dim", "hidden_features", "units", "n_hidden", "d_hidden"),
     "output_size": ("output_size", "output_dim", "out_dim", "num_classes", "n_outputs", "d_out"),
     "batch_size": ("batch_size",),
 }
-MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
+MEANINGS = {name: meaning for meaning, names in ARGUMENT_NAMES.items() for name in names}
 # Words in the names of other arguments that are sizes (`nin`, `d_model`, `hidden_width`), and in those of none.
 OF_SIZES = re.compile(
     r"(?<![a-z])([abdhimnx]|[nd]?_?(in|out|hid|inp)|dims?|sizes?|widths?|features?|units?|channels?|neurons?|ch|"

@@ -35,7 +35,7 @@ CellWay = Callable[[Any, Tensor, State], tuple[Tensor, State]]  # (cell, input, 
 # Of trials: unlike, so that they can be told apart from each other and from the number of layers and directions.
 STEPS = 5
 ROWS = 3
-CELLS: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
+CELL_OF: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
             f"input: expected (seq, batch, features) in floating point for {type(module).__name__}, found "
             f"{tuple(input.shape)} of {input.dtype}"
         )
-    if type(module) in CELLS:
+    if type(module) in CELL_OF:
         return RunModule(module, "layer", _layer_state(module) if state is None else _given_state(input, state))
     found = None if isinstance(module, nn.RNNBase) or not is_cells else _as_cell(module, input, state)
     if found is None:
@@ -251,7 +251,7 @@ def why_only_as_given(module: nn.Module, kind: Kind) -> str:
     for part in module.modules():
         if part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks:
             return f"{type(part).__name__} has hooks, and only a plain call surely runs them"
-    if kind == "layer" and type(module) not in CELLS:
+    if kind == "layer" and type(module) not in CELL_OF:
         return f"its class is now {type(module).__name__}, which has no hand-written cell"
     return ""
 

@@ -17,14 +17,14 @@ import pandas as pd
 from scipy import stats
 
 from rnnbench.analysis.estimate import BETWEEN_RUNS
-from rnnbench.analysis.verdict import CHANGED, CONFIDENCE, Q
+from rnnbench.analysis.verdict import CHANGED, ONE_LOOK_CONFIDENCE, Q
 
 MIN_CREEP_STEPS = 3
 CHANGE = ["change", "change_low", "change_high"]
 LEVEL = ["level", "level_low", "level_high"]
 CREEP = ["creep", "creep_low", "creep_high"]
 DRIFT = ["drift", "drift_low", "drift_high"]
-HALF_INTERVAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # in standard errors
+HALF_INTERVAL = float(stats.norm.ppf((1 + ONE_LOOK_CONFIDENCE) / 2))  # in standard errors
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rnnbench.store.records import Measurement
 
 Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
 LACKS = "the base lacks what it measures"
-UNCOUNTED = "its instructions were not counted"
+NOT_COUNTED_HERE = "its instructions were not counted"
 UNTIMED: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
 
 
@@ -160,7 +160,7 @@ def _more_instructions(known: Evidence) -> Ruling | None:
 
 def _uncounted(known: Evidence) -> Ruling | None:
     """Rule on a check that would pass its gate without having counted anything."""
-    return Ruling("incomparable", UNCOUNTED) if known.is_uncounted else None
+    return Ruling("incomparable", NOT_COUNTED_HERE) if known.is_uncounted else None
 
 
 def _fewer_counts(known: Evidence) -> Ruling | None:

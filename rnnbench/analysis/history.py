@@ -26,7 +26,7 @@ from scipy import ndimage, special, stats
 from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import ENDS, from_logs, raised, t_quantiles
 from rnnbench.analysis.stored import StoredRun, case_ratios
-from rnnbench.analysis.verdict import CONFIDENCE, Q
+from rnnbench.analysis.verdict import ONE_LOOK_CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
 
@@ -153,7 +153,7 @@ def levels(points: pd.DataFrame) -> "tuple[pd.Series[float], pd.Series[float]]":
 
 def ratios(logs: "pd.Series[float]", errors: "pd.Series[float]", freedom: "pd.Series[float]") -> np.ndarray:
     """Return ratios with the ends of their intervals: (n, 3)."""
-    half = errors * t_quantiles((1 + CONFIDENCE) / 2, freedom.to_numpy())
+    half = errors * t_quantiles((1 + ONE_LOOK_CONFIDENCE) / 2, freedom.to_numpy())
     return from_logs(np.stack([logs, logs - half, logs + half], axis=1))
 
 

@@ -93,7 +93,7 @@ TURNS = 3  # of a block
 MAX_FALLS = 2, 6  # pairs of the 28 blocks: of the time compared with the others, and of the time itself
 LEAST_GROWTH = 0.03  # growth that matters
 Answer = Literal["slower", "not slower"]
-CONFIDENCE = 0.99
+ROUNDS_CONFIDENCE = 0.99
 FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
 GROWTH = 1.5  # of the number of rounds from look to look
 ASSUMED_CORRELATION = 0.5  # of neighbouring rounds; 0.3 to 0.5 was seen in most processes of a hand-written LSTM
@@ -307,7 +307,7 @@ class Question:
             return
         self.looks = self.looks + 1
         self.looked = len(self.ratios)
-        confidence = 1 - (1 - CONFIDENCE) / 2 * share_of_look(self.looks)
+        confidence = 1 - (1 - ROUNDS_CONFIDENCE) / 2 * share_of_look(self.looks)
         ratios = without_blind({MINE: self.ratios})[MINE]
         logs = logs_of(ratios, LEAST_QUIET)
         self.state = logs.state

@@ -41,8 +41,8 @@ from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
 COUNTED = ("pulses", "quiet_pulses", "quiet_blocks")
-QUIET = (*COUNTED, "best_pulse", "quiet_seconds", "quiet_low")
-STORED = ("calls", *SUMMED, "quantiles", *QUIET)  # the columns of stored windows that times follow from
+QUIET_COLUMNS = (*COUNTED, "best_pulse", "quiet_seconds", "quiet_low")
+STORED = ("calls", *SUMMED, "quantiles", *QUIET_COLUMNS)  # the columns of stored windows that times follow from
 SLOWER_BEST = 1.2  # times the best pulse of a run: a worker whose own best was slower has never seen a quiet core
 MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
 KEYS = ["run", "case"]
@@ -224,7 +224,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
         for index, seconds in zip(streamed.tolist(), found, strict=True):
             lists[index] = seconds
-    plain = [*SUMMED, *(name for name in QUIET if name not in LISTS)]
+    plain = [*SUMMED, *(name for name in QUIET_COLUMNS if name not in LISTS)]
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *plain]).assign(number=number)
     table = pa.Table.from_pandas(frame.astype(dict.fromkeys(plain, float)), preserve_index=False)
     low = _lists(windows.reindex(columns=list(QUIET_LOW)), QUIET_LOW)

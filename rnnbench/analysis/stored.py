@@ -39,7 +39,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs
-MAX_CASES = 500  # used for the estimate; the number of pairs grows with the square
+MAX_SCATTERED = 500  # used for the estimate; the number of pairs grows with the square
 QN_TO_SPREAD = 2.2219  # for a normal distribution
 # Degrees of freedom of a change between two runs, at most. They stand for how unlike the cases are, which two runs do
 # not show: fewer miss slowdowns of 20%, and more make false verdicts (`tests/validation/stored_simulated.py`).
@@ -237,7 +237,7 @@ def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location]:
 
 def scatter(values: np.ndarray) -> float:
     """Estimate the standard deviation by Qn, from at least two values."""
-    values = values[:: math.ceil(len(values) / MAX_CASES)]
+    values = values[:: math.ceil(len(values) / MAX_SCATTERED)]
     n = len(values)
     half = n // 2 + 1
     distances = np.abs(np.subtract.outer(values, values))[np.triu_indices(n, 1)]

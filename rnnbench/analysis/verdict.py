@@ -56,7 +56,7 @@ CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that th
 RatioName = Literal["low", "mean"]
 Q = 0.01
 WIDER = 2.0  # times the margin: where the interval of the mean may lie if the clipped mean is inside the margin
-CONFIDENCE = 0.95  # of the two-sided intervals of a single look
+ONE_LOOK_CONFIDENCE = 0.95  # of the two-sided intervals of a single look
 LOOK_CONFIDENCE = 0.99  # of those of each look, if there are several
 FAMILY_SHARE = 0.25  # of Q, for the tests of families, if there are any
 MEMBER_ERROR = 0.01  # that a case which is not slower at all is called slower with its family
@@ -131,7 +131,7 @@ class Trial:
         mean: Location,
         spent: float = 1.0,
         *,
-        confidence: float = CONFIDENCE,
+        confidence: float = ONE_LOOK_CONFIDENCE,
         whole_low: Location | None = None,
         clipped: Location | None = None,
         may_be_unchanged: bool = True,
@@ -163,7 +163,7 @@ class Trial:
         members: Mapping[str, tuple[Location, Location]],
         spent: float = 1.0,
         *,
-        confidence: float = CONFIDENCE,
+        confidence: float = ONE_LOOK_CONFIDENCE,
         state: str = "",
     ) -> None:
         """Add a look at where the mean log-ratios of a family's cases lie, and the log-ratios of each of them.

@@ -52,10 +52,10 @@ AVX2 = (
 )
 START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
 # Nothing is counted until a worker switches it on: torch's import would take minutes. Each line has whole names.
-OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no", "--compress-strings=no")
-CALLGRIND = ("valgrind", "--tool=callgrind", *OPTIONS)
+CALLGRIND_OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no", "--compress-strings=no")
+CALLGRIND = ("valgrind", "--tool=callgrind", *CALLGRIND_OPTIONS)
 COST = frozenset("+-*0123456789")  # how a line with a number of instructions begins
-UNKNOWN = "???"
+UNKNOWN_FILE = "???"
 # how the names of a worker's files begin
 DUMP = "dump"
 VGDB = "vgdb"
@@ -71,7 +71,7 @@ KERNELS = re.compile(
     r"at::native::.*(loop|Loop|reduce|softmax)|^_{0,2}mem(cpy|move|set)"
 )
 # `at::_ops::add_Tensor::call(...)`, the class that torch generates for an overload of `aten::add`.
-OPERATOR = re.compile(r"at::_ops::(\w+?)(?:_(?:[A-Z]\w*|out|int|self|dim))?::call\b")
+OPERATOR_CALL = re.compile(r"at::_ops::(\w+?)(?:_(?:[A-Z]\w*|out|int|self|dim))?::call\b")
 
 
 def chosen_counter(mode: InstructionsMode | None) -> tuple[CounterName | None, list[str]]:
@@ -266,17 +266,17 @@ def read_dump(lines: Iterable[str]) -> InstructionCounts:
     """
     parts = Counter[Part]()
     operators = Counter[str]()
-    here = {"ob": UNKNOWN, "fn": UNKNOWN, "cfn": UNKNOWN}
+    here = {"ob": UNKNOWN_FILE, "fn": UNKNOWN_FILE, "cfn": UNKNOWN_FILE}
     calls = total = 0
     summary = None
     for line in lines:
         key, _, name = line.partition("=")
         if key in here:
-            here[key] = name or UNKNOWN
+            here[key] = name or UNKNOWN_FILE
         elif key == "calls":
             calls = int(name.split()[0])
         elif line[:1] in COST and calls:  # the instructions below a call, which the called functions count as their own
-            if operator := OPERATOR.match(here["cfn"]):
+            if operator := OPERATOR_CALL.match(here["cfn"]):
                 operators[f"aten::{operator[1]}"] += calls
             calls = 0
         elif line[:1] in COST:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-NAMES = {
+PACKAGING_NAMES = {
     *("pyproject.toml", "setup.cfg", "MANIFEST.in", "tox.ini", "pytest.ini", "mypy.ini", "poetry.lock", "uv.lock"),
     *("Pipfile", "Pipfile.lock", "pixi.toml", "pixi.lock", ".dockerignore", ".travis.yml", ".gitlab-ci.yml"),
     *(".pre-commit-config.yaml", ".readthedocs.yml", ".readthedocs.yaml", ".coveragerc", ".flake8", ".pylintrc"),
@@ -42,7 +42,7 @@ class Requirements:
 
 def is_packaging(path: PurePosixPath) -> bool:
     """Return whether a file installs a package, or checks its code, and is not read by the code itself."""
-    return path.name in NAMES or any(path.match(pattern) for pattern in PATTERNS)
+    return path.name in PACKAGING_NAMES or any(path.match(pattern) for pattern in PATTERNS)
 
 
 def compared(base: Path, head: Path, files: Iterable[str], python: str) -> Requirements:

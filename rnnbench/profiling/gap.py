@@ -31,7 +31,7 @@ MAX_DIFFERENCE = 0.5  # of a call's time in the run; a profile that differs by m
 TOO_LONG = "its kernels, clocked one by one, come to more than the whole of it, as on a busy machine"
 # The time outside kernels: on a CPU all code on the way to one; on a device that launches them, its waiting.
 OVERHEADS = ("overhead", "gaps")
-NAMES: dict[str, str] = {
+SHARE_NAMES: dict[str, str] = {
     **{str(name): about for name, about in CATEGORIES.items()},
     "overhead": "dispatch and Python",
     "gaps": "launches and gaps",

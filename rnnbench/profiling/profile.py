@@ -68,7 +68,7 @@ NO_KERNELS = (
     "torch's profiler saw no kernel of this call: it has no CUPTI, or another profiler or the driver forbids it"
 )
 ONE_THREAD = "one thread"  # the arm that runs the call on one
-COMPILED = "compiled code calls its kernels without operators"
+NO_OPERATORS = "compiled code calls its kernels without operators"
 SCRIPTED = "rnnbench can't look inside TorchScript; profile the module before `torch.jit.script` to see its operators"
 
 
@@ -130,7 +130,7 @@ def hidden(run: Callable[..., object]) -> str:
         if isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction):
             return SCRIPTED
         if type(part).__name__ == "OptimizedModule" or hasattr(part, "_torchdynamo_orig_callable"):
-            return COMPILED
+            return NO_OPERATORS
     return ""
 
 

@@ -41,8 +41,8 @@ MAX_CALLS = 20_000  # of torch functions; their tensors are held while the progr
 TORCH = str(Path(torch.__file__).parent)
 OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("harness", "profiling"))
 # Functions that multiply rows with a weight -> the index of the argument that holds the rows.
-PRODUCTS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
-CELLS = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
+PRODUCT_CALLS = {"linear": 0, "matmul": 0, "mm": 0, "addmm": 1}
+CELL_CLASSES = ("rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell")  # one step of torch's own cells
 FIRST_WEIGHT = 2  # index among the arguments of a cell
 IN_PLACE = re.compile(r".+_|setitem|i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor|lshift|rshift)")
 ATTRIBUTES: dict[str, Any] = {"__get__": getattr, "__set__": setattr}  # of a tensor, such as `x.mT`
@@ -91,23 +91,23 @@ class ProgramCall:
     @property
     def is_product(self) -> bool:
         """Whether rows are multiplied with a weight."""
-        is_known = self.name in PRODUCTS and len(self.args) > PRODUCTS[self.name] + 1
+        is_known = self.name in PRODUCT_CALLS and len(self.args) > PRODUCT_CALLS[self.name] + 1
         return is_known and isinstance(self.result, Tensor) and self.kwargs.get("out") is None
 
     @property
     def rows(self) -> Any:
         """The rows of a product."""
-        return self.args[PRODUCTS[self.name]]
+        return self.args[PRODUCT_CALLS[self.name]]
 
     @property
     def factors(self) -> list[Any]:
         """The other arguments of a product, such as weight and bias, in the function's order."""
-        at = PRODUCTS[self.name]
+        at = PRODUCT_CALLS[self.name]
         return [*self.args[:at], *self.args[at + 1 :], *self.kwargs.values()]
 
     def product(self, rows: Tensor, factors: Sequence[Any]) -> Tensor:
         """Make the product of other rows and factors."""
-        at = PRODUCTS[self.name]
+        at = PRODUCT_CALLS[self.name]
         made: Tensor = self.function(*factors[:at], rows, *factors[at:])
         return made
 
@@ -173,7 +173,7 @@ class Program:
         def weight(call: ProgramCall) -> Any:
             return call.name, self.key(call.factors if call.is_product else call.args[FIRST_WEIGHT:])
 
-        return grouped((call for call in self.calls if call.is_product or call.name in CELLS), weight)
+        return grouped((call for call in self.calls if call.is_product or call.name in CELL_CLASSES), weight)
 
     @cached_property
     def steps(self) -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
-from rnnbench.analysis.rounds import CONFIDENCE, MINE, Question, compare, rounds_of, wider_than
+from rnnbench.analysis.rounds import MINE, Question, compare, rounds_of, wider_than
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
@@ -166,7 +166,9 @@ def _ratio(estimate: Estimate) -> str:
         f"{each:.3f}×" if 0.001 <= each < 10 else ratio(each)
         for each in (estimate.value, estimate.lower, estimate.upper)
     )
-    interval = f"{round_percent(CONFIDENCE)} interval {span(low, high)}" if estimate.has_interval else "no interval"
+    interval = (
+        f"{round_percent(ROUNDS_CONFIDENCE)} interval {span(low, high)}" if estimate.has_interval else "no interval"
+    )
     return f"{value} ({interval})"
 
 

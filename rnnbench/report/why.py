@@ -13,9 +13,9 @@ from rnnbench.analysis.estimate import ENDS, estimate, estimate_columns
 from rnnbench.analysis.run_times import RunTimes
 from rnnbench.profiling.gap import (
     KINDS,
-    NAMES,
     OPERATOR,
     OVERHEADS,
+    SHARE_NAMES,
     Gap,
     Step,
     What,
@@ -88,15 +88,15 @@ BREAKDOWN = (
     "the dispatcher, autograd, the allocator. Whiskers are 95% intervals of the call."
 )
 SHADES: dict[What, marks.Shade] = {
-    "products": marks.WORK["products"],
-    "pointwise": marks.WORK["pointwise"],
-    "copies": marks.WORK["copies"],
-    "layer": marks.WORK["layer"],
-    "other": marks.WORK["other"],
-    "views": marks.WORK["other"],
-    "overhead": marks.WORK["overhead"],
-    "gaps": marks.WORK["overhead"],
-    "whole": marks.WORK["whole"],
+    "products": marks.WORK_SHADES["products"],
+    "pointwise": marks.WORK_SHADES["pointwise"],
+    "copies": marks.WORK_SHADES["copies"],
+    "layer": marks.WORK_SHADES["layer"],
+    "other": marks.WORK_SHADES["other"],
+    "views": marks.WORK_SHADES["other"],
+    "overhead": marks.WORK_SHADES["overhead"],
+    "gaps": marks.WORK_SHADES["overhead"],
+    "whole": marks.WORK_SHADES["whole"],
 }
 
 
@@ -174,8 +174,8 @@ def _goes(base: Profile) -> str:
     shares = breakdown_frame({"": base})
     counted = ""
     operators = sum(operator.calls for operator in base.operators) / base.steps
-    by_what = shares.groupby(shares["what"].map(NAMES), sort=False)["share"].sum().sort_values(ascending=False)
-    above = NAMES["gaps" if base.kernels is not None else "overhead"]
+    by_what = shares.groupby(shares["what"].map(SHARE_NAMES), sort=False)["share"].sum().sort_values(ascending=False)
+    above = SHARE_NAMES["gaps" if base.kernels is not None else "overhead"]
     if operators >= 1 and by_what[above]:
         outside = shares.loc[shares["what"].isin(OVERHEADS), "seconds"].sum()
         number = round_digits(operators)
@@ -231,7 +231,7 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
     columns = [
         Column("case", of("name")),
         Column("part", of("part")),
-        Column("what", lambda row: NAMES[row["what"]]),
+        Column("what", lambda row: SHARE_NAMES[row["what"]]),
         Column("share", of("share", whole_percent), numeric=True),
         Column("time", of("seconds", duration), numeric=True),
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
@@ -304,7 +304,9 @@ def breakdowns(
                 axes.hlines(y, call.lower, call.upper, color=ink(), linewidth=1, zorder=4)
         axes.set_xlabel("time per call")
         seen = set(parts["what"])
-        drawn.legend([Patch(color=ink(shade), label=NAMES[what]) for what, shade in SHADES.items() if what in seen])
+        drawn.legend(
+            [Patch(color=ink(shade), label=SHARE_NAMES[what]) for what, shade in SHADES.items() if what in seen]
+        )
     return drawn.figure
 
 

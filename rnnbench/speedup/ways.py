@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.calls import can_hoist
-from rnnbench.adapt.kinds import CELLS, Kind, RunModule, run_module, why_no_cell, why_only_as_given
+from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_layer
 from rnnbench.harness.live.live_cases import calls_on_trial
 from rnnbench.speedup import fused
@@ -161,7 +161,7 @@ def _layer_by(run: Run) -> Way:
         if body is None:
             directions = 2 if module.bidirectional else 1
             sizes = [module.input_size, *[directions * module.hidden_size] * (module.num_layers - 1)]
-            cells = [CELLS[type(module)](size, module.hidden_size) for size in sizes for _ in range(directions)]
+            cells = [CELL_OF[type(module)](size, module.hidden_size) for size in sizes for _ in range(directions)]
             body = bodies[module] = Cells(cells, run, directions=directions)
         for index, cell in enumerate(body.cells):  # `load_state_dict` and `to` may have replaced the parameters
             number, is_reverse = divmod(index, body.directions)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
 MAX_NAMED = 10  # classes of a file that a message names
-SIZES = "quick"  # the suite that gives the sizes
+SIZES_SUITE = "quick"  # the suite that gives the sizes
 
 
 def is_cell(name: str) -> bool:
@@ -72,12 +72,12 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
         raise UserError(f"{reference}: no such reference; expected one of {', '.join(LAYERS)}, none, or a cell")
     cell = _from_folder(cell, file.parent) if is_own(cell) else cell
     reference = _from_folder(reference, file.parent) if is_own(reference) else reference
-    quick = find(SIZES)
+    quick = find(SIZES_SUITE)
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     return {
         "file": file,
         "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
-        "description": f"{cell} at the sizes of the suite `{SIZES}`",
+        "description": f"{cell} at the sizes of the suite `{SIZES_SUITE}`",
         "measure": content_of(quick).get("measure", {}),
         "sweep": [
             {"cell": cell, "reference": reference, "input": input, **sizes, "implementation": implementations}

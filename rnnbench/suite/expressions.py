@@ -13,7 +13,7 @@ from rnnbench.store.records import AXES, DEFAULTS, OF_DATA, Case, axis_text
 from rnnbench.text import nearest
 
 # The words of tables for axes. The kind of `input` has this name itself.
-WORDS = {
+TERM_WORDS = {
     "batch": "batch_size",
     "length": "seq_len",
     "hidden": "hidden_size",
@@ -47,7 +47,7 @@ def parse_only(
         axis, _, values = term.partition("=")
         known = (*AXES, *arguments)
         if axis not in known:
-            axis = WORDS.get(axis, axis)
+            axis = TERM_WORDS.get(axis, axis)
         if axis == "input" and re.fullmatch(r"[\d,]+", values):
             axis = "input_size"  # as tables call it
         if axis not in known:

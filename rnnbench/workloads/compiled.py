@@ -28,14 +28,14 @@ from rnnbench.workloads.phases import TimedCall
 # compiled apart from them and with less effort (a third less time to compile, at most 2% more in a call), and tanh from
 # one exponential, as in oneDNN's own layers, which saves an eighth of the time of an LSTM of hidden size 256. torch's
 # checks of its own strides are off.
-OPTIONS: dict[str, Any] = {
+COMPILER_OPTIONS: dict[str, Any] = {
     "cpp_wrapper": True,
     "cpp_wrapper_build_separate": True,
     "cpp.use_decompose_tanh": True,
     "size_asserts": False,
 }
 # The same for packages, whose C++ is called without Python by itself.
-PACKAGE_OPTIONS = {name: value for name, value in OPTIONS.items() if not name.startswith("cpp_wrapper")}
+PACKAGE_OPTIONS = {name: value for name, value in COMPILER_OPTIONS.items() if not name.startswith("cpp_wrapper")}
 PARTITIONER = "custom_partitioner_fn"  # another option, which torch 2.8 lacks
 REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
@@ -178,7 +178,7 @@ def inductor(passes: Any) -> Callable[..., Any]:
 
     C++ around kernels of CUDA needs its headers and libcuda, which a torch that pip installed does not bring.
     """
-    on_cpu = {**OPTIONS, "post_grad_custom_pre_pass": passes}
+    on_cpu = {**COMPILER_OPTIONS, "post_grad_custom_pre_pass": passes}
     if PARTITIONER in torch._inductor.list_options():
         from rnnbench.kernels.saved_tensors import StackedSavedTensors
 

@@ -40,8 +40,8 @@ from rnnbench.workloads.prepare import Built
 ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
 # `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
 # `MmBackward0`, `Optimizer.step#Adam.step`).
-OPERATOR = re.compile(r"\w+::\w+")
-PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
+OPERATOR_NAME = re.compile(r"\w+::\w+")
+PRODUCT_OPERATORS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
 TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
 # Operators that are backends of their own; everything else consists of ATen's plain operators.
 BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
@@ -171,7 +171,7 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
                 blocks.append(event)
             continue
         name = event.name
-        is_operator = is_inside or OPERATOR.fullmatch(name) is not None
+        is_operator = is_inside or OPERATOR_NAME.fullmatch(name) is not None
         operators += is_operator and not is_inside
         if name.endswith(BACKENDS):
             backends.add(name.rpartition("::")[2])
@@ -197,7 +197,7 @@ def _products(kineto: Any) -> int | None:
     events = kineto.events()
     if any(event.scope() == TORCHSCRIPT for event in events):  # its products have no reliable shapes
         return None
-    return sum(int(event.flops()) for event in events if event.name() in PRODUCTS) // 2
+    return sum(int(event.flops()) for event in events if event.name() in PRODUCT_OPERATORS) // 2
 
 
 def share_done_again(call: Callable[[], object], mode: Callable[[], Any]) -> float | None:
@@ -220,7 +220,7 @@ def operator_calls(timed: TimedCall) -> int:
     It costs a quarter of `count`, which records shapes. A `TorchDispatchMode` would cost less, but a cell with a
     higher-order operator such as `torch.cond` fails under one, and then in all later calls.
     """
-    return sum(OPERATOR.fullmatch(event.name()) is not None for event in _watched(timed).events())
+    return sum(OPERATOR_NAME.fullmatch(event.name()) is not None for event in _watched(timed).events())
 
 
 def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench import plot
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report import reports as figures
-from rnnbench.report.drawing.marks import SIZES
+from rnnbench.report.drawing.marks import SIZE_SHADES
 from rnnbench.report.growth import scaling, table_of_predictions
 from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.ratios import pooled
@@ -142,7 +142,7 @@ def test_the_colour_is_the_size_that_explains_most_and_the_legend_names_it(by_ba
     assert legend(figure)[:2] == ["batch 1", "batch 32"]
     for line in marked(figure.axes[0]):
         is_far = np.min(np.asarray(line.get_xdata())) > 2
-        assert line.get_color() == (SIZES[0] if is_far else SIZES[-1]).light
+        assert line.get_color() == (SIZE_SHADES[0] if is_far else SIZE_SHADES[-1]).light
 
 
 def test_a_page_names_the_worst_of_each_row_by_the_sizes_that_have_no_colour(by_batch: pd.DataFrame) -> None:

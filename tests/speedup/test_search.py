@@ -19,7 +19,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.live_cases import timed_call
-from rnnbench.harness.live.loop import GOOD_ENOUGH, STAGES, Fastest
+from rnnbench.harness.live.loop import Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import compiling, search, ways
 from rnnbench.speedup.equal_layer import equal_layer

@@ -47,7 +47,7 @@ ROOM = 0.8  # of the seconds that are left, which the least replicates may fill 
 CALIBRATION_SECONDS = 0.01
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
 GOOD_ENOUGH = 0.01  # cases that differ by no more than this are equally fast
-CONFIDENCE = 0.99  # that a case is slower, before it is left out
+SURE_OF_SLOWER = 0.99  # that a case is slower, before it is left out
 SHARING = 0.3  # of a logarithm, by which a shared core may change the ratio of unlike calls: 2.1 over 1.6 times as long
 CLEARLY = 0.2  # less of a logarithm of a time than the noise of one or two replicates is
 TOOLS = 6  # places for tools in `sys.monitoring`, which Python has since 3.12
@@ -123,7 +123,7 @@ class Fastest:
             logs = self._logs(name, best, left)
             is_shared = state_of(logs, self.times[name], self.times[best]) == SHARED
             least = math.log1p(GOOD_ENOUGH) + (SHARING if is_shared else 0.0)
-            if estimate_of_rounds(logs, CONFIDENCE).lower > least:
+            if estimate_of_rounds(logs, SURE_OF_SLOWER).lower > least:
                 self.left.remove(name)
 
     def fastest(self) -> str:

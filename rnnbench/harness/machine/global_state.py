@@ -24,8 +24,8 @@ _c: Any = torch._C
 # The older names set some of these, and torch tells of them what it was told last, or refuses while the newer ones say
 # something else. So what an older name says is read by the newer ones.
 HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
-PRODUCTS = (("cuda", "matmul"), ("mkldnn", "matmul"))
-LAYERS = (("cuda", "conv"), ("cuda", "rnn"))
+PRODUCT_PRECISIONS = (("cuda", "matmul"), ("mkldnn", "matmul"))
+LAYER_PRECISIONS = (("cuda", "conv"), ("cuda", "rnn"))
 OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
 OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
 OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
@@ -101,11 +101,13 @@ TORCH: dict[str, Setting] = {
     "flushing of denormals": Setting(lambda: sys.float_info.min / 2.0 == 0.0, torch.set_flush_denormal),
     **({"float32 precision": _precisions(OTHERS, {})} if HAS_PRECISIONS else {}),  # some of the next ones follow it
     "float32 matmul precision": _precisions(
-        PRODUCTS, OF_PRODUCTS, Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+        PRODUCT_PRECISIONS,
+        OF_PRODUCTS,
+        Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     ),
     "oneDNN": _attributes(_backends.mkldnn, "enabled"),
     "cuDNN": _attributes(_backends.cudnn, "enabled", "benchmark", "deterministic"),
-    "cuDNN TF32": _precisions(LAYERS, OF_LAYERS, _attributes(_backends.cudnn, "allow_tf32")),
+    "cuDNN TF32": _precisions(LAYER_PRECISIONS, OF_LAYERS, _attributes(_backends.cudnn, "allow_tf32")),
     "cuBLAS float16 sums": _attributes(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     "cuBLAS bfloat16 sums": _attributes(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
 }

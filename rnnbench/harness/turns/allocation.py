@@ -36,7 +36,7 @@ FIRST_VISITS = 2  # of a group, with turns of the usual length
 # the usual length
 LEAST_TIMES = 0.5
 MOST_TIMES = 16.0
-STEPS = 31  # lengths between these
+LENGTHS_BETWEEN = 31  # lengths between these
 ENOUGH_BLOCKS = 1.5 * MIN_BLOCKS  # expected in a visit, so that few visits have less than are needed
 # Standard deviation between processes that is assumed, with so many degrees of freedom, before there are many cases.
 ASSUMED_BETWEEN = 0.006
@@ -197,9 +197,9 @@ class Allocator:
 
         In the `left` seconds, so many `visits` of each group shall fit: the longest turns are cut until they do.
         """
-        lengths = self.usual * np.geomspace(LEAST_TIMES, MOST_TIMES, STEPS)
+        lengths = self.usual * np.geomspace(LEAST_TIMES, MOST_TIMES, LENGTHS_BETWEEN)
         longest = 0
-        fits = STEPS
+        fits = LENGTHS_BETWEEN
         while fits - longest > 1:
             most = (longest + fits) // 2
             chosen = {key: self._best(cost, lengths[: most + 1]) for key, cost in costs.items()}

@@ -74,7 +74,7 @@ MAX_NAME = 40  # letters of a name on a page
 LONG_NAME = 26  # beside one narrow panel
 SHORT_NAME = 18  # beside several
 TWO = 2  # points, of a line that shows no trend
-STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
+ROUND_STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))  # of round numbers, from fine to coarse
 WIDEST_SIZE = 0.26  # inches of the number of a size below an axis, with the room beside it
 SHORT_SPAN = 3  # times the lower end: up to here, even steps are round
 REFERENCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}  # the line at 1
@@ -426,7 +426,7 @@ def log_ticks(drawn: Sheet, axis: Axis, low: float, high: float, label: Label, s
         inches = (0.45 if drawn.is_narrow else 0.7) * wide  # beside names and texts
         most = int((0.8 * wide - 0.3) / WIDEST_SIZE) if len(sizes) else min(7, int(inches / 0.5))
         most = max(2, most)
-    fine = next((steps for steps in STEPS if len(steps) * math.log10(high / low) < most + 0.5), STEPS[-1])
+    fine = next((steps for steps in ROUND_STEPS if len(steps) * math.log10(high / low) < most + 0.5), ROUND_STEPS[-1])
     even = MaxNLocator(max(2, most - 1), steps=[1, 2, 5, 10])
     round_numbers = even if high < SHORT_SPAN * low else LogLocator(subs=fine, numticks=most)
     axis.set_major_locator(FixedLocator(among(sizes, low, high, most)) if len(sizes) else round_numbers)

@@ -27,7 +27,7 @@ ON_AREAS = "#111111"
 MAX_SERIES = 8  # in one panel, without the references
 OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
-CELLS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one reference have different hues
+CELL_MARKS: dict[str, tuple[str, str]] = {  # hue and marker; the cells of one reference have different hues
     "vanilla": ("teal", "o"),
     "combined": ("indigo", "s"),
     "deep": ("olive", "v"),
@@ -89,7 +89,7 @@ VERDICTS = {
 }
 
 # The kinds of work of a call, as areas. A fit's dispatch, arithmetic and memory have those of the work they stand for.
-WORK = {
+WORK_SHADES = {
     "products": Shade("#dcb04c", "#c79a38"),
     "pointwise": Shade("#b5e0c0", "#8fcba0"),
     "copies": Shade("#cf7d74", "#c2655c"),
@@ -100,7 +100,7 @@ WORK = {
 }
 
 # Sizes from small to large (viridis): on white from green to violet, on dark from blue to yellow.
-SIZES = (
+SIZE_SHADES = (
     Shade("#20a386", "#21918c"),
     Shade("#20928c", "#1fa088"),
     Shade("#26818e", "#28ae80"),
@@ -115,7 +115,7 @@ SIZES = (
 
 def level(place: float) -> Shade:
     """Return the colour of a size by its place between the smallest (0) and the largest (1)."""
-    return SIZES[round(place * (len(SIZES) - 1))]
+    return SIZE_SHADES[round(place * (len(SIZE_SHADES) - 1))]
 
 
 def variables() -> dict[str, Shade]:
@@ -126,8 +126,8 @@ def variables() -> dict[str, Shade]:
         "faster": FASTER,
         "slower": SLOWER,
         **{verdict: VERDICTS[verdict] for verdict in ("undecided", "incomparable")},
-        **{f"work-{kind}": shade for kind, shade in WORK.items()},
-        **{f"size-{index}": shade for index, shade in enumerate(SIZES)},
+        **{f"work-{kind}": shade for kind, shade in WORK_SHADES.items()},
+        **{f"size-{index}": shade for index, shade in enumerate(SIZE_SHADES)},
     }
 
 
@@ -165,7 +165,7 @@ def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
     with a marker that none of these has, so that up to 80 cells look unlike.
     """
     names = set(cells)
-    taken = {cell: CELLS[cell] for cell in CELLS if cell in names}
+    taken = {cell: CELL_MARKS[cell] for cell in CELL_MARKS if cell in names}
     for cell in sorted(names - taken.keys()):
         number = zlib.crc32(cell.encode(errors="replace"))
         used = Counter(hue for hue, _ in taken.values())

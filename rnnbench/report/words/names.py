@@ -27,7 +27,7 @@ from rnnbench.suite import expressions
 from rnnbench.suite.axes import USUAL
 from rnnbench.text import plural
 
-WORDS = {axis: word for word, axis in expressions.WORDS.items()} | {
+WORDS = {axis: word for word, axis in expressions.TERM_WORDS.items()} | {
     "input_size": "input",
     "output_len": "decoded length",
 }

@@ -13,7 +13,7 @@ from rnnbench.store.metrics import Unit
 
 MISSING = "—"
 TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
-SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
+BYTE_SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
 NOT_KNOWN = "not known"
@@ -148,7 +148,7 @@ def count(value: float) -> str:
 
 def memory(size: float) -> str:
     """Return `33.5 GB`, in powers of 1,000 as torchinfo counts."""
-    return scaled(size, SIZES)
+    return scaled(size, BYTE_SIZES)
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

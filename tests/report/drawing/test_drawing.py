@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import rnnbench.report.page
-from rnnbench.cells import CELLS as SHIPPED
+from rnnbench.cells import CELL_MARKS as SHIPPED
 from rnnbench.report.drawing.draw import (
     among,
     png,
@@ -19,17 +19,17 @@ from rnnbench.report.drawing.draw import (
     svg,
 )
 from rnnbench.report.drawing.marks import (
-    CELLS,
+    CELL_MARKS,
     FASTER,
     HEAT,
     HUES,
     INKS,
     MARKERS,
     ON_AREAS,
-    SIZES,
+    SIZE_SHADES,
     SLOWER,
     VERDICTS,
-    WORK,
+    WORK_SHADES,
     hues_of,
     marks,
     of_cell,
@@ -81,12 +81,12 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 
 def test_every_shipped_cell_has_a_mark_of_its_own() -> None:
-    assert set(CELLS) == set(SHIPPED)
-    assert len(set(CELLS.values())) == len(CELLS)
-    assert {hue for hue, _ in CELLS.values()} <= set(HUES)
-    assert {marker for _, marker in CELLS.values()} <= set(MARKERS)
+    assert set(CELL_MARKS) == set(SHIPPED)
+    assert len(set(CELL_MARKS.values())) == len(CELL_MARKS)
+    assert {hue for hue, _ in CELL_MARKS.values()} <= set(HUES)
+    assert {marker for _, marker in CELL_MARKS.values()} <= set(MARKERS)
     for reference in ("rnn", "lstm", "gru"):  # the cells of one reference have different hues
-        hues = [CELLS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
+        hues = [CELL_MARKS[cell][0] for cell, spec in SHIPPED.items() if spec.reference == reference]
         assert len(set(hues)) == len(hues)
 
 
@@ -113,7 +113,7 @@ def test_another_cell_has_a_mark_by_its_name_and_a_free_hue_if_that_is_taken() -
     together = hues_of([*own, "lstm"])
     assert together == hues_of(["lstm", *reversed(own)])
     assert len({hue for hue, _ in together.values()}) == len(HUES)
-    assert together["lstm"] == CELLS["lstm"]
+    assert together["lstm"] == CELL_MARKS["lstm"]
     assert of_cell(own[0]) == HUES[hues_of(own[:1])[own[0]][0]]
     assert len(set(hues_of([f"cell {number}" for number in range(200)]).values())) > 40
 
@@ -135,7 +135,7 @@ def test_of_each_cell_the_plainest_and_the_fastest_are_left_or_of_many_the_faste
 
 LETTERS, MARKS = 4.5, 3.0  # contrast that WCAG 2.2 asks of letters (1.4.3) and of marks (1.4.11)
 PAPER = INKS["card"]
-MARKED = {**HUES, "faster": FASTER, "slower": SLOWER, **VERDICTS, **{f"size {n}": s for n, s in enumerate(SIZES)}}
+MARKED = {**HUES, "faster": FASTER, "slower": SLOWER, **VERDICTS, **{f"size {n}": s for n, s in enumerate(SIZE_SHADES)}}
 
 # Machado, Oliveira and Fernandes 2009, doi:10.1109/TVCG.2009.113, at full severity; on linear RGB.
 BLIND = {
@@ -174,7 +174,7 @@ def test_letters_stand_out_from_the_page_and_from_areas_in_light_and_dark() -> N
         backgrounds = [getattr(INKS[name], form) for name in ("card", "faint")]
         letters = [getattr(INKS[name], form) for name in ("ink", "soft")]
         assert min(contrast(letter, paper) for letter in letters for paper in backgrounds) >= LETTERS
-        assert min(contrast(ON_AREAS, getattr(shade, form)) for shade in WORK.values()) >= LETTERS
+        assert min(contrast(ON_AREAS, getattr(shade, form)) for shade in WORK_SHADES.values()) >= LETTERS
     assert min(contrast(ON_AREAS, color) for color in HEAT) >= LETTERS
 
 
