@@ -12,7 +12,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
-from rnnbench.analysis.rounds import MINE, Question, compare, rounds_of, wider_than
+from rnnbench.analysis.rounds import MINE, ROUNDS_CONFIDENCE, Question, compare, rounds_of, wider_than
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
