@@ -126,8 +126,9 @@ def ratio(
             points = points.assign(y=_spread(points, names, by), ends=ends, shade=shade)
             known = {str(series): own for series, own in cases.groupby("series", sort=False)}
             worst = _worst_places(cases, sizes)
-            texts = [_median_and_worst(known[name], worst, drawn) if name in known else "" for name in names]
-            heading = _heading(worst) if any("up to" in text for text in texts) else ""
+            told = [_median_and_worst(known[name], worst, drawn) if name in known else ("", False) for name in names]
+            texts = [text for text, _ in told]
+            heading = _heading(worst) if any(has_worst for _, has_worst in told) else ""
             rows(drawn, axes, names, points, texts=texts, heading=heading, are_cases=True)
             if by:
                 _medians(drawn, axes, cases, names)
@@ -231,10 +232,11 @@ def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Se
     return (row + 0.32 * (2 * (series.cumcount() + 0.5) / series.transform("size") - 1)).reindex(cases.index)
 
 
-def _median_and_worst(known: pd.DataFrame, places: Mapping[str, Any], drawn: Sheet) -> str:
+def _median_and_worst(known: pd.DataFrame, places: Mapping[str, Any], drawn: Sheet) -> tuple[str, bool]:
     """Return the median and the worst of a row's undisturbed cases, or of those on a shared core if it has no others.
 
-    If a row has both, the median of those on a shared core stands in place of the worst. `places`: see `_worst_places`.
+    Also whether the worst is told. If a row has both, the median of those on a shared core stands in place of the
+    worst. `places`: see `_worst_places`.
     """
     others = [axis for axis, value in places.items() if value is None]
     shared = known[is_shared(known)]
@@ -243,15 +245,15 @@ def _median_and_worst(known: pd.DataFrame, places: Mapping[str, Any], drawn: She
     median = ratio_text(told["ratio"].median())
     worst = told.nlargest(1, "ratio").iloc[0]
     if drawn.is_narrow and drawn.grid.shape[1] > 2:
-        return ""  # there is no room
+        return "", False  # there is no room
     if drawn.width < PAGE or drawn.grid.shape[1] > 2:
-        return median
+        return median, False
     if len(shared) and len(quiet):
-        return f"{median}   {SHARED} {ratio_text(shared['ratio'].median())}"
+        return f"{median}   {SHARED} {ratio_text(shared['ratio'].median())}", False
     if ratio_text(worst["ratio"]) == median:
-        return median
+        return median, False
     where = say_all(others, map(worst.get, others))
-    return f"{median}   up to {ratio_text(worst['ratio'])}{f', {where}' if where else ''}"
+    return f"{median}   up to {ratio_text(worst['ratio'])}{f', {where}' if where else ''}", True
 
 
 def _keys(

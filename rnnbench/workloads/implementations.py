@@ -314,6 +314,25 @@ def _no_scan(cell: Any) -> str:
     return "nothing to scan: the cell has no `scan`, which needs a recurrence that is linear in its state"
 
 
+def _as_they_are(body: nn.Module, work: Workload) -> None:
+    """Leave the weights in torch's order."""
+
+
+def _by_column(body: nn.Module, work: Workload) -> None:
+    transpose_weights(body)
+
+
+def _by_column_on_a_cpu(body: nn.Module, work: Workload) -> None:
+    """Store weights by column where backward, which reads them in both orders, does not follow."""
+    if work.phase == "inference" and work.device == PACKED_ON:
+        transpose_weights(body)
+
+
+def _apart_by_column(body: nn.Module, work: Workload) -> None:
+    if work.phase == "inference":
+        transpose_weights(body, direct.row_stride)
+
+
 @dataclass(frozen=True)
 class RunnerRow:
     """How an implementation runs a cell over a sequence, and where it makes no sense."""
@@ -321,6 +340,7 @@ class RunnerRow:
     run: Run | None = None  # None: a module runs the whole sequence itself
     rules: Callable[[Case], Rules] = _no_rules
     lacks: Callable[[Any], str] = _nothing  # why it can't run a cell, because of what that lacks; empty if it can
+    lay_out: Callable[[nn.Module, Workload], None] = _as_they_are  # stores the weights of a body in its order
 
 
 # A row for each implementation that runs a model, beside that of `rnnbench/store/implementations.py`.
@@ -330,9 +350,9 @@ RUNNERS: dict[Implementation, RunnerRow] = {
     "torch.nn-cell": RunnerRow(loop),
     "hoisted": RunnerRow(hoisted, _in_one_go, _no_products),
     "scan": RunnerRow(scan, _of_scan, _no_scan),
-    "transposed": RunnerRow(eager),
-    "compiled": RunnerRow(eager),
-    "prepacked": RunnerRow(step_by_step, _of_prepacked),
+    "transposed": RunnerRow(eager, lay_out=_by_column),
+    "compiled": RunnerRow(eager, lay_out=_by_column_on_a_cpu),
+    "prepacked": RunnerRow(step_by_step, _of_prepacked, lay_out=_apart_by_column),
     "cudagraph": RunnerRow(eager, _of_cudagraph),
     "sequence": RunnerRow(None, _of_sequence),
     "torch.nn": RunnerRow(),

@@ -20,7 +20,6 @@ from rnnbench.adapt.kinds import adapt_layer, runs_whole
 from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import State, convert, fails_in_inference_mode, leaves, to_cell, torch_dtype
 from rnnbench.cells.weights import state_count
-from rnnbench.kernels.direct import row_stride
 from rnnbench.store.implementations import ROW_OF, Implementation
 from rnnbench.store.metrics import COMPILED
 from rnnbench.store.records import (
@@ -37,12 +36,10 @@ from rnnbench.store.records import (
 )
 from rnnbench.workloads import compiled, graphed
 from rnnbench.workloads.implementations import (
-    PACKED_ON,
     RUNNERS,
     Skip,
     check_makes_sense,
     feed_back,
-    transpose_weights,
 )
 from rnnbench.workloads.model import (
     Body,
@@ -194,13 +191,8 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
             unequal = cell_spec.unequal
     if case.implementation == "torch.nn-flattened":
         flatten_weights(model)
-    is_inference = workload.phase == "inference"
-    turns = case.implementation == "compiled" and is_inference and workload.device == PACKED_ON
-    for body in model.bodies:  # backward reads weights in both orders
-        if case.implementation == "transposed" or turns:
-            transpose_weights(body)
-        elif case.implementation == "prepacked" and is_inference:
-            transpose_weights(body, row_stride)
+    for body in model.bodies:
+        RUNNERS[case.implementation].lay_out(body, workload)
     return Built(case, model, compared, input, state, unequal, trains_with)
 
 

@@ -32,6 +32,7 @@ class CannotRun(Skip, RuntimeError):
     """This processor can't run a layer in the precision in which it is called; the message says which."""
 
     module = ""  # the name of the live module that was called; empty if it has none
+    reason = ""  # the message without that name
 
 
 @contextmanager

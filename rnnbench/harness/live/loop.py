@@ -364,6 +364,7 @@ def named(call: str, hint: str = "") -> Iterator[None]:
         if reason := why_unable(error):
             unable = CannotRun(f"{call}: {reason}")
             unable.module = call
+            unable.reason = reason
             raise unable from error
         is_said = isinstance(error, ValueError | RuntimeError)
         text = message_of(error) if is_said else error_in_words(error)

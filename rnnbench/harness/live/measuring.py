@@ -122,7 +122,7 @@ def compared(
                 name = unable.module
                 if name == reference_of(modules, reference) or len(modules) == 2:
                     raise
-                left_out[name] = str(unable).removeprefix(f"{name}: ")
+                left_out[name] = unable.reason or str(unable)
                 modules = {other: module for other, module in modules.items() if other != name}
                 if isinstance(input, Mapping):
                     input = {other: given for other, given in input.items() if other != name}
