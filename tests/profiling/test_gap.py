@@ -9,6 +9,7 @@ import pytest
 from rnnbench.analysis.estimate import estimate
 from rnnbench.analysis.run_times import read
 from rnnbench.profiling.gap import (
+    KINDS,
     NOT_PROFILED,
     TOO_LONG,
     Gap,
@@ -113,6 +114,18 @@ def test_a_cause_is_taken_off_what_does_away_with_it() -> None:
     plain = take_apart({"loop": loop}, reference, [cause(seconds=1e-5)])
     assert seconds(plain) == pytest.approx({"copy": 1e-5, "rest": 7e-5})
     assert plain.share(plain.steps[0]) == pytest.approx(1 / 8)
+
+
+def test_a_scan_is_a_rung_whose_step_holds_what_a_loop_does_needlessly() -> None:
+    loop, scan, reference = rung(10e-5, 10e-5, 10e-5), rung(4e-5, 4e-5, 4e-5), rung(2e-5, 2e-5, 2e-5)
+    gap = take_apart({"loop": loop, "scan": scan}, reference, [cause("loop invariant", seconds=1e-5)])
+    assert seconds(gap) == pytest.approx({"loop invariant": 1e-5, "scan": 5e-5, "rest": 2e-5})
+    assert all(KINDS[step.kind].label for step in gap.steps)
+
+
+def test_a_cause_names_the_operators_that_it_calls_also_in_files_of_older_versions() -> None:
+    assert Cause("copy", "clone, cat (mine.py:7)", 2).names == ("clone", "cat")
+    assert Cause("copy", "clone (mine.py:7)", 2, operators=("aten::clone",)).names == ("aten::clone",)
 
 
 def test_only_causes_beyond_chance_that_matter_are_said() -> None:
