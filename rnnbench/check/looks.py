@@ -13,7 +13,7 @@ from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Trial, share_of_look
 from rnnbench.check.paired import PairedRunner
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Case, Group
-from rnnbench.suite.suites import cases_of, is_compared, with_cases
+from rnnbench.suite.outline import cases_of, is_compared, with_cases
 from rnnbench.text import plural, rounded_up
 
 # Pairs of workers before the first look. A case whose processes are in one of two modes at random looks slower in all

@@ -151,8 +151,8 @@ def run(
 
         of_jobs: dict[str, Any] = {"options": slurm_options, "jobs": queue if executor == "slurm" else Cards()}
         start = partial(run_by_slurm, groups_per_job=groups_per_job, **of_jobs)
-        shown_lines = partial(nullcontext, output.note)
-        how = Measuring(shown_lines, start, partial(resume_by_slurm, changes=changes, **of_jobs))
+        resume_jobs = partial(resume_by_slurm, changes=changes, **of_jobs)
+        how = Measuring(lambda: nullcontext(output.note), start, resume_jobs)
     try:
         with how.shown() as on_progress:
             if resume is None:

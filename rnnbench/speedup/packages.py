@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import Adapted
-from rnnbench.adapt.kinds import CELLS, RunModule
+from rnnbench.adapt.kinds import CELL_OF, RunModule
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
 from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call
 from rnnbench.workloads import compiled
@@ -86,7 +86,7 @@ def _cells_of_layer(layer: Any, features: int) -> Iterator[tuple[nn.Module, dict
     for number in range(layer.num_layers):
         for ending in (f"_l{number}", f"_l{number}_reverse")[:directions]:
             size = directions * layer.hidden_size if number else features
-            cell = CELLS[type(layer)](size, layer.hidden_size)
+            cell = CELL_OF[type(layer)](size, layer.hidden_size)
             for name in cell._parameters:
                 cell._parameters[name] = layer._parameters.get(f"{name}{ending}")
             names = {name: f"{name}{ending}" for name, weight in cell._parameters.items() if weight is not None}

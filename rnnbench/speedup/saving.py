@@ -20,10 +20,10 @@ from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.contract import on_trial
-from rnnbench.adapt.kinds import CELLS, RunModule, why_only_as_given
+from rnnbench.adapt.kinds import CELL_OF, RunModule, why_only_as_given
 from rnnbench.cells.states import State, leaves
 from rnnbench.errors import UserError
-from rnnbench.harness.live.cases import with_threads
+from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.kernels import direct
 from rnnbench.speedup import kept_module
@@ -311,6 +311,6 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _kept_layer(layer: nn.Module) -> KeptLayer:
-    name = next(each.__name__ for each in CELLS if type(layer) is each)
+    name = next(each.__name__ for each in CELL_OF if type(layer) is each)
     arguments = {key: getattr(layer, key) for key in (*ARGUMENTS, *MORE_ARGUMENTS.get(name, ()))}
     return KeptLayer(name, arguments)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import rnnbench.report.page
-from rnnbench.cells import CELL_MARKS as SHIPPED
+from rnnbench.cells import CELLS as SHIPPED
 from rnnbench.report.drawing.draw import (
     among,
     png,
