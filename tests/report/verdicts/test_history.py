@@ -169,7 +169,10 @@ def test_what_the_team_has_accepted_since_is_marked_and_no_longer_alarms(
         assert "1 of 15 cases is slower by more than the margin." in answer("up_to = '1%'")
 
 
-def test_what_counts_or_a_failure_called_is_said_too_until_a_later_check_calls_it_mended(tmp_path: Path) -> None:
+def test_what_counts_or_a_failure_called_is_said_too_until_a_later_check_calls_it_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rnnbench.report.verdicts.history.draw", lambda *_: None)  # which takes most of the time
     found = dated(tmp_path, {0: 1.3}, {}, {}, commits=[(0, 1), (1, 2), (2, 3)])
     called = {"verdict": "regressed", "decided_by": "counts"}
     found[1].loc[[1, 2], list(called)] = list(called.values())  # as much time as before, more memory
