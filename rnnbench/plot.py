@@ -7,7 +7,7 @@
 The first argument of most functions is `.frame` of `rnnbench.load`, which `rnnbench.summarize` returns too, or a
 selection of its rows; `changes` takes that of `rnnbench.compare`. `ratio` also takes `.frame` of `rnnbench.measure` and
 `rnnbench.sweep`, and `scaling` that of `rnnbench.sweep`: the figures of their `.plot`, without `noise_floor`. Without
-`ax` they return a `matplotlib.figure.Figure` with the look of reports, whatever style is in force. `width` and `height`
+`ax` they return a `matplotlib.figure.Figure` in the style of reports, whatever style is in force. `width` and `height`
 are in inches: 3.35 fits a column of a paper, 7 a page. A figure below 5 inches is at most 4 inches high: it shows of
 several settings the one with the most cases, and of each cell the fastest implementation if there is no room for all.
 With `ax` they draw on these axes in the style in force, dark ones too, add no title, and return them; a figure with

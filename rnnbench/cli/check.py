@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--base",
     type=TEXT,
     metavar="REV|DIR|RUN",
-    help="Compare with this git revision or folder, measured live in turns, or with a stored run.",
+    help="Compare with this git revision or folder, measured live beside the head, or with a stored run.",
 )
 @click.option("--base-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @takes("only")
@@ -183,7 +183,7 @@ def compare(
     """Compare two stored runs, by each case's ratio to its reference in the same run, such as a torch.nn layer.
 
     A side may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process. Verdicts need
-    at least five processes for each side, and either a reference in each file or sides that were measured in turns.
+    at least five processes for each side, and either a reference in each file or sides that were measured alternately.
 
     \b
     Examples:

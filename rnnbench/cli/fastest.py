@@ -33,7 +33,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
 
     These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
     that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
-    here (prepacked). Variants with different results are rejected. The ways are timed in turns, in this process.
+    here (prepacked). Variants with different results are rejected. The ways are timed alternately, in this process.
 
     A folder has the compiled code of each shape for inference on this kind of processor, and random weights:
     `rnnbench.load_fastest(DIR)` loads it without compiling, and its `load_state_dict` takes yours.

@@ -9,9 +9,9 @@ A suite's cases, where pytest-benchmark is installed (`pip install pytest-benchm
     pytest --benchmark-only [--rnnbench-suite SUITE] [--rnnbench-only 'cell=lstm phase=training']
 
 A worker first compares a case with its reference and observes it: a case that disagrees fails, one that can't run here
-is skipped, each with its reason. Then another worker times it, alone and not in turns; `rnnbench run` gives ratios with
-intervals. pytest-benchmark's options `--benchmark-max-time`, `-min-rounds` and `-min-time` say for how long. Saving,
-comparing, histograms, `-disable`, `-skip` and the options of the marker `benchmark` work as for any benchmark. Clock,
+is skipped, each with its reason. Then another worker times it alone; `rnnbench run` gives ratios with intervals.
+pytest-benchmark's options `--benchmark-max-time`, `-min-rounds` and `-min-time` say for how long. Saving, comparing,
+histograms, `-disable`, `-skip` and the options of the marker `benchmark` work as for any benchmark. Clock,
 calibration, warm-up and garbage collection (off) are always rnnbench's, whatever the options say. `rnnbench profile`
 takes the place of `-cprofile`.
 

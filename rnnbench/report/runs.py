@@ -214,7 +214,7 @@ def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame
             axes.set_xlim(-0.5, last + 0.5)
             ends = sorted({0, last})
             axes.set_xticks(ends, [times[end].replace(" ", "\n") for end in ends])
-        drawn.figure.supylabel("time over that of the reference", fontsize=drawn.small)
+        drawn.label_panels("time over that of the reference")
         soft = drawn.ink("soft")
         keys: list[Artist] = [
             Line2D([], [], color=soft, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
+from rnnbench import pytest_plugin
 from rnnbench.cli import cli
 from rnnbench.report.fastest import FastestModule
 from rnnbench.report.frame_result import FrameResult
@@ -37,6 +38,7 @@ ABOUT = {
     **{"unroll": "cell", "with_head": "layer output_size", "load": "runs", "summarize": "windows"},
     **{"compare": "base head", "predict": "run sizes"},
 }
+OF_ENGINE = re.compile(r"\b(?:turns?|visits?|rounds?|workloads?)\b(?!-)", re.IGNORECASE)
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell
 PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for name in FUNCTIONS}
 
@@ -131,10 +133,27 @@ def test_the_front_page_shows_what_is_printed_of_the_runs_that_it_names() -> Non
 
 def test_pages_for_users_have_no_words_of_the_engine() -> None:
     """The columns of windows have its names, so results/README.md may; the page of methods explains them."""
-    engine = re.compile(r"\b(?:turns?|visits?|rounds?|workloads?)\b(?!-)", re.IGNORECASE)
     for name in FOR_USERS:
         text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", (ROOT / name).read_text())
-        assert [line for line in text.splitlines() if engine.search(line)] == [], name
+        assert [line for line in text.splitlines() if OF_ENGINE.search(line)] == [], name
+
+
+def test_docstrings_of_the_python_api_and_helps_have_no_words_of_the_engine() -> None:
+    """Windows are what `.windows` and `--windows` hold, so they may be named."""
+    texts = {name: inspect.getdoc(thing) for name, thing in PUBLIC.items()}
+    texts |= {f"plot.{name}": inspect.getdoc(getattr(rnnbench.plot, name)) for name in rnnbench.plot.__all__}
+    texts |= {module.__name__: module.__doc__ for module in (rnnbench, rnnbench.plot, pytest_plugin)}
+    for result in (FrameResult, FastestModule):
+        texts |= {
+            f"{result.__name__}.{name}": member.__doc__ for name, member in vars(result).items() if name[0] != "_"
+        }
+    for path in commands(cli):
+        command = command_at(path)
+        options = [str(option.help) for option in command.params if isinstance(option, click.Option)]
+        texts[" ".join(path)] = "\n".join([command.help or "", *options])
+    for name, text in texts.items():
+        plain = re.sub(r"`[^`]*`", "", text or "")
+        assert [line for line in plain.splitlines() if OF_ENGINE.search(line)] == [], name
 
 
 def test_nothing_says_that_rnnbench_is_on_a_package_index() -> None:

@@ -196,6 +196,13 @@ class Sheet:
             letters = int(72 * self.width / self.grid.shape[1] / (0.62 * self.small))
             axes.set_title(textwrap.fill(text, letters), loc="left")
 
+    def label_panels(self, text: str) -> None:
+        """Say what the y axes of all panels are: beside them, or above panels that stand below each other."""
+        if self.grid.shape[1] > 1:
+            self.figure.supylabel(text, fontsize=self.small)
+        else:
+            self.figure.suptitle(text, x=0.01, ha="left", fontsize=self.small, color=self.ink("soft"))
+
     def legend(self, handles: Sequence[Artist]) -> None:
         """Write the legend below a figure of our own, or above the caller's axes."""
         if not handles:

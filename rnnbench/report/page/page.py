@@ -42,6 +42,7 @@ PLACES = re.compile(r" (?:d|x|y|transform)=\"[^\"]*\"")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
 NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
 MAX_MARKS = 1_000  # of one figure that lead to their cases
+BROAD = 700  # points; a broader figure has letters that are too small in a window of 1000 pixels
 
 Xml.register_namespace("", SVG[1:-1])
 
@@ -205,7 +206,8 @@ def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Mar
     root = Xml.fromstring(NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
     width, height = (root.attrib.pop(side).removesuffix("pt") for side in ("width", "height"))
     root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
-    root.attrib |= {"class": kind} if kind else {}
+    if kind:
+        root.set("class", f"{kind} broad" if kind == "wide" and float(width) > BROAD else kind)
     root.set("style", f"--wide: {width}px; --high: {height}px")
     cases = {group: group.attrib.pop("data-cases", "").split() for group in root.iter()}
     if sum(map(len, cases.values())) <= MAX_MARKS:

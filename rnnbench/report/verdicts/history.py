@@ -327,7 +327,7 @@ def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits, *, is_pho
             last = len(history.checks) - 1
             axes.set_xlim(-0.5, last + 0.5)
             axes.set_xticks([0, last], _days(history, commits))
-        drawn.figure.supylabel("time over that at the beginning", fontsize=drawn.small)
+        drawn.label_panels("time over that at the beginning")
         soft = drawn.ink("soft")
         keys = [
             Line2D([], [], color=drawn.ink(), marker="o", markersize=3, linewidth=1.3, label="after a check"),

@@ -235,8 +235,8 @@ def test_references_are_shown_when_they_are_asked_for_and_the_worst_case_is_a_li
 
 
 @in_a_browser
-@pytest.mark.parametrize("opened", [{"viewport": {"width": 390, "height": 800}}], indirect=True)
-def test_on_a_phone_panels_stand_below_each_other_and_none_is_cut_off(page: Page) -> None:
+@pytest.mark.parametrize("opened", [{"viewport": {"width": wide, "height": 800}} for wide in (390, 800)], indirect=True)
+def test_in_a_narrow_window_panels_stand_below_each_other_and_none_is_cut_off(page: Page) -> None:
     shown = page.locator("#figure-ratio svg:visible")
     expect(shown).to_have_count(1)
     titles = [
