@@ -40,7 +40,7 @@ NO_REFERENCE = "no reference"
 MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
 MAX_REASONS = 3  # why cases have no time, in a caption
-MAX_REASON = 90  # characters of each
+MAX_REASON = 120  # characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
 MEDIANS = (
     "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
@@ -224,9 +224,13 @@ def _left_out(cases: pd.DataFrame) -> str:
     if cases.empty:
         return ""
     reasons = (cases["status"] + ": " + cases["reason"]).map(one_line).value_counts()
-    told = [f"{number:,} {str(reason)[:MAX_REASON]}" for reason, number in reasons.head(MAX_REASONS).items()]
+    told = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_REASONS).items()]
     more = "; and others" if len(reasons) > MAX_REASONS else ""
     return f"Without a time, and left out: {'; '.join(told)}{more}."
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1].rstrip()}…"
 
 
 def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:

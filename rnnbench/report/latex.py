@@ -4,6 +4,7 @@ A table has at most `MOST` rows and is at most as wide as the text: a longer one
 wider one the widest texts are broken into lines. All characters are of LaTeX's own fonts.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -42,6 +43,8 @@ TEX = {
 }
 ACCENTED = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ")
 UNKNOWN = "?"
+QUOTED = re.compile(r"`([^`]*)`")  # which LaTeX would begin and end with the same mark
+NEGATIVE = re.compile(r"(?<![\w.)/-])-(?=\d)")  # the hyphen before a number
 BREAK = r"\allowbreak{}"
 
 
@@ -83,7 +86,8 @@ def tables(
 
 def tex(text: str) -> str:
     """Return plain text as LaTeX shows it on one line; a question mark stands for each character that it lacks."""
-    return "".join(map(_letter, one_line(text))).strip()
+    quoted = QUOTED.sub(r"`\1'", one_line(text))
+    return "".join(map(_letter, NEGATIVE.sub("\N{MINUS SIGN}", quoted))).strip()
 
 
 def _letter(letter: str) -> str:
