@@ -8,14 +8,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
 from rnnbench.report.drawing.draw import (
+    PAGE,
+    PHONE,
     among,
     png,
     sheet,
     short,
+    small_panels,
     svg,
 )
 from rnnbench.report.drawing.marks import (
@@ -182,3 +186,21 @@ def test_the_pages_own_colours_are_those_that_figures_count_on() -> None:
     css = (Path(rnnbench.report.page.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
     dark = dict(re.findall(r"--(\w+): light-dark\(#\w+, (#\w+)\)", css))
     assert {name: dark[name] for name in INKS} == {name: shade.dark for name, shade in INKS.items()}
+
+
+@pytest.mark.parametrize(("is_phone", "shape", "width"), [(False, (2, 3), PAGE), (True, (4, 1), PHONE)])
+def test_small_panels_stand_beside_each_other_and_on_a_phone_below_each_other_with_what_they_show_above(
+    is_phone: bool, shape: tuple[int, int], width: float
+) -> None:
+    with small_panels(4, is_phone=is_phone) as drawn:
+        for axes in drawn.grid.flat:
+            axes.plot([0, 1], [1, 2])
+        drawn.label_panels("time over that at the beginning")
+    assert drawn.grid.shape == shape
+    assert drawn.figure.get_figwidth() == width
+    svg(drawn.figure)
+    boxes = [axes.get_position() for axes in drawn.grid.flat]
+    [words] = [text for text in drawn.figure.findobj(Text) if text.get_text().startswith("time over")]
+    x, y = drawn.figure.transFigure.inverted().transform(words.get_window_extent().get_points().mean(axis=0))
+    assert (y > max(box.y1 for box in boxes)) == is_phone
+    assert (x < min(box.x0 for box in boxes)) == (not is_phone)
