@@ -49,7 +49,8 @@ def list_suites() -> None:
             continue
         hides = f" ({file}, which hides rnnbench's own)" if hidden_by(name, file) else ""
         cases = "case" if count == 1 else "cases"
-        output.say(printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.description}{hides}"))
+        line = printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.description}{hides}")
+        output.say(output.on_terminal(line, hang=29))
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
@@ -68,9 +69,11 @@ def list_cells() -> None:
 
     width = max(map(len, (*CELLS, *DATA_SETS)))
     for name, spec in CELLS.items():
-        output.say(f"{name:<{width}} {LAYERS[spec.reference]:<14} {spec.about}")
+        line = f"{name:<{width}} {LAYERS[spec.reference]:<14} {spec.about}"
+        output.say(output.on_terminal(line, hang=width + 16))
     for data_set, about in DATA_SETS.items():
-        output.say(f"{data_set:<{width}} {'per_item':<14} data set: {about}")
+        line = f"{data_set:<{width}} {'per_item':<14} data set: {about}"
+        output.say(output.on_terminal(line, hang=width + 16))
 
 
 @list_.command("metrics", short_help="The metrics of a case besides its time.")
@@ -87,7 +90,8 @@ def list_metrics() -> None:
     from rnnbench.store.metrics import METRICS
 
     for metric in METRICS:
-        output.say(f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}")
+        line = f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}"
+        output.say(output.on_terminal(line, hang=46))
 
 
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")

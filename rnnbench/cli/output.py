@@ -120,6 +120,6 @@ def few_lines(sentences: Sequence[str]) -> str:
     return wrapped(text)
 
 
-def on_terminal(text: str) -> str:
-    """Return a line that programs read: wrapped on a terminal, and whole in a pipe or a file."""
-    return wrapped(text, hang=2) if sys.stdout.isatty() else text
+def on_terminal(text: str, *, hang: int = 2) -> str:
+    """Return a line that programs read: wrapped on a terminal, and whole in a pipe or a file; see `wrapped`."""
+    return wrapped(text, hang=hang) if sys.stdout.isatty() else text

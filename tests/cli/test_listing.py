@@ -49,6 +49,18 @@ def test_on_a_terminal_no_listed_line_is_wider_than_it(monkeypatch: pytest.Monke
     assert output.wrapped("a" * 90, hang=2) == "a" * 90  # a path can be copied
 
 
+@pytest.mark.parametrize("words", ["suites", "cells", "metrics"])
+def test_on_a_terminal_of_80_columns_every_list_stays_within_it_and_names_stand_alone_on_the_left(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "on_terminal", output.wrapped)
+    lines = CliRunner().invoke(cli, ["list", words], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    first = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert len(first) < len(lines)
+    assert len(set(first)) == len(first)
+
+
 def test_doctor_says_first_whether_the_machine_is_ready_and_stays_within_the_terminal() -> None:
     done = CliRunner().invoke(cli, ["doctor", "--no-probe"], env={"COLUMNS": "70"})
     assert done.exit_code == 0
