@@ -48,9 +48,9 @@ class Cards:
             cards = nvml.visible()
             self._uuids = [str(card.ask("nvmlDeviceGetUUID")) for card in cards]
         except Unavailable as reason:
-            raise UserError(f"--executor cards: the cards of this machine are not known ({reason})") from None
+            raise UserError(f"the cards of this machine are not known ({reason})") from None
         if not cards:
-            raise UserError("--executor cards: CUDA shows no card to this process")
+            raise UserError("CUDA shows no card to this process")
         self._cores = dict(zip(self._uuids, divided_cores([_near(card) for card in cards]), strict=True))
 
     def parse(self, options: Sequence[str]) -> dict[str, str]:
@@ -65,10 +65,12 @@ class Cards:
         """Return the parameters of jobs whose cases use so many cores; raises UserError if a job has fewer."""
         least, needed = min(map(len, self._cores.values())), cores + COORDINATOR_CORES
         if not cards:
-            raise UserError("--executor cards: no case of this run uses a card; leave it out, or give --device cuda")
+            raise UserError(
+                "no case of this run uses a card, so it needs no jobs on cards; choose a device such as cuda"
+            )
         if least < needed:
             raise UserError(
-                f"--executor cards: each job needs {plural(needed, 'core')}, and {plural(len(self), 'card')} share too "
+                f"each job needs {plural(needed, 'core')}, and {plural(len(self), 'card')} share too "
                 f"few: {least} for one of them; show fewer cards by CUDA_VISIBLE_DEVICES, or allow more cores"
             )
         return {"additional_parameters": {}}

@@ -141,7 +141,7 @@ def resume_by_slurm(
     info = read_info(path)
     refuse_other_suite(path, info, suite)
     if not parts(path) or jobs.key not in info.environment:
-        raise UserError(f"{path}: it was not made by --executor {jobs.key}, and can't be resumed by it")
+        raise UserError(f"{path}: it was not measured by `rnnbench run --executor {jobs.key}`, so that can't resume it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
     given = info.environment[jobs.key].get("options", {}) | jobs.parse(options)
     info = replace(
@@ -164,7 +164,7 @@ def refuse_numbers(groups: Sequence[Group], options: Mapping[str, str]) -> None:
     for device in dict.fromkeys(group.workload.device for group in groups):
         kind, _, number = device.partition(":")
         if number not in ("", "0"):
-            raise UserError(f"cases on {device}: each job sees one card, whatever its number; give --device {kind}")
+            raise UserError(f"cases on {device}: each job sees one card, whatever its number; choose the device {kind}")
 
 
 def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
@@ -324,7 +324,7 @@ class Watch:
                 asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
                 why = f"{self._jobs.title} takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
                 if all(other.job is None for other in undone):
-                    raise UserError(f"--executor {self._jobs.key}: {why}") from None
+                    raise UserError(f"{self._jobs.title}: {why}") from None
                 return why  # it may take it when others have ended
         return ""
 

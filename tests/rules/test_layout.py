@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "pytest_plugin": 220,
     "report": 4730,
     "speedup": 780,
-    "slurm": 350,
+    "slurm": 470,
     "store": 1050,
     "suite": 730,
     "workloads": 1560,

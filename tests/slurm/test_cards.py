@@ -144,7 +144,7 @@ def test_both_threads_of_a_physical_core_go_to_one_job(driver: Driver, tmp_path:
 def test_what_can_not_be_measured_on_cards_is_refused_before_anything_is_written(
     driver: Driver, jobs: Cards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="no case of this run uses a card; leave it out, or give --device cuda"):
+    with pytest.raises(UserError, match="no case of this run uses a card, so it needs no jobs on cards"):
         jobs.requested(0, 1, Settings(), {})
     with pytest.raises(UserError, match="each job needs 5 cores, and 2 cards share too few: 4 for one of them"):
         jobs.requested(1, 4, Settings(), {})
@@ -175,7 +175,9 @@ def test_a_numbered_card_is_refused_for_a_job_that_sees_one(
     if not is_refused:
         refuse_numbers(groups, options)
         return
-    with pytest.raises(UserError, match="cases on cuda:1: each job sees one card, whatever its number; give --device"):
+    with pytest.raises(
+        UserError, match="cases on cuda:1: each job sees one card, whatever its number; choose the device cuda"
+    ):
         refuse_numbers(groups, options)
 
 
