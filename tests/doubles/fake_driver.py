@@ -93,4 +93,4 @@ class FakeDriver:
 
     def _note_fork(self) -> None:
         self.is_in_bad_fork = True
-        torch.cuda._initialized = False  # type: ignore[attr-defined]
+        torch.cuda._initialized = False

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.outline import cases_of
+from tests.conftest import pytest_collection_modifyitems
 from tests.doubles import workload as small
 from tests.gpu import acceptance, slowed
 from tests.gpu.acceptance import ROOT, Task, main, run, steps
@@ -153,3 +155,30 @@ def test_the_grid_has_eight_groups_and_the_copy_four_cases(tmp_path: Path) -> No
     assert len(suites.read("cuda").groups(only, None)) == 8
     groups = suites.read("ci").groups(parse_only([acceptance.UNCHANGED]), "cuda")
     assert sum(not case.is_reference for case in cases_of(groups)) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Attempting to run cuBLAS, but there was no current CUDA context! Attempting to set the primary context...",
+        "This instance was constructed with capturable=True or some of all the param_groups came with capturable=True, "
+        "but step() is running without CUDA graph capture.",
+        "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled. Consider setting "
+        "`torch.set_float32_matmul_precision('high')` for better performance.",
+    ],
+)
+def test_what_torch_warns_of_on_a_card_is_no_error(text: str) -> None:
+    """Each text is torch's own, of 2.11 and 2.13."""
+    warnings.warn(text, UserWarning, stacklevel=1)
+    with pytest.raises(UserWarning, match="of something else"):
+        warnings.warn(f"of something else: {text}", UserWarning, stacklevel=1)
+
+
+def test_tests_on_a_card_run_alone(request: pytest.FixtureRequest) -> None:
+    items: list[Any] = []
+    for name in ("cuda", "slow"):
+        item = pytest.Function.from_parent(request.node.parent, name=f"test_{name}", callobj=lambda: None)
+        item.add_marker(name)
+        items.append(item)
+    pytest_collection_modifyitems(items)
+    assert [item.get_closest_marker("alone") is not None for item in items] == [True, False]

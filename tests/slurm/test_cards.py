@@ -1,6 +1,7 @@
 """Jobs on the cards of one machine, which NVML's fake driver lists: which card and cores each gets, and how it ends."""
 
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ class FakeProcess:
 
     def wait(self, seconds: float | None = None) -> int | None:
         if self.code is None and seconds is not None:
-            raise cards.subprocess.TimeoutExpired(self.command, seconds)
+            raise subprocess.TimeoutExpired(self.command, seconds)
         return self.code
 
     def terminate(self) -> None:

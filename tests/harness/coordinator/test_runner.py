@@ -207,7 +207,7 @@ def test_a_run_whose_first_worker_took_most_of_the_budget_to_import_torch_is_tim
             return {"protocol": self.protocol}
 
     def begin_origin(origins: Origins) -> None:
-        origins._current = Mock()
+        origins._current = Mock(fault="")
 
     monkeypatch.setattr(Origins, "_renew", begin_origin)
     with closing(RunFolder.create(tmp_path, "test")) as folder:

@@ -141,6 +141,19 @@ def test_memory_is_that_of_the_allocator_or_missing_with_the_reason(
         device.meter()
 
 
+def test_torch_before_2_10_tells_no_memory_and_nothing_else_is_missing(
+    module: FakeModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("memory_reserved", "max_memory_reserved", "reset_peak_memory_stats", "empty_cache", "get_memory_info"):
+        monkeypatch.delattr(FakeModule, name)
+    device = opened(module)
+    assert device.memory_bytes == accelerator.UNKNOWN_BYTES
+    [reason] = device.memory(TimedCall(lambda: None, torch.inference_mode)).missing.values()
+    assert reason.startswith("torch does not tell the memory of cpu:1: ")
+    Accelerator.empty_cache()
+    assert device.clock(kernels(module.line, 1, 1e-6, 1e-3), 1, 1).seconds == pytest.approx(1e-3, rel=0.05)
+
+
 def test_an_error_of_the_case_is_no_missing_memory(module: FakeModule) -> None:
     def call() -> None:
         raise RuntimeError("of the case")
