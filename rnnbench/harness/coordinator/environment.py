@@ -41,6 +41,7 @@ def describe(folder: Path) -> dict[str, Any]:
                 name: next((found.version for found in metadata.distributions(name=name)), None) for name in PACKAGES
             },
             "variables": variables.known(),
+            "card_variables": variables.of_cards(),
         },
         "git": git.state(folder),
     }

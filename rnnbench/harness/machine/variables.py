@@ -24,6 +24,14 @@ LIBRARIES = (
     "TORCH_COMPILE_DISABLE",
     "TORCHDYNAMO_DISABLE",
 )
+# Which cards a process sees, and in which order. A run tells them and compares the cards themselves.
+OF_CARDS = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+)
 # Each call of these libraries prints a line, which takes longer than a small product.
 VERBOSE = ("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKL_VERBOSE")
 # oneDNN may multiply float32 in bfloat16 if one of these allows it, the first that is set. Torch's own settings don't
@@ -37,6 +45,11 @@ def known() -> dict[str, str]:
     names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name)]
     names += [name for name in VERBOSE if os.environ.get(name, "0") not in ("", "0")]
     return {name: os.environ[name] for name in names}
+
+
+def of_cards() -> dict[str, str]:
+    """Return the variables that say which cards this process sees; an empty one hides all."""
+    return {name: os.environ[name] for name in OF_CARDS if name in os.environ}
 
 
 def library_notes(*, in_float32: bool = False) -> list[str]:

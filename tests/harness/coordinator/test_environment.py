@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from rnnbench.harness.coordinator.environment import Telemetry
+from rnnbench.analysis.environments import differences
+from rnnbench.harness.coordinator.environment import Telemetry, describe
 from rnnbench.harness.coordinator.process import OBSERVER
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import case_settings, started
@@ -18,7 +20,7 @@ from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
 from tests.doubles.fake_nvml import FACTS, FIRST, INSTANCE, MOMENT, SECOND, Driver
 from tests.doubles.fakes import CARD, JOULES, FakeWorker, FakeWorkers, run_into
-from tests.doubles.stored import rows
+from tests.doubles.stored import INFO, rows
 from tests.harness.coordinator.test_runner import GROUPS as CPU_GROUPS
 
 
@@ -214,6 +216,18 @@ def test_a_processor_is_not_heated_and_has_no_clock_to_tell(tmp_path: Path) -> N
     frame, runner, _ = measure(tmp_path, CPU_GROUPS[:1], settings=SETTINGS.model_copy(update={"preheat_seconds": 5.0}))
     assert frame["sm_clock_mhz"].isna().all()
     assert not [note for note in runner.notes if "GPU" in note]
+
+
+def test_a_run_tells_which_cards_its_process_was_shown_and_compares_only_the_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    base = replace(INFO, environment=describe(tmp_path))
+    known = base.environment["software"]
+    assert known["card_variables"] == {"CUDA_VISIBLE_DEVICES": "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")
+    assert differences(base, replace(INFO, environment=describe(tmp_path))) == []
 
 
 class OnlyStarted(OnTwoCards):
