@@ -14,7 +14,7 @@ from torch import nn
 
 import rnnbench
 from rnnbench.harness.live.measuring import LivePhase
-from tests.gpu.cases import DEVICE, NEEDS_DEVICE
+from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU
 
 pytestmark = NEEDS_DEVICE
 
@@ -42,9 +42,12 @@ def test_modules_on_a_gpu_are_measured_there_with_equal_outputs(phase: LivePhase
 def test_the_fastest_way_to_run_a_module_on_a_gpu_computes_the_same() -> None:
     layer, input = nn.LSTM(64, 64).to(DEVICE).eval(), torch.randn(16, 8, 64).to(DEVICE)
     loop = loop_of(layer).to(DEVICE).eval()
-    fastest = rnnbench.fastest(loop, input, budget=30.0, progress=False)
+    fastest = rnnbench.fastest(loop, input, budget=30.0 if ON_CPU else 90.0, progress=False)
     print(fastest)
-    for row in cast("Iterable[Any]", fastest.frame.itertuples()):
-        assert math.isfinite(row.seconds) or re.search(EXPECTED, row.reason), f"{row.way}: {row.reason}"
+    rows = list(cast("Iterable[Any]", fastest.frame.itertuples()))
+    used = [row for row in rows if not row.reason]
+    assert all(re.search(EXPECTED, row.reason) for row in rows if row.reason)
+    assert len(used) > 1 or ON_CPU  # on a busy processor nothing may be compiled in time
+    assert all(math.isfinite(row.seconds) for row in used) or len(used) == 1  # what is left alone is not timed
     with torch.inference_mode():
         assert torch.allclose(fastest(input)[0], loop(input)[0], rtol=1e-2, atol=1e-2)
