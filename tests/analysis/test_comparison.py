@@ -212,6 +212,17 @@ def test_the_worst_comes_first() -> None:
     failing = judge(head=FAILED, verdict=None)
     fine, lost = judge(), Finding(CASE, None, 0.0, "only in the base")
     assert ordered([lost, fine, slower, slowest, failing]) == (failing, slowest, slower, fine, lost)
+    others = [replace(slower, accepted="it is worth it"), judge(verdict="undecided"), judge(verdict="improved")]
+    others += [judge(verdict="incomparable"), lost, fine, slower]
+    order = ["regressed", "incomparable", "undecided", "accepted", "improved", "unchanged", None]
+    for mixed in (others, others[::-1]):
+        assert [found.outcome for found in ordered(mixed)] == order
+
+
+def test_the_work_of_a_call_that_differs_is_told_apart_from_other_counts() -> None:
+    more = replace(FINE, metrics={**FINE.metrics, "operators": 9, "peak_bytes": 2000, "macs": 101})
+    assert {change.metric for change in judge(head=more).changes} == {"operators", "peak_bytes", "macs"}
+    assert {change.metric for change in judge(head=more).work} == {"operators", "macs"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from scipy import stats
 
 from rnnbench.analysis.estimate import (
     BETWEEN_UNLIKE,
+    BLOCK_SPREAD,
     Estimate,
     Location,
     as_ratio,
@@ -24,6 +25,7 @@ from rnnbench.analysis.estimate import (
     shift,
     signed_rank_cut,
     t_quantile,
+    undisturbed_estimates_of,
     widened_by_runs,
 )
 
@@ -224,6 +226,15 @@ def test_what_is_left_of_a_whole_has_an_interval_of_all_that_was_measured() -> N
     assert Estimate(10.0, 7.0, 14.0).at(2.0) == Estimate(2.0, -1.0, 6.0)
     assert estimate_columns("x", rest) == {"x": rest.value, "x_low": rest.lower, "x_high": rest.upper}
     assert estimate_columns("x", None) == {"x": None, "x_low": None, "x_high": None}
+
+
+def test_a_value_of_few_quiet_blocks_counts_for_less() -> None:
+    values = [(0.0, 40), (0.001, 40), (0.05, 1)]
+    [known] = undisturbed_estimates_of([values])
+    spread = np.var([value for value, _ in values], ddof=1) - (BLOCK_SPREAD / 40) ** 2
+    weights = [1 / (spread + (BLOCK_SPREAD / blocks) ** 2) for _, blocks in values]
+    assert known.value == pytest.approx(np.average([value for value, _ in values], weights=weights))
+    assert known.value < 0.01  # the mean is 0.017
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=20), st.floats(1e-4, 0.1))

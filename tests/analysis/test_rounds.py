@@ -103,6 +103,12 @@ def test_many_rounds_show_a_correlation_that_is_higher_than_the_assumed_one() ->
     assert np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]) >= 0.9
 
 
+@pytest.mark.parametrize("correlation", [0.3, 0.6])
+def test_values_that_resemble_their_neighbours_are_worth_as_many_as_their_correlation_says(correlation: float) -> None:
+    values = wandering(np.random.default_rng(3), correlation, (1, 4000), 1.0)[0]
+    assert worth(values.tolist()) == pytest.approx(4000 * (1 - correlation) / (1 + correlation), rel=0.15)
+
+
 def test_noise_of_their_own_does_not_hide_how_long_values_wander() -> None:
     rng = np.random.default_rng(2)
     values = wandering(rng, 0.8, (1, 4000), 1.0)[0] + 0.8 * rng.standard_normal(4000)
@@ -216,6 +222,19 @@ def test_rounds_that_resemble_their_neighbours_give_wrong_answers_no_more_often(
     # At 10%, 53 or more of 400 come about once in 50 tests; at 15%, fewer in one of seven.
     assert results.count("slower") <= 52
     assert results.count("not slower") <= 52
+
+
+def test_a_question_wants_the_rounds_until_its_next_look_after_8_12_and_18_and_none_after_its_answer() -> None:
+    question, wanted = Question(1.2), []
+    for number in range(18):
+        wanted.append(question.wanted()[1])
+        question.add({"mine": steady(1.2 * math.exp(0.02 * (-1) ** number)), "than": steady(1.0)}, 0.1)
+    assert wanted == [*range(8, 0, -1), *range(4, 0, -1), *range(6, 0, -1)]
+    assert (question.looks, question.answer, question.wanted()) == (3, None, (("mine", "than"), 9))
+    clear = Question(1.2)
+    for number in range(8):
+        clear.add({"mine": steady(1.5 + 0.001 * number), "than": steady(1.0)}, 0.1)
+    assert (clear.answer, clear.wanted()) == ("slower", (("mine", "than"), 0))
 
 
 @pytest.mark.parametrize(("ratio", "answer"), [(1.0, "not slower"), (1.12, "not slower"), (1.29, "slower")])

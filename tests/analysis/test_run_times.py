@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rnnbench import load
 from rnnbench.analysis import stored
 from rnnbench.analysis.estimate import LEVELS, Times, log_quantiles, log_ratio, times_by_case
-from rnnbench.analysis.run_times import read, read_whole
+from rnnbench.analysis.run_times import of_frames, read, read_whole
 from rnnbench.errors import UserError
 from tests.doubles import stored as made
 from tests.doubles import workload as small
@@ -68,6 +68,16 @@ def test_rows_are_the_same_in_whatever_order_the_lines_of_a_worker_are(tmp_path:
         random.Random(2).shuffle(lines)
         file.write_text("".join(lines))
     assert_same(read(path).replicates, whole)
+
+
+def test_workers_of_a_users_frames_may_be_numbers_as_in_a_csv_file_and_every_case_of_a_small_run_shows_its_noise(
+    tmp_path: Path,
+) -> None:
+    run = load(make_run(tmp_path))
+    known = of_frames(run.windows, run.frame, run.steps).replicates
+    numbered = [frame.assign(worker=frame["worker"].astype(str).astype(int)) for frame in (run.windows, run.steps)]
+    assert_same(of_frames(numbered[0], run.frame, numbered[1]).replicates, known)
+    assert known["self_log_ratio"].notna().all()
 
 
 GRU, LAYER = small.case("gru"), small.reference_case("gru")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from rnnbench import load, summarize
 from rnnbench.analysis.run_times import RunTimes, joined, read
@@ -323,6 +324,15 @@ def test_no_late_step_among_many_is_no_proof_that_there_will_be_none() -> None:
     assert (share, lower) == (0.0, 0.0)
     assert 1 - 0.025 ** (1 / 3000) < upper < 0.01
     assert share_of([10, 10], [10, 10])[2] == 1.0
+
+
+def test_the_interval_of_a_share_is_that_of_as_many_steps_as_replicates_that_differ_are_worth() -> None:
+    """By the formulas of Korn and Graubard (1998): the share is 2%, in replicates of 1, 2 and 3%."""
+    apart = 3 / 2 * (10**2 + 10**2) / 3000**2
+    worth = 3000 / (apart / (0.02 * 0.98 / 3000)) * (stats.t.ppf(0.975, 2999) / stats.t.ppf(0.975, 2)) ** 2
+    hits = 0.02 * worth
+    expected = stats.beta.ppf(0.025, hits, worth - hits + 1), stats.beta.ppf(0.975, hits + 1, worth - hits)
+    assert share_of([10, 20, 30], [1000] * 3) == pytest.approx((0.02, *expected))
 
 
 def test_late_steps_that_come_together_tell_less() -> None:

@@ -82,6 +82,9 @@ def test_a_reference_that_is_not_there_or_fits_twice_is_answered_with_those_that
         read_saved(file, "nn")
     with pytest.raises(UserError, match=r"reference \*: fits 9 benchmarks of group '': .*_4 and 4 more; name one"):
         read_saved(file, "*")
+    two = write(tmp_path / "b.json", [benchmark(f"test_{name}", [1.0], group="one") for name in "ab"])
+    with pytest.raises(UserError, match=r"reference test_\*: fits 2 benchmarks of group 'one'"):
+        read_saved(two, "test_*")
 
 
 @pytest.mark.parametrize("reference", ["impl=torch.nn", "impl=torch*", "*torch*", "test_cell[torch.nn-*]", "*.nn-*"])
