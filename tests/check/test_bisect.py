@@ -229,6 +229,18 @@ batch_size = [1, 2]
 """
 
 
+def test_commits_without_the_suite_are_measured_with_todays_and_that_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = ({"my.py": "1"}, {"my.py": "2", "mine.toml": SUITE})
+    good, bad = (repository.commit(tmp_path / "there", each) for each in edits)
+    monkeypatch.setattr(module, "answered", lambda answer, *_: answer)
+    how: Any = {"budget_seconds": 600.0, "command": "", "sources": (), "on_step": lambda words, left: None}
+    suite = suites.read(str(tmp_path / "there" / "mine.toml"))
+    _, answer = module.bisect(suite, good, bad, {}, None, out=tmp_path / "out", resume=None, **how)
+    assert answer.notes == ("commits that lack mine.toml are measured with today's",)
+
+
 def test_commits_that_change_only_documents_are_counted_and_stay_off_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

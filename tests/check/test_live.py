@@ -441,6 +441,8 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     assert len(cases_of(runner.observe.call_args.args[0])) == 2
     others = [finding for finding in comparison.findings if finding.case.axes()["batch_size"] != 2]
     assert {(each.verdict, each.rule, each.replicates) for each in others} == {("unchanged", "same code", 0)}
+    timed = {finding.case.key for finding in comparison.findings} - {each.case.key for each in others}
+    assert set(runner.ratios) == timed  # the pair of the guard says nothing of the noise
 
 
 def test_cases_whose_later_calls_import_changed_code_are_timed(run: Run) -> None:

@@ -1,18 +1,20 @@
 """Pairs of workers whose costs and deaths the test sets."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 from rnnbench.check import paired
 from rnnbench.check.paired import PairedRunner
-from rnnbench.check.same_code import Used
+from rnnbench.check.same_code import SameCode, Used
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
@@ -50,10 +52,12 @@ class Bench:
         self.clock = FakeClock()
         self.workers: list[tuple[str, int, FakeWorker]] = []
         self.first: Any = None  # what the worker that was started last is asked first
+        self.origins: list[Any] = []  # from which each is forked
         suite = suites.read("quick")
 
-        def start(name: str, side: Side, layout: int, first: Any, origin: Origin | None, **_: object) -> Any:
+        def start(name: str, side: Side, layout: int, first: Any, origin: Any = None, **_: object) -> Any:
             self.first = first
+            self.origins.append(origin)
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
             fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol
@@ -338,19 +342,109 @@ class Asked(FakeWorker):
         return code if message["op"] == "reach" else super()._answer(message)
 
 
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The files that differ, which the test may add to, and their kinds; no worker has used others."""
+    files: dict[str, str] = {}
+    monkeypatch.setattr(paired, "changed_files", lambda base, head: files)
+    monkeypatch.setattr(paired, "used_files", lambda *_: Used(frozenset(), frozenset()))
+    monkeypatch.setattr(paired, "with_used", lambda changed, *_: changed)
+    return files
+
+
 @pytest.mark.parametrize(("kind", "times"), [("document", 1), ("python", 2)])
 def test_a_side_is_asked_about_half_of_the_cases_if_only_documents_have_changed(
-    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, kind: str, times: int
+    make_bench: Callable[..., Bench], changed: dict[str, str], kind: str, times: int
 ) -> None:
     bench = make_bench(worker=Asked)
     Asked.asked.clear()
-    monkeypatch.setattr(paired, "changed_files", lambda base, head: {"README.md": kind})
-    monkeypatch.setattr(paired, "used_files", lambda *_: Used(frozenset(), frozenset()))
-    monkeypatch.setattr(paired, "with_used", lambda changed, *_: changed)
+    changed["README.md"] = kind
     bench.runner.start()
     bench.runner.find_same(CASES)
     assert Counter(key for _, key in Asked.asked) == {case.key: times for case in CASES}
     assert bench.runner.same.cases == {case.key for case in CASES}
+
+
+class Unable(FakeWorker):
+    """Fails where it is asked what a case runs, and not in a process apart."""
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        failed = {"ok": False, "status": "failed", "reason": "a case has ended the worker"}
+        return failed if message["op"] == "reach" else super()._answer(message)
+
+
+@pytest.mark.parametrize("kind", ["document", "python"])
+def test_a_worker_that_failed_where_it_was_asked_is_ended_and_all_cases_are_timed(
+    make_bench: Callable[..., Bench], changed: dict[str, str], kind: str
+) -> None:
+    bench = make_bench(worker=Unable)
+    changed["file"] = kind
+    bench.runner.start()
+    bench.runner.find_same(CASES)
+    assert bench.runner.same.cases == frozenset()
+    assert all(worker.closed for _, _, worker in bench.workers)
+
+
+def test_if_only_the_suite_has_changed_no_case_is_asked_but_each_side_tells_the_files_that_it_used(
+    make_bench: Callable[..., Bench], changed: dict[str, str]
+) -> None:
+    asked: list[tuple[str, str]] = []
+    bench = make_bench(lambda side, message: asked.append((side, message["op"])))
+    assert bench.runner.same == SameCode()  # nobody was asked yet
+    changed["mine.toml"] = "suite"
+    bench.runner.start()
+    asked.clear()
+    bench.runner.find_same(CASES)
+    assert sorted(asked) == [("base", "release"), ("head", "release")]
+    assert bench.runner.same.cases == {case.key for case in CASES}
+
+
+@pytest.mark.parametrize(("has_trees", "doubt"), [(False, ""), (True, ""), (True, "torch 3 is asked for")])
+def test_requirements_that_changed_are_compared_if_both_sides_have_a_tree_and_may_leave_no_case_the_same(
+    make_bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, str],
+    tmp_path: Path,
+    has_trees: bool,
+    doubt: str,
+) -> None:
+    compared: list[Any] = []
+    answer = SimpleNamespace(notes=["scipy: 1.0 -> 1.1"], doubt=doubt)
+    monkeypatch.setattr(paired, "compared", lambda *given: compared.append(given) or answer)
+    bench = make_bench(worker=Asked, **({"tree": tmp_path} if has_trees else {}))
+    changed |= {"requirements.txt": "packaging", "README.md": "document"}
+    bench.runner.notes.append("an older note")
+    bench.runner.start()
+    bench.runner.find_same(CASES)
+    assert [given[2] for given in compared] == ([["requirements.txt"]] if has_trees else [])
+    assert bench.runner.notes == [*(["scipy: 1.0 -> 1.1"] if has_trees else []), "an older note"]
+    assert bool(bench.runner.same.cases) is not bool(doubt)
+
+
+def test_workers_that_count_are_started_on_each_side_in_a_layout_of_their_own(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    bench.runner.start()
+    counters = bench.runner.counters()
+    assert [*counters] == ["base", "head"]
+    for start, building in counters.values():
+        start()
+        assert building.request("observe", CASES[0])["op"] == "observe"
+    assert [side for side, _, _ in bench.workers[2:]] == ["base", "head"]
+    assert len({layout for _, layout, _ in bench.workers}) == 2
+
+
+@pytest.mark.parametrize(("pythons", "is_forked"), [(("one", "one"), True), (("old", "new"), False)])
+def test_workers_of_one_interpreter_are_forked_from_one_origin_and_others_are_not(
+    make_bench: Callable[..., Bench], pythons: tuple[str, str], is_forked: bool
+) -> None:
+    bench, suite = make_bench(), suites.read("quick")
+    sides = [Side(name, name, suite, python=python) for name, python in zip(("base", "head"), pythons, strict=True)]
+    runner = bench.runner_of(CASES, sides)
+    runner.start()
+    first, second = bench.origins
+    assert first is second
+    assert (first is not None) is (is_forked and sys.platform == "linux")
+    runner.close()
 
 
 @pytest.mark.parametrize(("left", "observed"), [(0.0, 2), (100.0, 6)])

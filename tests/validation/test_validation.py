@@ -50,18 +50,18 @@ pytestmark = pytest.mark.slow
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:
     table = simulation.coverage(runs=150, replicates=(6,), ratios=(1.0, 4.0))
-    # 150 runs at 95%: fewer than 130 happen once in 10,000 tries.
-    assert (table["covers"] > 130 / 150).all()
+    # 300 runs at 95%: fewer than 277 come about once in 60 tries; at 90%, so many do in one of ten.
+    assert (table["covers"] * table["runs"]).sum() >= 277
     assert (table["bias"].abs() < 0.004).all()
 
 
 def test_undisturbed_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:
-    """Of 24 intervals at 95%, fewer than 19 hold the truth once in 900 tries."""
+    """Of 24 intervals at 97%, fewer than 22 hold the truth once in 30 tries; at 80%, so many do in one of nine."""
     sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
     rng = random.Random(3)
     cases = pd.concat([shared_simulated.one_run(sharing, 6, rng) for _ in range(2)])
     assert cases["is undisturbed"].all()
-    assert cases["covered"].sum() >= 19
+    assert cases["covered"].sum() >= 22
     assert cases["covered by all blocks"].mean() < 0.7
 
 
@@ -156,17 +156,17 @@ def test_a_run_whose_turns_get_their_length_ends_with_its_budget_and_leaves_no_g
 def test_undisturbed_runs_that_end_after_four_replicates_have_intervals_that_mostly_hold() -> None:
     kind = undisturbed_stopping.Kind("normal", "0.8%", cases=24, least=4)
     row = undisturbed_stopping.row(240, kind)
-    assert row["covered"] > 0.88
+    assert row["covered"] > 0.93  # of 240 intervals: at 90%, so many hold in one of 15 tries
     assert 4 <= row["replicates"] < 8
 
 
 def test_live_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:
-    """Of 16 intervals at 95%, fewer than 12 hold the truth once in 1,000 tries."""
+    """Of 16 intervals at 99%, fewer than 15 hold the truth once in 90 tries; at 80%, so many do in one of seven."""
     rng = random.Random(4)
     taken = [live_simulated.measured(SHARINGS["quiet 20-80% of a run"], 0.0, 20, rng) for _ in range(4)]
     cases = pd.concat([live_simulated.covered(times, 20) for times in taken])
     assert cases["undisturbed"].all()
-    assert cases["covered"].sum() >= 12
+    assert cases["covered"].sum() >= 15
     assert cases["covered by all blocks"].mean() < 0.8
     always = live_simulated.covered(live_simulated.measured(SHARINGS["always shared"], 0.0, 3, rng), 3)
     assert not always["undisturbed"].any()
@@ -284,10 +284,13 @@ def test_a_slowdown_is_put_into_the_heads_copy_alone(tmp_path: Path) -> None:
     assert numbers == {"GRUSlow": [98, 103], "GRUSame": [98, 98], "LSTMSlow": [98, 98]}
 
 
-@pytest.mark.parametrize("kind", ["skewed", stopping_simulated.REAL_NOISE, stopping_simulated.MODES])
-def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "least"), [("skewed", 0.94), (stopping_simulated.REAL_NOISE, 0.92), (stopping_simulated.MODES, 0.87)]
+)
+def test_a_run_that_ends_at_its_precision_has_intervals_that_mostly_hold(kind: str, least: float) -> None:
+    """Of 240 intervals; those of the cases with two modes, a quarter of all, hold less often."""
     row = stopping_simulated.row(240, stopping_simulated.Kind(kind, "2%", cases=24, least=4))
-    assert row["covered"] > 0.85
+    assert row["covered"] > least
     assert 4 <= row["replicates"] < stopping_simulated.MOST
     assert row["half-width"] < 0.02
 
