@@ -73,6 +73,13 @@ def with_small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rnnbench, name, within(getattr(rnnbench, name), budget))
 
 
+def nothing_made(block: str, place: str, names: dict[str, Any]) -> list[str]:
+    """Run a block among these names, to which it adds its own; return those that it gives to nothing."""
+    before = dict(names)
+    exec(compile(block, place, "exec"), names)
+    return [name for name, value in names.items() if value is None and before.get(name, ...) is not None]
+
+
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names and the files that an example takes for granted, in an empty folder."""
@@ -96,7 +103,7 @@ def test_every_public_function_has_an_example() -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("place", "block"), OF_FUNCTIONS, ids=[place for place, _ in OF_FUNCTIONS])
 def test_the_example_of_a_function_runs_as_it_stands(place: str, block: str, names: dict[str, Any]) -> None:
-    exec(compile(block, place, "exec"), names)
+    assert nothing_made(block, place, names) == []
     plt.close("all")
 
 

@@ -19,7 +19,7 @@ import rnnbench
 from rnnbench.cli import cli
 from rnnbench.suite import suites
 from rnnbench.suite.accepted import AcceptedFile
-from tests.doors.test_docstrings import RUNS, MyCell, MyLSTM, with_small_budgets
+from tests.doors.test_docstrings import RUNS, MyCell, MyLSTM, nothing_made, with_small_budgets
 from tests.rules import front_page
 from tests.rules.test_pages import pages
 
@@ -74,7 +74,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.parametrize("name", of_kind("python"))
 def test_the_python_of_a_page_runs_as_it_stands(name: str, names: dict[str, Any]) -> None:
     for block in of_kind("python")[name]:
-        exec(compile(block, name, "exec"), names)
+        assert nothing_made(block, name, names) == [], block
     for test in [each for key, each in names.items() if key.startswith("test_")]:
         test(rnnbench)
     plt.close("all")
@@ -90,7 +90,8 @@ def test_every_command_of_a_page_has_only_options_that_there_are(name: str) -> N
             if isinstance(command, click.Group):
                 command = command.commands[words[1]]
                 group = words[2:]
-            command.make_parser(click.Context(command)).parse_args(group)
+            _, too_many, _ = command.make_parser(click.Context(command)).parse_args(group)
+            assert too_many == [], line
 
 
 def test_every_file_that_a_page_shows_can_be_read(tmp_path: Path) -> None:

@@ -87,8 +87,12 @@ def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_or_an_i
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('the {name} of a stranger')\n")
     (tmp_path / "scipy").mkdir()
     (tmp_path / "scipy" / "__init__.py").write_text("raise SystemExit('the scipy of a stranger')\n")
-    for arguments in (["--version"], ["list", "cases", "quick"], ["doctor", "--no-probe"]):
-        started(*arguments, cwd=tmp_path, code=0)
+    for arguments, words in (
+        (["--version"], "rnnbench"),
+        (["list", "cases", "quick"], "cell="),
+        (["doctor", "--no-probe"], "torch"),
+    ):
+        assert words in started(*arguments, cwd=tmp_path, code=0).stdout
 
 
 ODD_SUITE = """
