@@ -494,3 +494,14 @@ def test_the_order_is_found_by_trial_where_the_class_does_not_say_it() -> None:
 def test_a_task_that_goes_on_from_a_state_needs_one(task: str, sizes: Any) -> None:
     with pytest.raises(Skip, match=f"{task} goes on from a state, but BatchFirst takes none"):
         build(case("awkward.py:BatchFirst", reference="none", task=task, **sizes), FOLDER)
+
+
+def test_a_state_of_another_shape_is_refused_with_the_shape_that_is_right() -> None:
+    run = run_module(nn.GRU(5, 8), INPUT, None)
+    state = torch.zeros(1, 3, 8)
+    assert torch.equal(leaves(run.first_state(INPUT, state))[0], state)
+    for given, found in ((torch.zeros(1, 2, 8), r"\(1, 2, 8\)"), ((), "none")):
+        with pytest.raises(
+            ValueError, match=rf"^state: expected \(1, 3, 8\) as \(layers, batch, ...\), found {found}$"
+        ):
+            run.first_state(INPUT, given)
