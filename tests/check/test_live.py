@@ -266,6 +266,17 @@ def test_a_case_that_was_much_slower_in_one_pair_of_eight_is_not_unchanged_thoug
     assert all(each.low and abs(each.low.value - 1) < 0.01 for each in comparison.findings)
 
 
+def test_before_the_eighth_pair_none_is_left_out(run: Run) -> None:
+    def slow_once(own: PairRatio) -> PairRatio:
+        return replace(own, low=own.low + 0.3) if own.pair == 3 else own
+
+    _, comparison, _ = run(pair=slow_once, budget=26.0)
+    assert {each.replicates for each in comparison.findings} == {6, 7}
+    for each in comparison.findings:
+        assert each.low
+        assert each.low.value == pytest.approx(math.exp(0.3 / each.replicates), rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("ratio", "sizes", "noise", "is_family"), [(1.15, {1, 2}, 0.04, True), (1.2, {1}, 0.02, False)]
 )

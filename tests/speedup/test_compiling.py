@@ -6,14 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from torch import Tensor
 
+from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup import compiling
-from rnnbench.speedup.compiling import Child, Refusal, can_be_ended, compiled_in_child
+from rnnbench.speedup.compiling import Child, Compiler, Place, Refusal, can_be_ended, compiled_in_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked only on Linux")
 
@@ -146,3 +148,22 @@ def test_what_a_child_has_compiled_is_found_here() -> None:
         assert compiled_in_child(check, time.monotonic() + 900) == Refusal()
         assert counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
         assert not counters["inductor"]["fxgraph_cache_miss"] + counters["aot_autograd"]["autograd_cache_miss"]
+
+
+@pytest.mark.parametrize("in_child", [True, False])
+def test_a_compilation_is_a_stage_of_its_own_before_the_first_round(
+    monkeypatch: pytest.MonkeyPatch, in_child: bool
+) -> None:
+    def compiled(check: Callable[[], str], deadline: float, show: Callable[[float], None]) -> Refusal:
+        show(3.0)
+        return Refusal(check())
+
+    steps = list[Progress]()
+    monkeypatch.setattr(compiling, "can_be_ended", lambda device: in_child)
+    monkeypatch.setattr(compiling, "compiled_in_child", compiled)
+    limits: dict[str, Any] = {"deadline": time.monotonic() + 1e6, "budget_seconds": 1e6, "shapes": 1}
+    compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), on_progress=steps.append, **limits)
+    assert compiler.refusal("compiled") == Refusal()
+    [step] = steps
+    assert (step.replicate, step.visits_done, step.visits, step.stage) == (0, 0, 1, "compiling (compiled)")
+    assert step.seconds_left
