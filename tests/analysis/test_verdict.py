@@ -254,6 +254,16 @@ def test_a_case_that_does_not_agree_with_its_family_is_left_to_its_own_test(odd_
     assert (judged["three"].family is None) == (expected == "undecided")
 
 
+@pytest.mark.parametrize(("p", "expected"), [(0.0045, "regressed"), (0.0055, "undecided")])
+def test_a_case_changes_with_its_family_if_one_that_did_not_would_show_as_much_once_in_a_hundred_times(
+    p: float, expected: str
+) -> None:
+    """Half of that is for each of the two ratios."""
+    doubtful = Location(0.02 * float(stats.t.isf(p, 30)), 0.02, 30.0)
+    judged = family_trial(at(5), {"one": at(6), "two": at(6), "three": doubtful}).verdicts()
+    assert judged["three"].verdict == expected
+
+
 def test_one_slow_case_is_no_matter_of_its_family() -> None:
     judged = family_trial(at(5), {"one": at(15), "two": at(0), "three": at(0)}).verdicts()
     assert {each.verdict for each in judged.values()} == {"undecided"}
