@@ -12,10 +12,12 @@ from rnnbench.speedup.kept_module import KeptModule, load
 def load_fastest(folder: str | Path, *, as_given: nn.Module | None = None) -> KeptModule:
     """Load what `rnnbench.fastest(...).save(folder)` has kept, without compiling.
 
-        fast = rnnbench.load_fastest("folder")
+        rnnbench.fastest(nn.GRU(64, 256), torch.randn(16, 32, 64)).save("my-gru")  # in another process, once
+        fast = rnnbench.load_fastest("my-gru")
         outputs, state = fast(torch.randn(16, 32, 64))
 
-    The kept shapes run in the ways that were fastest where they were saved. Before any code is loaded, this machine is
+    It takes some 0.1 seconds, in a process that has imported torch. The kept shapes run in the ways that were fastest
+    where they were saved. Before any code is loaded, this machine is
     compared with that one, and files with their checksums; then the outputs of a trial input are compared. The code has
     all your rights, so load only folders that you or somebody you trust has saved.
 

@@ -12,7 +12,7 @@ from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
-from rnnbench.speedup.kept import Kept
+from rnnbench.speedup.kept import KeptWays
 from rnnbench.speedup.saving import save
 from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
 from rnnbench.text import plural
@@ -44,7 +44,7 @@ def described(given: str, ways: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def described_kept(kept: Kept) -> list[str]:
+def described_kept(kept: KeptWays) -> list[str]:
     """Return a line for each shape that a folder keeps, with the seconds that it took to compile."""
     lines = []
     for shape in kept.shapes:

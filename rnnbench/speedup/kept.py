@@ -122,7 +122,7 @@ class KeptLayer:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptWays:
     """The content of `fastest.json`."""
 
     machine: Machine
@@ -153,7 +153,7 @@ class Kept:
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> Kept:
+def read(folder: Path) -> KeptWays:
     """Read `fastest.json` of a folder.
 
     Raises UserError if it is not one of rnnbench's, is damaged, or is of another version of rnnbench.
@@ -181,9 +181,9 @@ def read(folder: Path) -> Kept:
         raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
 
 
-def _kept(raw: dict[str, Any]) -> Kept:
+def _kept(raw: dict[str, Any]) -> KeptWays:
     machine = {**raw["machine"], "flags": tuple(raw["machine"]["flags"])}
-    return Kept(
+    return KeptWays(
         **{
             **raw,
             "machine": Machine(**machine),
@@ -210,7 +210,7 @@ def _form(raw: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(shape), tuple(strides), str(dtype)
 
 
-def check(folder: Path, kept: Kept) -> None:
+def check(folder: Path, kept: KeptWays) -> None:
     """Raise UserError if a folder's code can't run on this machine, or a file of it is missing or damaged."""
     if reason := Machine.here().why_not(kept.machine):
         raise UserError(f"{folder}: {reason}; {AGAIN}")

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, Kept, KeptLayer, KeptShape, KeptUnit, check, read
+from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptLayer, KeptShape, KeptUnit, KeptWays, check, read
 from rnnbench.text import first_line, listed
 
 AS_GIVEN, EQUAL_LAYER = "as given", "torch.nn"
-Part = tuple[Tensor, ...]
+StateParts = tuple[Tensor, ...]
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
-RunShape = Callable[[Tensor, Part], tuple[Tensor, Part]]  # (seq, batch, ...), state -> outputs, state
+RunShape = Callable[[Tensor, StateParts], tuple[Tensor, StateParts]]  # (seq, batch, ...), state -> outputs, state
 
 
 def load(folder: Path, as_given: nn.Module | None = None) -> "KeptModule":
@@ -91,7 +91,7 @@ def _holder(weights: Mapping[str, Tensor], volatile: Sequence[str]) -> nn.Module
     return root
 
 
-def _opened(folder: Path, kept: Kept) -> dict[str, RunPackage]:
+def _opened(folder: Path, kept: KeptWays) -> dict[str, RunPackage]:
     """Return all packages, loaded. Raises UserError."""
     names = {name for shape in kept.shapes for unit in shape.units for name in unit.packages.values()}
     try:
@@ -101,7 +101,7 @@ def _opened(folder: Path, kept: Kept) -> dict[str, RunPackage]:
         raise UserError(f"{folder}: its code can't be loaded here: {first_line(error)}; {AGAIN}") from error
 
 
-def _load_products(folder: Path, kept: Kept) -> None:
+def _load_products(folder: Path, kept: KeptWays) -> None:
     """Load rnnbench's own products, whose symbols the packages look for in the process."""
     if not kept.products:
         return
@@ -150,7 +150,7 @@ class LoadedUnit:
             for tensor, form in zip(self.weights(), self.unit.takes, strict=True)
         )
 
-    def run(self, pieces: Sequence[int], input: Tensor, state: Part) -> tuple[Tensor, Part]:
+    def run(self, pieces: Sequence[int], input: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
         """Run pieces of these numbers of steps, one after the other."""
         weights = self.weights()
         outputs = []
@@ -179,7 +179,7 @@ class KeptModule(nn.Module):
     """
 
     def __init__(
-        self, kept: Kept, folder: Path, holder: nn.Module, packages: Mapping[str, RunPackage], *, has_class: bool
+        self, kept: KeptWays, folder: Path, holder: nn.Module, packages: Mapping[str, RunPackage], *, has_class: bool
     ) -> None:
         """`holder`: has the weights; it is the module as given, or one of its class, if `has_class`."""
         super().__init__()
@@ -193,7 +193,7 @@ class KeptModule(nn.Module):
             sizes = each.shape.seq_len, each.shape.batch_size
             self._by_sizes.setdefault(sizes, {})[each.shape.threads] = each
 
-    kept: Kept
+    kept: KeptWays
     folder: Path
     _holder: nn.Module
     _packages: Mapping[str, RunPackage]
@@ -272,7 +272,7 @@ class KeptModule(nn.Module):
             reason = "gradients are computed" if needs else ""
         return reason
 
-    def _fault_of(self, parts: Part, input: Tensor) -> str:
+    def _fault_of(self, parts: StateParts, input: Tensor) -> str:
         batch = input.shape[0 if self.kept.is_batch_first else 1]
         wanted = [(shape[0], batch, *shape[2:]) for shape, _ in self.kept.state]
         found = [tuple(part.shape) for part in parts]
@@ -281,7 +281,7 @@ class KeptModule(nn.Module):
         expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
         return f"state: expected {expected} as (layers, batch, ...), found {shown}"
 
-    def _state(self, steps: Tensor, state: Any) -> Part:
+    def _state(self, steps: Tensor, state: Any) -> StateParts:
         """Return the parts of the state that a call begins with."""
         if state is not None:
             return tuple(part.contiguous() for part in _parts(state))
@@ -299,19 +299,19 @@ class KeptModule(nn.Module):
             return partial(run, loaded)
         return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.kept.equal_layer else None
 
-    def _one(self, loaded: LoadedShape, steps: Tensor, state: Part) -> tuple[Tensor, Part]:
+    def _one(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
         return loaded.units[0].run(loaded.shape.pieces, steps.contiguous(), state)
 
-    def _whole(self, loaded: LoadedShape, steps: Tensor, state: Part) -> tuple[Tensor, Part]:
+    def _whole(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
         is_turned = self.kept.is_batch_first
         input = (steps.transpose(0, 1) if is_turned else steps).contiguous()
         outputs, final = loaded.units[0].run(loaded.shape.pieces, input, state)
         return outputs.transpose(0, 1) if is_turned else outputs, final
 
-    def _layers(self, loaded: LoadedShape, steps: Tensor, state: Part) -> tuple[Tensor, Part]:
+    def _layers(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
         units = loaded.units
         pieces = loaded.shape.pieces
-        finals: list[Part] = []
+        finals: list[StateParts] = []
         for first in range(0, len(units), self.kept.directions):
             outputs = []
             for index in range(first, first + self.kept.directions):
@@ -322,7 +322,7 @@ class KeptModule(nn.Module):
             steps = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return steps, finals[0] if len(finals) == 1 else tuple(map(torch.cat, zip(*finals, strict=True)))
 
-    def _equal_layer(self, steps: Tensor, state: Part) -> tuple[Tensor, Part]:
+    def _equal_layer(self, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
         from rnnbench.speedup.equal_layer import EqualLayer
 
         assert self.kept.equal_layer is not None
@@ -436,7 +436,7 @@ def _sizes(shape: KeptShape) -> str:
     return f"batch {shape.batch_size}, length {shape.seq_len}"
 
 
-def _parts(state: Any) -> Part:
+def _parts(state: Any) -> StateParts:
     if state is None:
         return ()
     return (state,) if isinstance(state, Tensor) else tuple(state)

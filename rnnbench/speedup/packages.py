@@ -30,7 +30,7 @@ Recur = Callable[[nn.Module, Tensor, State], tuple[Any, ...]]  # (module, input,
 
 
 @dataclass(frozen=True)
-class Unit:
+class CodeUnit:
     """What runs from the first step to the last: a cell, one direction of a layer, or a module for whole sequences."""
 
     module: nn.Module
@@ -61,19 +61,21 @@ def pieces_of(run: RunModule, steps: int) -> list[int]:
     return [len(piece) for piece in torch.empty(steps).chunk(pieces)]
 
 
-def units(run: RunModule, way: WayName, features: tuple[int, ...]) -> list[Unit]:
+def units(run: RunModule, way: WayName, features: tuple[int, ...]) -> list[CodeUnit]:
     """Return what a compiled way runs one after the other, in the order of layers and directions.
 
     `features`: of a step of the input.
     """
     module: Any = run.module
     if run.kind == "sequence":
-        return [Unit(module, _whole, {name: name for name in _names(module)}, features)]
+        return [CodeUnit(module, _whole, {name: name for name in _names(module)}, features)]
     recur = _stepwise(step_by_step if way == "prepacked" else eager)
     if run.kind == "cell":
         prefix = "given." if isinstance(module, Adapted) else ""
-        return [Unit(module, recur, {name: name.removeprefix(prefix) for name in _names(module)}, features)]
-    return [Unit(cell, recur, names, (cell_input,)) for cell, names, cell_input in _cells_of_layer(module, features[0])]
+        return [CodeUnit(module, recur, {name: name.removeprefix(prefix) for name in _names(module)}, features)]
+    return [
+        CodeUnit(cell, recur, names, (cell_input,)) for cell, names, cell_input in _cells_of_layer(module, features[0])
+    ]
 
 
 def _names(module: nn.Module) -> list[str]:
@@ -110,7 +112,7 @@ def _stepwise(run: Callable[..., tuple[Tensor, State]]) -> Recur:
 class _Lifted(nn.Module):
     """A unit with its weights as arguments: (input, parts of the state, weights) -> (outputs, *parts of the state)."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: CodeUnit) -> None:
         super().__init__()
         self.__dict__["body"] = _Body(unit)  # no submodule, whose parameters would be constants of the program
         self.names = [f"module.{name}" for name in unit.weights]
@@ -122,7 +124,7 @@ class _Lifted(nn.Module):
 
 
 class _Body(nn.Module):
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: CodeUnit) -> None:
         super().__init__()
         self.module, self.recur = unit.module, unit.recur
 
@@ -131,7 +133,7 @@ class _Body(nn.Module):
         return self.recur(self.module, input, state[0] if len(state) == 1 else state or None)
 
 
-def exported(unit: Unit, input: Tensor, state: Sequence[Tensor]) -> Any:
+def exported(unit: CodeUnit, input: Tensor, state: Sequence[Tensor]) -> Any:
     """Return a unit as a program of torch.export, for an input and a state of these shapes.
 
     Raises whatever torch raises for code that has no graph.
@@ -141,7 +143,7 @@ def exported(unit: Unit, input: Tensor, state: Sequence[Tensor]) -> Any:
         return torch.export.export(_Lifted(unit), given, strict=False)
 
 
-def compile_package(unit: Unit, way: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
+def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
     """Compile a unit for an input and a state of these shapes, and write the package to `file` (`NAME.pt2`).
 
     Raises Skip if this torch can't make packages, and whatever it raises for code that it can't compile.

@@ -28,8 +28,8 @@ from rnnbench.harness.turns.schedule import Progress
 from rnnbench.kernels import direct
 from rnnbench.speedup import kept_module
 from rnnbench.speedup.equal_layer import equal_layer
-from rnnbench.speedup.kept import TRIAL, WEIGHTS, Kept, KeptFile, KeptLayer, KeptShape, KeptUnit, Machine
-from rnnbench.speedup.packages import Package, Unit, compile_package, exported, pieces_of, units
+from rnnbench.speedup.kept import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
+from rnnbench.speedup.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__
@@ -45,7 +45,7 @@ MODE_STEPS = 2  # of the program by which the effect of `train` and `eval` is fo
 
 def save(
     run: RunModule, frame: pd.DataFrame, folder: Path, on_progress: Callable[[Progress], None] = lambda step: None
-) -> Kept:
+) -> KeptWays:
     """Keep the ways that a table chooses for inference; see `FastestModule.save`. Raises UserError."""
     folder = Path(folder)
     refuse_existing(folder)
@@ -111,7 +111,7 @@ class _Saving:
     trials: list[dict[str, Any]] = field(default_factory=list)
     returns_state: bool = True
 
-    def kept(self, rows: list[Any]) -> Kept:
+    def kept(self, rows: list[Any]) -> KeptWays:
         """Write all files but `fastest.json`, and return its content."""
         run, given = self.run, self.run.given
         example = run.example
@@ -125,7 +125,7 @@ class _Saving:
         products = self._products()
         self._refuse_nothing(shapes)
         first = self.trials[0]
-        return Kept(
+        return KeptWays(
             machine=Machine.here(),
             module=type(given).__name__,
             kind=run.kind,
@@ -238,7 +238,7 @@ class _Saving:
             kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
         return kept
 
-    def _package(self, unit: Unit, way: WayName, input: Tensor, state: tuple[Tensor, ...]) -> Package:
+    def _package(self, unit: CodeUnit, way: WayName, input: Tensor, state: tuple[Tensor, ...]) -> Package:
         """Return the package of a unit for these shapes, which units of equal sizes share."""
         code = type(unit.module) if self.run.kind == "layer" else None
         forms = tuple(map(_form, (input, *state, *unit.tensors())))
@@ -292,7 +292,7 @@ class _Saving:
         return len(programs) > 1
 
 
-def _in_mode(unit: Unit, mode: bool) -> Unit:
+def _in_mode(unit: CodeUnit, mode: bool) -> CodeUnit:
     unit.module.train(mode)
     return unit
 

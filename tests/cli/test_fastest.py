@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from rnnbench.cells import load
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case
 from tests.doubles import commands
+from tests.doubles.packages import installed
+from tests.speedup.test_kept_module import row
 
 MINE = """
 import torch
@@ -101,6 +104,24 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
     assert re.search("ind_rnn, .*: its state is not known", result.stderr)
 
 
+def test_the_fastest_ways_of_a_class_are_kept_in_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(module: Case, shapes: list[tuple[int, int]], root: Path, *_: object) -> tuple[Any, Any]:
+        steps, batch = shapes[0]
+        found = rnnbench.fastest(
+            load(module.cell, root)(64, 32),
+            torch.zeros(steps, batch, 64),
+            ways=[row(torch.zeros(steps, batch, 64), "compiled")],
+        )
+        return found._run, found.frame
+
+    monkeypatch.setattr("rnnbench.speedup.search.find_wanted", search)
+    with installed(monkeypatch):
+        result = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, "--save", "kept", cwd=folder, code=0)
+        loaded = rnnbench.load_fastest(folder / "kept")
+    assert result.stdout.splitlines()[-2:] == ["  kept: batch 1, length 16, compiled, compiled in 2.00 s", "kept"]
+    assert list(loaded.state_dict()) == ["both.weight", "both.bias"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -114,7 +135,13 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
         (("no-such-suite",), "no suite 'no-such-suite'"),
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),
-        (("quick", "--save", "ways.csv"), "--save writes the ways of one module: choose it with --only 'cell=..."),
+        (("quick", "--save", "ways.csv"), "--save keeps the ways of one module: choose it with --only 'cell=..."),
+        (("quick", "--save", "kept"), "--save keeps the ways of one module: choose it with --only 'cell=..."),
+        (
+            ("mine.py:Mine", "--only", "hidden_size=32", "--save", "kept"),
+            "--save DIR keeps one module in inference on the CPU: choose it with --only 'phase=inference ...'",
+        ),
+        (("mine.py:Mine", *ONLY, "--save", "."), ". already exists; give the name of a new folder"),
         (
             ("tasks", "--only", "lengths=varied"),
             "nothing to run: cases of other phases than inference and training, of varied",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.speedup import kept_module, packages, saving
-from rnnbench.speedup.packages import Package, Unit, _Lifted
+from rnnbench.speedup.packages import CodeUnit, Package, _Lifted
 from rnnbench.workloads import compiled
 
 Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -29,7 +29,7 @@ class FakeCompiler:
         self.scale = 1.0  # of outputs; any other value stands for a fault of this machine
         self.calls = 0
 
-    def compile(self, unit: Unit, way: str, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
+    def compile(self, unit: CodeUnit, way: str, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
         """Stand for `compile_package`."""
         if self.error is not None:
             raise self.error
