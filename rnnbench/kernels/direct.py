@@ -175,9 +175,9 @@ def library_file(dtype: torch.dtype) -> Path:
     return trusted_folder(name) / name
 
 
-def source_key() -> str:
-    """Return a checksum of the functions' source: code that was compiled for others must not call these."""
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+def source_key(source: Path = SOURCE) -> str:
+    """Return a checksum of a source in C: code that was compiled for other functions must not call these."""
+    return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def open_library(file: Path, value: str) -> ctypes.CDLL:

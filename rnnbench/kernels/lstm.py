@@ -46,12 +46,20 @@ class Functions:
     back_scratch: Callable[[int, int], int]  # for this hidden size and batch
 
 
-@cache
-def functions() -> Functions | str:
-    """Return the functions, built into the user's cache unless they are there; or why they can't be had."""
+def library_file() -> Path:
+    """Return where the functions are, or will be once they are built."""
     name = f"rnnbench-lstm-{build_key(SOURCE, OPTIONS, torch.__version__)}.so"  # it is built with torch's OpenMP
+    return trusted_folder(name) / name
+
+
+@cache
+def functions(built: Path | None = None) -> Functions | str:
+    """Return the functions, built into the user's cache unless they are there; or why they can't be had.
+
+    `built`: a file to load them from, in place of the user's cache.
+    """
     try:
-        file = trusted_folder(name) / name
+        file = built or library_file()
         if not file.exists():
             build(SOURCE, OPTIONS, file)
         library = ctypes.CDLL(str(file))
@@ -101,8 +109,19 @@ def layer(
     return _forward(*tensors, is_reverse)[:3]
 
 
+def use_library(built: Path) -> None:
+    """Load the functions from a file that was built for a processor like this one. Raises OSError if that fails."""
+    found = functions(built)
+    if isinstance(found, str):
+        raise OSError(found)
+    _shipped[:] = [built]
+
+
+_shipped: list[Path] = []  # the file that `use_library` has loaded, if it has
+
+
 def _loaded() -> Functions:
-    found = functions()
+    found = functions(*_shipped)
     if isinstance(found, str):
         raise Unavailable(found)
     return found

@@ -143,8 +143,8 @@ class KeptWays:
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
     layer: KeptLayer | None = None
     equal_layer: Mapping[str, Any] | None = None  # see `rnnbench.speedup.equal_layer`
-    products: Mapping[str, str] = field(default_factory=dict)  # rnnbench's own products: type -> file
-    products_source: str = ""  # the checksum of their source
+    # Rnnbench's own C: the types of products, or `lstm` -> file, and the checksum of its source
+    libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rnnbench: str = ""
     format: int = FORMAT
 
@@ -193,6 +193,7 @@ def _kept(raw: dict[str, Any]) -> KeptWays:
             "files": {name: KeptFile(**about) for name, about in raw["files"].items()},
             "volatile": tuple(raw["volatile"]),
             "layer": None if raw["layer"] is None else KeptLayer(**raw["layer"]),
+            "libraries": {name: (str(file), str(source)) for name, (file, source) in raw["libraries"].items()},
         }
     )
 

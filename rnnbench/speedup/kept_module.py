@@ -19,7 +19,8 @@ from rnnbench.errors import UserError
 from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptLayer, KeptShape, KeptUnit, KeptWays, check, read
 from rnnbench.text import first_line, listed
 
-AS_GIVEN, EQUAL_LAYER = "as given", "torch.nn"
+AS_GIVEN, EQUAL_LAYER, FUSED = "as given", "torch.nn", "fused"  # ways
+LSTM = "lstm"  # the library of the way `fused`
 StateParts = tuple[Tensor, ...]
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 RunShape = Callable[[Tensor, StateParts], tuple[Tensor, StateParts]]  # (seq, batch, ...), state -> outputs, state
@@ -95,25 +96,23 @@ def _opened(folder: Path, kept: KeptWays) -> dict[str, RunPackage]:
     """Return all packages, loaded. Raises UserError."""
     names = {name for shape in kept.shapes for unit in shape.units for name in unit.packages.values()}
     try:
-        _load_products(folder, kept)
+        _load_libraries(folder, kept)
         return {name: run_package(folder / f"{name}.pt2") for name in sorted(names)}
     except (RuntimeError, OSError) as error:
         raise UserError(f"{folder}: its code can't be loaded here: {first_line(error)}; {AGAIN}") from error
 
 
-def _load_products(folder: Path, kept: KeptWays) -> None:
-    """Load rnnbench's own products, whose symbols the packages look for in the process."""
-    if not kept.products:
-        return
-    from rnnbench.kernels import direct
+def _load_libraries(folder: Path, kept: KeptWays) -> None:
+    """Load rnnbench's own C; packages look for the symbols of its products in the process."""
+    for name, (file, source) in kept.libraries.items():
+        from rnnbench.kernels import direct, lstm
 
-    if direct.source_key() != kept.products_source:
-        raise UserError(
-            f"{folder}: its code uses matrix products of rnnbench {kept.rnnbench}, and this rnnbench has other ones; "
-            f"{AGAIN}"
-        )
-    for value, name in kept.products.items():
-        direct.open_library(folder / name, value)
+        if direct.source_key(lstm.SOURCE if name == LSTM else direct.SOURCE) != source:
+            raise UserError(f"{folder}: it uses C code of rnnbench {kept.rnnbench}, which this one lacks; {AGAIN}")
+        if name == LSTM:
+            lstm.use_library(folder / file)
+        else:
+            direct.open_library(folder / file, name)
 
 
 def run_package(file: Path) -> RunPackage:
@@ -297,6 +296,8 @@ class KeptModule(nn.Module):
                 return None
             run = {"cell": self._one, "layer": self._layers, "sequence": self._whole}[self.kept.kind]
             return partial(run, loaded)
+        if loaded.shape.way == FUSED and (self.kept.equal_layer or self.kept.kind == "layer"):
+            return self._fused
         return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.kept.equal_layer else None
 
     def _one(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
@@ -329,6 +330,14 @@ class KeptModule(nn.Module):
         layer = EqualLayer.from_json(self.kept.equal_layer)
         outputs, final = layer(self._holder, steps, state[0] if len(state) == 1 else state)
         return outputs, _parts(final)
+
+    def _fused(self, steps: Tensor, state: StateParts) -> tuple[Tensor, StateParts]:
+        from rnnbench.speedup import fused
+        from rnnbench.speedup.equal_layer import EqualLayer
+
+        if self.kept.equal_layer is None:
+            return fused.run_layer(self._holder, steps, state)
+        return fused.run_cell(EqualLayer.from_json(self.kept.equal_layer), self._holder, steps, state)
 
     def _as_given(self, reason: str, input: Any, state: Any, more: Mapping[str, Any]) -> Any:
         """Run a call as given, and say once for which reason, if there is one."""
@@ -424,7 +433,7 @@ class KeptModule(nn.Module):
         """Say which shape runs in which way."""
         lines = [f"Fastest ways to run {self.kept.module}, kept in {self.folder}"]
         for shape in self.kept.shapes:
-            way = shape.way if shape.units or shape.way in (AS_GIVEN, EQUAL_LAYER) else f"{shape.way}, as given"
+            way = shape.way if shape.units or shape.way in (AS_GIVEN, EQUAL_LAYER, FUSED) else f"{shape.way}, as given"
             timed = "" if shape.seconds is None else f", {1e3 * shape.seconds:.3g} ms when it was measured"
             timed += "" if shape.ratio is None else f", {shape.ratio:.2f} times the time as given"
             lines.append(f"  {_sizes(shape)}: {way}{timed}")

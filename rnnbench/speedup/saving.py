@@ -25,18 +25,20 @@ from rnnbench.cells.states import State, leaves
 from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.kernels import direct
+from rnnbench.kernels import direct, lstm
 from rnnbench.speedup import kept_module
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
+from rnnbench.speedup.kept_module import LSTM
 from rnnbench.speedup.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
-from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, WayName, by_step, run_in_way
+from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.parity import TOLERANCES
 
+OWN_LAYERS = ("torch.nn", FUSED)  # ways in which a cell runs by its weights alone
 ON = "cpu"  # the device of what can be kept
 ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 MORE_ARGUMENTS = {"RNN": ("nonlinearity",), "LSTM": ("proj_size",)}
@@ -122,7 +124,7 @@ class _Saving:
         tensors = {**dict(given.named_parameters()), **dict(given.named_buffers())}
         torch.save({name: each.detach().clone() for name, each in tensors.items()}, self.folder / WEIGHTS)
         torch.save(self.trials, self.folder / TRIAL)
-        products = self._products()
+        libraries = self._libraries(rows)
         self._refuse_nothing(shapes)
         first = self.trials[0]
         return KeptWays(
@@ -144,14 +146,13 @@ class _Saving:
             volatile=tuple(name for name in tensors if name not in given.state_dict()),
             layer=_kept_layer(given) if run.kind == "layer" else None,
             equal_layer=self._equal_layer(rows),
-            products=products,
-            products_source=direct.source_key() if products else "",
+            libraries=libraries,
             rnnbench=__version__,
         )
 
     def _refuse_nothing(self, shapes: tuple[KeptShape, ...]) -> None:
         """Raise UserError if a folder would have weights alone."""
-        is_needless = self.run.kind != "layer" and not any(shape.units or shape.way == "torch.nn" for shape in shapes)
+        is_needless = self.run.kind != "layer" and not any(shape.units or shape.way in OWN_LAYERS for shape in shapes)
         if is_needless:
             reasons = dict.fromkeys(shape.reason for shape in shapes if shape.reason)
             raise UserError(
@@ -253,20 +254,22 @@ class _Saving:
                 raise Skip(f"it can't be compiled into a package: {first_line(error) or ending(error)}") from error
         return self.packages[key]
 
-    def _products(self) -> dict[str, str]:
-        """Copy rnnbench's own products that packages call; returns the file of each type, by its name in C."""
+    def _libraries(self, rows: list[Any]) -> dict[str, tuple[str, str]]:
+        """Copy rnnbench's own C that packages and ways call; see `KeptWays.libraries`."""
         called = {value for package in self.packages.values() for value in package.products}
-        files = {}
-        for dtype, value in direct.VALUES.items():
-            if value in called:
-                library = direct.library_file(dtype)
-                shutil.copy(library, self.folder / library.name)
-                files[value] = library.name
-        return files
+        files = {value: direct.library_file(dtype) for dtype, value in direct.VALUES.items() if value in called}
+        sources = dict.fromkeys(files, direct.SOURCE)
+        if any(row.way == FUSED for row in rows):
+            lstm.functions()
+            files[LSTM] = lstm.library_file()
+            sources[LSTM] = lstm.SOURCE
+        for file in files.values():
+            shutil.copy(file, self.folder / file.name)
+        return {name: (file.name, direct.source_key(sources[name])) for name, file in files.items()}
 
     def _equal_layer(self, rows: list[Any]) -> dict[str, Any] | None:
-        """Return the layer of torch.nn that runs a cell's shapes; None if none does."""
-        if not any(row.way == "torch.nn" for row in rows):
+        """Return the layer of torch.nn that computes the same as a cell, if ways need it; else None."""
+        if self.run.kind != "cell" or not any(row.way in OWN_LAYERS for row in rows):
             return None
         input = self._input(MODE_STEPS, MODE_STEPS)
         layer = equal_layer(self.run.module, input, self._first_state(input))

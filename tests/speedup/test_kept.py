@@ -138,11 +138,10 @@ def test_a_file_outside_of_the_folder_is_never_read(folder: Path) -> None:
         rnnbench.load_fastest(folder)
 
 
-def test_other_products_of_rnnbench_are_refused(folder: Path) -> None:
-    changed(folder, lambda raw: raw.update(products={"float": "products.so"}, products_source="0"))
-    with pytest.raises(
-        UserError, match=r"its code uses matrix products of rnnbench .*, and this rnnbench has other ones"
-    ):
+@pytest.mark.parametrize("name", ["float", "lstm"])
+def test_other_code_of_rnnbench_is_refused(folder: Path, name: str) -> None:
+    changed(folder, lambda raw: raw.update(libraries={name: ["products.so", "0"]}))
+    with pytest.raises(UserError, match=r"it uses C code of rnnbench .*, which this one lacks"):
         rnnbench.load_fastest(folder)
 
 

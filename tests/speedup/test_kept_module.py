@@ -20,6 +20,7 @@ import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.errors import UserError
+from rnnbench.kernels import lstm
 from rnnbench.speedup import kept, kept_module
 from tests.adapt.layers import BatchFirst, Reversed
 from tests.doubles.packages import FakeCompiler, installed
@@ -279,6 +280,20 @@ def test_a_cell_that_runs_as_a_layer_of_torch_needs_neither_class_nor_compiler(t
     assert not list(folder.glob("*.pt2"))
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("module", [nn.LSTM(4, 6, num_layers=2, bidirectional=True), nn.LSTMCell(4, 6), LSTMCell(4, 6)])
+def test_the_fused_lstm_is_kept_with_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    input = torch.randn(5, 3, 4)
+    folder = saved(tmp_path, module, input, "fused")
+    [library] = folder.glob("rnnbench-lstm-*.so")
+    monkeypatch.setattr(lstm, "_shipped", [])
+    loaded = rnnbench.load_fastest(folder)
+    assert lstm._shipped == [library]
+    like = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
+    with torch.no_grad(), warnings.catch_warnings(action="error"):
+        torch.testing.assert_close(loaded(input), like(input))
+
+
 class Dropping(Plain):
     """Does something else in training."""
 
@@ -372,7 +387,7 @@ def test_a_real_package_that_calls_rnnbench_s_own_products_runs_in_a_fresh_proce
     torch.manual_seed(0)
     folder = saved(tmp_path, GRUCell(4, 32), torch.randn(3, 2, 4), "prepacked")
     about = json.loads((folder / kept.MANIFEST).read_text())
-    assert about["products"]
+    assert about["libraries"]
     assert about["shapes"][0]["compile_seconds"] > 0
     done = subprocess.run([sys.executable, "-c", REAL, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
