@@ -36,15 +36,14 @@
 #define MOST_PANELS 2          /* of a tile of few rows, which needs more sums side by side */
 
 #define PATIENCE 4000          /* looks at the other threads before the core is offered to others */
+#define MOST_ROWS 6 /* of a tile, whose sums fill most registers */
 #if MANY_REGISTERS
-#define MOST_ROWS 6            /* of a tile: its sums fill most registers */
-#define BACK_ROWS 12
+#define BACK_ROWS 12 /* of a tile of backward */
 #else
-#define MOST_ROWS 3
 #define BACK_ROWS 6
 #endif
 #define ROWS_AT_ONCE 48 /* whose sums stay in the nearest cache beside a block of a panel */
-#define BLOCK 64
+#define BLOCK 128 /* of the inner dimension: a part of a panel that stays there, too */
 
 typedef float vector __attribute__((vector_size(WIDTH), aligned(sizeof(float)), may_alias));
 typedef int32_t integers __attribute__((vector_size(WIDTH), may_alias));
@@ -187,34 +186,41 @@ static void pack(float *panel, const float *weight, long stride, long hidden, lo
     }
 }
 
-/* Add to the sums of some rows and panels: left (rows, inner) times panels at this distance. */
-#define TILE(ROWS, PANELS)                                                                                             \
-    static void tile_##ROWS##_##PANELS(vector *all, const float *left, long stride, const float *right,               \
-                                       long distance, long inner) {                                                    \
-        vector sums[ROWS][PANELS * GATES], factors[PANELS * GATES];                                                    \
+/* Add to sums of some rows (rows at a distance, vectors): left (rows, inner) times panels at a distance. */
+#define TILE(ROWS, VECTORS)                                                                                            \
+    static void tile_##ROWS##_##VECTORS(vector *all, long apart, const float *left, long stride, const float *right,  \
+                                        long distance, long inner) {                                                   \
+        vector sums[ROWS][VECTORS], factors[VECTORS];                                                                  \
         for (int row = 0; row < ROWS; row++)                                                                           \
-            for (int v = 0; v < PANELS * GATES; v++) sums[row][v] = all[row * PANELS * GATES + v];                     \
+            for (int v = 0; v < VECTORS; v++) sums[row][v] = all[row * apart + v];                                     \
         long k = 0;                                                                                                    \
         do {                                                                                                           \
-            for (int v = 0; v < PANELS * GATES; v++) {                                                                 \
+            for (int v = 0; v < VECTORS; v++) {                                                                        \
                 factors[v] = *(const vector *)(right + v / GATES * distance + k * PANEL + v % GATES * LANES);          \
                 if (ROWS > 1) KEEP(factors[v]);                                                                        \
             }                                                                                                          \
             for (int row = 0; row < ROWS; row++)                                                                       \
-                for (int v = 0; v < PANELS * GATES; v++) sums[row][v] += left[row * stride + k] * factors[v];          \
+                for (int v = 0; v < VECTORS; v++) sums[row][v] += left[row * stride + k] * factors[v];                 \
         } while (++k < inner);                                                                                         \
         for (int row = 0; row < ROWS; row++)                                                                           \
-            for (int v = 0; v < PANELS * GATES; v++) all[row * PANELS * GATES + v] = sums[row][v];                     \
+            for (int v = 0; v < VECTORS; v++) all[row * apart + v] = sums[row][v];                                     \
     }
-typedef void (*tile)(vector *, const float *, long, const float *, long, long);
-TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(1, 2)
+typedef struct {
+    void (*add)(vector *, long, const float *, long, const float *, long, long);
+    int vectors; /* of one panel, or of two */
+} tile;
+TILE(1, 4) TILE(1, 8) TILE(2, 4)
+/* For one panel and two, by rows. */
 #if MANY_REGISTERS
-TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(2, 2) TILE(3, 2)
-static const tile TILES[MOST_PANELS][MOST_ROWS] = {{tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1},
-                                                   {tile_1_2, tile_2_2, tile_3_2}};
+TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4) TILE(2, 8) TILE(3, 8)
+static const tile TILES[MOST_PANELS][MOST_ROWS] = {
+    {{tile_1_4, 4}, {tile_2_4, 4}, {tile_3_4, 4}, {tile_4_4, 4}, {tile_5_4, 4}, {tile_6_4, 4}},
+    {{tile_1_8, 8}, {tile_2_8, 8}, {tile_3_8, 8}}};
 #define TWO_PANELS 3 /* rows up to which two panels fit the registers */
 #else
-static const tile TILES[MOST_PANELS][MOST_ROWS] = {{tile_1_1, tile_2_1, tile_3_1}, {tile_1_2}};
+TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
+static const tile TILES[MOST_PANELS][MOST_ROWS] = {
+    {{tile_1_4, 4}, {tile_2_4, 4}, {tile_3_2, 2}, {tile_4_2, 2}, {tile_5_2, 2}, {tile_6_2, 2}}, {{tile_1_8, 8}}};
 #define TWO_PANELS 1
 #endif
 
@@ -266,12 +272,15 @@ typedef struct {
 
 static void add_product(vector *sums, const product *of, long panel, int panels, long rows) {
     const long heights = (rows + MOST_ROWS - 1) / MOST_ROWS, block = heights > 1 ? BLOCK : of->inner;
-    const float *right = of->panels + panel * of->inner * PANEL;
+    const long distance = of->inner * PANEL, vectors = panels * GATES;
     for (long k = 0; k < of->inner; k += block)
-        for (long tile = 0; tile < heights; tile++) { /* of as equal height as possible */
-            const long row = tile * rows / heights, height = (tile + 1) * rows / heights - row;
-            TILES[panels - 1][height - 1](sums + row * panels * GATES, of->left + row * of->stride + k, of->stride,
-                                          right + k * PANEL, of->inner * PANEL, smaller(block, of->inner - k));
+        for (long part = 0; part < heights; part++) { /* of as equal height as possible */
+            const long row = part * rows / heights, height = (part + 1) * rows / heights - row;
+            const tile shape = TILES[panels - 1][height - 1];
+            for (long v = 0; v < vectors; v += shape.vectors)
+                shape.add(sums + row * vectors + v, vectors, of->left + row * of->stride + k, of->stride,
+                          of->panels + (panel + v / GATES) * distance + k * PANEL + v % GATES * LANES, distance,
+                          smaller(block, of->inner - k));
         }
 }
 

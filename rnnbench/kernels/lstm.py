@@ -1,9 +1,10 @@
 """A layer of an LSTM in rnnbench's own C: see `lstm.c`.
 
 All steps of a layer are one call in each direction of time, forward and backward, without Python, torch's dispatcher or
-a copy between two steps. Weights are packed in each call, so nothing can be older than the weights.
+a copy between two steps. LayerWeights are packed in each call, so nothing can be older than the weights.
 
-Shapes: input (seq, batch, features), states (1, batch, hidden), weights and biases as torch.nn.LSTM's: (4 * hidden, ...).
+Shapes: input (seq, batch, features), states (1, batch, hidden), weights and biases (4 * hidden, ...) as torch.nn.LSTM
+has them.
 """
 
 import ctypes
@@ -31,7 +32,7 @@ MANY_ROWS = 2
 MIN_SHARED = 60_000  # multiply-adds of a step; for fewer, threads wait for each other longer than they save
 MOST_KEPT = 8 << 20  # values of memory that a thread keeps
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is what they say
-Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # of input and state, and their biases
+LayerWeights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # of input and state, and their biases
 
 _kept = threading.local()
 
@@ -83,7 +84,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu
 
 
-def fits(input: Tensor, state: Sequence[Tensor] | None, weights: Weights) -> bool:
+def fits(input: Tensor, state: Sequence[Tensor] | None, weights: LayerWeights) -> bool:
     """Return whether the C code can read all tensors of a layer, and their shapes fit each other."""
     weight_ih, weight_hh, *biases = weights
     if not (can_read(input) and weight_ih is not None and weight_hh is not None):
@@ -96,7 +97,7 @@ def fits(input: Tensor, state: Sequence[Tensor] | None, weights: Weights) -> boo
 
 
 def layer(
-    input: Tensor, state: Sequence[Tensor] | None, weights: Weights, *, is_reverse: bool = False
+    input: Tensor, state: Sequence[Tensor] | None, weights: LayerWeights, *, is_reverse: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one layer in one direction: returns outputs (seq, batch, hidden), and the last h and c, differentiably.
 

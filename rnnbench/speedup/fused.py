@@ -3,7 +3,6 @@
 What has other types or shapes than the C code reads runs as given, and torch says what is wrong, if anything is.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from rnnbench.kernels import lstm
 from rnnbench.speedup.equal_layer import EqualLayer
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-LayerCall = Callable[[Any, Tensor, Any], tuple[Tensor, State]]
 
 
 def can_fuse(layer: nn.Module, input: Tensor) -> bool:
@@ -28,34 +26,13 @@ def is_lstm(layer: EqualLayer, input: Tensor) -> bool:
     return layer.function == "lstm" and lstm.can_read(input)
 
 
-def run_layer(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
+def run_layer(module: Any, input: Tensor, state: Any) -> tuple[Tensor, State]:
     """Run a torch.nn.LSTM of any layers and directions over (seq, batch, features), with states as it takes them.
 
-    Without a state, it is zero.
-    Raises Unavailable if the C code can't be built or loaded.
+    Without a state, it is zero. Raises Unavailable if the C code can't be built or loaded.
     """
-    return _apart(_run_layer, module, input, state)
-
-
-def run_cell(layer: EqualLayer, cell: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run a cell that computes the same as an LSTM of torch.nn over (seq, batch, features); states (1, batch, hidden).
-
-    Raises Unavailable if the C code can't be built or loaded.
-    """
-    return _apart(_run_cell, layer, cell, input, state)
-
-
-def _apart(run: Callable[..., tuple[Tensor, State]], *arguments: Any) -> tuple[Tensor, State]:
-    """Call a function that torch.compile must not look into."""
-    if torch.compiler.is_compiling():
-        from rnnbench.speedup.no_graph import called
-
-        return called(run, *arguments)
-    return run(*arguments)
-
-
-def _run_layer(module: Any, input: Tensor, state: Any) -> tuple[Tensor, State]:
-    directions, layers, parameters, given = 1 + module.bidirectional, module.num_layers, module._parameters, input
+    directions, layers = 1 + module.bidirectional, module.num_layers
+    parameters, given = module._parameters, input
     finals: list[Any] = []
     for number in range(layers):
         shown = []
@@ -85,7 +62,11 @@ def _as_given(module: Any, input: Tensor, state: State) -> tuple[Tensor, State]:
     return outputs.transpose(0, 1), final
 
 
-def _run_cell(layer: EqualLayer, cell: nn.Module, input: Tensor, state: Any) -> tuple[Tensor, State]:
+def run_cell(layer: EqualLayer, cell: nn.Module, input: Tensor, state: Any) -> tuple[Tensor, State]:
+    """Run a cell that computes the same as an LSTM of torch.nn over (seq, batch, features); states (1, batch, hidden).
+
+    Raises Unavailable if the C code can't be built or loaded.
+    """
     if layer.function != "lstm":  # the cell was changed
         return layer(cell, input, state)
     weights: Any = tuple(layer.weights(cell))

@@ -85,16 +85,12 @@ def by_step(run: RunModule, batch: Tensor) -> Tensor:
 def way(kind: Kind, name: WayName) -> Way:
     """Return the way of this name; compiled code is shared by all modules of a process."""
     match kind, name:
-        case "cell", "torch.nn":
-            return _by_equal_layer(EqualLayer.__call__)
-        case "cell", "fused":
-            return _by_equal_layer(fused.run_cell)
+        case "cell", "torch.nn" | "fused":
+            return _by_equal_layer(fused.run_cell if name == FUSED else EqualLayer.__call__)
         case "layer", "fused":
             return fused.run_layer
-        case "cell", "as given":
-            return _cell_by(loop)
         case _, "as given" | "torch.nn":
-            return call
+            return _cell_by(loop) if kind == "cell" else call
         case "sequence", _:
             return _compiled(call, name)
         case _, "hoisted":

@@ -53,7 +53,7 @@ class FixedTurns:
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, float]:
     """Seconds of each way, which the test may change; compiled ways run as plain Python."""
-    of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "compiled": 2.0, "prepacked": 1.0}
+    of_ways = {"as given": 4.0, "hoisted": 3.0, "torch.nn": 2.5, "fused": 2.2, "compiled": 2.0, "prepacked": 1.0}
     monkeypatch.setattr(FixedTurns, "seconds", of_ways)
     monkeypatch.setattr(search, "LiveTurns", FixedTurns)
     monkeypatch.setattr(compiling, "can_be_ended", lambda device: False)  # all in this process
@@ -70,11 +70,11 @@ def fast(module: Any, input: Any = None, **options: Any) -> Any:
     ("module", "all_ways"),
     [
         (nn.GRU(4, 6), ["as given", "hoisted", "compiled", "prepacked"]),
-        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ["as given", "hoisted", "compiled", "prepacked"]),
+        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ["as given", "hoisted", "fused", "compiled", "prepacked"]),
         (nn.RNN(4, 6, nonlinearity="relu"), ["as given"]),
         (nn.LSTM(4, 6, proj_size=2), ["as given"]),
-        (LSTMCell(4, 6), ["as given", "hoisted", "torch.nn", "compiled", "prepacked"]),
-        (nn.LSTMCell(4, 6), ["as given", "torch.nn", "compiled", "prepacked"]),
+        (LSTMCell(4, 6), ["as given", "hoisted", "torch.nn", "fused", "compiled", "prepacked"]),
+        (nn.LSTMCell(4, 6), ["as given", "torch.nn", "fused", "compiled", "prepacked"]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
