@@ -40,5 +40,5 @@ def test_an_answer_is_complete_if_confirmed_commits_explain_all_and_the_budget_w
         {"unexplained": ("case",)},
         {"is_finished": False},
     ):
-        assert not replace(whole, **change).is_complete  # type: ignore[arg-type]
+        assert not replace(whole, **change).is_complete
     assert last.short == "bbbbbbb"

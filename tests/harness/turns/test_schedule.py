@@ -5,6 +5,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,16 @@ def test_calls_that_are_clocked_alone_are_alone_however_short_they_are() -> None
     plan = calibrate(device, call, 0.01, single_calls=True)
     assert (plan.batch, plan.batches) == (1, 10_000)
     assert calibrate(device, call, 0.01).batch > 1
+
+
+def test_turns_of_calls_that_are_clocked_alone_have_one_call_in_each_block_however_long_it_is() -> None:
+    seconds, pace = {"short": 1e-6, "long": 0.05}, replace(Cpu.blocks, turn_seconds=0.2)
+    alone, together = (plan_turns(seconds, 1.0, pace, single_calls=single) for single in (True, False))
+    assert {name: (plan.blocks, plan.calls) for name, plan in alone.items()} == {"short": (4, 1), "long": (4, 1)}
+    assert {name: (plan.blocks, plan.calls) for name, plan in together.items()} == {
+        "short": (20, 10_000),
+        "long": (20, 1),
+    }
 
 
 def test_batches_keep_the_cost_of_reading_the_clock_out_of_short_calls() -> None:
