@@ -121,9 +121,12 @@ def not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from rnnbench.workloads import compiled
 
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
-    ways.way.cache_clear()
+    caches = (ways.way, ways.compiled_steps)
+    for each in caches:
+        each.cache_clear()
     yield
-    ways.way.cache_clear()
+    for each in caches:
+        each.cache_clear()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
 from rnnbench.speedup.kept import KeptWays
 from rnnbench.speedup.saving import save
-from rnnbench.speedup.ways import AS_GIVEN, SHAPE, RunInWays
-from rnnbench.text import plural
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, SHAPE, RunInWays
+from rnnbench.text import listed, plural, rounded_up
 
 SHOWN = ("batch_size", "seq_len", "phase", "threads", "way")
 
@@ -35,13 +35,54 @@ def described(given: str, ways: pd.DataFrame) -> str:
         if is_timed and not chosen.is_sure:
             way += "; another way may be faster: give it more time"
         threads = plural(int(chosen.threads), "thread")
+        way += _price(rows, chosen)
         lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}, {threads}: {way}")
         lines += [
             f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
             for other in rows[rows["reason"] != ""].itertuples()
         ]
-    lines.append("  other sizes: as the nearest of these; anything else as given")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_others(ways)])
+
+
+def _price(rows: pd.DataFrame, chosen: Any) -> str:
+    """Say what compiling a way has cost, and after how many calls it pays off; empty for a way that is not compiled."""
+    cost = chosen.compile_seconds
+    if not math.isfinite(cost):
+        return ""
+    as_given = rows[rows["way"] == AS_GIVEN]["seconds"]
+    saved = as_given.iloc[0] - chosen.seconds if len(as_given) else math.nan
+    calls = f", which {plural(math.ceil(cost / saved), 'call')} pay for" if saved > 0 else ""
+    return f"; compiled in {duration(cost)}{calls}"
+
+
+def _others(ways: pd.DataFrame) -> list[str]:
+    """Say how shapes run that were not measured, and what it costs to have them compiled."""
+    compiled = ways[ways["is_chosen"].astype(bool) & ways["way"].isin(COMPILED)]
+    if compiled.empty:
+        return ["  other sizes: as the nearest of these; anything else as given"]
+    batches = listed([str(batch) for batch in dict.fromkeys(compiled["batch_size"])])
+    about = compiled["compile_seconds"].median()
+    cost = f" (about {rounded_up(about)} each)" if math.isfinite(about) else ""
+    lines = [f"  other lengths at batch {batches}: in blocks, by the same code, and the steps that are left without it"]
+    if len(alone := _ways_alone(ways, compiled)):
+        lines.append(f"  other batch sizes: {alone}")
+    return [
+        *lines,
+        f"  no call compiles a shape that was not asked for: give it in `shapes`{cost}; anything else runs as given",
+    ]
+
+
+def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
+    """Return the fastest way without a compiler at each compiled shape, and how much longer it takes."""
+    found: dict[str, float] = {}
+    rows: Any = compiled.itertuples()
+    for row in rows:
+        others = ways[(ways[list(SHAPE)] == [getattr(row, name) for name in SHAPE]).all(axis=1)]
+        others = others[~others["way"].isin(COMPILED) & others["seconds"].notna()].sort_values("seconds")
+        if len(others) and math.isfinite(row.seconds):
+            name = str(others["way"].iloc[0])
+            found[name] = max(found.get(name, 0.0), others["seconds"].iloc[0] / row.seconds)
+    return listed([f"{name}, {times:.2g} times the time at most" for name, times in found.items()]) if found else ""
 
 
 def described_kept(kept: KeptWays) -> list[str]:

@@ -9,6 +9,7 @@ seconds more, and could not have a class that a notebook defines.
 import contextvars
 import ctypes
 import json
+import math
 import os
 import signal
 import sys
@@ -50,6 +51,7 @@ class Refusal:
 
     reason: str = ""
     is_untried: bool = False
+    compile_seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Compiler:
 
     def refusal(self, name: str) -> Refusal:
         """Return why a way can't be used, or can't be compiled before the deadline."""
+        begun = time.monotonic()
+        found = self._refused(name)
+        return found if found.reason else replace(found, compile_seconds=time.monotonic() - begun)
+
+    def _refused(self, name: str) -> Refusal:
         check = partial(self._check, name)
         if not can_be_ended(self._place.device):
             return self._refused_here(name, check)

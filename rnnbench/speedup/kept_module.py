@@ -7,7 +7,7 @@ shapes need is imported when they come.
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rnnbench.errors import UserError
 from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptLayer, KeptShape, KeptUnit, KeptWays, check, read
+from rnnbench.speedup.shapes import in_blocks
 from rnnbench.text import first_line, listed
 
 AS_GIVEN, EQUAL_LAYER, FUSED = "as given", "torch.nn", "fused"  # ways
@@ -236,10 +237,33 @@ class KeptModule(nn.Module):
         return outputs, final[0] if len(final) == 1 else final
 
     def _shape(self, steps: Tensor) -> LoadedShape | None:
-        by_threads = self._by_sizes.get((len(steps), steps.shape[1]))
-        if by_threads is None:
+        sizes = len(steps), steps.shape[1]
+        if sizes not in self._by_sizes:
+            self._by_sizes[sizes] = self._of_blocks(*sizes)
+        by_threads = self._by_sizes[sizes]
+        if not by_threads:
             return None
         return by_threads.get(torch.get_num_threads()) or next(iter(by_threads.values()))
+
+    def _of_blocks(self, seq_len: int, batch_size: int) -> dict[int, LoadedShape]:
+        """Return how a length that is not kept runs by the code of others at its batch size; empty if it can't."""
+        alike = [each for each in self._shapes if each.units and each.shape.batch_size == batch_size]
+        found: dict[int, LoadedShape] = {}
+        if self.kept.kind == "sequence":
+            return found
+        for threads in {each.shape.threads for each in alike}:
+            first, *others = [each for each in alike if each.shape.threads == threads]
+            units = []
+            for index, unit in enumerate(first.units):
+                packages = dict(unit.packages)
+                for other in others:
+                    packages |= other.units[index].packages
+                units.append(replace(unit, packages=packages))
+            sizes = in_blocks(seq_len, sorted(units[0].packages, reverse=True))
+            if sum(sizes) == seq_len > 0:
+                shape = replace(first.shape, seq_len=seq_len, pieces=tuple(sizes), seconds=None, ratio=None)
+                found[threads] = LoadedShape(shape, units)
+        return found
 
     def _why_other(self, input: Any, state: Any) -> str:
         """Return why a call is none of those that are kept, whatever its sizes; empty if it may be one."""

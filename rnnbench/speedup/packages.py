@@ -57,8 +57,7 @@ def pieces_of(run: RunModule, steps: int) -> list[int]:
     """Return the steps of each piece in which a sequence is run by compiled code; they add up to `steps`."""
     if run.kind == "sequence":
         return [steps]
-    pieces = -(-steps // INFERENCE_STEPS)
-    return [len(piece) for piece in torch.empty(steps).chunk(pieces)]
+    return compiled.pieces_of(steps, INFERENCE_STEPS)
 
 
 def units(run: RunModule, way: WayName, features: tuple[int, ...]) -> list[CodeUnit]:

@@ -40,13 +40,13 @@ from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
+from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     COMPILED,
     INFERENCE_STEPS,
     TRAINING_STEPS,
-    CallShape,
     RunInWays,
     WayName,
     by_step,
@@ -195,7 +195,13 @@ def _of_shape(
         )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
-            name: {**shape, "way": name, "is_chosen": name == AS_GIVEN, "reason": refusal.reason}
+            name: {
+                **shape,
+                "way": name,
+                "is_chosen": name == AS_GIVEN,
+                "reason": refusal.reason,
+                "compile_seconds": refusal.compile_seconds,
+            }
             for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())

@@ -7,10 +7,10 @@ state of their own: they read the module's parameters in each call.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import pandas as pd
@@ -26,6 +26,7 @@ from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_la
 from rnnbench.harness.live.live_cases import calls_on_trial
 from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
+from rnnbench.speedup.shapes import CallShape, MeasuredShapes, WayOfCall, in_blocks
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
 from rnnbench.workloads.model import Cells
@@ -66,9 +67,11 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     return [AS_GIVEN, *(name for name, is_possible in may.items() if is_possible)]
 
 
-def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run a module in a way over an input in the module's own layout, which the outputs have, too."""
-    by = way(run.kind, name)
+def run_in_way(
+    run: RunModule, name: WayName, input: Tensor, state: State, blocks: tuple[int, ...] = ()
+) -> tuple[Tensor, State]:
+    """Run a module in a way over an input in the module's own layout, which the outputs have, too; see `way`."""
+    by = way(run.kind, name, blocks)
     if run.kind == "sequence" or (run.kind == "layer" and name == AS_GIVEN):
         result: Any = by(run.module, input, state)
         return result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
@@ -82,8 +85,11 @@ def by_step(run: RunModule, batch: Tensor) -> Tensor:
 
 
 @cache
-def way(kind: Kind, name: WayName) -> Way:
-    """Return the way of this name; compiled code is shared by all modules of a process."""
+def way(kind: Kind, name: WayName, blocks: tuple[int, ...] = ()) -> Way:
+    """Return the way of this name; compiled code is shared by all modules of a process.
+
+    `blocks`: of steps for which a compiled way has code; then nothing is compiled, and other steps run without it.
+    """
     match kind, name:
         case "cell", "torch.nn" | "fused":
             return _by_equal_layer(fused.run_cell if name == FUSED else EqualLayer.__call__)
@@ -96,12 +102,28 @@ def way(kind: Kind, name: WayName) -> Way:
         case _, "hoisted":
             run: Run = hoisted
         case _:
-            run = _in_pieces(name)
+            run = _in_blocks(name, blocks) if blocks else _in_pieces(name)
     return _layer_by(run) if kind == "layer" else _cell_by(run)
 
 
+@cache
+def compiled_steps(name: Any) -> Run:
+    """Return what a compiled way runs in one piece."""
+    return _compiled(step_by_step if name == "prepacked" else eager, name)
+
+
+def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
+    run = compiled_steps(name)
+
+    def without_compiling(*given: Any) -> tuple[Tensor, State]:
+        with torch.compiler.set_stance("eager_on_recompile"):  # should code not fit nevertheless
+            return run(*given)
+
+    return compiled.in_blocks(partial(in_blocks, blocks=blocks), without_compiling, eager)
+
+
 def _in_pieces(name: Any) -> Run:
-    run = _compiled(step_by_step if name == "prepacked" else eager, name)
+    run = compiled_steps(name)
     inference, training = (compiled.in_pieces(steps, run) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
 
     def in_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
@@ -228,42 +250,6 @@ class Unrolled(nn.Module):
         return run
 
 
-@dataclass(frozen=True)
-class CallShape:
-    """What the choice of a way depends on."""
-
-    seq_len: int
-    batch_size: int
-    input_size: int  # of all values of a step together; 1 for whole numbers
-    dtype: str  # `float32`, or `float32, autocast to bfloat16`
-    device: str
-    threads: int
-    phase: str  # `training` if gradients are computed, or `inference`
-
-    @classmethod
-    def of(cls, input: Tensor, phase: str) -> Self:
-        """Return the shape of a call; `input`: (seq, batch, ...)."""
-        steps, batch, *features = input.shape
-        dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
-        if torch.is_autocast_enabled(kind):
-            dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
-        return cls(steps, batch, math.prod(features), dtype, str(input.device), torch.get_num_threads(), phase)
-
-    def distance(self, other: "CallShape") -> float:
-        """Return how far two shapes are apart, in factors of two; infinite if one tells nothing about the other."""
-        sizes = ((self.batch_size, other.batch_size), (self.seq_len, other.seq_len), (self.threads, other.threads))
-        is_alike = replace(self, batch_size=other.batch_size, seq_len=other.seq_len, threads=other.threads) == other
-        if not is_alike or not all(mine and theirs for mine, theirs in sizes):
-            return math.inf
-        return sum(abs(math.log2(mine / theirs)) for mine, theirs in sizes)
-
-
-def nearest_way(chosen: Mapping[CallShape, WayName], shape: CallShape) -> WayName:
-    """Return the way of the nearest shape that has one; as given if none tells anything about this shape."""
-    nearest = min(chosen, key=shape.distance, default=None)
-    return AS_GIVEN if nearest is None or math.isinf(shape.distance(nearest)) else chosen[nearest]
-
-
 def _call_given(self: "RunInWays", input: Any, state: State = None, *, hx: State = None, **more: Any) -> Any:
     """Call the given module: what `RunInWays` does where it has nothing else to do, in a fifth of a microsecond."""
     if state is None and hx is None and not more:
@@ -302,6 +288,7 @@ UNMEASURED: dict[str, Any] = {
     "ratio_high": math.nan,
     "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
     "replicates": 0,
+    "compile_seconds": math.nan,  # of a way that is compiled, on a machine as busy as it was then
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
     "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
@@ -322,6 +309,23 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     return table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
 
 
+def _measured(run: RunModule, frame: pd.DataFrame, chosen: Mapping[CallShape, WayName]) -> MeasuredShapes:
+    """Return what a table says of the shapes in it."""
+    timed = frame[~frame["way"].isin(COMPILED) & frame["seconds"].notna()]
+    fastest: dict[CallShape, str] = dict.fromkeys(chosen, AS_GIVEN)
+    for row in timed.sort_values("seconds", ascending=False).itertuples():
+        fastest[CallShape(*(getattr(row, name) for name in SHAPE))] = str(row.way)
+    first = 1 if run.begins_with == "step" else 0  # step, which is no part of a piece
+
+    def pieces(shape: CallShape) -> list[int]:
+        if run.kind == "sequence":
+            return []
+        most = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[shape.phase]
+        return compiled.pieces_of(shape.seq_len - first, most)
+
+    return MeasuredShapes(chosen, fastest, COMPILED, pieces, AS_GIVEN)
+
+
 class RunInWays(nn.Module):
     """Runs the given module's weights as `module(input, state=None) -> (outputs, state)`.
 
@@ -329,13 +333,14 @@ class RunInWays(nn.Module):
     hooks and all else of one are those of the other. What it knows beside stands in slots. Nothing is kept from call to
     call: weights that are packed for a library are packed in each call.
 
-    A shape that was not measured runs in the way of the nearest one that was; compiled code is compiled at the first
-    call. A call with gradients where only calls without were measured (or the reverse), in another dtype or on another
-    device, of a module with hooks, of a layer whose weights are pruned or parametrized, or within a transform of
-    torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
+    A measured shape is compiled at its first call, unless the search has done so in this process. A shape that was not
+    measured is never compiled: see `rnnbench.speedup.shapes`. A call with gradients where only calls without were
+    measured (or the reverse), in another dtype or on another device, of a module with hooks, of a layer whose weights
+    are pruned or parametrized, or within a transform of torch.func or forward-mode differentiation runs as given. So
+    does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_as_given", "_given", "_kind", "_run", "frame", "way_for")
+    __slots__ = ("_as_given", "_given", "_kind", "_run", "frame", "how")
     _as_given: (
         frozenset[tuple[int, ...]] | None
     )  # shapes of inputs that the given module runs itself; None: it runs all
@@ -343,7 +348,7 @@ class RunInWays(nn.Module):
     _kind: type
     _run: RunModule
     frame: pd.DataFrame
-    way_for: Callable[[CallShape], WayName]  # the way in which a call of this shape runs
+    how: Callable[[CallShape], WayOfCall]  # a call of this shape runs
 
     def __init__(self, run: RunModule, frame: pd.DataFrame) -> None:
         """Run a module in the ways that a table chooses, which has a row for each shape and way."""
@@ -353,12 +358,17 @@ class RunInWays(nn.Module):
         kind = type(self)
         kept: dict[str, Any] = {"__dict__": vars(run.given), "_given": run.given, "_kind": kind, "_run": run}
         kept |= {"_as_given": as_given_shapes(run, chosen), "frame": frame}
-        kept["way_for"] = cache(partial(nearest_way, chosen))
+        kept["how"] = cache(_measured(run, frame, chosen).way_of)
         if not isinstance(run.given, torch.jit.ScriptModule):  # whose classes are made in a way of their own
             methods = {"__call__": _call_given, "forward": _call_given} if kept["_as_given"] is None else {}
             kept["__class__"] = type(kind.__name__, (kind, type(run.given)), methods)
         for name, value in kept.items():
             object.__setattr__(self, name, value)  # the given module is none of its own submodules
+
+    def way_for(self, shape: CallShape) -> WayName:
+        """Return the way in which a call of this shape runs."""
+        name: Any = self.how(shape).name
+        return name  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._kind, (self._run, self.frame)
@@ -390,26 +400,27 @@ class RunInWays(nn.Module):
         elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
         steps = by_step(run, input)
-        name = self._way(steps, state)
+        found, blocks = self._way(steps, state)
+        name: Any = found
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
         if run.kind == "cell":
-            outputs, final = run.run_steps(way(run.kind, name), steps, state)
+            outputs, final = run.run_steps(way(run.kind, name, blocks), steps, state)
             return by_step(run, outputs), final
         begun = state if state is None and name == FUSED else run.first_state(steps, state)
-        outputs, final = run_in_way(run, name, input, begun)
+        outputs, final = run_in_way(run, name, input, begun, blocks)
         return outputs if final is ALONE else (outputs, final)
 
     forward = __call__
 
-    def _way(self, input: Tensor, state: State) -> WayName:
-        """Return the way of a call; as given where the other ways would not do all that the module does."""
+    def _way(self, input: Tensor, state: State) -> WayOfCall:
+        """Return how a call runs; as given where the other ways would not do all that the module does."""
         given = self._given
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
         if is_transformed or why_only_as_given(given, self._run.kind):
-            return AS_GIVEN
+            return WayOfCall(AS_GIVEN)
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
-        return self.way_for(CallShape.of(input, "training" if trains else "inference"))
+        return self.how(CallShape.of(input, "training" if trains else "inference"))

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -50,22 +50,51 @@ def in_pieces(steps: int, run: Run) -> Run:
     """Return `run`, which is compiled, over pieces of at most `steps` steps."""
 
     def run_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-        pieces = -(-len(input) // steps)
-        if pieces == 1:
+        sizes = pieces_of(len(input), steps)
+        if len(sizes) == 1:
             return run(cell, input, state, options)
-        inputs = input.chunk(pieces)
-        masks = [None] * len(inputs) if options.mask is None else options.mask.chunk(pieces)
-        order = range(len(inputs))
-        outputs: dict[int, Tensor] = {}
-        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in cell.parameters()):
-            # States between pieces need a gradient; if the first does, too, all pieces share one compiled graph.
-            state = rebuilt(state, map(_needing_gradient, leaves(state)))
-        for piece in reversed(order) if options.reverse else order:
-            of_piece = SequenceOptions(options.stacked, options.reverse, masks[piece])
-            outputs[piece], state = run(cell, inputs[piece], state, of_piece)
-        return torch.cat([outputs[piece] for piece in order]), state
+        return _one_after_the_other([run] * len(sizes), sizes, cell, input, state, options)
 
     return run_pieces
+
+
+def pieces_of(steps: int, most: int) -> list[int]:
+    """Return the steps of each of the pieces, of at most so many steps and about equal, that a sequence is run in."""
+    return [len(piece) for piece in torch.empty(steps).chunk(max(1, -(-steps // most)))]
+
+
+def in_blocks(blocks: Callable[[int], list[int]], run: Run, rest: Run) -> Run:
+    """Return `run`, which has code for blocks of some steps, over the blocks that fit, and `rest` over other steps.
+
+    `blocks` gives the steps of each block for a number of steps.
+    """
+
+    def run_blocks(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
+        sizes = blocks(len(input))
+        runs = [run] * len(sizes)
+        if left := len(input) - sum(sizes):
+            sizes.append(left)
+            runs.append(rest)
+        return _one_after_the_other(runs, sizes, cell, input, state, options)
+
+    return run_blocks
+
+
+def _one_after_the_other(
+    runs: Sequence[Run], sizes: list[int], cell: nn.Module, input: Tensor, state: State, options: SequenceOptions
+) -> tuple[Tensor, State]:
+    """Run pieces of these numbers of steps, each by its function."""
+    inputs = torch.split(input, sizes)
+    masks = [None] * len(inputs) if options.mask is None else torch.split(options.mask, sizes)
+    order = range(len(inputs))
+    outputs: dict[int, Tensor] = {}
+    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in cell.parameters()):
+        # States between pieces need a gradient; if the first does, too, all pieces share one compiled graph.
+        state = rebuilt(state, map(_needing_gradient, leaves(state)))
+    for piece in reversed(order) if options.reverse else order:
+        of_piece = SequenceOptions(options.stacked, options.reverse, masks[piece])
+        outputs[piece], state = runs[piece](cell, inputs[piece], state, of_piece)
+    return torch.cat([outputs[piece] for piece in order]), state
 
 
 def _needing_gradient(part: Tensor) -> Tensor:

@@ -255,6 +255,18 @@ def test_another_shape_of_a_cell_is_refused_in_one_sentence_or_runs_by_the_modul
         rnnbench.load_fastest(folder, as_given=nn.ModuleDict({"inner": nn.Linear(10, 6, bias=False)}))
 
 
+@pytest.mark.parametrize("module", [Plain(), nn.GRU(4, 6, num_layers=2, bidirectional=True)])
+def test_a_length_that_the_kept_code_adds_up_to_runs_by_it(tmp_path: Path, fake: FakeCompiler, module: Any) -> None:
+    rows = [row(torch.empty(steps, 3, 4), "compiled") for steps in (64, 5)]
+    found = rnnbench.fastest(module, torch.randn(5, 3, 4), ways=rows, progress=False)
+    loaded = rnnbench.load_fastest(found.save(tmp_path / "kept", progress=False))
+    with torch.no_grad(), warnings.catch_warnings(action="error"):
+        for steps in (10, 138):
+            input, before = torch.randn(steps, 3, 4), fake.calls
+            torch.testing.assert_close(loaded(input), expected(module, input))
+            assert fake.calls - before == (2 if steps == 10 else 4) * (4 if isinstance(module, nn.GRU) else 1)
+
+
 @pytest.mark.usefixtures("fake")
 def test_a_layer_stays_the_layer_where_that_is_fastest(tmp_path: Path) -> None:
     layer, input = nn.LSTM(4, 6), torch.randn(5, 3, 4)

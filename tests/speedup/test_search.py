@@ -24,6 +24,7 @@ from rnnbench.harness.machine import global_state
 from rnnbench.speedup import compiling, search, ways
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.search import find_wanted, wanted
+from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import names, way
 from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
@@ -444,9 +445,7 @@ def test_what_is_timed_is_what_is_handed_back(monkeypatch: pytest.MonkeyPatch, p
     found = fast(module, phase=phase)
     assert len(timed) == len(found.frame)
     assert all(isinstance(run, ways.RunInWays) for run in timed)
-    assert [run.way_for(ways.CallShape(5, 3, 4, "float32", "cpu", 1, phase)) for run in timed] == list(
-        found.frame["way"]
-    )
+    assert [run.way_for(CallShape(5, 3, 4, "float32", "cpu", 1, phase)) for run in timed] == list(found.frame["way"])
 
 
 def test_a_gpu_has_modes_of_torch_compile_for_it() -> None:

@@ -13,13 +13,16 @@ from typing import Any, Literal
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
 from rnnbench.cells.gru import GRUCell
-from rnnbench.speedup import search
-from rnnbench.speedup.ways import CallShape, WayName
+from rnnbench.speedup import search, ways
+from rnnbench.speedup.shapes import CallShape
+from rnnbench.speedup.ways import WayName
+from rnnbench.workloads import compiled
 from rnnbench.workloads.processor import why_not
 from tests.adapt.test_kinds import CHANGES, Plain
 
@@ -122,16 +125,28 @@ def test_a_layer_that_is_changed_later_is_what_it_is(kind: Any, name: str, chang
     ("asked", "way"),
     [
         (shape(5, 3), "hoisted"),
-        (shape(40, 3), "compiled"),
-        (shape(5, 100), "prepacked"),
+        (shape(40, 3), "hoisted"),  # shorter than the code that is there
+        (shape(64, 3), "compiled"),
+        (shape(200, 3), "compiled"),
+        (shape(5, 64), "prepacked"),
+        (shape(5, 100), "as given"),  # no code for this batch size
+        (shape(9, 64), "prepacked"),
         (shape(6, 3), "hoisted"),
         (shape(5, 3, trains=True), "as given"),
         (shape(5, 3, dtype="float64"), "as given"),
         (shape(5, 0), "as given"),
     ],
 )
-def test_other_shapes_run_as_the_nearest_that_was_measured(asked: CallShape, way: WayName) -> None:
-    rows = [row(shape(5, 3), "hoisted"), row(shape(64, 3), "compiled"), row(shape(5, 64), "prepacked")]
+def test_other_shapes_run_as_the_nearest_that_was_measured_and_nothing_is_compiled_for_them(
+    asked: CallShape, way: WayName
+) -> None:
+    rows = [
+        row(shape(5, 3), "hoisted"),
+        row(shape(64, 3), "compiled"),
+        row(shape(64, 3), "hoisted", is_chosen=False),
+        row(shape(64, 3), "as given", is_chosen=False, seconds=2e-3),
+        row(shape(5, 64), "prepacked"),
+    ]
     assert fast(nn.GRU(5, 6), rows=rows).way_for(asked) == way
 
 
@@ -254,6 +269,19 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
         "  other sizes: as the nearest of these; anything else as given",
     ]
     table.to_csv(tmp_path / "ways.csv", index=False)
+    others = [
+        row(shape(), "as given", is_chosen=False, seconds=3e-3),
+        row(shape(), "hoisted", is_chosen=False, seconds=2e-3),
+    ]
+    compiled_rows = [*others, row(shape(), "compiled", compile_seconds=22.0)]
+    assert repr(fast(nn.GRU(5, 6), rows=compiled_rows)).splitlines()[1:] == [
+        "  batch 3, length 7, inference, 1 thread: compiled, 1.00 ms, 0.500× (0.400–0.600) the time as given; compiled "
+        "in 22.0 s, which 11,000 calls pay for",
+        "  other lengths at batch 3: in blocks, by the same code, and the steps that are left without it",
+        "  other batch sizes: hoisted, 2 times the time at most",
+        "  no call compiles a shape that was not asked for: give it in `shapes` (about 30 s each); anything else runs "
+        "as given",
+    ]
     assert repr(fast(nn.GRU(5, 6), rows=tmp_path / "ways.csv")) == repr(module)
     older = table.drop(columns="state")  # as versions wrote it that took no pulses
     older.to_csv(tmp_path / "older.csv", index=False)
@@ -299,3 +327,57 @@ def test_an_unrolled_cell_that_was_never_called_can_be_compiled() -> None:
     cell = nn.GRUCell(5, 6)
     run = torch.compile(rnnbench.unroll(cell), backend="eager")
     torch.testing.assert_close(run(INPUT), rnnbench.unroll(cell)(INPUT))
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [64, 75, 100, 150])
+def test_another_length_runs_in_blocks_of_the_code_that_is_there_and_the_rest_without_it(
+    monkeypatch: pytest.MonkeyPatch, steps: int, reverse: bool, trains: bool
+) -> None:
+    """The stand-in for compiled code takes the numbers of steps alone for which there is code."""
+    layer = nn.LSTM(5, 6, bidirectional=reverse)
+    has_code = {64, 10} if not trains else {16, 10}
+    called: list[int] = []
+
+    def compiled_code(function: Any, implementation: str) -> Any:
+        def run(cell: Any, input: Tensor, *more: Any) -> Any:
+            assert len(input) in has_code
+            called.append(len(input))
+            return function(cell, input, *more)
+
+        return run
+
+    monkeypatch.setattr(compiled, "compiled", compiled_code)
+    ways.compiled_steps.cache_clear()
+    ways.way.cache_clear()
+    module = fast(layer, rows=[row(shape(64, trains=trains), "compiled"), row(shape(10, trains=trains), "compiled")])
+    input = torch.randn(steps, 3, 5)
+    results = []
+    for run in (layer, module):
+        with torch.set_grad_enabled(trains):
+            outputs, final = run(input)
+            given = list(run.parameters()) if trains else []
+            gradients = torch.autograd.grad(outputs.square().sum(), given) if trains else ()
+        results.append((outputs, final, gradients))
+    torch.testing.assert_close(*results)
+    blocks = [64] * (steps // 64) + [10] * (steps % 64 // 10) if not trains else [16] * (steps // 16)
+    blocks += [10] * (steps % 16 // 10) if trains else []
+    assert sorted(called, reverse=True) == sorted(blocks * (1 + reverse), reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiler")
+def test_a_call_of_a_new_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # of the fixture that compiles nothing
+    ways.compiled_steps.cache_clear()
+    ways.way.cache_clear()
+    cell = GRUCell(5, 6)
+    module = fast(cell, rows=[row(shape(4), "compiled")])
+    with torch.inference_mode():
+        module(torch.randn(4, 3, 5))
+        before = counters["stats"]["unique_graphs"]
+        for sizes in ((4, 3), (9, 3), (3, 3), (4, 2), (11, 3)):
+            input = torch.randn(*sizes, 5)
+            torch.testing.assert_close(module(input), rnnbench.unroll(cell)(input))
+        assert counters["stats"]["unique_graphs"] == before > 0

@@ -18,7 +18,8 @@ import rnnbench
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness.live.loop import Precision
 from rnnbench.harness.live.measuring import compared
-from rnnbench.speedup.ways import AS_GIVEN, CallShape, names, way
+from rnnbench.speedup.shapes import CallShape
+from rnnbench.speedup.ways import AS_GIVEN, names, way
 from rnnbench.suite.file import Settings
 
 INPUT, HIDDEN = 64, (64, 256)
