@@ -27,6 +27,7 @@ from tests.validation import (
     bisect_simulated,
     checks_simulated,
     explained,
+    fastest_grid,
     faults,
     fuzz,
     gate,
@@ -111,6 +112,12 @@ TABLES = {
     "products": Table(products.products, is_of_processor=True),
     "regret": Table(regret.regrets, summary=regret.summary, is_of_processor=True),
     "handed-back": Table(handed_back.searches, summary=handed_back.summary, is_of_processor=True),
+    "fastest-lstm": Table(
+        fastest_grid.lstms, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
+    ),
+    "fastest-training": Table(
+        fastest_grid.training, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
+    ),
     "unlike-coverage": Table(lambda: real.unlike(8), summary=real.of_states, is_live=True, if_named=True),
     "record": Table(record.tries, summary=record.record, is_live=True, takes_share=True, if_named=True),
     "assertions": Table(asserted.runs, summary=asserted.summary, is_live=True, takes_share=True, if_named=True),

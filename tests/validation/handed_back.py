@@ -55,7 +55,7 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
         seconds = time.monotonic() - started
         [row] = found.frame[found.frame["is_chosen"]].to_dict("records")
         left_out = found.frame["way"][(found.frame["reason"] != "") & ~found.frame["is_chosen"]]
-        given, handed_back = _clocked(module, found, input, phase, blocks)
+        given, handed_back = clocked(module, found, input, phase, blocks)
         yield {
             "module": kind,
             "hidden": hidden,
@@ -74,8 +74,14 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
         }
 
 
-def _clocked(
-    module: nn.Module, found: nn.Module, input: torch.Tensor, phase: str, blocks: int
+def clocked(
+    module: nn.Module,
+    found: nn.Module,
+    input: torch.Tensor,
+    phase: str,
+    blocks: int,
+    least_blocks: int = LEAST_BLOCKS,
+    most_seconds: float = MOST_SECONDS,
 ) -> tuple[list[float], list[float]]:
     """Return seconds per call of the given module and of the one that was handed back, for each block."""
     runs = [_call(each, input, phase) for each in (module, found)]
@@ -85,8 +91,8 @@ def _clocked(
         _block(run, 3)
     call_seconds = min(_block(run, 2) for run in runs)
     calls = max(1, round(BLOCK_SECONDS / call_seconds))
-    room = round(MOST_SECONDS / (calls * call_seconds))
-    for _ in range(min(blocks, max(LEAST_BLOCKS, room))):
+    room = round(most_seconds / (calls * call_seconds))
+    for _ in range(min(blocks, max(least_blocks, room))):
         for number in order.sample((0, 1), 2):
             runs[number]()  # the first call after a switch is slower
             seconds[number].append(_block(runs[number], calls))
