@@ -16,7 +16,7 @@ from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine.cores import divided_cores
-from rnnbench.slurm.queue import JobState, SlurmFault
+from rnnbench.slurm.queue import Busy, JobState, SlurmFault
 from rnnbench.store.metrics import Unavailable
 from rnnbench.suite.file import Settings
 from rnnbench.text import plural
@@ -80,13 +80,17 @@ class Cards:
     ) -> str:
         """Start a job that measures a part on a free card, and return its number; `folder` keeps what it prints.
 
-        Raises SlurmFault if no card is free.
+        Raises Busy if no card is free: a job may go on for a moment when its part is measured. Raises SlurmFault if all
+        cards are left out.
         """
-        busy = {card for _, card, process in self._jobs if process.poll() is None}
         left_out = parameters["additional_parameters"].get("exclude", "").split(",")
-        free = [card for card in self._uuids if card not in busy and card not in left_out]
+        fit = [card for card in self._uuids if card not in left_out]
+        if not fit:
+            raise SlurmFault("no card is left")
+        busy = {card for _, card, process in self._jobs if process.poll() is None}
+        free = [card for card in fit if card not in busy]
         if not free:
-            raise SlurmFault("no card is free")
+            raise Busy("no card is free")
         card, number = free[0], len(self._jobs)
         folder.mkdir(exist_ok=True)
         # Modules in the folder that a job starts in must not replace Python's own, unless rnnbench is there.

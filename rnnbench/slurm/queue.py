@@ -37,6 +37,10 @@ class SlurmFault(Exception):
     """A command of Slurm gives no answer, or refuses; the message is Slurm's own."""
 
 
+class Busy(SlurmFault):
+    """No more jobs are taken until others have ended."""
+
+
 @dataclass(frozen=True)
 class JobState:
     """A job as the controller reports it."""

@@ -23,7 +23,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
-from rnnbench.slurm.queue import JobState, SlurmFault
+from rnnbench.slurm.queue import Busy, JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.notes import note, of_kinds
@@ -320,6 +320,8 @@ class Watch:
             parameters = {**self._parameters, "additional_parameters": options}
             try:
                 part.job = self._jobs.submit(self._path / LOGS, name, measure_part, arguments, parameters)
+            except Busy as words:
+                return str(words)
             except SlurmFault as words:
                 asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
                 why = f"{self._jobs.title} takes no such job: {words}{f' (asked: {asked})' if asked else ''}"

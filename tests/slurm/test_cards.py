@@ -102,8 +102,10 @@ def test_each_card_runs_one_job_at_a_time_which_sees_no_other_card_and_has_the_c
     jobs: Cards, machine: Machine, tmp_path: Path
 ) -> None:
     assert [submit(jobs, tmp_path, part) for part in ("p00000", "p00001")] == ["0", "1"]
-    with pytest.raises(queue.SlurmFault, match="no card is free"):
+    with pytest.raises(queue.Busy, match="no card is free"):
         submit(jobs, tmp_path, "p00002")
+    with pytest.raises(queue.SlurmFault, match="no card is left"):
+        submit(jobs, tmp_path, "p00002", exclude=",".join(CARDS))
     assert [process.env["CUDA_VISIBLE_DEVICES"] for process in machine.started] == CARDS
     assert [process.command[-2:] for process in machine.started] == [[CARDS[0], "0,1,2,3"], [CARDS[1], "4,5,6,7"]]
     machine.started[1].code = 0
@@ -212,6 +214,30 @@ def test_a_card_unlike_the_first_is_left_out_and_its_part_goes_to_another_one(wa
         watch.until_done()
     assert [*watch.left_out] == [CARDS[1]]
     assert [process.env["CUDA_VISIBLE_DEVICES"] for process in machine.started] == [*CARDS, CARDS[0]]
+
+
+def test_a_job_that_goes_on_for_a_moment_when_its_part_is_measured_does_not_end_the_run(
+    watch: Watch, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its card is not free, and no other job is waited for."""
+    measured: set[str] = set()
+    told: list[str] = []
+
+    def start(process: FakeProcess) -> None:
+        measured.add(process.command[4])
+
+    def tell(words: str) -> None:
+        told.append(words)
+        if words.endswith("; no card is free"):
+            for process in machine.started:
+                process.code = 0
+
+    monkeypatch.setattr(sweep, "is_finished", lambda path, part, settings: part in measured)
+    machine.at_start = start
+    watch._on_progress = tell
+    watch.wait()
+    assert "2 of 3 jobs done, 1 waiting; no card is free" in told
+    assert told[-1] == "3 of 3 jobs done"
 
 
 def test_ctrl_c_ends_all_jobs_and_kills_one_that_hangs(
