@@ -53,6 +53,13 @@ def test_a_case_is_judged_by_quiet_blocks_or_by_all_and_the_number_of_pairs_alon
         assert (logs.low, logs.mean, logs.state) == (every, every, SHARED if values else "")
 
 
+@pytest.mark.parametrize(("quiet", "state"), [(8, SHARED), (9, "undisturbed")])
+def test_three_quarters_of_the_pairs_need_quiet_blocks(quiet: int, state: str) -> None:
+    ratios = [pair(number, quiet=0.1 if number < quiet else math.nan) for number in range(12)]
+    assert logs_of(ratios, 6).state == state
+    assert logs_of(ratios[:quiet], 10).state == SHARED  # and as many pairs as are asked for
+
+
 @pytest.mark.parametrize(
     ("pulses", "quiet_pulses", "state"), [(100, 94, SHARED), (100, 95, ""), (100, 0, SHARED), (0, 0, "")]
 )

@@ -409,8 +409,12 @@ def test_requirements_that_changed_are_compared_if_both_sides_have_a_tree_and_ma
     doubt: str,
 ) -> None:
     compared: list[Any] = []
-    answer = SimpleNamespace(notes=["scipy: 1.0 -> 1.1"], doubt=doubt)
-    monkeypatch.setattr(paired, "compared", lambda *given: compared.append(given) or answer)
+
+    def answer(*given: Any) -> SimpleNamespace:
+        compared.append(given)
+        return SimpleNamespace(notes=["scipy: 1.0 -> 1.1"], doubt=doubt)
+
+    monkeypatch.setattr(paired, "compared", answer)
     bench = make_bench(worker=Asked, **({"tree": tmp_path} if has_trees else {}))
     changed |= {"requirements.txt": "packaging", "README.md": "document"}
     bench.runner.notes.append("an older note")

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -77,8 +77,12 @@ def test_pairs_of_equal_code_differ_by_what_their_cases_share(monkeypatch: pytes
             stored.folder(out, times).rename(folder / name)
         return folder, None
 
+    def busy(number: int, *, rests: bool) -> AbstractContextManager[None]:
+        processes.append(number)
+        return nullcontext()
+
     monkeypatch.setattr(pairs, "check", measured)
-    monkeypatch.setattr(pairs, "hogs", lambda number, rests: nullcontext(processes.append(number)))
+    monkeypatch.setattr(pairs, "hogs", busy)
     monkeypatch.setattr(pairs, "commit", lambda: "1234abc")
     monkeypatch.setattr(pairs, "REAL", tmp_path / "pairs.csv")
     table = pairs.pairs(1.0)
