@@ -311,6 +311,16 @@ def test_what_strangers_give_is_read_or_refused_in_words(name: str) -> None:
     assert min(done["read"], done["refused in words"]) > 0
 
 
+def test_a_share_of_the_grid_of_lstms_is_clocked() -> None:
+    places = [fastest_grid.Place("LSTM", 4, 2, steps, 1, "training", 2, True) for steps in (3, 4)]
+    table = fastest_grid.training(0.5, places, budget=0.2, blocks=3)
+    [row, last] = fastest_grid.summary(table).to_dict("records")
+    assert row["low"] <= row["ratio"] <= row["high"]
+    assert row["way"] in ("as given", "hoisted", "fused")
+    assert "of 1 at most 0.9" in last["module"]
+    assert (len(fastest_grid.LSTMS), len(fastest_grid.TRAINING)) == (72, 48)
+
+
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_what_is_handed_back_is_clocked_against_what_was_given(phase: str) -> None:
     table = handed_back.searches(("RNN",), ((4, 2),), (phase,), steps=3, budget=0.2, blocks=3)
