@@ -31,19 +31,18 @@
 #endif
 #define LANES (WIDTH / (long)sizeof(float))
 #define GATES 4
-#define PANEL (GATES * LANES)  /* values of a panel's row */
-#define COLUMNS (2 * LANES)    /* of a panel of backward */
-#define MOST_PANELS 2          /* of a tile of few rows, which needs more sums side by side */
-
-#define PATIENCE 4000          /* looks at the other threads before the core is offered to others */
+#define PANEL (GATES * LANES) /* values of a panel's row */
+#define COLUMNS (2 * LANES) /* of a panel of backward */
+#define MOST_PANELS 2 /* of a tile of few rows, which needs more sums side by side */
 #define MOST_ROWS 6 /* of a tile, whose sums fill most registers */
 #if MANY_REGISTERS
 #define BACK_ROWS 12 /* of a tile of backward */
 #else
 #define BACK_ROWS 6
 #endif
-#define ROWS_AT_ONCE 48 /* whose sums stay in the nearest cache beside a block of a panel */
+#define ROWS_AT_ONCE 48 /* whose sums stay in the nearest cache */
 #define BLOCK 128 /* of the inner dimension: a part of a panel that stays there, too */
+#define PATIENCE 4000 /* looks at the other threads before the core is offered to others */
 
 typedef float vector __attribute__((vector_size(WIDTH), aligned(sizeof(float)), may_alias));
 typedef int32_t integers __attribute__((vector_size(WIDTH), may_alias));

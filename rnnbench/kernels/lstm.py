@@ -81,7 +81,8 @@ def can_read(tensor: Tensor) -> bool:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    return type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu
+    # Values of a view of complex numbers may stand in memory with the other sign.
+    return type(tensor) in PLAIN and tensor.dtype is torch.float32 and tensor.is_cpu and not tensor.is_neg()
 
 
 def fits(input: Tensor, state: Sequence[Tensor] | None, weights: LayerWeights) -> bool:

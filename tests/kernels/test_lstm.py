@@ -132,6 +132,7 @@ def test_only_tensors_of_fitting_types_and_shapes_are_read() -> None:
     assert lstm.fits(input, None, [*given[:2], None, None])  # type: ignore[arg-type]
     assert not lstm.fits(input.double(), (h, c), given)
     assert not lstm.fits(input[..., :3], (h, c), given)
+    assert not lstm.fits(torch.complex(input, input).conj().imag, (h, c), given)
     assert not lstm.fits(input, (h[:, :2], c), given)
     assert not lstm.fits(input, (h, c.double()), given)
     for number in range(4):
