@@ -44,8 +44,9 @@ EMPTY = """(table) => {
 }"""
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def opened(request: pytest.FixtureRequest, browser: Browser, pages: dict[str, Path]) -> Iterator[Opened]:
+    """A page that is loaded once for all tests that only look at it, in windows of any width."""
     opened = Opened(browser, pages[request.param].as_uri())
     opened.page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     yield opened
