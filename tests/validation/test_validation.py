@@ -26,6 +26,7 @@ from tests.validation import (
     allocation_simulated,
     bisect_simulated,
     checks_simulated,
+    fastest_grid,
     fuzz,
     gate,
     handed_back,
