@@ -43,7 +43,7 @@ def list_suites() -> None:
     for name, file in shipped().items():
         try:
             suite = outline(file)
-            count = len(suite.cases())
+            count = suite.count()
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue

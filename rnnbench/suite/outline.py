@@ -48,8 +48,8 @@ class SweptAxes:
             return self.reference
         return spec(cell, self.reference or "none").reference
 
-    def cases(self, device: str | None) -> Iterator[Case]:
-        """Yield the cases. Cells with one reference share its torch cases; without a reference there are none."""
+    def points(self, device: str | None) -> Iterator[dict[str, Any]]:
+        """Yield the axes of all cases. Cells with one reference share its torch cases; without one there are none."""
         axes = self.on(device)
         for values in itertools.product(*axes.values()):
             point = dict(zip(axes, values, strict=True))
@@ -64,10 +64,13 @@ class SweptAxes:
                 point |= dict.fromkeys(OF_DATA, 0)
             if point["phase"] != "step":
                 point |= {axis: DEFAULTS[axis] for axis in OF_STEP}
-            case = Case.from_axes(point)
-            if is_cell_reference(case.workload.reference):
-                yield Case(case.workload.reference, "reference", case.workload)
-            yield case
+            if is_cell_reference(point["reference"]):
+                yield {**point, "cell": point["reference"], "implementation": "reference"}
+            yield point
+
+    def cases(self, device: str | None) -> Iterator[Case]:
+        """Yield the cases."""
+        return map(Case.from_axes, self.points(device))
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,18 @@ class Outline:
 
         Raises UserError if they are more than MAX_CASES.
         """
+        self._refuse_too_many(device)
+        return list(dict.fromkeys(case for sweep in self.sweeps for case in sweep.cases(device)))
+
+    def count(self) -> int:
+        """Return the number of cases on the suite's own devices, in less time than it takes to make them."""
+        self._refuse_too_many(None)
+        return len({tuple(point.values()) for sweep in self.sweeps for point in sweep.points(None)})
+
+    def _refuse_too_many(self, device: str | None) -> None:
         count = sum(math.prod(map(len, sweep.on(device).values())) for sweep in self.sweeps)
         if count > MAX_CASES:
             raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_CASES:,}; sweep fewer values")
-        return list(dict.fromkeys(case for sweep in self.sweeps for case in sweep.cases(device)))
 
     def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
         """Return the cases that `only` selects, grouped by workload in the order of the file.

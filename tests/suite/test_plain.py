@@ -90,6 +90,7 @@ def test_every_suite_of_rnnbench_is_read_plainly_and_measures_what_pydantic_read
     whole = suites.read(name)
     monkeypatch.setattr(suites, "read", None)
     assert outline(shipped()[name]) == whole.outline
+    assert whole.outline.count() == len(whole.cases())
     if len(whole.cases()) < 1000:
         assert outline(shipped()[name]).groups({}, "cuda:1") == whole.groups({}, "cuda:1")
 
@@ -102,6 +103,7 @@ def test_what_is_read_plainly_is_valid_and_measures_what_pydantic_reads(content:
         whole = Suite.model_validate(content | {"file": Path("mine.toml")}, context={"root": root})
         assert found == whole.outline
         assert found.cases() == whole.cases()
+        assert found.count() == len(found.cases())
 
 
 def test_a_users_suite_with_arguments_and_usual_settings_is_read_plainly(tmp_path: Path) -> None:
