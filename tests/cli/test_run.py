@@ -212,7 +212,7 @@ main()
     ("name", "arguments"),
     [
         ("rnnbench.cli.check", ["list", "cells"]),  # while the command line itself is imported
-        ("pandas", ["report", "nowhere"]),
+        ("pandas", ["report", "tiny.toml"]),
         ("rnnbench.suite.suites", ["run", "tiny.toml"]),
     ],
 )
