@@ -89,8 +89,8 @@ class PairedRunner(Visitor):
         # Users' cells that workers import first, so that what this changes stays.
         self._imports = list(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
         self._devices = list(dict.fromkeys(case.workload.device for case in cases))
-        self._may_fork = sys.platform == "linux" and all(map(is_forkable, self._devices))
-        self._may_fork &= len({side.python for side in sides}) == 1
+        has_one_python = len({side.python for side in sides}) == 1
+        self._may_fork = sys.platform == "linux" and has_one_python and all(map(is_forkable, self._devices))
         self._origin: Origin | None = None  # of the workers, if they may be forked
         self._has_asked = False  # a forked worker whether it can use the devices
         # Seconds of each case of a group in its last visit on both sides: of its turns, and of all else, such as the
