@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import adapt
+from rnnbench.adapt.calls import CellCall, adapt
 from rnnbench.cells import CellError, with_arguments
 from rnnbench.cells.states import is_alike, rebuilt, tensors_of
 from rnnbench.harness.worker.cases import failure_reason
@@ -210,3 +210,19 @@ def test_the_order_of_keys_changes_nothing(state: Any) -> None:
 def test_a_state_that_holds_something_else_is_refused() -> None:
     with pytest.raises(CellError, match="its state holds str; expected tensors"):
         tensors_of({"h": "zero"})
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2, None])
+@pytest.mark.parametrize("batch_dim", [0, 1])
+def test_a_state_is_passed_around_with_the_output_in_front_and_comes_back_as_it_was(
+    shown: int | None, batch_dim: int
+) -> None:
+    state = tuple(torch.randn(3, 4).movedim(0, batch_dim) for _ in range(3))
+    call = CellCall(state, "second", "output, state", shown, (batch_dim,) * 3)
+    in_front = [part.movedim(batch_dim, 0) for part in state]
+    output = torch.randn(3, 4) if shown is None else in_front[shown]
+    others = [part for number, part in enumerate(in_front) if number != shown]
+    parts = call.flat(output, state)
+    assert len(parts) == 1 + len(others)
+    assert all(map(torch.equal, parts, (output, *others)))
+    assert all(map(torch.equal, call.own(parts), state))
