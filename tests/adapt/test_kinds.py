@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize, prune
 
 import rnnbench
 from rnnbench.adapt.kinds import adapt_layer, run_module
+from rnnbench.cells import CellError
 from rnnbench.cells.states import copied, leaves
 from rnnbench.store.records import Case
 from rnnbench.workloads.implementations import Skip
@@ -505,3 +506,18 @@ def test_a_state_of_another_shape_is_refused_with_the_shape_that_is_right() -> N
             ValueError, match=rf"^state: expected \(1, 3, 8\) as \(layers, batch, ...\), found {found}$"
         ):
             run.first_state(INPUT, given)
+
+
+class MixedLayer(nn.GRU):
+    """A layer whose outputs depend on the other sequences of the batch."""
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        outputs, state = super().forward(input, hx)
+        return outputs + outputs.mean(1, keepdim=True), state
+
+
+def test_a_layer_that_mixes_sequences_is_refused() -> None:
+    state = torch.zeros(1, 3, 8)
+    assert adapt_layer(nn.GRU(5, 8), INPUT, state) is None
+    with pytest.raises(CellError, match="mixes"):
+        adapt_layer(MixedLayer(5, 8), INPUT, state)

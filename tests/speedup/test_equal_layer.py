@@ -142,6 +142,27 @@ def test_all_forms_of_weights_are_found(data: st.DataObject) -> None:
     assert_computes_the_same(cell, inputs, 4, is_pair=kind == "lstm")
 
 
+class InTurns(nn.Module):
+    """An LSTM cell that keeps a weight of the input and one of the state for each gate, in turns."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        for gate in "ifgo":
+            self.register_parameter(f"w_{gate}", nn.Parameter(torch.randn(hidden, inputs)))
+            self.register_parameter(f"u_{gate}", nn.Parameter(torch.randn(hidden, hidden)))
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        h, c = state
+        weights = dict(self.named_parameters())
+        i, f, g, o = (x @ weights[f"w_{gate}"].t() + h @ weights[f"u_{gate}"].t() for gate in "ifgo")
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+def test_weights_of_input_and_state_may_be_kept_in_turns() -> None:
+    assert_computes_the_same(InTurns(3, 4), 3, 4, is_pair=True)
+
+
 def test_rounding_at_large_states_tells_no_layer_apart() -> None:
     cell = Written("lstm", 3, 4, order=(0, 1, 2, 3), by_gate=True, is_turned=True)
     assert_computes_the_same(cell, 3, 4, is_pair=True)

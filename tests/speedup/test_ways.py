@@ -6,7 +6,7 @@ Whatever a user changes after the search, each call computes what the module its
 import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
+from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import search, ways
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import WayName
+from rnnbench.speedup.ways import WayName, as_given_shapes
 from rnnbench.workloads import compiled
 from rnnbench.workloads.processor import why_not
 from tests.adapt.test_kinds import CHANGES, Plain
@@ -381,3 +382,15 @@ def test_a_call_of_a_new_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch)
             input = torch.randn(*sizes, 5)
             torch.testing.assert_close(module(input), rnnbench.unroll(cell)(input))
         assert counters["stats"]["unique_graphs"] == before > 0
+
+
+def test_where_a_module_runs_as_given_is_known_by_the_shapes_of_inputs_and_whole_numbers_have_no_features() -> None:
+    run = RunModule(nn.GRU(4, 6), "layer", (torch.zeros(1, 1, 6),))
+    for features, expected in ((4, {(5, 3, 4)}), (1, {(5, 3, 1), (5, 3)})):
+        short, long = (CallShape(steps, 3, features, "float32", "cpu", 1, "inference") for steps in (5, 7))
+        assert as_given_shapes(run, {short: "as given", long: "hoisted"}) == expected
+        assert as_given_shapes(replace(run, is_batch_first=True), {long: "as given", short: "hoisted"}) == {
+            (3, 7, *sizes[2:]) for sizes in expected
+        }
+        assert as_given_shapes(run, {short: "as given", long: "as given"}) is None
+        assert as_given_shapes(run, {short: "as given", replace(long, threads=2): "hoisted"}) == frozenset()
