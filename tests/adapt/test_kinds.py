@@ -511,7 +511,7 @@ def test_a_state_of_another_shape_is_refused_with_the_shape_that_is_right() -> N
 class MixedLayer(nn.GRU):
     """A layer whose outputs depend on the other sequences of the batch."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Any = None) -> Any:  # type: ignore[override]
         outputs, state = super().forward(input, hx)
         return outputs + outputs.mean(1, keepdim=True), state
 
