@@ -81,6 +81,17 @@ class Named(Plain):
         return new, new
 
 
+class Learned(Plain):
+    """Begins with a state that it has learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.rand(6))
+
+    def init_state(self, batch_size: int) -> Tensor:
+        return self.first.expand(batch_size, 6)
+
+
 class Classifier(nn.Module):
     """Reads whole numbers, and gives outputs alone."""
 
@@ -265,6 +276,21 @@ def test_a_length_that_the_kept_code_adds_up_to_runs_by_it(tmp_path: Path, fake:
             input, before = torch.randn(steps, 3, 4), fake.calls
             torch.testing.assert_close(loaded(input), expected(module, input))
             assert fake.calls - before == (2 if steps == 10 else 4) * (4 if isinstance(module, nn.GRU) else 1)
+
+
+def test_a_cell_with_a_first_state_of_its_own_needs_its_class_only_for_that(tmp_path: Path, fake: FakeCompiler) -> None:
+    cell, input, state = Learned(), torch.randn(5, 3, 4), torch.rand(1, 3, 6)
+    folder = saved(tmp_path, cell, input)
+    alone = rnnbench.load_fastest(folder)
+    before = fake.calls
+    with torch.no_grad():
+        torch.testing.assert_close(alone(input, state), expected(cell, input, state))
+        with pytest.raises(ValueError, match="a call without a state begins with the module's own"):
+            alone(input)
+        assert fake.calls == before + 1
+        with pytest.warns(UserWarning, match="a call without a state begins with the module's own"):
+            found = rnnbench.load_fastest(folder, as_given=Learned())(input)
+        torch.testing.assert_close(found, expected(cell, input))
 
 
 @pytest.mark.usefixtures("fake")
