@@ -137,7 +137,8 @@ def _scratch(values: int) -> Tensor:
     """Return memory of this thread, which is used again: to get new memory takes as long as to pack weights into it."""
     kept = getattr(_kept, "scratch", None)
     if kept is None or kept.numel() < values:
-        kept = torch.empty(values, dtype=torch.float32)
+        with torch.inference_mode(False):  # calls in all modes use it
+            kept = torch.empty(values, dtype=torch.float32)
         if values <= MOST_KEPT:
             _kept.scratch = kept
     return kept
@@ -230,22 +231,24 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of the gates (seq, batch, 4 * hidden), and of the first h and c.
 
-    Rows of the first are a line of the cache further apart than they need be: products read them faster.
+    The first stand in memory that the next call uses again. Their rows are a line of the cache further apart than they
+    need be: products read them faster.
     """
     own = _loaded()
     of_outputs, of_h, of_c = (each if each is None else each.contiguous() for each in of_results)
     steps, batch, hidden = cells.shape
     c, weight = (c if c is None else c.contiguous()), weight.contiguous()
-    rows = cells.new_empty(steps, batch, row_stride(4 * hidden, cells.dtype))
-    of_gates = rows[:, :, : 4 * hidden]
+    row = row_stride(4 * hidden, cells.dtype)
+    size = steps * batch * row
+    scratch = _scratch(size + own.back_scratch(hidden, batch))
+    of_gates = scratch[:size].view(steps, batch, row)[:, :, : 4 * hidden]
     first_h, first_c = cells.new_empty(1, batch, hidden), cells.new_empty(1, batch, hidden)
-    scratch = _scratch(own.back_scratch(hidden, batch))
     told = BACKWARD.pack(
         *_pointers((of_outputs,)),
         *((0, 0) if of_outputs is None else of_outputs.stride()[:2]),
         *_pointers((of_h, of_c, gates, cells, c, weight, of_gates)),
-        rows.shape[2],
-        *_pointers((first_h, first_c, scratch)),
+        row,
+        *_pointers((first_h, first_c, scratch[size:])),
         steps,
         batch,
         hidden,
