@@ -32,7 +32,7 @@ MANY_ROWS = 2
 MIN_SHARED = 60_000  # multiply-adds of a step; for fewer, threads wait for each other longer than they save
 MOST_KEPT = 8 << 20  # values of memory that a thread keeps
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is what they say
-LayerWeights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # of input and state, and their biases
+LayerWeights = Sequence[Tensor | None]  # of input and state, and their biases
 
 _kept = threading.local()
 
@@ -91,7 +91,10 @@ def fits(input: Tensor, state: Sequence[Tensor] | None, weights: LayerWeights) -
     if not (can_read(input) and weight_ih is not None and weight_hh is not None):
         return False
     (_, batch, features), hidden = input.shape, weight_hh.shape[-1]
-    expected = [(weight_ih, (4 * hidden, features)), (weight_hh, (4 * hidden, hidden))]
+    expected: list[tuple[Tensor, tuple[int, ...]]] = [
+        (weight_ih, (4 * hidden, features)),
+        (weight_hh, (4 * hidden, hidden)),
+    ]
     expected += [(bias, (4 * hidden,)) for bias in biases if bias is not None]
     expected += [(part, (1, batch, hidden)) for part in state or ()]
     return all(tensor.shape == shape and _is_plain(tensor) for tensor, shape in expected)
@@ -105,10 +108,10 @@ def layer(
     All tensors must fit, as `fits` says. Without a state, it is zero. There is no second derivative. Raises Unavailable
     if rnnbench's own code can't run here.
     """
-    tensors = (input, *(state or (None, None)), *weights)
+    tensors: list[Any] = [input, *(state or (None, None)), *weights]
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors):
-        return _Layer.apply(*tensors, is_reverse)  # type: ignore[no-any-return]
-    return _forward(*tensors, is_reverse)[:3]
+        return _Layer.apply(*tensors, is_reverse)  # type: ignore[no-any-return, no-untyped-call]
+    return _forward(*tensors, is_reverse=is_reverse)[:3]
 
 
 def use_library(built: Path) -> None:
@@ -159,6 +162,7 @@ def _forward(
     weight_hh: Tensor,
     bias_ih: Tensor | None,
     bias_hh: Tensor | None,
+    *,
     is_reverse: bool,
     keeps: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
@@ -198,15 +202,15 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Any:
-        outputs, h, c, gates, cells = _forward(*given, keeps=True)
         *tensors, ctx.is_reverse = given
+        outputs, h, c, gates, cells = _forward(*tensors, is_reverse=ctx.is_reverse, keeps=True)
         ctx.save_for_backward(*tensors[:5], outputs, gates, cells)
         ctx.has_biases = [bias is not None for bias in tensors[5:]]
         ctx.set_materialize_grads(False)
         return outputs, h, c
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *of_results: Tensor | None) -> Any:
         input, h, c, weight_ih, weight_hh, outputs, gates, cells = ctx.saved_tensors
         needs = ctx.needs_input_grad

@@ -107,10 +107,10 @@ def test_small_and_large_sums_and_values_that_are_no_numbers_are_kept() -> None:
     input, h, c, *weights = (each.detach() for each in tensors_of(2, 3, 16, 16))
     for scale in (1e-6, 1.0, 1e3, 1e8):
         given = [scale * each for each in weights]
-        found, wanted = lstm.layer(input, (h, c), given), expected([input, h, c, *given], is_reverse=False)  # type: ignore[arg-type]
+        found, wanted = lstm.layer(input, (h, c), given), expected([input, h, c, *given], is_reverse=False)
         torch.testing.assert_close(found[2].double(), wanted[2].detach(), rtol=1e-5, atol=1e-11)
     input[0, 1, 0] = float("nan")
-    outputs = lstm.layer(input, (h, c), weights)[0]  # type: ignore[arg-type]
+    outputs = lstm.layer(input, (h, c), weights)[0]
     assert outputs.isnan().any(2).tolist() == [[False, True, False]] * 2
 
 
@@ -120,7 +120,7 @@ def test_inputs_weights_and_gradients_may_lie_in_any_order() -> None:
     wide = torch.randn(6, 4, 30)[:, :, ::3].requires_grad_()
     check(turned)
     check([wide, *tensors[1:]])
-    outputs = lstm.layer(tensors[0], None, tensors[3:])[0]  # type: ignore[arg-type]
+    outputs = lstm.layer(tensors[0], None, tensors[3:])[0]
     of_mean = torch.autograd.grad(outputs.sum(), tensors[3])[0]  # its gradient has strides of zero
     assert of_mean.isfinite().all()
 
@@ -129,7 +129,7 @@ def test_only_tensors_of_fitting_types_and_shapes_are_read() -> None:
     input, h, c, *weights = tensors_of(2, 3, 4, 5)
     given: Any = weights
     assert lstm.fits(input, (h, c), given)
-    assert lstm.fits(input, None, [*given[:2], None, None])  # type: ignore[arg-type]
+    assert lstm.fits(input, None, [*given[:2], None, None])
     assert not lstm.fits(input.double(), (h, c), given)
     assert not lstm.fits(input[..., :3], (h, c), given)
     assert not lstm.fits(torch.complex(input, input).conj().imag, (h, c), given)
@@ -137,7 +137,7 @@ def test_only_tensors_of_fitting_types_and_shapes_are_read() -> None:
     assert not lstm.fits(input, (h, c.double()), given)
     for number in range(4):
         for other in (given[number][:-1], given[number].double(), given[number].to("meta")):
-            assert not lstm.fits(input, (h, c), [*given[:number], other, *given[number + 1 :]])  # type: ignore[arg-type]
+            assert not lstm.fits(input, (h, c), [*given[:number], other, *given[number + 1 :]])
     with torch.autocast("cpu", torch.bfloat16):
         assert not lstm.fits(input, (h, c), given)
 
@@ -147,7 +147,7 @@ def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lstm.functions.cache_clear()
     with pytest.raises(Unavailable, match="no C compiler was found"):
-        lstm.layer(*tensors_of(1, 1, 1, 1)[:1], None, tensors_of(1, 1, 1, 1)[3:])  # type: ignore[arg-type]
+        lstm.layer(tensors_of(1, 1, 1, 1)[0], None, tensors_of(1, 1, 1, 1)[3:])
     lstm.functions.cache_clear()
 
 
