@@ -70,7 +70,7 @@ def test_outputs_states_and_gradients_are_those_of_the_module(
 
 
 def test_weights_are_read_in_each_call_and_the_module_can_be_copied_and_stored(runs: list[Tensor]) -> None:
-    layer = nn.LSTM(5, 6)
+    layer: Any = nn.LSTM(5, 6)
     found = fast(layer, "fused")
     optimizer = torch.optim.SGD(found.parameters(), lr=0.5)
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_weights_are_read_in_each_call_and_the_module_can_be_copied_and_stored(r
 
 
 def test_a_change_in_place_between_forward_and_backward_is_an_error() -> None:
-    layer = nn.LSTM(5, 6)
+    layer: Any = nn.LSTM(5, 6)
     outputs, _ = fast(layer, "fused")(INPUT)
     with torch.no_grad():
         layer.weight_hh_l0.mul_(2)
@@ -94,7 +94,7 @@ def test_a_change_in_place_between_forward_and_backward_is_an_error() -> None:
 
 
 def test_only_what_needs_a_gradient_gets_one() -> None:
-    layer = nn.LSTM(5, 6)
+    layer: Any = nn.LSTM(5, 6)
     layer.weight_ih_l0.requires_grad_(False)
     layer.bias_hh_l0.requires_grad_(False)
     for run in (layer, fast(layer, "fused")):
@@ -107,7 +107,7 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
 
 
 def test_what_the_c_code_does_not_read_runs_as_given(runs: list[Tensor]) -> None:
-    layer = nn.LSTM(5, 6)
+    layer: Any = nn.LSTM(5, 6)
     found, packed = fast(layer, "fused"), pack_sequence([INPUT[:, 0], INPUT[:2, 1]])
     torch.testing.assert_close(found(packed)[0].data, layer(packed)[0].data)
     torch.testing.assert_close(found(INPUT[:, 0]), layer(INPUT[:, 0]))

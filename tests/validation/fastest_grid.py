@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import rnnbench
+from rnnbench.speedup.search import FastestPhase
 from tests.validation.handed_back import KINDS, QUIET, clocked
 
 INPUT = 64
@@ -36,7 +37,7 @@ class Place:
     batch: int
     length: int
     threads: int
-    phase: str
+    phase: FastestPhase
     layers: int = 1
     is_bidirectional: bool = False
 
