@@ -119,15 +119,14 @@ def _stretch(line: pd.DataFrame) -> dict[str, float]:
     A stretch is judged without the step that is largest in its direction: a single outlier is no creep. It does not go
     on over a step of which nothing is known.
     """
-    counted = line[line["variance"].gt(0) & ~line["verdict"].isin(CHANGED)]
-    pieces = (~line["is_known"]).cumsum().loc[counted.index]
+    is_counted = (line["variance"].gt(0) & ~line["verdict"].isin(CHANGED)).to_numpy()
+    pieces = (~line["is_known"].to_numpy()).cumsum()
+    columns = [line[name].to_numpy() for name in ("step", "log", "variance")]
     best = (0.0, np.nan, np.nan, np.nan, np.nan)
     tried = 0
-    for _, piece in counted.groupby(pieces):
-        steps = piece["step"].to_numpy()
-        logs = piece["log"].to_numpy()
-        variances = piece["variance"].to_numpy()
-        for first in range(len(piece) - MIN_CREEP_STEPS + 1):
+    for piece in np.unique(pieces[is_counted]):
+        steps, logs, variances = (column[is_counted & (pieces == piece)] for column in columns)
+        for first in range(len(steps) - MIN_CREEP_STEPS + 1):
             size = logs[first:].cumsum()
             variance = variances[first:].cumsum()
             upward = np.maximum.accumulate(logs[first:])

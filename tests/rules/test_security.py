@@ -53,6 +53,9 @@ def test_a_revision_is_never_an_option_nor_reaches_a_shell(tmp_path: Path, revis
     assert sorted(tmp_path.iterdir()) == before
 
 
+TOGETHER = [WORDS[first : first + 4] for first in range(0, len(WORDS), 4)]  # in one run, whose screen names them all
+
+
 @pytest.fixture(params=WORDS, ids=lambda word: ascii(word)[:30])
 def named(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -63,17 +66,19 @@ def assert_harmless(text: str) -> None:
     assert all(letter.isprintable() for letter in text.replace("\n", "")), text
 
 
+@pytest.mark.parametrize("words", TOGETHER, ids=lambda words: ascii(words)[:60])
 def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(
-    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(draw, "png", lambda figure: b"")  # of a figure, the page holds the SVG
-    case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
-    failed = Measurement(Case(f"{named}:Other", "loop", small.workload(reference="rnn")), "failed", reason=named)
-    path = stored.folder(tmp_path, {case: [[0.002]] * 3, small.reference_case(): [[0.001]] * 3}, [failed])
-    info, times = read_info(path), read(path)
-    summary = summarize(times)
+    work = small.workload(reference="rnn")
+    times = {Case(f"{word}:Mine", "loop", work): [[0.002]] * 3 for word in words}
+    failed = [Measurement(Case(f"{word}:Other", "loop", work), "failed", reason=word) for word in words]
+    path = stored.folder(tmp_path, {**times, small.reference_case(): [[0.001]] * 3}, failed)
+    info, stored_times = read_info(path), read(path)
+    summary = summarize(stored_times)
     assert_harmless(screens.of_run(summary, info))
-    page = run_page(summary, noise(times), info)
+    page = run_page(summary, noise(stored_times), info)
     for table in page.tables:
         rows = markdown(table).split("|\n")
         assert_harmless("\n".join(rows))
