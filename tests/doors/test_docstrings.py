@@ -30,7 +30,7 @@ RUNS = {  # that examples name -> a stored one
 CALL = re.compile(r"\brnnbench(\.\w+)+\(|rnnbench_case")
 INDENTED = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)
 FEWEST = 14  # examples that there are
-BUDGETS = {"measure": "1s", "sweep": "1s", "explain": "1s", "fastest": "1s", "assert_not_slower": "5s"}
+BUDGETS = {"measure": "0.2s", "sweep": "0.2s", "explain": "0.2s", "fastest": "0.2s", "assert_not_slower": "5s"}
 
 
 def examples() -> Iterator[tuple[str, str]]:

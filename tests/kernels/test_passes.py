@@ -188,12 +188,11 @@ def assert_equal_gradients_of(function: Callable[..., Any], inputs: list[Tensor]
 @pytest.mark.slow
 @NEEDS_PARTITIONER
 def test_many_small_tensors_are_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor.utils import fresh_cache
-
     inputs = inputs_of((8, 4), (8,), (3, 4))
     stacked = assert_equal_gradients_of(gated, inputs)
     for limit, value in (("MIN_STACKED", 1000), ("MAX_BYTES", 3 * 4 * 8 - 1)):
-        with monkeypatch.context() as changed, fresh_cache():  # else the same graph is found there
+        other_graphs = torch.compiler.config.patch(cache_key_tag=limit)  # type: ignore[attr-defined]
+        with monkeypatch.context() as changed, other_graphs:  # else the same graph is found
             changed.setattr(saved_tensors, limit, value)
             apart = assert_equal_gradients_of(gated, inputs)
         assert stacked <= apart - (STEPS - 2), limit  # the products' results stay apart

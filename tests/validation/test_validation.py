@@ -256,7 +256,7 @@ def scatters_too_much(shape: noise.Noise) -> bool:
 
 
 def test_simulated_checks_find_a_large_slowdown_and_blame_nobody_else() -> None:
-    table = verdicts_simulated.error_rates(suites=2)
+    table = verdicts_simulated.error_rates(suites=1)
     assert set(table["noise"]) == set(noise.NOISES | noise.MODES)
     by_truth = table.groupby("truth")
     slowed = by_truth.get_group("half 10%").set_index("noise")
