@@ -265,5 +265,5 @@ def test_the_reference_has_a_page_for_each_module_and_every_public_name(tmp_path
         "rnnbench/plot.html",
         "rnnbench/pytest_plugin.html",
         "rnnbench/report/fastest.html",
-        "rnnbench/report/notebook.html",
+        "rnnbench/report/frame_result.html",
     }
