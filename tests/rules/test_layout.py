@@ -62,7 +62,7 @@ MAX_STATEMENTS = {
     "analysis": 2490,
     "api": 230,
     "cells": 690,
-    "cli": 900,
+    "cli": 950,
     "check": 1830,
     "harness": 6120,
     "kernels": 730,
