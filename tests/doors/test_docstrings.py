@@ -30,7 +30,7 @@ RUNS = {  # that examples name -> a stored one
 CALL = re.compile(r"\brnnbench(\.\w+)+\(|rnnbench_case")
 INDENTED = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)
 FEWEST = 14  # examples that there are
-BUDGETS = {"measure": "0.2s", "sweep": "0.2s", "explain": "0.2s", "fastest": "0.2s", "assert_not_slower": "5s"}
+BUDGETS = {"measure": "0.2s", "sweep": "0.2s", "explain": "0.2s", "fastest": "0.2s", "assert_not_slower": "1s"}
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -136,4 +136,6 @@ def test_the_examples_of_the_plugin_pass(
     head = "import pytest, torch\nfrom torch import nn\nfrom tests.doors.test_docstrings import MyLSTM\n\n"
     pytester.makepyfile(head + test)
     pytester.syspathinsert(ROOT)
-    pytester.runpytest_inprocess("-q", plugins=BOTH).assert_outcomes(passed=1)
+    ended = pytester.runpytest_inprocess("-q", "-rs", plugins=BOTH)
+    is_open = ": undecided: " in ended.stdout.str()  # on a busy machine this budget may give no answer
+    ended.assert_outcomes(passed=int(not is_open), skipped=int(is_open))
