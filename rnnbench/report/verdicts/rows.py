@@ -6,7 +6,7 @@ from typing import Any
 from rnnbench.analysis.comparison import GROWTH, WORK, Change, Finding, RuleName, Subject
 from rnnbench.analysis.estimate import estimate_columns
 from rnnbench.analysis.verdict import OLDER_WORDS
-from rnnbench.report.verdicts.reasons import together, why, with_family
+from rnnbench.report.verdicts.reasons import together, why
 from rnnbench.report.verdicts.stored import StoredFinding
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_interval, change_span, slower
@@ -101,16 +101,11 @@ def row_of(finding: Finding, name: str) -> VerdictRow:
 def row_from(line: StoredFinding, case: Subject, name: str) -> VerdictRow:
     """Return the row of a case in a file, which another job may have written."""
     verdict = OLDER_WORDS.get(line.verdict or "", line.verdict)
-    family = None if line.family is None else line.family.family()
-    reason, sentence = line.reason, one_line(line.sentence)
-    if family and reason:  # in files of an older version, reason and sentence tell what the family lost together
-        cause = sentence.removeprefix(one_line(reason)).removeprefix("; ")
-        reason, sentence = "", "; ".join(filter(None, [with_family(family), cause]))
-    row = VerdictRow(case, verdict, line.margin, reason)  # type: ignore[arg-type]
+    row = VerdictRow(case, verdict, line.margin, line.reason)  # type: ignore[arg-type]
     return replace(
         row,
         name=name,
-        sentence=sentence,
+        sentence=one_line(line.sentence),
         low=line.low,
         mean=line.mean,
         replicates=line.replicates,
@@ -124,7 +119,7 @@ def row_from(line: StoredFinding, case: Subject, name: str) -> VerdictRow:
         is_kept=line.is_kept,
         definitions=tuple(map(one_line, line.definitions)),
         accepted=one_line(line.accepted),
-        family=family,
+        family=None if line.family is None else line.family.family(),
     )
 
 

@@ -146,19 +146,6 @@ def test_what_a_family_lost_is_told_once_in_each_output_and_kept_apart(tmp_path:
         assert all(row.sentence.startswith("with the 3 cases of Mine; ") for row in together)
 
 
-def test_a_family_that_an_older_version_wrote_into_each_sentence_is_told_once(tmp_path: Path) -> None:
-    now = kept(tmp_path, comparison(*TOGETHER))
-    content = json.loads((tmp_path / FILE).read_text())
-    for line in content["findings"]:
-        line["reason"] = "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
-        line["sentence"] = line["sentence"].replace("with the 3 cases of Mine", line["reason"])
-    (tmp_path / FILE).write_text(json.dumps(content))
-    later = read(tmp_path)
-    assert later is not None
-    assert (later.answer, later.details) == (now.answer, now.details)
-    assert later.frame.equals(now.frame)
-
-
 def test_the_answer_says_what_would_decide() -> None:
     needed = "about 6 min more would be enough for 1 of 1 undecided case"
     found = verdicts.of(comparison(replace(OPEN, low=Estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
