@@ -395,7 +395,8 @@ def assert_not_slower(
         raise ValueError(f"undecided: expected fail or pass, or skip in a test of pytest; found {undecided!r}")
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
-    question, called = Question(float(factor), argument("precision", precision)), names_of(mine, than)
+    question = Question(float(factor), argument("precision", precision))
+    called = names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
     with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
         if not equal_outputs or found.parity[MINE].is_equal_work:

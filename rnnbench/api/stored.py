@@ -57,7 +57,8 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
     """
     paths = _found(runs)
     read = [read_whole(path) for path in paths]
-    infos, times = [info for info, _, _ in read], joined([times for _, _, times in read])
+    infos = [info for info, _, _ in read]
+    times = joined([times for _, _, times in read])
     names = tuple(path.resolve().name for path in paths)
     summary = summarized(times)
     cases = with_categories(summary)
@@ -79,7 +80,8 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
             how = {"noise_floor": noise(times).floor} | how
         return getattr(plot, name)(cases, ax, **how)
 
-    answers, environments = [], []
+    answers = []
+    environments = []
     for name, info in zip(names, infos, strict=True):
         environments.append(table_of_environment(info).frame.assign(run=name))
         told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))

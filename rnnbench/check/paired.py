@@ -168,7 +168,8 @@ class PairedRunner(Visitor):
         """
         if self._origin is None:
             return True
-        known, asked = self._origin.fault, ""
+        known = self._origin.fault
+        asked = ""
         if not known and not self._has_asked:
             self._has_asked = True
             worker = next(iter(self.workers.values()))

@@ -12,6 +12,13 @@ from rnnbench.cli import output
 from rnnbench.cli.options import FILE, REPEATED, RESULTS, TEXT, takes, writes_into
 from rnnbench.errors import UserError
 
+IS_FOR = {
+    "--predict": "a run",
+    "--reference": "pytest-benchmark's files",
+    "--group-by": "pytest-benchmark's files",
+    "--suite": "--history",
+}
+
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=FILE)
@@ -98,14 +105,6 @@ def report(
         output.say_path(each.page)
         if opens:
             _show(each.page.resolve().as_uri())
-
-
-IS_FOR = {
-    "--predict": "a run",
-    "--reference": "pytest-benchmark's files",
-    "--group-by": "pytest-benchmark's files",
-    "--suite": "--history",
-}
 
 
 def _refuse_others(given: Mapping[str, Any], subject: str) -> None:

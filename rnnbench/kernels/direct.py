@@ -26,6 +26,15 @@ from rnnbench.kernels.trusted import trusted_folder
 from rnnbench.store.metrics import Unavailable
 
 BUILD_OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
+CPUINFO = Path("/proc/cpuinfo")
+SOURCE = Path(__file__).with_name("direct.c")
+VALUES = {torch.float32: "float", torch.float64: "double"}  # a dtype's name in C
+OPTIONS = ("-fopenmp",)
+ARGUMENTS = {"multiply": (7, 12), "pack": (2, 4)}  # of a function in C: pointers to values, and numbers
+# Rows whose distance is a multiple of this many bytes compete for the same lines of the caches.
+CROWDED_BYTES = 256
+LINE_BYTES = 64
+Form = tuple[Sequence[int], Sequence[int]]  # the shape and the strides of a tensor
 
 
 def build(source: Path, options: Sequence[str], file: Path) -> None:
@@ -42,18 +51,6 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
     except (OSError, subprocess.SubprocessError) as fault:
         said = str(getattr(fault, "stderr", None) or fault).strip().splitlines()
         raise Unavailable(f"{compiler} can't build {source.name}: {said[0][:200]}") from None
-
-
-CPUINFO = Path("/proc/cpuinfo")
-SOURCE = Path(__file__).with_name("direct.c")
-VALUES = {torch.float32: "float", torch.float64: "double"}  # a dtype's name in C
-OPTIONS = ("-fopenmp",)
-ARGUMENTS = {"multiply": (7, 12), "pack": (2, 4)}  # of a function in C: pointers to values, and numbers
-# Rows whose distance is a multiple of this many bytes compete for the same lines of the caches.
-CROWDED_BYTES, LINE_BYTES = 256, 64
-
-
-Form = tuple[Sequence[int], Sequence[int]]  # the shape and the strides of a tensor
 
 
 @dataclass(frozen=True)
@@ -194,7 +191,8 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
     """Return the functions, or why they can't be had."""
     if dtype not in VALUES:
         return f"rnnbench has no products of its own in {str(dtype).removeprefix('torch.')}"
-    value, functions = VALUES[dtype], []
+    value = VALUES[dtype]
+    functions = []
     try:
         file = library_file(dtype)
         if not file.exists():
@@ -202,7 +200,8 @@ def _loaded(dtype: torch.dtype) -> DirectProducts | str:
         library = open_library(file, value)
         for name, (pointers, numbers) in ARGUMENTS.items():
             function: Any = getattr(library, f"rnnbench_{name}_{value}")
-            function.argtypes, function.restype = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers, None
+            function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers
+            function.restype = None
             functions.append(function)
         return DirectProducts(getattr(library, f"rnnbench_panel_{value}")(), *functions)
     except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded

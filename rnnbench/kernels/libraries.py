@@ -24,11 +24,13 @@ from rnnbench.store.metrics import Unavailable
 PACKED = " with packed weights"  # the end of the name of a library that stores weights in an order of its own
 # rnnbench's own products; the first reads a right factor where it lies by row
 OWN = DIRECT, DIRECT_PACKED = "rnnbench", "rnnbench" + PACKED
-ONEDNN, ONEDNN_PACKED = "oneDNN", "oneDNN" + PACKED
+ONEDNN = "oneDNN"
+ONEDNN_PACKED = "oneDNN" + PACKED
 
 REDUCED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 BLAS_NAMES = {"mkl": "MKL", "open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flexi": "FlexiBLAS"}
-MIN_ROUNDS, ROUNDS = 9, 30
+MIN_ROUNDS = 9
+ROUNDS = 30
 MAX_SECONDS = 0.3  # after which there are no more rounds than `MIN_ROUNDS`
 BLOCK_SECONDS = 2e-4  # of back-to-back calls; the shortest block of a call counts
 MIN_SAVED = 0.03  # of the time in torch's own library: for less, no other one is used
@@ -74,13 +76,16 @@ def product_calls(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict
         return {"torch": by_torch}
     calls = {torch_library(x.dtype): by_torch}
     with suppress(RuntimeError, AttributeError, TypeError), torch.no_grad():  # no such operator, dtype or argument here
-        linear, plain = ops.mkldnn._linear_pointwise.default, weight.detach().contiguous()
+        linear = ops.mkldnn._linear_pointwise.default
+        plain = weight.detach().contiguous()
         pack = partial(ops.mkldnn._reorder_linear_weight.default, plain, len(x))
         linear(x, plain, bias, "none", [], "")
         calls.setdefault(ONEDNN, ProductCall(partial(linear, x, weight.detach(), bias, "none", [], "")))
         calls[ONEDNN_PACKED] = ProductCall(partial(linear, x, pack(), bias, "none", [], ""), pack)
     with suppress(Unavailable):
-        functions, result, left = direct.load(x.dtype), x.new_empty(len(x), len(weight)), x.contiguous()
+        functions = direct.load(x.dtype)
+        result = x.new_empty(len(x), len(weight))
+        left = x.contiguous()
         panels = functions.pack(right)
         factors = {DIRECT_PACKED: panels} | ({DIRECT: right} if Matrix.of(right).is_by_row else {})
         for name, factor in factors.items():
@@ -142,7 +147,8 @@ def fastest_library(products: SharedProducts) -> str:
     seconds = library_seconds(products)
     own = [name for name in OWN if name in seconds] if products.has_added else []
     usual = min(own, key=seconds.__getitem__, default=torch_library(products.dtype))
-    best, saved = min(seconds, key=seconds.__getitem__), MIN_SAVED_APART if own else MIN_SAVED
+    best = min(seconds, key=seconds.__getitem__)
+    saved = MIN_SAVED_APART if own else MIN_SAVED
     return best if seconds[best] < (1 - saved) * seconds[usual] else usual
 
 
@@ -150,8 +156,10 @@ def fastest_library(products: SharedProducts) -> str:
 def library_seconds(products: SharedProducts) -> dict[str, float]:
     """Return the seconds of all products in torch's library and in rnnbench's code, with copies and packing."""
     with torch.inference_mode():
-        left, right = products.left.tensor(products.dtype), products.right.tensor(products.dtype)
-        made, empty = product_calls(left, right.t()), product_calls(left[:1, :1], right[:1, :1])
+        left = products.left.tensor(products.dtype)
+        right = products.right.tensor(products.dtype)
+        made = product_calls(left, right.t())
+        empty = product_calls(left[:1, :1], right[:1, :1])
         usual = torch_library(products.dtype)
         timed = {usual: made[usual].multiply}
         for name in (name for name in OWN if name in made):

@@ -39,6 +39,8 @@ POWERS = {"sigmoid": -LOG2_E, "tanh": 2 * LOG2_E}  # the power of two in a funct
 SERIES = (1.0, -1 / 3, 2 / 15, -17 / 315)
 NEAR_ZERO = 0.2
 Write = Callable[[Any], str]
+POLYNOMIAL = f"all({COEFFICIENTS[-1]!r}f)"  # `(2^rest - 1) / rest` in C++
+aten: Any = torch.ops.aten
 
 
 @cache
@@ -57,7 +59,8 @@ def _written(name: str, write: Write) -> Write:
     def written(x: Any) -> str:
         from torch._inductor import config
 
-        code, dtype = write(x), getattr(x, "dtype", None)
+        code = write(x)
+        dtype = getattr(x, "dtype", None)
         has_short_exponentials = getattr(config.post_grad_custom_pre_pass, "has_short_exponentials", None)
         if ".exp()" not in code or has_short_exponentials is None:
             return code
@@ -88,7 +91,6 @@ def _has_wide_vectors() -> bool:
     return "avx512" in str(pick_vec_isa()) and pick_vec_isa().bit_width() == 512
 
 
-POLYNOMIAL = f"all({COEFFICIENTS[-1]!r}f)"  # `(2^rest - 1) / rest` in C++
 for _coefficient in COEFFICIENTS[-2::-1]:
     POLYNOMIAL = f"_mm512_fmadd_ps({POLYNOMIAL}, rest, all({_coefficient!r}f))"
 # `power(x, factor, less)` is 2**(factor * x), or that less one if `less`, for one vector, or for several, which
@@ -110,9 +112,6 @@ POWER = (
 )
 
 
-aten: Any = torch.ops.aten
-
-
 def share_transposes(graph: fx.Graph) -> None:
     """Let all steps use one transpose of a weight, where each step has made its own."""
     first: dict[Any, Any] = {}
@@ -132,7 +131,8 @@ def stack_sums(graph: fx.Graph) -> None:
         shapes = {tuple(term.meta["val"].shape) for term in (root, *terms)}
         if not terms or len(shapes) > 1:
             continue
-        products, rows = [_product(term) for term in terms], [_summed_rows(term) for term in terms]
+        products = [_product(term) for term in terms]
+        rows = [_summed_rows(term) for term in terms]
         with graph.inserting_before(root):
             if all(products):
                 factors = zip(*products, strict=True)

@@ -31,7 +31,8 @@ class LoopPasses(CustomGraphPass):
     def __init__(self, made: Counter[str] | None = None) -> None:
         """`made`: have products made where they are fastest here, and count those of each library."""
         install()
-        self._made, self.has_short_exponentials = made, made is not None
+        self._made = made
+        self.has_short_exponentials = made is not None
         self._key = str(made is None or direct.available())  # loaded, since a graph from torch's cache may call them
 
     def __call__(self, graph: fx.Graph) -> None:
@@ -164,11 +165,13 @@ def _libraries(shared: Mapping[ProductSet, list[Any]], choose: Choose) -> dict[P
     If products are added to others that rnnbench makes and that are at least as large, it makes both in one call.
     """
     sets = {product: key for key, products in shared.items() for product in products}
-    names, others = {}, {}
+    names = {}
+    others = {}
     for (right, left), products in shared.items():
         value = right.meta["val"]
         added = [_sum_with_matrix(product)[1] for product in products]
-        threads, has_added = torch.get_num_threads(), all(matrix is not None for matrix in added)
+        threads = torch.get_num_threads()
+        has_added = all(matrix is not None for matrix in added)
         asked = SharedProducts(left, Matrix.of(value), len(products), value.dtype, threads, has_added)
         names[right, left] = choose(asked)
         others[right, left] = {sets.get(matrix) for matrix in added}
@@ -192,7 +195,8 @@ def _reroute(graph: fx.Graph, factors: dict[Any, Any]) -> None:
         total, added = _sum_with_matrix(product)
         pair = [product]
         if added in factors and len(added.users) == 1:
-            pair, added = [added, product], None
+            pair = [added, product]
+            added = None
         biases = tuple(each.args[0] for each in reversed(pair) if each.target is aten.addmm.default)
         with graph.inserting_before(total):
             if len(biases) > 1 and biases not in sums:
@@ -215,7 +219,8 @@ def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
     if [user.target for user in users] != [aten.add.Tensor] or users[0].kwargs or users[0].args.count(product) > 1:
         return product, None
     [added] = [argument for argument in users[0].args if argument is not product]
-    value, other = product.meta["val"], added.meta["val"] if isinstance(added, fx.Node) else None
+    value = product.meta["val"]
+    other = added.meta["val"] if isinstance(added, fx.Node) else None
     if other is None or (other.shape, other.dtype) != (value.shape, value.dtype):
         return product, None
     return users[0], added

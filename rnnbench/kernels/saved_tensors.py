@@ -52,7 +52,8 @@ def stack_saved(forward: fx.GraphModule, backward: fx.GraphModule, outputs: int)
         alike.setdefault((node.meta["val"].shape, node.meta["val"].dtype), []).append(node)
     first_input = next(iter(held.values()))
     first_call = next(node for node in backward.graph.nodes if node.op != "placeholder")
-    wholes, stacked = [], set()
+    wholes = []
+    stacked = set()
     for nodes in alike.values():
         if len(nodes) < MIN_STACKED:
             continue

@@ -39,7 +39,8 @@ def why_not_trusted(path: Path) -> str:
 def _is_own_group(number: int) -> bool:
     """Return whether a group has no other member than the caller, as the first group of a user often has."""
     try:
-        group, user = grp.getgrgid(number), pwd.getpwuid(os.geteuid())
+        group = grp.getgrgid(number)
+        user = pwd.getpwuid(os.geteuid())
     except KeyError:
         return False
     return user.pw_gid == number and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}

@@ -103,7 +103,8 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return Section("history", title, [*warnings, words])
     points, changes = named_lines(history)
-    figure, narrow = (draw_over_time(history, points, changes, is_phone=is_phone) for is_phone in (False, True))
+    figure = draw_over_time(history, points, changes, is_phone=False)
+    narrow = draw_over_time(history, points, changes, is_phone=True)
     drawn = picture("history", "Ratios over the runs", OVER_TIME, figure, narrow)
     columns = [
         Column("case", of("name")),

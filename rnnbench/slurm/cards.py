@@ -63,7 +63,8 @@ class Cards:
 
     def requested(self, cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters of jobs whose cases use so many cores; raises UserError if a job has fewer."""
-        least, needed = min(map(len, self._cores.values())), cores + COORDINATOR_CORES
+        least = min(map(len, self._cores.values()))
+        needed = cores + COORDINATOR_CORES
         if not cards:
             raise UserError(
                 "no case of this run uses a card, so it needs no jobs on cards; choose a device such as cuda"
@@ -91,7 +92,8 @@ class Cards:
         free = [card for card in fit if card not in busy]
         if not free:
             raise Busy("no card is free")
-        card, number = free[0], len(self._jobs)
+        card = free[0]
+        number = len(self._jobs)
         folder.mkdir(exist_ok=True)
         # Modules in the folder that a job starts in must not replace Python's own, unless rnnbench is there.
         safe_path = {} if Path.cwd() == PACKAGE_PARENT else {"PYTHONSAFEPATH": "1"}

@@ -40,9 +40,13 @@ STACK_BYTES = 256 << 20  # of the child's thread: the compiler calls itself
 PR_SET_PDEATHSIG = 1
 
 
-START_SECONDS, FIRST_SECONDS = 3.0, 10.0  # of a compilation on an idle machine, and more for the first of a search
+# of a compilation on an idle machine, and more for the first of a search
+START_SECONDS = 3.0
+FIRST_SECONDS = 10.0
 OPERATOR_SECONDS = {"inference": 0.0035, "training": 0.007}  # more for each operator
-TUNED, TUNING = "max-autotune", 4  # a way that is compiled so many times as long, since kernels are tried
+# a way that is compiled so many times as long, since kernels are tried
+TUNED = "max-autotune"
+TUNING = 4
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,13 @@ class Compiler:
 
         `deadline`: by `time.monotonic`; `budget_seconds`: of the user, for so many `shapes`.
         """
-        self._check, self._operators, self._place = check, operators, place
-        self._deadline, self._on_progress = deadline, on_progress
-        self._budget_seconds, self._shapes = budget_seconds, shapes
+        self._check = check
+        self._operators = operators
+        self._place = place
+        self._deadline = deadline
+        self._on_progress = on_progress
+        self._budget_seconds = budget_seconds
+        self._shapes = shapes
         self._pace = 1.0  # how many times as long as expected the last compilation took
         self._is_first = True
 
@@ -227,7 +235,8 @@ def _in_child(work: Callable[[], str], write: int, parent: int) -> NoReturn:
         os.dup2(silent, 2)
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
         text: list[str] = []
-        context, enter_modes = contextvars.copy_context(), modes()
+        context = contextvars.copy_context()
+        enter_modes = modes()
         threading.stack_size(STACK_BYTES)
 
         def run() -> None:
@@ -245,9 +254,11 @@ def _in_child(work: Callable[[], str], write: int, parent: int) -> NoReturn:
 
 def modes() -> Callable[[], ExitStack]:
     """Return what enters torch's modes of this thread in another one, which would begin without them."""
-    threads, takes_gradients = torch.get_num_threads(), torch.is_grad_enabled()
+    threads = torch.get_num_threads()
+    takes_gradients = torch.is_grad_enabled()
     is_inference = torch.is_inference_mode_enabled()
-    has_autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    has_autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu")
 
     def enter() -> ExitStack:
         torch.set_num_threads(threads)

@@ -26,7 +26,9 @@ FUNCTIONS: dict[int, dict[LayerFunction, int]] = {  # tensors of the state -> fu
     1: {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3},
     2: {"lstm": 4},
 }
-STEPS, BATCH = 3, 2  # of a trial
+# of a trial
+STEPS = 3
+BATCH = 2
 # Standard deviations of weights, input and state in a trial. Large inputs and states find a cell that limits them.
 TRIALS = (0.5, 1.0, 1.0), (0.005, 100.0, 1.0), (0.5, 1.0, 1e4)
 TOLERANCE = 1e-4  # of a trial, relative or of the states; weights in another order are off by a tenth and more
@@ -35,6 +37,9 @@ UPDATE = 1  # the gate of a GRU that may be the opposite
 # Which gate of the cell is the layer's first, second, ...; with -1, the opposite: sigmoid(-x) is 1 - sigmoid(x).
 GateOrder = tuple[tuple[int, int], ...]
 Paths = tuple[str, ...]  # of a parameter for all gates, or of one for each
+SIMPLE = (bool, int, float, complex, str, bytes)  # compared by value, everything else by identity
+GROWING = (list, dict, set)  # their lengths count, since code may add to them
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # its tensors, hooks and mode
 
 
 @dataclass(frozen=True)
@@ -183,11 +188,6 @@ def _halves(paths: Paths) -> list[tuple[Paths, Paths]]:
         return []
     parts = paths[:half], paths[half:], paths[::2], paths[1::2]
     return list(dict.fromkeys((parts[one], parts[other]) for one, other in ((0, 1), (1, 0), (2, 3), (3, 2))))
-
-
-SIMPLE = (bool, int, float, complex, str, bytes)  # compared by value, everything else by identity
-GROWING = (list, dict, set)  # their lengths count, since code may add to them
-OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # its tensors, hooks and mode
 
 
 def traits_of(module: nn.Module) -> list[Any]:

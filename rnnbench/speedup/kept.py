@@ -19,7 +19,9 @@ import torch
 from rnnbench.errors import UserError
 from rnnbench.text import first_few, plural
 
-MANIFEST, WEIGHTS, TRIAL = "fastest.json", "weights.pt", "trial.pt"
+MANIFEST = "fastest.json"
+WEIGHTS = "weights.pt"
+TRIAL = "trial.pt"
 FORMAT = 1  # of the folder
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
@@ -60,7 +62,8 @@ class Machine:
 
     def why_not(self, saved: "Machine") -> str:
         """Return why code that was compiled on another machine can't run on this one; empty if it can."""
-        theirs, mine = (f"{each.system} on {each.architecture}" for each in (saved, self))
+        theirs = f"{saved.system} on {saved.architecture}"
+        mine = f"{self.system} on {self.architecture}"
         if theirs != mine:
             return f"its code is for {theirs}, and this is {mine}"
         if (saved.torch, saved.torch_commit) != (self.torch, self.torch_commit):

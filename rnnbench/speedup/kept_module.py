@@ -20,7 +20,10 @@ from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptLayer, KeptShape, K
 from rnnbench.speedup.shapes import in_blocks
 from rnnbench.text import first_line, listed
 
-AS_GIVEN, EQUAL_LAYER, FUSED = "as given", "torch.nn", "fused"  # ways
+# ways
+AS_GIVEN = "as given"
+EQUAL_LAYER = "torch.nn"
+FUSED = "fused"
 LSTM = "lstm"  # the library of the way `fused`
 StateParts = tuple[Tensor, ...]
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
@@ -301,7 +304,8 @@ class KeptModule(nn.Module):
         found = [tuple(part.shape) for part in parts]
         if found == wanted:
             return ""
-        expected, shown = (" and ".join(map(str, shapes)) or "none" for shapes in (wanted, found))
+        expected = " and ".join(map(str, wanted)) or "none"
+        shown = " and ".join(map(str, found)) or "none"
         return f"state: expected {expected} as (layers, batch, ...), found {shown}"
 
     def _state(self, steps: Tensor, state: Any) -> StateParts:

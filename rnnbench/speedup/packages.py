@@ -125,7 +125,8 @@ class _Lifted(nn.Module):
 class _Body(nn.Module):
     def __init__(self, unit: CodeUnit) -> None:
         super().__init__()
-        self.module, self.recur = unit.module, unit.recur
+        self.module = unit.module
+        self.recur = unit.recur
 
     def forward(self, input: Tensor, state: tuple[Tensor, ...]) -> Any:
         """Run the unit."""

@@ -115,7 +115,8 @@ class _Saving:
 
     def kept(self, rows: list[Any]) -> KeptWays:
         """Write all files but `fastest.json`, and return its content."""
-        run, given = self.run, self.run.given
+        run = self.run
+        given = self.run.given
         example = run.example
         if example is None:
             raise UserError("this module was not found by rnnbench.fastest of this version; search again, then save")
@@ -162,7 +163,8 @@ class _Saving:
 
     def _shape(self, row: Any, number: int, of: int) -> KeptShape:
         """Compile what a shape needs, and run its trial."""
-        run, way = self.run, row.way
+        run = self.run
+        way = row.way
         known = len(self.packages)
         made: list[KeptUnit] = []
         reason = ""

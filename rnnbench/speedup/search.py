@@ -71,6 +71,11 @@ COMPILED_AGAIN = (
     "it would be compiled again in each call: something that its code depends on changes, such as a counter"
 )
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
+SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
+LEFT_OUT = (
+    "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
+    "directions: give a module that runs these itself"
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,8 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
     if reason := why_not_timed(str(given.device)):
         raise ValueError(f"input: {reason}")
     with calls_on_trial():
-        trial, begun = given.detach().clone(), copied(state)
+        trial = given.detach().clone()
+        begun = copied(state)
         turns = bool(reads_batch_first(module, trial, *(() if state is None else (begun,))))
         run = run_module(module, trial.transpose(0, 1) if turns else trial, begun)
     steps = given.transpose(0, 1) if turns else given
@@ -150,7 +156,8 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
 
 def _others(run: RunModule, shapes: Iterable[Sequence[int]], like: Tensor) -> Iterator[Tensor]:
     """Yield random inputs (seq, batch, features) of more shapes, which are given in the module's own layout."""
-    features, device = list(like.shape[2:]), like.device
+    features = list(like.shape[2:])
+    device = like.device
     generator = torch.Generator(device=device).manual_seed(0)  # the user's own stays as it is
     for shape in shapes:
         sizes = [*shape[:2], *features]
@@ -179,7 +186,8 @@ def _of_shape(
     Each way is timed in the module that is handed back for it, with all that this does around the way. The budget is
     for this number of shapes.
     """
-    run, shape = subject.run, asdict(CallShape.of(subject.input, subject.phase))
+    run = subject.run
+    shape = asdict(CallShape.of(subject.input, subject.phase))
     calls: dict[str, TimedCall] = {}
     with ExitStack() as put_back:
         keep_process(put_back)
@@ -327,15 +335,6 @@ def _check_parity(subject: RunSubject, name: WayName) -> None:
     check_errors(found, tolerance_of, "the given module's", steps=steps, batch=batch, hidden=hidden, output=hidden)
 
 
-SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
-
-
-LEFT_OUT = (
-    "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
-    "directions: give a module that runs these itself"
-)
-
-
 def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], str]:
     """Return modules with their shapes (seq, batch), and which cases are left out; empty if none is.
 
@@ -366,7 +365,8 @@ def find_wanted(
 
     Raises UserError if it can't be built or run.
     """
-    sizes, (first, *others) = module.workload, shapes
+    sizes = module.workload
+    (first, *others) = shapes
     with calls_on_trial():
         torch.set_num_threads(sizes.threads)
         torch.manual_seed(0)

@@ -29,7 +29,8 @@ class CallShape:
     def of(cls, input: Tensor, phase: str) -> Self:
         """Return the shape of a call; `input`: (seq, batch, ...)."""
         steps, batch, *features = input.shape
-        dtype, kind = str(input.dtype).removeprefix("torch."), input.device.type
+        dtype = str(input.dtype).removeprefix("torch.")
+        kind = input.device.type
         if torch.is_autocast_enabled(kind):
             dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
         return cls(steps, batch, math.prod(features), dtype, str(input.device), torch.get_num_threads(), phase)

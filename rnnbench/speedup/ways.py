@@ -43,7 +43,22 @@ COMPILED: tuple[WayName, ...] = ("compiled", "prepacked", *MODES)
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
 # Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
 # percent of the time.
-INFERENCE_STEPS, TRAINING_STEPS = 64, 16
+INFERENCE_STEPS = 64
+TRAINING_STEPS = 16
+SHAPE = tuple(field.name for field in fields(CallShape))
+# What a row of the table of ways says beside the shape and the way, and what it says where nothing was measured.
+UNMEASURED: dict[str, Any] = {
+    "seconds": math.nan,  # per call
+    "ratio": math.nan,  # to the time of the module as given, with a 95% interval
+    "ratio_low": math.nan,
+    "ratio_high": math.nan,
+    "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
+    "replicates": 0,
+    "compile_seconds": math.nan,  # of a way that is compiled, on a machine as busy as it was then
+    "is_chosen": True,
+    "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
+    "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
+}
 
 
 def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
@@ -124,7 +139,8 @@ def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
 
 def _in_pieces(name: Any) -> Run:
     run = compiled_steps(name)
-    inference, training = (compiled.in_pieces(steps, run) for steps in (INFERENCE_STEPS, TRAINING_STEPS))
+    inference = compiled.in_pieces(INFERENCE_STEPS, run)
+    training = compiled.in_pieces(TRAINING_STEPS, run)
 
     def in_pieces(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         return (training if torch.is_grad_enabled() else inference)(cell, input, state, options)
@@ -186,7 +202,8 @@ def _layer_by(run: Run) -> Way:
             ending = f"_l{number}" + ("_reverse" if is_reverse else "")
             for name in cell._parameters:
                 cell._parameters[name] = module._parameters.get(f"{name}{ending}")
-        body.dropout, body.training = module.dropout, module.training
+        body.dropout = module.dropout
+        body.training = module.training
         is_stacked = len(body.cells) > 1
         outputs, final = body(input, to_cell(state, stacked=is_stacked))
         return outputs, to_layer(final, stacked=is_stacked)
@@ -279,22 +296,6 @@ def as_given_shapes(run: RunModule, chosen: Mapping[CallShape, WayName]) -> froz
     return frozenset([*found, *(sizes[:2] for sizes in found if sizes[2] == 1)])  # whole numbers have no features
 
 
-SHAPE = tuple(field.name for field in fields(CallShape))
-# What a row of the table of ways says beside the shape and the way, and what it says where nothing was measured.
-UNMEASURED: dict[str, Any] = {
-    "seconds": math.nan,  # per call
-    "ratio": math.nan,  # to the time of the module as given, with a 95% interval
-    "ratio_low": math.nan,
-    "ratio_high": math.nan,
-    "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
-    "replicates": 0,
-    "compile_seconds": math.nan,  # of a way that is compiled, on a machine as busy as it was then
-    "is_chosen": True,
-    "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
-    "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
-}
-
-
 def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) -> pd.DataFrame:
     """Return the table of ways, a row for each shape and way, from rows, a frame, or a CSV file.
 
@@ -302,7 +303,8 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     """
     given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
-    needed, known = [*SHAPE, "way"], get_args(WayName)
+    needed = [*SHAPE, "way"]
+    known = get_args(WayName)
     if any(record.get("way") not in known or not record.keys() >= set(SHAPE) for record in records):
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(known)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
@@ -388,7 +390,9 @@ class RunInWays(nn.Module):
             alone = state is None and hx is None and not more
             return self._given(input) if alone else _call_given(self, input, state, hx=hx, **more)
         state = hx if state is None else state
-        run, given, is_packed = self._run, self._given, isinstance(input, PackedSequence)
+        run = self._run
+        given = self._given
+        is_packed = isinstance(input, PackedSequence)
         if run.kind == "cell":
             if more:
                 raise TypeError(f"{next(iter(more))}: a cell takes only an input and a state")

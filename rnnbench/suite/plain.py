@@ -58,7 +58,8 @@ def outline_of(content: Mapping[str, Any], file: Path, root: Path | None) -> Out
 
     `root`: the folder in which the files of cells must be; None: they may be anywhere.
     """
-    name, description = content.get("name"), content.get("description", "")
+    name = content.get("name")
+    description = content.get("description", "")
     sweeps = [_swept(sweep, root) for sweep in content["sweep"]]
     known = tuple(sweep for sweep in sweeps if sweep is not None)
     is_named = isinstance(name, str) and re.fullmatch(SUITE, name) is not None and len(name) <= MAX_NAME
@@ -76,7 +77,8 @@ def _has_usual_numbers(table: object, names: set[str]) -> bool:
         kind, least, most = NUMBERS[name]
         if type(value) not in (kind, int) or isinstance(value, bool) or not least <= value <= most:
             return False
-    replicates, most = (float(table.get(name, math.inf)) for name in ("replicates", "max_replicates"))
+    replicates = float(table.get("replicates", math.inf))
+    most = float(table.get("max_replicates", math.inf))
     return replicates <= most and int(table.get("windows", 2)) % 2 == 0
 
 
@@ -135,6 +137,8 @@ def _is(value: Any, kind: Any) -> bool:
 
 def _holds(value: float, limit: Any) -> bool:
     """Return True if a number is within a limit of `annotated_types`."""
-    least, most = float(getattr(limit, "ge", -math.inf)), float(getattr(limit, "le", math.inf))
-    above, below = float(getattr(limit, "gt", -math.inf)), float(getattr(limit, "lt", math.inf))
+    least = float(getattr(limit, "ge", -math.inf))
+    most = float(getattr(limit, "le", math.inf))
+    above = float(getattr(limit, "gt", -math.inf))
+    below = float(getattr(limit, "lt", math.inf))
     return least <= value <= most and above < value < below

@@ -99,15 +99,19 @@ class WorkerProcess:
         start, if it can and no command is to run it. Raises UserError if the system starts no process.
         """
         self.name = name
-        self._first, self._start_seconds, self._now = first, start_seconds, now
+        self._first = first
+        self._start_seconds = start_seconds
+        self._now = now
         self._lost: Reply | None = None
-        self._unread, self._output = b"", tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._unread = b""
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
         is_fixed = layout is not None and sys.platform == "linux"
         options: dict[str, Any] = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
         started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
-        stderr, added = self._output.fileno(), {**(variables or {})}
+        stderr = self._output.fileno()
+        added = {**(variables or {})}
         ends = {} if token is None else {"token_from": token[0], "token_to": token[1]}
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
@@ -167,7 +171,9 @@ class WorkerProcess:
         return self._lost or self._read(seconds)
 
     def _read(self, seconds: float) -> Reply:
-        replies, waited, before = self._process.stdout, 0.0, self._now()
+        replies = self._process.stdout
+        waited = 0.0
+        before = self._now()
         while self._lost is None and b"\n" not in self._unread:
             is_there = connection.wait([replies], max(0.0, min(LOOK_SECONDS, seconds - waited)))
             now = self._now()
@@ -190,7 +196,8 @@ class WorkerProcess:
     def _how_it_ended(self) -> str:
         """Return the exit in words, with the last line that the worker wrote to its standard error."""
         self._end(grace_seconds=1.0)  # its streams are closed, so it is about to end
-        code, printed = self._process.wait(), os.fstat(self._output.fileno()).st_size
+        code = self._process.wait()
+        printed = os.fstat(self._output.fileno()).st_size
         end = os.pread(self._output.fileno(), LAST_BYTES, max(0, printed - LAST_BYTES))
         self._output.close()
         if code < 0:
@@ -211,7 +218,8 @@ class WorkerProcess:
 
     def _end(self, grace_seconds: float) -> None:
         """Wait until it has ended by itself, then kill what is left of its group and its descendants, and reap it."""
-        process, end = self._process, time.monotonic() + grace_seconds
+        process = self._process
+        end = time.monotonic() + grace_seconds
         if process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
                 while time.monotonic() < end and os.waitid(os.P_PID, process.pid, ENDED) is None:
@@ -292,7 +300,10 @@ class Asker:
         on_ready: Callable[[WorkerProcess], None] = lambda worker: None,
     ) -> None:
         """`first` is a worker that is ready; others are started when they are needed, and given to `on_ready`."""
-        self._settings, self._start, self.worker, self._on_ready = settings, start, first, on_ready
+        self._settings = settings
+        self._start = start
+        self.worker = first
+        self._on_ready = on_ready
         self._stopped = False
 
     def ask(self, request: Request, cores: Sequence[int], most_seconds: float = math.inf) -> Reply:
@@ -316,7 +327,8 @@ class Asker:
 
     def stop(self) -> None:
         """End the worker from another thread; a waiting `ask` raises CancelledError."""
-        self._stopped, worker = True, self.worker
+        self._stopped = True
+        worker = self.worker
         if worker is not None:
             worker.kill()
 

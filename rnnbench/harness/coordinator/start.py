@@ -81,7 +81,8 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
     """Raise UserError if resuming would mix two machines or environments in one run."""
     here = replace(info, environment=environment, ceilings=[])  # its rates are not measured yet
     apart = differences(info, here)
-    then, now = (each.get("machine", {}).get("cores_allowed") for each in (info.environment, environment))
+    then = info.environment.get("machine", {}).get("cores_allowed")
+    now = environment.get("machine", {}).get("cores_allowed")
     if not apart and then != now:  # its workers stay on the same ones
         apart = [f"allowed cores were {then} and are {now}"]
     if apart:

@@ -36,7 +36,9 @@ POWERCAP = Path("/sys/class/powercap")
 ROLLUP = Path("/proc/self/smaps_rollup")
 MAX_ROLLUP = 1 << 13  # bytes; it has a kilobyte
 # glibc's `mallopt` parameters, and Linux's `prctl` against huge pages: touching one byte makes 2 MB resident.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD = -1
+M_TOP_PAD = -2
+M_MMAP_MAX = -4
 PR_SET_THP_DISABLE = 41
 TRIAL_BYTES = 8 << 20
 STILL: tuple[Callable[[], float], Callable[[], float]] = (lambda: 0.0), (lambda: 0.0)  # clocks of waits
@@ -116,11 +118,13 @@ class Cpu(Device):
             for index in range(batches):
                 if is_cold:
                     self.flush()
-                before, start = waits_at_start(), now()
+                before = waits_at_start()
+                start = now()
                 for _ in inner:
                     call()
                 end = now()
-                took, waits = end - start, waits_at_end() - before
+                took = end - start
+                waits = waits_at_end() - before
                 # A wait that is longer than the block was just before or after it.
                 seconds[index] = took - waits if SHORTEST_WAIT < waits < took else took
                 if pulse is not None:

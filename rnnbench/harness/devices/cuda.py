@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from rnnbench.workloads.phases import TimedCall
 
-LEAD, LEAD_CALLS = 3, 5  # how long the device is held, in times that queueing a call takes; calls for the least time
+LEAD = 3  # how long the device is held, in times that queueing a call takes
+LEAD_CALLS = 5  # calls for the least time
 DO_NOT_FIT = "its kernels do not fit into the device's queue, so the device waits for the host"
 WAITS_FOR_DEVICE = (
     "the call waits for the device, as one does that reads a value back, so it can't be queued as a whole"
@@ -201,7 +202,8 @@ class Cuda(Device):
         host gets ahead while the device flushes, which it could not do in calls without a pause.
         """
         now = self._now
-        seconds, waited = [0.0] * calls, 0.0
+        seconds = [0.0] * calls
+        waited = 0.0
         before, after = self._events(2)
         self.flush()  # the first flush allocates its buffer
         call()
@@ -331,7 +333,8 @@ class Cuda(Device):
 
         A recorded graph allocates its memory at recording time and keeps it between calls. Raises Unavailable.
         """
-        cuda, pool = self._cuda, timed.pool
+        cuda = self._cuda
+        pool = timed.pool
         recorded = [each["total_size"] for each in cuda.memory_snapshot() if tuple(each["segment_pool_id"]) == pool]
         if pool is not None and not recorded:
             raise Unavailable("torch's allocator does not list the pool of this recording")

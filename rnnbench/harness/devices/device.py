@@ -53,7 +53,8 @@ class Meter:
         """Return the sum over all counters, each of which may have started over once; raises Unavailable."""
         total = 0.0
         for name, end in after.items():
-            grown, limit = end - before[name], self.ranges.get(name, 0.0)
+            grown = end - before[name]
+            limit = self.ranges.get(name, 0.0)
             if grown < 0 and grown + limit < limit / 2:  # a window takes only a small part of the range
                 grown += limit
             if grown <= 0:  # a running device always takes energy

@@ -50,8 +50,11 @@ class CaseCode:
 
         `whole_modules`: count all of each module that the case imports; `annotated`: and annotations of functions.
         """
-        self._tree, self._own, self._loaded = tree, own, frozenset(loaded)
-        self._is_whole, self._annotated = whole_modules, annotated
+        self._tree = tree
+        self._own = own
+        self._loaded = frozenset(loaded)
+        self._is_whole = whole_modules
+        self._annotated = annotated
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
@@ -117,7 +120,8 @@ class CaseCode:
     def _add_class(self, each: type, of: type) -> None:
         """Add a class of the tree that is among the bases of another, with the members that code takes."""
         variables = _variables_of(each)
-        file, name = self._own(variables), each.__qualname__
+        file = self._own(variables)
+        name = each.__qualname__
         self._add_module(variables)
         self._todo.append(type(each))
         self.reads_annotations |= any(str(base.__module__).startswith(OF_ANNOTATIONS) for base in of.__mro__)
@@ -138,7 +142,8 @@ class CaseCode:
 
     def _add_module(self, variables: Variables, *, is_whole: bool = False) -> None:
         """Add a module's statements and those of its packages, or all of it."""
-        file, is_whole = self._own(variables), is_whole or self._is_whole
+        file = self._own(variables)
+        is_whole = is_whole or self._is_whole
         if not file or (id(variables), is_whole) in self._added:
             return
         self._added.add((id(variables), is_whole))
@@ -293,7 +298,8 @@ class CaseCode:
         if not file or (file, "binding", name, id(variables)) in self._added:
             return
         self._added.add((file, "binding", name, id(variables)))
-        of_file, package = self._parts(file), variables.get("__package__")
+        of_file = self._parts(file)
+        package = variables.get("__package__")
         self._add_part(file, name, variables)
         sources = of_file.sources.get(name, set())
         if sources:

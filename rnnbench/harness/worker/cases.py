@@ -35,7 +35,9 @@ HELPER = "multiprocessing.resource_tracker"  # Python's own, which lives as long
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit
 COUNTED_ROUNDS = 5  # of which each counts the instructions of one call
 WARMUP_STEPS = 32  # of a recurrence before a call is counted: Python specializes code after some repetitions
-SWITCH_SECONDS, SWITCH_POLL_SECONDS = 60.0, 0.01  # to switch callgrind
+# to switch callgrind
+SWITCH_SECONDS = 60.0
+SWITCH_POLL_SECONDS = 0.01
 # What torch, the host's allocator, the driver and libraries say when memory runs out.
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
@@ -141,7 +143,8 @@ def check_fits(case: Case, processes: int = 1) -> None:
     workload = case.workload
     if unusable := devices.why_not(workload.device):
         raise Skip(unusable)
-    least, available = least_bytes(workload), devices.open_device(workload.device).memory_bytes
+    least = least_bytes(workload)
+    available = devices.open_device(workload.device).memory_bytes
     sides = 1 if devices.is_shared(workload.device) else processes
     if least > available / sides:
         each = f" for each of {sides} processes" if sides > 1 else ""
@@ -164,7 +167,8 @@ def count_instructions(timed: TimedCall, steps: int, counter: CounterName, prefi
     instructions, which it does only while calls are counted. `steps`: of the recurrence in a call. Raises Unavailable
     if nothing counts, and what the call raises.
     """
-    calls, totals = -(-WARMUP_STEPS // steps), list[int]()
+    calls = -(-WARMUP_STEPS // steps)
+    totals = list[int]()
     with timed.mode(), ExitStack() as stack:
         for _ in range(calls):  # what is imported and specialized in the first calls is not seen
             timed.call()
@@ -269,7 +273,8 @@ def failed_imports(error: BaseException | None) -> dict[str, Any]:
     `arose_in`: the files whose code raised, can't be parsed, or lack a name that is imported from them; `lacks`: the
     modules that were not found; `is_lack`: whether a module or a name in one was not found.
     """
-    files, modules = dict[str, None](), dict[str, None]()
+    files = dict[str, None]()
+    modules = dict[str, None]()
     is_lack = False
     while error is not None:
         if (frame := last_frame(error)) is not None and frame.filename != cells.__file__:  # which imports a user's

@@ -30,7 +30,8 @@ from rnnbench.store.records import DType, computed_in
 
 SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pass
 SECONDS_PER_CALL = 0.01  # for calls that do nothing
-MIN_TRIES, MAX_TRIES = 3, 200
+MIN_TRIES = 3
+MAX_TRIES = 200
 MAX_AGAIN = 3  # sizes that are read again later: those of the caches that a core has for itself
 MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
 LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
@@ -125,7 +126,8 @@ def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: f
     a small copy takes the host longer than the copy takes the device.
     """
     first = device.clock(call, MIN_TRIES, 1)
-    per_call, spent = max(min(first.batch_seconds), 1e-9), first.seconds
+    per_call = max(min(first.batch_seconds), 1e-9)
+    spent = first.seconds
     batch = min(math.ceil(device.blocks.seconds / per_call), MAX_QUEUED)
     tries = first.batch_seconds if batch == 1 else []
     while len(tries) < MIN_TRIES or (spent < seconds and len(tries) < MAX_TRIES):
@@ -150,11 +152,13 @@ def rounds_per_second(
         return now() - started
 
     with ThreadPoolExecutor(len(works)) as pool:
-        rounds, tries = 1, [*works] * TRIES
+        rounds = 1
+        tries = [*works] * TRIES
         # The shortest of several tries: a stall of the machine must not make a call seem long.
         while (shortest := min(pool.map(partial(clocked, rounds), tries))) < MIN_SECONDS:
             rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
-        best, end = 0.0, now() + seconds
+        best = 0.0
+        end = now() + seconds
         while True:
             best = max(best, sum(rounds / taken for taken in pool.map(partial(clocked, rounds), works)))
             if now() >= end:

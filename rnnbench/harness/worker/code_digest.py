@@ -30,7 +30,9 @@ def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> st
     made = copy.copy(node)
     made.body = []
     alone: Any = copy.copy(node)
-    alone.decorator_list, alone.returns, alone.args = [], None, _without_annotations(node.args)
+    alone.decorator_list = []
+    alone.returns = None
+    alone.args = _without_annotations(node.args)
     within: Any = [ast.ClassDef(owner, [], [], [alone], []) if owner else alone]
     if owner and "type_params" in ast.ClassDef._fields:
         within[0].type_params = []

@@ -60,7 +60,8 @@ def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[s
 
 def _chain(node: ast.Attribute, in_chain: set[ast.AST]) -> set[str]:
     """Return `a.b.c` for the attributes of a name, and add all but the outermost node to `in_chain`."""
-    attributes, inner = [node.attr], node.value
+    attributes = [node.attr]
+    inner = node.value
     while isinstance(inner, ast.Attribute):
         in_chain.add(inner)
         attributes.append(inner.attr)

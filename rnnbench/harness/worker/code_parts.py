@@ -185,7 +185,8 @@ def _statement(node: ast.stmt, often: set[str]) -> Statement:
 
 def _outermost(top: ast.AST) -> list[Any]:
     """Return the functions and classes of a module or statement that are within no other one."""
-    found, nodes = list[Any](), [top]
+    found = list[Any]()
+    nodes = [top]
     for node in nodes:
         if isinstance(node, DEFINITIONS):
             found.append(node)

@@ -11,7 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
 

@@ -83,8 +83,12 @@ class Operations:
         `relay` has descriptors: `marks`, memory in which the coordinator reads which case is called, and for turns with
         another side's worker the ends of two pipes, `token_from` and `token_to`.
         """
-        self._restore_streams, self._printed_bytes = restore_streams, printed_bytes
-        self._layout, self._files, self._make_importable, self._relay = layout, files, make_importable, relay
+        self._restore_streams = restore_streams
+        self._printed_bytes = printed_bytes
+        self._layout = layout
+        self._files = files
+        self._make_importable = make_importable
+        self._relay = relay
         self._case_in_turn = ctypes.c_int.from_buffer(mmap.mmap(relay["marks"], ctypes.sizeof(ctypes.c_int)))
         self._torch = global_state.capture()  # settings at first
         self._usual = self._wanted = self._torch  # at the place of the last request, and for what runs now
@@ -174,12 +178,15 @@ class Operations:
         return {"reason": "", "no_energy": no_energy, "name": device.model, "uuid": device.uuid}
 
     def _ceiling(self, request: Request) -> Reply:
-        name, dtype, threads = (request[axis] for axis in ("device", "dtype", "threads"))
+        name = request["device"]
+        dtype = request["dtype"]
+        threads = request["threads"]
         self._restore(name, dtype, threads)
         device = devices.open_device(name)
         load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
         loaded = Readings.of(load if device.runs_host_code else {})
-        native, passes = loaded.values.get("kernels"), request["passes"]
+        native = loaded.values.get("kernels")
+        passes = request["passes"]
         has_pulses = device.is_shared and threads == 1
         self._pulses.best = min(self._pulses.best, request["best_pulse"] or math.inf)
         before = self._pulses.look() if has_pulses else 0.0
@@ -193,7 +200,8 @@ class Operations:
 
         What it changes of the process stays, as it belongs to its side; settings of torch hold for its own cases alone.
         """
-        root, tracer = Path(request["root"]), self._tracer(request["tree"])
+        root = Path(request["root"])
+        tracer = self._tracer(request["tree"])
         with tracer.following(tracer.doubts):
             for cell in request["cells"]:
                 self._make_importable(cell, root)
@@ -260,7 +268,8 @@ class Operations:
         """Build the case of a request without calling it; raises Skip, CellError and any error of its cell."""
         if unknown := sorted(request["case"].keys() - set(AXES)):  # from a newer rnnbench: this would be other work
             raise CellError(f"this rnnbench has no axis {', '.join(unknown)}")
-        case, root = Case.from_axes(request["case"]), Path(request["root"])
+        case = Case.from_axes(request["case"])
+        root = Path(request["root"])
         check_fits(case, processes=2 if "token_to" in self._relay else 1)
         self._restore(*case.workload.place)
         for own in case.named_code:
@@ -300,8 +309,10 @@ class Operations:
         case = built.case
         device = devices.open_device(case.workload.device)
         timed = built.timed_call()
-        seconds, known = request["window_seconds"], request["call_seconds"]
-        is_cold, single_calls = case.workload.caches == "cold", case.workload.waits_for_each_call
+        seconds = request["window_seconds"]
+        known = request["call_seconds"]
+        is_cold = case.workload.caches == "cold"
+        single_calls = case.workload.waits_for_each_call
         with timed.mode(), no_threads_left(case):
             if known is None or is_cold:
                 plan = calibrate(device, timed.call, seconds, cold=is_cold, single_calls=single_calls)
@@ -385,7 +396,8 @@ class Operations:
 
     def _verify(self, request: Request) -> None:
         """Compare a case with its reference once more, now that it has been timed."""
-        case, root = Case.from_axes(request["case"]), Path(request["root"])
+        case = Case.from_axes(request["case"])
+        root = Path(request["root"])
         ready = self._ready[case.key]
         self._wanted = {**self._usual, **ready.own_settings}
         self._restore_torch()

@@ -38,7 +38,8 @@ LISTS = ("os.listdir", "os.scandir")
 LOOKS_FOR_PACKAGES = (IMPORT_SYSTEM, importlib.metadata.__file__)
 TEXT_READERS = {id(each.__code__) for each in (inspect.getdoc, inspect.getcomments, inspect.findsource)}
 # A slow path may come after some calls: as many are followed, but for no longer than that.
-FOLLOWED_CALLS, FOLLOWED_SECONDS = 64, 0.05
+FOLLOWED_CALLS = 64
+FOLLOWED_SECONDS = 0.05
 # What was done that can't be followed: by which files of the tree, empty for none of them.
 Doubts = defaultdict[Doubt, set[str]]
 
@@ -57,8 +58,10 @@ class Tracer:
     @contextmanager
     def following(self, doubts: Doubts) -> Iterator[Ran]:
         """Follow what runs within the context, in the threads that it starts, too; add to the `doubts` about it."""
-        self._doubts, self._ran = doubts, {}
-        before, of_threads = sys.gettrace(), threading.gettrace()
+        self._doubts = doubts
+        self._ran = {}
+        before = sys.gettrace()
+        of_threads = threading.gettrace()
         threading.settrace(self._follow)
         sys.settrace(self._follow)  # which traces no lines: a third of what a profile's function costs
         try:
@@ -77,7 +80,9 @@ class Tracer:
         return _below(self.tree, str(variables.get("__file__") or "") if file.startswith("<") else file)
 
     def _follow(self, frame: FrameType, event: str, _argument: object) -> None:
-        code, variables, ran = frame.f_code, frame.f_globals, self._ran
+        code = frame.f_code
+        variables = frame.f_globals
+        ran = self._ran
         place = id(code), id(variables)
         if event != "call" or ran is None or place in ran or not code.co_flags & inspect.CO_OPTIMIZED:
             return  # statements of a module or class count as the module's

@@ -45,8 +45,10 @@ class UsedFiles:
         anything but an import.
         """
         imported = {}
-        opened, self._opened = [*self._opened], {}
-        read, self._read = [*self._read], {}
+        opened = [*self._opened]
+        self._opened = {}
+        read = [*self._read]
+        self._read = {}
         for name, module in list(sys.modules.items()):
             if name in self._told or name.partition(".")[0] in LEFT_OUT or not isinstance(module, ModuleType):
                 continue
@@ -118,7 +120,8 @@ class UserModules(MetaPathFinder):
 
     def add(self, cell: str, root: Path) -> None:
         """Make a cell importable; a file's path is relative to `root`, the folder of the suite."""
-        target, folder = file_of(cell), ""
+        target = file_of(cell)
+        folder = ""
         name = target.partition(".")[0]
         if is_own(cell) and target.endswith(".py"):
             folder = str((root / target).resolve().parent)

@@ -204,7 +204,8 @@ def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Mar
     svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", UNUSED.sub("", picture.svg))
     svg = PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
     root = Xml.fromstring(NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
-    width, height = (root.attrib.pop(side).removesuffix("pt") for side in ("width", "height"))
+    width = root.attrib.pop("width").removesuffix("pt")
+    height = root.attrib.pop("height").removesuffix("pt")
     root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
     if kind:
         root.set("class", f"{kind} broad" if kind == "wide" and float(width) > BROAD else kind)

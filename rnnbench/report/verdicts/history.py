@@ -67,7 +67,8 @@ def read_check(folder: Path) -> pd.DataFrame | None:
     """
     if (verdicts := read(folder)) is None:
         return None
-    base, head = (read_info(folder / side) for side in ("base", "head"))
+    base = read_info(folder / "base")
+    head = read_info(folder / "head")
     return verdicts.frame.assign(
         check=folder.resolve().name,
         commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
@@ -88,7 +89,8 @@ def _clean_commit(info: RunInfo) -> str | None:
 
 def _machine(info: RunInfo) -> str:
     """Return `AMD EPYC, 2 cores, torch 2.13.0`, as far as it is known."""
-    machine, worker = (info.environment.get(part) or {} for part in ("machine", "worker"))
+    machine = info.environment.get("machine") or {}
+    worker = info.environment.get("worker") or {}
     cores = plural(machine["cores"], "core") if machine.get("cores") else ""
     torch = f"torch {worker['torch']}" if worker.get("torch") else ""
     return one_line(", ".join(filter(None, [machine.get("cpu"), cores, torch]))) or "an unknown machine"

@@ -124,7 +124,8 @@ def _parts(
         words = f"{step['verdict']}{witness} in {commits.dated(sha)}"
         yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"], is_untimed=True)
     if not math.isnan(case["creep"]):
-        first, last = (history.checks.iloc[int(case[end])] for end in ("creep_start", "creep_end"))
+        first = history.checks.iloc[int(case["creep_start"])]
+        last = history.checks.iloc[int(case["creep_end"])]
         number = int(case["creep_end"] - case["creep_start"]) + 1
         stretch = f"{str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
         reason = accepts(case["case"], first["base_commit"], last["head_commit"], case["creep_low"])
