@@ -35,6 +35,9 @@ PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is what they say
 LayerWeights = Sequence[Tensor | None]  # of input and state, and their biases
 
 _kept = threading.local()
+_shipped: list[Path] = []  # the file that `use_library` has loaded, if it has
+FORWARD = struct.Struct("24q")
+BACKWARD = struct.Struct("19q")
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ def functions(built: Path | None = None) -> Functions | str:
     except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded
         return str(fault)
     for call in calls:
-        call.argtypes, call.restype = [ctypes.c_char_p], None
+        call.argtypes = [ctypes.c_char_p]
+        call.restype = None
     for size in sizes:
-        size.argtypes, size.restype = [ctypes.c_long] * 2, ctypes.c_long
+        size.argtypes = [ctypes.c_long] * 2
+        size.restype = ctypes.c_long
     return Functions(*calls, *sizes)
 
 
@@ -122,9 +127,6 @@ def use_library(built: Path) -> None:
     _shipped[:] = [built]
 
 
-_shipped: list[Path] = []  # the file that `use_library` has loaded, if it has
-
-
 def _loaded() -> Functions:
     found = functions(*_shipped)
     if isinstance(found, str):
@@ -145,9 +147,6 @@ def _scratch(values: int) -> Tensor:
         if values <= MOST_KEPT:
             _kept.scratch = kept
     return kept
-
-
-FORWARD, BACKWARD = struct.Struct("24q"), struct.Struct("19q")
 
 
 def _threads(batch: int, hidden: int) -> int:
@@ -176,7 +175,8 @@ def _forward(
     if batch < MANY_ROWS:
         projected = torch.mm(input.reshape(steps * batch, features), weight_ih.t())
     outputs = input.new_empty(steps, batch, hidden)
-    last_h, last_c = input.new_empty(1, batch, hidden), input.new_empty(1, batch, hidden)
+    last_h = input.new_empty(1, batch, hidden)
+    last_c = input.new_empty(1, batch, hidden)
     gates = input.new_empty(steps, batch, 4 * hidden) if keeps else None
     cells = torch.empty_like(outputs) if keeps else None
     scratch = _scratch(own.scratch(hidden, hidden + (features if projected is None else 0)))
@@ -215,7 +215,8 @@ class _Layer(torch.autograd.Function):
         input, h, c, weight_ih, weight_hh, outputs, gates, cells = ctx.saved_tensors
         needs = ctx.needs_input_grad
         of_gates, of_h, of_c = _backward(of_results, gates, cells, c, weight_hh, ctx.is_reverse)
-        flat, rows = of_gates.flatten(0, 1), input.reshape(-1, input.shape[2])
+        flat = of_gates.flatten(0, 1)
+        rows = input.reshape(-1, input.shape[2])
         of_input = torch.mm(flat, weight_ih).view(input.shape) if needs[0] else None
         of_weight_ih = torch.mm(flat.t(), rows) if needs[3] else None
         of_weight_hh = _of_state_weight(of_gates, outputs, h, ctx.is_reverse) if needs[4] else None
@@ -241,12 +242,14 @@ def _backward(
     own = _loaded()
     of_outputs, of_h, of_c = (each if each is None else each.contiguous() for each in of_results)
     steps, batch, hidden = cells.shape
-    c, weight = (c if c is None else c.contiguous()), weight.contiguous()
+    c = c if c is None else c.contiguous()
+    weight = weight.contiguous()
     row = row_stride(4 * hidden, cells.dtype)
     size = steps * batch * row
     scratch = _scratch(size + own.back_scratch(hidden, batch))
     of_gates = scratch[:size].view(steps, batch, row)[:, :, : 4 * hidden]
-    first_h, first_c = cells.new_empty(1, batch, hidden), cells.new_empty(1, batch, hidden)
+    first_h = cells.new_empty(1, batch, hidden)
+    first_c = cells.new_empty(1, batch, hidden)
     told = BACKWARD.pack(
         *_pointers((of_outputs,)),
         *((0, 0) if of_outputs is None else of_outputs.stride()[:2]),

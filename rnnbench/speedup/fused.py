@@ -31,8 +31,10 @@ def run_layer(module: Any, input: Tensor, state: Any) -> tuple[Tensor, State]:
 
     Without a state, it is zero. Raises Unavailable if the C code can't be built or loaded.
     """
-    directions, layers = 1 + module.bidirectional, module.num_layers
-    parameters, given = module._parameters, input
+    directions = 1 + module.bidirectional
+    layers = module.num_layers
+    parameters = module._parameters
+    given = input
     finals: list[Any] = []
     for number in range(layers):
         shown = []

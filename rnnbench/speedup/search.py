@@ -203,14 +203,7 @@ def _of_shape(
         )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
-            name: {
-                **shape,
-                "way": name,
-                "is_chosen": name == AS_GIVEN,
-                "reason": refusal.reason,
-                "compile_seconds": refusal.compile_seconds,
-            }
-            for name, refusal in refusals.items()
+            name: {**shape, **_untimed_row(name, refusal)} for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
         for name in rows:
@@ -241,6 +234,16 @@ def _of_shape(
     if fastest != AS_GIVEN and rounded_to(subject.input.dtype, device) == "tf32":
         rows[fastest]["reason"] = TF32
     return [*rows.values()]
+
+
+def _untimed_row(way: WayName, refusal: Refusal) -> dict[str, Any]:
+    """Return what is known of a way before it is timed."""
+    return {
+        "way": way,
+        "is_chosen": way == AS_GIVEN,
+        "reason": refusal.reason,
+        "compile_seconds": refusal.compile_seconds,
+    }
 
 
 def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]:
