@@ -4,6 +4,7 @@ There are two ways: `compiled` leaves each product to the library that torch cal
 in rnnbench's own code, whichever is faster on this machine.
 """
 
+import math
 import re
 import sys
 import traceback
@@ -60,7 +61,10 @@ def in_pieces(steps: int, run: Run) -> Run:
 
 def pieces_of(steps: int, most: int) -> list[int]:
     """Return the steps of each of the pieces, of at most so many steps and about equal, that a sequence is run in."""
-    return [len(piece) for piece in torch.empty(steps).chunk(max(1, -(-steps // most)))]
+    if steps <= most:
+        return [steps]
+    size = math.ceil(steps / math.ceil(steps / most))
+    return [min(size, steps - first) for first in range(0, steps, size)]
 
 
 def in_blocks(blocks: Callable[[int], list[int]], run: Run, rest: Run) -> Run:

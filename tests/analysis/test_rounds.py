@@ -202,7 +202,7 @@ def answers(ratio: float, runs: int, **more: float) -> list[str | None]:
 @pytest.fixture
 def often_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong answers in 20% of cases in place of 1%, so that few hundred cases show whether they are more."""
-    monkeypatch.setattr(rounds_module, "CONFIDENCE", 0.8)
+    monkeypatch.setattr(rounds_module, "ROUNDS_CONFIDENCE", 0.8)
 
 
 @pytest.mark.usefixtures("often_wrong")

@@ -163,7 +163,7 @@ def test_a_compilation_is_a_stage_of_its_own_before_the_first_round(
     monkeypatch.setattr(compiling, "compiled_in_child", compiled)
     limits: dict[str, Any] = {"deadline": time.monotonic() + 1e6, "budget_seconds": 1e6, "shapes": 1}
     compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), on_progress=steps.append, **limits)
-    assert compiler.refusal("compiled") == Refusal()
+    assert not compiler.refusal("compiled").reason
     [step] = steps
     assert (step.replicate, step.visits_done, step.visits, step.stage) == (0, 0, 1, "compiling (compiled)")
     assert step.seconds_left
