@@ -24,9 +24,11 @@ from rnnbench.report.words.names import (
 )
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval, round_percent
 from rnnbench.store.parity import outputs_word
+from rnnbench.text import plural
 
 MAX_SINGLE = 8  # rows of single cases; of more cases, each series has one row
 MAX_ROWS = 40
+MAX_BESIDE = 10  # rows; of more, those on a shared core that stand below other cases of their series are left out
 GAP = 2  # spaces between columns
 MIN_NAME = 16  # columns of a name, which is cut where there is no room
 CUT = "…"
@@ -110,12 +112,16 @@ def median_lines(shown: Medians, width: int, *, is_noisy: bool) -> list[str]:
 
     In a noisy run, counts of slower and faster cases stand in place of ranges.
     """
-    names = list(dict.fromkeys(shown.frame["name"]))[:MAX_ROWS]
+    every = list(dict.fromkeys(shown.frame["name"]))
+    left_out = [name for place, name in enumerate(every) if _is_beside(every, place)] if len(every) > MAX_BESIDE else []
+    names = [name for name in every if name not in left_out][:MAX_ROWS]
     heads = ("time over", f"{one_line(shown.reference)}'s") if shown.are_ratios else ("time of", "a call")
     labels = [SHARED_CORE if _is_beside(names, place) else name for place, name in enumerate(names)]
     lines = laid_out(heads, labels, _columns(shown, names, is_noisy=is_noisy), width)
-    if more := shown.frame["name"].nunique() - len(names):
+    if more := len(every) - len(left_out) - len(names):
         lines.append(f"{more:,} more rows: --full prints every case.")
+    elif left_out:
+        lines.append(f"{plural(len(left_out), 'row')} on a shared core left out: --full prints every case.")
     return lines
 
 

@@ -49,7 +49,7 @@ LEADS: dict[Outcome | None, tuple[str, str]] = {
     "improved": ("Nothing regressed; {} improved", "the most improved is"),
 }
 WAYS = {
-    "paired": "Measured in turns on the same cores",
+    "paired": "Measured interleaved on the same cores",
     "stored": "Two stored runs, compared by the ratios to their references",
     "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
     "where there is one, else by time",
