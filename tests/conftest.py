@@ -21,10 +21,10 @@ from tests.doubles.once import made_once
 
 gc.disable()  # until all tests are collected
 
-# More examples where nobody waits. On a shared machine one example may take any time.
+# On a shared machine one example may take any time.
 hypothesis.settings.register_profile(
     "rnnbench",
-    max_examples=50 if os.environ.get("CI") else 30,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
