@@ -37,10 +37,10 @@ rounds have enough of them, as in a check (`rnnbench.analysis.pairs`); the numbe
 `slower`: one of the two intervals lies above the factor. `not slower`: both lie at or below it. Anything else is no
 answer yet.
 
-How the error rate is split. 1% (`ROUNDS_CONFIDENCE`) is the rate of both wrong answers together, over all looks. Half of it
-goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even if
-the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never exceeds
-one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
+How the error rate is split. 1% (`ROUNDS_CONFIDENCE`) is the rate of both wrong answers together, over all looks. Half
+of it goes to each ratio, and half of that to each side, so either wrong answer is given at most once in 200 times, even
+if the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never
+exceeds one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 
 The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
 can't show. `PROCESS_SPREAD` is therefore added to the errors, and to that of a mean over quiet blocks what pulses miss
