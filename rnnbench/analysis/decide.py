@@ -203,7 +203,7 @@ def decide(known: Evidence) -> Ruling:
     return next(replace(ruling, rule=name) for name, ruling in rulings if ruling is not None)
 
 
-def found(known: Evidence) -> Finding:
+def finding_of(known: Evidence) -> Finding:
     """Return the row of a case, with its verdict; a ratio without an interval is left out, so that nothing shows it."""
     ruling = decide(known)
     row = Finding(known.case, ruling.verdict, known.margin, ruling.reason, rule=ruling.rule)
@@ -241,7 +241,7 @@ def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[
     """Return the findings of the cases that only one side has; `base` and `head` by key."""
     sides = (("base", base, head), ("head", head, base))
     return [
-        found(Evidence(case=case, only_in=name))
+        finding_of(Evidence(case=case, only_in=name))
         for name, own, other in sides
         for key, case in own.items()
         if key not in other

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.comparison import Comparison, Finding, ordered
-from rnnbench.analysis.decide import Evidence, Gate, found, one_sided
+from rnnbench.analysis.decide import Evidence, Gate, finding_of, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
@@ -128,7 +128,7 @@ def compare(
     needed = ""
     if apart := differences(base.info, head.info):
         why = "; ".join(apart)
-        findings += [found(Evidence(case=case, margin=margins[case.key], apart=why)) for case in common]
+        findings += [finding_of(Evidence(case=case, margin=margins[case.key], apart=why)) for case in common]
     else:
         reasons = undecidable or {}
         of_runs = undecidable is None
@@ -151,7 +151,7 @@ def compare(
                 open_because=reasons.get(case.key, why),
                 gates=gates,
             )
-            findings.append(found(evidence))
+            findings.append(finding_of(evidence))
         if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
             needed = IN_TURNS if of_runs else "save more processes of each side"
     findings += [each for each in one_sided(in_base, in_head) if not each.case.is_reference]

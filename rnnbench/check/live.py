@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, ordered
-from rnnbench.analysis.decide import Evidence, Gate, found
+from rnnbench.analysis.decide import Evidence, Gate, finding_of
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.check.adoption import mended_file
 from rnnbench.check.compare_files import compare_by_settings
@@ -230,7 +230,7 @@ def _evidence(
 
 def _found(runner: PairedRunner, evidence: Evidence) -> Finding:
     """Return the finding of a case, with why it was timed although its code may be the same."""
-    row = found(evidence)
+    row = finding_of(evidence)
     key = evidence.case.key
     if evidence.is_same_code or (doubt := runner.same.doubts.get(key)) is None:
         return row

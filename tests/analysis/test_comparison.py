@@ -18,7 +18,7 @@ from rnnbench.analysis.comparison import (
     RuleName,
     ordered,
 )
-from rnnbench.analysis.decide import RULES, Evidence, Gate, changes, found
+from rnnbench.analysis.decide import RULES, Evidence, Gate, changes, finding_of
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.records import Measurement
@@ -51,7 +51,7 @@ def judge(
     known: dict[str, Any] = (
         {"judged": judged(verdict), "replicates": 9} if verdict else {"open_because": "no time was left"}
     )
-    return found(Evidence(case=CASE, margin=0.025, base=base, head=head, **(known | more)))
+    return finding_of(Evidence(case=CASE, margin=0.025, base=base, head=head, **(known | more)))
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:

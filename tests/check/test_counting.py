@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from rnnbench.analysis.comparison import Comparison, InstructionChange, InstructionCounts, Part, ordered
-from rnnbench.analysis.decide import Evidence, found
+from rnnbench.analysis.decide import Evidence, finding_of
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged
 from rnnbench.check import counting
@@ -150,7 +150,7 @@ def counted(mode: Any, runner: Any, budget: float = 100.0) -> Comparison:
             is_uncounted=is_uncounted and case.key in changes,
             gates=frozenset({"instructions"}) if mode == "gate" else frozenset(),
         )
-        findings.append(found(known))
+        findings.append(finding_of(known))
     notes = ("a note", *notes_of_uncounted(changes))
     return Comparison("mine", "main", "head", "paired", ordered(findings), notes)
 

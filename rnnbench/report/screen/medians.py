@@ -121,7 +121,7 @@ def median_lines(shown: Medians, width: int, *, is_noisy: bool) -> list[str]:
     if more := len(every) - len(left_out) - len(names):
         lines.append(f"{more:,} more rows: --full prints every case.")
     elif left_out:
-        lines.append(f"{plural(len(left_out), 'row')} on a shared core left out: --full prints every case.")
+        lines.append(f"Not shown: {plural(len(left_out), 'row')} on a shared core. --full prints every case.")
     return lines
 
 

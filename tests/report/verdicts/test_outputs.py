@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.decide import Evidence, found
+from rnnbench.analysis.decide import Evidence, finding_of
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import CHANGED, Trial
 from rnnbench.report.verdicts import outputs, verdicts
@@ -96,7 +96,7 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
     measured = [Measurement(subject, "measured") for subject in cases]
     compared = comparison(
         *(
-            found(
+            finding_of(
                 Evidence(case=each.case, margin=0.025, base=each, head=each, judged=judged[each.case.key], replicates=9)
             )
             for each in measured
