@@ -8,6 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from .places import (
+    CONVENTIONS,
+    MAX_PARTICIPLES,
+    MAX_SHARED_CONSTANTS,
+    PARTICIPLES,
+    constants,
+    participles,
+    shared_constants,
+)
+from .places import package_files as files
 from .test_layout import PACKAGE, modules, parsed
 
 MAX_LINES = 60  # of a function, without its docstring
@@ -20,11 +30,6 @@ READERS = {"startswith", "endswith", "partition", "rpartition", "split", "remove
 # Where what another program or the user's own code has said is cut to a line.
 MAY_READ = {"slurm/queue.py", "store/parity.py", "store/notes.py"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def files() -> Iterator[tuple[str, ast.Module]]:
-    for file in sorted(PACKAGE.rglob("*.py")):
-        yield file.relative_to(PACKAGE).as_posix(), parsed(file)
 
 
 def functions() -> Iterator[tuple[str, Function]]:
@@ -122,6 +127,20 @@ def test_constants_come_first_but_for_those_that_need_what_the_module_defines() 
             elif defined and not isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign):  # a loop, or a condition
                 defined |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
     assert late == []
+
+
+def test_hardly_an_identifier_is_a_participle() -> None:
+    """`found` says how a thing was come by and not what it is: a module, a match, a row."""
+    numbers = Counter(place.name for place in participles())
+    assert {word: number for word, number in numbers.items() if number > PARTICIPLES[word]} == {}
+    assert numbers.total() <= MAX_PARTICIPLES
+
+
+def test_hardly_a_name_stands_for_several_constants() -> None:
+    shared = shared_constants()
+    assert len(shared) <= MAX_SHARED_CONSTANTS, {name: [place.module for place in shared[name]] for name in shared}
+    modules_of = Counter(place.name for place in constants())
+    assert [name for name in CONVENTIONS if modules_of[name] < 3] == []
 
 
 def test_no_module_is_named_as_its_room_or_nearly_as_another_of_it() -> None:
