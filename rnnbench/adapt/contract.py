@@ -20,6 +20,9 @@ from rnnbench.cells import CellError
 from rnnbench.cells.states import State, dense_parts, leaves
 from rnnbench.text import error_in_words, place
 
+# Of trials: unlike, so that they can be told apart from each other and from the number of layers and directions.
+TRIAL_STEPS = 5
+TRIAL_ROWS = 3
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 OF_STATES = re.compile(r"(?<![a-z])([hcs][xytsz]?|hiddens?|cells?|states?|carry|mem|memory|syn|prev|previous)(?![a-z])")
@@ -69,17 +72,17 @@ def is_size(name: str) -> bool:
 def construct(factory: Callable[..., Any], sizes: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
     """Return a module from its class, or from a function that builds it.
 
-    `sizes`: the values for what `NAMES` means. Sizes go to the parameters with these names. Of the other parameters
-    that are named like a size, the first two are the input size and the hidden size. `arguments`: those with a value of
-    their own. Raises CellError if it can't be built.
+    `sizes`: the values of what ARGUMENT_NAMES names. Sizes go to the parameters with these names. Of the other
+    parameters that are named like a size, the first two are the input size and the hidden size. `arguments`: those with
+    a value that the user gives. Raises CellError if it can't be built.
     """
     name = getattr(factory, "__name__", type(factory).__name__)
-    given, named = _arguments(factory, name, sizes, arguments)
+    positional, keywords = _arguments(factory, name, sizes, arguments)
     try:
-        module = factory(*given, **named)
+        module = factory(*positional, **keywords)
     except Exception as error:  # whatever a stranger's constructor raises
-        shown = _in_words(factory, given, named)
-        raise CellError(f"{shown} can't be built: {error_in_words(error)}{place(error)}") from error
+        call = _in_words(factory, positional, keywords)
+        raise CellError(f"{call} can't be built: {error_in_words(error)}{place(error)}") from error
     if not isinstance(module, nn.Module):
         raise CellError(f"{name} builds {type(module).__name__}; expected a torch.nn.Module")
     if lazy := next((part for part, parameter in module.named_parameters() if is_lazy(parameter)), None):
@@ -96,13 +99,14 @@ def constructor_call(factory: Callable[..., Any], sizes: Mapping[str, Any], argu
     return _in_words(factory, *_arguments(factory, name, sizes, arguments))
 
 
-def _in_words(factory: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> str:
+def _in_words(factory: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]) -> str:
     """Return a call of a constructor as Python; the values that only have positions get the names of parameters."""
     name = getattr(factory, "__name__", type(factory).__name__)
     positions = [key for key, parameter in parameters_of(factory).items() if parameter.kind in POSITIONAL]
-    by_position = [f"{key}={value!r}" for key, value in zip(positions, given, strict=False)]
-    without_name = [repr(value) for value in given[len(by_position) :]]
-    return f"{name}({', '.join([*by_position, *without_name, *(f'{key}={value!r}' for key, value in named.items())])})"
+    by_position = [f"{key}={value!r}" for key, value in zip(positions, positional, strict=False)]
+    without_name = [repr(value) for value in positional[len(by_position) :]]
+    by_keyword = [f"{key}={value!r}" for key, value in keywords.items()]
+    return f"{name}({', '.join([*by_position, *without_name, *by_keyword])})"
 
 
 def _arguments(
@@ -121,35 +125,51 @@ def _arguments(
             meanings[parameter.name] = size
     takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     # As torch.nn.LSTM, whose signature is (*args, **kwargs).
-    given = [sizes["input_size"], sizes["hidden_size"]] if takes_any and not positional else []
+    size_arguments = [sizes["input_size"], sizes["hidden_size"]] if takes_any and not positional else []
     lacking = [key for key, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
-    named = dict(arguments)
+    keywords = dict(arguments)
     for key, meaning in meanings.items():
         if key in lacking or meaning in ("input_size", "hidden_size"):
-            named[key] = sizes[meaning]
-    if isinstance(factory, type) and not (given or named):
+            keywords[key] = sizes[meaning]
+    if isinstance(factory, type) and not (size_arguments or keywords):
         raise CellError(f"{name}{signature} takes no sizes; expected an input size and a hidden size")
     try:
-        bound = signature.bind(*given, **named)
+        bound = signature.bind(*size_arguments, **keywords)
     except TypeError as error:
         remedy = "take it out of `arguments`"
-        if lacks := [each for each in lacking if each not in named and parameters[each].kind not in VARIABLE]:
+        if lacks := [each for each in lacking if each not in keywords and parameters[each].kind not in VARIABLE]:
             values = ",".join(f"{each}=VALUE" for each in lacks)
             table = ", ".join(f"{each} = VALUE" for each in lacks)
-            needed = f"'{name}({values})', or in the sweep, arguments = {{{table}}}"
-            remedy = f"give what it needs with its name, {needed}"
+            example = f"'{name}({values})', or in the sweep, arguments = {{{table}}}"
+            remedy = f"give what it needs with its name, {example}"
         raise CellError(
-            f"{name}{signature} can't be called with {', '.join(named) or 'no arguments'}: {error}; {remedy}"
+            f"{name}{signature} can't be called with {', '.join(keywords) or 'no arguments'}: {error}; {remedy}"
         ) from None
     return bound.args, bound.kwargs
 
 
 def seed(number: int) -> None:
-    """Seed torch as `torch.manual_seed` does, which takes 5 to 30 ms, since it keeps a stack for devices not in use."""
-    if torch.accelerator.is_available():
+    """Seed torch's random numbers on the CPU, and on an accelerator if this process uses one.
+
+    `torch.manual_seed` alone takes 5 to 30 ms while no accelerator is in use, since it keeps a stack for later.
+    """
+    if uses_accelerator():
         torch.manual_seed(number)
     else:
         torch.default_generator.manual_seed(number)
+
+
+def uses_accelerator() -> bool:
+    """Return whether this process has initialised the accelerator that torch is built for.
+
+    It reads a flag, and does not ask the driver whether there is one (`is_available`): that initialises CUDA, and then
+    no process can be forked from this one. Devices without such a flag, as MPS, count as in use.
+    """
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return False
+    is_initialized = getattr(torch.get_device_module(accelerator), "is_initialized", None)
+    return is_initialized is None or bool(is_initialized())
 
 
 def on_trial(module: nn.Module) -> nn.Module:
@@ -201,10 +221,10 @@ def check_finite(what: str, tensor: Tensor | None) -> None:
 
 def unchanged(call: Callable[..., Any], input: Tensor, state: State, name: str) -> Any:
     """Return the result of a call; raises CellError if the call changes its arguments in place."""
-    given = (input, *leaves(state))
-    before = [part.clone() for part in given]
+    tensors = (input, *leaves(state))
+    before = [part.clone() for part in tensors]
     result = call(input, state)
-    for index, (part, old) in enumerate(zip(given, before, strict=True)):
+    for index, (part, old) in enumerate(zip(tensors, before, strict=True)):
         if not torch.equal(part, old):
             what = "its input" if index == 0 else "the state that it is given"
             raise CellError(f"{name} changes {what} in place; the next call would get other numbers")
