@@ -1,4 +1,4 @@
-"""How a cell's step is called, as people write it, which is found out by trial.
+"""Find out by trial how a cell's step is called: people write it in many ways.
 
 Beside the usual form, `cell(input, state) -> state`, a cell may
 
@@ -31,8 +31,8 @@ from rnnbench.text import error_in_words, last_frame
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
 Giving = Literal["state", "output, state", "output, *state", "*state, *more"]
 Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
-KEPT = "_rnnbench_call"  # attribute of a module: how it was found to be called
-GIVING: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
+CALL_ATTRIBUTE = "_rnnbench_call"  # of a module: how it is called
+GIVING_FORMS: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
 LOG = logging.getLogger("rnnbench")
 MIN_ROWS = 3
 
@@ -44,18 +44,18 @@ class CellCall:
     like: Any  # a state in the cell's own structure
     taking: Taking
     giving: Giving
-    shown: int | None = 0  # the tensor of the state that is the output too; None if the output is none of them
+    output_index: int | None = 0  # the tensor of the state that is the output too; None if the output is none of them
     batch_dims: tuple[int, ...] = ()  # which dimension of each tensor of the cell's own state is the batch
     copies_state: bool = False  # the cell writes into its state: outputs of earlier steps may be the same tensor
     flattens: bool = False  # the output is a frame for each sequence, and is passed around as (batch, features)
 
     def is_plain(self, giving: Giving) -> bool:
         """Return whether a step takes a usual state, which begins with the output, and gives one in this way."""
-        return (self.taking, self.giving, self.shown) == ("second", giving, 0) and self._is_flat
+        return (self.taking, self.giving, self.output_index) == ("second", giving, 0) and self._is_flat
 
     @cached_property
     def _is_flat(self) -> bool:
-        """Whether the cell's own state is a tensor or a tuple of tensors, which needs no rebuilding in each step."""
+        """Whether the cell's state is a tensor or a tuple of tensors, which needs no rebuilding in each step."""
         return not any(self.batch_dims) and (
             isinstance(self.like, Tensor)
             or (type(self.like) is tuple and all(isinstance(part, Tensor) for part in self.like))
@@ -63,14 +63,14 @@ class CellCall:
 
     @cached_property
     def getters(self) -> tuple[Callable[[Any], Tensor], ...]:
-        """What gets each tensor of the cell's own state; empty if it is nested, or if the batch is not in front."""
+        """Functions that get each tensor of a cell's state; empty if it is nested, or if the batch is not in front."""
         return () if any(self.batch_dims) else getters_of(self.like)
 
     def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> Any:
-        """One step in the usual form."""
+        """Run one step in the usual form."""
         parts = (state,) if isinstance(state, Tensor) else state
-        own = self.own(tuple(part.clone() for part in parts) if self.copies_state else parts)
-        flat = self.flat(*self.split(self.result(forward, input, own)))
+        cell_state = self.cell_state(tuple(part.clone() for part in parts) if self.copies_state else parts)
+        flat = self.flat(*self.split(self.result(forward, input, cell_state)))
         return flat[0] if len(flat) == 1 else flat
 
     def results(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Tensor, ...]:
@@ -94,22 +94,24 @@ class CellCall:
                 return None, tuple(result[: len(self.like)])
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
-        """Return a state of the cell as it is passed around."""
+        """Return a state of the cell as a flat tuple, the output first."""
         if not self._is_flat:
             tensors = batch_in_front(tensors_of(state, self.like), self.batch_dims)
         else:
             tensors = (state,) if isinstance(state, Tensor) else tuple(state)
-        if self.shown is None:
-            shown = tensors[0] if output is None else output
-            return (shown.flatten(1) if self.flattens else shown), *tensors
-        return (tensors[self.shown], *tensors[: self.shown], *tensors[self.shown + 1 :]) if self.shown else tensors
+        if self.output_index is None:
+            first = tensors[0] if output is None else output
+            return (first.flatten(1) if self.flattens else first), *tensors
+        index = self.output_index
+        return (tensors[index], *tensors[:index], *tensors[index + 1 :]) if index else tensors
 
-    def own(self, parts: tuple[Tensor, ...]) -> Any:
-        """Invert `flat`: return the cell's own state, without the output if that is no part of it."""
-        if self.shown is None:
+    def cell_state(self, parts: tuple[Tensor, ...]) -> Any:
+        """Invert `flat`: return a state in the cell's own structure, without the output if that is no part of it."""
+        index = self.output_index
+        if index is None:
             parts = parts[1:]
-        elif self.shown:
-            parts = (*parts[1 : self.shown + 1], parts[0], *parts[self.shown + 1 :])
+        elif index:
+            parts = (*parts[1 : index + 1], parts[0], *parts[index + 1 :])
         if not self._is_flat:
             pairs = zip(parts, self.batch_dims, strict=True)
             return rebuilt(self.like, (part.movedim(0, dim) if dim else part for part, dim in pairs))
@@ -117,7 +119,7 @@ class CellCall:
 
 
 def batch_in_front(tensors: Sequence[Tensor], batch_dims: Sequence[int]) -> tuple[Tensor, ...]:
-    """Tensors with their batch as the first dimension; `batch_dims` tells where it is."""
+    """Return tensors with the batch as their first dimension; `batch_dims`: the dimension where it is now."""
     return tuple(part.movedim(dim, 0) if dim else part for part, dim in zip(tensors, batch_dims, strict=True))
 
 
@@ -131,7 +133,7 @@ def can_hoist(cell: nn.Module) -> bool:
 
 
 class Adapted(nn.Module):
-    """Calls a module in the usual form, `(input, state)`; the module itself stays as it is."""
+    """A module that calls another one in the usual form, `(input, state)`; the other one stays as it is."""
 
     def __init__(self, given: nn.Module, call: Any) -> None:
         super().__init__()
@@ -143,25 +145,25 @@ class Adapted(nn.Module):
         return self.call.run(self.given, input, state)
 
 
-def run_found(self: Any, input: Tensor, state: Any) -> Any:
-    """Return the `forward` of a module that is called as its attribute KEPT says."""
-    return getattr(self, KEPT).run(MethodType(type(self).forward, self), input, state)
+def run_by_attribute(self: Any, input: Tensor, state: Any) -> Any:
+    """Return the `forward` of a module that is called as its attribute CALL_ATTRIBUTE says."""
+    return getattr(self, CALL_ATTRIBUTE).run(MethodType(type(self).forward, self), input, state)
 
 
-def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = run_found) -> nn.Module:
+def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = run_by_attribute) -> nn.Module:
     """Replace the `forward` of this instance; one of TorchScript, where that can't be, is called by another module."""
     if isinstance(module, torch.jit.ScriptModule):
         return Adapted(module, call)
-    setattr(module, KEPT, call)
+    setattr(module, CALL_ATTRIBUTE, call)
     module.forward = MethodType(forward, module)
     return module
 
 
 class OtherForm(CellError):
-    """A step works, and the state after it has another form than the one before: other sizes, or another structure."""
+    """A step works, but the state after it has another form than the one before: other sizes, or another structure."""
 
     def __init__(self, change: str, state: Any) -> None:
-        """`change`: the change of sizes; empty if the structure is another. `state`: the one after the step."""
+        """`change`: how the sizes change; empty if the structure does. `state`: the one after the step."""
         super().__init__(change)
         self.change = change
         self.state = state
@@ -175,17 +177,17 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
     (batch, ...), or None if no way was found. Raises CellError if the cell gives a first state that is not made of
     tensors, or mixes the sequences of a batch.
     """
-    found = found_call(cell, input, usual)
-    if found is None:
+    call_and_state = find_call(cell, input, usual)
+    if call_and_state is None:
         return cell, None
-    call, first = found
+    call, first = call_and_state
     check_rows_apart(cell, call.results, input, first)
     if not call.is_plain("state"):
-        cell = in_usual_form(cell, call, _state_of_pair if call.is_plain("output, state") else run_found)
+        cell = in_usual_form(cell, call, _state_of_pair if call.is_plain("output, state") else run_by_attribute)
     return cell, first
 
 
-def found_call(
+def find_call(
     cell: nn.Module, input: Tensor, usual: Any, *, in_both_modes: bool = False
 ) -> tuple[CellCall, tuple[Tensor, ...]] | None:
     """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`.
@@ -198,7 +200,7 @@ def found_call(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
-                call, first, reached = _tried(trial, rows, candidate, in_both_modes)
+                call, first, reached = _try_call(trial, rows, candidate, in_both_modes)
             except Exception as fault:  # whatever a stranger's code raises: another way may fit
                 LOG.debug("%s can't be called so, %s: %s", type(cell).__name__, candidate, error_in_words(fault))
                 continue
@@ -213,8 +215,8 @@ def found_call(
 def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn.Module, Tensor, CellCall]]:
     """Yield ways to call a cell, each with a copy of the cell and an input."""
     h = tensors_of(usual)[0]
-    own = own_first_state(on_trial(cell), input, h)
-    if own is None or is_alike(own, usual):
+    declared_state = own_first_state(on_trial(cell), input, h)
+    if declared_state is None or is_alike(declared_state, usual):
         yield on_trial(cell), input, CellCall(copied(usual), "second", "state")
     names, has_default = state_parameters(cell)
     if not names:
@@ -226,12 +228,17 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
         ways = ["apart"] if is_of_state(names[1]) else ["second", "apart"]
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
-        for taking, giving in product(ways, GIVING):
+        for taking, giving in product(ways, GIVING_FORMS):
             is_one = not isinstance(state, tuple | list)
             if is_one and (taking == "apart" or giving == "*state, *more"):
                 continue
             begins_with_state = giving in ("state", "*state, *more")
-            if taking == "apart" and begins_with_state and own is None and not all(map(is_of_state, names[1:])):
+            if (
+                taking == "apart"
+                and begins_with_state
+                and declared_state is None
+                and not all(map(is_of_state, names[1:]))
+            ):
                 continue  # (output, h) looks like (h, c), and the argument may be a time span or a mask
             yield trial, rows, CellCall(state, taking, giving)
 
@@ -239,7 +246,7 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
 def beginning(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Tensor]) -> Beginning:
     """Return what a sequence begins with where no state is given.
 
-    `input`: (batch, features); `call` and `first` as `found_call` returns them. `own`: a function of the cell gives the
+    `input`: (batch, features); `call` and `first` as `find_call` returns them. `own`: a function of the cell gives the
     first state, which may be learned. `step`: the cell takes its first step without a state, and this is no step from
     zeros, whatever the values of its parameters and buffers are now. A cell that says nothing of its first state begins
     with zeros, as torch.nn's do. `unknown`: a step without a state goes on from the last one, since the cell keeps it.
@@ -256,7 +263,7 @@ def beginning(cell: nn.Module, input: Tensor, call: CellCall, first: Sequence[Te
             again = tensors_of(trial(input.clone()))
         except Exception:  # whatever a stranger's code raises: then it is always called with a state
             return "zeros"
-        zeros = call.own(tuple(map(torch.zeros_like, first)))
+        zeros = call.cell_state(tuple(map(torch.zeros_like, first)))
         if all(map(torch.equal, without, tensors_of(call.result(shaken(cell), input.clone(), zeros)))):
             return "zeros"
     return "step" if all(map(torch.equal, without, again)) else "unknown"
@@ -267,7 +274,7 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
-def _tried(
+def _try_call(
     cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: bool
 ) -> tuple[CellCall, tuple[Tensor, ...], int]:
     """Try a way of `_candidates` on other numbers than `input`, since zeros would hide what a result depends on.
@@ -293,27 +300,28 @@ def _tried(
     results = after_two(cell)
     reached = _reach(cell, results, after_two)
     shows_state = call.giving in ("state", "*state, *more")  # and gives no output beside it
-    own = results if shows_state else results[:-1]
-    dims = tuple(part.shape[:2].index(len(x)) for part in own)  # the second behind that of layers
+    parts = results if shows_state else results[:-1]
+    dims = tuple(part.shape[:2].index(len(x)) for part in parts)  # the second behind that of layers
     output = results[-1]
-    shown = None
+    output_index = None
     is_of_frames = x.dim() >= FRAME_DIMS
     if shows_state:  # the first vector that depends on most parameters is the output, too
-        vectors = [i for i, part in enumerate(own) if part.dim() == 2]
+        vectors = [i for i, part in enumerate(parts) if part.dim() == 2]
         if vectors or not is_of_frames:
-            shown = max(vectors, key=reached.__getitem__)
+            output_index = max(vectors, key=reached.__getitem__)
         else:
-            output = own[0]
+            output = parts[0]
     elif len(output) != len(x) or output.dim() < 2 or (output.dim() > 2 and not is_of_frames):
         raise CellError("its output is no row for each sequence")
     else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
         *changed, other = after_two(shaken(cell, in_other_mode=in_both_modes))
-        pairs = enumerate(zip(batch_in_front(own, dims), batch_in_front(changed, dims), strict=True))
-        shown = next((i for i, (one, two) in pairs if torch.equal(one, output) and torch.equal(two, other)), None)
-    flattens = output.dim() > 2 and (shown is None or own[shown].dim() > 2)
+        pairs = zip(batch_in_front(parts, dims), batch_in_front(changed, dims), strict=True)
+        is_output = [torch.equal(one, output) and torch.equal(two, other) for one, two in pairs]
+        output_index = is_output.index(True) if any(is_output) else None
+    flattens = output.dim() > 2 and (output_index is None or parts[output_index].dim() > 2)
     if flattens:  # it is kept apart, even if it is a frame of the state
-        shown = None
-    call = replace(call, shown=shown, batch_dims=dims, flattens=flattens)
+        output_index = None
+    call = replace(call, output_index=output_index, batch_dims=dims, flattens=flattens)
     return call, call.flat(torch.zeros_like(output), call.like), max(reached)
 
 
@@ -336,7 +344,7 @@ def _change_of_form(new: Any, like: Any) -> str:
 
 @dataclass
 class FailedTrials:
-    """Why no call of a cell works, as far as trials show it."""
+    """Why no call of a cell works, as far as trials show."""
 
     change: str = ""  # of the sizes of its state in a step that works
     structure: str = ""  # of what a step returns that works and returns something else
@@ -344,26 +352,26 @@ class FailedTrials:
 
 
 def why_no_call(cell: nn.Module, input: Tensor, usual: Any) -> FailedTrials:
-    """Return why no call of a cell works; nothing is said if one works. The arguments are those of `adapt`."""
-    found = FailedTrials()
+    """Return why no call of a cell works; all fields are empty if one works. The arguments are those of `adapt`."""
+    failure = FailedTrials()
     furthest = -1
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
-                _tried(trial, rows, candidate, in_both_modes=False)
+                _try_call(trial, rows, candidate, in_both_modes=False)
             except OtherForm as other:
-                found.change = found.change or other.change
-                if candidate.giving == "state" and not found.structure:
-                    found.structure = f"a step returns {form_of(other.state)} for a state {form_of(candidate.like)}"
+                failure.change = failure.change or other.change
+                if candidate.giving == "state" and not failure.structure:
+                    failure.structure = f"a step returns {form_of(other.state)} for a state {form_of(candidate.like)}"
             except Exception as error:  # whatever a stranger's code raises
                 line = last_frame(error, of_call=True)
                 reached = 0 if line is None else line.lineno or 0
                 if reached > furthest:
                     furthest = reached
-                    found.error = error
+                    failure.error = error
             else:
                 return FailedTrials()
-    return found
+    return failure
 
 
 def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Module], list[Tensor]]) -> list[int]:
@@ -373,11 +381,11 @@ def _reach(cell: nn.Module, before: Sequence[Tensor], results: Callable[[nn.Modu
     """
     reached = [0] * len(before)
     for parameter in cell.parameters():
-        kept = parameter.detach().clone()
+        original = parameter.detach().clone()
         try:
-            parameter.copy_(kept + torch.randn_like(kept))
+            parameter.copy_(original + torch.randn_like(original))
             pairs = zip(reached, before, results(cell), strict=True)
             reached = [count + (not torch.equal(one, other)) for count, one, other in pairs]
         finally:
-            parameter.copy_(kept)
+            parameter.copy_(original)
     return reached

@@ -19,12 +19,12 @@ from rnnbench.cells.states import copied, in_precision, rebuilt, tensors_of
 from rnnbench.text import error_in_words
 
 INITIAL = ("initial_state", "init_state", "init_hidden", "initHidden", "zero_state", "get_initial_state")
-COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
-UNLIKE_COUNTS = range(2, 5)  # tensors of a state whose sizes differ: h and c, and those of a smaller network
+TENSOR_COUNTS = range(1, 9)  # tensors of a state: h, or h and c, or one for each layer
+UNLIKE_TENSOR_COUNTS = range(2, 5)  # tensors of a state whose sizes differ: h and c, and those of a smaller network
 MAX_SIZES = 8  # of the parameters of a cell, which its state may have
 FRAME_DIMS = 4  # (batch, channels, height, width)
 # What people call the parameters of a function that gives a first state, by what they mean.
-MEANINGS: dict[str, tuple[str, ...]] = {
+STATE_ARGUMENT_NAMES: dict[str, tuple[str, ...]] = {
     "batch": ("batch", "batch_size", "batchsize", "bsz", "bs", "b", "n", "num_sequences", "nbatch"),
     "size": ("image_size", "img_size", "shape", "spatial", "spatial_size", "spatial_dims", "size", "hw", "tensor_size"),
     "height": ("height", "h", "rows"),
@@ -48,8 +48,8 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
 
     The usual ones are a tensor, then tuples and lists of some, then some of unlike sizes. `input`: (batch, ...).
     """
-    if (own := own_first_state(cell, input, h)) is not None:
-        yield own
+    if (state_of_cell := own_first_state(cell, input, h)) is not None:
+        yield state_of_cell
         return
     if has_default:
         with suppress(Exception):  # whatever a stranger's code raises
@@ -59,13 +59,13 @@ def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool
                 yield copied(result[1])
                 yield copied(tuple(result[1:]))
     count = getattr(cell, "states", None)
-    for tensors in [count] if isinstance(count, int) and count > 0 else COUNTS:
-        state = tuple(_drawn(input, h, h.shape[-1]) for _ in range(tensors))
+    for tensors in [count] if isinstance(count, int) and count > 0 else TENSOR_COUNTS:
+        state = tuple(_random_tensor(input, h, h.shape[-1]) for _ in range(tensors))
         yield from [state[0]] if tensors == 1 else [state, list(state)]
     yield from _other_states(cell, input, h)
 
 
-def _drawn(input: Tensor, h: Tensor, *shape: int) -> Tensor:
+def _random_tensor(input: Tensor, h: Tensor, *shape: int) -> Tensor:
     return torch.randn(len(input), *shape, dtype=h.dtype).to(h.device)
 
 
@@ -73,30 +73,30 @@ def _other_states(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[Any]:
     """Yield states of frames; of tensors of two sizes, as they are or in pairs; and of a matrix."""
     size = h.shape[-1]
     if input.dim() >= FRAME_DIMS:
-        frames = [_drawn(input, h, size, *input.shape[2:]) for _ in range(2)]
+        frames = [_random_tensor(input, h, size, *input.shape[2:]) for _ in range(2)]
         yield from (frames[0], tuple(frames), frames)
     for other in islice(sizes_of(cell), MAX_SIZES):
-        pairs = tuple((_drawn(input, h, width), _drawn(input, h, width)) for width in (size, other))
+        pairs = tuple((_random_tensor(input, h, width), _random_tensor(input, h, width)) for width in (size, other))
         yield from (pairs, list(pairs))
-        for count in UNLIKE_COUNTS if other != size else ():
+        for count in UNLIKE_TENSOR_COUNTS if other != size else ():
             for first in range(1, count):
                 widths = [size] * first + [other] * (count - first)
-                yield tuple(_drawn(input, h, width) for width in widths)
-    matrix = _drawn(input, h, size, size)
-    yield from (matrix, (_drawn(input, h, size), matrix))
+                yield tuple(_random_tensor(input, h, width) for width in widths)
+    matrix = _random_tensor(input, h, size, size)
+    yield from (matrix, (_random_tensor(input, h, size), matrix))
 
 
 def sizes_of(module: nn.Module) -> Iterator[int]:
     """Yield the sizes that a state of a module may have: its hidden size, then all of its parameters, each once."""
-    sizes = _said_sizes(module)
+    sizes = _hidden_sizes(module)
     sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
     yield from dict.fromkeys(sizes)
 
 
-def _said_sizes(module: nn.Module) -> list[int]:
+def _hidden_sizes(module: nn.Module) -> list[int]:
     """Return the hidden size that a module keeps under a usual name; empty if it keeps none."""
-    said = (getattr(module, name, None) for name in MEANINGS["hidden"])
-    return [size for size in said if isinstance(size, int)][:1]
+    values = (getattr(module, name, None) for name in STATE_ARGUMENT_NAMES["hidden"])
+    return [size for size in values if isinstance(size, int)][:1]
 
 
 def own_first_state(cell: nn.Module, input: Tensor, h: Tensor) -> Any:
@@ -115,15 +115,15 @@ def own_first_state(cell: nn.Module, input: Tensor, h: Tensor) -> Any:
             try:
                 state = function(*arguments)
                 if state is not None:
-                    own = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
-                    return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in own))
+                    tensors = (_for_batch(tensor.to(h.device), batch) for tensor in tensors_of(state))
+                    return rebuilt(state, (in_precision(tensor, h.dtype) for tensor in tensors))
             except TypeError:  # it takes other arguments
                 continue
             except Exception as error:  # whatever a stranger's code raises: it may take other arguments
                 fault = fault or error
         if fault is not None and not state_parameters(cell)[1]:
-            said = fault if isinstance(fault, CellError) else f"it raises {error_in_words(fault)}"
-            raise CellError(f"{type(cell).__name__}.{name}: {said}") from fault
+            message = fault if isinstance(fault, CellError) else f"it raises {error_in_words(fault)}"
+            raise CellError(f"{type(cell).__name__}.{name}: {message}") from fault
     size = getattr(cell, "state_size", None)
     if isinstance(size, int) and not isinstance(size, bool):
         return h.new_zeros(batch, size)
@@ -138,22 +138,22 @@ def _arguments(cell: nn.Module, function: Callable[..., Any], input: Tensor, h: 
     spatial = tuple(input.shape[2:])
     values: dict[str, Any] = {
         "batch": batch,
-        "hidden": next(iter(_said_sizes(cell)), h.shape[-1]),
+        "hidden": next(iter(_hidden_sizes(cell)), h.shape[-1]),
         "input": input,
         "device": h.device,
         "dtype": h.dtype,
     }
     if spatial:
         values |= {"size": spatial, "height": spatial[0], "width": spatial[-1]}
-    meanings = {name: meaning for meaning, names in MEANINGS.items() for name in names}
-    needed = [
+    meanings = {name: meaning for meaning, names in STATE_ARGUMENT_NAMES.items() for name in names}
+    names = [
         name
         for name, parameter in parameters_of(function).items()
         if parameter.default is inspect.Parameter.empty and parameter.kind in POSITIONAL
     ]
-    found = [values.get(meanings.get(name.lower(), "")) for name in needed]
-    if needed and all(value is not None for value in found):
-        yield tuple(found)
+    known_values = [values.get(meanings.get(name.lower(), "")) for name in names]
+    if names and all(value is not None for value in known_values):
+        yield tuple(known_values)
     yield from ((batch,), (), (input,))
     if spatial:
         yield from ((batch, spatial), (batch, *spatial))

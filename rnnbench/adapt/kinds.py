@@ -18,10 +18,10 @@ from rnnbench.adapt.calls import (
     CellCall,
     beginning,
     can_hoist,
-    found_call,
+    find_call,
     in_usual_form,
 )
-from rnnbench.adapt.contract import needed_after_input, on_trial, seed
+from rnnbench.adapt.contract import TRIAL_ROWS, TRIAL_STEPS, needed_after_input, on_trial, seed
 from rnnbench.adapt.first_states import own_first_state, sizes_of
 from rnnbench.adapt.refusals import refusal
 from rnnbench.adapt.rows import check_rows_apart
@@ -32,9 +32,6 @@ from rnnbench.cells.vanilla import VanillaCell
 
 Kind = Literal["layer", "cell", "sequence"]
 CellWay = Callable[[Any, Tensor, State], tuple[Tensor, State]]  # (cell, input, state) -> (outputs, state)
-# Of trials: unlike, so that they can be told apart from each other and from the number of layers and directions.
-STEPS = 5
-ROWS = 3
 CELL_OF: dict[type[nn.Module], type[nn.Module]] = {nn.RNN: VanillaCell, nn.GRU: GRUCell, nn.LSTM: LSTMCell}
 
 
@@ -69,7 +66,7 @@ class RunModule:
         return states[0] if len(states) == 1 else states or None
 
     def first_state(self, input: Tensor, state: State = None) -> State:
-        """Return the state that a call begins with, for an input (seq, batch, features); `state`: the given one.
+        """Return the state that a call begins with, for an input (seq, batch, features); `state`: the user's, or None.
 
         The output may be missing in front of a state that it is no part of. A module that takes its first step without
         a state is given the one after this step. Raises ValueError if the shapes are not those of the module, and if
@@ -87,18 +84,26 @@ class RunModule:
             return self.first_step(input)[1]
         if state is None:
             # What the cell says it begins with; it is asked in each call, since it may be learned.
-            own = own_first_state(self.given, input[0], input[0] if input.is_floating_point() else zeros[0])
-            state = _in_layers(
-                self.module.call.flat(zeros[0][0], own) if isinstance(self.module, Adapted) else leaves(own)
-            )
-        elif isinstance(self.module, Adapted) and self.module.call.shown is None and len(leaves(state)) < len(zeros):
+            like = input[0] if input.is_floating_point() else zeros[0]
+            cell_state = own_first_state(self.given, input[0], like)
+            if isinstance(self.module, Adapted):
+                state = _in_layers(self.module.call.flat(zeros[0][0], cell_state))
+            else:
+                state = _in_layers(leaves(cell_state))
+        elif self._lacks_output(state):
             state = (zeros[0], *leaves(state))
-        wanted, found = ([tuple(part.shape) for part in parts] for parts in (zeros, leaves(state)))
-        if found != wanted:
-            expected = " and ".join(map(str, wanted)) or "none"
-            shown = " and ".join(map(str, found)) or "none"
-            raise ValueError(f"state: expected {expected} as (layers, batch, ...), found {shown}")
+        shapes = [tuple(part.shape) for part in leaves(state)]
+        expected = [tuple(part.shape) for part in zeros]
+        if shapes != expected:
+            text = f"state: expected {_in_words(expected)} as (layers, batch, ...), found {_in_words(shapes)}"
+            raise ValueError(text)
         return state
+
+    def _lacks_output(self, state: State) -> bool:
+        """Return whether a state lacks the output of the last step, which comes first in the usual form."""
+        if not isinstance(self.module, Adapted) or self.module.call.output_index is not None:
+            return False
+        return len(leaves(state)) < len(self.like)
 
     def begins_itself(self, state: State) -> bool:
         """Return whether a call with this state, or None, takes its first step without a state."""
@@ -127,6 +132,11 @@ class RunModule:
         return torch.cat((output[None], outputs)), final
 
 
+def _in_words(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Return `(1, 3, 8) and (1, 3, 8)` for the shapes of the tensors of a state."""
+    return " and ".join(map(str, shapes)) or "none"
+
+
 def _in_layers(parts: Sequence[Tensor]) -> State:
     """Return a state of one layer, each tensor (batch, ...), as torch.nn's layers take it."""
     return parts[0][None] if len(parts) == 1 else tuple(part[None] for part in parts)
@@ -148,8 +158,8 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
         )
     if type(module) in CELL_OF:
         return RunModule(module, "layer", _layer_state(module) if state is None else _given_state(input, state))
-    found = None if isinstance(module, nn.RNNBase) or not is_cells else _as_cell(module, input, state)
-    if found is None:
+    cell = None if isinstance(module, nn.RNNBase) or not is_cells else _as_cell(module, input, state)
+    if cell is None:
         if state is None and not may_lack_a_state(module):
             otherwise = (
                 "it can't be called with an input alone, and is not a cell of a known form: one step, "
@@ -157,9 +167,9 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
                 "features). If the module runs whole sequences, give its state with the input, as (input, state)"
             )
             raise ValueError(f"module: {why_no_cell(module, input, otherwise)}")
-        own = () if state is None else _given_state(input, state)
-        return RunModule(module, "sequence", own)
-    return found
+        like = () if state is None else _given_state(input, state)
+        return RunModule(module, "sequence", like)
+    return cell
 
 
 def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
@@ -169,15 +179,15 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
-    """Return a module that is a cell, in the usual form; None if it is none. Raises CellError as `found_call`."""
-    x = input[0, :1].detach().expand(STEPS, *input.shape[2:])
-    given = () if state is None else leaves(state)
-    found = (found_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
-    call, first = next(filter(None, found), (None, ()))
+    """Return a module that is a cell, in the usual form; None if it is none. Raises CellError as `find_call`."""
+    x = input[0, :1].detach().expand(TRIAL_STEPS, *input.shape[2:])
+    state_tensors = () if state is None else leaves(state)
+    calls = (find_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
+    call, first = next(filter(None, calls), (None, ()))
     if call is None:
         return None
-    lacks_output = bool(given) and call.shown is None and len(given) == len(first) - 1
-    if given and not lacks_output and len(given) != len(first):
+    lacks_output = bool(state_tensors) and call.output_index is None and len(state_tensors) == len(first) - 1
+    if state_tensors and not lacks_output and len(state_tensors) != len(first):
         return None
     is_known = isinstance(module, nn.RNNCellBase) or can_hoist(module)
     if not _steps_as_cell(module, call, x, first, is_known=is_known):
@@ -185,7 +195,7 @@ def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None
     check_rows_apart(module, call.results, x, first)
     begins = beginning(module, x, call, first)
     like = tuple(part[None, :1] for part in first)
-    if given:
+    if state_tensors:
         like = like[: int(lacks_output)] + _given_state(input, state, 2)
     copies_state = not can_hoist(module) and _stepped(module, call, x, first)[1]
     if copies_state or not call.is_plain("state"):
@@ -200,8 +210,8 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
     """
     fewer: Any = None
     with suppress(Exception):
-        fewer, _ = _stepped(module, call, x[:ROWS], tuple(part[:ROWS] for part in first))
-    if fewer is None or not all(len(part) == ROWS for part in fewer):
+        fewer, _ = _stepped(module, call, x[:TRIAL_ROWS], tuple(part[:TRIAL_ROWS] for part in first))
+    if fewer is None or not all(len(part) == TRIAL_ROWS for part in fewer):
         return False
     others = tuple(part + (torch.rand_like(part) if part.is_floating_point() else 1) for part in first)
     x = torch.randn_like(x)
@@ -215,11 +225,11 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
 def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], bool]:
     """Return the state after a step of a copy, and whether it writes into the one before; random numbers are equal."""
     seed(0)
-    given = tuple(part.clone() for part in state)
-    before = [part._version for part in given]
+    tensors = tuple(part.clone() for part in state)
+    before = [part._version for part in tensors]
     with torch.no_grad():
-        new = leaves(call.run(on_trial(module), x.clone(), given))
-    return new, [part._version for part in given] != before
+        new = leaves(call.run(on_trial(module), x.clone(), tensors))
+    return new, [part._version for part in tensors] != before
 
 
 def _sizes(module: nn.Module, input: Tensor) -> list[int]:
@@ -228,7 +238,10 @@ def _sizes(module: nn.Module, input: Tensor) -> list[int]:
 
 
 def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor, ...]:
-    """Return the state that the user gives, of one sequence; `min_dims`: 2 if a tensor may be a number per sequence."""
+    """Return zeros like the state that the user gives, for one sequence; raises ValueError if it is of another batch.
+
+    `min_dims`: 2 if a tensor may hold a number for each sequence.
+    """
     parts = leaves(state)
     if any(part.dim() < min_dims or part.shape[1] != input.shape[1] for part in parts):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
@@ -269,8 +282,8 @@ class LayerCall:
 
     def run(self, forward: Callable[..., Any], input: Tensor, state: Any) -> tuple[Any, Any]:
         """Run a sequence in the usual form: (seq, batch, input) -> (seq, batch, features)."""
-        given = input.transpose(0, 1) if self.is_batch_first else input
-        result = forward(given, state) if self.takes_state else forward(given)
+        sequence = input.transpose(0, 1) if self.is_batch_first else input
+        result = forward(sequence, state) if self.takes_state else forward(sequence)
         outputs = result[0] if isinstance(result, tuple | list) else result
         if self.is_batch_first and isinstance(outputs, Tensor) and outputs.dim() > 1:
             outputs = outputs.transpose(0, 1)
@@ -284,17 +297,17 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module
     its `forward` can't be replaced, and how it is called; None if nothing had to be changed, or no way was found.
     Raises CellError if it mixes the sequences of a batch.
     """
-    given = input.flatten(0, 1)
-    trial = given[torch.arange(STEPS * ROWS) % len(given)].view(STEPS, ROWS, *given.shape[1:])
+    steps = input.flatten(0, 1)
+    trial = steps[torch.arange(TRIAL_STEPS * TRIAL_ROWS) % len(steps)].view(TRIAL_STEPS, TRIAL_ROWS, *steps.shape[1:])
     if trial.is_floating_point():
         trial = trial + 0.1 * torch.randn_like(trial)
-    call = _found_layer_call(on_trial(module), trial, usual)
-    tried = call or LayerCall(is_batch_first=False, takes_state=True)
-    state = tree_map(lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).transpose(0, 1), usual)
+    call = _find_layer_call(on_trial(module), trial, usual)
+    layer_call = call or LayerCall(is_batch_first=False, takes_state=True)
+    state = tree_map(lambda part: part[:, :1].expand(-1, TRIAL_ROWS, *part.shape[2:]).transpose(0, 1), usual)
 
     def results(forward: nn.Module, x: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
-        given = rebuilt(state, iter([part.transpose(0, 1).contiguous() for part in parts]))
-        return [tried.run(forward, x.transpose(0, 1), given)[0].transpose(0, 1)]
+        layer_state = rebuilt(state, iter([part.transpose(0, 1).contiguous() for part in parts]))
+        return [layer_call.run(forward, x.transpose(0, 1), layer_state)[0].transpose(0, 1)]
 
     check_rows_apart(module, results, trial.transpose(0, 1), leaves(state))
     return None if call is None or call == LayerCall(False, True, call.width) else (in_usual_form(module, call), call)
@@ -306,13 +319,16 @@ def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_to
     `step`: the shape of one step of one sequence; `reads_tokens`: it is a whole number below `step[0]`.
     """
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
-    input = torch.randint(step[0], (STEPS, ROWS)) if reads_tokens else torch.randn(STEPS, ROWS, *step, dtype=dtype)
-    return isinstance(module, nn.RNNBase) or _found_layer_call(module, input, usual) is not None
+    if reads_tokens:
+        input = torch.randint(step[0], (TRIAL_STEPS, TRIAL_ROWS))
+    else:
+        input = torch.randn(TRIAL_STEPS, TRIAL_ROWS, *step, dtype=dtype)
+    return isinstance(module, nn.RNNBase) or _find_layer_call(module, input, usual) is not None
 
 
-def _found_layer_call(module: nn.Module, input: Tensor, usual: Any) -> LayerCall | None:
-    """Return how a module runs a sequence (STEPS, ROWS, ...); None if no way is found."""
-    state = tree_map(lambda part: part[:, :1].expand(-1, ROWS, *part.shape[2:]).contiguous(), usual)
+def _find_layer_call(module: nn.Module, input: Tensor, usual: Any) -> LayerCall | None:
+    """Return how a module runs a sequence (TRIAL_STEPS, TRIAL_ROWS, ...); None if no way is found."""
+    state = tree_map(lambda part: part[:, :1].expand(-1, TRIAL_ROWS, *part.shape[2:]).contiguous(), usual)
     declared = getattr(module, "batch_first", None)
     for takes_state in (True, False) if may_lack_a_state(module) else (True,):
         for is_batch_first in (False, True) if declared is None else (bool(declared),):
@@ -323,9 +339,9 @@ def _found_layer_call(module: nn.Module, input: Tensor, usual: Any) -> LayerCall
 
 
 def _width(call: LayerCall, module: Callable[..., Any], input: Tensor, state: Any, *, by_trial: bool) -> int | None:
-    """Return the features of the outputs; None if a module can't be called like this.
+    """Return the number of features of the outputs; None if a module can't be called in this way.
 
-    `by_trial`: no sequence may have an effect on the others, which tells steps from sequences.
+    `by_trial`: also require that no sequence has an effect on the others, which tells steps from sequences.
     """
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

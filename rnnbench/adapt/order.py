@@ -15,13 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rnnbench.adapt.contract import on_trial, seed
+from rnnbench.adapt.contract import TRIAL_ROWS, TRIAL_STEPS, on_trial, seed
 from rnnbench.cells.states import BATCHED, copied
 
 Order = Literal["steps first", "batch first", "either", "unknown"]  # either: each step of each sequence by itself
-# Of the first trial.
-STEPS = 5
-ROWS = 3
 REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
@@ -67,27 +64,27 @@ def has_order(input: object) -> bool:
 
 def _trials(input: Tensor, more: tuple[Any, ...]) -> Iterator[tuple[Tensor, tuple[Any, ...]]]:
     """Yield inputs of other sizes and of the given ones, each with the further arguments for it."""
-    given = (input.shape[0], input.shape[1])
-    grown = (STEPS if given[0] == 1 else given[0], ROWS if given[1] == 1 else given[1])
+    sizes = (input.shape[0], input.shape[1])
+    grown = (TRIAL_STEPS if sizes[0] == 1 else sizes[0], TRIAL_ROWS if sizes[1] == 1 else sizes[1])
     rows = input.detach().flatten(0, 1)
-    for sizes in dict.fromkeys(((STEPS, ROWS), grown)):
-        if sizes == given:
+    for trial_sizes in dict.fromkeys(((TRIAL_STEPS, TRIAL_ROWS), grown)):
+        if trial_sizes == sizes:
             continue
-        index = torch.arange(sizes[0] * sizes[1], device=input.device) % max(1, len(rows))
-        trial = rows[index].view(*sizes, *input.shape[2:])
+        index = torch.arange(trial_sizes[0] * trial_sizes[1], device=input.device) % max(1, len(rows))
+        trial = rows[index].view(*trial_sizes, *input.shape[2:])
         for batch in (1, 0) if tree_leaves(more) else (1,):  # which dimension may be the batch
-            yield trial, tree_map(partial(_resized, size=given[batch], wanted=sizes[batch]), more)
+            yield trial, tree_map(partial(_resized, size=sizes[batch], new_size=trial_sizes[batch]), more)
     yield input.detach(), more
 
 
-def _resized(part: Any, size: int, wanted: int) -> Any:
+def _resized(part: Any, size: int, new_size: int) -> Any:
     """Return a tensor of a state for another batch: (layers, batch, ...) or (batch, ...), if it has this batch size."""
     if not isinstance(part, Tensor) or not part.dim():
         return part
     dim = 1 if part.dim() >= BATCHED else 0
     if part.shape[dim] != size:
         return part
-    return part.index_select(dim, torch.arange(wanted, device=part.device) % size)
+    return part.index_select(dim, torch.arange(new_size, device=part.device) % size)
 
 
 def _order_in(module: nn.Module, input: Tensor, more: tuple[Any, ...], *, is_training: bool) -> Order:
@@ -119,16 +116,16 @@ def _order_of(first: bool | None, second: bool | None) -> Order:
 def _places(output: Tensor, input: Tensor) -> tuple[int | None, int | None] | None:
     """Return which dimension of the output shows each axis of the input, None for one that it lacks; None: unclear."""
     sizes = tuple(input.shape[:2])
-    shown = tuple(output.shape[:2])
-    if shown == sizes:
+    output_sizes = tuple(output.shape[:2])
+    if output_sizes == sizes:
         return 0, 1
-    if shown == sizes[::-1]:
+    if output_sizes == sizes[::-1]:
         return 1, 0
-    if sizes[0] == sizes[1] or not shown:
+    if sizes[0] == sizes[1] or not output_sizes:
         return None
-    if shown[0] == sizes[0]:  # an output for each sequence, and not for each step
+    if output_sizes[0] == sizes[0]:  # an output for each sequence, and not for each step
         return 0, None
-    return (None, 0) if shown[0] == sizes[1] else None
+    return (None, 0) if output_sizes[0] == sizes[1] else None
 
 
 def _is_mixed(
@@ -137,13 +134,13 @@ def _is_mixed(
     more: tuple[Any, ...],
     first: Tensor,
     axis: int,
-    shown: int | None,
+    dim: int | None,
     *,
     is_training: bool,
 ) -> bool | None:
     """Return whether a change at one place of an axis changes the output at others; None if it has one place."""
     size = input.shape[axis]
-    if shown is None:
+    if dim is None:
         return True
     if size == 1:
         return None
@@ -152,8 +149,8 @@ def _is_mixed(
         changed = _changed(input, axis, place)
         after = _output(module, changed, more, is_training=is_training)
         others = torch.arange(size, device=first.device) != place
-        kept = torch.nonzero(others).flatten()
-        if not torch.equal(after.index_select(shown, kept), first.index_select(shown, kept)):
+        places = torch.nonzero(others).flatten()
+        if not torch.equal(after.index_select(dim, places), first.index_select(dim, places)):
             return True
     return False
 
@@ -179,8 +176,8 @@ def _output(module: nn.Module, input: Tensor, more: tuple[Any, ...], *, is_train
         if trial.training != is_training:
             trial.train(is_training)
         result = trial(input.clone(), *(copied(part) for part in more))
-        found: Tensor = next(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
-        return found.clone()
+        tensor: Tensor = next(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return tensor.clone()
 
 
 @contextmanager
@@ -203,8 +200,8 @@ def left_as_it_was(module: nn.Module) -> Iterator[nn.Module]:
         for part, (plain, *registered) in parts:
             vars(part).clear()
             vars(part).update(plain)
-            for name, kept in zip(REGISTERED, registered, strict=True):
-                vars(part)[name] = kept
+            for name, entries in zip(REGISTERED, registered, strict=True):
+                vars(part)[name] = entries
         for tensor, value in zip(tensors, values, strict=True):
             if not torch.equal(tensor, value):
                 tensor.data.copy_(value)

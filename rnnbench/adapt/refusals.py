@@ -27,8 +27,8 @@ from rnnbench.cells import CellError
 from rnnbench.cells.states import State, copied, leaves, tensors_of, to_cell
 from rnnbench.text import error_in_words, listed, place
 
-OF_FRAMES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-COUNTED = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+FRAME_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def check_signature(
@@ -40,14 +40,15 @@ def check_signature(
     """
     name = type(module).__name__
     of_one = tree_map(lambda part: part[:1], layer_state)  # one layer and direction
-    state, given = (to_cell(of_one, stacked=False), input[0]) if is_cell else (layer_state, input)
+    state = to_cell(of_one, stacked=False) if is_cell else layer_state
+    call_input = input[0] if is_cell else input
     try:
         with torch.no_grad():
-            result = unchanged(module, given, state, name)
+            result = unchanged(module, call_input, state, name)
             if is_cell:
                 check_form(f"{name}: its new state", result, state)
                 if implementation != "loop" and hasattr(module, "advance"):  # one step as `hoisted` computes it
-                    in_two = unchanged(lambda x, h: module.advance(module.project(x), h), given, state, name)
+                    in_two = unchanged(lambda x, h: module.advance(module.project(x), h), call_input, state, name)
                     check_form(f"{name}: its new state", in_two, state)
                 return
         if not isinstance(result, tuple) or len(result) != 2:
@@ -65,7 +66,7 @@ def check_signature(
             raise CellError(
                 f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
             ) from None
-        if why := refusal(module, given, state, is_cell=is_cell):
+        if why := refusal(module, call_input, state, is_cell=is_cell):
             raise CellError(why) from error
         raise
 
@@ -100,23 +101,23 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
         cause, furthest = _cause_in_state(module, forward, input, state, error, is_known_cell=not otherwise)
         if cause:
             return f"{name}: {cause}"
-        if error and furthest and not otherwise and _said(furthest) != _said(error):  # it depends on the state
+        if error and furthest and not otherwise and _in_words(furthest) != _in_words(error):  # it depends on the state
             error = furthest
             why = f"{name}: no first state was found by trial; add a method init_state(batch_size) that returns it"
     why = why or otherwise
-    return f"{why}. Its last exception: {_said(error)}" if why and error else why
+    return f"{why}. Its last exception: {_in_words(error)}" if why and error else why
 
 
-def _said(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     return f"{error_in_words(error)}{place(error)}"
 
 
 def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tensor, *, is_cell: bool) -> str:
     """Return why a call fails, as a clause that says what to do; empty if no cause is known."""
-    needed = needed_after_input(forward)
-    strange = [name for name in needed[1:] if not is_of_state(name)]
-    if any(map(is_of_state, needed[1:])) and not is_of_state(needed[0]):
-        strange = needed[:1]  # a second input, before the state
+    names = needed_after_input(forward)
+    strange = [name for name in names[1:] if not is_of_state(name)]
+    if any(map(is_of_state, names[1:])) and not is_of_state(names[0]):
+        strange = names[:1]  # a second input, before the state
     if strange:
         name = strange[0]
         return (
@@ -126,7 +127,7 @@ def _likely_cause(module: nn.Module, forward: Callable[..., object], input: Tens
     kinds: set[type[nn.Module]] = {type(part) for part in module.modules()}
     if input.is_floating_point() and nn.Embedding in kinds:
         return "it has an Embedding, so it reads whole numbers: rnnbench run --input tokens:100"
-    if is_cell and input.dim() < FRAME_DIMS and (frames := kinds & set(OF_FRAMES)):
+    if is_cell and input.dim() < FRAME_DIMS and (frames := kinds & set(FRAME_LAYERS)):
         return f"it has a {frames.pop().__name__}, so it reads frames: rnnbench run --input frames:3x8x8"
     return ""
 
@@ -152,7 +153,7 @@ def _cause_in_state(
                 "argument and return it, def forward(self, input, state)"
             ), None
         if is_known_cell:
-            last = f". Its last exception: {_said(raised)}" if raised else ""
+            last = f". Its last exception: {_in_words(raised)}" if raised else ""
             return (
                 "its forward takes no state; a cell takes one, def forward(self, input, state), and a module that runs "
                 f"whole sequences is run with --sequence{last}"
@@ -162,13 +163,13 @@ def _cause_in_state(
     change = failure.change or (failure.structure if raised and is_known_cell else "")
     if change:
         return f"{change}, so no step can go on from it; expected a state of equal form before and after", None
-    needed = needed_after_input(forward)
-    if error is not None and len(needed) > 1 and all(map(is_of_state, needed)):
-        count = COUNTED.get(len(needed), len(needed))
+    required = needed_after_input(forward)
+    if error is not None and len(required) > 1 and all(map(is_of_state, required)):
+        count = NUMBER_WORDS.get(len(required), len(required))
         return (
-            f"it takes {count} state arguments ({listed(names[: len(needed)])}), and no sizes of them were found that "
-            "fit; add a method init_state(batch_size) that returns all of them. Its last exception: "
-            f"{_said(error)}"
+            f"it takes {count} state arguments ({listed(names[: len(required)])}), and no sizes of them that fit "
+            "were found; add a method init_state(batch_size) that returns all of them. Its last exception: "
+            f"{_in_words(error)}"
         ), None
     return "", error
 

@@ -6,12 +6,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import on_trial, seed
+from rnnbench.adapt.contract import TRIAL_ROWS, on_trial, seed
 from rnnbench.cells import CellError
 
-ROWS = 3  # of a trial
 ROUNDED = 1e-3  # of the largest value: the most that rounding may change
-CHANGE = 3.0  # of each value of the first row
+ROW_CHANGE = 3.0  # is added to each value of the first row
 
 Results = Callable[[nn.Module, Tensor, tuple[Tensor, ...]], Sequence[Tensor]]  # of a module, an input and a state
 
@@ -28,7 +27,7 @@ def check_rows_apart(module: nn.Module, run: Results, input: Tensor, state: Sequ
         return
     trial.eval()
     mixed = ""
-    for rows in dict.fromkeys((ROWS, len(input))):  # a module that is built for its batch takes no other
+    for rows in dict.fromkeys((TRIAL_ROWS, len(input))):  # a module that is built for its batch takes no other
         of_rows = torch.arange(rows) % len(input)
         with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):  # whatever a stranger's code does
             mixed = _mixed(trial, run, input[of_rows], [part[of_rows] for part in state])
@@ -46,8 +45,8 @@ def _mixed(module: nn.Module, run: Results, input: Tensor, state: Sequence[Tenso
 
     def results(x: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
         seed(0)
-        given = tuple(part.clone() for part in parts)
-        return [part[1:].clone() for part in run(on_trial(module), x.clone(), given)]
+        state_parts = tuple(part.clone() for part in parts)
+        return [part[1:].clone() for part in run(on_trial(module), x.clone(), state_parts)]
 
     seed(1)
     x = torch.randn_like(input) if input.is_floating_point() else input
@@ -56,13 +55,13 @@ def _mixed(module: nn.Module, run: Results, input: Tensor, state: Sequence[Tenso
     if not all(map(torch.equal, expected, results(x, parts))):
         return ""
     changed = x.clone()
-    changed[0] = x[0] + CHANGE if x.is_floating_point() else x[0] // 2  # which is a token, too
+    changed[0] = x[0] + ROW_CHANGE if x.is_floating_point() else x[0] // 2  # which is a token, too
     others = [part.clone() for part in parts]
     for part in others:
         if part.is_floating_point():
-            part[0] += CHANGE
-    for what, found in (("input", results(changed, parts)), ("state", results(x, others))):
-        if any(map(_are_apart, found, expected)):
+            part[0] += ROW_CHANGE
+    for what, result in (("input", results(changed, parts)), ("state", results(x, others))):
+        if any(map(_are_apart, result, expected)):
             return what
     return ""
 

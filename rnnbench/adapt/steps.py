@@ -1,4 +1,4 @@
-"""Steps of an adapted cell without conversions: its own state goes from step to step as the cell gives it.
+"""Steps of an adapted cell without conversions: each step gets the state as the step before returned it.
 
 `CellCall.run` takes and gives the usual form, in which a state of a cell's own structure is taken apart and put
 together in each step. Here that is done once before the first step and once after the last one. A step is then the
@@ -28,26 +28,28 @@ def can_step_directly(cell: nn.Module) -> bool:
 def run_usual(cell: Any, inputs: Sequence[Tensor], state: Any) -> tuple[list[Tensor], Any]:
     """Run an adapted cell as `run_directly`, from and to a state in the usual form."""
     parts = (state,) if isinstance(state, Tensor) else state
-    outputs, own = run_directly(cell, inputs, cell.call.own(parts))
-    return outputs, usual_state(cell.call, outputs[-1], own)
+    outputs, cell_state = run_directly(cell, inputs, cell.call.cell_state(parts))
+    return outputs, usual_state(cell.call, outputs[-1], cell_state)
 
 
-def run_directly(cell: Any, inputs: Sequence[Tensor], own: Any) -> tuple[list[Tensor], Any]:
+def run_directly(cell: Any, inputs: Sequence[Tensor], cell_state: Any) -> tuple[list[Tensor], Any]:
     """Run an adapted cell over the steps of a sequence, one or more; returns the outputs and the final state.
 
-    `inputs`: (batch, ...) of each step, in the order of the steps; `own`: the first state as the cell takes it, which
-    is also the form of the final one. Outputs are (batch, hidden).
+    `inputs`: (batch, ...) of each step, in the order of the steps; `cell_state`: the first state as the cell takes it,
+    which is also the form of the final one. Outputs are (batch, hidden).
     """
     call: CellCall = cell.call
     forward = cell.given
 
     def on_a_copy(input: Tensor, *state: Any) -> Any:
         form = call.like if call.taking == "second" else (*call.like,)
-        given = state[0] if call.taking == "second" else state
-        new = rebuilt(form, iter([part.clone() for part in tensors_of(given, form)]))
+        parts = state[0] if call.taking == "second" else state
+        new = rebuilt(form, iter([part.clone() for part in tensors_of(parts, form)]))
         return call.result(forward, input, new)
 
-    return LOOPS[call.taking, call.giving](on_a_copy if call.copies_state else forward, inputs, own, picked(call))
+    return STEP_LOOPS[call.taking, call.giving](
+        on_a_copy if call.copies_state else forward, inputs, cell_state, picked(call)
+    )
 
 
 def _give_state(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
@@ -127,7 +129,7 @@ def _take_apart_give_state_and_more(
     return outputs, state
 
 
-LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is given
+STEP_LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is given
     ("second", "state"): _give_state,
     ("second", "output, state"): _give_pair,
     ("second", "output, *state"): _give_parts,
@@ -140,14 +142,17 @@ LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is
 
 
 def picked(call: CellCall) -> Pick:
-    """Return what picks the output from a state of the cell's own form, for a cell that gives a state alone."""
-    shown = call.shown or 0
-    return call.getters[shown] if call.getters else lambda state: call.flat(None, state)[0]
+    """Return a function that picks the output from a cell's state, for a cell that returns only a state."""
+    index = call.output_index or 0
+    return call.getters[index] if call.getters else lambda state: call.flat(None, state)[0]
 
 
-def usual_state(call: CellCall, output: Tensor, own: Any) -> Any:
+def usual_state(call: CellCall, output: Tensor, cell_state: Any) -> Any:
     """Return the final state in the usual form, from the last output and the cell's own state: `CellCall.flat`."""
-    parts = tuple([get(own) for get in call.getters]) if call.getters and not call.shown else call.flat(output, own)
-    if call.getters and call.shown is None:
-        parts = (output, *parts)
+    if call.output_index or not call.getters:
+        parts = call.flat(output, cell_state)
+    else:
+        parts = tuple([get(cell_state) for get in call.getters])
+        if call.output_index is None:
+            parts = (output, *parts)
     return parts[0] if len(parts) == 1 else parts

@@ -79,10 +79,10 @@ def misnamed(cell: str) -> str:
 
 def with_arguments(cell: str, arguments: Mapping[str, Any]) -> str:
     """Return the name of a cell with these arguments, after those that it has."""
-    target, own = parsed(cell)
-    every = {**own, **arguments}
-    texts = (f"{name}={value!r}" for name, value in every.items())
-    return f"{target}({','.join(texts)})" if every else target
+    target, present = parsed(cell)
+    all_arguments = {**present, **arguments}
+    texts = (f"{name}={value!r}" for name, value in all_arguments.items())
+    return f"{target}({','.join(texts)})" if all_arguments else target
 
 
 def file_of(cell: str) -> str:
@@ -169,19 +169,19 @@ def load_function(target: str, root: Path) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
         frame = traceback.extract_tb(error.__traceback__)[-1]
         is_in_users_file = not frame.filename.startswith("<") and frame.filename != __file__  # else Python raised it
-        said = f"{error_in_words(error)}{line_of(frame) if is_in_users_file else ''}"
+        message = f"{error_in_words(error)}{line_of(frame) if is_in_users_file else ''}"
         is_relative = where.endswith(".py") and "relative import" in first_line(error)
         hint = f"; name a file of a package as PACKAGE.MODULE:{name}" if is_relative else ""
-        raise CellMissing(f"{where} can't be imported: {said}{hint}") from error
-    found: Any = getattr(module, name, None)
-    if found is None:
-        own = [each for each, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise CellMissing(f"{where} can't be imported: {message}{hint}") from error
+    member: Any = getattr(module, name, None)
+    if member is None:
+        names = [each for each, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         like = get_close_matches(name, vars(module), n=1)
-        hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(own) or 'none'}"
+        hint = f"did you mean {like[0]}?" if like else f"it has {', '.join(names) or 'none'}"
         raise CellMissing(f"{where} has no class or function {name}; {hint}", str(module.__file__ or ""))
-    if not callable(found):
-        raise CellMissing(f"{where}: {name} is {type(found).__name__}; expected a function")
-    function: Callable[..., Any] = found
+    if not callable(member):
+        raise CellMissing(f"{where}: {name} is {type(member).__name__}; expected a function")
+    function: Callable[..., Any] = member
     return function
 
 

@@ -1,10 +1,12 @@
-"""Deep cell: stacked combined cells; every layer reads its own state of the previous step.
+"""Deep cells: stacked combined cells.
+
+In `DeepCell`, every layer reads its own state of the previous step:
 
     h'_l = tanh(W_l [h'_{l-1}; h_l] + b_l),   h'_0 = x
 
 Pascanu et al. 2014 (arXiv:1312.6026), the stacked RNN of figure 2e, which is what torch.nn.RNN(num_layers=n) computes.
 
-Deep cell of the tutorial notebook: each layer above the first reads the state of the layer *below* it.
+In `DeepNotebookCell`, as in the tutorial's notebook, each layer above the first reads the state of the layer *below*:
 
     h'_1 = tanh(W_1 [x; h_1] + b_1)
     h'_l = tanh(W_l [h'_{l-1}; h_{l-1}] + b_l),   l > 1

@@ -1,13 +1,13 @@
-"""States of any structure; the two forms of a usual one, and conversions between them.
+"""What is done with states and other tensors of cells, whatever their structure.
 
 A torch.nn layer keeps `h` or `(h, c)`, each (num_layers, batch, hidden). A cell keeps `h` or `(h, c)`, each
-(batch, hidden); a stacked cell keeps a tuple with one such state for each layer.
+(batch, hidden), and a stacked cell keeps a tuple with one such state for each layer. `to_cell` and `to_layer` convert
+between these usual forms; `tensors_of` and `rebuilt` take states of any structure apart and put them together.
 
-Conversion to another precision. torch's own `to` and `double` make complex numbers real.
+`convert` changes the precision of a module; torch's own `to` and `double` would make complex numbers real.
 
-Cells that take gradients in their own steps, such as those that learn while they run (arXiv:2407.04620).
-
-No gradient can be taken in inference mode, so they run in torch's usual mode, with `no_grad` around them.
+A cell may take gradients in its own steps, for example to learn while it runs (arXiv:2407.04620). Inference mode
+allows no gradients, so such a cell runs `outside_inference_mode`: in torch's usual mode, with `no_grad` around it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,10 +45,10 @@ def to_layer(cell_state: State, *, stacked: bool) -> State:
 
 
 def output(cell_state: State, *, stacked: bool) -> Tensor:
-    """Return the output of a cell: the top layer's `h`, (batch, hidden)."""
+    """Return the output of a cell: the `h` of its top layer, (batch, hidden)."""
     top = cell_state[-1] if stacked else cell_state
-    shown: Tensor = top if isinstance(top, Tensor) else top[0]
-    return shown
+    h: Tensor = top if isinstance(top, Tensor) else top[0]
+    return h
 
 
 def dense_parts(tensor: Tensor) -> tuple[Tensor, ...]:
@@ -61,7 +61,7 @@ def dense_parts(tensor: Tensor) -> tuple[Tensor, ...]:
         return tensor.crow_indices(), tensor.col_indices(), tensor.values()
     if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
         return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
-    return (tensor.to_dense(),)  # of oneDNN
+    return (tensor.to_dense(),)  # a tensor of oneDNN
 
 
 def same_values(tensor: Tensor, other: Tensor) -> bool:
@@ -82,7 +82,10 @@ def copy_values(tensor: Tensor, values: Tensor) -> None:
 
 
 def storage_address(tensor: Tensor) -> int:
-    """Return where the storage of a tensor, or of a sparse one's values, begins; views of one have the same."""
+    """Return the address of a tensor's storage, or of the storage of a sparse tensor's values.
+
+    A tensor and its views have the same address.
+    """
     return dense_parts(tensor)[-1].untyped_storage().data_ptr()
 
 
@@ -132,6 +135,7 @@ def getters_of(state: Any) -> tuple[Callable[[Any], Tensor], ...]:
 
 
 def _itself(state: Any) -> Any:
+    """Return a state that is a tensor; a lambda could not be pickled."""
     return state
 
 
@@ -157,6 +161,7 @@ def copied(state: Any) -> Any:
 
 
 def _parts(state: Any) -> Mapping[Any, Any]:
+    """Return the parts of a state by name or place; raises CellError if it is no tuple, list, dict or dataclass."""
     if isinstance(state, Mapping):
         return state
     if isinstance(state, tuple | list):
@@ -168,8 +173,8 @@ def _parts(state: Any) -> Mapping[Any, Any]:
 
 def torch_dtype(dtype: DType) -> torch.dtype:
     """Return the type of a case's tensors: float32 for tf32 and autocast, which are ways to compute with float32."""
-    is_own = dtype != "tf32" and not dtype.startswith(AUTOCAST)
-    tensor_type: torch.dtype = getattr(torch, dtype if is_own else "float32")
+    is_tensor_type = dtype != "tf32" and not dtype.startswith(AUTOCAST)
+    tensor_type: torch.dtype = getattr(torch, dtype if is_tensor_type else "float32")
     return tensor_type
 
 
@@ -190,7 +195,7 @@ def convert(module: nn.Module, device: str, dtype: torch.dtype) -> None:
 
 
 def fails_in_inference_mode(call: Callable[[], object]) -> bool:
-    """Return whether a call fails only in inference mode. What it raises outside of it too is left to later calls."""
+    """Return True if a call fails in inference mode and works outside of it."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.inference_mode():
@@ -204,6 +209,6 @@ def fails_in_inference_mode(call: Callable[[], object]) -> bool:
 
 @contextmanager
 def outside_inference_mode() -> Iterator[None]:
-    """Without gradients, but in a mode in which a call may take its own."""
+    """Run calls without gradients, but in a mode in which a call may take gradients itself."""
     with torch.inference_mode(mode=False), torch.no_grad():
         yield

@@ -21,6 +21,7 @@ from rnnbench.cells.states import copy_values
 from rnnbench.store.records import LAYERS, Reference
 
 Weights = Mapping[str, Tensor]
+NamedTensors = dict[str, tuple[str, Tensor]]  # by a short name: the full name, and the tensor
 FIRST_LAYER = "_l0"  # the end of the names of the only layer's parameters in torch.nn
 
 
@@ -47,18 +48,22 @@ def cell_weights(module: nn.Module, reference: Weights, *, whole: bool = False) 
             raise CellError(f"{name}.weights_from needs {error}, which the reference does not have") from error
         if not isinstance(mapped, Mapping) or not all(isinstance(weight, Tensor) for weight in mapped.values()):
             raise CellError(f"{name}.weights_from gives no tensors by name")
-    given = shapes(mapped)
-    own = shapes(dict(module.named_parameters()))
-    if given == own:
+    mapped_shapes = shapes(mapped)
+    module_shapes = shapes(dict(module.named_parameters()))
+    if mapped_shapes == module_shapes:
         return dict(mapped)
     if mapping is None:
         return None
-    more, less = (
-        ", ".join(f"{key} {shape}" for key, shape in one.items() if other.get(key) != shape)
-        or "nothing beside the others"
-        for one, other in ((given, own), (own, given))
+    raise CellError(
+        f"{name}.weights_from gives {_in_words(mapped_shapes, module_shapes)}; "
+        f"the class has {_in_words(module_shapes, mapped_shapes)}"
     )
-    raise CellError(f"{name}.weights_from gives {more}; the class has {less}")
+
+
+def _in_words(one: Mapping[str, tuple[int, ...]], other: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the names and shapes of the parameters that only the first of two modules has."""
+    texts = [f"{name} {shape}" for name, shape in one.items() if other.get(name) != shape]
+    return ", ".join(texts) or "nothing beside the others"
 
 
 def state_count(factory: Any, reference: Reference) -> int:
@@ -78,37 +83,40 @@ def state_count(factory: Any, reference: Reference) -> int:
 def copy_weights(mine: nn.Module, like: nn.Module) -> None:
     """Copy the parameters of `like` into `mine`, and the buffers of the same name and shape.
 
-    Names may differ in the modules before them and in the ending of a single layer: `cell.weight_ih` is `weight_ih_l0`.
-    Another naming, order or form is read from the `weights_from` of `mine`. Raises ValueError if the parameters do not
-    fit.
+    Names match if they differ only in the names of submodules in front and in the ending of a single layer:
+    `cell.weight_ih` is `weight_ih_l0`. Other names, orders or forms are mapped by the `weights_from` of `mine`. Raises
+    ValueError if the parameters do not fit.
     """
-    own = _plain_names(dict(mine.named_parameters()))
-    others = _plain_names(dict(like.named_parameters()))
-    if not own:
+    parameters = _plain_names(dict(mine.named_parameters()))
+    other_parameters = _plain_names(dict(like.named_parameters()))
+    if not parameters:
         raise ValueError(f"mine: {type(mine).__name__} has no parameters; call it once first if they are made lazily")
-    strange, lacking = (
-        [name for name, (_, weight) in one.items() if name not in other or other[name][1].shape != weight.shape]
-        for one, other in ((own, others), (others, own))
-    )
-    same = {full: others[name][1] for name, (full, _) in own.items() if name in others}
+    strange = _without_match(parameters, other_parameters)
+    lacking = _without_match(other_parameters, parameters)
+    same = {full: other_parameters[name][1] for name, (full, _) in parameters.items() if name in other_parameters}
     weights = _by_mapping(mine, like) if strange or lacking else same
     if not weights:
         raise ValueError(
             f"mine: can't copy weights from {type(like).__name__}: no match for "
-            f"{', '.join([own[name][0] for name in strange] or lacking[:3])} (left over: "
+            f"{', '.join([parameters[name][0] for name in strange] or lacking[:3])} (left over: "
             f"{', '.join(lacking[:3]) or 'none'}). Define `weights_from` in its class, or copy them yourself"
         )
     buffers = _plain_names(dict(mine.named_buffers()))
-    known = _plain_names(dict(like.named_buffers()))
+    other_buffers = _plain_names(dict(like.named_buffers()))
     with torch.no_grad():
         for name, parameter in mine.named_parameters():
             parameter.copy_(weights[name])
         for name, (_, buffer) in buffers.items():  # such as the running means of a batch norm
-            if name in known and known[name][1].shape == buffer.shape:
-                copy_values(buffer, known[name][1])
+            if name in other_buffers and other_buffers[name][1].shape == buffer.shape:
+                copy_values(buffer, other_buffers[name][1])
 
 
-def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
+def _without_match(one: NamedTensors, other: NamedTensors) -> list[str]:
+    """Return the names under which the other module has no tensor of the same shape."""
+    return [name for name, (_, weight) in one.items() if name not in other or other[name][1].shape != weight.shape]
+
+
+def _plain_names(tensors: Mapping[str, Tensor]) -> NamedTensors:
     """Return each tensor with its full name, by its last name without `_l0`, or by the full one if two are alike."""
     last = [name.rpartition(".")[2].removesuffix(FIRST_LAYER) for name in tensors]
     plain = last if len(set(last)) == len(last) else list(tensors)

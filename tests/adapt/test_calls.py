@@ -114,7 +114,7 @@ def test_layers_and_both_directions_have_a_state_each() -> None:
         ("BatchFirst", "BatchFirst: its forward takes no state; a cell takes one"),
         (
             "FixedSizes",
-            "it takes three state arguments (h, c and mem), and no sizes of them were found that fit; add a",
+            "it takes three state arguments (h, c and mem), and no sizes of them that fit were found; add a",
         ),
         ("FixedSizes", "Its last exception: ValueError: mem is too short (awkward.py:"),
         ("Unpacks", "Unpacks: no first state was found by trial; add a method init_state(batch_size) that returns it"),
@@ -225,4 +225,4 @@ def test_a_state_is_passed_around_with_the_output_in_front_and_comes_back_as_it_
     parts = call.flat(output, state)
     assert len(parts) == 1 + len(others)
     assert all(map(torch.equal, parts, (output, *others)))
-    assert all(map(torch.equal, call.own(parts), state))
+    assert all(map(torch.equal, call.cell_state(parts), state))

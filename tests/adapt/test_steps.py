@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench import unroll
-from rnnbench.adapt.calls import GIVING, Taking
-from rnnbench.adapt.steps import LOOPS, can_step_directly, run_usual
+from rnnbench.adapt.calls import GIVING_FORMS, Taking
+from rnnbench.adapt.steps import STEP_LOOPS, can_step_directly, run_usual
 from rnnbench.workloads.implementations import SequenceOptions, loop
 
 
@@ -265,4 +265,4 @@ def test_a_copy_steps_by_its_own_weights_also_after_it_was_pickled() -> None:
 
 
 def test_there_is_a_loop_for_each_form_of_a_call() -> None:
-    assert set(LOOPS) == {(taking, giving) for taking in get_args(Taking) for giving in GIVING}
+    assert set(STEP_LOOPS) == {(taking, giving) for taking in get_args(Taking) for giving in GIVING_FORMS}

@@ -25,7 +25,7 @@ LARGEST_RADIUS = 0.999
 
 
 class DiagonalCell(TwoPartCell):
-    """`cell(input, (y, re, im)) -> (y', re', im')`, with hidden_size complex states; `y` is only given."""
+    """`cell(input, (y, re, im)) -> (y', re', im')`, with hidden_size complex states; no step reads `y`."""
 
     weights_from = None
     states = 3
@@ -42,7 +42,7 @@ class DiagonalCell(TwoPartCell):
         self.weight_im = uniform(hidden_size, hidden_size, bound=hidden_size**-0.5)
 
     def initial_state(self, batch_size: int) -> DiagonalState:
-        """Zeros."""
+        """Return zeros."""
         zeros = self.decay.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros, zeros
 
@@ -60,15 +60,15 @@ class DiagonalCell(TwoPartCell):
         re, im = times((a_re, a_im), (before[0], before[1]))
         re = re + b_re
         im = im + b_im
-        return self._shown(re, im) + d, re, im
+        return self._output(re, im) + d, re, im
 
     def scan(self, input: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:
         """Run all steps: (seq, batch, input), 3 x (batch, hidden) -> (seq, batch, hidden), 3 x (batch, hidden)."""
         a_re, a_im = self.decay.unbind(0)
         b_re, b_im, d = self.project(input).chunk(3, dim=-1)
         re, im = complex_scan((a_re, a_im), (b_re, b_im), state[1:])
-        outputs = self._shown(re, im) + d
+        outputs = self._output(re, im) + d
         return outputs, (outputs[-1], re[-1], im[-1])
 
-    def _shown(self, re: Tensor, im: Tensor) -> Tensor:
+    def _output(self, re: Tensor, im: Tensor) -> Tensor:
         return linear(re, self.weight_re) - linear(im, self.weight_im)

@@ -42,7 +42,7 @@ class LMUCell(TwoPartCell):
         self.register_buffer("b", b.to(torch.get_default_dtype()), persistent=False)
 
     def initial_state(self, batch_size: int) -> LMUState:
-        """Zeros."""
+        """Return zeros."""
         return self.a.new_zeros(batch_size, self.hidden_size), self.a.new_zeros(batch_size, ORDER)
 
     def project(self, input: Tensor) -> Tensor:

@@ -45,10 +45,10 @@ class MinGRUCell(TwoPartCell):
 
 
 def positive(value: Tensor) -> Tensor:
-    """g(v): v + 0.5 for v >= 0, else sigmoid(v)."""
+    """Return g(v): v + 0.5 for v >= 0, else sigmoid(v)."""
     return torch.where(value >= 0, value + 0.5, torch.sigmoid(value))
 
 
 def log_positive(value: Tensor) -> Tensor:
-    """log g(v)."""
+    """Return log g(v)."""
     return torch.where(value >= 0, (value.clamp_min(0) + 0.5).log(), -softplus(-value))

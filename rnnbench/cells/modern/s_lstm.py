@@ -35,7 +35,7 @@ class SLSTMCell(TwoPartCell):
         self.bias = uniform(4 * hidden_size, bound=hidden_size**-0.5)
 
     def initial_state(self, batch_size: int) -> SLSTMState:
-        """Zeros, and the lowest stabiliser: it is the input gate after the first step, whatever the forget gate."""
+        """Return zeros, and the lowest stabiliser: the first step replaces it by the input gate."""
         zeros = self.bias.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros, zeros, zeros + torch.finfo(zeros.dtype).min / 2
 
