@@ -21,7 +21,7 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.suite.file import Settings
 from rnnbench.text import plural
 
-END_SECONDS = 60.0  # in which a job that is told to end stores what it has
+JOB_END_SECONDS = 60.0  # in which a job that is told to end stores what it has
 COORDINATOR_CORES = 1  # of a job, beside those of its cases
 
 
@@ -61,7 +61,7 @@ class Cards:
         """Return how many of so many groups a job measures, so that each card has one job."""
         return math.ceil(groups / len(self))
 
-    def requested(self, cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    def job_parameters(self, cards: int, cores: int, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters of jobs whose cases use so many cores; raises UserError if a job has fewer."""
         least = min(map(len, self._cores.values()))
         needed = cores + COORDINATOR_CORES
@@ -126,7 +126,7 @@ class Cards:
 
     def close(self) -> None:
         """Wait until all jobs have ended, whose files may have been complete before; one that does not is killed."""
-        end = time.monotonic() + END_SECONDS
+        end = time.monotonic() + JOB_END_SECONDS
         for _, _, process in self._jobs:
             try:
                 process.wait(max(0.0, end - time.monotonic()))

@@ -74,7 +74,7 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
         settings = Settings(**info.resolved["measure"])
-        given = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
+        core_count = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
         unbound = "Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"
         with started(state.groups, settings) as start:
             job_info = replace(
@@ -82,7 +82,7 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
                 environment=environment.describe(root) | {"worker": start.software},
-                notes=[unbound] if 0 < given < len(allowed_cores()) else [],
+                notes=[unbound] if 0 < core_count < len(allowed_cores()) else [],
             )
             if unlike := unlike_the_first(path, job_info):
                 print(unlike, file=sys.stderr)
@@ -92,10 +92,10 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
             def at_end(status: RunStatus) -> RunInfo:
                 needed = runner.planner.seconds_needed()
                 missed = len(runner.planner.missed())
-                known = ended(job_info, runner, status)
+                run_info = ended(job_info, runner, status)
                 return replace(
-                    known,
-                    environment=known.environment | {MISSED: missed, NODE: place},
+                    run_info,
+                    environment=run_info.environment | {MISSED: missed, NODE: place},
                     seconds_needed=None if needed is None else runner.seconds + needed,
                 )
 

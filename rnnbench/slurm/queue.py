@@ -17,13 +17,24 @@ from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, START_SECONDS
 from rnnbench.suite.file import Settings
 
 # Options that rnnbench sets itself, to recognize its jobs and to run one process in each.
-OWN = ("array", "error", "job_name", "nodes", "no_requeue", "ntasks", "ntasks_per_node", "output", "requeue", "wrap")
+RESERVED_OPTIONS = (
+    "array",
+    "error",
+    "job_name",
+    "nodes",
+    "no_requeue",
+    "ntasks",
+    "ntasks_per_node",
+    "output",
+    "requeue",
+    "wrap",
+)
 # Options of rnnbench beside those of sbatch, and what their values look like.
-MORE = {"array_parallelism": "[1-9][0-9]*", "reference_node": r"[\w.-]+"}
+EXTRA_OPTIONS = {"array_parallelism": "[1-9][0-9]*", "reference_node": r"[\w.-]+"}
 CARD_MEMORY = "16G"  # of the host, for a job on a card: many clusters give a job next to nothing by themselves
 GROUPS_PER_JOB = 16
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
-ENDED = (  # the states of a job that has ended
+END_STATES = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
 )
@@ -54,7 +65,7 @@ class JobState:
     @property
     def is_alive(self) -> bool:
         """Whether the job may still do something."""
-        return self.state not in ENDED
+        return self.state not in END_STATES
 
 
 def share(groups: int) -> int:
@@ -79,9 +90,9 @@ def parse(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         name, _, value = option.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
-        if key in OWN:
+        if key in RESERVED_OPTIONS:
             raise UserError(f"Slurm option {option}: {name} is set by rnnbench itself")
-        if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(MORE.get(key, ".+"), value):
+        if not re.fullmatch("[a-z][a-z_]*", key) or not re.fullmatch(EXTRA_OPTIONS.get(key, ".+"), value):
             raise UserError(
                 f"Slurm option {option}: expected NAME=VALUE, an option of sbatch such as partition=gpu, "
                 "array-parallelism=N or reference-node=NODE"
@@ -90,21 +101,22 @@ def parse(options: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def job_parameters(cards: int, cores: int, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters for submitit, the same for all jobs of a run, so that their machines can be alike.
 
     Cases on a card get one card, and the cores that they need. Other cases get a whole node, so that no other job
-    disturbs what is timed, or as many cores of a node as the user requests.
+    disturbs what is timed, or as many cores of a node as the user requests. `options`: those of sbatch that the user
+    sets.
     """
     node: dict[str, Any] = {"exclusive": True, "mem": "0"}  # all of the node's memory too
     if cards:
         node = {"gpus_per_node": cards, "cpus_per_task": cores + 1, "mem": CARD_MEMORY}  # one for the coordinator
-    elif "cpus_per_task" in given:
+    elif "cpus_per_task" in options:
         node = {}
     # An option of the user for the same resource, under whatever name, replaces rnnbench's own.
-    for own, names in {"gpus_per_node": ("gpus", "gres"), "mem": ("mem",)}.items():
-        if any(name.startswith(names) for name in given):
-            node.pop(own, None)
+    for resource, names in {"gpus_per_node": ("gpus", "gres"), "mem": ("mem",)}.items():
+        if any(name.startswith(names) for name in options):
+            node.pop(resource, None)
     budget = settings.budget_seconds
     beside = START_SECONDS + settings.deadline_seconds  # of a case that hangs
     limit = None if budget is None else math.ceil((budget + beside) / 60)
@@ -119,7 +131,7 @@ def requested(cards: int, cores: int, settings: Settings, given: Mapping[str, st
         # The shell ignores SIGTERM and waits for its program, which ends in order on that signal.
         "setup": ["trap : TERM", *safe_path],
         # Restarts by Slurm itself would be neither counted nor limited.
-        "additional_parameters": {"no_requeue": True, **node, **given},
+        "additional_parameters": {"no_requeue": True, **node, **options},
     }
 
 
@@ -141,8 +153,8 @@ def submit(folder: Path, name: str, function: Any, arguments: Sequence[Any], par
 
 def states(run: str) -> list[JobState]:
     """Return the states of a run's jobs, except jobs that ended some minutes ago (MinJobAge). Raises SlurmFault."""
-    shown = ",".join(f"{field}:|" for field in FIELDS)
-    listing = _ask("squeue", "--me", "--states=all", "--noheader", "-O", shown)
+    columns = ",".join(f"{field}:|" for field in FIELDS)
+    listing = _ask("squeue", "--me", "--states=all", "--noheader", "-O", columns)
     jobs = (JobState(*(field.strip() for field in line.split("|")[: len(FIELDS)])) for line in listing.splitlines())
     return [job for job in jobs if job.name.startswith(f"{run}.")]
 

@@ -41,7 +41,7 @@ MIN_WAIT = 0.5
 MAX_WAIT = 10.0
 NOT_LOST = ("COMPLETED", "PREEMPTED")  # states of a job that has ended and is no failure of its own
 NO_JOB = "no job measured it"  # why cases were not measured
-LOGS = "slurm"  # folder of a run, with what submitit writes
+LOG_FOLDER = "slurm"  # folder of a run, with what submitit writes
 OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
 
@@ -71,7 +71,7 @@ class Jobs(Protocol):
     def share(self, groups: int) -> int:
         """Return how many of so many groups a job measures, unless the user says otherwise."""
 
-    def requested(self, cards: int, cores: int, settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    def job_parameters(self, cards: int, cores: int, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters of jobs whose cases use so many cards and cores."""
 
     def submit(
@@ -143,13 +143,13 @@ def resume_by_slurm(
     if not parts(path) or jobs.key not in info.environment:
         raise UserError(f"{path}: it was not measured by `rnnbench run --executor {jobs.key}`, so that can't resume it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
-    given = info.environment[jobs.key].get("options", {}) | jobs.parse(options)
+    all_options = info.environment[jobs.key].get("options", {}) | jobs.parse(options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
         notes=[*of_kinds(info.notes, ["resumed by"]), note("resumed by", command)],
-        environment=info.environment | {jobs.key: {"options": given}},
+        environment=info.environment | {jobs.key: {"options": all_options}},
     )
     _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
 
@@ -216,7 +216,7 @@ class Watch:
         self._reference_node: str | None = options.pop("reference_node", None)  # None: that of the first job
         cards = 0 if all(is_shared(workload.device) for workload in self._workloads) else 1
         cores = max(workload.cores for workload in self._workloads)
-        self._parameters = jobs.requested(cards, cores, self._settings, options)
+        self._parameters = jobs.job_parameters(cards, cores, self._settings, options)
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
         self.preempted = 0  # jobs that had to make room for others, and were sent again
@@ -239,7 +239,7 @@ class Watch:
 
     def wait(self) -> None:
         """Wait for all parts; raises UserError if no job is taken, and none is left to wait for."""
-        told = ""
+        last_words = ""
         while any(part.state != "done" for part in self.parts):
             try:
                 self._look(self._jobs.states(self._path.name))
@@ -253,9 +253,9 @@ class Watch:
             done = f"{states['done']:,} of {plural(len(self.parts), 'job')} done"
             words = ", ".join([done, *(f"{count:,} {word}" for word, count in counts.items() if count)])
             words += f"; {trouble}" if trouble else ""
-            if words != told:
+            if words != last_words:
                 self._on_progress(words)
-            told = words
+            last_words = words
             if states["done"] < len(self.parts):
                 time.sleep(min(MAX_WAIT, max(MIN_WAIT, (time.monotonic() - self.began) / 20)))
 
@@ -282,7 +282,7 @@ class Watch:
         A job that completed measured its part to the end, by the settings that the run had when the job began. One that
         was preempted made room for another: it is sent again, however often.
         """
-        log = self._path / LOGS / f"{part.job}_0_log.err"
+        log = self._path / LOG_FOLDER / f"{part.job}_0_log.err"
         part.job = None
         part.state = "waiting"
         why = "it has gone from the queue"
@@ -319,12 +319,13 @@ class Watch:
             name = f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
-                part.job = self._jobs.submit(self._path / LOGS, name, measure_part, arguments, parameters)
+                part.job = self._jobs.submit(self._path / LOG_FOLDER, name, measure_part, arguments, parameters)
             except Busy as words:
                 return str(words)
             except SlurmFault as words:
-                asked = " ".join(f"{key.replace('_', '-')}={val}" for key, val in options.items() if val is not True)
-                why = f"{self._jobs.title} takes no such job: {words}{f' (asked: {asked})' if asked else ''}"
+                texts = [f"{key.replace('_', '-')}={value}" for key, value in options.items() if value is not True]
+                why = f"{self._jobs.title} takes no such job: {words}"
+                why += f" (asked: {' '.join(texts)})" if texts else ""
                 if all(other.job is None for other in undone):
                     raise UserError(f"{self._jobs.title}: {why}") from None
                 return why  # it may take it when others have ended
@@ -344,7 +345,7 @@ class Watch:
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
             *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),
         ]
-        needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
+        seconds_needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
         if status == "finished":
             missed = sum(part_info.environment.get(MISSED, 0) for part_info in infos)
             notes += wider_than_asked(missed, len(self._workloads), self._settings)
@@ -363,7 +364,7 @@ class Watch:
             info,
             status=status,
             seconds=round((info.seconds or 0.0) + time.monotonic() - self.began, 1),
-            seconds_needed=max(needed, default=None) if status == "finished" else None,
+            seconds_needed=max(seconds_needed, default=None) if status == "finished" else None,
             replicates=max((part_info.replicates for part_info in infos), default=0),
             ceilings=[ceiling.to_json() for ceiling in ceilings],
             notes=list(dict.fromkeys(notes)),

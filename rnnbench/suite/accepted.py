@@ -70,7 +70,7 @@ class Acceptance:
 
 
 def read_accepted(file: Path, cases: Collection[Case]) -> tuple[Acceptance, ...]:
-    """Return the entries of a file, none if there is no such file; raises UserError with every fault found.
+    """Return the entries of a file, none if there is no such file; raises UserError with every fault.
 
     `cases`: those of the suite, whose constructors' arguments an entry may name.
     """
@@ -78,17 +78,17 @@ def read_accepted(file: Path, cases: Collection[Case]) -> tuple[Acceptance, ...]
         return ()
     tables = _tables(file)
     arguments = {name for case in cases for name in arguments_of(case.cell)}
-    found = []
+    entries = []
     with placed(str(file)):
         for number, table in enumerate(tables):
             place = f"accepted[{number}]"
             only = parse_only([table.case], f"{place}.case:", arguments=arguments)
-            found.append(Acceptance(place, only, table.case, table.commit, table.reason, table.up_to))
-    return tuple(found)
+            entries.append(Acceptance(place, only, table.case, table.commit, table.reason, table.up_to))
+    return tuple(entries)
 
 
 def _tables(file: Path) -> list[AcceptedTable]:
-    """Return the tables of a file; raises UserError with every fault found."""
+    """Return the tables of a file; raises UserError with every fault."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # RecursionError: nested too deep

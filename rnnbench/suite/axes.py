@@ -14,14 +14,14 @@ from rnnbench.cells import CELLS, file_of, is_own, misnamed, with_arguments
 from rnnbench.store.records import AXES, DATA_SETS, is_cell_reference
 from rnnbench.text import nearest
 
-INPUT = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
+INPUT_PATTERN = r"^(features|tokens:[1-9][0-9]{0,8}|frames:[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){0,3})$"
 INPUTS_ALLOWED = "expected features, tokens:N (such as tokens:100) or frames:CxHxW (such as frames:3x8x8)"
-OF_DATA_SETS = {  # the values of axes that only data sets have
+DATA_SET_VALUES = {  # the values of axes that only data sets have
     "cell": tuple(DATA_SETS),
     "phase": ("loading",),
     "implementation": ("per_item", "vectorised"),
 }
-USUAL: dict[str, tuple[Any, ...]] = {  # the values of an axis that a sweep does not name
+USUAL_VALUES: dict[str, tuple[Any, ...]] = {  # the values of an axis that a sweep does not name
     "implementation": ("loop", "torch.nn"),
     "phase": ("inference",),
     "task": ("many_to_many",),
@@ -70,8 +70,8 @@ def wrong_cell(cell: str, root: Path | None) -> str:
         return ""
     if cell in (*CELLS, *DATA_SETS):
         return ""
-    known = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
-    return f"no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {known}"
+    choices = f"there are {', '.join(CELLS)}, or your own as FILE:CLASS, and the data sets {', '.join(DATA_SETS)}"
+    return f"no such cell{nearest(cell, (*CELLS, *DATA_SETS))}; {choices}"
 
 
 def wrong_reference(reference: str, root: Path | None) -> str:
@@ -85,11 +85,11 @@ def wrong_reference(reference: str, root: Path | None) -> str:
     )
 
 
-def wrong_name(value: str, known: Sequence[str]) -> str:
-    """Say that a value is neither a known name nor a user's own function; empty if it is one."""
-    if value in known or is_own(value):
+def wrong_name(value: str, names: Sequence[str]) -> str:
+    """Say that a value is neither one of these names nor a user's own function; empty if it is one."""
+    if value in names or is_own(value):
         return ""
-    return f"expected one of {', '.join(known)}, or FILE:FUNCTION{nearest(value, known)}"
+    return f"expected one of {', '.join(names)}, or FILE:FUNCTION{nearest(value, names)}"
 
 
 def wrong_argument(value: object) -> str:
@@ -112,23 +112,23 @@ def misfit(axes: Mapping[str, Sequence[Any]], arguments: Mapping[str, Any]) -> s
     Data sets can't stand beside cells: that would load a cell or train a data set. Only a user's own cells take
     arguments. `axes`: the values of each axis.
     """
-    values = [(axis, value) for axis in OF_DATA_SETS for value in axes[axis]]
-    others = [(axis, value) for axis, value in values if value not in OF_DATA_SETS[axis]]
+    values = [(axis, value) for axis in DATA_SET_VALUES for value in axes[axis]]
+    others = [(axis, value) for axis, value in values if value not in DATA_SET_VALUES[axis]]
     if 0 < len(others) < len(values):
         axis, value = others[0]
-        needed = ", ".join(OF_DATA_SETS[axis])
-        return f"{axis} {value!r} can't be swept with data sets, which need {axis} = {needed}"
+        expected = ", ".join(DATA_SET_VALUES[axis])
+        return f"{axis} {value!r} can't be swept with data sets, which need {axis} = {expected}"
     shipped = next((cell for cell in axes["cell"] if not is_own(cell)), None)
     return f"{shipped} takes no arguments; only cells of your own do (FILE:CLASS)" if arguments and shipped else ""
 
 
 def is_input(value: object) -> bool:
     """Return True if a value is a kind of input."""
-    return isinstance(value, str) and re.fullmatch(INPUT, value) is not None
+    return isinstance(value, str) and re.fullmatch(INPUT_PATTERN, value) is not None
 
 
 def cells_with(cells: Sequence[str], arguments: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return the cells, each with every combination of the arguments of its constructor."""
     names = list(arguments)
-    chosen = [dict(zip(names, values, strict=True)) for values in itertools.product(*arguments.values())]
-    return [with_arguments(cell, each) if each else cell for cell in cells for each in chosen]
+    combinations = [dict(zip(names, values, strict=True)) for values in itertools.product(*arguments.values())]
+    return [with_arguments(cell, each) if each else cell for cell in cells for each in combinations]

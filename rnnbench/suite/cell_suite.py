@@ -15,9 +15,9 @@ from rnnbench.cells import CELLS, file_of, is_own, misnamed, parsed
 from rnnbench.errors import UserError
 from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS, Reference
-from rnnbench.suite.axes import INPUT, INPUTS_ALLOWED
+from rnnbench.suite.axes import INPUT_PATTERN, INPUTS_ALLOWED
 from rnnbench.suite.outline import Outline
-from rnnbench.suite.places import MAX_NAME, content_of, find
+from rnnbench.suite.places import MAX_SUITE_NAME, content_of, find
 from rnnbench.suite.plain import outline, outline_of
 from rnnbench.text import first_few, nearest
 
@@ -62,7 +62,7 @@ def outline_of_cell(cell: str, reference: str | None, *, whole: bool, input: str
 
 def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> dict[str, Any]:
     """Return what a suite's file for a class would hold, and the `file` itself: that of the class."""
-    if not re.fullmatch(INPUT, input):
+    if not re.fullmatch(INPUT_PATTERN, input):
         raise UserError(f"input {input}: {INPUTS_ALLOWED}")
     file = _checked(cell)
     reference = layer_of(cell) if reference is None else reference
@@ -76,7 +76,7 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     return {
         "file": file,
-        "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_NAME].strip("-") or "cell",
+        "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_SUITE_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES_SUITE}`",
         "measure": content_of(quick).get("measure", {}),
         "sweep": [
@@ -132,8 +132,8 @@ def missing_name(file: Path, cell: str) -> str:
     if re.search(rf"\b({re.escape(name)}|__getattr__)\b|import \*", text):
         return ""
     defined = re.findall(r"^(?:class|def) (\w+)", text, re.MULTILINE)
-    known = first_few(defined, MAX_NAMED) if defined else "none"
-    return f"{file.name} has no class or function {name}{nearest(name, defined)}; it has {known}"
+    names = first_few(defined, MAX_NAMED) if defined else "none"
+    return f"{file.name} has no class or function {name}{nearest(name, defined)}; it has {names}"
 
 
 def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) -> tuple[Path, Path]:

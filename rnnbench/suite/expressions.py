@@ -21,13 +21,13 @@ TERM_WORDS = {
     "layers": "num_layers",
     "type": "dtype",
 }
-QUOTED = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
-TERM = re.compile(rf"(?: (?<=[=,]) (?:{QUOTED}) | \S )+", re.VERBOSE | re.DOTALL)
-VALUE = rf"""(?: {QUOTED} | [^,"'][^,]* )"""
-VALUES = re.compile(rf"{VALUE} (?:,{VALUE})*", re.VERBOSE | re.DOTALL)
+QUOTED_VALUE = r""" "(?:[^"\\]|\\.)*" | '[^']*' """
+TERM = re.compile(rf"(?: (?<=[=,]) (?:{QUOTED_VALUE}) | \S )+", re.VERBOSE | re.DOTALL)
+VALUE = rf"""(?: {QUOTED_VALUE} | [^,"'][^,]* )"""
+VALUE_LIST = re.compile(rf"{VALUE} (?:,{VALUE})*", re.VERBOSE | re.DOTALL)
 ONE_VALUE = re.compile(VALUE, re.VERBOSE | re.DOTALL)
 QUOTING = "a value that has a space, a comma or a quote in it stands in quotes"
-ALWAYS = ("cell", "implementation", "phase")  # axes that a listing shows even if they do not differ
+ALWAYS_LISTED = ("cell", "implementation", "phase")  # axes that a listing shows even if they do not differ
 BARE = re.compile(r"""[^\s,"'\\]+""")  # a value that needs no quotes, if it is printable
 
 
@@ -45,16 +45,16 @@ def parse_only(
             raise UserError(f"{subject} is empty; expected for example cell=VALUE (is a shell variable unset?)")
     for term in TERM.findall(" ".join(expressions)):
         axis, _, values = term.partition("=")
-        known = (*AXES, *arguments)
-        if axis not in known:
+        names = (*AXES, *arguments)
+        if axis not in names:
             axis = TERM_WORDS.get(axis, axis)
         if axis == "input" and re.fullmatch(r"[\d,]+", values):
             axis = "input_size"  # as tables call it
-        if axis not in known:
-            raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, known)}; axes: {', '.join(known)}")
+        if axis not in names:
+            raise UserError(f"{subject} {term}: no axis {axis!r}{nearest(axis, names)}; axes: {', '.join(names)}")
         if axis in only:
             raise UserError(f"{subject} {term}: {axis} is named twice; expected {axis}=VALUE,VALUE")
-        only[axis] = [_unquoted(value) for value in ONE_VALUE.findall(values)] if VALUES.fullmatch(values) else []
+        only[axis] = [_unquoted(value) for value in ONE_VALUE.findall(values)] if VALUE_LIST.fullmatch(values) else []
         if not (only[axis] and all(only[axis])):
             raise UserError(f"{subject} {term}: expected {axis}=VALUE, or {axis}=VALUE,VALUE; {QUOTING}")
     return only
@@ -66,8 +66,8 @@ def expression(case: Case, axes: Collection[str] = AXES) -> str:
     With some of the axes, it selects every case that has the same values on these.
     """
     loads = case.workload.samples > 0
-    kept: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
-    return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in kept.items() if axis in axes)
+    values: Mapping[str, object] = {axis: value for axis, value in case.axes().items() if loads or axis not in OF_DATA}
+    return " ".join(f"{axis}={quoted(axis_text(value))}" for axis, value in values.items() if axis in axes)
 
 
 def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[str]:
@@ -76,10 +76,12 @@ def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[
     Left out is the reference if each cell has one.
     """
     rows = [case.axes() for case in cases]
-    seen = {axis: {row[axis] for row in rows} for axis in AXES}
-    several = [axis for axis in AXES if axis in ALWAYS or len(seen[axis]) > 1 or len(values.get(axis, ())) > 1]
+    distinct = {axis: {row[axis] for row in rows} for axis in AXES}
+    several = [
+        axis for axis in AXES if axis in ALWAYS_LISTED or len(distinct[axis]) > 1 or len(values.get(axis, ())) > 1
+    ]
     references = {(case.cell, case.workload.reference) for case in cases}
-    return [axis for axis in several if axis != "reference" or len(references) > len(seen["cell"])]
+    return [axis for axis in several if axis != "reference" or len(references) > len(distinct["cell"])]
 
 
 def common(cases: Sequence[Case], axes: Collection[str]) -> str:

@@ -30,8 +30,8 @@ from rnnbench.store.records import (
 )
 from rnnbench.store.stored_record import MAX_INTEGER, Count, Size
 from rnnbench.suite.axes import (
-    INPUT,
-    USUAL,
+    INPUT_PATTERN,
+    USUAL_VALUES,
     as_list,
     cells_with,
     misfit,
@@ -71,9 +71,9 @@ def _refused_beside(wrong: Callable[[Any, Any], str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _one_of(known: Sequence[str]) -> AfterValidator:
-    """Refuse what is neither a known name nor a user's own function."""
-    return _refused(lambda value: wrong_name(value, known))
+def _one_of(names: Sequence[str]) -> AfterValidator:
+    """Refuse what is neither a names name nor a user's own function."""
+    return _refused(lambda value: wrong_name(value, names))
 
 
 Axis = Annotated[tuple[T, ...], BeforeValidator(as_list), Field(min_length=1)]  # one value, or a list of values
@@ -90,31 +90,31 @@ class Sweep(SuiteTable):
     """All combinations of its axes; `reference` names the torch.nn layer for the user's own cells, or is "none"."""
 
     cell: Axis[Annotated[str, _refused_beside(wrong_cell)]]
-    implementation: Axis[Swept] = USUAL["implementation"]
-    phase: Axis[Phase] = USUAL["phase"]
-    task: Axis[Task] = USUAL["task"]
-    batch_size: Axis[WholeSize] = USUAL["batch_size"]
-    seq_len: Axis[WholeSize] = USUAL["seq_len"]
-    input_size: Axis[WholeSize] = USUAL["input_size"]
-    hidden_size: Axis[WholeSize] = USUAL["hidden_size"]
-    output_size: Axis[WholeSize] = USUAL["output_size"]
-    num_layers: Axis[WholeSize] = USUAL["num_layers"]
-    dtype: Axis[DType] = USUAL["dtype"]
-    device: Axis[str] = USUAL["device"]
-    threads: Axis[WholeSize] = USUAL["threads"]
-    output_len: Axis[WholeCount] = USUAL["output_len"]
-    bidirectional: Axis[Annotated[bool, Strict()]] = USUAL["bidirectional"]
-    dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = USUAL["dropout"]
-    lengths: Axis[Lengths] = USUAL["lengths"]
-    input: Axis[Annotated[str, Field(pattern=INPUT)]] = USUAL["input"]
-    nonlinearity: Axis[Nonlinearity] = USUAL["nonlinearity"]
-    head: Axis[Head] = USUAL["head"]
-    caches: Axis[Caches] = USUAL["caches"]
-    optimizer: Axis[Annotated[str, _one_of(OPTIMIZERS)]] = USUAL["optimizer"]
-    loss: Axis[Annotated[str, _one_of(LOSSES)]] = USUAL["loss"]
-    clip: Axis[Annotated[float, Field(ge=0)]] = USUAL["clip"]
-    samples: Axis[WholeSize] = USUAL["samples"]
-    workers: Axis[WholeCount] = USUAL["workers"]
+    implementation: Axis[Swept] = USUAL_VALUES["implementation"]
+    phase: Axis[Phase] = USUAL_VALUES["phase"]
+    task: Axis[Task] = USUAL_VALUES["task"]
+    batch_size: Axis[WholeSize] = USUAL_VALUES["batch_size"]
+    seq_len: Axis[WholeSize] = USUAL_VALUES["seq_len"]
+    input_size: Axis[WholeSize] = USUAL_VALUES["input_size"]
+    hidden_size: Axis[WholeSize] = USUAL_VALUES["hidden_size"]
+    output_size: Axis[WholeSize] = USUAL_VALUES["output_size"]
+    num_layers: Axis[WholeSize] = USUAL_VALUES["num_layers"]
+    dtype: Axis[DType] = USUAL_VALUES["dtype"]
+    device: Axis[str] = USUAL_VALUES["device"]
+    threads: Axis[WholeSize] = USUAL_VALUES["threads"]
+    output_len: Axis[WholeCount] = USUAL_VALUES["output_len"]
+    bidirectional: Axis[Annotated[bool, Strict()]] = USUAL_VALUES["bidirectional"]
+    dropout: Axis[Annotated[float, Field(ge=0, lt=1)]] = USUAL_VALUES["dropout"]
+    lengths: Axis[Lengths] = USUAL_VALUES["lengths"]
+    input: Axis[Annotated[str, Field(pattern=INPUT_PATTERN)]] = USUAL_VALUES["input"]
+    nonlinearity: Axis[Nonlinearity] = USUAL_VALUES["nonlinearity"]
+    head: Axis[Head] = USUAL_VALUES["head"]
+    caches: Axis[Caches] = USUAL_VALUES["caches"]
+    optimizer: Axis[Annotated[str, _one_of(OPTIMIZERS)]] = USUAL_VALUES["optimizer"]
+    loss: Axis[Annotated[str, _one_of(LOSSES)]] = USUAL_VALUES["loss"]
+    clip: Axis[Annotated[float, Field(ge=0)]] = USUAL_VALUES["clip"]
+    samples: Axis[WholeSize] = USUAL_VALUES["samples"]
+    workers: Axis[WholeCount] = USUAL_VALUES["workers"]
     # Of the constructors of the user's own cells, beside the sizes.
     arguments: dict[Annotated[str, _refused(wrong_argument_name)], Axis[Argument]] = {}
     # A torch.nn layer (rnn, lstm, gru), another cell, or "none"; None: as "none".

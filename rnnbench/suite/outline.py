@@ -26,7 +26,8 @@ from rnnbench.store.records import (
 from rnnbench.suite.expressions import quoted
 from rnnbench.text import nearest
 
-MAX_CASES = 100_000  # a larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion
+# A larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion cases.
+MAX_SUITE_CASES = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class SweptAxes:
             point["reference"] = self.layer(point["cell"])
             if point["nonlinearity"] == "sigmoid" and point["reference"] == "rnn":
                 point["reference"] = "none"  # torch.nn.RNN has none
-            if own := TORCH_OWN.get(point["implementation"]):
-                if point["reference"] not in own:
+            if torch_cells := TORCH_OWN.get(point["implementation"]):
+                if point["reference"] not in torch_cells:
                     continue
-                point["cell"] = own[point["reference"]]
+                point["cell"] = torch_cells[point["reference"]]
             if point["phase"] not in LOADS:
                 point |= dict.fromkeys(OF_DATA, 0)
             if point["phase"] != "step":
@@ -91,7 +92,7 @@ class Outline:
     def cases(self, device: str | None = None) -> list[Case]:
         """Return all cases in the order of the file, on a device or on the suite's own.
 
-        Raises UserError if they are more than MAX_CASES.
+        Raises UserError if they are more than MAX_SUITE_CASES.
         """
         self._refuse_too_many(device)
         return list(dict.fromkeys(case for sweep in self.sweeps for case in sweep.cases(device)))
@@ -103,8 +104,8 @@ class Outline:
 
     def _refuse_too_many(self, device: str | None) -> None:
         count = sum(math.prod(map(len, sweep.on(device).values())) for sweep in self.sweeps)
-        if count > MAX_CASES:
-            raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_CASES:,}; sweep fewer values")
+        if count > MAX_SUITE_CASES:
+            raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_SUITE_CASES:,}; sweep fewer values")
 
     def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
         """Return the cases that `only` selects, grouped by workload in the order of the file.
@@ -116,12 +117,12 @@ class Outline:
         cases = self.cases(device)
         if only and knows_all and (faults := unknown(only, values(cases))):
             raise UserError(f"{self.file}: {'; '.join(faults)}")
-        wanted = {case for case in cases if is_selected(case, only)} if only else set(cases)
-        groups = grouped(case for case in cases if case.is_reference or case in wanted)
-        kept = [group for group in groups if not wanted.isdisjoint(group.cases)]
-        if not kept:
+        selection = {case for case in cases if is_selected(case, only)} if only else set(cases)
+        groups = grouped(case for case in cases if case.is_reference or case in selection)
+        selected_groups = [group for group in groups if not selection.isdisjoint(group.cases)]
+        if not selected_groups:
             raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
-        return self.with_sweeps(kept)
+        return self.with_sweeps(selected_groups)
 
     def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
         """Return the groups, each with the number of the first sweep that has its workload on any device."""
@@ -134,11 +135,11 @@ class Outline:
 
 def values(cases: Iterable[Case]) -> dict[str, list[str]]:
     """Return the values of some cases that `only` can name, by axis or argument of constructors."""
-    known: dict[str, dict[str, None]] = {}
+    texts_by_name: dict[str, dict[str, None]] = {}
     for case in cases:
         for name, value in _texts(case).items():
-            known.setdefault(name, {})[value] = None
-    return {name: list(texts) for name, texts in known.items()}
+            texts_by_name.setdefault(name, {})[value] = None
+    return {name: list(texts) for name, texts in texts_by_name.items()}
 
 
 def grouped(cases: Iterable[Case]) -> list[Group]:
@@ -146,7 +147,7 @@ def grouped(cases: Iterable[Case]) -> list[Group]:
     members: dict[Workload, list[Case]] = {}
     for case in cases:
         members.setdefault(case.workload, []).append(case)
-    return [Group(workload, tuple(own)) for workload, own in members.items()]
+    return [Group(workload, tuple(group_cases)) for workload, group_cases in members.items()]
 
 
 def cases_of(groups: Iterable[Group]) -> list[Case]:
@@ -156,8 +157,8 @@ def cases_of(groups: Iterable[Group]) -> list[Case]:
 
 def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list[Group]:
     """Return the groups with those of their cases that are kept; groups that become empty are left out."""
-    kept = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
-    return [group for group in kept if group.cases]
+    smaller_groups = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
+    return [group for group in smaller_groups if group.cases]
 
 
 def is_compared(group: Group, is_lost: Callable[[Case], bool]) -> bool:
@@ -166,20 +167,20 @@ def is_compared(group: Group, is_lost: Callable[[Case], bool]) -> bool:
     return not others or not all(map(is_lost, others))
 
 
-def unknown(only: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a message for each axis with unknown values in `only`, with the nearest known value and all of them."""
+def unknown(only: Mapping[str, Sequence[str]], suite_values: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a message for each axis of `only` with values that the suite does not have: the nearest one, and all."""
     return [
-        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], known[axis])}: "
-        f"the suite has {axis}={','.join(map(quoted, known[axis]))}"
+        f"{axis}={','.join(map(quoted, missing))}{nearest(missing[0], suite_values[axis])}: "
+        f"the suite has {axis}={','.join(map(quoted, suite_values[axis]))}"
         for axis, values in only.items()
-        if (missing := [value for value in values if value not in known[axis]])
+        if (missing := [value for value in values if value not in suite_values[axis]])
     ]
 
 
 def is_selected(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
     """Return whether a case has one of the values of each axis, or argument of constructors, in `only`."""
     texts = _texts(case) if only else {}
-    return all(texts.get(name) in wanted for name, wanted in only.items())
+    return all(texts.get(name) in choices for name, choices in only.items())
 
 
 def _texts(case: Case) -> dict[str, str]:

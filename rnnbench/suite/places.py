@@ -7,28 +7,29 @@ from typing import Any
 from rnnbench.errors import UserError
 from rnnbench.text import nearest
 
-INSTALLED = Path(__file__).parents[1] / "shipped_suites"
-OWN = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "suites"  # the folder of rnnbench's own suites
+INSTALLED_SUITES = Path(__file__).parents[1] / "shipped_suites"
+# Of rnnbench's own suites: in the repository they are not in the package.
+SHIPPED_FOLDER = INSTALLED_SUITES if INSTALLED_SUITES.is_dir() else INSTALLED_SUITES.parents[1] / "suites"
 ACCEPTED = "accepted.toml"  # a file beside suites that is none: the regressions that a team has accepted
-MAX_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
+MAX_SUITE_NAME = 200  # letters of a suite's; the folders of its checks and reports have longer ones, of 255 at most
 
 
 def shipped() -> dict[str, Path]:
     """Return the suites that a bare name finds: those in `suites/` of the current folder, then rnnbench's own."""
-    folders = [OWN, Path("suites")]  # the later one wins
+    folders = [SHIPPED_FOLDER, Path("suites")]  # the later one wins
     files = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
     return {path.stem: path for path in files if path.name != ACCEPTED}
 
 
 def hidden_by(name: str, file: Path) -> Path | None:
     """Return the suite of rnnbench that a file of the current folder hides by having the same bare name, or None."""
-    own = OWN / f"{name}.toml"
-    return own if own.is_file() and not (file.exists() and own.samefile(file)) else None
+    shipped_file = SHIPPED_FOLDER / f"{name}.toml"
+    return shipped_file if shipped_file.is_file() and not (file.exists() and shipped_file.samefile(file)) else None
 
 
 def is_shipped(file: Path) -> bool:
     """Return whether a suite is one of rnnbench's own."""
-    return file.resolve().parent == OWN.resolve()
+    return file.resolve().parent == SHIPPED_FOLDER.resolve()
 
 
 def find(name: str) -> Path:
@@ -40,11 +41,11 @@ def find(name: str) -> Path:
         if path.exists():  # also a folder: reading it gives the better message
             return path
         raise UserError(f"no suite file {name}; expected a file, or a name that `rnnbench list suites` shows")
-    known = shipped()
-    if name not in known:
-        names = ", ".join(sorted(known))
-        raise UserError(f"no suite {name!r}{nearest(name, known)}; there are: {names}, and files that end in .toml")
-    return known[name]
+    suites = shipped()
+    if name not in suites:
+        names = ", ".join(sorted(suites))
+        raise UserError(f"no suite {name!r}{nearest(name, suites)}; there are: {names}, and files that end in .toml")
+    return suites[name]
 
 
 def content_of(file: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from rnnbench.store.records import AXES, LOSSES, OPTIMIZERS, Workload
 from rnnbench.store.run_info import SUITE
 from rnnbench.suite import axes
 from rnnbench.suite.outline import Outline, SweptAxes
-from rnnbench.suite.places import MAX_NAME, content_of
+from rnnbench.suite.places import MAX_SUITE_NAME, content_of
 
-TABLES = {"name", "description", "measure", "check", "defaults", "sweep"}
-NUMBERS = {  # of the tables [measure] and [check]: usual values; others are left to pydantic
+TABLE_NAMES = {"name", "description", "measure", "check", "defaults", "sweep"}
+USUAL_NUMBERS = {  # of the tables [measure] and [check]: usual values; others are left to pydantic
     "replicates": (int, 1, 1000),
     "max_replicates": (int, 1, 1000),
     "windows": (int, 2, 100),
@@ -31,18 +31,18 @@ NUMBERS = {  # of the tables [measure] and [check]: usual values; others are lef
     "period_seconds": (float, 1e-9, 1e6),
     "margin": (float, 1e-3, 0.9),
 }
-OF_TABLE = {"measure": NUMBERS.keys() - {"margin"}, "check": {"margin", "budget_seconds"}}
-NAMES = {"implementation": get_args(Swept), "optimizer": OPTIMIZERS, "loss": LOSSES}  # of the values of an axis
+NUMBERS_OF_TABLE = {"measure": USUAL_NUMBERS.keys() - {"margin"}, "check": {"margin", "budget_seconds"}}
+AXIS_NAMES = {"implementation": get_args(Swept), "optimizer": OPTIMIZERS, "loss": LOSSES}  # of the values of an axis
 
 
 def outline(file: Path) -> Outline:
-    """Return what the suite in a file measures; raises UserError with every fault found, as reading the suite does."""
+    """Return what the suite in a file measures; raises UserError with every fault, as reading the suite does."""
     content = content_of(file)
     defaults = content.get("defaults", {})
     if isinstance(defaults, dict):
         content["sweep"] = [defaults | sweep for sweep in _tables(content.get("sweep"))]
-        if found := outline_of(content, file, file.parent):
-            return found
+        if suite_outline := outline_of(content, file, file.parent):
+            return suite_outline
     from rnnbench.suite.suites import read
 
     return read(str(file)).outline
@@ -61,12 +61,12 @@ def outline_of(content: Mapping[str, Any], file: Path, root: Path | None) -> Out
     name = content.get("name")
     description = content.get("description", "")
     sweeps = [_swept(sweep, root) for sweep in content["sweep"]]
-    known = tuple(sweep for sweep in sweeps if sweep is not None)
-    is_named = isinstance(name, str) and re.fullmatch(SUITE, name) is not None and len(name) <= MAX_NAME
-    is_usual = all(_has_usual_numbers(content.get(table, {}), numbers) for table, numbers in OF_TABLE.items())
-    if not (is_named and isinstance(description, str) and is_usual and content.keys() <= TABLES):
+    axes_of_sweeps = tuple(sweep for sweep in sweeps if sweep is not None)
+    is_named = isinstance(name, str) and re.fullmatch(SUITE, name) is not None and len(name) <= MAX_SUITE_NAME
+    is_usual = all(_has_usual_numbers(content.get(table, {}), numbers) for table, numbers in NUMBERS_OF_TABLE.items())
+    if not (is_named and isinstance(description, str) and is_usual and content.keys() <= TABLE_NAMES):
         return None
-    return Outline(file, str(name), description, known) if 0 < len(known) == len(sweeps) else None
+    return Outline(file, str(name), description, axes_of_sweeps) if 0 < len(axes_of_sweeps) == len(sweeps) else None
 
 
 def _has_usual_numbers(table: object, names: set[str]) -> bool:
@@ -74,7 +74,7 @@ def _has_usual_numbers(table: object, names: set[str]) -> bool:
     if not isinstance(table, dict) or not table.keys() <= names:
         return False
     for name, value in table.items():
-        kind, least, most = NUMBERS[name]
+        kind, least, most = USUAL_NUMBERS[name]
         if type(value) not in (kind, int) or isinstance(value, bool) or not least <= value <= most:
             return False
     replicates = float(table.get("replicates", math.inf))
@@ -86,13 +86,13 @@ def _swept(sweep: Mapping[str, Any], root: Path | None) -> SweptAxes | None:
     """Return the axes of a sweep's table with all their values; None in every doubt."""
     if not sweep.keys() <= {*AXES, "arguments"} or "cell" not in sweep:
         return None
-    given = {axis: axes.as_list(value) for axis, value in sweep.items() if axis not in ("reference", "arguments")}
-    values: dict[str, Any] = {**axes.USUAL, **given}
+    file_values = {axis: axes.as_list(sweep[axis]) for axis in sweep.keys() - {"reference", "arguments"}}
+    values: dict[str, Any] = {**axes.USUAL_VALUES, **file_values}
     arguments = sweep.get("arguments", {})
     reference = sweep.get("reference")
     try:
         is_right = (
-            all(own and all(_is_of(axis, value, root) for value in own) for axis, own in values.items())
+            all(several and all(_is_of(axis, value, root) for value in several) for axis, several in values.items())
             and (reference is None or (isinstance(reference, str) and not axes.wrong_reference(reference, root)))
             and _are_arguments(arguments)
             and not axes.misfit(values, arguments)
@@ -101,25 +101,25 @@ def _swept(sweep: Mapping[str, Any], root: Path | None) -> SweptAxes | None:
         return None
     if not is_right:
         return None
-    swept = {name: axes.as_list(own) for name, own in arguments.items()}
+    argument_values = {name: axes.as_list(value) for name, value in arguments.items()}
     ordered = {axis: list(values[axis]) for axis in AXES if axis != "reference"}
-    return SweptAxes(ordered | {"cell": axes.cells_with(values["cell"], swept)}, reference)
+    return SweptAxes(ordered | {"cell": axes.cells_with(values["cell"], argument_values)}, reference)
 
 
 def _are_arguments(table: object) -> bool:
     """Return True if a table has only names of arguments, each with a value or several."""
     if not isinstance(table, dict) or any(map(axes.wrong_argument_name, table)):
         return False
-    values = list(map(axes.as_list, table.values()))
-    return all(own and not any(map(axes.wrong_argument, own)) for own in values)
+    lists = list(map(axes.as_list, table.values()))
+    return all(values and not any(map(axes.wrong_argument, values)) for values in lists)
 
 
 def _is_of(axis: str, value: object, root: Path | None) -> bool:
     """Return True if a value is plainly one of an axis."""
     if axis == "cell":
         return isinstance(value, str) and not axes.wrong_cell(value, root)
-    if axis in NAMES:
-        return value in NAMES[axis]
+    if axis in AXIS_NAMES:
+        return value in AXIS_NAMES[axis]
     if axis == "dropout":
         return isinstance(value, float) and 0 <= value < 1
     return _is(value, Workload.__annotations__[axis]) and (axis != "input" or axes.is_input(value))

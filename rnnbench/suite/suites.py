@@ -14,17 +14,22 @@ from rnnbench.suite.axes import INPUTS_ALLOWED
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import CheckSettings, Settings, SuiteTable, Sweep
 from rnnbench.suite.outline import Outline, is_selected, unknown, values
-from rnnbench.suite.places import MAX_NAME, content_of, find
+from rnnbench.suite.places import MAX_SUITE_NAME, content_of, find
 from rnnbench.text import nearest
 
-TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "defaults": Sweep, "measure": Settings, "check": CheckSettings}
+TABLE_CLASSES: dict[str, type[BaseModel]] = {
+    "sweep": Sweep,
+    "defaults": Sweep,
+    "measure": Settings,
+    "check": CheckSettings,
+}
 
 
 class Suite(SuiteTable):
     """A suite as its file says it, with the defaults filled into the sweeps."""
 
     file: Annotated[Path, Field(exclude=True)]
-    name: Annotated[str, Field(pattern=f"^{SUITE}$", max_length=MAX_NAME)]
+    name: Annotated[str, Field(pattern=f"^{SUITE}$", max_length=MAX_SUITE_NAME)]
     description: str = ""
     measure: Settings = Settings()
     check: CheckSettings = CheckSettings()
@@ -32,10 +37,10 @@ class Suite(SuiteTable):
 
     def with_check(self, **changes: float | None) -> Self:
         """Return a copy with other check settings: None changes none; a margin replaces all of the file's."""
-        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        if "margin" in given:
-            given["margins"] = []
-        return self.model_copy(update={"check": self.check.model_copy(update=given)})
+        updates: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if "margin" in updates:
+            updates["margins"] = []
+        return self.model_copy(update={"check": self.check.model_copy(update=updates)})
 
     @property
     def outline(self) -> Outline:
@@ -86,7 +91,7 @@ def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
 
 
 def read(name: str) -> Suite:
-    """Read and check a suite, given as a path or a bare name; raises UserError with every fault found."""
+    """Read and check a suite, given as a path or a bare name; raises UserError with every fault."""
     path = find(name)
     data = content_of(path)
     faults = ["file: unknown key"] if "file" in data else []
@@ -96,8 +101,8 @@ def read(name: str) -> Suite:
     elif isinstance(sweeps := data.get("sweep"), list):
         others = defaults.keys() - Sweep.model_fields.keys()
         faults += [f"defaults.{key}: unknown key{nearest(key, Sweep.model_fields)}" for key in sorted(others)]
-        known = {key: value for key, value in defaults.items() if key not in others}
-        data["sweep"] = [known | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps]
+        shared_values = {key: value for key, value in defaults.items() if key not in others}
+        data["sweep"] = [shared_values | sweep if isinstance(sweep, dict) else sweep for sweep in sweeps]
     try:
         suite = Suite.model_validate(data | {"file": path}, context={"root": path.parent})
     except ValidationError as error:
@@ -111,7 +116,7 @@ def read(name: str) -> Suite:
 
 def _words(detail: Mapping[str, Any]) -> str:
     """Return one line for one fault: key path, value, and what would be right."""
-    table = TABLES.get(str(detail["loc"][0]), Suite)
+    table = TABLE_CLASSES.get(str(detail["loc"][0]), Suite)
     key = str(detail["loc"][-1])
     words = problem(detail)
     where = words.partition(":")[0]

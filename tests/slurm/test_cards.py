@@ -148,10 +148,10 @@ def test_what_can_not_be_measured_on_cards_is_refused_before_anything_is_written
     driver: Driver, jobs: Cards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="no case of this run uses a card, so it needs no jobs on cards"):
-        jobs.requested(0, 1, Settings(), {})
+        jobs.job_parameters(0, 1, Settings(), {})
     with pytest.raises(UserError, match="each job needs 5 cores, and 2 cards share too few: 4 for one of them"):
-        jobs.requested(1, 4, Settings(), {})
-    assert jobs.requested(1, 3, Settings(), {}) == NO_OPTIONS
+        jobs.job_parameters(1, 4, Settings(), {})
+    assert jobs.job_parameters(1, 3, Settings(), {}) == NO_OPTIONS
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="CUDA shows no card to this process"):
         Cards().require()
@@ -248,7 +248,7 @@ def test_ctrl_c_ends_all_jobs_and_kills_one_that_hangs(
         if len(machine.started) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cards, "END_SECONDS", 0.0)
+    monkeypatch.setattr(cards, "JOB_END_SECONDS", 0.0)
     machine.at_start = interrupt
     machine.hangs = True
     with pytest.raises(Interrupted, match="its jobs are cancelled; what was measured is in"):

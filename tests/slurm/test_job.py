@@ -64,7 +64,7 @@ def test_a_part_is_finished_by_the_settings_of_now_or_not_at_all(tmp_path: Path)
 
 def requested(cards: int = 0, settings: Settings | None = None, **given: str) -> dict[str, Any]:
     """What sbatch gets for jobs of three threads."""
-    parameters = queue.requested(cards, 3, settings or Settings(), given)
+    parameters = queue.job_parameters(cards, 3, settings or Settings(), given)
     return {"time": parameters["time"], **parameters["additional_parameters"]}
 
 
@@ -110,11 +110,11 @@ def test_a_job_has_no_accounting_key_of_submitit(tmp_path: Path, monkeypatch: py
     sbatch.write_text(f"#!/bin/sh\ncat $1 > {script}\necho Submitted batch job 12\n")
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    parameters = queue.requested(0, 1, Settings(), {})
+    parameters = queue.job_parameters(0, 1, Settings(), {})
     assert queue.submit(tmp_path / "logs", "mine", print, [], parameters) == "12"
     assert "#SBATCH --job-name=mine" in script.read_text()
     assert "wckey" not in script.read_text()
-    queue.submit(tmp_path / "logs", "mine", print, [], queue.requested(0, 1, Settings(), {"wckey": "ours"}))
+    queue.submit(tmp_path / "logs", "mine", print, [], queue.job_parameters(0, 1, Settings(), {"wckey": "ours"}))
     assert "#SBATCH --wckey=ours" in script.read_text()
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.suite import suites
-from rnnbench.suite.axes import USUAL
+from rnnbench.suite.axes import USUAL_VALUES
 from rnnbench.suite.file import Sweep
 from rnnbench.suite.places import content_of, shipped
-from rnnbench.suite.plain import NUMBERS, outline, outline_of
+from rnnbench.suite.plain import USUAL_NUMBERS, outline, outline_of
 from rnnbench.suite.suites import Suite
 from tests.suite.test_suites import ARGUMENTS, FAULTS
 
@@ -72,11 +72,11 @@ def of_axis(axis: str) -> st.SearchStrategy[Any]:
     return st.one_of(own, st.lists(own, max_size=2), st.sampled_from(ANYTHING))
 
 
-KEYS = st.sampled_from([*USUAL, "reference", "arguments", "file", "hiden_size"])
+KEYS = st.sampled_from([*USUAL_VALUES, "reference", "arguments", "file", "hiden_size"])
 SWEEPS = st.dictionaries(KEYS, st.none(), max_size=3).flatmap(
     lambda keys: st.fixed_dictionaries({key: of_axis(key) for key in ("cell", *keys)})
 )
-NUMBER_TABLES = st.dictionaries(st.sampled_from([*NUMBERS, "most_replicates", "margins"]), VALUES, max_size=2)
+NUMBER_TABLES = st.dictionaries(st.sampled_from([*USUAL_NUMBERS, "most_replicates", "margins"]), VALUES, max_size=2)
 CONTENTS = st.fixed_dictionaries(
     {"name": st.sampled_from(["mine", "mine", "mine", "a b", "", 3]), "sweep": st.lists(SWEEPS, max_size=2)},
     optional={"measure": NUMBER_TABLES, "check": NUMBER_TABLES, "description": VALUES, "title": VALUES},
@@ -129,4 +129,4 @@ def test_a_suite_with_a_fault_is_refused_in_the_words_of_whoever_measures_it(tmp
 
 def test_the_usual_values_are_those_of_every_axis_of_a_sweep() -> None:
     fields = Sweep.model_fields
-    assert {axis: fields[axis].default for axis in fields.keys() - {"cell", "reference", "arguments"}} == USUAL
+    assert {axis: fields[axis].default for axis in fields.keys() - {"cell", "reference", "arguments"}} == USUAL_VALUES

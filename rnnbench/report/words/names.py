@@ -24,7 +24,7 @@ from rnnbench.store.records import (
 )
 from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.suite import expressions
-from rnnbench.suite.axes import USUAL
+from rnnbench.suite.axes import USUAL_VALUES
 from rnnbench.text import plural
 
 WORDS = {axis: word for word, axis in expressions.TERM_WORDS.items()} | {
@@ -224,7 +224,7 @@ def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
         value = getattr(workload, axis)
         if axis in APART or (workload.phase == "loading" and axis in OF_MODELS):
             continue
-        is_usual = axis not in ALWAYS and (value,) == USUAL.get(axis)
+        is_usual = axis not in ALWAYS and (value,) == USUAL_VALUES.get(axis)
         if loads if axis in OF_DATA else not is_usual:
             yield axis, value
 
