@@ -126,7 +126,7 @@ def _verdict_by_status(base: Measurement, head: Measurement) -> Verdict | None:
     statuses = (base.status, head.status)
     if statuses == ("skipped", "failed"):
         return "regressed"
-    if head.works and base.failure == "running" and not base.parity:
+    if head.works and base.failure == "running" and base.parity.kind == "unknown":
         return "improved"
     if "failed" in statuses:
         is_own_fault = base.status == "failed" and base.failure == "running"

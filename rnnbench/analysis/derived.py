@@ -11,7 +11,7 @@ from rnnbench.store import ceilings
 from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.implementations import GRAPH_BACKENDS, REFERENCES
 from rnnbench.store.metrics import COMPILED
-from rnnbench.store.parity import AGREES, IS_REFERENCE
+from rnnbench.store.parity import AGREES, IS_REFERENCE, UNKNOWN, Parity
 from rnnbench.store.records import (
     AXES,
     FUSED_LAYERS,
@@ -24,7 +24,7 @@ from rnnbench.store.records import (
 
 BOUNDS = ("arithmetic", "memory", "weights", "steps")  # what can set a limit
 REGISTER_BYTES = 2048  # of a core: weights that may stay in registers from step to step
-SAME_EQUATIONS = (AGREES.text, IS_REFERENCE.text)  # parity of cases that need the reference's weights in each step
+SAME_EQUATIONS = (AGREES, IS_REFERENCE)  # parity of cases that need the reference's weights in each step
 FASTER_SINCE = "the machine ran faster during the run than while its limits were measured"
 LESS_WORK = "its reference stays above the limit, so this case may leave out some of the work"
 
@@ -56,7 +56,7 @@ def _terms(row: dict[str, Any]) -> tuple[float, ...]:
     size = moved_bytes(workload, row["parameters"])
     if ceiling is None or math.isnan(size) or macs is None or math.isnan(macs):
         return (math.nan,) * len(BOUNDS)
-    reads, weights = weight_reads(workload, row.get("parity", ""))
+    reads, weights = weight_reads(workload, row.get("parity", UNKNOWN))
     return (
         macs / ceiling.macs_per_second,
         size / ceiling.max_bytes_per_second(size),
@@ -84,7 +84,7 @@ def moved_bytes(workload: Workload, parameters: float | None) -> float:
     return float(ITEM_BYTES[workload.dtype] * values)
 
 
-def weight_reads(workload: Workload, parity: str) -> tuple[int, float]:
+def weight_reads(workload: Workload, parity: Parity) -> tuple[int, float]:
     """Return how often a call must read the weights of a state, and their bytes: of one layer in one direction.
 
     Each step of a layer needs all of them, and no step can begin before the one before it has ended. In training,

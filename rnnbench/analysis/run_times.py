@@ -33,7 +33,8 @@ from rnnbench.store.frames import (
     without_categories,
 )
 from rnnbench.store.frames import joined as joined_windows
-from rnnbench.store.notes import note, of_kinds
+from rnnbench.store.notes import Note, of_kinds
+from rnnbench.store.parity import parities
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.window_checks import repeated, wrong_value
@@ -52,7 +53,7 @@ WINDOW_NEEDS = (
     *("calls", "seconds", "host_seconds", *QUANTILES),
 )
 SAME_WINDOW = ["run", "case", "replicate", "worker", "order"]
-TEXTS = ("reason", "parity", "backend", "missing", "ceiling")
+TEXTS = ("reason", "backend", "missing", "ceiling")
 NUMBERS = (*OBSERVED_COLUMNS, "parity_error", "warmup_windows", "period_seconds")
 
 
@@ -130,14 +131,14 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
             )
         if lost > 0:
             what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}"
-            missing = note("windows are missing", f"those of {what}; nothing here counts what they held")
+            missing = Note(f"those of {what}; nothing here counts what they held", "windows are missing")
             info = replace(info, notes=[*info.notes, missing])
     return info, measurements, RunTimes.of(cases, visits)
 
 
 def noted(info: RunInfo) -> list[str]:
     """Return the notes on missing windows among all notes of a run."""
-    return of_kinds(info.notes, ["windows are missing"])
+    return list(map(str, of_kinds(info.notes, ["windows are missing"])))
 
 
 def noted_of_runs(runs: Iterable[tuple[str, RunInfo]]) -> list[str]:
@@ -209,6 +210,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
         known[name] = known[name].where(known[name].notna(), value).astype(type(value))
     known = known.astype(dict.fromkeys(NUMBERS, float))
+    known["parity"] = pd.Series(parities(known["parity"]), index=known.index, dtype=object)
     rows = pd.MultiIndex.from_frame(known[KEYS])
     of_windows = pd.MultiIndex.from_frame(windows[KEYS])
     if rows.has_duplicates or not of_windows.isin(rows).all():

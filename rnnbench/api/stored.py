@@ -25,7 +25,15 @@ from rnnbench.report.table import latex
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import changes, table_for_paper
 from rnnbench.report.words.names import SETTINGS, SIZES, several
-from rnnbench.store.frames import SCHEMA, step_frame, window_frame, window_tables, with_categories, without_categories
+from rnnbench.store.frames import (
+    SCHEMA,
+    step_frame,
+    window_frame,
+    window_tables,
+    with_categories,
+    with_sentences,
+    without_categories,
+)
 from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.text import share_of
 
@@ -61,7 +69,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
     times = joined([times for _, _, times in read])
     names = tuple(path.resolve().name for path in paths)
     summary = summarized(times)
-    cases = with_categories(summary)
+    cases = with_categories(with_sentences(summary))
     axes = ["cell", "implementation", "phase", *several(summary, (*SETTINGS, *SIZES))]
     first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED]
 
@@ -181,7 +189,7 @@ def summarize(
     """
     if isinstance(windows, FrameResult):
         return pd.DataFrame(windows.frame)
-    return with_categories(summarized(of_frames(windows, cases, steps)))
+    return with_categories(with_sentences(summarized(of_frames(windows, cases, steps))))
 
 
 @for_users

@@ -26,7 +26,7 @@ from rnnbench.harness.coordinator.session import faults_in_words, first_info, re
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
-from rnnbench.store.notes import OF_SIDE, note
+from rnnbench.store.notes import OF_SIDE, Note
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
@@ -296,7 +296,7 @@ def _run(
 ) -> Iterator[RunFolder]:
     """Make a side's run folder; at the end, its `run.json` records how the check ended."""
     about = environment.describe(side.root) | {"worker": hello}
-    info = first_info(side.suite, measured_by, command, about, [note(OF_SIDE[side.name], side.about)])
+    info = first_info(side.suite, measured_by, command, about, [Note(side.about, OF_SIDE[side.name])])
     if side.tree is not None:
         info = replace(info, suite_file=os.path.relpath(side.suite.file.resolve(), side.tree))
     (folder / side.name).mkdir()

@@ -189,7 +189,10 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
             output.note(f"Continue: {again}")
     elif may_lack or not is_empty:  # what measured nothing is told once, in the error
         output.show(RunScreen(summary, info, is_full))
-        lines = [*map(output.on_terminal, map(printable, info.notes)), *([f"Continue: {again}"] if again else [])]
+        lines = [
+            *map(output.on_terminal, map(printable, map(str, info.notes))),
+            *([f"Continue: {again}"] if again else []),
+        ]
         page = printable(shlex.join(["rnnbench", "report", str(folder)]))
         output.say("\n".join([*lines, f"Page:     {page}"]))
     if as_json or not sys.stdout.isatty():  # a terminal has shown the path, programs read it

@@ -31,7 +31,7 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
+from rnnbench.store.parity import AGREES, IS_REFERENCE
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, is_cell_reference
 from rnnbench.text import plural, printable
 
@@ -48,7 +48,7 @@ MEDIANS = (
 )
 
 MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
-SAME_WORK = (AGREES.text, IS_REFERENCE.text)
+SAME_WORK = (AGREES, IS_REFERENCE)
 
 
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
@@ -253,7 +253,7 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     for key, cases in frame.groupby(keys, sort=False):
         ratios = cases[["ratio", "ratio_low", "ratio_high"]].dropna(subset="ratio")
         # Without the reasons, which stand beside the cases.
-        parities = {Parity.read(parity).brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
+        parities = {parity.brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
         parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
         compared = len(ratios)
         unclear_ones = tally(cases).get("unclear", 0)
@@ -321,7 +321,7 @@ def notes(row: Mapping[Any, Any]) -> str:
         return one_line(f"{row['status']}: {row['reason']}")
     fast = "fastest" if row.get("is_fastest") else ""
     waits = "launch-bound: the device waits for the host" if row.get("launch_bound") in (True,) else ""
-    return "; ".join(filter(None, [fast, one_line(row["parity"]), *doubts(row), waits]))
+    return "; ".join(filter(None, [fast, one_line(str(row["parity"])), *doubts(row), waits]))
 
 
 def _ends(low: float, high: float) -> str:

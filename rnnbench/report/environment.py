@@ -50,7 +50,7 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
     measured: list[SectionPart] = [
         how,
         f"{reached(summary, info)} {noise_sentence(noise)}".strip(),
-        Lines("Notes on this run:", list(map(one_line, info.notes))),
+        Lines("Notes on this run:", [one_line(str(note)) for note in info.notes]),
         Lines("To measure again, and to make this page again:", commands, are_commands=True),
     ]
     missing = [Lines("Without a time:", lines)] if (lines := list(map(str, not_measured(summary)))) else []
@@ -152,7 +152,7 @@ def not_measured(summary: pd.DataFrame) -> tuple[MissingCases, ...]:
 def table_of_environment(info: RunInfo) -> Table:
     """Return a table with one row for each fact: a list of plain values is one row, a dictionary one for each entry."""
     run = {name: getattr(info, name) for name in ("suite", "description", "command", "started", "status")}
-    run |= {"wall_seconds": info.seconds, "finished replicates": info.replicates, "notes": info.notes}
+    run |= {"wall_seconds": info.seconds, "finished replicates": info.replicates, "notes": list(map(str, info.notes))}
     stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}
     limits = [Ceiling.from_json(ceiling) for ceiling in info.ceilings]
     known = [

@@ -31,7 +31,7 @@ from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.names import case_name, group_name, identity, one_line
 from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
-from rnnbench.store.frames import category, with_categories
+from rnnbench.store.frames import category, with_categories, with_sentences
 from rnnbench.store.metrics import METRICS, OBSERVED
 from rnnbench.store.pytest_benchmark import ORIGIN
 from rnnbench.store.records import AXES, Case, reference_cell
@@ -88,7 +88,7 @@ def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
     Beside them stands where a row comes from, so that rows of many runs can be put together: commit, processor, nodes
     of a cluster and torch, as far as they are known.
     """
-    frame = with_categories(frame)
+    frame = with_categories(with_sentences(frame))
     whole = ("warmup_windows", *(metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")))
     values = {name: frame[name].dropna() for name in whole if name in frame}
     counts = [name for name, known in values.items() if ((known % 1 == 0) & (known.abs() < MAX_INTEGER)).all()]
@@ -121,7 +121,7 @@ def parquet(frame: pd.DataFrame) -> bytes:
 
 def lines(summary: pd.DataFrame) -> str:
     """Return every case as a JSON object on a line, with all digits of its numbers; null if missing or infinite."""
-    return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in summary.to_dict("records"))
+    return "".join(f"{json.dumps(plain(row), allow_nan=False)}\n" for row in with_sentences(summary).to_dict("records"))
 
 
 def plain(value: Any) -> Any:
@@ -202,7 +202,7 @@ def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -
     rounds = {case: values.tolist() for case, values in replicates}
     extra = (*AXES, "parity", "backend", "bound_by", *TIMES, *(metric.name for metric in METRICS))
     benchmarks = []
-    for row in map(plain, summary[summary["seconds"].notna()].to_dict("records")):
+    for row in map(plain, with_sentences(summary[summary["seconds"].notna()]).to_dict("records")):
         case = Case.from_axes(row)
         own = rounds[row["case"]]
         benchmarks.append(

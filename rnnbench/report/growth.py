@@ -54,7 +54,7 @@ from rnnbench.report.words.units import (
     ratio_tick,
     whole_percent,
 )
-from rnnbench.store.parity import IS_REFERENCE
+from rnnbench.store.parity import parities
 from rnnbench.store.records import TORCH_OWN
 
 Quantity = Literal["ratio", "seconds"]
@@ -238,7 +238,9 @@ def of_sweep(
     size has two measured values.
     """
     axes = [str(axis) for axis in frame.columns[: list(frame.columns).index("module")]]
-    measured = frame[frame["seconds"].notna() & (frame["parity"].ne(IS_REFERENCE.text) | (value == "seconds"))]
+    of_reference = [parity.kind == "reference" for parity in parities(frame["parity"])]
+    is_shown = ~pd.Series(of_reference, index=frame.index, dtype=bool) | (value == "seconds")
+    measured = frame[frame["seconds"].notna() & is_shown]
     threads = ["chosen by torch" if pd.isna(each) else f"{each:g}" for each in measured["threads"]]
     cases = measured.assign(series=list(map(one_line, measured["module"])), threads=threads)
     varied = [axis for axis in axes if axis != "phase" and cases[axis].nunique() > 1]

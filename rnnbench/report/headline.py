@@ -46,7 +46,6 @@ from rnnbench.report.words.units import (
     ratio_interval,
     span,
 )
-from rnnbench.store.parity import does_equal_work, keeps_results
 from rnnbench.store.records import (
     DEFAULTS,
     LOADS,
@@ -250,12 +249,12 @@ def _counted(own: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the comparisons that count, and sentences about those that do not, and why."""
     compared = own.dropna(subset=["ratio"])
     notes: list[str] = []
-    keeps = compared["parity"].map(keeps_results)
+    keeps = compared["parity"].map(lambda parity: parity.kind == "cached").astype(bool)
     if keeps.any():
         cells = ", ".join(map(one_line, compared.loc[keeps, "cell"].unique()))
         notes.append(f"Not counted, since less than half of the work is done when values come again: {cells}.")
         compared = compared[~keeps]
-    doubtful = compared[~compared["parity"].map(does_equal_work)]
+    doubtful = compared[~compared["parity"].map(lambda parity: parity.is_equal_work).astype(bool)]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(map(one_line, doubtful["cell"].unique()))
         is_all = len(doubtful) == len(compared)

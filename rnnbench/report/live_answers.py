@@ -9,7 +9,6 @@ from rnnbench.harness.live.measuring import LiveComparison
 from rnnbench.report.case_tables import tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, span
-from rnnbench.store.parity import does_equal_work, is_of_reference
 from rnnbench.text import plural
 
 MAX_NAMED = 4  # modules that have a sentence of their own
@@ -28,7 +27,7 @@ def of_measure(found: LiveComparison, frame: pd.DataFrame) -> str:
     for name in others[:MAX_NAMED]:
         row = frame.loc[name]
         takes = f"{ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as"
-        doubt = "" if does_equal_work(row["parity"]) else ", but may do other work"
+        doubt = "" if found.parity[name].is_equal_work else ", but may do other work"
         unclear = ", so which is faster is unclear" if row["ratio_low"] <= 1 <= row["ratio_high"] else ""
         times = f"{duration(row['seconds'])} against {beside}"
         lines.append(f"{one_line(name)} takes {takes} {one_line(reference)}{doubt}{unclear}: {times}.")
@@ -50,7 +49,7 @@ def of_sweep(frame: pd.DataFrame, axes: Mapping[str, Sequence[Any]], reference: 
     of `threads`.
     """
     with_ratio = frame[frame["ratio"].notna()]
-    known = with_ratio[~with_ratio["parity"].map(is_of_reference).astype(bool)]
+    known = with_ratio[with_ratio["module"].ne(reference)]
     keys = ["phase", "module", *(["state"] if known["state"].nunique() > 1 else [])]
     lines = []
     for (phase, name, *states), rows in known.groupby(keys, sort=False):

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -26,7 +26,6 @@ from rnnbench.report.words.units import (
     round_percent,
     span,
 )
-from rnnbench.store.parity import Parity
 from rnnbench.store.profiles import Profile
 from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, first_few, plural
@@ -49,7 +48,7 @@ PASS = "or undecided='pass' to let it through"
 def measured(found: LiveComparison, settings: Settings) -> MeasureResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
     frame = compare(found.turns.times, found.reference)
-    frame["parity"] = pd.Series({name: parity.text for name, parity in found.parity.items()})
+    frame["parity"] = pd.Series({name: str(parity) for name, parity in found.parity.items()})
     frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
     frame = frame[list(COLUMNS)].rename_axis("module")
     facts: dict[Any, Any] = {name: getattr(found, name) for name in ("reference", "phase", "device", "threads")}
@@ -120,7 +119,7 @@ def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
     parity = found.parity[MINE]
     timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
     if parity.kind == "cached":
-        return f"{names[0]} keeps results, so its time means nothing: {parity.text} Give it new values in each call"
+        return f"{names[0]} keeps results, so its time means nothing: {parity} Give it new values in each call"
     return (
         f"outputs differ: {names[0]}'s output is not {names[1]}'s, {timed}: {parity.brief}\n"
         "Give both the same weights (rnnbench.same_weights), or say equal_outputs=False to compare unequal work"
@@ -251,7 +250,7 @@ def swept(
             notes.append(note(found, known[-1].frame, settings))
             beginnings.append(" ".join(_rests_on(found, known[-1].frame)))
             more |= dict.fromkeys(found.notes)
-            frame = _with_status(known[-1].frame.reset_index(), found.left_out)
+            frame = _with_status(known[-1].frame.reset_index(), found)
             replicates.append(_sized(sizes, known[-1].replicates))
         rows.append(_sized(sizes, frame))
         del found  # with its modules, before those of the next point are built
@@ -288,15 +287,15 @@ def swept(
     return SweepResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
 
 
-def _with_status(frame: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame:
+def _with_status(frame: pd.DataFrame, found: LiveComparison) -> pd.DataFrame:
     """Return the rows of a point with their status, and without the numbers of modules that give NaN.
 
     These have failed, as in a run. Modules that were left out are skipped.
     """
-    is_unsound = frame["parity"].map(lambda text: Parity.read(text).is_unsound).astype(bool)
+    is_unsound = frame["module"].isin([name for name, parity in found.parity.items() if parity.is_unsound])
     numbers = [str(column) for column in frame.select_dtypes("number") if column != "parameters"]
     frame[numbers] = frame[numbers].where(~is_unsound)
-    is_skipped = frame["module"].isin(left_out)
+    is_skipped = frame["module"].isin(found.left_out)
     status = is_unsound.map({True: "failed", False: "measured"}).mask(is_skipped, "skipped")
     return frame.assign(status=status, reason=frame["parity"].where(is_unsound | is_skipped, ""))
 

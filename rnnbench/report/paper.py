@@ -13,7 +13,7 @@ from rnnbench.report.page.page import folder_of, put
 from rnnbench.report.table import csv
 from rnnbench.report.words.names import one_line, say, word
 from rnnbench.report.words.units import MISSING, count, duration, duration_interval, ratio, ratio_interval
-from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
+from rnnbench.store.parity import AGREES, IS_REFERENCE, parities
 from rnnbench.text import encoded
 
 IDENTITY = "a result in Python"  # of its folder
@@ -39,7 +39,7 @@ def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], e
     names = [name for name in (shown or WITHOUT_COLUMNS) if name in frame]
     index = [str(frame.index.name)] if frame.index.name else []
     frame = _with_index(frame)
-    agrees = "parity" in names and set(frame["parity"]) <= {AGREES.text, IS_REFERENCE.text}
+    agrees = "parity" in names and set(parities(frame["parity"])) <= {AGREES, IS_REFERENCE}
     if agrees:
         names.remove("parity")
     columns = list(_columns(frame, [*index, *names]))
@@ -88,8 +88,8 @@ def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, C
         yield HEADERS.get(name, word(name).replace("_", " ")), _cell(name, write), is_number
 
 
-def _brief_parity(parity: str) -> str:
-    return one_line(Parity.read(parity).brief)
+def _brief_parity(parity: object) -> str:
+    return one_line(parities([parity])[0].brief)
 
 
 def _cell(name: str, write: Callable[[Any], str]) -> Callable[[dict[Any, Any]], str]:

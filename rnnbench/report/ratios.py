@@ -69,7 +69,7 @@ from rnnbench.report.words.names import (
 )
 from rnnbench.report.words.units import digits, duration, half_width, ratio_box, span
 from rnnbench.report.words.units import ratio as ratio_text
-from rnnbench.store.parity import CACHED, ONLY_TIMES, Parity
+from rnnbench.store.parity import CACHED, ONLY_TIMES, parities
 from rnnbench.store.records import LOADS, OF_DATA
 
 WIDE = 12.0  # inches: the width of a figure of several phases with texts beside each
@@ -433,8 +433,8 @@ def _boxes(
 def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height: Inches = None) -> Figure:
     """Draw the time of each live module over that of the reference: a row for each, from the frame of `measure`."""
     wide = width or PAGE
-    parities = [Parity.read(text) for text in frame["parity"]]
-    is_reference = pd.Series([each.kind == "reference" for each in parities], index=frame.index)
+    outputs = parities(frame["parity"])
+    is_reference = pd.Series([each.kind == "reference" for each in outputs], index=frame.index)
     points = frame[["ratio", "ratio_low", "ratio_high"]].set_axis(["value", "low", "high"], axis=1)
     shades: list[Any] = [
         INKS["ink"] if is_it else SLOWER if low > 1 else FASTER if high < 1 else INKS["soft"]
@@ -444,10 +444,10 @@ def measured(frame: pd.DataFrame, *, ax: Ax = None, width: Inches = None, height
         y=range(len(frame)),
         shade=shades,
         marker=np.where(is_reference, OF_TORCH, "o"),
-        hollow=[each.is_only_timed or each.kind == "cached" for each in parities],
+        hollow=[each.is_only_timed or each.kind == "cached" for each in outputs],
     )
     texts = []
-    for is_it, parity, case in zip(is_reference, parities, frame.to_dict("records"), strict=True):
+    for is_it, parity, case in zip(is_reference, outputs, frame.to_dict("records"), strict=True):
         ends = span(digits(case["ratio_low"]), digits(case["ratio_high"]), ", ")
         interval = "" if wide < COLUMN or math.isnan(case["ratio_low"]) else f" [{ends}]"
         told = ["reference" if is_it else ratio_text(case["ratio"]) + interval, duration(case["seconds"])]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from rnnbench.report.latex import tables
 from rnnbench.report.words.names import one_line
+from rnnbench.store.frames import with_sentences
 from rnnbench.text import encoded
 
 if TYPE_CHECKING:  # matplotlib, which a terminal does not need
@@ -151,6 +152,7 @@ def table(
 
 def csv(frame: pd.DataFrame) -> str:
     """Return a frame as CSV with every digit. Text that starts a formula gets an apostrophe in front."""
+    frame = with_sentences(frame)
 
     def guarded(value: Any) -> Any:
         # pandas does not quote a carriage return

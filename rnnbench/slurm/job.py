@@ -21,6 +21,7 @@ from rnnbench.harness.coordinator.session import RESUMABLE, ended, faults_in_wor
 from rnnbench.harness.coordinator.start import read_state, started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
+from rnnbench.store.notes import Note
 from rnnbench.store.run_info import RunInfo, RunStatus, now, read_info_file
 from rnnbench.suite.file import Settings
 
@@ -82,7 +83,7 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
                 resolved={"measure": info.resolved["measure"]},
                 started=now(),
                 environment=environment.describe(root) | {"worker": start.software},
-                notes=[unbound] if 0 < core_count < len(allowed_cores()) else [],
+                notes=[Note(unbound)] if 0 < core_count < len(allowed_cores()) else [],
             )
             if unlike := unlike_the_first(path, job_info):
                 print(unlike, file=sys.stderr)

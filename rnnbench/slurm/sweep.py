@@ -26,7 +26,7 @@ from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measu
 from rnnbench.slurm.queue import Busy, JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
-from rnnbench.store.notes import note, of_kinds
+from rnnbench.store.notes import Note, of_kinds
 from rnnbench.store.records import Group, Measurement
 from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
 from rnnbench.suite.file import Settings
@@ -148,7 +148,7 @@ def resume_by_slurm(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
-        notes=[*of_kinds(info.notes, ["resumed by"]), note("resumed by", command)],
+        notes=[*of_kinds(info.notes, ["resumed by"]), Note(command, "resumed by")],
         environment=info.environment | {jobs.key: {"options": all_options}},
     )
     _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
@@ -337,13 +337,16 @@ class Watch:
         info = self._info
         infos = [read_info(path, part.name) for part in self.parts if (path / f"run-{part.name}.json").exists()]
         lost = Counter(why for part in self.parts for why in part.lost)
-        repeated = Counter(line for part_info in infos for line in part_info.notes)
-        notes = [
-            *info.notes,
-            *(line if count == 1 else f"{line} ({count} jobs)" for line, count in repeated.items()),
+        repeated = Counter(note for part_info in infos for note in part_info.notes)
+        of_jobs = [
             *(f"{self._jobs.place} {node} was left out, since {why}" for node, why in self.left_out.items()),
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
             *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),
+        ]
+        notes = [
+            *info.notes,
+            *(_of_several(note, jobs) for note, jobs in repeated.items()),
+            *map(Note, of_jobs),
         ]
         seconds_needed = [part_info.seconds_needed for part_info in infos if part_info.seconds_needed is not None]
         if status == "finished":
@@ -370,3 +373,8 @@ class Watch:
             notes=list(dict.fromkeys(notes)),
             environment=environment | {self._jobs.key: places},
         )
+
+
+def _of_several(note: Note, jobs: int) -> Note:
+    """Return a note with the number of jobs that have made it, if there are several."""
+    return note if jobs == 1 else replace(note, words=f"{note.words} ({jobs} jobs)")

@@ -21,6 +21,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.folder import run_id
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.parity import Parity
 from rnnbench.store.records import AXES, MAX_QUANTILES, PLAIN, Measurement, Window, Workload, evenly_spaced
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.stored_record import complete_lines
@@ -117,6 +118,13 @@ def missing_text(reasons: Any) -> str:
 def missing_reasons(text: Any) -> dict[str, str]:
     """Return the inverse of `missing_text`; empty for a frame's missing value, too."""
     return json.loads(text) if isinstance(text, str) and text else {}
+
+
+def with_sentences(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with the sentence of each parity in its place, as users and files get it."""
+    if "parity" not in frame:
+        return frame
+    return frame.assign(parity=[str(each) if isinstance(each, Parity) else each for each in frame["parity"]])
 
 
 def with_categories(frame: pd.DataFrame) -> pd.DataFrame:

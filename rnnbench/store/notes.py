@@ -1,7 +1,8 @@
-"""The notes of a run that say something which code asks for, too: a line of `run.json`, its kind and then its words."""
+"""The notes of a run. A note has a kind if code asks for it, too; its words are for the reader alone."""
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 NoteKind = Literal[
     "budget",
@@ -17,26 +18,28 @@ OF_SIDE: dict[str, NoteKind] = {"base": "base of a check", "head": "head of a ch
 BEHIND_KIND = ": "
 
 
-def note(kind: NoteKind, words: str) -> str:
-    """Return a note of a kind, as a line of `run.json`."""
-    return f"{kind}{BEHIND_KIND}{words}"
+@dataclass(frozen=True)
+class Note:
+    """What a reader of a run must know; `str` gives the sentence."""
+
+    words: str
+    kind: NoteKind | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}{BEHIND_KIND}{self.words}" if self.kind else self.words
+
+    @staticmethod
+    def read(line: str) -> "Note":
+        """Return the note of a line that an older version wrote: its kind and then its words, or words alone."""
+        kinds = [kind for kind in get_args(NoteKind) if line.startswith(f"{kind}{BEHIND_KIND}")]
+        return Note(line.removeprefix(f"{kinds[0]}{BEHIND_KIND}"), kinds[0]) if kinds else Note(line)
 
 
-def kind_of(line: str) -> str:
-    """Return the kind of a note; of one without a kind some other text."""
-    return line.partition(BEHIND_KIND)[0]
-
-
-def words_of(line: str) -> str:
-    """Return the words of a note that has a kind."""
-    return line.partition(BEHIND_KIND)[2]
-
-
-def of_kinds(lines: Iterable[str], kinds: Collection[str]) -> list[str]:
+def of_kinds(notes: Iterable[Note], kinds: Collection[NoteKind]) -> list[Note]:
     """Return the notes of some kinds."""
-    return [line for line in lines if kind_of(line) in kinds]
+    return [note for note in notes if note.kind in kinds]
 
 
-def without_kinds(lines: Iterable[str], kinds: Collection[str]) -> list[str]:
+def without_kinds(notes: Iterable[Note], kinds: Collection[NoteKind]) -> list[Note]:
     """Return the notes that are of none of these kinds."""
-    return [line for line in lines if kind_of(line) not in kinds]
+    return [note for note in notes if note.kind not in kinds]

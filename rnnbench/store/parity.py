@@ -1,18 +1,23 @@
 """Whether a case does the work of its reference: a kind, and the numbers behind it.
 
-Files and frames hold the sentence of a parity, `Parity.text`. Whoever needs a fact reads the sentence back with
-`Parity.read`, which is the only reader, or asks one of the questions below.
+Records hold a `Parity`, files its parts, and the frames of a run the object. The sentence is made where it is shown, by
+`str`. Only lines that older versions wrote, and frames that users hold, have sentences: `Parity.read` is their reader.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
-# differs: the outputs do; unsound: it gives NaN or infinite values; beside unsound: its reference does; cached: it does
-# less work when the same values come again; uncompared: nobody could compare; other: words that are no parity.
-ParityKind = Literal["agrees", "reference", "differs", "unsound", "beside unsound", "cached", "uncompared", "other"]
+from rnnbench.store.stored_record import Count, Number, Record, clean
+
+# unknown: nobody has compared yet; differs: the outputs do; unsound: it gives NaN or infinite values; beside unsound:
+# its reference does; cached: it does less work when the same values come again; uncompared: nobody could compare;
+# other: words that are no parity.
+ParityKind = Literal[
+    "unknown", "agrees", "reference", "differs", "unsound", "beside unsound", "cached", "uncompared", "other"
+]
 LATE = "after timing: "
 NOT_FINITE = "values are NaN or infinite"
 ONLY_TIMES = "times only"
@@ -30,20 +35,19 @@ FORMS: dict[ParityKind, str] = {  # of the sentences that `Parity.read` takes, w
 
 
 @dataclass(frozen=True)
-class Parity:
-    """Whether a case does its reference's work."""
+class Parity(Record):
+    """Whether a case does its reference's work; `str` gives the sentence."""
 
     kind: ParityKind
     why: str = ""  # why it was not compared; of `beside unsound`, the name of the reference; of `other`, all words
-    size: float = 0.0  # the largest difference over the maximum; of `cached`, the share of the multiply-adds
+    size: Number = 0.0  # the largest difference over the maximum; of `cached`, the share of the multiply-adds
     types: tuple[str, str] | None = None  # of its output and of the reference's, if these are two
-    unsound: tuple[int, int] | None = None  # values that are NaN or infinite, of how many
+    unsound: tuple[Count, Count] | None = None  # values that are NaN or infinite, of how many
     is_late: bool = False  # it was so after timing, and not before
     note: str = ""  # what else is known: parameters that no gradient reaches
 
-    @property
-    def text(self) -> str:
-        """The sentence of files and frames: `agrees`, `not compared: there is no reference`."""
+    def __str__(self) -> str:
+        """Return the sentence that is shown: `agrees`, `not compared: there is no reference`."""
         late = LATE if self.is_late else ""
         return f"{late}{self._sentence()}{f'; {self.note}' if self.note else ''}"
 
@@ -51,6 +55,7 @@ class Parity:
         apart = "" if self.types is None else f" ({self.types[0]} against {self.types[1]})"
         bad = "" if self.unsound is None else f"{self.unsound[0]} of {self.unsound[1]} {NOT_FINITE}"
         sentences: dict[ParityKind, str] = {
+            "unknown": "",
             "agrees": f"agrees{apart}",
             "reference": f"is the reference{f', {bad}' if bad else ''}",
             "differs": f"differs by {self.size:.1e} of the maximum{apart}: {ONLY_TIMES}; use rnnbench.same_weights",
@@ -68,7 +73,12 @@ class Parity:
         if self.kind == "uncompared":
             return "not compared"
         advice = {"cached": f": {CACHED}", "differs": "; use rnnbench.same_weights"}.get(self.kind, "")
-        return self.text.removesuffix(advice).removesuffix(f": {ONLY_TIMES}")
+        return str(self).removesuffix(advice).removesuffix(f": {ONLY_TIMES}")
+
+    @property
+    def word(self) -> str:
+        """Whether the outputs agree with the reference's, in a word or two for a narrow column."""
+        return {"cached": "cached?", "agrees": "agree"}.get(self.kind, "unknown")
 
     @property
     def is_equal_work(self) -> bool:
@@ -85,6 +95,12 @@ class Parity:
         """Whether the outputs of two live modules say that their times are of unequal work."""
         return self.kind in ("differs", "unsound", "beside unsound")
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the kind, and what else is known."""
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
+        return clean({name: fact for name, fact in facts.items() if fact != defaults[name]})  # type: ignore[no-any-return]
+
     @staticmethod
     def read(text: str) -> "Parity":
         """Return the parity that has a sentence; it is of the kind `other` if none has."""
@@ -93,13 +109,15 @@ class Parity:
 
 @cache
 def _read(text: str) -> Parity:
+    if not text:
+        return UNKNOWN
     sentence = text.removeprefix(LATE)
     is_late = sentence != text
     if sentence.startswith(UNCOMPARED):  # its reason may have a semicolon of its own
         return Parity("uncompared", sentence.removeprefix(UNCOMPARED), is_late=is_late)
     for kind, form in FORMS.items():
-        if found := re.fullmatch(rf"{form}(; (?P<note>.*))?", sentence, re.DOTALL):
-            return _of_parts(kind, found.groupdict(), is_late=is_late)
+        if match := re.fullmatch(rf"{form}(; (?P<note>.*))?", sentence, re.DOTALL):
+            return _of_parts(kind, match.groupdict(), is_late=is_late)
     return Parity("other", text)
 
 
@@ -118,25 +136,11 @@ def _of_parts(kind: ParityKind, parts: Mapping[str, str | None], *, is_late: boo
     )
 
 
+UNKNOWN = Parity("unknown")
 AGREES = Parity("agrees")
 IS_REFERENCE = Parity("reference")
 
 
-def does_equal_work(parity: str) -> bool:
-    """Return whether the sentence of a parity says that outputs agree and that the time means something."""
-    return Parity.read(parity).is_equal_work
-
-
-def keeps_results(parity: str) -> bool:
-    """Return whether the sentence of a parity says that a case does less work when the same values come again."""
-    return Parity.read(parity).kind == "cached"
-
-
-def is_of_reference(parity: str) -> bool:
-    """Return whether the sentence of a parity is that of a reference."""
-    return Parity.read(parity).kind == "reference"
-
-
-def outputs_word(parity: str) -> str:
-    """Return whether the outputs of a case agree with its reference's, in a word or two for a narrow column."""
-    return {"cached": "cached?", "agrees": "agree"}.get(Parity.read(parity).kind, "unknown")
+def parities(column: Iterable[object]) -> list[Parity]:
+    """Return the parities of a column, which a frame of a user has as sentences; unknown where there is none."""
+    return [each if isinstance(each, Parity) else Parity.read(each if isinstance(each, str) else "") for each in column]

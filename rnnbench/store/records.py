@@ -9,7 +9,7 @@ from annotated_types import MinLen
 
 from rnnbench.store.implementations import IMPLEMENTATIONS, REFERENCES, Implementation
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.parity import Parity
+from rnnbench.store.parity import UNKNOWN, Parity
 from rnnbench.store.stored_record import HUGE, Count, Number, Positive, Record, Seconds, Size, clean, rounded, shown
 
 ReferenceLayer = Literal["rnn", "lstm", "gru"]
@@ -285,7 +285,7 @@ class Measurement(Record):
     case: Case
     status: Status
     reason: str = ""  # why it was skipped or failed; empty for a measured case
-    parity: str = ""  # the sentence of a `Parity`; empty if nobody has compared it yet
+    parity: Parity = UNKNOWN  # with its reference
     parity_error: float | None = None  # largest error, relative to the largest value of its tensor
     backend: str = ""  # the operator that runs the whole layer, or `aten` if it is made of plain ones
     warmup_windows: Count | None = None  # windows run before the time stopped falling, in the first replicate
@@ -297,14 +297,14 @@ class Measurement(Record):
     @property
     def works(self) -> bool:
         """Return True if the case ran and agreed with its reference, whether it is timed yet or not."""
-        return self.status == "measured" or (self.status == "pending" and self.parity != "")
+        return self.status == "measured" or (self.status == "pending" and self.parity.kind != "unknown")
 
     def to_json(self) -> dict[str, Any]:
         """Return one flat object: the axes first, then what is known, each metric under its own name.
 
         A metric without a finite value is missing, with that value as the reason.
         """
-        known = {name: getattr(self, name) for name in PLAIN}
+        known = {name: getattr(self, name) for name in PLAIN} | {"parity": self.parity.to_json()}
         metrics = {name: value for name, value in self.metrics.items() if abs(value) <= HUGE}  # NaN is not
         missing = {
             name: f"its value is no number that can be stored: {shown(value)}"
@@ -320,12 +320,16 @@ class Measurement(Record):
     def from_json(cls, line: Mapping[str, Any]) -> Self:
         """Return the inverse of `to_json`; a value that an older version did not record is not known."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        return super().from_json({**line, "case": {**line, "workload": line}, "metrics": metrics})
+        parity = line.get("parity", "")
+        if isinstance(parity, str):  # of an older version
+            parity = Parity.read(parity)
+        content = {**line, "case": {**line, "workload": line}, "metrics": metrics, "parity": parity}
+        return super().from_json(content)
 
 
 def without_kept_work(measurement: Measurement) -> Measurement:
     """Return the measurement without the multiply-adds of a case that keeps results, which would lower its limit."""
-    if Parity.read(measurement.parity).kind != "cached" or "macs" not in measurement.metrics:
+    if measurement.parity.kind != "cached" or "macs" not in measurement.metrics:
         return measurement
     metrics = {name: value for name, value in measurement.metrics.items() if name != "macs"}
     reason = "a call makes fewer of them when the same values come again"

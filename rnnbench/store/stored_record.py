@@ -33,7 +33,7 @@ PLAINER = (  # the words of messages in place of pydantic's
     (r"a valid integer", "a whole number"),
     (r", unable to parse string as an \w+", ""),
     (r"a valid string", "text"),
-    (r"a valid dictionary or instance of \w+", "a table"),
+    (r"a (valid )?dictionary or (an )?instance of \w+", "a table"),
     (r"a valid (\w+)", r"a \1"),
     (r"(less|greater) than or equal to -?\d{20,}", "a finite number"),
     (r"greater than or equal to (\S+)", r"\1 or more"),

@@ -291,7 +291,7 @@ def _compared(built: Built) -> Measurement:
     return Measurement(
         built.case,
         "pending",
-        parity=replace(parity, note=note).text,
+        parity=replace(parity, note=note),
         parity_error=error,
         metrics=readings.values,
         missing=readings.missing,
@@ -350,7 +350,7 @@ def observe_loading(loading: Loading, of_device: Callable[[TimedCall], Readings]
         readings = Readings(values, {"macs": "loading multiplies nothing"}) | of_device(timed)
     missing = {metric.name: why[metric.probe] for metric in OBSERVED if metric.probe in why}
     parity = IS_REFERENCE if case.is_reference else AGREES
-    return Measurement(case, "pending", parity=parity.text, metrics=readings.values, missing=missing | readings.missing)
+    return Measurement(case, "pending", parity=parity, metrics=readings.values, missing=missing | readings.missing)
 
 
 def _check_calls(built: Built) -> str:

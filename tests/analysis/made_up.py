@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement, Workload
 from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.doubles.stored import folder
@@ -73,5 +74,5 @@ def stored(parent: Path, law: Law = loop) -> Path:
         work = Workload("lstm", "inference", "many_to_many", batch, length, 64, size, 10, 1, "float32", "cpu", 1)
         case = Case("lstm", "loop", work)
         times[case] = [[law(work, macs(work))]]
-        counted.append(Measurement(case, "measured", parity="agrees", metrics={"macs": macs(work)}))
+        counted.append(Measurement(case, "measured", parity=AGREES, metrics={"macs": macs(work)}))
     return folder(parent, times, counted)

@@ -21,6 +21,7 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.decide import RULES, Evidence, Gate, changes, finding_of
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 
@@ -34,8 +35,8 @@ FAILED = Measurement(CASE, "failed", "parity: off by 1", failure="running")
 BROKEN = Measurement(CASE, "failed", "mine.py can't be imported: SyntaxError", failure="loading")
 LOST = Measurement(CASE, "failed", "no answer within 120 s", failure="lost")
 UNKNOWN = Measurement(CASE, "failed", "in a run of an older rnnbench")
-FLAKY = replace(FINE, status="failed", reason="ValueError: now and then", parity="agrees", failure="running")
-OBSERVED = replace(FINE, status="pending", parity="agrees")
+FLAKY = replace(FINE, status="failed", reason="ValueError: now and then", parity=AGREES, failure="running")
+OBSERVED = replace(FINE, status="pending", parity=AGREES)
 SKIPPED = Measurement(CASE, "skipped", "nothing to hoist")
 NOT_REACHED = "not reached within the budget"
 PENDING = Measurement(CASE, "pending", NOT_REACHED)

@@ -11,6 +11,7 @@ from rnnbench.analysis import derived as module
 from rnnbench.analysis.derived import FORMULAS, with_derived
 from rnnbench.store.frames import missing_reasons, missing_text
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.parity import AGREES, Parity
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.stored import ceiling as made_up_ceiling
@@ -117,7 +118,7 @@ WEIGHTS = 8 * 4 * 32**2  # bytes of an LSTM's state weights
 
 def reading(**changes: Any) -> dict[Any, Any]:
     """A case whose limit is the reading of its weights."""
-    known = {"parity": "agrees", "hidden_size": 32, "macs": 1, "ceiling": READING.to_text()}
+    known = {"parity": AGREES, "hidden_size": 32, "macs": 1, "ceiling": READING.to_text()}
     return derived(**{**known, **changes})
 
 
@@ -130,7 +131,7 @@ def test_each_step_reads_the_weights_of_the_state_but_for_what_stays_in_register
     assert reading(hidden_size=8)["bound_by"] != "weights"  # all of them stay in registers
     two = replace(READING, threads=2).to_text()  # each core has registers of its own
     assert reading(ceiling=two)["limit_seconds"] == pytest.approx(3 * (WEIGHTS - 2 * 2048) / 1e9)
-    assert reading(parity="not compared: other equations")["bound_by"] != "weights"
+    assert reading(parity=Parity("uncompared", why="other equations"))["bound_by"] != "weights"
     assert reading(ceiling=CEILING.to_text())["bound_by"] != "weights"  # nobody measured how fast they can be read
 
 

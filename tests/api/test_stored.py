@@ -16,6 +16,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.export import exported
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.frames import STEP_COLUMNS, WINDOW_COLUMNS
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
 from tests.analysis.test_run_times import make_run
 from tests.doubles import workload as small
@@ -41,7 +42,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counted = small.case("vanilla", batch_size=1)
     metrics: dict[str, float] = {"macs": 1000, "parameters": 10, "operators": 67}
     missing = {"energy_joules": 'no "counter"'}
-    run.add_measurement(Measurement(counted, "measured", parity="agrees", metrics=metrics, missing=missing))
+    run.add_measurement(Measurement(counted, "measured", parity=AGREES, metrics=metrics, missing=missing))
     run.close()
     return run_path
 

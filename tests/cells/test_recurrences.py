@@ -164,7 +164,7 @@ def test_a_diagonal_recurrence_is_one_of_complex_numbers() -> None:
 def test_the_state_that_a_cell_begins_with_has_its_form(name: str) -> None:
     case = small.case(name, num_layers=2, phase="training")
     built = build(case, Path())
-    assert observe(built).parity == f"not compared: {CELLS[name].unequal}"
+    assert str(observe(built).parity) == f"not compared: {CELLS[name].unequal}"
     assert built.is_of_cells
 
 

@@ -350,7 +350,7 @@ def test_both_sides_are_in_the_folder_and_say_how_they_ended(run: Run) -> None:
     for name in ("base", "head"):
         info = read_info(folder / name)
         assert (info.status, info.suite, info.command) == ("finished", "mine", "rnnbench check")
-        assert info.notes == [f"{name} of a check: the {name}"]
+        assert list(map(str, info.notes)) == [f"{name} of a check: the {name}"]
         assert info.environment["worker"]["torch"] == "1"
     assert (comparison.base, comparison.head, comparison.notes) == ("the base", "the head", ("a note",))
 

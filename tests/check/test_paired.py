@@ -21,6 +21,7 @@ from rnnbench.harness.coordinator.origin import Origin
 from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.parity import AGREES, UNKNOWN
 from rnnbench.store.records import NOT_REACHED, Case, Group, Measurement
 from rnnbench.suite import suites
 from rnnbench.suite.file import Settings
@@ -78,7 +79,7 @@ class Bench:
         runner = PairedRunner(sides, cases, self.settings, start_worker=self._start, now=self.clock, seed=1)
         runner.record(self.folders)
         for case in cases:
-            observed = Measurement(case, "pending", parity="agrees").to_json()
+            observed = Measurement(case, "pending", parity=AGREES).to_json()
             for recorder in runner.recorders.values():
                 recorder.note_observed(case, {"ok": True, "measurement": observed})
         return runner
@@ -460,7 +461,7 @@ def test_of_cases_that_share_a_changed_definition_one_is_observed_and_the_others
     for recorder in bench.runner.recorders.values():
         for case in CASES:
             recorder.drop(case, "pending", "")
-            recorder.measurements[case.key] = replace(recorder.measurements[case.key], parity="")
+            recorder.measurements[case.key] = replace(recorder.measurements[case.key], parity=UNKNOWN)
     bench.runner.definitions = {case.key: frozenset({case.cell}) for case in CASES}
     bench.runner.observe(GROUPS, left=lambda: left)
     assert len({key for _, key in Asked.asked}) == observed

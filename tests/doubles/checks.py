@@ -12,6 +12,8 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.history import read_check
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.notes import OF_SIDE, Note
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from tests.doubles.stored import INFO, window
@@ -40,7 +42,7 @@ def write(
         run = RunFolder(folder / side)
         run.write_info(_info(side, pairs, is_finished=comparison is not None))
         for case in slower:
-            run.add_measurement(Measurement(case, "measured", parity="agrees"))
+            run.add_measurement(Measurement(case, "measured", parity=AGREES))
         for pair in range(pairs):
             for index, (case, ratio) in enumerate(slower.items()):
                 more = ratio * math.exp(drift * pair) if side == "head" else 1.0
@@ -71,5 +73,5 @@ def _info(side: str, pairs: int, *, is_finished: bool) -> RunInfo:
         environment=environment,
         status="finished" if is_finished else "interrupted",
         replicates=pairs,
-        notes=[f"{side} of a check: {'main (1a2b3c4)' if side == 'base' else 'the working tree'}"],
+        notes=[Note("main (1a2b3c4)" if side == "base" else "the working tree", OF_SIDE[side])],
     )

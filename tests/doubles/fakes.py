@@ -12,6 +12,7 @@ from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.protocol import PROTOCOL_VERSION
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Group, Measurement
 from rnnbench.suite.file import Settings
 from tests.doubles.stored import INFO
@@ -163,7 +164,7 @@ class FakeWorker:
                 return PROBED
             case "check" | "observe":
                 metrics: dict[str, Any] = PROBED["values"] if message["op"] == "observe" else {}
-                measurement = Measurement(case_of(message), "pending", parity="agrees", metrics=metrics)
+                measurement = Measurement(case_of(message), "pending", parity=AGREES, metrics=metrics)
                 return {"ok": True, "measurement": measurement.to_json()}
             case "prepare":
                 case = Case.from_axes(message["case"])

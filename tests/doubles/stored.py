@@ -15,6 +15,7 @@ from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import Cache, Processor, RunInfo
 from tests.doubles import workload as small
@@ -94,7 +95,7 @@ def written(parent: Path, measurements: Iterable[Measurement], windows: Sequence
 
 def measured(cases: Iterable[Case]) -> list[Measurement]:
     """The measurements of cases that agree with their references."""
-    return [Measurement(case, "measured", parity="agrees") for case in cases]
+    return [Measurement(case, "measured", parity=AGREES) for case in cases]
 
 
 def folder(

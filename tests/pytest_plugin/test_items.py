@@ -13,6 +13,7 @@ import torch
 import rnnbench.pytest_plugin.items
 from rnnbench.pytest_plugin.items import planned, told
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 from tests.pytest_plugin.conftest import ROOT, Run
@@ -201,7 +202,7 @@ def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain
         metric.name: 10 + index for index, metric in enumerate(OBSERVED) if metric.unit != "joules"
     }
     missing = {"reserved_bytes": "no GPU"}
-    measurement = Measurement(case, "measured", parity="agrees", backend="aten", metrics=metrics, missing=missing)
+    measurement = Measurement(case, "measured", parity=AGREES, backend="aten", metrics=metrics, missing=missing)
     extra_info = told(measurement, 5, [0.1 + 0.002 * index for index in range(21)])
     assert case.axes().items() <= extra_info.items()
     assert metrics.items() <= extra_info.items()

@@ -15,6 +15,8 @@ from rnnbench.report import reports as figures
 from rnnbench.report.drawing import draw
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.notes import Note
+from rnnbench.store.parity import AGREES, IS_REFERENCE, UNKNOWN, Parity
 from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
@@ -74,7 +76,7 @@ def made_up_row(case: Case, noise: np.random.Generator) -> dict[str, object]:
     row: dict[str, object] = {
         "status": "measured",
         "reason": "",
-        "parity": "is the reference" if case.is_reference else "agrees",
+        "parity": IS_REFERENCE if case.is_reference else AGREES,
         "parity_error": 0.0 if case.is_reference else 3.1e-7,
         "backend": "mkldnn_rnn_layer" if is_fused else "aten",
         "parameters": parameters,
@@ -116,7 +118,7 @@ def without_time(row: dict[Any, Any], status: str, reason: str) -> dict[Any, Any
     counts = ("replicates", "windows", "calls")
     return (
         row
-        | {"status": status, "reason": reason, "parity": "", "backend": "", "bound_by": "", "missing": ""}
+        | {"status": status, "reason": reason, "parity": UNKNOWN, "backend": "", "bound_by": "", "missing": ""}
         | dict.fromkeys((*times, *(metric.name for metric in METRICS)), np.nan)
         | dict.fromkeys(counts, 0)
     )
@@ -133,9 +135,8 @@ def summary_of(groups: list[Group]) -> pd.DataFrame:
         ):
             row = without_time(row, "skipped", "combined has one product over input and state, which can't be hoisted")
         elif case.cell == "deep-notebook":
-            row |= {
-                "parity": "not compared: layer l reads layer l-1's state, so it is another function than torch.nn.RNN"
-            }
+            why = "layer l reads layer l-1's state, so it is another function than torch.nn.RNN"
+            row |= {"parity": Parity("uncompared", why=why)}
         rows.append({"run": "made-up", "case": case.key, **case.axes(), **row})
     frame = pd.DataFrame(rows)
     return with_derived(frame.assign(**{each.name: np.nan for each in METRICS if each.name not in frame}))
@@ -205,7 +206,7 @@ def info() -> RunInfo:
         replicates=6,
         ceilings=[CEILING.to_json()],
         stage_seconds={"observing": 4.0},
-        notes=["--budget 60s was spent: 3 cases are less precise than asked"],
+        notes=[Note("--budget 60s was spent: 3 cases are less precise than asked")],
     )
 
 
@@ -234,7 +235,9 @@ def without_any_reference(summary: pd.DataFrame) -> pd.DataFrame:
     """As if the suite had named no reference."""
     own = summary[summary["implementation"] != "torch.nn"]
     absent = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
-    return own.assign(reference="none", parity="not compared: there is no reference", **absent)
+    own = own.assign(reference="none", **absent)
+    own["parity"] = pd.Series([Parity("uncompared", why="there is no reference")] * len(own), index=own.index)
+    return own
 
 
 def renamed(summary: pd.DataFrame, cell: str, to: str) -> pd.DataFrame:

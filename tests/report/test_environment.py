@@ -60,7 +60,7 @@ def test_how_it_was_measured_has_commands_precision_noise_and_notes(quick: pd.Da
     assert "The target was ±2% for every ratio; " in " ".join(measured.of(str))
     assert "Noise floor: a case differs from itself by ±0.5%" in " ".join(measured.of(str))
     listings = [part.lines for part in measured.of(Lines)]
-    assert listings == [with_target.notes, ["rnnbench run quick"]]
+    assert listings == [list(map(str, with_target.notes)), ["rnnbench run quick"]]
     assert set(found) == {"measured", "environment", "missing"}
 
 

@@ -24,6 +24,7 @@ from rnnbench.report.words.names import case_name
 from rnnbench.store import ceilings
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import METRICS
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import AXES, Measurement
 from tests.doubles import checks, stored
 from tests.doubles.workload import case, reference_case
@@ -47,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         WIDE: [[0.0041], [0.0042]],
     }
     extra = [
-        Measurement(LOOP, "measured", parity="agrees", metrics={"operators": OPERATORS}, missing={"macs": "=why"}),
+        Measurement(LOOP, "measured", parity=AGREES, metrics={"operators": OPERATORS}, missing={"macs": "=why"}),
         Measurement(SKIPPED, "skipped", "nothing to hoist"),
         Measurement(FAILED, "failed", WHY),
     ]

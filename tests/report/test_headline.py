@@ -14,6 +14,7 @@ from rnnbench.report.environment import machine
 from rnnbench.report.headline import headline
 from rnnbench.report.screen.head_line import head_line, quietness
 from rnnbench.report.words.names import short_cells
+from rnnbench.store.parity import AGREES
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import streams
 from tests.report.conftest import (
@@ -30,7 +31,7 @@ def with_ratios(low: float, value: float, high: float, cases: slice = slice(None
     """Give cells that were checked these ratios with their interval."""
 
     def change(summary: pd.DataFrame) -> pd.DataFrame:
-        own = summary.index[summary["parity"] == "agrees"][cases]
+        own = summary.index[summary["parity"] == AGREES][cases]
         for name in ("ratio", "mean_ratio"):
             summary.loc[own, [f"{name}_low", name, f"{name}_high"]] = low, value, high
         return summary
@@ -70,7 +71,7 @@ RUNS: dict[str, Change] = {
     "all are of a shared core": lambda quick: quick.assign(state=SHARED),
     "some have slow calls": lambda quick: quick.assign(
         **{
-            name: quick[name] * np.where(quick["cell"].eq("gru") & quick["parity"].eq("agrees"), 1.4, 1.0)
+            name: quick[name] * np.where(quick["cell"].eq("gru") & quick["parity"].map(str).eq("agrees"), 1.4, 1.0)
             for name in ("mean_ratio", "mean_ratio_low", "mean_ratio_high")
         }
     ),
@@ -120,7 +121,7 @@ def test_its_facts_are_values_that_the_sentences_are_made_from(quick: pd.DataFra
     found = headline(with_ratios(0.98, 1.01, 1.04, slice(9))(quick))
     assert found.counts == {"slower": 105, "unclear": 9}
     assert (found.total, found.shared, found.reference, found.subject) == (114, 0, "torch.nn", "")
-    counted = quick[quick["parity"].eq("agrees")]
+    counted = quick[quick["parity"].map(str).eq("agrees")]
     assert found.highest == found.worst.ratio == counted["ratio"].max()
     assert found.best is None
 
@@ -155,7 +156,9 @@ def test_of_the_slower_cases_the_worst_is_one_that_is_known_well(quick: pd.DataF
 def planted(quick: pd.DataFrame, factors: dict[int, float], axis: str = "batch_size") -> pd.DataFrame:
     """Give all comparisons a ratio of 1.5 times the factor of their size."""
     noise = np.random.default_rng(1).uniform(0.99, 1.01, len(quick))
-    ratio = np.where(quick["parity"].eq("agrees"), 1.5 * quick[axis].map(factors).fillna(1.0) * noise, quick["ratio"])
+    ratio = np.where(
+        quick["parity"].map(str).eq("agrees"), 1.5 * quick[axis].map(factors).fillna(1.0) * noise, quick["ratio"]
+    )
     own = quick["status"].eq("measured") & ~quick["implementation"].eq("torch.nn")
     quick.loc[own, "ratio"] = ratio[own]
     return quick

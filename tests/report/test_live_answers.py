@@ -9,17 +9,19 @@ import pytest
 
 from rnnbench.report.frame_result import in_words
 from rnnbench.report.live_answers import about, of_measure, of_sweep
+from rnnbench.store.parity import AGREES, parities
 
 ENDS = ["seconds", "ratio", "ratio_low", "ratio_high", "parity"]
 ROWS: dict[str, list[Any]] = {
     "torch": [1e-3, 1.0, 1.0, 1.0, "is the reference"],
     "mine": [2e-3, 2.0, 1.9, 2.1, "agrees"],
     "fused": [1.01e-3, 1.01, 0.99, 1.03, "agrees"],
-    "other": [5e-4, 0.5, np.nan, np.nan, "differs by 1.4e+00 of the maximum: times only"],
+    "other": [5e-4, 0.5, np.nan, np.nan, "differs by 1.4e+00 of the maximum: times only; use rnnbench.same_weights"],
 }
 FRAME = pd.DataFrame.from_dict(ROWS, orient="index", columns=ENDS)
 PLACE = {"phase": "training", "sizes": "input (32, 8, 64) float32", "threads": 2, "device": "cpu"}
-FOUND: Any = SimpleNamespace(reference="torch", **PLACE)
+OUTPUTS = dict(zip(FRAME.index, parities(FRAME["parity"]), strict=True))
+FOUND: Any = SimpleNamespace(reference="torch", parity=OUTPUTS, **PLACE)
 
 
 def test_each_module_has_a_sentence_and_the_last_one_names_phase_size_and_place() -> None:
@@ -35,7 +37,8 @@ def test_each_module_has_a_sentence_and_the_last_one_names_phase_size_and_place(
 def test_of_many_modules_the_first_have_a_sentence_and_the_others_are_counted() -> None:
     names = ["torch", *(f"mine {number}" for number in range(7))]
     frame = FRAME.loc[["torch", *["mine"] * 7]].set_axis(pd.Index(names))
-    assert "3 more modules: see the table." in of_measure(FOUND, frame)
+    found: Any = SimpleNamespace(reference="torch", parity=dict.fromkeys(names, AGREES), **PLACE)
+    assert "3 more modules: see the table." in of_measure(found, frame)
 
 
 @pytest.mark.parametrize(

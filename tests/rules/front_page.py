@@ -57,7 +57,7 @@ def in_words(run: Path) -> str:
     """
     summary = summarize(read(run))
     own = summary[~is_reference(summary)]
-    if own[["ratio", "ratio_low", "ratio_high"]].isna().any(axis=None) or not own["parity"].eq("agrees").all():
+    if own[["ratio", "ratio_low", "ratio_high"]].isna().any(axis=None) or not own["parity"].map(str).eq("agrees").all():
         raise ValueError(f"{run}: a case was not measured, or does not agree with its reference")
     ends = " to ".join(digits(end) for end in (own["ratio"].min(), own["ratio"].max()))
     name = own["cell"].iloc[0].rpartition(":")[2]

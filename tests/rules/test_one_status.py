@@ -28,6 +28,7 @@ from rnnbench.report.reports import run_page
 from rnnbench.report.runs import over_time, side_by_side
 from rnnbench.report.table import markdown
 from rnnbench.store.folder import RunFolder, read_info
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
 from rnnbench.suite.file import Settings
 from tests.doubles import screens
@@ -47,7 +48,7 @@ def make_run(parent: Path, factor: float = 1.0, fails: bool = True) -> Path:
         for order, case in enumerate(arms):
             seconds = SECONDS[case] * (factor if case == WORKS else 1) * (1 + 0.001 * replicate)
             windows.append(replace(window(case, replicate, [seconds], turns=len(arms)), order=order))
-    failed = [Measurement(FAILS, "failed", "ValueError: on purpose", parity="agrees")] if fails else []
+    failed = [Measurement(FAILS, "failed", "ValueError: on purpose", parity=AGREES)] if fails else []
     return written(parent, [*measured(SECONDS), *failed], windows, status="finished")
 
 

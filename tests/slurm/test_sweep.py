@@ -20,6 +20,7 @@ from rnnbench.slurm.job import MACHINE, UNLIKE
 from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
+from rnnbench.store.notes import Note
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
@@ -77,7 +78,7 @@ def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing
     info = read_info(path)
     assert info.status == "finished"
     assert info.environment["slurm"] == {"options": {"cpus_per_task": "1"}, "nodes": ["a"]}
-    assert any(note.startswith("1 job lost, since it ended as FAILED (") for note in info.notes)
+    assert any(note.words.startswith("1 job lost, since it ended as FAILED (") for note in info.notes)
 
 
 @real
@@ -116,9 +117,9 @@ def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_nod
     path = the_run(suite)
     measured_once(path)
     info = read_info(path)
-    assert "4 jobs preempted and sent again" in info.notes
+    assert Note("4 jobs preempted and sent again") in info.notes
     assert info.environment["slurm"]["nodes"] == ["b"]
-    [left_out] = [note for note in info.notes if "left out" in note]
+    [left_out] = [note.words for note in info.notes if "left out" in note.words]
     assert left_out.startswith("node a was left out, since it is unlike the first: cores was 1 and is ")
 
 
@@ -278,7 +279,7 @@ def test_a_part_that_is_preempted_again_and_again_is_not_given_up(fake: FakeQueu
     waiting = fake.until_sent(15)
     assert [part.state for part in waiting.parts] == ["waiting"] * 3
     assert waiting.preempted == 15
-    assert "15 jobs preempted and sent again" in waiting.summed_up("interrupted").notes
+    assert Note("15 jobs preempted and sent again") in waiting.summed_up("interrupted").notes
 
 
 def test_the_first_job_runs_on_the_node_that_is_named_and_the_others_wait_for_its_description(

@@ -20,6 +20,7 @@ from rnnbench.store.folder import (
     read_profiles,
 )
 from rnnbench.store.frames import read_windows
+from rnnbench.store.notes import Note
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import SCHEMA_VERSION
@@ -33,7 +34,7 @@ CASE = small.case("vanilla")
 
 def test_what_run_json_says_comes_back(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "quick")
-    info = replace(INFO, status="finished", notes=["a worker was lost"])
+    info = replace(INFO, status="finished", notes=[Note("a worker was lost"), Note("it ended", "budget")])
     folder.write_info(info)
     assert read_info(folder.path) == info
     assert folder.path.name.startswith("quick-")
@@ -46,7 +47,7 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
         case = small.case("vanilla", batch_size=batch_size)
         folders[name].add_measurement(Measurement(case, "measured"))
         folders[name].add_window(window(case, 0, [1.0], worker=f"{name}-0000"))
-        folders[name].write_info(replace(INFO, notes=[name]))
+        folders[name].write_info(replace(INFO, notes=[Note(name)]))
         folders[name].add_sample({"of": name})
     for name, folder in folders.items():
         with pytest.raises(UserError, match="another rnnbench is writing to this run"):
@@ -57,7 +58,7 @@ def test_parts_are_written_side_by_side_and_read_as_one_run(tmp_path: Path) -> N
     assert [measurement.case.workload.batch_size for measurement in last_measurements(tmp_path, "p1").values()] == [2]
     assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path))] == ["p0-0000", "p1-0000"]
     assert [window.worker for window in read_windows(tmp_path, last_measurements(tmp_path, "p1"), "p1")] == ["p1-0000"]
-    assert read_info(tmp_path, "p1").notes == ["p1"]
+    assert read_info(tmp_path, "p1").notes == [Note("p1")]
     assert [next(read_lines(tmp_path / f"telemetry-{name}.jsonl"))["of"] for name in ("p0", "p1")] == ["p0", "p1"]
 
 
@@ -76,7 +77,7 @@ def test_an_out_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         (None, "it has no run.json"),
         ('{"suite": "quick"', "not JSON"),
         ("[]", r"expected an object, found \[\]"),
-        (json.dumps({"schema_version": 99}), "schema_version is 99; this rnnbench reads 1 and 2"),
+        (json.dumps({"schema_version": 99}), "schema_version is 99; this rnnbench reads 1 to 3"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "suite: missing"),
         (json.dumps(asdict(INFO) | {"suite": "../../x"}), "suite: Predicate .* failed, found"),
         (json.dumps(asdict(INFO) | {"notes": "a"}), "notes: expected a list, found 'a'"),

@@ -1,13 +1,15 @@
-"""Whether a case does its reference's work: every sentence is read back as the facts it was made from."""
+"""Whether a case does its reference's work: files hold the facts, and sentences of older versions are read as such."""
 
+import json
 from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity, ParityKind, does_equal_work, outputs_word
+from rnnbench.store.parity import AGREES, IS_REFERENCE, UNKNOWN, Parity, ParityKind, parities
 
 SAMPLES = {
+    "unknown": UNKNOWN,
     "agrees": AGREES,
     "reference": IS_REFERENCE,
     "differs": Parity("differs", size=1.4, types=("float32", "bfloat16")),
@@ -27,29 +29,43 @@ def test_there_is_a_sample_of_each_kind() -> None:
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_a_sentence_is_read_back_as_what_it_was_made_from(kind: str) -> None:
     parity = SAMPLES[kind]
-    assert Parity.read(parity.text) == parity
-    if kind not in ("other", "uncompared"):  # whose words are not ours
+    assert Parity.read(str(parity)) == parity
+    if kind not in ("unknown", "other", "uncompared"):  # whose words are not ours
         for more in (replace(parity, is_late=True), replace(parity, note=NOTE)):
-            assert Parity.read(more.text) == more
+            assert Parity.read(str(more)) == more
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_file_holds_the_kind_and_what_else_is_known(kind: str) -> None:
+    for parity in (SAMPLES[kind], replace(SAMPLES[kind], is_late=True, note=NOTE)):
+        line = json.loads(json.dumps(parity.to_json()))
+        assert line["kind"] == kind
+        assert Parity.from_json(line) == parity
+    assert AGREES.to_json() == {"kind": "agrees"}
+
+
+def test_a_users_frame_has_sentences_or_nothing_and_both_are_read() -> None:
+    assert parities([AGREES, "is the reference", float("nan"), ""]) == [AGREES, IS_REFERENCE, UNKNOWN, UNKNOWN]
 
 
 def test_the_reference_may_give_values_that_are_not_finite() -> None:
     parity = Parity("reference", unsound=(1, 2))
-    assert parity.text == "is the reference, 1 of 2 values are NaN or infinite"
-    assert Parity.read(parity.text) == parity
+    assert str(parity) == "is the reference, 1 of 2 values are NaN or infinite"
+    assert Parity.read(str(parity)) == parity
     assert parity.is_unsound
     assert not parity.is_only_timed
 
 
 def test_only_what_agrees_before_and_after_does_equal_work() -> None:
     known = [AGREES, replace(AGREES, types=("float32", "float64")), replace(AGREES, note=NOTE)]
-    assert all(does_equal_work(parity.text) for parity in known)
+    assert all(parity.is_equal_work for parity in known)
     others = [parity for kind, parity in SAMPLES.items() if kind != "agrees"]
-    assert not any(does_equal_work(parity.text) for parity in [*others, replace(AGREES, is_late=True)])
+    assert not any(parity.is_equal_work for parity in [*others, replace(AGREES, is_late=True)])
 
 
 def test_what_is_brief_leaves_out_reasons_and_advice() -> None:
     assert [parity.brief for parity in SAMPLES.values()] == [
+        "",
         "agrees",
         "is the reference",
         "differs by 1.4e+00 of the maximum (float32 against bfloat16)",
@@ -59,6 +75,6 @@ def test_what_is_brief_leaves_out_reasons_and_advice() -> None:
         "not compared",
         "mine can't run here: no AVX-512",
     ]
-    assert [outputs_word(parity.text) for parity in SAMPLES.values()] == [
-        *("agree", "unknown", "unknown", "unknown", "unknown", "cached?", "unknown", "unknown"),
+    assert [parity.word for parity in SAMPLES.values()] == [
+        *("unknown", "agree", "unknown", "unknown", "unknown", "unknown", "cached?", "unknown", "unknown"),
     ]

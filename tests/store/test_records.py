@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.store.metrics import OBSERVED
+from rnnbench.store.parity import AGREES, UNKNOWN
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
 from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload
 from tests.doubles import workload as small
@@ -66,6 +67,16 @@ def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
     assert Measurement.from_json({name: value for name, value in counted.to_json().items() if name not in new}) == known
 
 
+def test_a_line_of_an_older_version_has_a_sentence_for_its_parity() -> None:
+    agrees = Measurement(small.case("gru"), "pending", parity=AGREES)
+    line = agrees.to_json()
+    assert line["parity"] == {"kind": "agrees"}
+    assert Measurement.from_json(line | {"parity": "agrees"}) == agrees
+    unreached = Measurement.from_json(line | {"parity": ""})
+    assert unreached.parity == UNKNOWN
+    assert [agrees.works, unreached.works] == [True, False]
+
+
 def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_runs() -> None:
     case = small.case("gru")
     assert case.key.endswith(" device=cpu threads=1")
@@ -80,6 +91,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"reference": 3}, "case.workload.reference: expected"),
     ({"batch_size": 0}, "case.workload.batch_size: expected 1 or more, found 0"),
     ({"parameters": "many"}, "metrics.parameters: expected a whole number"),
+    ({"parity": 3}, "parity: expected a table, found 3"),
+    ({"parity": {"kind": "maybe"}}, "parity.kind: expected 'unknown', 'agrees'"),
     ({"missing": {"macs": 3}}, "missing.macs: expected text, found 3"),
 ]
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from rnnbench.analysis.history import History, history
 from rnnbench.analysis.stored import StoredRun
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from tests.doubles import workload as small
@@ -58,7 +59,7 @@ def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environme
     ratios = pd.DataFrame(
         {"case": np.repeat(keys, logs.shape[1]), "log_ratio": values, "log_mean_ratio": values + 0.01}
     )
-    measurements = {case.key: Measurement(case, "measured", parity="agrees") for case in cases}
+    measurements = {case.key: Measurement(case, "measured", parity=AGREES) for case in cases}
     return StoredRun(f"simulated-{number:02d}", info, measurements, ratios)
 
 

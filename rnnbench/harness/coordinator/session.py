@@ -12,7 +12,7 @@ from rnnbench.harness.coordinator.runner import SIDE, Runner
 from rnnbench.harness.coordinator.start import read_state, refuse_other_machine, refuse_other_suite, started
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
-from rnnbench.store.notes import SHORTFALLS, note, without_kinds
+from rnnbench.store.notes import SHORTFALLS, Note, without_kinds
 from rnnbench.store.records import NOT_REACHED, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
@@ -83,7 +83,7 @@ def resume_run(
                 on_progress=on_progress,
             )
             lasting = without_kinds(info.notes, SHORTFALLS)  # what it lacked is past
-            notes = [*lasting, note("resumed by", command)]
+            notes = [*lasting, Note(command, "resumed by")]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
 
 
@@ -106,7 +106,7 @@ def begun(
 
 
 def first_info(
-    suite: Suite, settings: Settings, command: str, environment: dict[str, Any], notes: Sequence[str] = ()
+    suite: Suite, settings: Settings, command: str, environment: dict[str, Any], notes: Sequence[Note] = ()
 ) -> RunInfo:
     """Return what a run says at its start."""
     return RunInfo(
@@ -140,7 +140,7 @@ def ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
         replicates=runner.replicates,
         ceilings=[ceiling.to_json() for ceiling in runner.ceilings],
         stage_seconds=runner.stage_seconds,
-        notes=list(dict.fromkeys([*info.notes, *runner.notes])),
+        notes=list(dict.fromkeys([*info.notes, *map(Note, runner.notes)])),
         environment=info.environment | {"load_at_the_end": environment.load()},
     )
 
@@ -182,7 +182,7 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
     if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
         were = "was" if len(unreached) == 1 else "were"
-        notes += [note("budget", f"{len(unreached):,} of {plural(len(known), 'case')} {were} not reached")]
+        notes += [Note(f"{len(unreached):,} of {plural(len(known), 'case')} {were} not reached", "budget")]
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
         # was reached, at least the turns must be added.
         reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
@@ -192,29 +192,28 @@ def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
         whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
         needed = max(needed or 0.0, whole)
     elif needed is None:
-        notes = [f"{line}; raise max_replicates, which is {runner.settings.max_replicates:,}" for line in notes]
+        remedy = f"raise max_replicates, which is {runner.settings.max_replicates:,}"
+        notes = [replace(note, words=f"{note.words}; {remedy}") for note in notes]
     elif not notes:
-        notes = [note("budget", "it ended the run before its last replicate")]
+        notes = [Note("it ended the run before its last replicate", "budget")]
     notes += seldom_quiet(len(runner.planner.disturbed()), len(runner.groups))
     return replace(info, notes=[*info.notes, *notes], seconds_needed=needed)
 
 
-def seldom_quiet(disturbed: int, groups: int) -> list[str]:
+def seldom_quiet(disturbed: int, groups: int) -> list[Note]:
     """Return a note about the groups without enough quiet moments for undisturbed ratios, if there are any."""
     if not disturbed:
         return []
-    return [
-        note(
-            "shared core",
-            f"{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
-            "their turns were as long as is best for ratios on a shared core",
-        )
-    ]
+    words = (
+        f"{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
+        "their turns were as long as is best for ratios on a shared core"
+    )
+    return [Note(words, "shared core")]
 
 
-def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[str]:
+def wider_than_asked(missed: int, groups: int, settings: Settings) -> list[Note]:
     """Return a note about the groups that missed the requested precision, if there are any."""
     if not missed or settings.precision is None:
         return []
     words = f"±{100 * settings.precision:.3g}% was not reached in {missed:,} of {plural(groups, 'group')}"
-    return [note("precision", words)]
+    return [Note(words, "precision")]

@@ -23,7 +23,6 @@ from rnnbench.report.words.names import (
     with_short_cells,
 )
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval, round_percent
-from rnnbench.store.parity import outputs_word
 from rnnbench.text import plural
 
 MAX_SINGLE = 8  # rows of single cases; of more cases, each series has one row
@@ -98,7 +97,7 @@ def _name(series: str, sizes: str, *, is_told: bool) -> str:
 
 def _outputs(cases: pd.DataFrame) -> str:
     """Return whether the outputs of some cases agree with their references'."""
-    return _agreed(map(outputs_word, cases["parity"]))
+    return _agreed(parity.word for parity in cases["parity"])
 
 
 def _agreed(words: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store.folder import read_info
 from rnnbench.store.metrics import BY_NAME
-from rnnbench.store.notes import OF_SIDE, of_kinds, words_of
+from rnnbench.store.notes import OF_SIDE, of_kinds
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
@@ -241,7 +241,7 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
     for side, info in sides.items():
         worker = info.environment.get("worker") or {}
         facts[side] = {
-            "code": next(map(words_of, of_kinds(info.notes, [OF_SIDE[side]])), ""),
+            "code": next((note.words for note in of_kinds(info.notes, [OF_SIDE[side]])), ""),
             "commit": commit(info),
             "folder": str(folder / side),
             "started": when(info),

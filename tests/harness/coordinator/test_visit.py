@@ -17,6 +17,7 @@ from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import read_windows
+from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Group, Measurement, Window
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -72,7 +73,7 @@ class Visits(Visitor):
         folder.write_info(INFO)
         recorder = Recorder(folder, cases or GROUP.cases, parent, SETTINGS)
         for case in () if cases else GROUP.cases:
-            observed = Measurement(case, "pending", parity="agrees").to_json()
+            observed = Measurement(case, "pending", parity=AGREES).to_json()
             recorder.note_observed(case, {"ok": True, "measurement": observed})
         return recorder
 
