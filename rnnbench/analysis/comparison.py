@@ -206,6 +206,11 @@ class Finding:
         return self.mean if self.is_by_mean else self.low
 
     @property
+    def lower(self) -> float | None:
+        """The lower end of `deciding`, if it is known."""
+        return self.deciding.lower if self.deciding else None
+
+    @property
     def is_by_mean(self) -> bool:
         """Whether `deciding` is the mean: it decided, or leaves open what the typical call alone would not."""
         if self.decided_by is not None or self.verdict != "undecided" or self.low is None or self.mean is None:

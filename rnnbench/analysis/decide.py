@@ -6,7 +6,7 @@ To add one, write its function, put it into `RULES`, and name it in `RuleName` o
 Counts are not timed: base and head differ in them only if the code does, so the margin alone decides.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,6 +23,7 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import Measurement
+from rnnbench.suite.accepted import Acceptance
 
 Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
 LACKS = "the base lacks what it measures"
@@ -49,6 +50,10 @@ class Evidence:
     instructions: InstructionChange | None = None  # None: not counted
     is_uncounted: bool = False  # instructions are a gate, and none of any case were counted
     gates: frozenset[Gate] = frozenset()
+    acceptances: tuple[Acceptance, ...] = ()  # what the team accepts of this change, as far as it names the case
+    doubt: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
+    is_kept: bool = False  # it runs the same code, as far as is known, but looked changed in a pair of workers
+    definitions: tuple[str, ...] = ()  # that it may run and that differ
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -204,9 +209,33 @@ def decide(known: Evidence) -> Ruling:
 
 
 def finding_of(known: Evidence) -> Finding:
-    """Return the row of a case, with its verdict; a ratio without an interval is left out, so that nothing shows it."""
-    ruling = decide(known)
-    row = Finding(known.case, ruling.verdict, known.margin, ruling.reason, rule=ruling.rule)
+    """Return the row of a case, with its verdict, and why it is accepted if it regressed."""
+    row = _judged_row(known, decide(known))
+    return replace(row, accepted=accepted_because(row, known.acceptances))
+
+
+def accepted_because(row: Finding, acceptances: Iterable[Acceptance]) -> str:
+    """Return why the team has accepted a regression; empty if it has not. A failure is never accepted.
+
+    `acceptances`: those about this change that name the case.
+    """
+    if not row.is_slowdown:
+        return ""
+    return next((entry.reason for entry in acceptances if entry.allows(row.lower)), "")
+
+
+def _judged_row(known: Evidence, ruling: Ruling) -> Finding:
+    """Return the row of a case; a ratio without an interval is left out, so that nothing shows it."""
+    row = Finding(
+        known.case,
+        ruling.verdict,
+        known.margin,
+        ruling.reason,
+        rule=ruling.rule,
+        doubt=known.doubt,
+        is_kept=known.is_kept,
+        definitions=known.definitions,
+    )
     if ruling.rule in UNTIMED:
         return replace(row, is_broken=known.head is not None and known.head.status == "failed")
     sides = [side for side in (known.base, known.head) if side is not None]

@@ -17,7 +17,7 @@ how often that is wrong, and which slowdowns are still found.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, Subject, ordered
 from rnnbench.analysis.decide import Evidence, Gate, finding_of, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
@@ -36,6 +36,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
+from rnnbench.suite.accepted import Acceptance
 from rnnbench.text import writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs
@@ -115,11 +116,12 @@ def compare(
     margins: Mapping[str, float],
     undecidable: Mapping[str, str] | None = None,
     gates: frozenset[Gate] = frozenset(),
+    acceptances: Callable[[Subject], tuple[Acceptance, ...]] = lambda _: (),
 ) -> Comparison:
     """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
     `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves;
-    `gates`: what must not grow.
+    `gates`: what must not grow; `acceptances`: what the team accepts of this change, for each case.
     Raises UserError if no case is in both runs.
     """
     in_base, in_head = ({key: each.case for key, each in run.measurements.items()} for run in (base, head))
@@ -150,6 +152,7 @@ def compare(
                 replicates=min(int(side["replicates"].get(case.key, 0)) for side in sides),
                 open_because=reasons.get(case.key, why),
                 gates=gates,
+                acceptances=acceptances(case),
             )
             findings.append(finding_of(evidence))
         if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):

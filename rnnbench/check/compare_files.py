@@ -22,6 +22,7 @@ from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import MIN_TO_TRIM
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
+from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.pytest_benchmark import SavedBenchmark, SavedFile
 from rnnbench.store.records import Measurement
@@ -163,11 +164,19 @@ def compare_files(
 
 
 def compare_by_settings(
-    base: StoredRun, head: StoredRun, settings: CheckSettings, gates: frozenset[Gate] = frozenset()
+    base: StoredRun,
+    head: StoredRun,
+    settings: CheckSettings,
+    gates: frozenset[Gate] = frozenset(),
+    accepted: AcceptedChange = NOTHING_ACCEPTED,
 ) -> Comparison:
-    """Compare two runs with the margins that a suite's settings give to the cases; `gates`: what must not grow."""
+    """Compare two runs with the margins that a suite's settings give to the cases.
+
+    `gates`: what must not grow; `accepted`: what the team accepts of this change.
+    """
     cases = (measurement.case for measurement in head.measurements.values())
-    return stored.compare(base, head, margins(settings, cases), gates=gates)
+    comparison = stored.compare(base, head, margins(settings, cases), gates=gates, acceptances=accepted.of)
+    return replace(comparison, notes=(*comparison.notes, *accepted.notes(comparison.findings)))
 
 
 def compare_saved(base: StoredRun, head: StoredRun, margin: float | None = None) -> Comparison:

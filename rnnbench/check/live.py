@@ -21,6 +21,7 @@ from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.same_code import changed_files
 from rnnbench.check.sides import NewSuite, Side, strictest
+from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded, run_suite
 from rnnbench.harness.machine.variables import library_notes
@@ -48,6 +49,7 @@ class CheckOptions:
     gates: frozenset[Gate] = frozenset()  # what must not grow
     share: float = 1.0  # of the error rate, for one of several checks
     command: str = ""  # as it was typed, which both sides record
+    accepted: AcceptedChange = NOTHING_ACCEPTED  # what the team accepts of this change
 
 
 USUAL = CheckOptions()
@@ -65,13 +67,14 @@ def check_against_run(
 ) -> tuple[Path, Comparison]:
     """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
 
-    Of the `options` the command and the gates count. Raises what `run_suite` raises, and UserError if the stored run
-    can't be read or has none of the cases.
+    Of the `options` the command, the gates and what is accepted count. Raises what `run_suite` raises, and UserError if
+    the stored run can't be read or has none of the cases.
     """
     before = stored.read(baseline)  # first, so that an unusable baseline costs no run
     stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
     folder = run_suite(suite, groups, settings, out=out, command=options.command, on_progress=on_progress)
-    return folder, compare_by_settings(before, stored.read(folder), suite.check, options.gates)
+    after = stored.read(folder)
+    return folder, compare_by_settings(before, after, suite.check, options.gates, options.accepted)
 
 
 def check(
@@ -113,16 +116,17 @@ def check(
     gates = options.gates
     if options.instructions == "gate":
         gates = gates.union(GATE_OF_INSTRUCTIONS)
-    known = _evidence(runner, groups, trial.verdicts(), margins, counted, gates)
-    findings = [_found(runner, evidence) for evidence in known]
+    known = _evidence(runner, groups, trial.verdicts(), margins, counted, replace(options, gates=gates))
+    findings = list(map(finding_of, known))
     _refuse_new(base, findings)
+    every = ordered([*findings, *others])
     comparison = Comparison(
         suite.name,
         base.about,
         head.about,
         "paired",
-        ordered([*findings, *others]),
-        (*map(base.in_words, notes), *notes_of_counts, *notes_of_uncounted(counted)),
+        every,
+        (*map(base.in_words, notes), *notes_of_counts, *notes_of_uncounted(counted), *options.accepted.notes(every)),
         seconds=round(seconds, 1),
         preparing=round(preparing, 1),
         needed=more_time(runner, groups, findings),
@@ -194,14 +198,17 @@ def _evidence(
     judged: Mapping[str, Judged],
     margins: Mapping[str, float],
     counted: Mapping[str, InstructionChange | str],
-    gates: frozenset[Gate],
+    options: CheckOptions,
 ) -> list[Evidence]:
     """Return all that a check knows of each case: its code, its status on both sides, its time and its counts.
+
+    Also why it was timed although its code may be the same, and what the team accepts of it.
 
     `judged`: what the tests of all cases say of their times; `counted`: the instructions, or why there are none.
     """
     alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
     mended = _mended_files(runner)
+    gates = options.gates
     is_uncounted = "instructions" in gates and not any(isinstance(each, InstructionChange) for each in counted.values())
     known = []
     for case in cases_of(groups):
@@ -218,24 +225,25 @@ def _evidence(
             replicates=pairs,
             is_uncounted=is_uncounted and case.key in counted,
             gates=gates,
+            acceptances=options.accepted.of(case),
         )
         if evidence.judged is None:
             why = NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it"
             evidence = replace(evidence, open_because=why)
         if isinstance(instructions := counted.get(case.key), InstructionChange):
             evidence = replace(evidence, instructions=instructions)
-        known.append(evidence)
+        known.append(_with_doubt(runner, evidence))
     return known
 
 
-def _found(runner: PairedRunner, evidence: Evidence) -> Finding:
-    """Return the finding of a case, with why it was timed although its code may be the same."""
-    row = finding_of(evidence)
+def _with_doubt(runner: PairedRunner, evidence: Evidence) -> Evidence:
+    """Return the evidence with why a case was timed although its code may be the same."""
     key = evidence.case.key
-    if evidence.is_same_code or (doubt := runner.same.doubts.get(key)) is None:
-        return row
+    doubt = runner.same.doubts.get(key)
+    if evidence.is_same_code or doubt is None:
+        return evidence
     definitions = tuple(sorted(runner.definitions.get(key, ())))
-    return replace(row, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
+    return replace(evidence, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
 
 
 def _fault(runner: PairedRunner, side: str, case: Case) -> Mapping[str, Any]:

@@ -125,22 +125,24 @@ def check(
         groups = selected(suite, only, device)
         settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
         run = Path(base)
+        commit = (read_info(run).environment.get("git") or {}).get("commit")
+        options = replace(options, accepted=accepted.change(commit))
         with shown_progress() as on_progress:
             folder, comparison = check_against_run(
                 suite, groups, settings, run, out=out, on_progress=on_progress, options=options
             )
-        commit = (read_info(run).environment.get("git") or {}).get("commit")
     else:
         expression = parse_only(only, "--only", arguments=suite.arguments)
         try:
             with sides(suite, base, base_python, sources) as (before, head):
                 first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
-                folder, comparison = _checked_live((first, head), expression, device, out, options)
                 commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
+                options = replace(options, accepted=accepted.change(commit))
+                folder, comparison = _checked_live((first, head), expression, device, out, options)
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    found = _told(accepted.applied(comparison, commit), folder, suite=suite.file, as_json=as_json)
+    found = _told(comparison, folder, suite=suite.file, as_json=as_json)
     context.exit(found.exit_code(on_undecided=on_undecided))
 
 

@@ -1,16 +1,19 @@
 """Which regressions between two commits a team has accepted, by the entries of `accepted.toml`.
 
+What is accepted of a change is gathered before it is measured (`Accepted.change`): `rnnbench.analysis.decide` decides
+with it, as with all that is known of a case.
+
 An entry is about a change from base to head if the head contains its commit and the base does not. A commit that was
 squashed or rebased is in no later head: then the entry is about the change that adds it to the file. So it is if the
 clone is too shallow to have the commit, as that of a pull request in CI: the merge and its two parents, of which one is
 the base.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rnnbench.analysis.comparison import Comparison, Finding, Subject, ordered
+from rnnbench.analysis.comparison import Finding, Subject
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.records import Case
@@ -92,42 +95,62 @@ class Accepted:
 
         `lower`: the lower end of the ratio of head to base, if it is known.
         """
-        if not isinstance(case, Case):
-            return ""
-        about = (entry for entry in self.about(base, head) if entry.selects(case) and entry.allows(lower))
+        about = (entry for entry in _naming(case, self.about(base, head)) if entry.allows(lower))
         return next((entry.reason for entry in about), "")
 
-    def applied(self, comparison: Comparison, base: str | None) -> Comparison:
-        """Return a comparison of a commit with the working tree in which accepted regressions are marked.
+    def change(self, base: str | None) -> "AcceptedChange":
+        """Return what is accepted of the change from a commit to the working tree, if the commit is known."""
+        repository = self._repository
+        if repository is None or not self._entries:
+            return AcceptedChange(self._file, self._entries)
+        return AcceptedChange(
+            self._file,
+            self._entries,
+            tuple(self.about(base, git.head(repository))),
+            frozenset(name for name, commit in self._commits.items() if commit is None),
+            has_repository=True,
+            is_shallow=git.is_shallow(repository),
+        )
 
-        It has a note for each entry that should accept something and does not.
-        """
-        if not self._entries:
-            return comparison
-        head = git.head(self._repository) if self._repository else None
-        findings = [self._marked(found, base, head) for found in comparison.findings]
-        notes = (*comparison.notes, *self._notes(comparison, base, head))
-        return replace(comparison, findings=ordered(findings), notes=notes)
 
-    def _marked(self, found: Finding, base: str | None, head: str | None) -> Finding:
-        if not found.is_slowdown:
-            return found
-        return replace(found, accepted=self.reason(found.case, base, head, _lower(found)))
+@dataclass(frozen=True)
+class AcceptedChange:
+    """What is accepted of one change: all that is known of it before a case is judged."""
 
-    def _notes(self, comparison: Comparison, base: str | None, head: str | None) -> list[str]:
-        if self._repository is None:
-            return [f"{self._file}: it is in no git repository, so nothing is accepted"]
-        about = self.about(base, head)
-        is_shallow = git.is_shallow(self._repository)
+    file: Path
+    entries: tuple[Acceptance, ...] = ()
+    about: tuple[Acceptance, ...] = ()  # the entries about this change
+    unknown: frozenset[str] = frozenset()  # the commits of entries that the repository does not have
+    has_repository: bool = False
+    is_shallow: bool = False
+
+    def of(self, case: Subject) -> tuple[Acceptance, ...]:
+        """Return the entries about this change that name a case."""
+        return _naming(case, self.about)
+
+    def notes(self, findings: Sequence[Finding]) -> list[str]:
+        """Return a note for each entry that should accept something in the findings and does not."""
+        if not self.entries:
+            return []
+        if not self.has_repository:
+            return [f"{self.file}: it is in no git repository, so nothing is accepted"]
         notes = []
-        for entry in self._entries:
-            is_new = entry in about
-            if self._commits[entry.commit] is None and (is_new or not is_shallow or _slower(entry, comparison)):
-                fault = _unknown(entry, is_new=is_new, is_shallow=is_shallow)
-                notes.append(f"{self._file}: {entry.place}.commit: {fault}")
-            if is_new and (why := _accepts_nothing(entry, comparison)):
-                notes.append(f"{self._file}: {entry.place}: {why}")
+        for entry in self.entries:
+            is_new = entry in self.about
+            if entry.commit in self.unknown and (is_new or not self.is_shallow or _slower(entry, findings)):
+                fault = _unknown(entry, is_new=is_new, is_shallow=self.is_shallow)
+                notes.append(f"{self.file}: {entry.place}.commit: {fault}")
+            if is_new and (why := _accepts_nothing(entry, findings)):
+                notes.append(f"{self.file}: {entry.place}: {why}")
         return notes
+
+
+NOTHING_ACCEPTED = AcceptedChange(Path(ACCEPTED))
+
+
+def _naming(case: Subject, entries: Iterable[Acceptance]) -> tuple[Acceptance, ...]:
+    """Return the entries that name a case."""
+    return tuple(entry for entry in entries if isinstance(case, Case) and entry.selects(case))
 
 
 def _unknown(entry: Acceptance, *, is_new: bool, is_shallow: bool) -> str:
@@ -140,25 +163,18 @@ def _unknown(entry: Acceptance, *, is_new: bool, is_shallow: bool) -> str:
     return f"{missing}, so the entry is about the change that adds it" if is_new else f"{missing}; {remedy}"
 
 
-def _lower(found: Finding) -> float | None:
-    """Return the lower end of the ratio that describes the time of a finding, if it is known."""
-    return found.deciding.lower if found.deciding else None
-
-
-def _slower(entry: Acceptance, comparison: Comparison) -> list[Finding]:
+def _slower(entry: Acceptance, findings: Sequence[Finding]) -> list[Finding]:
     """Return the cases that an entry names and that regressed, whether it is about this change or not."""
-    slower = [found for found in comparison.findings if found.is_slowdown]
-    return [found for found in slower if isinstance(found.case, Case) and entry.selects(found.case)]
+    return [finding for finding in findings if finding.is_slowdown and _naming(finding.case, [entry])]
 
 
-def _accepts_nothing(entry: Acceptance, comparison: Comparison) -> str:
+def _accepts_nothing(entry: Acceptance, findings: Sequence[Finding]) -> str:
     """Return why an entry that is about this change accepts nothing in it, or not all; empty if it does."""
-    cases = [found.case for found in comparison.findings if isinstance(found.case, Case)]
-    slower = _slower(entry, comparison)
-    if not any(map(entry.selects, cases)):
+    slower = _slower(entry, findings)
+    if not any(_naming(finding.case, [entry]) for finding in findings):
         return f"no case of this check has {entry.case}"
     if not slower:
         return f"no case with {entry.case} regressed"
-    if entry.up_to is not None and (larger := sum(not entry.allows(_lower(found)) for found in slower)):
+    if entry.up_to is not None and (larger := sum(not entry.allows(finding.lower) for finding in slower)):
         return f"{larger} of {len(slower)} regressed by more than {100 * entry.up_to:g}%, which it accepts"
     return ""

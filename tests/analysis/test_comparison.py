@@ -23,6 +23,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
+from rnnbench.suite.accepted import Acceptance
 from tests.doubles import workload as small
 
 CASE = small.case("vanilla")
@@ -53,6 +54,30 @@ def judge(
         {"judged": judged(verdict), "replicates": 9} if verdict else {"open_because": "no time was left"}
     )
     return finding_of(Evidence(case=CASE, margin=0.025, base=base, head=head, **(known | more)))
+
+
+@pytest.mark.parametrize(
+    ("up_to", "change", "time", "reason"),
+    [
+        (None, {}, "regressed", "it clips"),
+        (0.05, {}, "regressed", ""),  # the lower end of the ratio is 1.09
+        (0.1, {}, "regressed", "it clips"),
+        (0.05, {"macs": 150}, "unchanged", "it clips"),  # no time regressed
+        (None, {"status": "failed", "reason": "boom"}, "regressed", ""),
+        (None, {}, "undecided", ""),
+    ],
+)
+def test_what_the_team_accepts_is_known_before_the_verdict_and_decides_the_exit_code(
+    up_to: float | None, change: dict[str, Any], time: Verdict, reason: str
+) -> None:
+    metrics = FINE.metrics | {name: value for name, value in change.items() if name == "macs"}
+    head = replace(FINE, metrics=metrics, **{name: value for name, value in change.items() if name != "macs"})
+    entry = Acceptance("accepted[0]", {"cell": ["vanilla"]}, "cell=vanilla", "1a2b3c4", "it clips", up_to)
+    ratio = 1.1 if time == "regressed" else 1.0
+    found = judge(head=head, judged=judged(time, ratio), acceptances=(entry,))
+    assert found.accepted == reason
+    code = Comparison("mine", "base", "head", "paired", (found,)).exit_code()
+    assert code == (1 if found.verdict == "regressed" and not reason else 0)
 
 
 def test_equal_counts_leave_the_verdict_to_the_time() -> None:

@@ -23,9 +23,11 @@ from rnnbench.check.looks import more_time
 from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group, Measurement
 from rnnbench.suite import suites
+from rnnbench.suite.accepted import Acceptance
 from rnnbench.suite.outline import cases_of, grouped
 from tests.analysis.test_stored import CASE, EDGE, undecided
 from tests.doubles.stored import folder, several
@@ -126,6 +128,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         budget: float = 60.0,
         sides: Callable[[Side], Side] = lambda side: side,
         share: float = 1.0,
+        accepted: AcceptedChange = NOTHING_ACCEPTED,
         **more: Any,
     ) -> tuple[Path, Comparison, Any]:
         base, head = (sides(side(tmp_path, name, budget=budget)) for name in ("base", "head"))
@@ -139,7 +142,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(module, "PairedRunner", begun)
         monkeypatch.setattr(module, "library_notes", list)
         how: Any = {"out": tmp_path / "out", "on_progress": lambda step: None}
-        how["options"] = CheckOptions(command="rnnbench check", share=share)
+        how["options"] = CheckOptions(command="rnnbench check", share=share, accepted=accepted)
         return *check(base, head, *chosen, **how), runner
 
     return run_check
@@ -159,6 +162,19 @@ def test_a_check_ends_when_all_is_clear_and_blames_only_what_is_slower_than_its_
     worst = comparison.findings[0]
     assert worst.low.lower < 1.08 < worst.low.upper
     assert comparison.exit_code() == 1
+
+
+def test_what_is_accepted_of_a_change_is_so_in_the_rows_and_what_accepts_nothing_is_noted(run: Run) -> None:
+    entries = (
+        Acceptance("accepted[0]", {"cell": ["vanilla"]}, "cell=vanilla", "1a2b3c4", "it clips", None),
+        Acceptance("accepted[1]", {"cell": ["other"]}, "cell=other", "1a2b3c4", "it clips", None),
+    )
+    change = AcceptedChange(Path("accepted.toml"), entries, about=entries, has_repository=True)
+    _, comparison, _ = run(lambda case: 1.5 if case.cell == "vanilla" else 1.0, accepted=change)
+    outcomes = {each.case.cell: each.outcome for each in comparison.findings if isinstance(each.case, Case)}
+    assert outcomes["vanilla"] == "accepted"
+    assert comparison.exit_code() == 0
+    assert comparison.notes[-1] == "accepted.toml: accepted[1]: no case of this check has cell=other"
 
 
 @pytest.mark.parametrize("budget", [1.0, 9.0, 20.0, 60.0])

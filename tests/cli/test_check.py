@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rnnbench.analysis.comparison import Comparison, Finding
+from rnnbench.analysis.decide import accepted_because
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli.check import place_of
@@ -196,11 +198,13 @@ def test_a_regression_that_the_team_has_accepted_is_marked_in_every_output_and_f
 
     def check(base: object, head: object, groups: list[Group], *_: object, **how: Any) -> tuple[Path, Comparison]:
         first, second = cases_of(groups)
+        accepted = how["options"].accepted
+        slower = Finding(first, "regressed", 0.025, low=Estimate(1.1, 1.08, 1.12))
         findings = (
-            Finding(first, "regressed", 0.025, low=Estimate(1.1, 1.08, 1.12)),
+            replace(slower, accepted=accepted_because(slower, accepted.of(first))),
             Finding(second, "unchanged", 0.025),
         )
-        found = Comparison("mine", "a", "b", "paired", findings)
+        found = Comparison("mine", "a", "b", "paired", findings, tuple(accepted.notes(findings)))
         return checks.write(repo / "made", found, {}), found
 
     monkeypatch.setattr("rnnbench.check.live.check", check)

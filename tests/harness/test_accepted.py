@@ -1,11 +1,13 @@
 """Which regressions between two commits are accepted, in real repositories, without measuring anything."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.comparison import Change, Comparison, Finding
+from rnnbench.analysis.comparison import Change, Comparison, Finding, ordered
+from rnnbench.analysis.decide import accepted_because
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Verdict
 from rnnbench.errors import UserError
@@ -31,9 +33,13 @@ def slower(verdict: Verdict | None = "regressed", lower: float = 1.08, **more: o
 
 def checked(folder: Path, base: str, found: Sequence[Finding] | None = None) -> Comparison:
     """A check of the working tree against a commit, in which the training regressed."""
-    accepted = Accepted(folder / "accepted.toml", CASES, folder)
-    findings = tuple([slower()] if found is None else found)
-    return accepted.applied(Comparison("mine", "base", "head", "paired", findings), base)
+    return judged(Accepted(folder / "accepted.toml", CASES, folder), base, [slower()] if found is None else found)
+
+
+def judged(accepted: Accepted, base: str, findings: Sequence[Finding]) -> Comparison:
+    change = accepted.change(base)
+    marked = [replace(each, accepted=accepted_because(each, change.of(each.case))) for each in findings]
+    return Comparison("mine", "base", "head", "paired", ordered(marked), tuple(change.notes(marked)))
 
 
 def test_an_entry_is_about_changes_from_before_its_commit_to_it_or_later(tmp_path: Path) -> None:
@@ -194,7 +200,6 @@ def test_other_regressions_still_fail_the_check_and_come_first(tmp_path: Path) -
 
 def test_without_a_repository_nothing_is_accepted_and_the_check_says_so(tmp_path: Path) -> None:
     (tmp_path / "accepted.toml").write_text(entry("abcdef1"))
-    accepted = Accepted(tmp_path / "accepted.toml", CASES, None)
-    found = accepted.applied(Comparison("mine", "base", "head", "paired", (slower(),)), "a" * 40)
+    found = judged(Accepted(tmp_path / "accepted.toml", CASES, None), "a" * 40, [slower()])
     assert (found.exit_code(), len(found.notes)) == (1, 1)
     assert "it is in no git repository, so nothing is accepted" in found.notes[0]
