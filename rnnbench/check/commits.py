@@ -17,7 +17,7 @@ from rnnbench.check.paired import start_worker
 from rnnbench.check.same_code import sorted_by_kind
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import Asker, ready
+from rnnbench.harness.coordinator.process import Asker, WorkerStart, ready
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
@@ -163,7 +163,7 @@ class CommitRunner:
         with ExitStack() as stack:
             try:
                 side = Project(stack, self._suite, self._sources).at_commit(commit.sha, "base")
-                start = partial(start_worker, "observer", side, LAYOUT)
+                start = partial(start_worker, "observer", side, WorkerStart(layout=LAYOUT))
                 asker = Asker(settings, start, ready(start)[0])
                 stack.callback(asker.close)
                 counted = dict[str, dict[str, Any]]()

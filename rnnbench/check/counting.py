@@ -28,7 +28,7 @@ from rnnbench.analysis.decide import changes as exact_changes
 from rnnbench.check.families import first_of_each
 from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.process import Asker, WorkerProcess, in_parallel
+from rnnbench.harness.coordinator.process import Asker, WorkerProcess, WorkerStart, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import CounterName, choose_counter
@@ -42,7 +42,7 @@ from rnnbench.text import plural
 
 InstructionsMode = Literal["show", "gate"]
 Counted = InstructionCounts | str  # or the reason why there are none
-# Starts a worker: `start(under=..., start_seconds=...)`.
+# Starts a worker, under another command if it gets a `WorkerStart` with one.
 StartWorker = Callable[..., WorkerProcess]
 
 CONFIRMATIONS = 2  # times that a case is counted again if it seems to have changed
@@ -214,7 +214,8 @@ def count_instructions(
             asker = Asker(settings, start)
             if counter == "callgrind":
                 files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / VGDB}"
-                asker = Asker(settings, partial(start, under=[*CALLGRIND, *files], start_seconds=START_SECONDS))
+                under_callgrind = WorkerStart(under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
+                asker = Asker(settings, partial(start, under_callgrind))
             stack.callback(asker.close)
             jobs.append((partial(run, asker, building, own), asker.stop))
         return dict(zip(sides, in_parallel(jobs), strict=True))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -30,7 +31,7 @@ from rnnbench.check.same_code import (
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin, not_forked
-from rnnbench.harness.coordinator.process import WorkerProcess, refuse_hello
+from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart, refuse_hello
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.start import why_not_forked
 from rnnbench.harness.coordinator.visit import Visitor
@@ -54,9 +55,10 @@ MIN_CASE_SECONDS = 0.03
 MAX_CASE_SECONDS = 0.3
 
 
-def start_worker(name: str, side: Side, layout: int, **options: Any) -> WorkerProcess:
-    """Start a worker that runs a side's code with the side's interpreter; `options` are those of `WorkerProcess`."""
-    return WorkerProcess(name, side.python, side.paths, layout, side.variables, side.folder, **options)
+def start_worker(name: str, side: Side, start: WorkerStart) -> WorkerProcess:
+    """Start a worker that runs a side's code with the side's interpreter; all else is as `start` says."""
+    of_side = replace(start, python=side.python, paths=side.paths, variables=side.variables, folder=side.folder)
+    return WorkerProcess(name, of_side)
 
 
 class PairedRunner(Visitor):
@@ -135,7 +137,7 @@ class PairedRunner(Visitor):
         try:
             # In random order: the one that is forked first is slower by a few thousandths.
             for side, token in self._rng.sample(list(zip(self.sides, tokens, strict=True)), len(self.sides)):
-                self.workers[side] = self.start_one(name, side, token=token)
+                self.workers[side] = self.start_one(name, side, WorkerStart(token=token))
             for each, about in self.sides.items():
                 with about.errors_in_words():
                     hellos[each] = self.workers[each].wait_ready()
@@ -196,12 +198,13 @@ class PairedRunner(Visitor):
                 raise UserError(reason)
             self.notes += filter(None, [backend(name).shared_memory(name)])
 
-    def start_one(self, name: str, side: str, **options: Any) -> WorkerProcess:
-        """Start a worker of a side, which does not become part of a pair."""
+    def start_one(self, name: str, side: str, start: WorkerStart = USUAL_START) -> WorkerProcess:
+        """Start a worker of a side, which does not become part of a pair; `start`: of its pair or its command."""
         about = self.sides[side]
         imports = Building(str(about.root), 0).imports(self._imports, str(about.tree or ""))
         first = imports if self._imports else None
-        return self._start_worker(name, about, self._layout, first=first, origin=self._origin, **options)
+        of_pair = replace(start, layout=self._layout, first=first, origin=self._origin)
+        return self._start_worker(name, about, of_pair)
 
     def end(self) -> None:
         """End everything that was started, and keep the best pulse of each interpreter."""

@@ -1,6 +1,6 @@
 """The messages between the coordinator and its workers: requests and replies, one JSON object per line.
 
-A worker's first line describes the worker (`rnnbench.harness.worker.operations.hello`). Then each request gets one
+A worker's first line describes the worker (`rnnbench.harness.worker.answers.hello`). Then each request gets one
 reply. Its `ok` says whether the request was fulfilled; if not, it has a `status` (`skipped` or `failed`), a `reason`,
 and after an error the kind of `failure`. If that is `loading`, it also has the files that the error `arose_in`, the
 modules that it `lacks`, and whether a module or a name was not found, `is_lack`. The functions below say what else a
@@ -19,9 +19,8 @@ NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2), for pairs o
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
-Operation = Literal[
-    "check", "probe", "observe", "reach", "energy", "count", "profile", "prepare", "verify"
-]  # with a case
+OperationOfCase = Literal["check", "probe", "observe", "reach", "energy", "count", "profile", "prepare", "verify"]
+OperationName = Literal[OperationOfCase, "device", "ceiling", "import", "visit", "release"]
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +44,7 @@ class Building:
     root: str  # paths of a user's own cells are relative to this folder
     compiled_steps: int
 
-    def request(self, op: Operation, case: Case, **fields: Any) -> Request:
+    def request(self, op: OperationOfCase, case: Case, **fields: Any) -> Request:
         """Ask a worker to build a case, and to do one of these with it.
 
         `observe`: all metrics of the case except its time; `measurement`: the fields of

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ from rnnbench.harness.live.live_cases import timed_call as live_call
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison, compared
 from rnnbench.harness.live.quiet_core import QuietCore, quiet_core
-from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operators import (
@@ -177,15 +175,6 @@ def explain(
             except Exception as error:  # whatever the code of others raises; the times stay
                 profiles[name] = Profile(name, "failed", f"profiling failed: {error_in_words(error)}")
     return found, {name: profiles[name] for name in found.cases}
-
-
-def answer(built: object, request: Mapping[str, Any]) -> Reply:
-    """Profile a case in a worker; raises Skip if its phase can't be profiled, and any error of the call."""
-    if not isinstance(built, Built):
-        raise Skip("the phase `loading` has no model to profile")
-    subject = of_built(built, devices.open_device(built.case.workload.device))
-    limits = {name: request[name] for name in ("window_seconds", "seconds")}
-    return {"profile": profile(subject, Path(request["folder"]), **limits).to_json()}
 
 
 def profile(

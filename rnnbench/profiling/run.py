@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.harness.coordinator.process import Asker, WorkerProcess, compiler_cache
+from rnnbench.harness.coordinator.process import Asker, WorkerProcess, WorkerStart, compiler_cache
 from rnnbench.harness.devices import core_choices
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
@@ -20,6 +20,7 @@ from rnnbench.suite.outline import cases_of, grouped, is_compared
 from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
+OPERATION_MODULES = ("rnnbench.profiling.in_worker",)  # of the operation `profile`
 MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
 LEAST_SECONDS = 5.0  # for the profile of a case; in less there are too few rounds
 ROUNDS_SHARE = 0.6  # of the time for a case; a worker starts and builds the case in the rest
@@ -54,7 +55,7 @@ def profile_run(
     until = math.inf if left is None else now() + left
     folder = RunFolder(path)
     profiles: dict[str, Profile] = {}
-    asker = Asker(settings, partial(start_worker, PROFILER))
+    asker = Asker(settings, partial(start_worker, PROFILER, WorkerStart(operations=OPERATION_MODULES)))
 
     def profile(case: Case, waiting: int) -> Profile:
         left = until - now()

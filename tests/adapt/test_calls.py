@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rnnbench.adapt.calls import CellCall, adapt
 from rnnbench.cells import CellError, with_arguments
 from rnnbench.cells.states import is_alike, rebuilt, tensors_of
-from rnnbench.harness.worker.cases import failure_reason
+from rnnbench.harness.worker.failures import failure_reason
 from rnnbench.store.records import Case
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build

@@ -14,11 +14,12 @@ from torch import nn
 import rnnbench
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.worker.answers import answer
 from rnnbench.store.records import Case, Measurement, without_kept_work
 from tests.cheats import cells
 from tests.doubles import commands, repository
 from tests.doubles import workload as small
-from tests.doubles.visits import operations, visit
+from tests.doubles.visits import visit, worker_here
 from tests.harness.live import QUICK
 
 SUITE = """
@@ -81,8 +82,8 @@ def case_of(name: str, **axes: Any) -> Case:
 
 def outcome(case: Case, visits: int = VISITS) -> str:
     """Do what a run does with one case; returns the first reason for which it fails."""
-    observer, worker = (operations() for _ in range(2))
-    observed: Any = observer.handle({**BUILDING.request("observe", case)})
+    observer, worker = (worker_here() for _ in range(2))
+    observed: Any = answer(observer, {**BUILDING.request("observe", case)})
     if not observed["ok"]:
         return str(observed["reason"])
     requests = [
@@ -92,7 +93,7 @@ def outcome(case: Case, visits: int = VISITS) -> str:
     requests += [BUILDING.request("verify", case)]
     replies: list[Any] = []
     for request in requests:
-        replies.append(worker.handle({**request}))
+        replies.append(answer(worker, {**request}))
         if not replies[-1]["ok"]:
             return str(replies[-1]["reason"])
     return ""
@@ -125,7 +126,7 @@ def test_a_class_that_can_not_be_compared_may_draw_numbers_but_keep_nothing(name
 @pytest.mark.parametrize("name", ["MemoByValue", "MemoByStep"])
 def test_what_keeps_results_by_their_values_is_told_by_the_work_that_it_leaves_out(name: str) -> None:
     case = case_of(name) if name == "MemoByValue" else replace(case_of(name), implementation="loop")
-    observed: Any = operations().handle({**BUILDING.request("observe", case)})
+    observed: Any = answer(worker_here(), {**BUILDING.request("observe", case)})
     measurement = without_kept_work(Measurement.from_json(observed["measurement"]))
     assert re.fullmatch(r"agrees, but does \d+% of the multiply-adds: a cached result\?", str(measurement.parity))
     assert "macs" in measurement.missing  # so that it has no limit, which would be too low
@@ -134,7 +135,7 @@ def test_what_keeps_results_by_their_values_is_told_by_the_work_that_it_leaves_o
 
 @pytest.mark.parametrize("name", ["Honest", "Outside", "Pointwise"])
 def test_what_makes_its_products_in_another_way_keeps_nothing(name: str) -> None:
-    observed: Any = operations().handle({**BUILDING.request("observe", case_of(name))})
+    observed: Any = answer(worker_here(), {**BUILDING.request("observe", case_of(name))})
     assert str(Measurement.from_json(observed["measurement"]).parity) == "agrees"
     assert rnnbench.measure(pair(name), INPUTS, **QUICK).frame["parity"]["mine"] == "agrees"
 

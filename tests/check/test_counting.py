@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from rnnbench.check.counting import (
 )
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin
-from rnnbench.harness.coordinator.process import WorkerProcess, lost
+from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart, lost
 from rnnbench.harness.protocol import Building
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Measurement
@@ -362,7 +363,11 @@ class Mine(nn.GRU):
         (tmp_path / side / "mine.py").write_text(cell.format(more=more))
     case = Case("mine.py:Mine", "sequence", small.workload(reference="gru", dtype="float32"))
     origin = Origin(sys.executable, 0, preload=PACKAGE_PARENT)
-    start = partial(WorkerProcess, "counter", layout=0, origin=origin)  # as in a check, whose other workers are forked
+
+    def start(how: WorkerStart = USUAL_START) -> WorkerProcess:
+        """Start a worker as in a check, whose other workers are forked."""
+        return WorkerProcess("counter", replace(how, layout=0, origin=origin))
+
     sides = {side: (start, Building(str(tmp_path / side), 32)) for side in ("base", "head")}
     counted = count_instructions([case], sides, "callgrind", Settings())
     origin.close()

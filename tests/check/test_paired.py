@@ -18,7 +18,7 @@ from rnnbench.check.same_code import SameCode, Used
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import Origin
-from rnnbench.harness.coordinator.process import lost
+from rnnbench.harness.coordinator.process import WorkerStart, lost
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.parity import AGREES, UNKNOWN
@@ -51,19 +51,20 @@ class Bench:
         **options: Any,
     ) -> None:
         self.clock = FakeClock()
-        self.workers: list[tuple[str, int, FakeWorker]] = []
+        self.workers: list[tuple[str, int | None, FakeWorker]] = []
         self.first: Any = None  # what the worker that was started last is asked first
         self.origins: list[Any] = []  # from which each is forked
         suite = suites.read("quick")
 
-        def start(name: str, side: Side, layout: int, first: Any, origin: Any = None, **_: object) -> Any:
-            self.first = first
+        def start(name: str, side: Side, start: WorkerStart) -> Any:
+            origin: Any = start.origin
+            self.first = start.first
             self.origins.append(origin)
             seconds = 0.01 * (HEAD_COSTS if side.name == "head" else 1)
             fake = worker(name, self.clock, partial(fault, side.name), lambda key: seconds)
             fake.protocol = protocol
             fake.is_forked = origin is not None and not origin.fault
-            self.workers.append((side.name, layout, fake))
+            self.workers.append((side.name, start.layout, fake))
             return fake
 
         sides = [Side(name, f"the {name}", suite, **options) for name in ("base", "head")]

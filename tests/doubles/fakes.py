@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rnnbench.harness.coordinator.process import lost
+from rnnbench.harness.coordinator.process import USUAL_START, WorkerStart, lost
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.devices import Cpu
@@ -239,7 +239,7 @@ class FakeWorkers:
         self.started: list[FakeWorker] = []
         self._new = lambda name: kind(name, self.clock, fault, seconds, edit)
 
-    def __call__(self, name: str = "", **_: Any) -> Any:
+    def __call__(self, name: str = "", _start: WorkerStart = USUAL_START, /) -> Any:
         self.started.append(self._new(name))
         return self.started[-1]
 

@@ -8,13 +8,14 @@ import atexit
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, Origin, Origins, worker_environment
-from rnnbench.harness.coordinator.process import WorkerProcess
+from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart
 
 # Variables that Python, the linker, OpenMP, torch or coverage reads only when it starts.
 AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_", "OMP_", "CUDA_VISIBLE_DEVICES")
@@ -37,21 +38,12 @@ def _no_origin(self: Origins) -> None:
     """Leave it to `_fork`."""
 
 
-def _fork(
-    worker: WorkerProcess,
-    name: str,
-    python: str = sys.executable,
-    paths: Sequence[Path] | None = None,
-    layout: int | None = None,
-    variables: Mapping[str, str] | None = None,
-    *more: Any,
-    origin: Origin | None = None,
-    under: Sequence[str] = (),
-    **options: Any,
-) -> None:
+def _fork(worker: WorkerProcess, name: str, start: WorkerStart = USUAL_START, **more: Any) -> None:
     """Fork a worker, if Python would start it as it started the origin."""
-    environment = worker_environment(layout)
-    is_here = python == sys.executable and not under and (paths is None or _has_this_rnnbench(paths[0]))
+    origin = start.origin
+    environment = worker_environment(start.layout)
+    is_ours = start.paths is None or _has_this_rnnbench(start.paths[0])
+    is_here = start.python == sys.executable and not start.under and is_ours
     names = {name for name in (*environment, *_started_with) if name.startswith(AT_START)} - {"PYTHONHASHSEED"}
     is_alike = all(environment.get(name) == _started_with.get(name) for name in names)
     is_of_a_check = origin is not None and origin._preload is not None and origin._process is None
@@ -59,8 +51,8 @@ def _fork(
         if _origin._process is None:
             with mock.patch.dict(os.environ, _started_with, clear=True):
                 _origin._start()
-        origin, variables = _origin, {**environment, **(variables or {})}
-    _start(worker, name, python, paths, layout, variables, *more, origin=origin, under=under, **options)
+        start = replace(start, origin=_origin, variables={**environment, **start.variables})
+    _start(worker, name, start, **more)
 
 
 def _has_this_rnnbench(folder: Path) -> bool:

@@ -22,6 +22,7 @@ from rnnbench.analysis.summary import launch_bound
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.turns.schedule import calibrate, joules_per_call, warm_up
+from rnnbench.harness.worker.answers import answer
 from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.implementations import Implementation
 from rnnbench.store.records import (
@@ -29,7 +30,7 @@ from rnnbench.store.records import (
     Phase,
 )
 from rnnbench.workloads.prepare import build
-from tests.doubles.visits import operations
+from tests.doubles.visits import worker_here
 from tests.gpu.cases import DEVICE, NEEDS_DEVICE, ON_CPU, case
 
 pytestmark = [*NEEDS_DEVICE, pytest.mark.usefixtures("one_thread")]
@@ -164,7 +165,7 @@ LAUNCH = (0.7, 10.0)
 @pytest.mark.parametrize("dtype", ["float32"] if ON_CPU else HOPPER)
 def test_ceilings_lie_between_what_was_published_and_what_the_card_can_do(dtype: DType, tmp_path: Path) -> None:
     request = protocol.ceiling(DEVICE, dtype, 1, str(tmp_path))
-    reply = operations().handle(dict(request))
+    reply = answer(worker_here(), dict(request))
     assert reply["ok"], reply
     ceiling = Ceiling.from_json(reply["ceiling"])
     tflops, copies = 2 * ceiling.macs_per_second / 1e12, ceiling.copies[-1].value / 1e12

@@ -31,10 +31,11 @@ import torch
 from rnnbench.cells import load
 from rnnbench.check.same_code import Used, same_code, sorted_by_kind
 from rnnbench.harness.protocol import Building
+from rnnbench.harness.worker.answers import answer
 from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.visits import operations
+from tests.doubles.visits import worker_here
 
 CALLS = 1020  # beyond the thousandth, at which slow paths come: no worker makes as many to see what a case runs
 FILES = {
@@ -367,12 +368,13 @@ def reached(folder: Path, cells: Sequence[str] = CELLS) -> dict[str, Any]:
     os.chdir(folder)
     files = UsedFiles()
     files.watch()
-    worker = operations(files=files)
+    worker = worker_here(files=files)
     building = Building(str(folder), 64)
-    worker.handle(building.imports(cells, str(folder)))
+    answer(worker, building.imports(cells, str(folder)))
     workload = small.workload(input_size=SIZES[0], hidden_size=SIZES[1])
     replies = {
-        cell: worker.handle(building.request("reach", Case(cell, "loop", workload), tree=str(folder))) for cell in cells
+        cell: answer(worker, building.request("reach", Case(cell, "loop", workload), tree=str(folder)))
+        for cell in cells
     }
     read = {file for reply in replies.values() for file in reply.get("read", ())}
     modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}

@@ -32,10 +32,11 @@ import torch
 
 from rnnbench.check import same_code as asked
 from rnnbench.harness.protocol import Building
+from rnnbench.harness.worker.answers import answer
 from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.visits import operations
+from tests.doubles.visits import worker_here
 from tests.validation.affected import in_child
 from tests.validation.judged import Ran, could_change, functions_that_run
 
@@ -261,12 +262,12 @@ def _reached(folder: Path, cells: Sequence[str]) -> dict[str, Any]:
     torch.manual_seed = torch.random.manual_seed = torch.default_generator.manual_seed
     files = UsedFiles()
     files.watch()
-    worker = operations(files=files)
+    worker = worker_here(files=files)
     building = Building(str(folder), 64)
-    first = worker.handle(building.imports(cells, str(folder)))
+    first = answer(worker, building.imports(cells, str(folder)))
     workload = small.workload(input_size=SIZE, hidden_size=SIZE, dtype="float32")
     cases = [Case(cell, "loop", workload) for cell in cells]
-    replies = {case.cell: worker.handle(building.request("reach", case, tree=str(folder))) for case in cases}
+    replies = {case.cell: answer(worker, building.request("reach", case, tree=str(folder))) for case in cases}
     read = {file for reply in (first, *replies.values()) for file in reply.get("read", ())}
     modules = {str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]}
     own = {

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,67 +69,81 @@ def lost(reason: str) -> Reply:
     return {"ok": False, "status": "failed", "reason": reason, "failure": "lost"}
 
 
+@dataclass(frozen=True)
+class WorkerStart:
+    """How a worker is started: the interpreter, what it imports from, and what it gets from the coordinator.
+
+    By default it imports rnnbench from its own folder, and modules that a suite names may come from the current folder;
+    with `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
+    after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
+    """
+
+    python: str = sys.executable
+    paths: Sequence[Path] | None = None  # the folder that contains rnnbench, and those of a user's modules
+    layout: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)  # added to its environment
+    folder: Path | None = None  # where it stands; None for the current folder
+    first: Request | None = None  # a request that is part of the start
+    operations: Sequence[str] = ()  # modules that it imports, which register operations of rooms above the harness
+    # The ends of two pipes, through which the worker of another side hands over and gets back the token of a visit.
+    token: tuple[int, int] | None = None
+    origin: Origin | None = None  # forks the worker in place of a start, if it can and no command is to run it
+    under: Sequence[str] = ()  # the start of a command that runs another one, such as valgrind's
+    start_seconds: float = START_SECONDS  # the longest time until the worker is ready
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `rnnbench.harness.worker.loop.main` but `relay`.
+
+        Without modules of operations it is not told of any, so that a worker of an older revision, which knows no such
+        option, still tells its protocol.
+        """
+        current_folder = str(Path.cwd()) if self.paths is None else None
+        modules = {"operations": [*self.operations]} if self.operations else {}
+        return {"layout": self.layout, "current_folder": current_folder, **modules}
+
+
+USUAL_START = WorkerStart()
+
+
 class WorkerProcess:
     """A worker that is starting; `wait_ready` returns its hello. When it is lost, its replies say so from then on."""
 
     def __init__(
-        self,
-        name: str,
-        python: str = sys.executable,
-        paths: Sequence[Path] | None = None,
-        layout: int | None = None,
-        variables: Mapping[str, str] | None = None,
-        folder: Path | None = None,
-        first: Request | None = None,
-        *,
-        token: tuple[int, int] | None = None,
-        origin: Origin | None = None,
-        under: Sequence[str] = (),
-        start_seconds: float = START_SECONDS,
-        now: Callable[[], float] = time.monotonic,
+        self, name: str, start: WorkerStart = USUAL_START, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start `python`, which imports from `paths`: the folder that contains rnnbench, and those of a user's modules.
-
-        By default this is rnnbench's own folder, and modules that a suite names may come from the current folder; with
-        `paths`, nothing comes from there. Python's standard library is searched before all of them, everything else
-        after them. Workers of equal `layout` have equal hash seeds and, if the system allows it, equal addresses.
-        `variables` are added to the environment. `folder`: where it stands, by default the current folder. `first`:
-        a request that is part of the start. `under`: the start of a command that runs another one, such as valgrind's;
-        `start_seconds`: the longest time until the worker is ready. `token`: the ends of two pipes, through which the
-        worker of another side hands over and gets back the token of a visit. `origin` forks the worker in place of a
-        start, if it can and no command is to run it. Raises UserError if the system starts no process.
-        """
+        """Start a worker. Raises UserError if the system starts no process."""
         self.name = name
-        self._first = first
-        self._start_seconds = start_seconds
+        self._start = start
         self._now = now
         self._lost: Reply | None = None
         self._unread = b""
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
-        is_fixed = layout is not None and sys.platform == "linux"
-        options: dict[str, Any] = {"layout": layout, "current_folder": str(Path.cwd()) if paths is None else None}
-        started_with = {"paths": [str(path) for path in paths or (PACKAGE_PARENT,)], "options": options}
+        is_fixed = start.layout is not None and sys.platform == "linux"
+        options = start.options()
+        started_with = {"paths": [str(path) for path in start.paths or (PACKAGE_PARENT,)], "options": options}
         stderr = self._output.fileno()
-        added = {**(variables or {})}
-        ends = {} if token is None else {"token_from": token[0], "token_to": token[1]}
+        added = dict(start.variables)
+        ends = {} if start.token is None else dict(zip(("token_from", "token_to"), start.token, strict=True))
         with tempfile.TemporaryFile(buffering=0) as marks:
             marks.write(MARK.pack(-1))
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
             relay = {"marks": marks.fileno(), **ends}
             try:
-                forked = None if origin is None or under else origin.fork(started_with, relay, stderr, folder, added)
+                forked = None
+                if start.origin is not None and not start.under:
+                    forked = start.origin.fork(started_with, relay, stderr, start.folder, added)
                 options["relay"] = relay
                 with fixed_addresses() if is_fixed else contextlib.nullcontext():
                     self._process: Any = forked or subprocess.Popen(
                         # Without -P, the folder of the file that is run would come first on the import path.
-                        [*under, python, "-P", str(STARTER), json.dumps(started_with)],
+                        [*start.under, start.python, "-P", str(STARTER), json.dumps(started_with)],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=stderr,
-                        env=worker_environment(layout) | added,
-                        cwd=folder,
+                        env=worker_environment(start.layout) | added,
+                        cwd=start.folder,
                         start_new_session=True,  # the coordinator handles Ctrl-C
                         bufsize=0,
                         pass_fds=tuple(relay.values()),
@@ -148,9 +163,9 @@ class WorkerProcess:
 
     def wait_ready(self) -> Reply:
         """Return the worker's hello, or that it is lost."""
-        hello = self._read(self._start_seconds)
-        if self._first is not None:
-            self.request(self._first, self._start_seconds)
+        hello = self._read(self._start.start_seconds)
+        if self._start.first is not None:
+            self.request(self._start.first, self._start.start_seconds)
         return self._lost or hello
 
     def pin(self, cores: Sequence[int]) -> None:

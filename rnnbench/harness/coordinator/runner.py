@@ -16,7 +16,7 @@ from rnnbench.analysis.estimate import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.kept_rates import KeptRates
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, ready
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, WorkerStart, ready
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.start import RunStart, RunState
 from rnnbench.harness.coordinator.visit import Visitor
@@ -166,13 +166,13 @@ class Runner(Visitor):
         """Start a worker of the replicate; raises UserError if none can start."""
         began = self._now()
         origin = self._run_start.origins.of_next_replicate()
-        worker, _ = ready(lambda: self._start_worker(next(self._names), origin=origin))
+        worker, _ = ready(lambda: self._start_worker(next(self._names), WorkerStart(origin=origin)))
         self.workers = {SIDE: worker}
         self.planner.add_start(self._now() - began)
 
     def start_one(self, name: str, side: str) -> WorkerProcess:
         """Start a worker."""
-        return self._start_worker(name, origin=self._run_start.origins.current)
+        return self._start_worker(name, WorkerStart(origin=self._run_start.origins.current))
 
     def timed_together(self, group: Group, cases: list[Case]) -> list[Case]:
         """Return the cases of the first subgroup if the group must be split, which shows in its first visit."""

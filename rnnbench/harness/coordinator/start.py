@@ -12,7 +12,7 @@ from rnnbench.analysis.environments import differences
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.origin import Origins
-from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, compiler_cache, ready
+from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, WorkerStart, compiler_cache, ready
 from rnnbench.harness.devices import BACKENDS, backend, is_forkable, kinds_to_ask, nvml
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.git import scratch
@@ -138,7 +138,7 @@ def started(
         stack.enter_context(closing(origins))
 
         def start() -> WorkerProcess:
-            return start_worker(OBSERVER, origin=origins.current)
+            return start_worker(OBSERVER, WorkerStart(origin=origins.current))
 
         worker, about = ready(start)
         first = stack.enter_context(closing(Asker(settings, start, worker)))

@@ -116,7 +116,7 @@ class Visitor(ABC):
         ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
         left: Callable[[], float] = lambda: math.inf,
         is_needed: Callable[[Case], bool] = lambda case: True,
-        operation: Callable[[Case], protocol.Operation] = lambda case: "observe",
+        operation: Callable[[Case], protocol.OperationOfCase] = lambda case: "observe",
     ) -> None:
         """Check and observe every case on all sides, those of one device after those of another.
 

@@ -15,7 +15,7 @@ MAX_REQUEST = 1 << 17  # bytes
 MAX_DESCRIPTORS = 8  # of a request
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
 TORCH = ("torch", "torch.fx.experimental.symbolic_shapes")  # and what the first backward imports, which takes 0.4 s
-PRELOADED = ("rnnbench.harness.worker.operations",)
+PRELOADED = ("rnnbench.harness.worker.answers",)
 
 
 def import_path(entries: list[str], first: list[str]) -> list[str]:

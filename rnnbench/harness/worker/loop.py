@@ -3,12 +3,14 @@
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import mmap
 import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -65,11 +67,11 @@ def bind_to_family() -> None:
         OUT_OF_MEMORY.write_text("1000")
 
 
-def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) -> None:
+def main(layout: int | None, current_folder: str | None, relay: dict[str, int], operations: Sequence[str] = ()) -> None:
     """Answer requests until the input ends.
 
     `layout` is the seed of the memory layout. `current_folder`: a folder from which modules of a suite may be imported.
-    `relay`: see `Operations`.
+    `relay`: see `WorkerState`. `operations`: modules beside those of this room that register operations.
     """
     bind_to_family()
     streams = WorkerStreams()
@@ -79,14 +81,17 @@ def main(layout: int | None, current_folder: str | None, relay: dict[str, int]) 
     gc.disable()  # before the imports: to search their objects again and again takes a tenth of a worker's start
     import torch  # noqa: F401 - first, so that a missing torch is reported
 
-    from rnnbench.harness.worker.operations import Operations, hello
+    from rnnbench.harness.worker.answers import answer, hello
+    from rnnbench.harness.worker.state import WorkerState
     from rnnbench.harness.worker.user_files import UsedFiles, UserModules
 
     files = UsedFiles()
     files.watch()
     modules = UserModules(Path(current_folder) if current_folder else None)
-    operations = Operations(draw, streams.restore, streams.printed_bytes, files, modules.add, relay)
+    state = WorkerState(draw, streams.restore, streams.printed_bytes, files, modules.add, relay)
+    for module in operations:
+        importlib.import_module(module)
     streams.replies.write(json.dumps(hello()) + "\n")
     for line in streams.requests:
-        streams.replies.write(json.dumps(operations.handle(json.loads(line))) + "\n")
+        streams.replies.write(json.dumps(answer(state, json.loads(line))) + "\n")
     shift.close()

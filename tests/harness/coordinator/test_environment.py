@@ -11,7 +11,7 @@ import pytest
 
 from rnnbench.analysis.environments import differences
 from rnnbench.harness.coordinator.environment import Telemetry, describe
-from rnnbench.harness.coordinator.process import OBSERVER
+from rnnbench.harness.coordinator.process import OBSERVER, USUAL_START, WorkerStart
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import case_settings, started
 from rnnbench.store.folder import RunFolder
@@ -242,9 +242,9 @@ class OnlyStarted(OnTwoCards):
 class Origins(FakeWorkers):
     """Notes which workers have an origin."""
 
-    def __call__(self, name: str = "", *, origin: object = None, **_: Any) -> Any:
+    def __call__(self, name: str = "", start: WorkerStart = USUAL_START, /) -> Any:
         worker = super().__call__(name)
-        worker.is_forked = origin is not None
+        worker.is_forked = start.origin is not None
         return worker
 
 

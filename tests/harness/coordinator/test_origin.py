@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from rnnbench.harness.coordinator.origin import PACKAGE_PARENT, REPLICATES, ForkedProcess, Origin, Origins
-from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess
+from rnnbench.harness.coordinator.process import OBSERVER, WorkerProcess, WorkerStart
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.start import started
 from rnnbench.harness.protocol import device
@@ -75,7 +75,7 @@ def test_an_interpreter_without_torch_is_told_as_without_an_origin(tmp_path: Pat
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
     python = str(tmp_path / "bin" / "python")
     with closing(Origin(python, 7)) as origin:
-        worker = begin_worker("0", python, origin=origin)
+        worker = begin_worker("0", python=python, origin=origin)
         assert "No module named 'torch'" in worker.wait_ready()["reason"]
 
 
@@ -124,8 +124,8 @@ def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
     settings = Settings(replicates=2, max_replicates=2, windows=2, window_seconds=0.001, precision=None)
     workers: list[WorkerProcess] = []
 
-    def start(name: str, **options: Any) -> WorkerProcess:
-        workers.append(WorkerProcess(name, **options))
+    def start(name: str, how: WorkerStart) -> WorkerProcess:
+        workers.append(WorkerProcess(name, how))
         return workers[-1]
 
     with started([group], settings, start_worker=start) as begun:

@@ -20,6 +20,7 @@ from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import (
     MAX_BYTES,
     WorkerProcess,
+    WorkerStart,
     deadline_seconds,
     ready,
 )
@@ -169,7 +170,7 @@ def test_a_pause_of_this_process_is_no_fault_of_the_worker(tmp_path: Path, begin
         shift += stops.pop(0) if stops else 0.0
         return time.monotonic() + shift
 
-    worker = begin_worker("0000", str(python), now=clock)
+    worker = begin_worker("0000", python=str(python), now=clock)
     assert worker.wait_ready() == {}
     stops += [0.0, 3600.0]  # during the first wait for the reply
     assert worker.request({"op": "release"}, 2.0)["ok"]
@@ -304,7 +305,7 @@ def test_a_system_that_starts_no_process_is_told_as_it_is_and_leaves_no_file_ope
 
     before = psutil.Process().num_fds()
     with pytest.raises(UserError, match=f"^no worker can start: {tmp_path}/python: No such file or directory$"):
-        WorkerProcess("0000", f"{tmp_path}/python")
+        WorkerProcess("0000", WorkerStart(python=f"{tmp_path}/python"))
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", none_left)
         with pytest.raises(UserError, match=r"^no worker can start: Resource temporarily unavailable$"):

@@ -21,6 +21,7 @@ from rnnbench.harness.devices import Cuda, cuda, nvml
 from rnnbench.harness.devices.cuda import LEAD_CALLS, _buffer
 from rnnbench.harness.devices.self_test import clock_fault
 from rnnbench.harness.machine import cores, global_state
+from rnnbench.harness.worker.answers import answer
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.parity import AGREES
@@ -36,7 +37,7 @@ from tests.doubles.fake_driver import FakeDriver
 from tests.doubles.fake_nvml import Driver
 from tests.doubles.fakes import run_into
 from tests.doubles.stored import rows
-from tests.doubles.visits import operations
+from tests.doubles.visits import worker_here
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ def memory_reserved(card: str = "cuda") -> int:
 
 @needs_gpu
 def test_twenty_observations_leave_the_memory_that_they_found() -> None:
-    worker = operations()
+    worker = worker_here()
     torch.empty(1, device="cuda")  # creates the context
     reserved = []
     before = memory_reserved()
@@ -321,7 +322,7 @@ def test_twenty_observations_leave_the_memory_that_they_found() -> None:
         for number in range(20):
             changes: Any = {"phase": ("inference", "training")[number % 2], "hidden_size": 256 + number, "seq_len": 16}
             case = small.case("lstm", "cudagraph", device="cuda", dtype="float32", batch_size=64, **changes)
-            reply = worker.handle({"op": "observe", "case": case.axes(), "root": ".", "compiled_steps": 32})
+            reply = answer(worker, {"op": "observe", "case": case.axes(), "root": ".", "compiled_steps": 32})
             assert reply["ok"], reply
             reserved.append(torch.cuda.memory_reserved())
     finally:

@@ -9,7 +9,8 @@ import torch
 import rnnbench
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked, Cpu, self_test
-from tests.doubles.visits import operations
+from rnnbench.harness.worker.answers import answer
+from tests.doubles.visits import worker_here
 
 
 class Lying(Cpu):
@@ -58,6 +59,6 @@ def test_no_live_function_times_on_a_device_whose_clock_is_wrong_and_it_is_tried
 
 def test_a_worker_says_that_the_clock_is_wrong_and_trusts_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     request = {"op": "device", "device": "cpu"}
-    assert operations().handle(dict(request))["reason"] == FAULT
+    assert answer(worker_here(), dict(request))["reason"] == FAULT
     monkeypatch.setattr(Lying, "has_known_clock", True)
-    assert operations().handle(dict(request))["reason"] == ""
+    assert answer(worker_here(), dict(request))["reason"] == ""

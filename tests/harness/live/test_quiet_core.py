@@ -11,7 +11,7 @@ from rnnbench.harness.live import quiet_core
 from rnnbench.harness.live.quiet_core import LOOKING_SHARE, QuietCore
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.worker.cases import pulses_tell
+from rnnbench.harness.worker.prepared_case import pulses_tell
 from tests.doubles import workload as small
 
 BEST = 5e-6

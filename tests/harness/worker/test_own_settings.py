@@ -9,11 +9,12 @@ import pytest
 
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Building
-from rnnbench.harness.worker.operations import Operations
+from rnnbench.harness.worker.answers import answer
+from rnnbench.harness.worker.state import WorkerState
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.visits import operations, visit
-from tests.harness.worker.test_operations import observe, prepare
+from tests.doubles.visits import visit, worker_here
+from tests.harness.worker.test_answers import observe, prepare
 
 CELL = """
 import torch
@@ -48,18 +49,18 @@ def write(folder: Path, name: str, expected: Any, top: str = "", init: str = "pa
     return Case(f"{name}.py:Mine", "loop", small.workload(dtype="float32"))
 
 
-def settle(worker: Operations, folder: Path, *cases: Case, imports: bool = True) -> list[Any]:
+def settle(worker: WorkerState, folder: Path, *cases: Case, imports: bool = True) -> list[Any]:
     """Take the cases through all that a worker does with them; each cell looks at its settings in each call."""
     sys.path.insert(0, str(folder))
     if imports:  # as a check does
-        worker.handle(Building(str(folder), 64).imports([case.cell for case in cases], str(folder)))
+        answer(worker, Building(str(folder), 64).imports([case.cell for case in cases], str(folder)))
     for case in cases:
         assert observe(worker, case, folder)["ok"]
     prepared = [prepare(worker, case, folder) for case in cases]
     assert [reply["ok"] for reply in prepared] == [True] * len(cases), prepared
-    assert worker.handle(visit(*cases))["ok"]
+    assert answer(worker, visit(*cases))["ok"]
     for case in cases:
-        assert worker.handle(Building(str(folder), 64).request("verify", case))["ok"]
+        assert answer(worker, Building(str(folder), 64).request("verify", case))["ok"]
     now = global_state.capture()
     assert (now["threads"], now["oneDNN"]) == USUAL
     return [reply["sets"] for reply in prepared]
@@ -72,7 +73,7 @@ def test_a_setting_holds_for_the_case_whose_code_sets_it_and_for_no_other(
 ) -> None:
     own = write(tmp_path, "own", OWN, **{place: f"{THREADS}; {ONEDNN}"})
     before, after = write(tmp_path, "before", USUAL), write(tmp_path, "later", USUAL)
-    told = settle(operations(), tmp_path, before, own, after, imports=imports)
+    told = settle(worker_here(), tmp_path, before, own, after, imports=imports)
     assert told == [{}, {"threads": "2", "oneDNN": "False"}, {}]
 
 
@@ -88,7 +89,7 @@ def test_a_module_that_sets_it_once_sets_it_for_each_case_that_imports_it_and_fo
     (tmp_path / "between.py").write_text(f"{how}\n")
     one, other = write(tmp_path, "one", OWN, top=how), write(tmp_path, "two", OWN, top="import between")
     none, late = write(tmp_path, "none", USUAL), write(tmp_path, "late", OWN, init=how)
-    told = settle(operations(), tmp_path, one, none, other, late)
+    told = settle(worker_here(), tmp_path, one, none, other, late)
     assert told[1] == {}
     assert told[0] == told[2] == told[3] == {"threads": "2", "oneDNN": "False"}
 
@@ -99,16 +100,16 @@ def test_what_the_reference_of_a_case_sets_is_not_the_cases(tmp_path: Path) -> N
     workload = small.workload(dtype="float32", reference="ref.py:Mine")
     case, reference = Case(mine.cell, "loop", workload), Case("ref.py:Mine", "reference", workload)
     sys.path.insert(0, str(tmp_path))
-    worker = operations()
+    worker = worker_here()
     assert prepare(worker, case, tmp_path)["sets"] == {}
     assert prepare(worker, reference, tmp_path)["sets"] == {"threads": "2", "oneDNN": "False"}
-    assert worker.handle(visit(case, reference))["ok"]
+    assert answer(worker, visit(case, reference))["ok"]
 
 
 def test_the_precision_of_products_is_the_suites_and_what_the_code_sets_is_told(tmp_path: Path) -> None:
     top = "torch.set_float32_matmul_precision('medium')"
     case = write(tmp_path, "mine", USUAL, top=top, call="assert torch.get_float32_matmul_precision() == 'highest'")
-    reply = prepare(operations(), case, tmp_path)
+    reply = prepare(worker_here(), case, tmp_path)
     assert reply["ok"]
     assert reply["overruled"]["float32 matmul precision"] == "medium"
     assert reply["sets"] == {}

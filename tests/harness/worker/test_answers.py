@@ -12,38 +12,40 @@ import psutil
 import pytest
 import torch
 
+import rnnbench.profiling.in_worker  # noqa: F401 - as the start of a profiler's worker names it
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.cases import failure_reason
-from rnnbench.harness.worker.operations import Operations
+from rnnbench.harness.worker.answers import answer
+from rnnbench.harness.worker.failures import failure_reason
+from rnnbench.harness.worker.state import WorkerState
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
 from tests.doubles.fake_card import MEGABYTE, FakeCard
 from tests.doubles.unable import REASON, cell_file
-from tests.doubles.visits import TURNS, operations, visit
+from tests.doubles.visits import TURNS, visit, worker_here
 from tests.workloads.test_data import forks
 
 
-def prepare(worker: Operations, case: Case, root: object = ".", call_seconds: float | None = None) -> dict[str, Any]:
-    return worker.handle(
-        Building(str(root), 64).request("prepare", case, window_seconds=0.002, call_seconds=call_seconds)
+def prepare(worker: WorkerState, case: Case, root: object = ".", call_seconds: float | None = None) -> dict[str, Any]:
+    return answer(
+        worker, Building(str(root), 64).request("prepare", case, window_seconds=0.002, call_seconds=call_seconds)
     )
 
 
-def take_turns(worker: Operations, case: Case, turns: Turns = TURNS) -> dict[str, Any]:
-    return worker.handle(visit(case, turns=turns))
+def take_turns(worker: WorkerState, case: Case, turns: Turns = TURNS) -> dict[str, Any]:
+    return answer(worker, visit(case, turns=turns))
 
 
-def observe(worker: Operations, case: Case, root: object = ".") -> dict[str, Any]:
-    return worker.handle(Building(str(root), 64).request("observe", case))
+def observe(worker: WorkerState, case: Case, root: object = ".") -> dict[str, Any]:
+    return answer(worker, Building(str(root), 64).request("observe", case))
 
 
 def test_a_case_is_observed_without_being_kept() -> None:
-    worker, case = operations(), small.case("gru")
+    worker, case = worker_here(), small.case("gru")
     measurement = observe(worker, case)["measurement"]
     assert measurement["parity"] == "agrees"
     assert measurement["status"] == "pending"
@@ -66,19 +68,21 @@ LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples"
     ],
 )
 def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reason: str) -> None:
-    reply = prepare(operations(), case)
+    reply = prepare(worker_here(), case)
     assert (reply["ok"], reply["status"]) == (False, status)
     assert reply["reason"].startswith(reason)
 
 
 def test_a_case_of_a_newer_rnnbench_is_refused() -> None:
     request = Building(".", 64).request("observe", small.case("gru"))
-    assert operations().handle(request | {"case": request["case"] | {"quantum": 1}})["reason"].endswith("axis quantum")
+    assert answer(worker_here(), request | {"case": request["case"] | {"quantum": 1}})["reason"].endswith(
+        "axis quantum"
+    )
 
 
 def test_what_a_data_set_runs_is_a_doubt_and_the_worker_goes_on_to_the_next_case() -> None:
     case = Case("windows", "per_item", small.workload(**LOADING))
-    reply = operations().handle(Building(".", 64).request("reach", case, tree="."))
+    reply = answer(worker_here(), Building(".", 64).request("reach", case, tree="."))
     assert reply["ok"]
     assert reply["doubts"]
 
@@ -120,7 +124,7 @@ class Mine(nn.RNNCell):
 )
 def test_what_a_users_cell_or_its_gpu_raises_is_told_in_a_line(tmp_path, body: str, reason: str) -> None:
     (tmp_path / "mine.py").write_text(CELL.format(body=body))
-    reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+    reply = prepare(worker_here(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     assert reply["status"] == "failed"
     assert reply["reason"].startswith(reason)
 
@@ -131,7 +135,7 @@ def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatc
     body = "torch.set_anomaly_enabled(True); return super().forward(input, h)"
     (tmp_path / "mine.py").write_text(CELL.format(body=body))
     try:
-        reply = prepare(operations(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
+        reply = prepare(worker_here(), Case("mine.py:Mine", "loop", small.workload(dtype="float32")), tmp_path)
     finally:
         torch.set_anomaly_enabled(False)
     assert reply["status"] == "failed"
@@ -159,7 +163,7 @@ def test_a_probe_that_breaks_the_device_fails_its_case_so_that_the_worker_is_rep
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(devices, "BACKENDS", {"cpu": Breakable})
-    reply = observe(operations(), small.case("gru"))
+    reply = observe(worker_here(), small.case("gru"))
     assert (reply["ok"], reply["status"]) == (False, "failed")
     assert reply["reason"].startswith(f"RuntimeError: {ILLEGAL}")
 
@@ -190,12 +194,12 @@ def test_a_failed_case_tells_whether_it_could_be_loaded(tmp_path, top: str, forw
     (tmp_path / "mine.py").write_text(CELL_FILE.format(top=top, forward=forward))
     case = replace(small.case("gru", reference="gru"), cell="mine.py:Mine")
     for ask in (observe, prepare) if forward != "h = h + 1" else (observe,):  # parity is checked in `observe` only
-        reply = ask(operations(), case, tmp_path)
+        reply = ask(worker_here(), case, tmp_path)
         assert (reply["ok"], reply["status"], reply["failure"]) == (False, "failed", failure), reply
 
 
 def test_what_a_case_imported_is_told_once_whether_it_works_or_not(tmp_path) -> None:
-    worker = operations()
+    worker = worker_here()
     (tmp_path / "broken.py").write_text(CELL_FILE.format(top="", forward="1 / 0"))
     case = replace(small.case("gru", reference="gru"), cell="broken.py:Mine")
     first, second = (set(observe(worker, case, tmp_path)["imported"].values()) for _ in range(2))
@@ -214,11 +218,11 @@ class Mine(nn.RNNCell): pass
 
 def test_the_cores_that_the_coordinator_has_chosen_are_kept_and_what_an_import_changes(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(LOUD)
-    worker, cores, filters = operations(), os.sched_getaffinity(0), list(warnings.filters)
+    worker, cores, filters = worker_here(), os.sched_getaffinity(0), list(warnings.filters)
     chosen = {min(cores)}
     try:
         os.sched_setaffinity(0, chosen)
-        assert worker.handle(Building(str(tmp_path), 64).imports(["mine.py:Mine"], str(tmp_path)))["ok"]
+        assert answer(worker, Building(str(tmp_path), 64).imports(["mine.py:Mine"], str(tmp_path)))["ok"]
         assert os.sched_getaffinity(0) == chosen
         assert list(warnings.filters) != filters
         assert gc.get_threshold() != (1, 1, 1)
@@ -244,19 +248,19 @@ def test_what_a_case_changes_in_its_turn_is_put_back_before_the_turn_of_the_next
         "Honest": "import os; assert (os.getcwd() == '/', torch.is_anomaly_enabled()) == (False, False); "
         "return super().forward(input, h)",
     }
-    worker, cases = operations(), []
+    worker, cases = worker_here(), []
     for name, body in bodies.items():
         (tmp_path / f"{name}.py").write_text(CELL.format(body=body))
         cases.append(Case(f"{name}.py:Mine", "loop", small.workload()))
         assert prepare(worker, cases[-1], tmp_path)["ok"]
-    assert worker.handle(visit(*cases))["ok"]
+    assert answer(worker, visit(*cases))["ok"]
 
 
 def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_call(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(CHOOSY)
     before = global_state.capture()
     try:
-        reply = observe(operations(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)
+        reply = observe(worker_here(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)
         assert reply["measurement"]["parity"] == "agrees"
     finally:
         global_state.restore(before)
@@ -264,13 +268,13 @@ def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_
 
 @forks
 def test_processes_that_load_start_with_their_case_and_end_on_release() -> None:
-    worker, case = operations(), Case("windows", "per_item", small.workload(**LOADING))
+    worker, case = worker_here(), Case("windows", "per_item", small.workload(**LOADING))
     before = set(psutil.Process().children())
     reply = prepare(worker, case)
     assert reply["ok"], reply
     [loader] = set(psutil.Process().children()) - before
     assert take_turns(worker, case)["ok"]
-    worker.handle({"op": "release"})
+    answer(worker, {"op": "release"})
     gone, _ = psutil.wait_procs([loader], timeout=5)
     assert gone
 
@@ -303,7 +307,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
 
 
 def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card: FakeCard) -> None:
-    worker = operations()
+    worker = worker_here()
     for size in range(1, 21):
         reply = observe(worker, small.case("gru", "cudagraph", hidden_size=size, phase="training"))
         assert reply["ok"], reply
@@ -312,20 +316,20 @@ def test_recordings_of_twenty_observed_cases_are_freed_each_before_the_next(card
 
 
 def test_prepared_cases_keep_their_recordings_until_the_group_is_released(card: FakeCard) -> None:
-    worker = operations()
+    worker = worker_here()
     for _ in range(5):
         for size in (1, 2, 3):
             assert prepare(worker, small.case("gru", "cudagraph", hidden_size=size), call_seconds=1e-3)["ok"]
         assert card.reserved() >= 3 * POOL
-        assert worker.handle({"op": "release"})["ok"]
+        assert answer(worker, {"op": "release"})["ok"]
         assert card.reserved() == 0
 
 
 def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
-    measurement = observe(operations(), small.case("gru", "cudagraph"))["measurement"]
+    measurement = observe(worker_here(), small.case("gru", "cudagraph"))["measurement"]
     assert card.recordings == 1  # however often it was called
     assert measurement["reserved_bytes"] == POOL
-    eager = observe(operations(), small.case("gru"))["measurement"]
+    eager = observe(worker_here(), small.case("gru"))["measurement"]
     assert eager["reserved_bytes"] == 0
 
 
@@ -341,9 +345,9 @@ def test_the_memory_of_a_recorded_case_is_its_pool(card: FakeCard) -> None:
 def test_a_case_that_this_processor_can_not_run_is_skipped_and_the_worker_goes_on(
     op: Any, more: dict[str, Any], tmp_path: Path
 ) -> None:
-    worker, given = operations(), small.workload(reference="lstm", dtype="float32")
+    worker, given = worker_here(), small.workload(reference="lstm", dtype="float32")
     case = Case(cell_file(tmp_path), "sequence", given)
-    reply = worker.handle(Building(str(tmp_path), 64).request(op, case, **more))
+    reply = answer(worker, Building(str(tmp_path), 64).request(op, case, **more))
     assert (reply["ok"], reply["status"]) == (False, "skipped")
     assert reply["reason"].startswith(REASON)
     assert prepare(worker, small.case("lstm"))["ok"]

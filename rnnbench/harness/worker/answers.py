@@ -1,0 +1,105 @@
+"""How a worker answers a request: by the operation that it names, whose errors become the reply of a failed case.
+
+A case can't harm the cases after it, and may leave no process running.
+"""
+
+import gc
+import sys
+import traceback
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rnnbench.harness.worker.operations  # noqa: F401 - they register themselves
+from rnnbench.cells import CellError
+from rnnbench.harness import devices
+from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.cores import file_text
+from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
+from rnnbench.harness.worker.apart import answered_apart, may_fork
+from rnnbench.harness.worker.failures import failed_reply, failure_reason
+from rnnbench.harness.worker.left_running import MAX_NAMED, running_processes
+from rnnbench.harness.worker.state import WorkerState
+from rnnbench.harness.worker.table import OPERATIONS, Operation
+from rnnbench.text import first_few
+from rnnbench.workloads import compiled
+from rnnbench.workloads.implementations import Skip
+from rnnbench.workloads.parity import ParityError
+from rnnbench.workloads.processor import in_plain_words
+
+PERSONALITY = Path("/proc/self/personality")
+
+
+def answer(state: WorkerState, request: Request) -> Reply:
+    """Reply to one request; an error of a case is a reply, too, after which the coordinator ends the worker."""
+    operation = OPERATIONS.get(request["op"])
+    if operation is None:
+        return {
+            "ok": False,
+            "status": "failed",
+            "reason": f"this worker has no operation {request['op']!r}; it has {', '.join(sorted(OPERATIONS))}",
+            "failure": "running",
+        }
+    if operation.runs_apart and may_fork(request):
+        return answered_apart(request, partial(answer, state), state.files)
+    before = running_processes()
+    try:
+        reply = _performed(operation, state, request)
+        _put_back(operation, state, request, before)
+    except CellError as error:
+        reply = failed_reply(error, str(error))
+    except ParityError as error:
+        late = " after timing" if request["op"] == "verify" else ""
+        reply = failed_reply(error, f"parity{late}: {error}")
+    except BaseException as error:  # also `sys.exit` of a case: signals that end a process do not reach a worker
+        state.restore_streams()  # a case that raises may have closed them
+        traceback.print_exc()
+        reply = failed_reply(error, failure_reason(error))
+    return reply | (state.files.new() if operation.ends_case else {})
+
+
+def _performed(operation: Operation, state: WorkerState, request: Request) -> Reply:
+    """Return the reply of an operation, or the reason for which its case is skipped."""
+    state.begin_request()
+    try:
+        with in_plain_words(), nullcontext() if operation.is_timed else state.code_settings.noting():
+            return {"ok": True} | (operation.perform(state, request) or {})
+    except Skip as skip:
+        return {"ok": False, "status": "skipped", "reason": str(skip)}
+
+
+def _put_back(operation: Operation, state: WorkerState, request: Request, before: Mapping[int, str]) -> None:
+    """Prepare the process for the next case; `before`: the processes that ran. Raises CellError."""
+    state.settings = state.place_settings
+    if operation.ends_case and not request.get("apart"):  # a process that ends now keeps nothing
+        # Much is in reference cycles: compiled code, a recorded graph with all its memory, a profile. Garbage
+        # collection is off while cases run; what remains is torch's own, which later collections skip.
+        compiled.forget()
+        gc.collect()
+        gc.freeze()
+        for kind in {*devices.BACKENDS.values()}:
+            kind.empty_cache()
+    state.restore_settings()
+    prepared = (ready.built.case.workload.workers for ready in state.prepared.values())
+    if request.get("case", {}).get("workers") or any(prepared):
+        return  # they load data
+    if new := [name for number, name in running_processes().items() if number not in before]:
+        raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
+
+
+def hello() -> dict[str, Any]:
+    """Describe this worker: versions, and the devices that it sees."""
+    personality = file_text(PERSONALITY) or "0"  # which only Linux tells, and some sandboxes hide
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        **devices.Cpu.about(),
+        **devices.Cuda.about(),
+        "fixed_addresses": bool(int(personality, 16) & NO_RANDOMIZATION),
+        "settings": {name: str(global_state.TORCH[name].read()) for name in global_state.DESCRIBED},
+    }
