@@ -240,7 +240,9 @@ def fastest(
         that is made from weights is kept from call to call. Where the module runs as given, a call of the result is a
         call of the module and one function in Python more. A shape that was not measured runs as the nearest one that
         was, but is never compiled in a call: another length runs in blocks by the code that is there for its batch
-        size, another batch size in the fastest way without a compiler. The printed module says what that costs.
+        size. In inference another batch size runs by that code, too, with rows added or in several calls, where that is
+        surely no slower than the fastest way without a compiler, which runs all others and warns once. The printed
+        module says what that costs.
         These calls run as given: with gradients if only inference was measured (or the reverse), of another dtype,
         within autocast (unless the search was, too), and with a packed sequence. Each way draws its own random numbers,
         such as those of dropout. `.frame` has what was measured, and the printed module says which way runs which

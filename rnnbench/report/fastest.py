@@ -12,11 +12,14 @@ from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
+from rnnbench.speedup.batches import served_ranges
 from rnnbench.speedup.kept import KeptWays
 from rnnbench.speedup.saving import save
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, SHAPE, RunInWays
+from rnnbench.speedup.shapes import SHAPE, codes_of
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, RunInWays
 from rnnbench.text import listed, plural, rounded_up
 
+MOST_RANGES = 6  # of batch sizes that are described
 SHOWN = ("batch_size", "seq_len", "phase", "threads", "way")
 
 
@@ -64,12 +67,27 @@ def _others(ways: pd.DataFrame) -> list[str]:
     about = compiled["compile_seconds"].median()
     cost = f" (about {rounded_up(about)} each)" if math.isfinite(about) else ""
     lines = [f"  other lengths at batch {batches}: in blocks, by the same code, and the steps that are left without it"]
+    if len(ranges := _served_batches(ways)):
+        lines.append(f"  other batch sizes in inference: {'; '.join(ranges)}")
     if len(alone := _ways_alone(ways, compiled)):
-        lines.append(f"  other batch sizes: {alone}")
+        lines.append(f"  {'all others' if ranges else 'other batch sizes'}: {alone}")
     return [
         *lines,
         f"  no call compiles a shape that was not asked for: give it in `shapes`{cost}; anything else runs as given",
     ]
+
+
+def _served_batches(ways: pd.DataFrame) -> list[str]:
+    """Say which batch sizes the compiled code of others serves, and how much longer they take at most."""
+    codes = codes_of(ways[(ways["phase"] == "inference") & (ways["threads"] == ways["threads"].iloc[0])], COMPILED)
+    lines = []
+    for each in served_ranges({code.batch_size: code for code in codes.values()}.values()):
+        sizes = str(each.first) if each.first == each.last else f"{each.first} to {each.last}"
+        if each.is_larger:
+            lines.append(f"{sizes} in calls of {each.batch_size}, no slower than without a compiler")
+        else:
+            lines.append(f"{sizes} as {each.batch_size}, {each.most:.3g} times the time of code of its own at most")
+    return lines if len(lines) <= MOST_RANGES else [*lines[:MOST_RANGES], f"{len(lines) - MOST_RANGES} more"]
 
 
 def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
+from rnnbench.speedup.batches import StateParts
 from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptLayer, KeptShape, KeptUnit, KeptWays, check, read
 from rnnbench.speedup.shapes import in_blocks
 from rnnbench.text import first_line, listed
@@ -25,7 +26,6 @@ AS_GIVEN = "as given"
 EQUAL_LAYER = "torch.nn"
 FUSED = "fused"
 LSTM = "lstm"  # the library of the way `fused`
-StateParts = tuple[Tensor, ...]
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 RunShape = Callable[[Tensor, StateParts], tuple[Tensor, StateParts]]  # (seq, batch, ...), state -> outputs, state
 

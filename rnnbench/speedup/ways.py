@@ -6,8 +6,8 @@ state of their own: they read the module's parameters in each call.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,11 +22,12 @@ from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule, run_module, why_no_cell, why_only_as_given
-from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_layer
+from rnnbench.cells.states import BATCHED, State, copied, leaves, rebuilt, to_cell, to_layer
 from rnnbench.harness.live.live_cases import calls_on_trial
 from rnnbench.speedup import fused
+from rnnbench.speedup.batched_ways import call_by_step, in_batches
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.speedup.shapes import CallShape, MeasuredShapes, WayOfCall, in_blocks
+from rnnbench.speedup.shapes import SHAPE, CallShape, MeasuredShapes, WayOfCall, codes_of, in_blocks
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
 from rnnbench.workloads.model import Cells
@@ -45,7 +46,6 @@ ALONE = object()  # in place of a final state: the module gives no tuple of outp
 # percent of the time.
 INFERENCE_STEPS = 64
 TRAINING_STEPS = 16
-SHAPE = tuple(field.name for field in fields(CallShape))
 # What a row of the table of ways says beside the shape and the way, and what it says where nothing was measured.
 UNMEASURED: dict[str, Any] = {
     "seconds": math.nan,  # per call
@@ -83,10 +83,13 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
 
 
 def run_in_way(
-    run: RunModule, name: WayName, input: Tensor, state: State, blocks: tuple[int, ...] = ()
+    run: RunModule, name: WayName, input: Tensor, state: State, by: Way | None = None
 ) -> tuple[Tensor, State]:
-    """Run a module in a way over an input in the module's own layout, which the outputs have, too; see `way`."""
-    by = way(run.kind, name, blocks)
+    """Run a module in a way over an input in the module's own layout, which the outputs have, too.
+
+    `by`: the way's function, if it is another than that of `way`.
+    """
+    by = by or way(run.kind, name)
     if run.kind == "sequence" or (run.kind == "layer" and name == AS_GIVEN):
         result: Any = by(run.module, input, state)
         return result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
@@ -121,10 +124,28 @@ def way(kind: Kind, name: WayName, blocks: tuple[int, ...] = ()) -> Way:
     return _layer_by(run) if kind == "layer" else _cell_by(run)
 
 
+def way_of_call(kind: Kind, plan: WayOfCall, dim: int) -> Way:
+    """Return what runs a call; `dim`: of the batch in input and outputs of a module for whole sequences."""
+    name: Any = plan.name
+    by = way(kind, name, plan.blocks)
+    if not plan.batch_size:
+        return by
+    name = plan.without
+    without = call_by_step if kind == "layer" and name == AS_GIVEN else way(kind, name)
+    return in_batches(by, without, plan.batch_size, dim)
+
+
 @cache
 def compiled_steps(name: Any) -> Run:
     """Return what a compiled way runs in one piece."""
-    return _compiled(step_by_step if name == "prepacked" else eager, name)
+    run: Run = _compiled(step_by_step if name == "prepacked" else eager, name)
+
+    def of_contiguous(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
+        # Code is compiled for the order of numbers in memory, too, and no call of a measured shape compiles it again.
+        begun = rebuilt(state, (part.contiguous() for part in leaves(state)))
+        return run(cell, input.contiguous(), begun, options)
+
+    return of_contiguous
 
 
 def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
@@ -325,7 +346,7 @@ def _measured(run: RunModule, frame: pd.DataFrame, chosen: Mapping[CallShape, Wa
         most = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[shape.phase]
         return compiled.pieces_of(shape.seq_len - first, most)
 
-    return MeasuredShapes(chosen, fastest, COMPILED, pieces, AS_GIVEN)
+    return MeasuredShapes(chosen, fastest, COMPILED, codes_of(frame, COMPILED), pieces, AS_GIVEN)
 
 
 class RunInWays(nn.Module):
@@ -342,11 +363,12 @@ class RunInWays(nn.Module):
     does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_as_given", "_given", "_kind", "_run", "frame", "how")
+    __slots__ = ("_as_given", "_given", "_has_warned", "_kind", "_run", "frame", "how")
     _as_given: (
         frozenset[tuple[int, ...]] | None
     )  # shapes of inputs that the given module runs itself; None: it runs all
     _given: nn.Module
+    _has_warned: bool  # of a shape that has no compiled code
     _kind: type
     _run: RunModule
     frame: pd.DataFrame
@@ -358,7 +380,13 @@ class RunInWays(nn.Module):
         shapes = [CallShape(*shape) for shape in rows[[*SHAPE]].itertuples(index=False)]
         chosen = dict(zip(shapes, rows["way"], strict=True))
         kind = type(self)
-        kept: dict[str, Any] = {"__dict__": vars(run.given), "_given": run.given, "_kind": kind, "_run": run}
+        kept: dict[str, Any] = {
+            "__dict__": vars(run.given),
+            "_given": run.given,
+            "_kind": kind,
+            "_run": run,
+            "_has_warned": False,
+        }
         kept |= {"_as_given": as_given_shapes(run, chosen), "frame": frame}
         kept["how"] = cache(_measured(run, frame, chosen).way_of)
         if not isinstance(run.given, torch.jit.ScriptModule):  # whose classes are made in a way of their own
@@ -404,16 +432,24 @@ class RunInWays(nn.Module):
         elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
         steps = by_step(run, input)
-        found, blocks = self._way(steps, state)
-        name: Any = found
+        plan = self._way(steps, state)
+        if plan.reason and not self._has_warned:
+            object.__setattr__(self, "_has_warned", True)
+            warnings.warn(
+                f"{type(given).__name__} runs without compiled code: {plan.reason}; give rnnbench.fastest such shapes "
+                "(said once)",
+                stacklevel=2,
+            )
+        name: Any = plan.name
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
+        by = way_of_call(run.kind, plan, 0 if run.kind == "sequence" and run.is_batch_first else 1)
         if run.kind == "cell":
-            outputs, final = run.run_steps(way(run.kind, name, blocks), steps, state)
+            outputs, final = run.run_steps(by, steps, state)
             return by_step(run, outputs), final
         begun = state if state is None and name == FUSED else run.first_state(steps, state)
-        outputs, final = run_in_way(run, name, input, begun, blocks)
+        outputs, final = run_in_way(run, name, input, begun, by)
         return outputs if final is ALONE else (outputs, final)
 
     forward = __call__

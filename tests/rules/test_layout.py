@@ -69,7 +69,7 @@ MAX_STATEMENTS = {
     "profiling": 1200,
     "pytest_plugin": 220,
     "report": 4780,
-    "speedup": 1720,
+    "speedup": 2010,
     "slurm": 480,
     "store": 1050,
     "suite": 730,
