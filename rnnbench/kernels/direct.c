@@ -8,22 +8,7 @@
  * VALUE is the type of a number, `float` or `double`. Matrices are stored row by row, except where both strides are
  * given. OpenMP's threads share the columns.
  */
-#include <stdint.h>
-
-#if defined(__AVX512F__)
-#define WIDTH 64 /* bytes of a vector */
-#define MANY_REGISTERS 1 /* 32, else 16 */
-#elif defined(__AVX__)
-#define WIDTH 32
-#define MANY_REGISTERS 0
-#else
-#define WIDTH 16
-#ifdef __aarch64__
-#define MANY_REGISTERS 1
-#else
-#define MANY_REGISTERS 0
-#endif
-#endif
+#include "vectors.h"
 
 /* Tiles whose sums fill most registers: at most 6 rows of 4 vectors, or 14 rows of 2. */
 #define WIDE_ROWS 6
@@ -35,21 +20,16 @@
 #define WIDE_VECTORS 2
 #define TALL_VECTORS 1
 #endif
-#define LANES (WIDTH / (long)sizeof(VALUE))
 #define PANEL (TALL_VECTORS * LANES) /* columns of a tall tile; a wide one covers two panels */
 #define AHEAD 8 /* rows of `right` that are prefetched: processors do not do it themselves over long strides */
 #define BLOCK 16 /* columns that are packed together: streams of memory that a processor can follow */
 #define MIN_SHARED 131072 /* multiply-adds or packed values; for fewer, starting threads takes longer than it saves */
-
-typedef VALUE vector __attribute__((vector_size(WIDTH), aligned(sizeof(VALUE)), may_alias));
 
 /* A matrix and the distance of its rows, in values. */
 typedef struct {
     VALUE *values;
     long stride;
 } matrix;
-
-static long smaller(long a, long b) { return a < b ? a : b; }
 
 /* What a product is added to: a row of `bias`, a matrix, both or none; the missing ones are null pointers. */
 typedef struct {

@@ -150,7 +150,7 @@ def build_key(source: Path, options: Sequence[str], *others: str) -> str:
     processor = [
         line for line in lines if line.split(":")[0].strip() in ("model name", "CPU part", "flags", "Features")
     ]
-    parts = (source.read_text(), *options, *BUILD_OPTIONS, *others, platform.processor(), *processor)
+    parts = (_text(source), *options, *BUILD_OPTIONS, *others, platform.processor(), *processor)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -174,7 +174,12 @@ def library_file(dtype: torch.dtype) -> Path:
 
 def source_key(source: Path = SOURCE) -> str:
     """Return a checksum of a source in C: code that was compiled for other functions must not call these."""
-    return hashlib.sha256(source.read_bytes()).hexdigest()
+    return hashlib.sha256(_text(source).encode()).hexdigest()
+
+
+def _text(source: Path) -> str:
+    """Return a source in C, and all headers beside it, which it may include."""
+    return "\n".join(file.read_text() for file in (source, *sorted(source.parent.glob("*.h"))))
 
 
 def open_library(file: Path, value: str) -> ctypes.CDLL:

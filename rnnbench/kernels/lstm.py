@@ -37,7 +37,7 @@ LayerWeights = Sequence[Tensor | None]  # of input and state, and their biases
 _kept = threading.local()
 _shipped: list[Path] = []  # the file that `use_library` has loaded, if it has
 FORWARD = struct.Struct("24q")
-BACKWARD = struct.Struct("19q")
+BACKWARD = struct.Struct("21q")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def functions(built: Path | None = None) -> Functions | str:
         if not file.exists():
             build(SOURCE, OPTIONS, file)
         library = ctypes.CDLL(str(file))
-        calls = [library.rnnbench_lstm_forward, library.rnnbench_lstm_backward]
-        sizes = [library.rnnbench_lstm_scratch, library.rnnbench_lstm_back_scratch]
+        calls = [library.rnnbench_layer_forward, library.rnnbench_layer_backward]
+        sizes = [library.rnnbench_layer_scratch, library.rnnbench_layer_back_scratch]
     except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded
         return str(fault)
     for call in calls:
@@ -253,7 +253,9 @@ def _backward(
     told = BACKWARD.pack(
         *_pointers((of_outputs,)),
         *((0, 0) if of_outputs is None else of_outputs.stride()[:2]),
-        *_pointers((of_h, of_c, gates, cells, c, weight, of_gates)),
+        *_pointers((of_h, of_c, gates, cells)),
+        *cells.stride()[:2],
+        *_pointers((c, weight, of_gates)),
         row,
         *_pointers((first_h, first_c, scratch[size:])),
         steps,

@@ -101,3 +101,13 @@ def test_without_a_working_compiler_the_reason_is_told(
     assert direct.available() == []
     assert list((tmp_path / "rnnbench").iterdir()) == []
     direct._loaded.cache_clear()
+
+
+def test_code_is_built_anew_after_an_edit_of_its_source_or_of_a_header(tmp_path: Path) -> None:
+    source, header = tmp_path / "some.c", tmp_path / "some.h"
+    keys = []
+    for text, included in (("1", "1"), ("2", "1"), ("2", "2")):
+        source.write_text(text)
+        header.write_text(included)
+        keys.append((direct.build_key(source, ()), direct.source_key(source)))
+    assert len({key for key, _ in keys}) == len({checksum for _, checksum in keys}) == len(keys)

@@ -153,7 +153,7 @@ def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the options are those of this family")
-@pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx"])
+@pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx", "-march=x86-64"])
 def test_code_for_older_processors_computes_the_same(
     option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

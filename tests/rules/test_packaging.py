@@ -70,11 +70,13 @@ def test_every_link_of_the_description_is_absolute_and_leads_to_a_file_of_the_re
         assert ("raw." in prefix.group()) == relative.endswith(".png")
 
 
-def test_a_wheel_has_every_module_every_suite_and_no_test(wheel: Path) -> None:
+def test_a_wheel_has_every_module_all_c_code_every_suite_and_no_test(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     package = Path(rnnbench.__file__).parent
-    modules = {f"rnnbench/{file.relative_to(package).as_posix()}" for file in package.rglob("*.py")}
+    files = {f"rnnbench/{file.relative_to(package).as_posix()}" for file in package.rglob("*.*")}
+    modules = {name for name in files if name.endswith((".py", ".c", ".h"))}
+    assert "rnnbench/kernels/vectors.h" in modules
     suites = {f"rnnbench/shipped_suites/{file.name}" for file in (ROOT / "suites").glob("*.toml")}
     assert modules | suites | {"rnnbench/py.typed"} <= names
     assert {name.partition("/")[0] for name in names} == {"rnnbench", f"rnnbench-{__version__}.dist-info"}
