@@ -45,9 +45,10 @@ PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for na
 
 @cache
 def pages() -> list[str]:
-    """The Markdown files of the repository, without the tables that a report or a validation wrote."""
-    folders = (".github", "results/validation", "rnnbench/check")
-    globs = ROOT.rglob("README.md"), *((ROOT / folder).glob("*.md") for folder in folders)
+    """The Markdown files of the repository, without what a run, a report or a validation wrote."""
+    folders = (".", "results", "reports", "results/validation", ".github", "rnnbench/check")
+    deep = ((ROOT / folder).rglob("README.md") for folder in ("rnnbench", "suites", "tests", ".github"))
+    globs = *deep, *((ROOT / folder).glob("*.md") for folder in folders)
     return sorted(
         {
             str(file.relative_to(ROOT))
