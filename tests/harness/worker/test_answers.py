@@ -47,7 +47,7 @@ def observe(worker: WorkerState, case: Case, root: object = ".") -> dict[str, An
 def test_a_case_is_observed_without_being_kept() -> None:
     worker, case = worker_here(), small.case("gru")
     measurement = observe(worker, case)["measurement"]
-    assert measurement["parity"] == "agrees"
+    assert measurement["parity"] == {"kind": "agrees"}
     assert measurement["status"] == "pending"
     assert measurement["resident_bytes"] >= 0
     assert not take_turns(worker, case)["ok"]
@@ -261,7 +261,7 @@ def test_what_a_users_file_sets_when_it_is_imported_does_not_hold_for_its_first_
     before = global_state.capture()
     try:
         reply = observe(worker_here(), Case("mine.py:Mine", "loop", small.workload()), tmp_path)
-        assert reply["measurement"]["parity"] == "agrees"
+        assert reply["measurement"]["parity"] == {"kind": "agrees"}
     finally:
         global_state.restore(before)
 
