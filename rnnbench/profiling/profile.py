@@ -47,7 +47,7 @@ from rnnbench.store.records import (
 )
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, first_line
-from rnnbench.workloads import observe  # which mutes the profiler's log before its first use
+from rnnbench.workloads import counts  # which mutes the profiler's log before its first use
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.phases import Mode, TimedCall, timed_call
 from rnnbench.workloads.prepare import Built
@@ -375,7 +375,7 @@ def _watched(subject: ProfiledCall, folder: Path | None) -> tuple[Kernels | None
     return summed, {"trace": file}
 
 
-def kernels(events: Iterable[observe.ProfilerEvent]) -> Kernels | None:
+def kernels(events: Iterable[counts.ProfilerEvent]) -> Kernels | None:
     """Sum the kernels of a profile by the category of the operator that launched them; None if there are none."""
     launched = [(category(event.name), kernel.duration / 1e6) for event in events for kernel in event.kernels]
     seconds: dict[Category, float] = {}

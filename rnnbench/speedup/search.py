@@ -32,10 +32,10 @@ from rnnbench.harness.live.live_cases import (
     check_phase,
     keep_process,
     keep_tensors,
-    rounded_to,
     timed_call,
     with_gradients,
 )
+from rnnbench.harness.live.live_parity import rounded_to
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
@@ -58,11 +58,11 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line, plural
 from rnnbench.workloads import compiled
+from rnnbench.workloads.counts import operator_calls
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.observe import operator_calls
+from rnnbench.workloads.make_model import make_whole
 from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.prepare import make_whole
 from rnnbench.workloads.processor import in_plain_words, why_unable
 
 FastestPhase = Literal["inference", "training"]

@@ -3,9 +3,7 @@
 What one call does is counted. The counts are equal from run to run, so a changed count means changed code.
 """
 
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -14,9 +12,7 @@ from typing import Any
 import torch
 import torchinfo
 from torch import Tensor, nn
-from torch._C._profiler import _EventType
 from torch.autograd.graph import saved_tensors_hooks
-from torch.autograd.profiler import profile
 
 from rnnbench.adapt.contract import check_finite, unchanged
 from rnnbench.adapt.refusals import check_signature
@@ -32,20 +28,13 @@ from rnnbench.store.records import (
 )
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import compiled
+from rnnbench.workloads.counts import count, multiply_adds, profiled, share_done_again
+from rnnbench.workloads.data import Epochs, Loading
 from rnnbench.workloads.model import SequenceModel, copied_weights, own_module
 from rnnbench.workloads.parity import ParityError, largest_error
-from rnnbench.workloads.phases import Epochs, Loading, TimedCall, fixed_direction
+from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
 
-ProfilerEvent = Any  # a node of the profiler's tree, which torch does not export
-# `aten::mm`; not what autograd's engine and `record_function` put around operators (`torch::autograd::AccumulateGrad`,
-# `MmBackward0`, `Optimizer.step#Adam.step`).
-OPERATOR_NAME = re.compile(r"\w+::\w+")
-PRODUCT_OPERATORS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
-TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
-# Operators that are backends of their own; everything else consists of ATen's plain operators.
-BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
-KEPT = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
 COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
 # Why the metrics of a probe are missing: for every data set, and for one that other processes load.
 NO_MODEL = {**dict.fromkeys(("model", "summary"), "loading has no model"), "saved": "loading trains nothing"}
@@ -110,11 +99,6 @@ def summary(built: Built) -> Readings:
     return Readings(values)
 
 
-# In torch 2.13 every profile logs its start and end on standard error, where the coordinator looks for a dead worker's
-# last lines. The first profile of a process reads this variable, which mutes the profiler's log and nothing else.
-os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-
-
 def call_counts(built: Built, timed: TimedCall) -> Readings:
     """Return the counts of a built case's call, which was made before: a first call sets up much.
 
@@ -131,7 +115,7 @@ def call_counts(built: Built, timed: TimedCall) -> Readings:
             for library in fusing:
                 put_back.callback(setattr, library, "enabled", library.enabled)
                 library.enabled = False
-            values["macs"] = _products(_watched(plain.timed_call(), with_flops=True))
+            values["macs"] = multiply_adds(profiled(plain.timed_call(), with_flops=True))
     if backend in FUSED_LAYERS and copied_weights(built.model):
         backend = f"{backend}, weights copied in each call"
     if how == "prepacked" and (libraries := compiled.libraries()):
@@ -143,101 +127,6 @@ def call_counts(built: Built, timed: TimedCall) -> Readings:
     if values["macs"] is None:
         missing["macs"] = "TorchScript hides its products"
     return Readings({name: value for name, value in values.items() if name not in missing}, missing)
-
-
-def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
-    """Make a call once and return its counts; whatever the call raises is passed on.
-
-    `macs`: of the products that torch shows, None if TorchScript hides some; `operators`: those that its code or
-    autograd calls, without those called by other operators; `allocations`: the blocks that it requests from the
-    device's allocator; `peak_bytes`: the most that it holds of them at once; `backend`: one of BACKENDS, or `aten`.
-    """
-    own: Any = None if torch.empty(0, device=device).is_cpu else torch.get_device_module(device)
-    # The allocator of a GPU keeps its own peak; that of Apple's devices keeps none.
-    allocator: Any = own if hasattr(own, "reset_peak_memory_stats") else None
-    if allocator is not None:
-        allocator.reset_peak_memory_stats(device)
-    before = 0 if allocator is None else allocator.memory_allocated(device)
-    kineto = _watched(timed, profile_memory=True, with_flops=True)
-    operators = 0
-    backends = set[str]()
-    blocks = list[ProfilerEvent]()
-    # The events are a tree: an operator's children are what happens while it runs.
-    unseen = [(event, False) for event in kineto.experimental_event_tree()]
-    while unseen:
-        event, is_inside = unseen.pop()
-        if event.tag == _EventType.Allocation:
-            if event.extra_fields.device.type == device.type:
-                blocks.append(event)
-            continue
-        name = event.name
-        is_operator = is_inside or OPERATOR_NAME.fullmatch(name) is not None
-        operators += is_operator and not is_inside
-        if name.endswith(BACKENDS):
-            backends.add(name.rpartition("::")[2])
-        unseen += [(child, is_operator) for child in event.children]
-    allocations, peak_bytes = _memory(blocks)
-    return {
-        "macs": _products(kineto),
-        "operators": operators,
-        "allocations": allocations,
-        "peak_bytes": peak_bytes if allocator is None else allocator.max_memory_allocated(device) - before,
-        "backend": next((b for b in BACKENDS if b in backends), "aten"),
-    }
-
-
-def _watched(timed: TimedCall, **options: Any) -> Any:
-    with timed.mode(), profile(**options) as watched:
-        timed.call()
-    return watched.kineto_results
-
-
-def _products(kineto: Any) -> int | None:
-    # Not by `FlopCounterMode`, which counts the same at many times the cost.
-    events = kineto.events()
-    if any(event.scope() == TORCHSCRIPT for event in events):  # its products have no reliable shapes
-        return None
-    return sum(int(event.flops()) for event in events if event.name() in PRODUCT_OPERATORS) // 2
-
-
-def share_done_again(call: Callable[[], object], mode: Callable[[], Any]) -> float | None:
-    """Return the share of a call's multiply-adds that a second call makes, if it is less than half; else None.
-
-    Such a case keeps results by the values of its input: its outputs are right for every input, so only the work tells.
-    `call`: with values that were not seen before; `mode`: of autograd. None, too, if torch shows no products, as of
-    compiled code, TorchScript and libraries of other people. Counts are not compared with those of a reference, since
-    an honest cell may need fewer.
-    """
-    first, again = (_products(_watched(TimedCall(call, mode), with_flops=True)) for _ in range(2))
-    if not first or again is None:
-        return None
-    return again / first if again < KEPT * first else None
-
-
-def operator_calls(timed: TimedCall) -> int:
-    """Make a call once and count all operators, also those that others call; whatever the call raises is passed on.
-
-    It costs a quarter of `count`, which records shapes. A `TorchDispatchMode` would cost less, but a cell with a
-    higher-order operator such as `torch.cond` fails under one, and then in all later calls.
-    """
-    return sum(OPERATOR_NAME.fullmatch(event.name()) is not None for event in _watched(timed).events())
-
-
-def _memory(blocks: Iterable[ProfilerEvent]) -> tuple[int, int]:
-    """Return the number of allocated blocks, and the most bytes held at once."""
-    allocations = held = peak = 0
-    sizes: dict[int, int] = {}  # of the blocks held, by address
-    for block in sorted(blocks, key=lambda event: int(event.start_time_ns)):
-        size = block.extra_fields.alloc_size  # negative: freed
-        address = block.extra_fields.ptr
-        # A freed block that was not allocated here is from an earlier call: its gradients, for example.
-        held -= sizes.pop(address, 0)
-        if size > 0:
-            sizes[address] = size
-            allocations += 1
-            held += size
-            peak = max(peak, held)
-    return allocations, peak
 
 
 def observe(built: Built, of_device: Callable[[TimedCall], Readings] = lambda _: Readings()) -> Measurement:

@@ -14,8 +14,9 @@ import rnnbench
 from rnnbench.adapt.contract import construct, constructor_call, is_size, seed, uses_accelerator
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
+from rnnbench.workloads.make_model import built_by
 from rnnbench.workloads.observe import observe
-from rnnbench.workloads.prepare import build, built_by
+from rnnbench.workloads.prepare import build
 from tests.adapt import awkward
 from tests.doubles import workload as small
 

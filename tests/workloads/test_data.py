@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import DATA_SETS, Case
+from rnnbench.workloads.data import Batches, Epochs, Example, Samples, build_loading, windows
 from rnnbench.workloads.observe import observe, observe_loading
 from rnnbench.workloads.parity import ParityError
-from rnnbench.workloads.phases import Batches, Epochs, Example, Samples, build_loading, windows
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 

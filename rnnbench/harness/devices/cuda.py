@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.harness.devices import nvml
+from rnnbench.harness.devices.cuda_cards import gpu_named, near_cores, not_among
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Device, Meter
 from rnnbench.harness.machine.cores import measuring_cores
 from rnnbench.store.metrics import Readings, Unavailable
@@ -71,7 +72,7 @@ class Cuda(Device):
             return f"torch {torch.__version__} is built without CUDA and without ROCm"
         if not torch.cuda.is_available():
             return "torch finds no CUDA device or driver"
-        return _not_among(name, torch.cuda.device_count())
+        return not_among(name, torch.cuda.device_count())
 
     @staticmethod
     def why_not_here(name: str) -> str:
@@ -80,13 +81,13 @@ class Cuda(Device):
             count = len(nvml.visible())
         except Unavailable:
             return ""
-        return _not_among(name, count)
+        return not_among(name, count)
 
     @staticmethod
     def is_listed(name: str) -> bool:
         """Return True if NVML lists the card that CUDA has under this name in this process."""
         try:
-            _gpu(name)
+            gpu_named(name)
         except Unavailable:
             return False
         return True
@@ -98,7 +99,7 @@ class Cuda(Device):
         NVIDIA's multi-process service lets several processes share a card that takes one process only.
         """
         try:
-            mode = nvml.READINGS["compute_mode"](_gpu(name))
+            mode = nvml.READINGS["compute_mode"](gpu_named(name))
         except Unavailable:
             return ""
         pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or MPS_CONTROL)
@@ -113,7 +114,7 @@ class Cuda(Device):
     def shared_memory(name: str) -> str:
         """Return what two processes that use the device at once have of its memory; empty if it is unknown."""
         try:
-            total = nvml.READINGS["memory_total_bytes"](_gpu(name))
+            total = nvml.READINGS["memory_total_bytes"](gpu_named(name))
         except Unavailable:
             return ""
         return (
@@ -123,7 +124,7 @@ class Cuda(Device):
     @staticmethod
     def core_choices(name: str, number: int) -> list[list[int]]:
         """Return the cores for so many threads of torch, and one for autograd's: near the card, if that is known."""
-        return [measuring_cores(number + HOST_THREADS, _near_cores(name))]
+        return [measuring_cores(number + HOST_THREADS, near_cores(name))]
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
@@ -360,36 +361,6 @@ class Cuda(Device):
         read()
         # The counter steps every 0.1 s or more often. A card takes more once it is warm.
         return Meter(2.0, lambda: {"gpu": read()}, load_seconds=1.0)
-
-
-def _not_among(name: str, count: int) -> str:
-    """Return why there is no device with this name among so many cards; empty if there is one."""
-    if count and name in ("cuda", *(f"cuda:{index}" for index in range(count))):
-        return ""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    seen = f"cuda:0 to cuda:{count - 1}"
-    if count <= 1:
-        seen = "cuda:0" if count else "no card"
-    why = f" (CUDA_VISIBLE_DEVICES={shown}; its cards are numbered from 0)" if shown is not None else ""
-    return f"no device {name!r}: this process sees {seen}{why}"
-
-
-def _gpu(name: str) -> nvml.Gpu:
-    """Return the GPU that CUDA has under this name in this process; raises Unavailable if that is not known."""
-    gpus = nvml.visible()
-    index = int(name.partition(":")[2] or 0)
-    if index >= len(gpus):
-        raise Unavailable(_not_among(name, len(gpus)))
-    return gpus[index]
-
-
-@cache
-def _near_cores(name: str) -> tuple[int, ...]:
-    """Return the cores of the host that are nearest to a device; empty if they are not known."""
-    try:
-        return tuple(nvml.near_cores(_gpu(name)))
-    except Unavailable:
-        return ()
 
 
 @cache

@@ -19,19 +19,15 @@ from rnnbench.harness.live.live_cases import (
     LiveCase,
     cases_of,
     check_phase,
-    compared_again,
-    in_order,
     keep_process,
     keep_tensors,
-    outputs,
-    parity,
     reference_of,
     timed_call,
-    uneven,
-    unknown_orders,
     with_threads,
 )
+from rnnbench.harness.live.live_parity import compared_again, outputs, parity, uneven
 from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
+from rnnbench.harness.live.orders import in_order, unknown_orders
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress

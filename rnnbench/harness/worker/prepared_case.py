@@ -15,7 +15,8 @@ from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns
 from rnnbench.harness.worker.left_running import no_threads_left
 from rnnbench.store.records import Workload, evenly_spaced
-from rnnbench.workloads.phases import Loading, TimedCall
+from rnnbench.workloads.data import Loading
+from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
 KEPT_QUANTILES = 49  # of the blocks of half of the turns of a case in a visit

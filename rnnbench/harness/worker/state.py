@@ -21,8 +21,8 @@ from rnnbench.harness.worker.prepared_case import PreparedCase
 from rnnbench.harness.worker.under_test import Tracer
 from rnnbench.harness.worker.user_files import UsedFiles
 from rnnbench.store.records import AXES, Case, DType
+from rnnbench.workloads.data import Loading, build_loading
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.phases import Loading, build_loading
 from rnnbench.workloads.prepare import Built, build, least_bytes
 
 

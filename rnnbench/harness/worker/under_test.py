@@ -27,7 +27,8 @@ from rnnbench.harness.worker.case_code import CaseCode, Ran
 from rnnbench.harness.worker.unfollowed import READS_TEXT
 from rnnbench.harness.worker.user_files import IMPORT_SYSTEM, opened_file, reader_of_event
 from rnnbench.store.metrics import COMPILED
-from rnnbench.workloads.phases import Loading, TimedCall
+from rnnbench.workloads.data import Loading
+from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
 
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices import Cuda, cuda, nvml
+from rnnbench.harness.devices import Cuda, cuda_cards, nvml
 from rnnbench.harness.devices.cuda import LEAD_CALLS, _buffer
 from rnnbench.harness.devices.self_test import clock_fault
 from rnnbench.harness.machine import cores, global_state
@@ -27,7 +27,8 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
-from rnnbench.workloads.observe import _check_parity, count
+from rnnbench.workloads.counts import count
+from rnnbench.workloads.observe import _check_parity
 from rnnbench.workloads.parity import allowed
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import build
@@ -216,7 +217,7 @@ def test_a_card_that_a_job_does_not_see_is_refused_without_torch(
 
 
 def test_calls_on_a_card_get_two_cores_that_are_near_it(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in (cuda._near_cores, cores._grades):
+    for function in (cuda_cards.near_cores, cores._grades):
         function.cache_clear()
     monkeypatch.setattr(cores, "allowed_cores", lambda: list(range(8)))
     monkeypatch.setattr(cores, "SYSTEM", Path("/nowhere"))
@@ -227,7 +228,7 @@ def test_calls_on_a_card_get_two_cores_that_are_near_it(driver: Driver, monkeypa
         assert devices.core_choices("cuda:1", 4) == [[1, 2, 5, 6, 7]]  # near ones first
         assert devices.core_choices("cuda:0", 1) == [[6, 7]]  # nothing is known
     finally:
-        for function in (cuda._near_cores, cores._grades):
+        for function in (cuda_cards.near_cores, cores._grades):
             function.cache_clear()
 
 

@@ -23,7 +23,8 @@ from rnnbench.harness.worker.state import WorkerState
 from rnnbench.harness.worker.table import operation
 from rnnbench.store.records import Case
 from rnnbench.workloads import parity
-from rnnbench.workloads.prepare import Built, build, built_by, reference_case
+from rnnbench.workloads.make_model import built_by
+from rnnbench.workloads.prepare import Built, build, reference_case
 
 NO_CASE = -1  # in place of the number of the case in turn
 TOKEN = b"t"  # which two workers hand each other when the other's turns begin
