@@ -41,7 +41,7 @@ __all__ = [
     "unroll",
     "with_head",
 ]
-PLACES = {
+MODULES = {
     "UserError": "errors",
     "load_fastest": "api.kept",
     "plot": "plot",
@@ -63,6 +63,6 @@ def __getattr__(name: str) -> Any:
     import random
 
     state = random.getstate()  # the import of rich draws numbers
-    found = getattr(import_module(f"rnnbench.{PLACES.get(name, 'api.live')}"), name)
+    member = getattr(import_module(f"rnnbench.{MODULES.get(name, 'api.live')}"), name)
     random.setstate(state)
-    return found
+    return member

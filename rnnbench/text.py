@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
-OWN_CELLS = PACKAGE / "cells"
+PACKAGE_FOLDER = Path(__file__).parent
+CELL_FOLDER = PACKAGE_FOLDER / "cells"
 STANDARD = Path(sysconfig.get_path("stdlib"))
 SITE_FOLDERS = {"site-packages", "dist-packages"}  # below the standard library's folder
 NAMED_ERROR = re.compile(r"\w*(Error|Exception): ")
@@ -95,10 +95,10 @@ def last_frame(error: BaseException, *, of_call: bool = False) -> traceback.Fram
 
 def _is_of_user(filename: str) -> bool:
     path = Path(filename)
-    if not path.is_absolute() or path.is_relative_to(OWN_CELLS):
+    if not path.is_absolute() or path.is_relative_to(CELL_FOLDER):
         return path.is_absolute()  # Python calls code without a file `<string>`
     torch_file = getattr(sys.modules.get("torch"), "__file__", None)
-    if path.is_relative_to(PACKAGE) or (torch_file and path.is_relative_to(Path(torch_file).parent)):
+    if path.is_relative_to(PACKAGE_FOLDER) or (torch_file and path.is_relative_to(Path(torch_file).parent)):
         return False
     return not path.is_relative_to(STANDARD) or not SITE_FOLDERS.isdisjoint(path.parts)
 
@@ -156,7 +156,7 @@ def share_of(value: str | float) -> float:
     return share
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean X?)`, or an empty string if no known word is similar."""
-    matches = get_close_matches(word, list(known), n=1)
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return ` (did you mean X?)`, or an empty string if no candidate is similar."""
+    matches = get_close_matches(word, list(candidates), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

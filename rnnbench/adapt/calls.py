@@ -200,13 +200,14 @@ def find_call(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for trial, rows, candidate in _candidates(cell, input, usual):
             try:
-                call, first, reached = _try_call(trial, rows, candidate, in_both_modes)
+                attempt = _try_call(trial, rows, candidate, in_both_modes)
             except Exception as fault:  # whatever a stranger's code raises: another way may fit
                 LOG.debug("%s can't be called so, %s: %s", type(cell).__name__, candidate, error_in_words(fault))
                 continue
-            if reached > most:
-                best = (call, tuple(part[: len(input)].detach().clone() for part in first))
-                most = reached
+            if attempt.reach > most:
+                first = tuple(part[: len(input)].detach().clone() for part in attempt.first_state)
+                best = (attempt.call, first)
+                most = attempt.reach
             if most == len(list(cell.parameters())):
                 break
     return best
@@ -274,14 +275,21 @@ def _state_of_pair(self: Any, input: Tensor, state: Any) -> Any:
     return type(self).forward(self, input, state)[1]
 
 
-def _try_call(
-    cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: bool
-) -> tuple[CellCall, tuple[Tensor, ...], int]:
+@dataclass(frozen=True)
+class CallTrial:
+    """A way to call a cell that works."""
+
+    call: CellCall
+    first_state: tuple[Tensor, ...]
+    reach: int  # the number of parameters on which a result depends
+
+
+def _try_call(cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: bool) -> CallTrial:
     """Try a way of `_candidates` on other numbers than `input`, since zeros would hide what a result depends on.
 
-    Returns the call with what was found out, its first state, and the number of parameters that it reaches. Raises
-    CellError if the state after a step does not have the form of the one before it, or the output is no row for each
-    sequence; and whatever the cell raises.
+    The call that it returns also says what the output is, and where the batch is. Raises CellError if the state after a
+    step does not have the form of the one before it, or the output is no row for each sequence; and whatever the cell
+    raises.
     """
     x = torch.randn_like(input) if input.is_floating_point() else input
 
@@ -322,7 +330,7 @@ def _try_call(
     if flattens:  # it is kept apart, even if it is a frame of the state
         output_index = None
     call = replace(call, output_index=output_index, batch_dims=dims, flattens=flattens)
-    return call, call.flat(torch.zeros_like(output), call.like), max(reached)
+    return CallTrial(call, call.flat(torch.zeros_like(output), call.like), max(reached))
 
 
 def _change_of_form(new: Any, like: Any) -> str:

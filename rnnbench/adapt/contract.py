@@ -21,7 +21,7 @@ from rnnbench.cells.states import State, dense_parts, leaves
 from rnnbench.text import error_in_words, place
 
 # Of trials: unlike, so that they can be told apart from each other and from the number of layers and directions.
-TRIAL_STEPS = 5
+TRIAL_LENGTH = 5
 TRIAL_ROWS = 3
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

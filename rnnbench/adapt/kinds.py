@@ -21,7 +21,7 @@ from rnnbench.adapt.calls import (
     find_call,
     in_usual_form,
 )
-from rnnbench.adapt.contract import TRIAL_ROWS, TRIAL_STEPS, needed_after_input, on_trial, seed
+from rnnbench.adapt.contract import TRIAL_LENGTH, TRIAL_ROWS, needed_after_input, on_trial, seed
 from rnnbench.adapt.first_states import own_first_state, sizes_of
 from rnnbench.adapt.refusals import refusal
 from rnnbench.adapt.rows import check_rows_apart
@@ -180,7 +180,7 @@ def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:
     """Return a module that is a cell, in the usual form; None if it is none. Raises CellError as `find_call`."""
-    x = input[0, :1].detach().expand(TRIAL_STEPS, *input.shape[2:])
+    x = input[0, :1].detach().expand(TRIAL_LENGTH, *input.shape[2:])
     state_tensors = () if state is None else leaves(state)
     calls = (find_call(module, x, x.new_zeros(len(x), size), in_both_modes=True) for size in _sizes(module, x))
     call, first = next(filter(None, calls), (None, ()))
@@ -298,7 +298,7 @@ def adapt_layer(module: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module
     Raises CellError if it mixes the sequences of a batch.
     """
     steps = input.flatten(0, 1)
-    trial = steps[torch.arange(TRIAL_STEPS * TRIAL_ROWS) % len(steps)].view(TRIAL_STEPS, TRIAL_ROWS, *steps.shape[1:])
+    trial = steps[torch.arange(TRIAL_LENGTH * TRIAL_ROWS) % len(steps)].view(TRIAL_LENGTH, TRIAL_ROWS, *steps.shape[1:])
     if trial.is_floating_point():
         trial = trial + 0.1 * torch.randn_like(trial)
     call = _find_layer_call(on_trial(module), trial, usual)
@@ -320,14 +320,14 @@ def runs_whole(module: nn.Module, step: tuple[int, ...], usual: Any, *, reads_to
     """
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.get_default_dtype())
     if reads_tokens:
-        input = torch.randint(step[0], (TRIAL_STEPS, TRIAL_ROWS))
+        input = torch.randint(step[0], (TRIAL_LENGTH, TRIAL_ROWS))
     else:
-        input = torch.randn(TRIAL_STEPS, TRIAL_ROWS, *step, dtype=dtype)
+        input = torch.randn(TRIAL_LENGTH, TRIAL_ROWS, *step, dtype=dtype)
     return isinstance(module, nn.RNNBase) or _find_layer_call(module, input, usual) is not None
 
 
 def _find_layer_call(module: nn.Module, input: Tensor, usual: Any) -> LayerCall | None:
-    """Return how a module runs a sequence (TRIAL_STEPS, TRIAL_ROWS, ...); None if no way is found."""
+    """Return how a module runs a sequence (TRIAL_LENGTH, TRIAL_ROWS, ...); None if no way is found."""
     state = tree_map(lambda part: part[:, :1].expand(-1, TRIAL_ROWS, *part.shape[2:]).contiguous(), usual)
     declared = getattr(module, "batch_first", None)
     for takes_state in (True, False) if may_lack_a_state(module) else (True,):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rnnbench.adapt.contract import TRIAL_ROWS, TRIAL_STEPS, on_trial, seed
+from rnnbench.adapt.contract import TRIAL_LENGTH, TRIAL_ROWS, on_trial, seed
 from rnnbench.cells.states import BATCHED, copied
 
 Order = Literal["steps first", "batch first", "either", "unknown"]  # either: each step of each sequence by itself
@@ -65,9 +65,9 @@ def has_order(input: object) -> bool:
 def _trials(input: Tensor, more: tuple[Any, ...]) -> Iterator[tuple[Tensor, tuple[Any, ...]]]:
     """Yield inputs of other sizes and of the given ones, each with the further arguments for it."""
     sizes = (input.shape[0], input.shape[1])
-    grown = (TRIAL_STEPS if sizes[0] == 1 else sizes[0], TRIAL_ROWS if sizes[1] == 1 else sizes[1])
+    grown = (TRIAL_LENGTH if sizes[0] == 1 else sizes[0], TRIAL_ROWS if sizes[1] == 1 else sizes[1])
     rows = input.detach().flatten(0, 1)
-    for trial_sizes in dict.fromkeys(((TRIAL_STEPS, TRIAL_ROWS), grown)):
+    for trial_sizes in dict.fromkeys(((TRIAL_LENGTH, TRIAL_ROWS), grown)):
         if trial_sizes == sizes:
             continue
         index = torch.arange(trial_sizes[0] * trial_sizes[1], device=input.device) % max(1, len(rows))

@@ -32,7 +32,7 @@ from rnnbench.speedup.ways import ways_table
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of
 
-MAX_ROUNDS = 1_000_000  # the budget ends them before
+UNLIMITED_ROUNDS = 1_000_000  # the budget ends a measurement before
 
 CallInput = Tensor | tuple[Any, ...]  # of a call: its input, or all its arguments
 
@@ -111,9 +111,12 @@ def measure(
     """
     settings = measure_settings(budget, precision, replicates=replicates)
     started = time.monotonic()
-    with shown_rounds(is_wanted=progress) as show, compared(modules, input, phase, reference, threads) as found:
-        found.measure(settings, started, show)
-    return measured(found, settings)
+    with (
+        shown_rounds(is_wanted=progress) as show,
+        compared(modules, input, phase, reference, threads) as comparison,
+    ):
+        comparison.measure(settings, started, show)
+    return measured(comparison, settings)
 
 
 @for_users
@@ -313,15 +316,15 @@ def explain(
     settings = measure_settings(budget)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
-        found, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
-    return explained(found, settings, profiles, path)
+        comparison, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
+    return explained(comparison, settings, profiles, path)
 
 
 def measure_settings(budget: str | float | None, precision: str | float | None = 0.02, **more: Any) -> Settings:
     """Validate the settings; raises ValueError with a message of one line."""
     more |= {"budget_seconds": argument("budget", budget), "precision": argument("precision", precision)}
     try:
-        return Settings(**more, max_replicates=MAX_ROUNDS)
+        return Settings(**more, max_replicates=UNLIMITED_ROUNDS)
     except ValidationError as error:
         fault = error.errors()[0]
         raise ValueError(f"{fault['loc'][0]}: {fault['msg'].lower()}, found {fault['input']!r}") from None
@@ -398,17 +401,17 @@ def assert_not_slower(
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ValueError(f"factor: expected a number above 0, such as 1.2 for 20% longer, found {factor!r}")
     question = Question(float(factor), argument("precision", precision))
-    called = names_of(mine, than)
+    names = names_of(mine, than)
     seconds = argument("budget", budget) or 0.0
-    with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as found:
-        if not equal_outputs or found.parity[MINE].is_equal_work:
-            found.until(question, time.monotonic() + seconds)
-            if found.turns.interrupted:
+    with compared({MINE: mine, THAN: than}, input, phase, THAN, threads) as comparison:
+        if not equal_outputs or comparison.parity[MINE].is_equal_work:
+            comparison.until(question, time.monotonic() + seconds)
+            if comparison.turns.interrupted:
                 raise KeyboardInterrupt
             question.look()
-    if equal_outputs and not found.parity[MINE].is_equal_work:
-        raise AssertionError(unequal_outputs(found, called))
-    result = judged(found, question, seconds, called)
+    if equal_outputs and not comparison.parity[MINE].is_equal_work:
+        raise AssertionError(unequal_outputs(comparison, names))
+    result = judged(comparison, question, seconds, names)
     if result.answer == "slower" or (result.answer is None and undecided == "fail"):
         raise AssertionError(result.sentence)
     return result

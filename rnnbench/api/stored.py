@@ -38,8 +38,8 @@ from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.text import share_of
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
-MEASURED = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
-CHANGED = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
+MEASURED_COLUMNS = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
+CHANGE_COLUMNS = ("name", "verdict", "ratio", "ratio_low", "ratio_high", "decided_by")
 
 
 @for_users
@@ -63,37 +63,38 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
     Raises:
         rnnbench.UserError: A folder is not a run, or a line can't be read.
     """
-    paths = _found(runs)
-    read = [read_whole(path) for path in paths]
-    infos = [info for info, _, _ in read]
-    times = joined([times for _, _, times in read])
+    paths = _run_folders(runs)
+    contents = [read_whole(path) for path in paths]
+    infos = [info for info, _, _ in contents]
+    times = joined([times for _, _, times in contents])
     names = tuple(path.resolve().name for path in paths)
     summary = summarized(times)
     cases = with_categories(with_sentences(summary))
     axes = ["cell", "implementation", "phase", *several(summary, (*SETTINGS, *SIZES))]
-    first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED]
+    first = [*(["run"] if len(names) > 1 else []), *axes, *MEASURED_COLUMNS]
 
     def tables(columns: Collection[str]) -> Iterable[pa.Table]:
         before = 0
-        for path, (info, lines, _) in zip(paths, read, strict=True):
+        for path, (info, lines, _) in zip(paths, contents, strict=True):
             row_of = {key: row for row, key in enumerate(lines, before)}
             yield from window_tables(path, info.id, row_of, columns)
             before += len(row_of)
 
-    def draw(name: str = "ratio", ax: Any = None, **how: Any) -> Any:
+    def draw(name: str = "ratio", ax: Any = None, **options: Any) -> Any:
         figures = [figure for figure in plot.__all__ if figure != "changes"]
         if name not in figures:
             raise ValueError(f"no figure has the name {name!r}: expected one of {', '.join(figures)}")
         if name == "ratio" and len(paths) == 1:
-            how = {"noise_floor": noise(times).floor} | how
-        return getattr(plot, name)(cases, ax, **how)
+            options = {"noise_floor": noise(times).floor} | options
+        return getattr(plot, name)(cases, ax, **options)
 
     answers = []
     environments = []
     for name, info in zip(names, infos, strict=True):
         environments.append(table_of_environment(info).frame.assign(run=name))
-        told = (f"{note[:1].upper()}{note[1:]}." for note in noted(info))
-        answers.append(" ".join([f"{name}:", *headline(summary[summary["run"] == name]).sentences, *told]))
+        notes = [f"{note[:1].upper()}{note[1:]}." for note in noted(info)]
+        sentences = headline(summary[summary["run"] == name]).sentences
+        answers.append(" ".join([f"{name}:", *sentences, *notes]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],
         "windows": lambda: window_frame(times.cases, tables(SCHEMA.names)),
@@ -125,24 +126,24 @@ def _replicates(times: RunTimes) -> pd.DataFrame:
     return with_categories(frame[list(REPLICATE_COLUMNS)].reset_index(drop=True))
 
 
-def _found(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
+def _run_folders(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
     """Return the folders of runs: a path, a pattern such as `results/quick-*`, or several of both, each run once.
 
     Raises UserError if there is no run, and if two runs have one name.
     """
-    paths: dict[Path, None] = {}
-    for given in map(Path, [runs] if isinstance(runs, str | Path) else runs):
-        pattern = str(given.relative_to(given.anchor))
-        matches = [given] if given.exists() else sorted(Path(given.anchor).glob(pattern))
-        folders = [match for match in matches if (match / "run.json").exists()]
-        if not folders:
-            raise UserError(f"{given}: no folder of a run is there; a check holds two: load its base or its head")
-        paths |= dict.fromkeys(folders)
-    if not paths:
+    folders: dict[Path, None] = {}
+    for path in map(Path, [runs] if isinstance(runs, str | Path) else runs):
+        pattern = str(path.relative_to(path.anchor))
+        matches = [path] if path.exists() else sorted(Path(path.anchor).glob(pattern))
+        run_folders = [match for match in matches if (match / "run.json").exists()]
+        if not run_folders:
+            raise UserError(f"{path}: no folder of a run is there; a check holds two: load its base or its head")
+        folders |= dict.fromkeys(run_folders)
+    if not folders:
         raise UserError("runs: expected at least one folder of a run, found an empty list")
-    if len({path.resolve().name for path in paths}) < len({path.resolve() for path in paths}):
+    if len({folder.resolve().name for folder in folders}) < len({folder.resolve() for folder in folders}):
         raise UserError(f"{runs}: two runs of one name can't be told apart; rename one of them")
-    return list(paths)
+    return list(folders)
 
 
 @for_users
@@ -221,17 +222,20 @@ def compare(
     """
     paths: list[Path] = []
     for name, side in (("base", base), ("head", head)):
-        runs = getattr(side, "paths", ()) if isinstance(side, FrameResult) else _found(side)
+        runs = getattr(side, "paths", ()) if isinstance(side, FrameResult) else _run_folders(side)
         if len(runs) != 1:
             raise ValueError(
                 f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"
             )
         paths += runs
-    found = verdicts.of(compare_files(paths[0], paths[1], margin=_share("margin", margin), reference=None))
-    draw = partial(changes, found.frame)
-    frames: dict[str, Frame] = {"frame": found.frame}
-    table = partial(latex, table_for_paper(found))
-    return ChangesResult(frames, draw, found.details, CHANGED, sentence=found.answer, is_pictured=True, table=table)
+    comparison = compare_files(paths[0], paths[1], margin=_share("margin", margin), reference=None)
+    result = verdicts.of(comparison)
+    draw = partial(changes, result.frame)
+    frames: dict[str, Frame] = {"frame": result.frame}
+    table = partial(latex, table_for_paper(result))
+    return ChangesResult(
+        frames, draw, result.details, CHANGE_COLUMNS, sentence=result.answer, is_pictured=True, table=table
+    )
 
 
 def _share(name: str, value: str | float | None) -> float | None:
@@ -275,8 +279,11 @@ def predict(
     """
     cases = run.frame if isinstance(run, FrameResult) else run
     summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
-    given = sizes if isinstance(sizes, str) else " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
-    return prediction.predict(summary, parse_only([given], "sizes"))
+    if isinstance(sizes, str):
+        expression = sizes
+    else:
+        expression = " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
+    return prediction.predict(summary, parse_only([expression], "sizes"))
 
 
 def _values(value: int | str | Iterable[int | str]) -> str:

@@ -7,15 +7,15 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
-    DURATION,
-    FILE,
+    DURATION_TYPE,
     OF_CELLS,
-    TEXT,
+    PATH_TYPE,
+    TEXT_TYPE,
     refuse_other_out,
     refuse_unseen,
     takes,
     takes_suite,
-    typed,
+    typed_command,
 )
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ UNDECIDED = 3
 
 @click.command(short_help="Which commit made SUITE slower?")
 @takes_suite
-@click.option("--good", required=True, type=TEXT, metavar="REV", help="A revision that was still fast.")
-@click.option("--bad", default="HEAD", show_default=True, type=TEXT, metavar="REV", help="A later one that is slow.")
+@click.option("--good", required=True, type=TEXT_TYPE, metavar="REV", help="A revision that was still fast.")
+@click.option(
+    "--bad", default="HEAD", show_default=True, type=TEXT_TYPE, metavar="REV", help="A later one that is slow."
+)
 @takes("only")
-@click.option("--budget", type=DURATION, default=900.0, help="Time for the whole search.  [default: 15m]")
+@click.option("--budget", type=DURATION_TYPE, default=900.0, help="Time for the whole search.  [default: 15m]")
 @takes("device")
-@click.option("--resume", type=FILE, metavar="FOLDER", help="Go on with an interrupted search.")
+@click.option("--resume", type=PATH_TYPE, metavar="FOLDER", help="Go on with an interrupted search.")
 @takes("source", "out", *OF_CELLS)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.pass_context
@@ -82,8 +84,8 @@ def bisect(
         sources=sources,
         resume=resume,
         budget_seconds=budget,
-        command=typed(),
-        on_step=lambda words, left: output.note(f"{words}; at most {rounded_up(left)} left"),
+        command=typed_command(),
+        on_step=lambda words, seconds: output.note(f"{words}; at most {rounded_up(seconds)} left"),
     )
     try:
         write_whole(folder / "bisect.json", encoded(bisection_json(answer)))

@@ -12,15 +12,15 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
-    DURATION,
-    FILE,
+    DURATION_TYPE,
     OF_CELLS,
-    TEXT,
+    PATH_TYPE,
+    TEXT_TYPE,
     refuse_unseen,
     selected,
     takes,
     takes_suite,
-    typed,
+    typed_command,
     writes_into,
 )
 from rnnbench.project import module_folders
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 @takes_suite
 @click.option(
     "--base",
-    type=TEXT,
+    type=TEXT_TYPE,
     metavar="REV|DIR|RUN",
     help="Compare with this git revision or folder, measured live beside the head, or with a stored run.",
 )
-@click.option("--base-python", type=TEXT, metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option("--base-python", type=TEXT_TYPE, metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @takes("only")
-@click.option("--budget", type=DURATION, help="Time for the whole check.  [default: the suite's, or 120s]")
+@click.option("--budget", type=DURATION_TYPE, help="Time for the whole check.  [default: the suite's, or 120s]")
 @takes("device", "margin", "on-growth", "on-undecided")
 @click.option("--all", "everything", is_flag=True, help="Also time cases that run the same code on both sides.")
 @click.option(
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--instructions-budget",
-    type=DURATION,
+    type=DURATION_TYPE,
     help="Time to count instructions, after --budget.  [default: as long as the timing took, or 60s]",
 )
 @takes("source", "out", *OF_CELLS, "json")
@@ -118,7 +118,7 @@ def check(
     refuse_unseen(device)
     suite = suite.with_check(margin=margin, budget_seconds=budget)
     gates: frozenset[Gate] = frozenset({"growth"}) if on_growth == "fail" else frozenset()
-    options = CheckOptions(instructions, instructions_budget, everything, gates, command=typed())
+    options = CheckOptions(instructions, instructions_budget, everything, gates, command=typed_command())
     if base and (Path(base) / "run.json").is_file():
         if sources or base_python or instructions:
             raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
@@ -142,8 +142,8 @@ def check(
         except NewSuite as new:  # the pull request that adds a suite must be able to pass
             output.tell(str(new))
             context.exit(3 if on_undecided == "fail" else 0)
-    found = _told(comparison, folder, suite=suite.file, as_json=as_json)
-    context.exit(found.exit_code(on_undecided=on_undecided))
+    verdicts = _publish(comparison, folder, suite=suite.file, as_json=as_json)
+    context.exit(verdicts.exit_code(on_undecided=on_undecided))
 
 
 def _checked_live(
@@ -165,8 +165,8 @@ def _checked_live(
 
 
 @click.command(short_help="Did it become slower from one stored run to another?")
-@click.argument("base", metavar="BASE_RUN", type=FILE)
-@click.argument("head", metavar="HEAD_RUN", type=FILE)
+@click.argument("base", metavar="BASE_RUN", type=PATH_TYPE)
+@click.argument("head", metavar="HEAD_RUN", type=PATH_TYPE)
 @takes("margin", "reference", "group-by")
 @writes_into("a folder of its own with the verdicts", shown_default="none")
 @takes("on-undecided", "json")
@@ -202,29 +202,30 @@ def compare(
 
     comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
     folder = None if out is None else dated_folder(out, "compare")
-    found = _told(comparison, folder, suite=None, as_json=as_json)
-    context.exit(found.exit_code(on_undecided=on_undecided))
+    verdicts = _publish(comparison, folder, suite=None, as_json=as_json)
+    context.exit(verdicts.exit_code(on_undecided=on_undecided))
 
 
-def _told(
+def _publish(
     comparison: "Comparison",
     folder: Path | None,
     *,
     suite: Path | None,
     as_json: bool,
 ) -> "Verdicts":
-    """Return the verdicts, written into a folder, if there is one, and into GitHub's summary, and only then printed.
+    """Write the verdicts into a folder, if there is one, and into GitHub's summary, then print and return them.
 
-    So the files exist even if nobody reads standard output any more.
+    The files come first, so that they exist even if nobody reads standard output any more.
     """
-    from rnnbench.report.verdicts import outputs, verdicts
+    from rnnbench.report.verdicts import outputs
+    from rnnbench.report.verdicts.verdicts import of as verdicts_of
 
-    found = verdicts.of(comparison)
+    verdicts = verdicts_of(comparison)
     try:
         if folder is not None:
-            outputs.write_files(found, folder)
+            outputs.write_files(verdicts, folder)
         texts = {
-            "GITHUB_STEP_SUMMARY": outputs.markdown(found),
+            "GITHUB_STEP_SUMMARY": outputs.markdown(verdicts),
             "GITHUB_OUTPUT": "" if folder is None else f"check={folder}\n",
         }
         for variable in (name for name, text in texts.items() if text and os.environ.get(name)):
@@ -235,17 +236,17 @@ def _told(
                 output.tell(f"${variable} can't be written: {fault.filename}: {fault.strerror or fault}")
     finally:  # if the files can't be written, the verdicts are shown before the error
         if as_json:
-            output.write(found.json_lines())
+            output.write(verdicts.json_lines())
         else:
-            output.show(outputs.VerdictScreen(found))
+            output.show(outputs.VerdictScreen(verdicts))
         if folder is not None:
             output.say_path(folder, err=as_json)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             root = Path(os.environ.get("GITHUB_WORKSPACE", ".")).resolve()
             where = (lambda case: None) if suite is None else partial(place_of, suite=suite, root=root)
             # GitHub reads them from standard output; if that holds JSON, they go to standard error.
-            (output.note if as_json else output.say)("\n".join(outputs.annotations(found, where)))
-    return found
+            (output.note if as_json else output.say)("\n".join(outputs.annotations(verdicts, where)))
+    return verdicts
 
 
 def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None:
@@ -256,7 +257,8 @@ def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None
         tops = [folder / where.replace(".", "/") for folder in module_folders(suite.parent, root)]
         files = [file for top in tops for file in (top.with_suffix(".py"), *sorted(top.rglob("*.py")))]
     for file in [file.resolve() for file in files if name and file.is_file()]:
-        found = re.search(rf"^(class|def) {name}\b", text := file.read_text(errors="replace"), re.MULTILINE)
-        if found and file.is_relative_to(root):
-            return file.relative_to(root).as_posix(), 1 + text.count("\n", 0, found.start())
+        text = file.read_text(errors="replace")
+        definition = re.search(rf"^(class|def) {name}\b", text, re.MULTILINE)
+        if definition and file.is_relative_to(root):
+            return file.relative_to(root).as_posix(), 1 + text.count("\n", 0, definition.start())
     return (suite.resolve().relative_to(root).as_posix(), 1) if suite.resolve().is_relative_to(root) else None

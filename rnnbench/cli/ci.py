@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, TEXT
+from rnnbench.cli.options import PATH_TYPE, TEXT_TYPE
 from rnnbench.errors import UserError
 from rnnbench.text import plural
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rnnbench.report.verdicts.verdicts import Verdicts
     from rnnbench.store.run_info import RunInfo
 
-SECONDS = 30.0  # timeout of a request
+REQUEST_SECONDS = 30.0  # timeout of a request
 ARTIFACT = "rnnbench-check_"  # begins the names of artifacts with checks
-PAGE = 100  # comments in one answer, the most that GitHub and GitLab give
+COMMENTS_PER_PAGE = 100  # comments in one answer, the most that GitHub and GitLab give
 RIGHTS = "does the token have the right to write comments?"
 # What to do about a refusal, by its status.
 HINTS = {
@@ -51,16 +51,16 @@ def ci() -> None:
 
 
 @ci.command(short_help="Comment on the pull request with a check's verdicts.")
-@click.argument("checks", metavar="CHECK|DIR...", type=FILE, nargs=-1, required=True)
+@click.argument("checks", metavar="CHECK|DIR...", type=PATH_TYPE, nargs=-1, required=True)
 @click.option(
     "--label",
-    type=TEXT,
+    type=TEXT_TYPE,
     metavar="TEXT",
     help="Tells this comment from that of another check of the suite, such as one with another Python.",
 )
 @click.option(
     "--name",
-    type=TEXT,
+    type=TEXT_TYPE,
     metavar="NAME",
     help="Post one comment of this name on all CHECKs, whatever suites they name: for checks of another job.",
 )
@@ -87,22 +87,22 @@ def comment(checks: tuple[Path, ...], label: str | None, name: str | None) -> No
         raise UserError("one comment on several checks needs a name: --name NAME")
     if name is not None and label is not None:
         raise UserError("--label tells apart the comments of one suite; leave it out beside --name")
-    found: list[tuple[str, Verdicts]] = []
+    verdicts_by_check: list[tuple[str, Verdicts]] = []
     faults: list[str] = []
     for check in checks:
         try:
-            known = verdicts_in(check)
+            verdicts = verdicts_in(check)
         except UserError as fault:
             faults.append(str(fault))
             continue
-        if known is None:
+        if verdicts is None:
             output.say(f"{check}: no verdicts, so there is nothing to comment")
         else:
-            found.append((check.name.removeprefix(ARTIFACT), known))
-    if name is not None and found:
-        output.say(post(outputs.comment_on_all(found, name), os.environ))
-    elif found:
-        [(_, verdicts)] = found
+            verdicts_by_check.append((check.name.removeprefix(ARTIFACT), verdicts))
+    if name is not None and verdicts_by_check:
+        output.say(post(outputs.comment_on_all(verdicts_by_check, name), os.environ))
+    elif verdicts_by_check:
+        [(_, verdicts)] = verdicts_by_check
         output.say(post(outputs.comment(verdicts, label or ""), os.environ))
     if faults:
         raise UserError("\n".join(faults))
@@ -113,14 +113,14 @@ def verdicts_in(folder: Path) -> "Verdicts | None":
 
     Raises UserError if there is no such folder, or if the verdicts can't be read.
     """
-    from rnnbench.report.verdicts import verdicts
+    from rnnbench.report.verdicts.verdicts import read as read_verdicts
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a check, or one with checks")
-    found = verdicts.read(folder)
-    if found is None and (checks := checks_in(folder)):
-        found = verdicts.read(checks[-1][1])
-    return found
+    verdicts = read_verdicts(folder)
+    if verdicts is None and (checks := checks_in(folder)):
+        verdicts = read_verdicts(checks[-1][1])
+    return verdicts
 
 
 class RefusedRequest(UserError):
@@ -182,20 +182,20 @@ def _discussion(environment: Mapping[str, str]) -> Discussion | None:
     """Return the comments of the pull request that a job is about; None if it was closed or has newer commits."""
     if "GITHUB_REPOSITORY" in environment:
         api = environment.get("GITHUB_API_URL", "https://api.github.com")
-        token = _needed(environment, "GITHUB_TOKEN", "set it to ${{ github.token }}")
+        token = _variable(environment, "GITHUB_TOKEN", "set it to ${{ github.token }}")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
         repository = f"{api}/repos/{environment['GITHUB_REPOSITORY']}"
-        event = json.loads(Path(_needed(environment, "GITHUB_EVENT_PATH", "GitHub sets it in each job")).read_text())
+        event = json.loads(Path(_variable(environment, "GITHUB_EVENT_PATH", "GitHub sets it in each job")).read_text())
         number = _pull_request(repository, headers, event)
         if number is None:
             return None
         comments = f"{repository}/issues/{number}/comments"
         return Discussion(api, headers, comments, f"{repository}/issues/comments", "PATCH", "user", f"#{number}")
     if "CI_PROJECT_ID" in environment:
-        token = _needed(
+        token = _variable(
             environment, "GITLAB_TOKEN", "make a project access token with the scope api, and a CI variable"
         )
-        name = _needed(environment, "CI_MERGE_REQUEST_IID", "run the job for merge requests (rules)")
+        name = _variable(environment, "CI_MERGE_REQUEST_IID", "run the job for merge requests (rules)")
         api = environment["CI_API_V4_URL"]
         notes = f"{api}/projects/{environment['CI_PROJECT_ID']}/merge_requests/{name}/notes"
         return Discussion(api, {"PRIVATE-TOKEN": token}, notes, notes, "PUT", "author", f"!{name}")
@@ -205,9 +205,9 @@ def _discussion(environment: Mapping[str, str]) -> Discussion | None:
 def _every(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
     """Yield the members of a list that the service gives page by page."""
     for page in count(1):
-        members = _ask(f"{url}?per_page={PAGE}&page={page}&sort=asc", headers)
+        members = _ask(f"{url}?per_page={COMMENTS_PER_PAGE}&page={page}&sort=asc", headers)
         yield from members
-        if len(members) < PAGE:
+        if len(members) < COMMENTS_PER_PAGE:
             return
 
 
@@ -234,9 +234,9 @@ def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = 
     from urllib.request import Request, urlopen
 
     data = None if body is None else json.dumps(body).encode()
-    known = {"Content-Type": "application/json", "User-Agent": "rnnbench", **headers}
+    all_headers = {"Content-Type": "application/json", "User-Agent": "rnnbench", **headers}
     try:
-        with urlopen(Request(url, data, known, method=method), timeout=SECONDS) as reply:
+        with urlopen(Request(url, data, all_headers, method=method), timeout=REQUEST_SECONDS) as reply:
             return json.load(reply)
     except HTTPError as refusal:
         words = " ".join(refusal.read().decode(errors="replace").split())[:200]
@@ -246,14 +246,15 @@ def _ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = 
         raise UserError(f"{url}: no answer that can be used: {fault}") from None
 
 
-def _needed(environment: Mapping[str, str], name: str, remedy: str) -> str:
+def _variable(environment: Mapping[str, str], name: str, remedy: str) -> str:
+    """Return the value of an environment variable; raises UserError with the remedy if it is not set."""
     if not environment.get(name):
         raise UserError(f"${name} is not set; {remedy}")
     return environment[name]
 
 
 @ci.command(short_help="Remove the oldest checks in a folder.")
-@click.argument("folder", metavar="DIR", type=FILE)
+@click.argument("folder", metavar="DIR", type=PATH_TYPE)
 @click.option("--keep", type=click.IntRange(0), default=30, show_default=True, help="Checks of each suite to keep.")
 def trim(folder: Path, keep: int) -> None:
     """Remove the oldest checks in DIR, by the time at which they began. Runs and all other files stay.
@@ -275,12 +276,12 @@ def trim(folder: Path, keep: int) -> None:
     for info, check in checks_in(folder):
         by_suite.setdefault(info.suite, []).append(check)
     old = [check for checks in by_suite.values() for check in checks[: len(checks) - keep]]
-    own = [check for check in old if all(map(is_record, filter(Path.is_file, check.rglob("*"))))]
-    for check in own:
+    removable = [check for check in old if all(map(is_record, filter(Path.is_file, check.rglob("*"))))]
+    for check in removable:
         shutil.rmtree(check)
-    for check in sorted(set(old) - set(own)):
+    for check in sorted(set(old) - set(removable)):
         output.tell(f"{check}: it holds files that rnnbench did not make, so it stays")
-    output.say(f"{plural(len(own), 'check')} removed from {folder}")
+    output.say(f"{plural(len(removable), 'check')} removed from {folder}")
 
 
 def checks_in(folder: Path) -> "list[tuple[RunInfo, Path]]":

@@ -42,6 +42,6 @@ def doctor(measured: bool) -> None:
         output.say(output.wrapped(f"{number}. {text}", indent=2, hang=5))
     for text in (*([] if noise is None else [noise_sentence(noise)]), instructions()):
         output.say("\n" + output.wrapped(text))
-    known = facts(description)
-    column = max(len(name) for name, _ in known) + 2
-    output.say("\n" + "\n".join(output.wrapped(f"{name:<{column}}{value}", hang=column) for name, value in known))
+    rows = facts(description)
+    column = max(len(name) for name, _ in rows) + 2
+    output.say("\n" + "\n".join(output.wrapped(f"{name:<{column}}{value}", hang=column) for name, value in rows))

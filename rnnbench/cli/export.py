@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, writes_into
+from rnnbench.cli.options import PATH_TYPE, writes_into
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENDINGS = {  # of a file in each format
+FILE_ENDINGS = {  # of a file in each format
     "csv": "csv",
     "parquet": "parquet",
     "json": "jsonl",
@@ -22,12 +22,12 @@ ENDINGS = {  # of a file in each format
     "pytest-benchmark": "pytest-benchmark.json",
     "github-action-benchmark": "github-action-benchmark.json",
 }
-FORMATS = tuple(ENDINGS)
+EXPORT_FORMATS = tuple(FILE_ENDINGS)
 
 
 @click.command(short_help="Write RUN in the format of another tool.")
-@click.argument("run", type=FILE)
-@click.option("--format", "to", required=True, type=click.Choice(FORMATS), help="The format to write.")
+@click.argument("run", type=PATH_TYPE)
+@click.option("--format", "to", required=True, type=click.Choice(EXPORT_FORMATS), help="The format to write.")
 @writes_into("a file named after RUN", shown_default="standard output; for parquet, here")
 @click.option("--windows", is_flag=True, help="For csv and parquet: write a row for each window instead of each case.")
 def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
@@ -70,10 +70,10 @@ def _file_in(folder: Path, run: Path, to: str, *, windows: bool) -> Path:
     from rnnbench.report.page.page import name_of
     from rnnbench.store.folder import is_record
 
-    if not folder.exists() and folder.suffix.removeprefix(".") in (*ENDINGS.values(), "json"):
+    if not folder.exists() and folder.suffix.removeprefix(".") in (*FILE_ENDINGS.values(), "json"):
         raise UserError(f"{folder} looks like the name of a file; --out takes a folder, and > {folder} makes a file")
     rows = "-windows" if windows else ""
-    file = folder / f"{name_of(run)}{rows}.{ENDINGS[to]}"
+    file = folder / f"{name_of(run)}{rows}.{FILE_ENDINGS[to]}"
     target = Path(os.path.realpath(file))
     if is_record(target):
         raise UserError(f"{file}: it would replace a file of a run; give another folder")

@@ -7,23 +7,32 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, FILE, SUITE, read_suite, refuse_unseen, selected, suite_names, takes
+from rnnbench.cli.options import (
+    DURATION_TYPE,
+    PATH_TYPE,
+    SUITE_TYPE,
+    read_suite,
+    refuse_unseen,
+    selected,
+    suite_names,
+    takes,
+)
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
     from rnnbench.store.records import Case
 
-TABLE = ".csv"  # the end of the name of a table of ways; any other name is a folder
+TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a folder
 
 
 @click.command(short_help="Find the fastest way to run each cell of SUITE.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
+@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE_TYPE, shell_complete=suite_names)
 @takes("only")
-@click.option("--budget", type=DURATION, default="60s", show_default=True, help="Time for each module and phase.")
+@click.option("--budget", type=DURATION_TYPE, default="60s", show_default=True, help="Time for each module and phase.")
 @takes("device")
 @click.option(
     "--save",
-    type=FILE,
+    type=PATH_TYPE,
     metavar="DIR|WAYS.csv",
     help="Keep the fastest ways of one module: their compiled code in a new folder, for `rnnbench.load_fastest`, or "
     "their names in a CSV file, for `rnnbench.fastest`.  [default: none]",
@@ -49,11 +58,11 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     """
     from rnnbench.suite.cell_suite import is_cell, of_cell
 
-    is_table = save is not None and save.suffix == TABLE
+    is_table = save is not None and save.suffix == TABLE_ENDING
     if is_table and save is not None and save.exists():
         raise UserError(f"{save} already exists; give the name of a new file")
-    chosen = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
-    groups = selected(chosen, only, device)  # refuses a typo before torch is imported
+    chosen_suite = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
+    groups = selected(chosen_suite, only, device)  # refuses a typo before torch is imported
     refuse_unseen(device)
 
     import pandas as pd
@@ -73,28 +82,30 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
     if save is not None:
         _refuse_save(save, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
-    found = {}
+    tables = {}
     runs = {}
     faults = []
     for module, shapes in modules.items():
         name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
         try:
             with shown_rounds() as on_progress:
-                runs[module], found[module] = find_wanted(module, shapes, chosen.file.parent, budget, on_progress)
-            output.say(described(name, found[module]))
+                run, table = find_wanted(module, shapes, chosen_suite.file.parent, budget, on_progress)
+            runs[module] = run
+            tables[module] = table
+            output.say(described(name, table))
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(f"{name}: {fault}")
-    if not found:
+    if not tables:
         raise UserError("; ".join(dict.fromkeys(faults)))
     for reason in filter(None, [left_out, *faults]):
         output.note(f"left out: {reason}")
     if is_table and save is not None:
-        page.write(save, pd.concat(found.values()).to_csv(index=False).encode(), save)
+        page.write(save, pd.concat(tables.values()).to_csv(index=False).encode(), save)
     elif save is not None:
-        [module] = found
+        [module] = tables
         with shown_rounds() as on_progress:
-            kept = keep(runs[module], found[module], save, on_progress)
-        output.say("\n".join(described_kept(kept)))
+            ways = keep(runs[module], tables[module], save, on_progress)
+        output.say("\n".join(described_kept(ways)))
     if save is not None:
         output.say_path(save)
 
@@ -105,7 +116,7 @@ def _refuse_save(save: Path, modules: "list[Case]") -> None:
 
     if len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
         raise click.UsageError("--save keeps the ways of one module: choose it with --only 'cell=... hidden_size=...'")
-    if save.suffix == TABLE:
+    if save.suffix == TABLE_ENDING:
         return
     if [module.workload.phase for module in modules] != ["inference"] or not modules[0].workload.device == "cpu":
         raise click.UsageError(

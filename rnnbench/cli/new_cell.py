@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import TEXT, writes_into
+from rnnbench.cli.options import TEXT_TYPE, writes_into
 
 
 @click.command("new-cell", short_help="Write a cell to start from and a suite, or a suite for your cell.")
-@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=TEXT)
+@click.argument("name", metavar="NAME|FILE.py:CELL|PACKAGE:CELL", type=TEXT_TYPE)
 @click.option(
     "--reference",
     type=click.Choice(["rnn", "lstm", "gru", "none"]),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rnnbench.suite.outline import Outline
     from rnnbench.suite.suites import Suite
 
-EMPTY = "the value is empty (is a shell variable unset?)"
+EMPTY_VALUE = "the value is empty (is a shell variable unset?)"
 RESULTS = Path("results")
 REPEATED = "Can be given several times."
 OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
@@ -28,16 +28,16 @@ OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cel
 class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
     """A value that a function reads from text; what it refuses with ValueError is a usage error."""
 
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
-        self._read = read
+        self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; an empty one would mean a default, or the current folder."""
         try:
             if value == "":
-                raise ValueError(EMPTY)
-            return self._read(value)
+                raise ValueError(EMPTY_VALUE)
+            return self._parse(value)
         except ValueError as fault:
             self.fail(str(fault), param, ctx)
 
@@ -45,9 +45,9 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
         """Name the suites where SUITE is missing."""
         from rnnbench.suite.places import shipped
 
-        return (
-            f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them." if self is SUITE else None
-        )
+        if self is not SUITE_TYPE:
+            return None
+        return f"Suites: {', '.join(sorted(shipped()))}. `rnnbench list suites` describes them."
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the names of files, for a path, or of folders."""
@@ -62,12 +62,12 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-TEXT = OptionValue("text", str)
-FILE = OptionValue("path", Path)
-SUITE = OptionValue("suite", str)
-FOLDER = OptionValue("folder", _folder)
-PERCENT = OptionValue("percentage", share_of)
-DURATION = OptionValue("duration", seconds_of)
+TEXT_TYPE = OptionValue("text", str)
+PATH_TYPE = OptionValue("path", Path)
+SUITE_TYPE = OptionValue("suite", str)
+FOLDER_TYPE = OptionValue("folder", _folder)
+PERCENT_TYPE = OptionValue("percentage", share_of)
+DURATION_TYPE = OptionValue("duration", seconds_of)
 
 
 def suite_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -78,8 +78,8 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
     return [CompletionItem(typed, type="file"), *(CompletionItem(name) for name in shipped() if name.startswith(typed))]
 
 
-def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
-    return click.option(*names, **{"type": TEXT} | how)
+def _option(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    return click.option(*names, **{"type": TEXT_TYPE} | attributes)
 
 
 def writes_into(what: str, *, default: Path | None = None, shown_default: str = "") -> Callable[[Any], Any]:
@@ -88,10 +88,12 @@ def writes_into(what: str, *, default: Path | None = None, shown_default: str = 
     `what`: what it writes there; `shown_default`: where it writes without the option, if that is no path.
     """
     note = f"  [default: {shown_default or default}]"
-    return _option("--out", type=FOLDER, metavar="DIR", default=default, help=f"Write into this folder: {what}.{note}")
+    return _option(
+        "--out", type=FOLDER_TYPE, metavar="DIR", default=default, help=f"Write into this folder: {what}.{note}"
+    )
 
 
-OPTIONS: dict[str, Callable[[Any], Any]] = {
+SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "out": writes_into("a folder of its own for each run, check or search", default=RESULTS),
     "only": _option(
         "--only",
@@ -127,7 +129,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="The given class runs the whole sequence, as torch.nn.LSTM does.  [default: one step]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
-    "margin": _option("--margin", type=PERCENT, help="How much slower is too slow.  [default: the suite's]"),
+    "margin": _option("--margin", type=PERCENT_TYPE, help="How much slower is too slow.  [default: the suite's]"),
     "on-undecided": click.option(
         "--on-undecided",
         type=click.Choice(["pass", "fail"]),
@@ -160,7 +162,7 @@ def takes(*names: str) -> Callable[[Any], Any]:
 
     def with_options(command: Any) -> Any:
         for name in reversed(names):
-            command = OPTIONS[name](command)
+            command = SHARED_OPTIONS[name](command)
         return command
 
     return with_options
@@ -180,18 +182,18 @@ def takes_outline(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _taking(command: Callable[..., None], *, is_outline: bool) -> Callable[..., None]:
-    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE, shell_complete=suite_names)
+    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE_TYPE, shell_complete=suite_names)
     @wraps(command)
     def with_suite(
-        *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **given: Any
+        *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **options: Any
     ) -> None:
         from rnnbench.store.records import LAYERS
         from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell, outline_of_cell
 
-        chosen: Suite | Outline
+        parsed_suite: Suite | Outline
         if is_cell(suite):
-            made_of = outline_of_cell if is_outline else of_cell
-            chosen = made_of(suite, reference, whole=sequence, input=input or "features")
+            build = outline_of_cell if is_outline else of_cell
+            parsed_suite = build(suite, reference, whole=sequence, input=input or "features")
             if reference is None and (layer := LAYERS.get(layer_of(suite))):
                 output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
         elif reference is not None or input is not None or sequence:
@@ -200,16 +202,17 @@ def _taking(command: Callable[..., None], *, is_outline: bool) -> Callable[..., 
                 "in its file"
             )
         else:
-            chosen = _outline(suite) if is_outline else read_suite(suite)
-        if given["only"]:
-            selected(chosen, given["only"], given["device"])  # refuses a typo before the command imports what is large
-        command(*context, suite=chosen, **given)
+            parsed_suite = _outline(suite) if is_outline else read_suite(suite)
+        if options["only"]:
+            # Refuses a typo before the command imports what is large.
+            selected(parsed_suite, options["only"], options["device"])
+        command(*context, suite=parsed_suite, **options)
 
-    made: Callable[..., None] = with_suite
-    return made
+    wrapper: Callable[..., None] = with_suite
+    return wrapper
 
 
-def typed() -> str:
+def typed_command() -> str:
     """Return the command as it was typed, quoted for a shell; a run keeps it."""
     return shlex.join(["rnnbench", *sys.argv[1:]])
 
@@ -229,9 +232,9 @@ def _outline(name: str) -> "Outline":
     from rnnbench.suite.places import find
     from rnnbench.suite.plain import outline
 
-    found = outline(find(name))
-    _tell_hidden(name, found.file)
-    return found
+    suite = outline(find(name))
+    _tell_hidden(name, suite.file)
+    return suite
 
 
 def _tell_hidden(name: str, file: Path) -> None:
@@ -243,8 +246,8 @@ def _tell_hidden(name: str, file: Path) -> None:
 
 def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:
     """Raise a usage error if --out was given and the folder to go on with is not in it."""
-    is_given = context.get_parameter_source("out") is ParameterSource.COMMANDLINE
-    if is_given and resume.exists() and resume.resolve().parent != out.resolve():
+    is_explicit = context.get_parameter_source("out") is ParameterSource.COMMANDLINE
+    if is_explicit and resume.exists() and resume.resolve().parent != out.resolve():
         raise click.UsageError(f"--resume goes on in {resume}, which is not in --out {out}; leave out --out")
 
 

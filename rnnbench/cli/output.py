@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 UNREAD = 141  # exit code, as for a program that SIGPIPE kills
 MAX_LINE = 600  # characters of a line on standard error; a text that it quotes may have millions
-MAX_WIDTH = 100  # columns of running text
-MIN_WIDTH = 20  # longer lines are hard to read
-MAX_LINES = 3  # of an answer above a path
+MAX_LINE_WIDTH = 100  # columns of running text; longer lines are hard to read
+MIN_LINE_WIDTH = 20  # columns, on any terminal
+MAX_ANSWER_LINES = 3  # of an answer above a path
 AT_THE_END = re.compile(r"(?: |\x1b\[[\d;]*m)+$", re.MULTILINE)  # of a line: spaces, and codes of colours between them
 
 
@@ -94,14 +94,14 @@ def _discard(descriptor: int) -> None:
 
 
 def wrapped(text: str, *, indent: int = 0, hang: int = 0) -> str:
-    """Return lines of at most the terminal's width and `MAX_WIDTH`; no word is cut, so that paths can be copied.
+    """Return lines of at most the terminal's width and `MAX_LINE_WIDTH`; no word is cut, so that paths can be copied.
 
     `indent`: of the first line; `hang`: of the others.
     """
-    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    width = min(shutil.get_terminal_size((MAX_LINE_WIDTH, 24)).columns, MAX_LINE_WIDTH)
     return textwrap.fill(
         text,
-        max(width, MIN_WIDTH),
+        max(width, MIN_LINE_WIDTH),
         initial_indent=" " * indent,
         subsequent_indent=" " * hang,
         break_long_words=False,
@@ -114,7 +114,7 @@ def few_lines(sentences: Sequence[str]) -> str:
     text, *others = sentences
     for sentence in others:
         longer = f"{text} {sentence}"
-        if len(wrapped(longer).splitlines()) > MAX_LINES:
+        if len(wrapped(longer).splitlines()) > MAX_ANSWER_LINES:
             break
         text = longer
     return wrapped(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION, OF_CELLS, refuse_unseen, selected, takes, takes_suite, typed
+from rnnbench.cli.options import DURATION_TYPE, OF_CELLS, refuse_unseen, selected, takes, takes_suite, typed_command
 from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
@@ -24,7 +24,7 @@ REPORT_SHARE = 0.1  # the rest is for profiles
 @takes("only")
 @click.option(
     "--budget",
-    type=DURATION,
+    type=DURATION_TYPE,
     help="Stop when about this much time is spent, half of it on profiles.  [default: the suite's, for the times]",
 )
 @takes("device", "out", *OF_CELLS)
@@ -62,7 +62,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
         settings = settings.model_copy(update={"budget_seconds": RUN_SHARE * budget})
     started = time.monotonic()
     with shown_progress() as on_progress:
-        folder = run_suite(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+        folder = run_suite(suite, groups, settings, out=out, command=typed_command(), on_progress=on_progress)
     run = read(folder)
     refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)
     took = time.monotonic() - started
@@ -76,8 +76,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
     page = of_one(folder).page
-    found = sections(run, profiles)
-    for section in found:
+    for section in sections(run, profiles):
         output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")
     measurements = last_measurements(folder).values()
     labels, _ = names([measurement.case for measurement in measurements])

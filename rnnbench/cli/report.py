@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import FILE, REPEATED, RESULTS, TEXT, takes, writes_into
+from rnnbench.cli.options import PATH_TYPE, REPEATED, RESULTS, TEXT_TYPE, takes, writes_into
 from rnnbench.errors import UserError
 
-IS_FOR = {
+SUBJECTS = {  # what each option is for
     "--predict": "a run",
     "--reference": "pytest-benchmark's files",
     "--group-by": "pytest-benchmark's files",
@@ -21,13 +21,13 @@ IS_FOR = {
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
-@click.argument("runs", nargs=-1, metavar="RUN...", type=FILE)
+@click.argument("runs", nargs=-1, metavar="RUN...", type=PATH_TYPE)
 @takes("reference", "group-by")
 @writes_into("the page and its files", shown_default="reports/<run>")
 @click.option(
     "--predict",
-    "asked",
-    type=TEXT,
+    "expressions",
+    type=TEXT_TYPE,
     multiple=True,
     metavar="SIZES",
     help=f"Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'. {REPEATED}",
@@ -40,14 +40,14 @@ IS_FOR = {
     help="One report of all runs and checks of a suite over time, in the folders RUN.  [default: results]",
 )
 @click.option(
-    "--suite", type=TEXT, metavar="NAME", help="With --history: the suite to show, if there are runs of several."
+    "--suite", type=TEXT_TYPE, metavar="NAME", help="With --history: the suite to show, if there are runs of several."
 )
 def report(
     runs: tuple[Path, ...],
     reference: str | None,
     group_by: str | None,
     out: Path | None,
-    asked: tuple[str, ...],
+    expressions: tuple[str, ...],
     opens: bool,
     together: bool,
     history: bool,
@@ -83,23 +83,23 @@ def report(
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
     if together and len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
-    parse_only(asked, "--predict")
+    parse_only(expressions, "--predict")
     for missing in (path for path in runs if not path.exists()):
         read_info(missing)  # raises UserError
 
     from rnnbench.report import reports  # which imports what draws
 
-    given = {"--predict": asked, "--reference": reference, "--group-by": group_by, "--suite": suite}
+    options = {"--predict": expressions, "--reference": reference, "--group-by": group_by, "--suite": suite}
     paths = runs or ([RESULTS] if history else [newest()])
     subjects = ["--history" if history else "--together"] if history or together else map(reports.kind_of, paths)
     for subject in subjects:
-        _refuse_others(given, subject)
+        _refuse_others(options, subject)
     if history:
         written = [reports.of_history(paths, suite, out)]
     elif together:
         written = [reports.of_together(paths, out)]
     else:
-        written = [reports.of_one(path, out, asked, reference, group_by) for path in paths]
+        written = [reports.of_one(path, out, expressions, reference, group_by) for path in paths]
     for each in written:
         output.say(output.few_lines(each.answer))
         output.say_path(each.page)
@@ -107,11 +107,11 @@ def report(
             _show(each.page.resolve().as_uri())
 
 
-def _refuse_others(given: Mapping[str, Any], subject: str) -> None:
-    """Raise a usage error if an option was given that has no effect on the report of this subject."""
-    for option, value in given.items():
-        if value and IS_FOR[option] != subject:
-            raise click.UsageError(f"{option} is for {IS_FOR[option]}; leave it out for {subject}")
+def _refuse_others(options: Mapping[str, Any], subject: str) -> None:
+    """Raise a usage error if an option is set that has no effect on the report of this subject."""
+    for name, value in options.items():
+        if value and SUBJECTS[name] != subject:
+            raise click.UsageError(f"{name} is for {SUBJECTS[name]}; leave it out for {subject}")
 
 
 def _show(address: str) -> None:
@@ -128,7 +128,7 @@ def newest() -> Path:
     """Return the run or the check in `results/` that began last; raises UserError if there is none."""
     from rnnbench.store.folder import dated, runs_and_checks
 
-    found = dated(runs_and_checks(RESULTS), [])  # an unreadable folder is not the one that was just made
-    if not found:
+    runs = dated(runs_and_checks(RESULTS), [])  # an unreadable folder is not the one that was just made
+    if not runs:
         raise UserError(f"report: no run is in {RESULTS}/; give a RUN, or measure one: rnnbench run quick")
-    return found[-1][1]
+    return runs[-1][1]

@@ -1,4 +1,4 @@
-"""`rnnbench run`, and whether a run has what it was asked for."""
+"""`rnnbench run`, and the error for cases that a run did not measure."""
 
 import shlex
 import sys
@@ -13,18 +13,18 @@ import click
 
 from rnnbench.cli import output
 from rnnbench.cli.options import (
-    DURATION,
-    FILE,
+    DURATION_TYPE,
     OF_CELLS,
-    PERCENT,
+    PATH_TYPE,
+    PERCENT_TYPE,
     REPEATED,
-    TEXT,
+    TEXT_TYPE,
     refuse_other_out,
     refuse_unseen,
     selected,
     takes,
     takes_suite,
-    typed,
+    typed_command,
 )
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, plural, printable
@@ -41,7 +41,7 @@ ACCEPT = "with --allow-missing this is no error"
 class Measuring:
     """How a suite is measured: in this process, or by Slurm's jobs."""
 
-    shown: Callable[..., AbstractContextManager[Callable[..., None]]]  # shows how far it is
+    progress: Callable[..., AbstractContextManager[Callable[..., None]]]  # shows how far the measurement is
     begin: Callable[..., Path]  # measures into a new folder
     go_on: Callable[..., None]  # resumes a run
 
@@ -51,17 +51,17 @@ class Measuring:
 @takes("only")
 @click.option(
     "--budget",
-    type=DURATION,
+    type=DURATION_TYPE,
     help="Stop adding replicates when this much time is spent: 90s, 5m, 1h.  [default: the suite's]",
 )
 @click.option(
     "--precision",
-    type=PERCENT,
+    type=PERCENT_TYPE,
     help="Add replicates until each ratio's 95% interval is within this: 2%.  [default: the suite's]",
 )
 @takes("device")
 @click.option("--full", "is_full", is_flag=True, help="Print every case, with peak memory and times the limit.")
-@click.option("--resume", type=FILE, metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--resume", type=PATH_TYPE, metavar="RUN", help="Go on with this run of SUITE.")
 @takes("out", *OF_CELLS)
 @click.option(
     "--executor",
@@ -73,7 +73,7 @@ class Measuring:
 @click.option(
     "--slurm-option",
     "slurm_options",
-    type=TEXT,
+    type=TEXT_TYPE,
     multiple=True,
     metavar="NAME=VALUE",
     help=f"An option of sbatch for each job, by its long name: partition=gpu. {REPEATED}  "
@@ -140,26 +140,26 @@ def run(
     groups = [] if resume else selected(suite, only, device)
     if executor != "slurm":
         refuse_unseen(device)
-    given = {"precision": precision, "budget_seconds": budget}
-    changes = {name: value for name, value in given.items() if value is not None}
+    limits = {"precision": precision, "budget_seconds": budget}
+    changes = {name: value for name, value in limits.items() if value is not None}
     settings = suite.measure.model_copy(update=changes)
     how = Measuring(shown_progress, run_suite, partial(resume_run, settings=settings))
     if executor != "local":
         from rnnbench.slurm import queue
         from rnnbench.slurm.cards import Cards
-        from rnnbench.slurm.sweep import resume_by_slurm, run_by_slurm
+        from rnnbench.slurm.sweep import JobRequest, resume_by_slurm, run_by_slurm
 
-        of_jobs: dict[str, Any] = {"options": slurm_options, "jobs": queue if executor == "slurm" else Cards()}
-        start = partial(run_by_slurm, groups_per_job=groups_per_job, **of_jobs)
-        resume_jobs = partial(resume_by_slurm, changes=changes, **of_jobs)
+        request = JobRequest(queue if executor == "slurm" else Cards(), slurm_options, groups_per_job)
+        start = partial(run_by_slurm, request=request)
+        resume_jobs = partial(resume_by_slurm, request=request, changes=changes)
         how = Measuring(lambda: nullcontext(output.note), start, resume_jobs)
     try:
-        with how.shown() as on_progress:
+        with how.progress() as on_progress:
             if resume is None:
-                folder = how.begin(suite, groups, settings, out=out, command=typed(), on_progress=on_progress)
+                folder = how.begin(suite, groups, settings, out=out, command=typed_command(), on_progress=on_progress)
             else:
                 folder = resume
-                how.go_on(folder, suite, command=typed(), on_progress=on_progress)
+                how.go_on(folder, suite, command=typed_command(), on_progress=on_progress)
     except NoDevice as missing:
         if device is not None or not allow_missing:
             raise UserError(f"{suite.name}: {missing}{'' if device else f'; {ACCEPT}'}") from None
@@ -168,10 +168,10 @@ def run(
     _print_run(folder, context.params, is_full=is_full, as_json=as_json, may_lack=allow_missing)
 
 
-def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:
+def _print_run(folder: Path, parameters: dict[str, Any], *, is_full: bool, as_json: bool, may_lack: bool) -> None:
     """Print a run's table, or its cases as JSON, then how to go on with it, how to make its page, and its path.
 
-    Raises UserError if cases are missing, unless they may be. `given`: the parameters of the command.
+    Raises UserError if cases are missing, unless they may be. `parameters`: those of the command.
     """
     from rnnbench.analysis.run_times import read
     from rnnbench.analysis.summary import summarize
@@ -182,32 +182,31 @@ def _print_run(folder: Path, given: dict[str, Any], *, is_full: bool, as_json: b
     summary = summarize(read(folder))
     info = read_info(folder)
     is_empty = not (summary["status"] == "measured").any()
-    again = None if info.seconds_needed is None else _go_on(folder, given, info.seconds_needed)
+    resume_command = None if info.seconds_needed is None else _go_on(folder, parameters, info.seconds_needed)
     if as_json:
         output.write(export.lines(summary))
-        if again:
-            output.note(f"Continue: {again}")
-    elif may_lack or not is_empty:  # what measured nothing is told once, in the error
+        if resume_command:
+            output.note(f"Continue: {resume_command}")
+    elif may_lack or not is_empty:  # the error below says once that nothing was measured
         output.show(RunScreen(summary, info, is_full))
-        lines = [
-            *map(output.on_terminal, map(printable, map(str, info.notes))),
-            *([f"Continue: {again}"] if again else []),
-        ]
-        page = printable(shlex.join(["rnnbench", "report", str(folder)]))
-        output.say("\n".join([*lines, f"Page:     {page}"]))
+        for line in map(printable, map(str, info.notes)):
+            output.say(output.on_terminal(line))
+        if resume_command:
+            output.say(f"Continue: {resume_command}")
+        output.say(f"Page:     {printable(shlex.join(['rnnbench', 'report', str(folder)]))}")
     if as_json or not sys.stdout.isatty():  # a terminal has shown the path, programs read it
         output.say_path(folder, err=as_json)
     if not may_lack:
-        refuse_missing(folder, summary, again=again)
+        refuse_missing(folder, summary, resume_command=resume_command)
 
 
-def _go_on(folder: Path, given: dict[str, Any], needed: float) -> str:
-    """Return the command that goes on with a run for as long as is needed."""
-    words = ["rnnbench", "run", given["suite"]]
-    words += [word for name in ("reference", "input") if given[name] for word in (f"--{name}", given[name])]
-    words += ["--sequence"] if given["sequence"] else []
-    words += [] if given["executor"] == "local" else ["--executor", given["executor"]]
-    words += ["--resume", str(folder), "--budget", as_budget(needed)]
+def _go_on(folder: Path, parameters: dict[str, Any], seconds: float) -> str:
+    """Return the command that goes on with a run for so many seconds."""
+    words = ["rnnbench", "run", parameters["suite"]]
+    words += [word for name in ("reference", "input") if parameters[name] for word in (f"--{name}", parameters[name])]
+    words += ["--sequence"] if parameters["sequence"] else []
+    words += [] if parameters["executor"] == "local" else ["--executor", parameters["executor"]]
+    words += ["--resume", str(folder), "--budget", as_budget(seconds)]
     return printable(shlex.join(words))
 
 
@@ -217,13 +216,13 @@ def refuse_missing(
     *,
     share: float = 1.0,
     some_may_fail: bool = False,
-    again: str | None = None,
+    resume_command: str | None = None,
 ) -> None:
     """Raise UserError if no case was measured, or, unless `some_may_fail`, if one failed or was given up.
 
     Beside measured cases, those that were skipped are no error, since they can't be measured. Neither are those that
     were not reached within the budget, which the user has chosen. `share`: of the command's budget that the run got;
-    `again`: the command that goes on with the run.
+    `resume_command`: the command that goes on with the run.
     """
     from rnnbench.store.folder import read_info
     from rnnbench.store.records import NOT_REACHED
@@ -239,9 +238,9 @@ def refuse_missing(
             )
         return
     if faulty.empty and len(skipped) < len(summary):
-        needed = read_info(folder).seconds_needed
-        larger = "a larger --budget" if needed is None else f"--budget {as_budget(needed / share)} or more"
-        remedy = f"go on with: {again}" if again else f"give {larger}"
+        seconds = read_info(folder).seconds_needed
+        larger = "a larger --budget" if seconds is None else f"--budget {as_budget(seconds / share)} or more"
+        remedy = f"go on with: {resume_command}" if resume_command else f"give {larger}"
         raise UserError(f"{folder}: no case was measured within the budget; {remedy}")
     rows, what = (faulty, "could not be measured") if len(faulty) else (skipped, "were skipped")
     raise UserError(

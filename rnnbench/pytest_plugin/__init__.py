@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 CASE_FIXTURE = "rnnbench_case"
 WAS_CALLED = pytest.StashKey[bool]()
-KEYS = ("suite", "budget", "precision", "phase", "undecided")
-MARKER = (
-    f"rnnbench({', '.join(KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
+MARKER_KEYS = ("suite", "budget", "precision", "phase", "undecided")
+MARKER_HELP = (
+    f"rnnbench({', '.join(MARKER_KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
     "defaults of `rnnbench.assert_not_slower`."
 )
 
@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
-    config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", MARKER_HELP)
 
 
 def marked(node: pytest.Item | pytest.Function) -> dict[str, Any]:
@@ -88,8 +88,10 @@ def marked(node: pytest.Item | pytest.Function) -> dict[str, Any]:
             )
         keys = {**mark.kwargs, **keys}
     for key in keys:
-        if key not in KEYS:
-            pytest.fail(f"{wrong} no key {key!r}{nearest(key, KEYS)}; there are {', '.join(KEYS)}", pytrace=False)
+        if key not in MARKER_KEYS:
+            pytest.fail(
+                f"{wrong} no key {key!r}{nearest(key, MARKER_KEYS)}; there are {', '.join(MARKER_KEYS)}", pytrace=False
+            )
     return keys
 
 
@@ -160,15 +162,15 @@ class Assertions:
         __tracebackhide__ = True
         from rnnbench.api.live import assert_not_slower
 
-        given: dict[str, Any] = {"phase": phase, "budget": budget, "precision": precision, "undecided": undecided}
-        chosen = dict(self._defaults) | {name: value for name, value in given.items() if value is not None}
-        more: dict[str, Any] = {name: chosen[name] for name in given if name in chosen}
-        if skips := more.get("undecided", "skip") == "skip":
-            more["undecided"] = "pass"
+        arguments: dict[str, Any] = {"phase": phase, "budget": budget, "precision": precision, "undecided": undecided}
+        settings = dict(self._defaults) | {name: value for name, value in arguments.items() if value is not None}
+        options = {name: settings[name] for name in arguments if name in settings}
+        if skips := options.get("undecided", "skip") == "skip":
+            options["undecided"] = "pass"
         try:
             with timed_alone():
                 result = assert_not_slower(
-                    mine, than=than, factor=factor, input=input, threads=threads, equal_outputs=equal_outputs, **more
+                    mine, than=than, factor=factor, input=input, threads=threads, equal_outputs=equal_outputs, **options
                 )
         except AssertionError as error:
             self._properties.append(("rnnbench", str(error)))

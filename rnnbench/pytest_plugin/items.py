@@ -34,15 +34,15 @@ from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of
 
 DEFAULT_SUITE = "quick"
-UNUSED = "Benchmark fixture was not used at all"
+UNUSED_FIXTURE = "Benchmark fixture was not used at all"
 NO_ENERGY = {"energy_joules": "not measured under pytest"}
-MAX_BLOCKS = 49  # of a turn: a worker tells each of so many
-Ask = Callable[..., Reply]  # `ask(chosen, request, name, when)`
+MAX_BLOCKS_OF_TURN = 49  # a worker reports each block of such a turn
+Ask = Callable[..., Reply]  # `ask(timer, request, name, when)`
 VISIT_SECONDS = 0.1  # at least, unless all is shorter: each visit has new values of the inputs
 
 
 @dataclass(eq=False)
-class Chosen:
+class CaseTimer:
     """A case to be benchmarked, and the timer of its benchmark, which reads the total seconds of the blocks so far."""
 
     case: Case
@@ -71,17 +71,17 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
         cases = cases_of(suite.groups(only, None))
     except UserError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    own = metafunc.definition.get_closest_marker("benchmark")  # a case's own marker hides the test's
+    marker = metafunc.definition.get_closest_marker("benchmark")  # the marker of a case hides the test's
     params = []
     for case in cases:
-        chosen = Chosen(case, suite.file.parent.resolve(), suite.measure)
-        options = {"group": group_name(case.workload), **(own.kwargs if own else {})}
+        timer = CaseTimer(case, suite.file.parent.resolve(), suite.measure)
+        options = {"group": group_name(case.workload), **(marker.kwargs if marker else {})}
         marks = [
-            pytest.mark.benchmark(**options, timer=chosen, disable_gc=True),
+            pytest.mark.benchmark(**options, timer=timer, disable_gc=True),
             # A case that fails before it can be timed has already reported its reason.
-            pytest.mark.filterwarnings(f"ignore:{UNUSED}"),
+            pytest.mark.filterwarnings(f"ignore:{UNUSED_FIXTURE}"),
         ]
-        params.append(pytest.param(chosen, id=case_name(case), marks=marks))
+        params.append(pytest.param(timer, id=case_name(case), marks=marks))
     metafunc.parametrize(fixture, params, indirect=True)
 
 
@@ -94,13 +94,13 @@ def workers() -> Iterator[Ask]:
     started: dict[tuple[Path, Settings, str], Asker] = {}
     with compiler_cache(), ExitStack() as stack:
 
-        def ask(chosen: Chosen, request: Request, name: str, when: str = "") -> Reply:
+        def ask(timer: CaseTimer, request: Request, name: str, when: str = "") -> Reply:
             __tracebackhide__ = True
-            key = chosen.root, chosen.settings, name
+            key = timer.root, timer.settings, name
             if key not in started:
-                started[key] = Asker(chosen.settings, partial(WorkerProcess, name))
+                started[key] = Asker(timer.settings, partial(WorkerProcess, name))
                 stack.callback(started[key].close)
-            reply = started[key].ask(request, core_choices(chosen.case.workload.device, chosen.case.workload.cores)[0])
+            reply = started[key].ask(request, core_choices(timer.case.workload.device, timer.case.workload.cores)[0])
             if reply["ok"]:
                 return reply
             if reply["status"] == "skipped":
@@ -119,43 +119,50 @@ def benchmarked(benchmark: Any, request: pytest.FixtureRequest, ask: Ask) -> Non
     and fails if they disagree. If benchmarks are disabled, it is only compared with its reference.
     """
     __tracebackhide__ = True
-    chosen: Chosen = request.param
-    case = chosen.case
+    timer: CaseTimer = request.param
+    case = timer.case
     marker = request.node.get_closest_marker("benchmark")
-    min_rounds, max_time, min_time = (
-        float(marker.kwargs.get(name, request.config.getoption(f"benchmark_{name}")))
-        for name in ("min_rounds", "max_time", "min_time")
-    )
+
+    def setting(name: str) -> float:
+        """Return an option of pytest-benchmark: the marker's, or that of the command line."""
+        return float(marker.kwargs.get(name, request.config.getoption(f"benchmark_{name}")))
+
     benchmark.params = case.axes()  # for --benchmark-group-by=param:AXIS
-    building = Building(str(chosen.root), chosen.settings.compiled_steps)
-    observed = ask(chosen, building.request("observe", case), OBSERVER)
+    building = Building(str(timer.root), timer.settings.compiled_steps)
+    observed = ask(timer, building.request("observe", case), OBSERVER)
     if benchmark.disabled:
         benchmark.pedantic(lambda: None)
         return
     ready = ask(
-        chosen,
-        building.request("prepare", case, window_seconds=chosen.settings.window_seconds, call_seconds=None),
+        timer,
+        building.request("prepare", case, window_seconds=timer.settings.window_seconds, call_seconds=None),
         "timer",
     )
     seconds = ready["wall_seconds"]
-    turns, visits = planned(case, seconds, min_rounds=min_rounds, max_time=max_time, min_time=min_time)
+    turns, visits = planned(
+        case,
+        seconds,
+        min_rounds=setting("min_rounds"),
+        max_time=setting("max_time"),
+        min_time=setting("min_time"),
+    )
     rounds: list[float] = []
     for _ in range(visits):
         order = [("timer", 0)] * turns.turns
         expected = turns.turns * turns.blocks * turns.calls * seconds
-        visit = ask(chosen, protocol.visit([case], [turns], order, "timer", expected), "timer")
+        visit = ask(timer, protocol.visit([case], [turns], order, "timer", expected), "timer")
         rounds += [each for window in visit["windows"] for each in window["quantiles"]]
-    ask(chosen, building.request("verify", case), "timer", "after timing: ")
-    ask(chosen, protocol.release(), "timer")
-    left = iter(rounds)
+    ask(timer, building.request("verify", case), "timer", "after timing: ")
+    ask(timer, protocol.release(), "timer")
+    remaining = iter(rounds)
 
     def advance() -> None:
-        chosen.seconds += next(left, 0.0)
+        timer.seconds += next(remaining, 0.0)
 
     benchmark.pedantic(advance, rounds=len(rounds))
     measurement = Measurement.from_json(observed["measurement"])
     measurement = replace(measurement, status="measured", reason="", warmup_windows=ready["warmup_windows"])
-    benchmark.extra_info.update(told(measurement, turns.calls, rounds))
+    benchmark.extra_info.update(extra_info(measurement, turns.calls, rounds))
 
 
 def planned(case: Case, seconds: float, *, min_rounds: float, max_time: float, min_time: float) -> tuple[Turns, int]:
@@ -165,12 +172,12 @@ def planned(case: Case, seconds: float, *, min_rounds: float, max_time: float, m
     turns = plan_turns({0: seconds}, 0.0, pace, single_calls=single)[0]
     calls = turns.calls if single or seconds <= 0 else max(turns.calls, math.ceil(min_time / seconds))
     block = calls * seconds
-    blocks = min(MAX_BLOCKS, max(1, round(min(VISIT_SECONDS, max_time) / (2 * block)))) if block > 0 else 1
+    blocks = min(MAX_BLOCKS_OF_TURN, max(1, round(min(VISIT_SECONDS, max_time) / (2 * block)))) if block > 0 else 1
     visits = max(1, math.ceil(min_rounds / (2 * blocks)), round(max_time / (2 * blocks * block)) if block > 0 else 1)
     return replace(turns, turns=2, blocks=blocks, calls=calls), visits
 
 
-def told(measurement: Measurement, calls: int, rounds: list[float]) -> dict[str, Any]:
+def extra_info(measurement: Measurement, calls: int, rounds: list[float]) -> dict[str, Any]:
     """Return a benchmark's `extra_info`: every axis and known metric, why others are not known, and how it was timed.
 
     `seconds` is the time as `rnnbench run` estimates it, the median of all rounds, which have so many `calls`.

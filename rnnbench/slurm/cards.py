@@ -64,14 +64,14 @@ class Cards:
     def job_parameters(self, cards: int, cores: int, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters of jobs whose cases use so many cores; raises UserError if a job has fewer."""
         least = min(map(len, self._cores.values()))
-        needed = cores + COORDINATOR_CORES
+        core_count = cores + COORDINATOR_CORES
         if not cards:
             raise UserError(
                 "no case of this run uses a card, so it needs no jobs on cards; choose a device such as cuda"
             )
-        if least < needed:
+        if least < core_count:
             raise UserError(
-                f"each job needs {plural(needed, 'core')}, and {plural(len(self), 'card')} share too "
+                f"each job needs {plural(core_count, 'core')}, and {plural(len(self), 'card')} share too "
                 f"few: {least} for one of them; show fewer cards by CUDA_VISIBLE_DEVICES, or allow more cores"
             )
         return {"additional_parameters": {}}

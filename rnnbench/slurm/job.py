@@ -91,13 +91,13 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
             runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
 
             def at_end(status: RunStatus) -> RunInfo:
-                needed = runner.planner.seconds_needed()
+                seconds = runner.planner.seconds_needed()
                 missed = len(runner.planner.missed())
                 run_info = ended(job_info, runner, status)
                 return replace(
                     run_info,
                     environment=run_info.environment | {MISSED: missed, NODE: place},
-                    seconds_needed=None if needed is None else runner.seconds + needed,
+                    seconds_needed=None if seconds is None else runner.seconds + seconds,
                 )
 
             with faults_in_words(folder.path, RESUMABLE), recorded(folder, job_info, at_end):

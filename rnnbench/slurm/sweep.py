@@ -89,30 +89,38 @@ class Jobs(Protocol):
         """Wait for the end of jobs whose parts are measured, if nobody else does."""
 
 
+@dataclass(frozen=True)
+class JobRequest:
+    """The jobs that the user asks for."""
+
+    jobs: Jobs = queue  # what takes them: Slurm, or `Cards()`
+    options: Sequence[str] = ()  # long options of sbatch, such as partition=gpu
+    groups_per_job: int | None = None  # at most; None: 16, or on cards as many as give each card one job
+
+
 def run_by_slurm(
     suite: Suite,
     groups: Sequence[Group],
     settings: Settings,
     *,
+    request: JobRequest,
     out: Path,
     command: str,
-    options: Sequence[str],
-    groups_per_job: int | None,
     on_progress: OnProgress,
-    jobs: Jobs = queue,
 ) -> Path:
-    """Measure a suite into a new folder below `out` by jobs of at most `groups_per_job` groups; returns the folder.
+    """Measure a suite by jobs into a new folder below `out`, and return the folder.
 
-    By default it is 16, or on cards as many as give each card one job. `jobs`: what takes the jobs, such as `Cards()`.
     Budget and precision apply to each job. Raises UserError if Slurm is missing or refuses the jobs, or if a folder
     can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
+    jobs = request.jobs
     jobs.require()
-    refuse_numbers(groups, jobs.parse(options))
-    about = {"git": git.state(suite.file.parent), jobs.key: {"options": jobs.parse(options)}}
+    options = jobs.parse(request.options)
+    refuse_numbers(groups, options)
+    about = {"git": git.state(suite.file.parent), jobs.key: {"options": options}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
-        write_parts(folder.path, groups, groups_per_job or jobs.share(len(groups)))
+        write_parts(folder.path, groups, request.groups_per_job or jobs.share(len(groups)))
     try:
         _go_on(folder, info, suite.file.parent, on_progress, jobs)
     except UserError:
@@ -126,30 +134,30 @@ def resume_by_slurm(
     path: Path,
     suite: Suite,
     *,
+    request: JobRequest,
     changes: Mapping[str, float],
     command: str,
-    options: Sequence[str],
     on_progress: OnProgress,
-    jobs: Jobs = queue,
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Jobs get the settings and options that the run began with; `changes` and `options` replace and add. Raises what
-    `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
+    Jobs get the settings and options that the run began with; those in `changes` and `request` replace them. Raises
+    what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
+    jobs = request.jobs
     jobs.require()
     info = read_info(path)
     refuse_other_suite(path, info, suite)
     if not parts(path) or jobs.key not in info.environment:
         raise UserError(f"{path}: it was not measured by `rnnbench run --executor {jobs.key}`, so that can't resume it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
-    all_options = info.environment[jobs.key].get("options", {}) | jobs.parse(options)
+    options = info.environment[jobs.key].get("options", {}) | jobs.parse(request.options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
         notes=[*of_kinds(info.notes, ["resumed by"]), Note(command, "resumed by")],
-        environment=info.environment | {jobs.key: {"options": all_options}},
+        environment=info.environment | {jobs.key: {"options": options}},
     )
     _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from rnnbench.store.implementations import Swept
 from rnnbench.store.records import AXES, LOSSES, OPTIMIZERS, Workload
@@ -17,22 +17,32 @@ from rnnbench.suite.outline import Outline, SweptAxes
 from rnnbench.suite.places import MAX_SUITE_NAME, content_of
 
 TABLE_NAMES = {"name", "description", "measure", "check", "defaults", "sweep"}
-USUAL_NUMBERS = {  # of the tables [measure] and [check]: usual values; others are left to pydantic
-    "replicates": (int, 1, 1000),
-    "max_replicates": (int, 1, 1000),
-    "windows": (int, 2, 100),
-    "window_seconds": (float, 1e-4, 10),
-    "budget_seconds": (float, 1e-2, 1e6),
-    "precision": (float, 1e-3, 0.9),
-    "preheat_seconds": (float, 0, 600),
-    "compiled_steps": (int, 1, 10_000),
-    "deadline_seconds": (float, 1, 1e6),
-    "compile_deadline_seconds": (float, 1, 1e6),
-    "period_seconds": (float, 1e-9, 1e6),
-    "margin": (float, 1e-3, 0.9),
+AXIS_NAMES = {"implementation": get_args(Swept), "optimizer": OPTIMIZERS, "loss": LOSSES}  # of the values of an axis
+
+
+class UsualNumber(NamedTuple):
+    """The type and the range of a usual value; others are left to pydantic."""
+
+    kind: type
+    least: float
+    most: float
+
+
+USUAL_NUMBERS = {  # of the tables [measure] and [check]
+    "replicates": UsualNumber(int, 1, 1000),
+    "max_replicates": UsualNumber(int, 1, 1000),
+    "windows": UsualNumber(int, 2, 100),
+    "window_seconds": UsualNumber(float, 1e-4, 10),
+    "budget_seconds": UsualNumber(float, 1e-2, 1e6),
+    "precision": UsualNumber(float, 1e-3, 0.9),
+    "preheat_seconds": UsualNumber(float, 0, 600),
+    "compiled_steps": UsualNumber(int, 1, 10_000),
+    "deadline_seconds": UsualNumber(float, 1, 1e6),
+    "compile_deadline_seconds": UsualNumber(float, 1, 1e6),
+    "period_seconds": UsualNumber(float, 1e-9, 1e6),
+    "margin": UsualNumber(float, 1e-3, 0.9),
 }
 NUMBERS_OF_TABLE = {"measure": USUAL_NUMBERS.keys() - {"margin"}, "check": {"margin", "budget_seconds"}}
-AXIS_NAMES = {"implementation": get_args(Swept), "optimizer": OPTIMIZERS, "loss": LOSSES}  # of the values of an axis
 
 
 def outline(file: Path) -> Outline:
@@ -74,8 +84,9 @@ def _has_usual_numbers(table: object, names: set[str]) -> bool:
     if not isinstance(table, dict) or not table.keys() <= names:
         return False
     for name, value in table.items():
-        kind, least, most = USUAL_NUMBERS[name]
-        if type(value) not in (kind, int) or isinstance(value, bool) or not least <= value <= most:
+        usual = USUAL_NUMBERS[name]
+        is_number = type(value) in (usual.kind, int) and not isinstance(value, bool)
+        if not is_number or not usual.least <= value <= usual.most:
             return False
     replicates = float(table.get("replicates", math.inf))
     most = float(table.get("max_replicates", math.inf))

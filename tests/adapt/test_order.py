@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench import unroll
-from rnnbench.adapt.contract import TRIAL_STEPS
+from rnnbench.adapt.contract import TRIAL_LENGTH
 from rnnbench.adapt.order import input_order, left_as_it_was, reads_batch_first
 from tests.adapt.layers import BatchFirst, KeepsState, Reversed, of_fixed_batch
 
@@ -161,4 +161,4 @@ def test_long_inputs_are_tried_at_small_sizes() -> None:
             return input.cumsum(0)
 
     assert input_order(Counts(), torch.randn(10_000, 4, 6)) == "steps first"
-    assert Counts.steps == TRIAL_STEPS
+    assert Counts.steps == TRIAL_LENGTH

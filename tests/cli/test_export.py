@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnbench.cli.export import ENDINGS, FORMATS
+from rnnbench.cli.export import EXPORT_FORMATS, FILE_ENDINGS
 from rnnbench.store.records import Measurement
 from tests.doubles import checks
 from tests.doubles.commands import rnnbench
@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder(tmp_path / "results", times, [Measurement(SKIPPED, "skipped", "nothing to hoist")])
 
 
-@pytest.mark.parametrize("to", [name for name in FORMATS if name != "parquet"])
+@pytest.mark.parametrize("to", [name for name in EXPORT_FORMATS if name != "parquet"])
 def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, to: str) -> None:
     done = rnnbench("export", run, "--format", to, cwd=Path(), code=0)
     assert ("vanilla loop" if to in ("markdown", "latex") else LOOP.key) in done.stdout
@@ -39,7 +39,7 @@ def test_text_goes_to_standard_output_or_into_a_file_and_is_the_same(run: Path, 
     there = rnnbench("export", run, "--format", to, "--out", "new/folder", cwd=Path(), code=0)
     [file] = Path("new/folder").iterdir()
     assert (there.stdout, there.stderr.splitlines()[0]) == ("", str(file))
-    assert file.name == f"{run.name}.{ENDINGS[to]}"
+    assert file.name == f"{run.name}.{FILE_ENDINGS[to]}"
     assert file.read_text(encoding="utf-8") == done.stdout
 
 

@@ -13,7 +13,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from rnnbench.cli import cli
-from rnnbench.cli.options import FOLDER
+from rnnbench.cli.options import FOLDER_TYPE
 from tests.doubles import commands
 
 
@@ -39,7 +39,7 @@ def test_out_is_the_folder_that_a_command_writes_into_in_all_of_them() -> None:
     found = dict(with_out(cli))
     assert found.keys() == {"run", "report", "compare", "check", "bisect", "profile", "export", "new-cell"}
     for name, option in found.items():
-        assert (option.opts, option.metavar, option.type) == (["--out"], "DIR", FOLDER), name
+        assert (option.opts, option.metavar, option.type) == (["--out"], "DIR", FOLDER_TYPE), name
         assert str(option.help).startswith("Write into this folder: "), name
         assert "[default: " in str(option.help), name
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import rnnbench.pytest_plugin.items
-from rnnbench.pytest_plugin.items import planned, told
+from rnnbench.pytest_plugin.items import extra_info, planned
 from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
@@ -203,11 +203,11 @@ def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain
     }
     missing = {"reserved_bytes": "no GPU"}
     measurement = Measurement(case, "measured", parity=AGREES, backend="aten", metrics=metrics, missing=missing)
-    extra_info = told(measurement, 5, [0.1 + 0.002 * index for index in range(21)])
-    assert case.axes().items() <= extra_info.items()
-    assert metrics.items() <= extra_info.items()
-    assert extra_info["seconds"] == pytest.approx(0.12)
-    assert extra_info["sequences_per_second"] == pytest.approx(3 / extra_info["seconds"])
-    assert extra_info["missing"] == {**missing, "energy_joules": "not measured under pytest"}
-    assert (extra_info["calls_per_round"], extra_info["case"]) == (5, case.key)
-    assert json.loads(json.dumps(extra_info)) == extra_info
+    info = extra_info(measurement, 5, [0.1 + 0.002 * index for index in range(21)])
+    assert case.axes().items() <= info.items()
+    assert metrics.items() <= info.items()
+    assert info["seconds"] == pytest.approx(0.12)
+    assert info["sequences_per_second"] == pytest.approx(3 / info["seconds"])
+    assert info["missing"] == {**missing, "energy_joules": "not measured under pytest"}
+    assert (info["calls_per_round"], info["case"]) == (5, case.key)
+    assert json.loads(json.dumps(info)) == info

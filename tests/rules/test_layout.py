@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "pytest_plugin": 220,
     "report": 4780,
     "speedup": 2010,
-    "slurm": 480,
+    "slurm": 500,
     "store": 1050,
     "suite": 730,
     "workloads": 1560,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.cli.export import FORMATS
+from rnnbench.cli.export import EXPORT_FORMATS
 from rnnbench.report.export import exported
 from rnnbench.store.folder import read_info
 from rnnbench.suite import places, suites
@@ -134,5 +134,5 @@ def test_a_cell_that_raises_half_a_character_in_a_folder_of_an_odd_name_is_read_
     rnnbench("report", run, "--out", tmp_path / "page", cwd=tmp_path, code=0)
     files = [file for file in (tmp_path / "page").rglob("*") if file.is_file() and file.suffix != ".png"]
     assert any("half: ?" in file.read_text(encoding="utf-8") for file in files)
-    for to in FORMATS:
+    for to in EXPORT_FORMATS:
         exported(run, to)

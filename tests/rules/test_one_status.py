@@ -16,7 +16,7 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import case_ratios, compare, together
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
-from rnnbench.cli.export import FORMATS
+from rnnbench.cli.export import EXPORT_FORMATS
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
@@ -86,7 +86,7 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     assert {number for mark in marks for number in mark.split()} <= {"0", "1"}  # the rows of the two others
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
 def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
     data, _ = exported(run, to)
     if to == "parquet":

@@ -15,7 +15,7 @@ from rnnbench.harness.machine import cores
 from rnnbench.slurm import cards, queue, sweep
 from rnnbench.slurm.cards import Cards
 from rnnbench.slurm.job import UNLIKE, measure_part
-from rnnbench.slurm.sweep import Watch, refuse_numbers, run_by_slurm
+from rnnbench.slurm.sweep import JobRequest, Watch, refuse_numbers, run_by_slurm
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.records import Group
 from rnnbench.suite import suites
@@ -271,12 +271,10 @@ def test_the_cards_of_a_machine_measure_the_parts_of_one_run(suite: Path, driver
         chosen,
         groups,
         chosen.measure,
+        request=JobRequest(jobs),
         out=tmp_path / "results",
         command="rnnbench run tiny.toml --executor cards",
-        options=(),
-        groups_per_job=None,
         on_progress=print,
-        jobs=jobs,
     )
     assert parts(path) == ["p00000", "p00001"]
     frame = rows(path)

@@ -251,9 +251,17 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     chosen = suites.read(str(suite))
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(Watch, "until_done", refuse)
-    options: dict[str, Any] = {"command": "", "options": [], "groups_per_job": 2, "on_progress": print}
+    request = sweep.JobRequest(groups_per_job=2)
     with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
-        sweep.run_by_slurm(chosen, chosen.groups({}, None), chosen.measure, out=tmp_path, **options)
+        sweep.run_by_slurm(
+            chosen,
+            chosen.groups({}, None),
+            chosen.measure,
+            request=request,
+            out=tmp_path,
+            command="",
+            on_progress=print,
+        )
 
 
 @pytest.mark.parametrize(
@@ -370,8 +378,12 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     settings = chosen.measure.model_copy(update={"budget_seconds": 25.0})
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(sweep, "_go_on", go_on)
-    options: dict[str, Any] = {"command": "", "options": [], "on_progress": lambda *step: None}
-    path = sweep.run_by_slurm(chosen, chosen.groups({}, None), settings, out=tmp_path, groups_per_job=1, **options)
+    options: dict[str, Any] = {
+        "request": sweep.JobRequest(groups_per_job=1),
+        "command": "",
+        "on_progress": lambda *step: None,
+    }
+    path = sweep.run_by_slurm(chosen, chosen.groups({}, None), settings, out=tmp_path, **options)
     for changes in ({}, {"budget_seconds": 50.0}, {}):
         sweep.resume_by_slurm(path, chosen, changes=changes, **options)
     assert used == [25.0, 25.0, 50.0, 50.0]
