@@ -134,7 +134,7 @@ def rounded_up(seconds: float) -> str:
 
 
 def as_budget(seconds: float) -> str:
-    """Return a duration as one types it for a budget, rounded up: `40s`, `4m`, `3h`."""
+    """Return a duration as users type a budget, rounded up: `40s`, `4m`, `3h`."""
     return rounded_up(seconds).replace(",", "").replace(" min", "m").replace(" ", "")
 
 

@@ -1,4 +1,4 @@
-"""The folder in which rnnbench keeps what is made once for a machine: built kernels, and the machine's rates."""
+"""The folder for what rnnbench makes once for a machine: built kernels, and the machine's rates."""
 
 import os
 import stat

@@ -50,7 +50,7 @@ class CellCall:
     flattens: bool = False  # the output is a frame for each sequence, and is passed around as (batch, features)
 
     def is_plain(self, giving: Giving) -> bool:
-        """Return whether a step takes a usual state, which begins with the output, and gives one in this way."""
+        """Return whether a step takes a usual state, which begins with the output, and returns one in this form."""
         return (self.taking, self.giving, self.output_index) == ("second", giving, 0) and self._is_flat
 
     @cached_property
@@ -151,7 +151,7 @@ def run_by_attribute(self: Any, input: Tensor, state: Any) -> Any:
 
 
 def in_usual_form(module: nn.Module, call: Any, forward: Callable[..., Any] = run_by_attribute) -> nn.Module:
-    """Replace the `forward` of this instance; one of TorchScript, where that can't be, is called by another module."""
+    """Replace the `forward` of this module, or return a module that calls it if it is of TorchScript."""
     if isinstance(module, torch.jit.ScriptModule):
         return Adapted(module, call)
     setattr(module, CALL_ATTRIBUTE, call)
@@ -190,7 +190,7 @@ def adapt(cell: nn.Module, input: Tensor, usual: Any) -> tuple[nn.Module, tuple[
 def find_call(
     cell: nn.Module, input: Tensor, usual: Any, *, in_both_modes: bool = False
 ) -> tuple[CellCall, tuple[Tensor, ...]] | None:
-    """Return how a cell is called, and its first state; the arguments, None and what is raised are those of `adapt`.
+    """Return how a cell is called, and its first state; None if no way was found. Arguments and errors as of `adapt`.
 
     `in_both_modes`: the call must be right in training and in evaluation. The output may be a tensor of the state in
     one mode alone, as with dropout between the two: then it is kept apart.
@@ -294,7 +294,7 @@ def _try_call(cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: boo
     x = torch.randn_like(input) if input.is_floating_point() else input
 
     def after_two(by: nn.Module) -> list[Tensor]:
-        """Return the state and the output after two steps: after one from zeros, unlike parts of it may be equal."""
+        """Return the state and the output after two steps; after one step from zeros, unlike parts may be equal."""
         seed(0)  # the same random numbers, such as those of dropout, each time
         output = None
         new = call.like

@@ -57,7 +57,7 @@ def is_of_state(name: str) -> bool:
 
 
 def needed_after_input(function: Callable[..., object]) -> list[str]:
-    """Return the names of the arguments behind the first that have no default."""
+    """Return the names of the arguments without a default, except the first one."""
     parameters = list(parameters_of(function).values())[1:]
     named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
     return [each.name for each in named if each.default is inspect.Parameter.empty]
@@ -181,7 +181,7 @@ def on_trial(module: nn.Module) -> nn.Module:
 
 
 def shaken(module: nn.Module, *, in_other_mode: bool = False) -> nn.Module:
-    """Return a copy of a module with other, larger values in its parameters and buffers; the same ones each time."""
+    """Return a copy of a module with larger values in its parameters and buffers, the same in each call."""
     trial = on_trial(module)
     if trial is not module:
         if in_other_mode:

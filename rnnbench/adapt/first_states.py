@@ -37,16 +37,16 @@ STATE_ARGUMENT_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def state_parameters(cell: nn.Module) -> tuple[list[str], bool]:
-    """Return the names of the parameters behind the input, and whether all have defaults."""
+    """Return the names of the parameters after the input, and whether all of them have defaults."""
     parameters = list(parameters_of(getattr(cell, "forward", cell)).values())[1:]
     named = [each for each in parameters if each.kind in POSITIONAL]
     return [each.name for each in named], bool(named) and all(each.default is not each.empty for each in named)
 
 
 def first_states(cell: nn.Module, input: Tensor, h: Tensor, *, has_default: bool) -> Iterator[Any]:
-    """States that a cell may begin with: its own, what its first step without a state gives, then the usual ones.
+    """Yield states that a cell may begin with: its own, those of its first step without a state, then usual ones.
 
-    The usual ones are a tensor, then tuples and lists of some, then some of unlike sizes. `input`: (batch, ...).
+    Usual states are a tensor, tuples and lists of equal tensors, then of unlike ones. `input`: (batch, ...).
     """
     if (state_of_cell := own_first_state(cell, input, h)) is not None:
         yield state_of_cell

@@ -52,7 +52,7 @@ class RunModule:
         return self.module.given if isinstance(self.module, Adapted) else self.module
 
     def zeros(self, input: Tensor) -> State:
-        """Return a state of zeros for an input (seq, batch, features), as torch.nn takes it; None if there is none."""
+        """Return a state of zeros in torch.nn's form for an input (seq, batch, features); None if it has none."""
         states = tuple(
             part.new_zeros(
                 len(part),
@@ -223,7 +223,7 @@ def _steps_as_cell(module: nn.Module, call: CellCall, x: Tensor, first: Sequence
 
 
 def _stepped(module: nn.Module, call: CellCall, x: Tensor, state: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], bool]:
-    """Return the state after a step of a copy, and whether it writes into the one before; random numbers are equal."""
+    """Return the state after a step of a copy, and whether the step writes into the state before. Seeds torch."""
     seed(0)
     tensors = tuple(part.clone() for part in state)
     before = [part._version for part in tensors]
@@ -238,7 +238,7 @@ def _sizes(module: nn.Module, input: Tensor) -> list[int]:
 
 
 def _given_state(input: Tensor, state: State, min_dims: int = 3) -> tuple[Tensor, ...]:
-    """Return zeros like the state that the user gives, for one sequence; raises ValueError if it is of another batch.
+    """Return zeros like the user's state, for one sequence; raises ValueError if the state is of another batch size.
 
     `min_dims`: 2 if a tensor may hold a number for each sequence.
     """

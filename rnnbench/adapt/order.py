@@ -53,7 +53,7 @@ def input_order(module: Any, input: Any = None, *more: Any) -> Order:
 
 
 def _nothing_compiled() -> AbstractContextManager[object]:
-    """Run compiled code as plain Python: there is none before the compiler is imported, which takes seconds."""
+    """Run compiled code as plain Python. Does nothing before the compiler is imported: that would take seconds."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
@@ -63,7 +63,7 @@ def has_order(input: object) -> bool:
 
 
 def _trials(input: Tensor, more: tuple[Any, ...]) -> Iterator[tuple[Tensor, tuple[Any, ...]]]:
-    """Yield inputs of other sizes and of the given ones, each with the further arguments for it."""
+    """Yield inputs of other sizes, then of the call's own, each with the further arguments that fit it."""
     sizes = (input.shape[0], input.shape[1])
     grown = (TRIAL_LENGTH if sizes[0] == 1 else sizes[0], TRIAL_ROWS if sizes[1] == 1 else sizes[1])
     rows = input.detach().flatten(0, 1)
@@ -101,7 +101,7 @@ def _order_in(module: nn.Module, input: Tensor, more: tuple[Any, ...], *, is_tra
 
 
 def _order_of(first: bool | None, second: bool | None) -> Order:
-    """Return the order by whether places along each axis change each other; None: the axis has one place only."""
+    """Return the order, from whether places along each axis change each other; None for an axis of one place."""
     if first is None and second is None:
         return "unknown"
     if first is None:
@@ -114,7 +114,7 @@ def _order_of(first: bool | None, second: bool | None) -> Order:
 
 
 def _places(output: Tensor, input: Tensor) -> tuple[int | None, int | None] | None:
-    """Return which dimension of the output shows each axis of the input, None for one that it lacks; None: unclear."""
+    """Return the output's dimension for each axis of the input, None for one that it lacks; None if unclear."""
     sizes = tuple(input.shape[:2])
     output_sizes = tuple(output.shape[:2])
     if output_sizes == sizes:
@@ -138,7 +138,7 @@ def _is_mixed(
     *,
     is_training: bool,
 ) -> bool | None:
-    """Return whether a change at one place of an axis changes the output at others; None if it has one place."""
+    """Return whether a change at one place of an axis changes the output at others; None for an axis of one place."""
     size = input.shape[axis]
     if dim is None:
         return True
@@ -156,7 +156,7 @@ def _is_mixed(
 
 
 def _changed(input: Tensor, axis: int, place: int) -> Tensor:
-    """Return an input with other values at one place of an axis, of those that the input has if they differ."""
+    """Return an input with other values at one place of an axis: values of another place, if they differ."""
     new = input.clone()
     part = new.select(axis, place)
     if not input.is_floating_point():
@@ -182,9 +182,9 @@ def _output(module: nn.Module, input: Tensor, more: tuple[Any, ...], *, is_train
 
 @contextmanager
 def left_as_it_was(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield a copy of a module for a call; of one that can't be copied itself, and put its attributes and tensors back.
+    """Yield a copy of a module for a call. Of a module that can't be copied, yield itself, and restore it afterwards.
 
-    Such as one that keeps a state with its graph from call to call.
+    Its attributes and tensors are put back. It may for example keep a state with its graph from call to call.
     """
     module = getattr(module, "_orig_mod", module)
     trial = on_trial(module)

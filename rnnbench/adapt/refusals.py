@@ -1,6 +1,6 @@
-"""Why a module can't be run: what it must do before its time means anything, and the likely cause where it does not.
+"""Check what a module must do before its time means anything, and find the likely cause if it does not.
 
-Each fault is told in one line, with what would be right.
+Each message is one line that also says what would be right.
 """
 
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def _fits_other(module: Any, input: Tensor, layer_state: State, *, is_cell: bool
 
 
 def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *, is_cell: bool = True) -> str:
-    """Return why a module can't be run: the likely cause if one is found, else `otherwise`; and what is raised.
+    """Return why a module can't be run: the likely cause, or else `otherwise`, and its last exception.
 
     `input`: (batch, ...) of a cell, else of a whole sequence; `state`: left out if the module takes none.
     """
@@ -109,6 +109,7 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
 
 
 def _in_words(error: Exception) -> str:
+    """Return an exception as `KeyError: 'h' (file.py:12)`."""
     return f"{error_in_words(error)}{place(error)}"
 
 

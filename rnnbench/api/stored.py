@@ -109,6 +109,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
 
 
 def _table_of_cases(summary: pd.DataFrame) -> str:
+    """Return the table of cases in LaTeX."""
     return latex(table_of_cases(summary))
 
 
@@ -153,7 +154,7 @@ def summarize(
     cases: pd.DataFrame | None = None,
     steps: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """One row for each case: its time per call and its ratio to the reference, with 95% intervals.
+    """Return a row for each case: its time per call and its ratio to the reference, with 95% intervals.
 
         summary = rnnbench.summarize(pd.read_parquet("windows.parquet"), cases=pd.read_parquet("cases.parquet"))
 
@@ -287,7 +288,7 @@ def predict(
 
 
 def _values(value: int | str | Iterable[int | str]) -> str:
-    """One value, or several in any list, range, array or Series."""
+    """Return values of an axis as an expression writes them: one value, or those of a list, range, array or Series."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
     return ",".join(quoted(str(item)) for item in value)

@@ -26,7 +26,7 @@ class CombinedCell(nn.Module):
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def forward(self, input: Tensor, h: Tensor) -> Tensor:
-        """One step: (batch, input), (batch, hidden) -> (batch, hidden)."""
+        """Take one step: (batch, input), (batch, hidden) -> (batch, hidden)."""
         return self.nonlinearity(self.linear(torch.cat((input, h), dim=-1)))
 
     @staticmethod

@@ -34,7 +34,7 @@ class DeepCell(nn.Module):
         self.layers = nn.ModuleList(CombinedCell(size, hidden_size, nonlinearity) for size in sizes)
 
     def forward(self, input: Tensor, states: LayerStates) -> LayerStates:
-        """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
+        """Take one step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
         new = []
         for layer, h in zip(self.layers, states, strict=True):
             input = layer(input, h)
@@ -56,5 +56,5 @@ class DeepNotebookCell(DeepCell):
     """`cell(input, states) -> states'`, with the parameters of `DeepCell`."""
 
     def forward(self, input: Tensor, states: LayerStates) -> LayerStates:
-        """One step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
+        """Take one step: (batch, input), num_layers x (batch, hidden) -> num_layers x (batch, hidden)."""
         return super().forward(input, (states[0], *states[:-1]))

@@ -31,7 +31,7 @@ class GRUCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
         i_r, i_z, i_n = projected.chunk(3, dim=-1)
         h_r, h_z, h_n = linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
         r = torch.sigmoid(i_r + h_r)

@@ -35,7 +35,7 @@ class LSTMCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
-        """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
+        """Take one step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         h, c = state
         i, f, g, o = (projected + linear(h, self.weight_hh, self.bias_hh)).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

@@ -24,7 +24,7 @@ class TwoPartCell(nn.Module):
     advance: Callable[..., Any]
 
     def forward(self, input: Tensor, state: Any) -> Any:
-        """One step: (batch, input), the state -> the new state."""
+        """Take one step: (batch, input), the state -> the new state."""
         return self.advance(self.project(input), state)
 
 

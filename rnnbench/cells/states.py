@@ -95,7 +95,7 @@ def leaves(state: State) -> tuple[Tensor, ...]:
 
 
 def tensors_of(state: Any, like: Any = None) -> list[Tensor]:
-    """Return all tensors of a state in order; those of a dictionary in the order of `like`, another state of this form.
+    """Return all tensors of a state in order; those of dictionaries in the order of another state, `like`.
 
     Raises CellError if the state holds something else.
     """

@@ -29,5 +29,5 @@ class VanillaCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
         return self.nonlinearity(projected + linear(h, self.weight_hh, self.bias_hh))

@@ -117,7 +117,7 @@ def _without_match(one: NamedTensors, other: NamedTensors) -> list[str]:
 
 
 def _plain_names(tensors: Mapping[str, Tensor]) -> NamedTensors:
-    """Return each tensor with its full name, by its last name without `_l0`, or by the full one if two are alike."""
+    """Return full names and tensors by last names, without `_l0`; by full names if two last names are equal."""
     last = [name.rpartition(".")[2].removesuffix(FIRST_LAYER) for name in tensors]
     plain = last if len(set(last)) == len(last) else list(tensors)
     return dict(zip(plain, tensors.items(), strict=True))

@@ -45,7 +45,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors are one or two lines on standard error, and exit code 2.
+    """Run the command line. An error prints one or two lines on standard error, and exits with 2.
 
     An internal error also exits with 2, after its traceback: 1 would say that something regressed.
     """

@@ -154,13 +154,13 @@ class Discussion:
             return None
 
     def is_own(self, comment: Mapping[str, Any]) -> bool:
-        """Return whether the owner of the token wrote a comment: anybody may write one that begins with a marker."""
+        """Return whether the owner of the token wrote a comment; anybody may write one that begins with the marker."""
         author = comment.get(self.author) or {}
         return author.get("type") == "Bot" if self._user is None else author.get("id") == self._user
 
 
 def post(text: str, environment: Mapping[str, str]) -> str:
-    """Post a comment, or replace the own one that begins with the same line; return which.
+    """Post a comment, or replace an earlier one of this user that begins with the same line; returns which it did.
 
     `environment`: the variables of a job of GitHub Actions or GitLab CI. Raises UserError if they name no pull request,
     or the service refuses.

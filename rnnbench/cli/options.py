@@ -33,7 +33,7 @@ class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # g
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value; an empty one would mean a default, or the current folder."""
+        """Return the value. An empty text is refused: it would mean a default, or the current folder."""
         try:
             if value == "":
                 raise ValueError(EMPTY_VALUE)
@@ -79,13 +79,14 @@ def suite_names(context: click.Context, parameter: click.Parameter, typed: str) 
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Return an option of click whose values are texts unless `type` says otherwise."""
     return click.option(*names, **{"type": TEXT_TYPE} | attributes)
 
 
 def writes_into(what: str, *, default: Path | None = None, shown_default: str = "") -> Callable[[Any], Any]:
-    """Give a command the option --out, which is the same in all: the folder that it writes into, made if need be.
+    """Give a command the option --out: the folder that it writes into, which is made if it does not exist.
 
-    `what`: what it writes there; `shown_default`: where it writes without the option, if that is no path.
+    `what`: what the command writes there; `shown_default`: where it writes without the option, if that is no path.
     """
     note = f"  [default: {shown_default or default}]"
     return _option(
@@ -177,7 +178,7 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def takes_outline(command: Callable[..., None]) -> Callable[..., None]:
-    """Do as `takes_suite`, for a command that needs only what the suite measures, which is read in no time."""
+    """Give a command the argument SUITE as `takes_suite` does, but only the suite's outline, which is read faster."""
     return _taking(command, is_outline=True)
 
 
@@ -218,7 +219,7 @@ def typed_command() -> str:
 
 
 def read_suite(name: str) -> "Suite":
-    """Read the suite that the command line names; says so if it hides one of rnnbench's own."""
+    """Read the suite that the command line names; warns if it hides a suite of rnnbench."""
     from rnnbench.suite import suites
 
     suite = suites.read(name)
@@ -228,7 +229,7 @@ def read_suite(name: str) -> "Suite":
 
 
 def _outline(name: str) -> "Outline":
-    """Read what the suite that the command line names measures; says so if it hides one of rnnbench's own."""
+    """Read the outline of the suite that the command line names; warns if it hides a suite of rnnbench."""
     from rnnbench.suite.places import find
     from rnnbench.suite.plain import outline
 
@@ -238,6 +239,7 @@ def _outline(name: str) -> "Outline":
 
 
 def _tell_hidden(name: str, file: Path) -> None:
+    """Warn if a suite's file hides a suite of rnnbench with the same name."""
     from rnnbench.suite.places import hidden_by
 
     if hidden := hidden_by(name, file):

@@ -74,7 +74,7 @@ def say_path(path: Path, *, err: bool = False) -> None:
 
 
 def tell(text: str) -> None:
-    """Say lines on standard error, after `rnnbench:`; of a long one only both ends, which say the most."""
+    """Print lines on standard error, each after `rnnbench:`; of a long line only both ends, which say the most."""
     for line in map(printable, text.splitlines()):
         is_long = len(line) > MAX_LINE
         note(f"rnnbench: {line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}" if is_long else f"rnnbench: {line}")

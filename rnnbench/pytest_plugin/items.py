@@ -57,7 +57,7 @@ class CaseTimer:
 
 
 def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None) -> None:
-    """Make one test of `fixture` for each case; raises CollectError if the suite is unknown, or the selection is empty.
+    """Make one test of `fixture` for each case; raises CollectError if the suite is unknown or no case is selected.
 
     The suite is that of the command line, else `suite_name`: a file beside the test file, if there is one.
     """

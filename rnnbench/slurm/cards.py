@@ -43,7 +43,7 @@ class Cards:
         return len(self._uuids)
 
     def require(self) -> None:
-        """Find the cards, and divide the cores of this process among them; raises UserError if there are none."""
+        """Find the cards, and divide the cores of this process among them; raises UserError if there are no cards."""
         try:
             cards = nvml.visible()
             self._uuids = [str(card.ask("nvmlDeviceGetUUID")) for card in cards]
@@ -119,13 +119,13 @@ class Cards:
         ]
 
     def cancel(self, run: str) -> None:
-        """Tell all jobs to end, and wait until they have; one that does not is killed."""
+        """Tell all jobs to end, and wait for them; kill those that do not end in time."""
         for _, _, process in self._jobs:
             process.terminate()  # does nothing to one that has ended
         self.close()
 
     def close(self) -> None:
-        """Wait until all jobs have ended, whose files may have been complete before; one that does not is killed."""
+        """Wait until all jobs have ended, after their files are complete; kill those that do not end in time."""
         end = time.monotonic() + JOB_END_SECONDS
         for _, _, process in self._jobs:
             try:

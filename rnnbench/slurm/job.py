@@ -57,7 +57,7 @@ def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:
 
 
 def unlike_the_first(path: Path, here: RunInfo) -> str:
-    """Return how this node differs from that of the run's first job; empty if it does not, or this is the first."""
+    """Return how this node differs from that of the run's first job; empty if it does not, or for the first job."""
     temporary = path / f"{MACHINE}.{secrets.token_hex(4)}"
     temporary.write_bytes(info_bytes(here))
     try:
@@ -71,6 +71,7 @@ def unlike_the_first(path: Path, here: RunInfo) -> str:
 
 
 def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
+    """Measure the rest of a part, as `measure_part` does, without the exit codes of errors."""
     info = read_info(path)
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
         state = read_state(path, part)
@@ -105,7 +106,7 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
 
 
 def main(folder: str, part: str, root: str, card: str, cores: str) -> None:
-    """Measure the rest of a part on some cores, such as `4,5`; ends with the process that has started this one."""
+    """Measure the rest of a part on some cores, such as `4,5`. The job ends with the process that has started it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, cores.split(",")))
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -47,7 +47,7 @@ OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at
 
 @dataclass
 class JobPart:
-    """Whole groups of a run, which one job at a time measures."""
+    """Some groups of a run, which one job at a time measures."""
 
     name: str
     job: str | None = None  # its job's number; None: it needs a job
@@ -163,7 +163,7 @@ def resume_by_slurm(
 
 
 def refuse_numbers(groups: Sequence[Group], options: Mapping[str, str]) -> None:
-    """Raise UserError for cases on a numbered card: a job sees one, which is `cuda` or `cuda:0` there.
+    """Raise UserError for cases on a numbered card: a job sees a single card, as `cuda` or `cuda:0`.
 
     Options of a user that ask for cards may ask for several.
     """
@@ -246,7 +246,7 @@ class Watch:
             raise Interrupted(f"{outcome}; what was measured is in {self._path}; {RESUMABLE}") from None
 
     def wait(self) -> None:
-        """Wait for all parts; raises UserError if no job is taken, and none is left to wait for."""
+        """Wait for all parts; raises UserError if no job is accepted and no other job is left to wait for."""
         last_words = ""
         while any(part.state != "done" for part in self.parts):
             try:
@@ -309,7 +309,7 @@ class Watch:
             part.state = "done"
 
     def _submit(self) -> str:
-        """Submit jobs for the parts that need one, as many as may be in the queue; returns why no more are taken.
+        """Submit jobs for the parts that need one, as many as the queue may hold; returns why no more are accepted.
 
         Raises UserError if it takes none, and no other job is left to wait for.
         """

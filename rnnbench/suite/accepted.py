@@ -61,16 +61,16 @@ class Acceptance:
     up_to: float | None  # a change that is surely larger is not accepted; None: any change is
 
     def selects(self, case: Case) -> bool:
-        """Return whether it names a case."""
+        """Return whether this entry names a case."""
         return is_selected(case, self.only)
 
     def allows(self, lower: float | None) -> bool:
-        """Return whether it accepts a change of this size: the lower end of the ratio of head to base, if known."""
+        """Return whether this entry accepts a change; `lower`: the lower end of the ratio of head to base, if known."""
         return self.up_to is None or lower is None or lower <= 1 + self.up_to
 
 
 def read_accepted(file: Path, cases: Collection[Case]) -> tuple[Acceptance, ...]:
-    """Return the entries of a file, none if there is no such file; raises UserError with every fault.
+    """Return the entries of a file, or none if it does not exist; raises UserError with every fault.
 
     `cases`: those of the suite, whose constructors' arguments an entry may name.
     """

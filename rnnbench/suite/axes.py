@@ -86,7 +86,7 @@ def wrong_reference(reference: str, root: Path | None) -> str:
 
 
 def wrong_name(value: str, names: Sequence[str]) -> str:
-    """Say that a value is neither one of these names nor a user's own function; empty if it is one."""
+    """Say that a value is neither one of these names nor a user's own function; empty if it is either."""
     if value in names or is_own(value):
         return ""
     return f"expected one of {', '.join(names)}, or FILE:FUNCTION{nearest(value, names)}"

@@ -1,4 +1,4 @@
-"""The suite of a single class: the one that it gets if it has none, and the files of a new cell, from templates."""
+"""The suite of a single class that has none, and the files of a new cell, from templates."""
 
 import builtins
 import json
@@ -170,7 +170,7 @@ def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -
 
 
 def _write(texts: dict[Path, str]) -> None:
-    """Write new files; raises UserError if one is there already, and OSError if one can't be written."""
+    """Write new files; raises UserError if a file exists already, and OSError if a file can't be written."""
     for file in filter(os.path.lexists, texts):
         raise UserError(f"{file} already exists; choose another name or another folder")
     for file, text in texts.items():

@@ -71,9 +71,9 @@ def expression(case: Case, axes: Collection[str] = AXES) -> str:
 
 
 def telling(cases: Sequence[Case], values: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the axes that tell the cases of a suite apart; `values`: those of the suite, which may have more cases.
+    """Return the axes in which the cases of a suite differ; `values`: of the whole suite, which may have more cases.
 
-    Left out is the reference if each cell has one.
+    The reference is left out if each cell has only one.
     """
     rows = [case.axes() for case in cases]
     distinct = {axis: {row[axis] for row in rows} for axis in AXES}

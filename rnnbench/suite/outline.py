@@ -50,7 +50,7 @@ class SweptAxes:
         return spec(cell, self.reference or "none").reference
 
     def points(self, device: str | None) -> Iterator[dict[str, Any]]:
-        """Yield the axes of all cases. Cells with one reference share its torch cases; without one there are none."""
+        """Yield the axes of all cases. Cells with the same reference share its cases; those without one have none."""
         axes = self.on(device)
         for values in itertools.product(*axes.values()):
             point = dict(zip(axes, values, strict=True))
@@ -156,7 +156,7 @@ def cases_of(groups: Iterable[Group]) -> list[Case]:
 
 
 def with_cases(groups: Iterable[Group], is_kept: Callable[[Case], bool]) -> list[Group]:
-    """Return the groups with those of their cases that are kept; groups that become empty are left out."""
+    """Return the groups with only the cases that `is_kept` accepts; groups that become empty are left out."""
     smaller_groups = [replace(group, cases=tuple(filter(is_kept, group.cases))) for group in groups]
     return [group for group in smaller_groups if group.cases]
 
@@ -178,7 +178,7 @@ def unknown(only: Mapping[str, Sequence[str]], suite_values: Mapping[str, Sequen
 
 
 def is_selected(case: Case, only: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether a case has one of the values of each axis, or argument of constructors, in `only`."""
+    """Return whether a case has one of the values of each axis and of each constructor argument in `only`."""
     texts = _texts(case) if only else {}
     return all(texts.get(name) in choices for name, choices in only.items())
 

@@ -1,6 +1,6 @@
-"""Read what a suite measures without pydantic, as lists of cases do, which say nothing of how it is measured.
+"""Read what a suite measures without pydantic, which takes long to import: lists of cases need no more.
 
-Only what is plainly right is read here. In every doubt the whole suite is read, by which pydantic says what is wrong.
+Only what is plainly right is read here. In any doubt the whole suite is read, and pydantic says what is wrong.
 """
 
 import math
@@ -126,7 +126,7 @@ def _are_arguments(table: object) -> bool:
 
 
 def _is_of(axis: str, value: object, root: Path | None) -> bool:
-    """Return True if a value is plainly one of an axis."""
+    """Return True if a value is plainly a value of this axis."""
     if axis == "cell":
         return isinstance(value, str) and not axes.wrong_cell(value, root)
     if axis in AXIS_NAMES:

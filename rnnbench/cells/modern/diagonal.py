@@ -53,7 +53,7 @@ class DiagonalCell(TwoPartCell):
         return torch.cat((b_re * scale, b_im * scale, d), dim=-1)
 
     def advance(self, projected: Tensor, state: DiagonalState) -> DiagonalState:
-        """One step from a projected input: (batch, 3 * hidden), 3 x (batch, hidden) -> 3 x (batch, hidden)."""
+        """Take one step from a projected input: (batch, 3 * hidden), 3 x (batch, hidden) -> 3 x (batch, hidden)."""
         _, *before = state
         a_re, a_im = self.decay.unbind(0)
         b_re, b_im, d = projected.chunk(3, dim=-1)

@@ -31,5 +31,5 @@ class IndRNNCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, hidden), (batch, hidden) -> (batch, hidden)."""
         return torch.relu(projected + self.weight_hh * h)

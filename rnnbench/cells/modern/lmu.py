@@ -50,7 +50,7 @@ class LMUCell(TwoPartCell):
         return linear(input, self.weight_ih)
 
     def advance(self, projected: Tensor, state: LMUState) -> LMUState:
-        """One step from a projected input: (batch, hidden + 1), (batch, hidden), (batch, 16) -> the last two."""
+        """Take one step from a projected input: (batch, hidden + 1), (batch, hidden), (batch, 16) -> the last two."""
         h, m = state
         both = projected + linear(h, self.weight_hh)
         u = both[:, -1:] + linear(m, self.write)

@@ -37,7 +37,7 @@ class LSTMLayerNormCell(TwoPartCell):
         return normed + self.bias
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
-        """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
+        """Take one step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         h, c = state
         i, f, g, o = (projected + self.norm_hh(linear(h, self.weight_hh))).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

@@ -28,7 +28,7 @@ class LSTMPeepholeCell(LSTMCell):
         self.peepholes = uniform(3, hidden_size, bound=hidden_size**-0.5)  # of i, f, o
 
     def advance(self, projected: Tensor, state: LSTMState) -> LSTMState:
-        """One step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
+        """Take one step from a projected input: (batch, 4 * hidden), 2 x (batch, hidden) -> 2 x (batch, hidden)."""
         h, c = state
         i, f, g, o = (projected + linear(h, self.weight_hh, self.bias_hh)).chunk(4, dim=-1)
         p_i, p_f, p_o = self.peepholes.unbind(0)

@@ -33,7 +33,7 @@ class MinGRUCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
         z, n = projected.chunk(2, dim=-1)
         return torch.lerp(h, positive(n), torch.sigmoid(z))
 

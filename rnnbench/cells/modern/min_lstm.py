@@ -34,7 +34,7 @@ class MinLSTMCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias_ih)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, 3 * hidden), (batch, hidden) -> (batch, hidden)."""
         f, i, n = projected.chunk(3, dim=-1)
         return torch.lerp(h, positive(n), torch.sigmoid(_input_log_odds(f, i)))
 

@@ -44,7 +44,7 @@ class SLSTMCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, state: SLSTMState) -> SLSTMState:
-        """One step from a projected input: (batch, 4 * hidden), 4 x (batch, hidden) -> 4 x (batch, hidden)."""
+        """Take one step from a projected input: (batch, 4 * hidden), 4 x (batch, hidden) -> 4 x (batch, hidden)."""
         h, c, n, m = state
         log_i, f, z, o = (projected + linear(h, self.weight_hh)).chunk(4, dim=-1)
         log_f = logsigmoid(f) + m

@@ -31,6 +31,6 @@ class UGRNNCell(TwoPartCell):
         return linear(input, self.weight_ih, self.bias)
 
     def advance(self, projected: Tensor, h: Tensor) -> Tensor:
-        """One step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
+        """Take one step from a projected input: (batch, 2 * hidden), (batch, hidden) -> (batch, hidden)."""
         g, c = (projected + linear(h, self.weight_hh)).chunk(2, dim=-1)
         return torch.lerp(torch.tanh(c), h, torch.sigmoid(g))
