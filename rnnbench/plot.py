@@ -27,6 +27,7 @@ from matplotlib.axes import Axes
 
 from rnnbench.report import growth, ratios
 from rnnbench.report import latency as streams
+from rnnbench.report import ratio_by_size as heat_map
 from rnnbench.report.verdicts import page as verdicts
 from rnnbench.store.frames import without_categories
 from rnnbench.store.records import AXES
@@ -35,10 +36,10 @@ __all__ = ["changes", "latency", "ratio", "ratio_by_size", "scaling"]
 
 P = ParamSpec("P")
 RATIOS = ("ratio", "ratio_low", "ratio_high")
-CASES = ("run", "case", *AXES, "status", "state", "seconds", "seconds_low", "seconds_high", *RATIOS)
-LIVE = ("seconds", "parity", *RATIOS)  # of the frames of `measure` and `sweep`
-CHANGES = ("name", "verdict", "margin", *verdicts.ENDS, "described_by")
-MIN_WIDTH = 3.0  # inches
+COLUMNS_OF_CASES = ("run", "case", *AXES, "status", "state", "seconds", "seconds_low", "seconds_high", *RATIOS)
+COLUMNS_OF_LIVE = ("seconds", "parity", *RATIOS)  # of the frames of `measure` and `sweep`
+COLUMNS_OF_CHANGES = ("name", "verdict", "margin", *verdicts.CHANGE_ENDS, "described_by")
+MIN_INCHES = 3.0  # inches
 
 
 def __dir__() -> list[str]:
@@ -48,7 +49,7 @@ def __dir__() -> list[str]:
 def _figure(
     draw: Callable[P, Any],
     why: str,
-    columns: Sequence[str] = CASES,
+    columns: Sequence[str] = COLUMNS_OF_CASES,
     source: str = ".frame of rnnbench.load",
     of_live: Callable[..., Any] | None = None,
 ) -> Callable[P, Any]:
@@ -59,29 +60,29 @@ def _figure(
     """
 
     @functools.wraps(draw)
-    def drawn(frame: Any, ax: Any = None, *, width: float | None = None, **how: Any) -> Any:
+    def figure_of(frame: Any, ax: Any = None, *, width: float | None = None, **how: Any) -> Any:
         has = frame.columns if isinstance(frame, pd.DataFrame) else ()
         is_live = of_live is not None and ("module" in has or getattr(frame.index, "name", "") == "module")
-        if missing := [column for column in (LIVE if is_live else columns) if column not in has]:
+        if missing := [column for column in (COLUMNS_OF_LIVE if is_live else columns) if column not in has]:
             raise ValueError(f"frame: expected {source}; this {type(frame).__name__} has no column {missing[0]!r}")
         if ax is not None and not isinstance(ax, Axes):
             pick = ": pick one, such as ax.flat[0]" if hasattr(ax, "flat") else ""
             raise ValueError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}{pick}")
-        if width is not None and not width >= MIN_WIDTH:
-            raise ValueError(f"width: expected {MIN_WIDTH:g} inches or more, got {width!r}")
+        if width is not None and not width >= MIN_INCHES:
+            raise ValueError(f"width: expected {MIN_INCHES:g} inches or more, got {width!r}")
         if of_live is not None and is_live:
             figure = of_live(frame, ax=ax, width=width, **how)
         else:
             figure = cast("Any", draw)(without_categories(frame).reset_index(drop=True), ax, width=width, **how)
         if figure is None:
             raise ValueError(f"nothing to show: {why}")
-        shown = figure if ax is None else ax
-        for artist in shown.findobj():
+        target = figure if ax is None else ax
+        for artist in target.findobj():
             if str(artist.get_gid()).startswith("cases"):  # a note for pages, which a file must not repeat as an id
                 artist.set_gid(None)
-        return shown
+        return target
 
-    return cast("Callable[P, Any]", drawn)
+    return cast("Callable[P, Any]", figure_of)
 
 
 def _ratio_of_live(frame: pd.DataFrame, **how: Any) -> Any:
@@ -95,7 +96,7 @@ def _times_of_live(frame: pd.DataFrame, *, value: growth.Quantity = "seconds", *
 
 
 ratio = _figure(ratios.ratio, "no case has a ratio", of_live=_ratio_of_live)
-ratio_by_size = _figure(ratios.ratio_by_size, "no case has a ratio, or all have one size")
+ratio_by_size = _figure(heat_map.ratio_by_size, "no case has a ratio, or all have one size")
 latency = _figure(streams.latency, "no case is a stream whose steps were timed")
 scaling = _figure(growth.scaling, "no size was measured at two values with the others equal", of_live=_times_of_live)
-changes = _figure(verdicts.changes, "no time was compared", CHANGES, ".frame of rnnbench.compare")
+changes = _figure(verdicts.changes, "no time was compared", COLUMNS_OF_CHANGES, ".frame of rnnbench.compare")

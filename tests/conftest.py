@@ -153,7 +153,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(defaults[0], "case_seconds", 0.002)
     monkeypatch.setitem(defaults[1], "window_seconds", 0.001)
     monkeypatch.setitem(defaults[1], "rounds", 2)
-    monkeypatch.setattr(profile, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(profile, "MAX_ROUND_FACTOR", 1)
 
 
 @pytest.fixture

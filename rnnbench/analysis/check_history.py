@@ -11,6 +11,7 @@ Hochberg decide, at `verdict.Q`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,8 @@ from rnnbench.analysis.estimate import BETWEEN_RUNS
 from rnnbench.analysis.verdict import CHANGED, ONE_LOOK_CONFIDENCE, Q
 
 MIN_CREEP_STEPS = 3
-CHANGE = ["change", "change_low", "change_high"]
-LEVEL = ["level", "level_low", "level_high"]
+CHANGE_COLUMNS = ["change", "change_low", "change_high"]
+LEVEL_COLUMNS = ["level", "level_low", "level_high"]
 CREEP = ["creep", "creep_low", "creep_high"]
 DRIFT = ["drift", "drift_low", "drift_high"]
 HALF_INTERVAL = float(stats.norm.ppf((1 + ONE_LOOK_CONFIDENCE) / 2))  # in standard errors
@@ -35,14 +36,24 @@ class CheckHistory:
     # `head_commit`.
     checks: pd.DataFrame
     # A row for each case and check of the chain: `case`, `step` (the number of the check), `verdict`, `change` with its
-    # ends, `is_known` (False: no change was measured, and it counts as none), and LEVEL, the time over that at the
-    # beginning of the line with its 95% interval.
+    # ends, `is_known` (False: no change was measured, and it counts as none), and LEVEL_COLUMNS, the time over that
+    # at the beginning of the line with its 95% interval.
     points: pd.DataFrame
-    # A row for each case: its last LEVEL; `lasting`, what the steps with a verdict and the creep make of it, without
-    # the noise of all others; `unknown` steps; CREEP, the change over the stretch from the step `creep_start` to
-    # `creep_end` if there is one, else NaN; DRIFT, the change in the newest check against the baseline.
+    # A row for each case: its last LEVEL_COLUMNS; `lasting`, what the steps with a verdict and the creep make of it,
+    # without the noise of all others; `unknown` steps; CREEP, the change over the stretch from the step `creep_start`
+    # to `creep_end` if there is one, else NaN; DRIFT, the change in the newest check against the baseline.
     cases: pd.DataFrame
     baseline: str | None  # the commit with which checks outside of the chain compare commits of the chain
+
+
+class Stretch(NamedTuple):
+    """A stretch of a line that stands out by its `score`, in standard errors; the higher one is the larger."""
+
+    score: float = 0.0
+    start: float = math.nan  # its first step
+    end: float = math.nan
+    log: float = math.nan  # of the change over it
+    error: float = math.nan
 
 
 def check_history(rows: pd.DataFrame) -> CheckHistory:
@@ -55,11 +66,11 @@ def check_history(rows: pd.DataFrame) -> CheckHistory:
     checks = rows.groupby("place", sort=True)[["check", "checked", "base_commit", "head_commit"]].first()
     chained = longest_chain(list(checks[["base_commit", "head_commit"]].itertuples(index=False, name=None)))
     steps = {checks.index[place]: step for step, place in enumerate(chained)}
-    points = rows[rows["place"].isin(steps)].assign(step=lambda own: own["place"].map(steps))
+    points = rows[rows["place"].isin(steps)].assign(step=lambda frame: frame["place"].map(steps))
     points = with_levels(points.sort_values(["case", "step"], kind="stable", ignore_index=True))
     baseline, drifts = drift(rows[~rows["place"].isin(steps)], checks.iloc[chained])
     cases = points.groupby("case").agg(
-        margin=("margin", "max"), unknown=("is_known", lambda known: int((~known).sum())), **_lasts(LEVEL)
+        margin=("margin", "max"), unknown=("is_known", lambda flags: int((~flags).sum())), **_lasts(LEVEL_COLUMNS)
     )
     cases = cases.join(creeps(points, cases["margin"])).join(drifts)
     called = points["log"].where(points["verdict"].isin(CHANGED), 0.0).groupby(points["case"]).sum()
@@ -88,8 +99,8 @@ def longest_chain(checks: Sequence[tuple[str | None, str | None]]) -> list[int]:
 
 
 def with_levels(points: pd.DataFrame) -> pd.DataFrame:
-    """Add to the points of all lines, ordered by case and step, the columns `log`, `variance`, `is_known` and LEVEL."""
-    logs = {name: points[name].map(math.log, na_action="ignore") for name in CHANGE}
+    """Add the columns `log`, `variance`, `is_known` and LEVEL_COLUMNS to the points, ordered by case and step."""
+    logs = {name: points[name].map(math.log, na_action="ignore") for name in CHANGE_COLUMNS}
     error = (logs["change_high"] - logs["change_low"]) / (2 * HALF_INTERVAL)
     is_same = points["decided_by"].eq("code")
     is_measured = error.notna() & ~is_same
@@ -101,16 +112,16 @@ def with_levels(points: pd.DataFrame) -> pd.DataFrame:
     sums = points.groupby("case")[["log", "variance"]].cumsum()
     half = HALF_INTERVAL * np.sqrt(sums["variance"])
     ends = np.stack([sums["log"], sums["log"] - half, sums["log"] + half], axis=1)
-    return points.assign(**dict(zip(LEVEL, np.exp(ends).T, strict=True)))
+    return points.assign(**dict(zip(LEVEL_COLUMNS, np.exp(ends).T, strict=True)))
 
 
 def creeps(points: pd.DataFrame, margins: "pd.Series[float]") -> pd.DataFrame:
     """Return the creep of each case: `creep_start`, `creep_end` and CREEP, indexed by the case; NaN without one."""
-    found = pd.DataFrame({case: _stretch(line) for case, line in points.groupby("case")}).T.rename_axis("case")
-    adjusted = stats.false_discovery_control(found["p_value"])
-    is_beyond = np.abs(np.log(found["creep"])) > np.log1p(margins.reindex(found.index))
+    stretches = pd.DataFrame({case: _stretch(line) for case, line in points.groupby("case")}).T.rename_axis("case")
+    adjusted = stats.false_discovery_control(stretches["p_value"])
+    is_beyond = np.abs(np.log(stretches["creep"])) > np.log1p(margins.reindex(stretches.index))
     is_creep = (adjusted <= Q) & is_beyond
-    return found.drop(columns="p_value").where(is_creep)
+    return stretches.drop(columns="p_value").where(is_creep)
 
 
 def _stretch(line: pd.DataFrame) -> dict[str, float]:
@@ -121,11 +132,13 @@ def _stretch(line: pd.DataFrame) -> dict[str, float]:
     """
     is_counted = (line["variance"].gt(0) & ~line["verdict"].isin(CHANGED)).to_numpy()
     pieces = (~line["is_known"].to_numpy()).cumsum()
-    columns = [line[name].to_numpy() for name in ("step", "log", "variance")]
-    best = (0.0, np.nan, np.nan, np.nan, np.nan)
+    best = Stretch()
     tried = 0
     for piece in np.unique(pieces[is_counted]):
-        steps, logs, variances = (column[is_counted & (pieces == piece)] for column in columns)
+        is_of_piece = is_counted & (pieces == piece)
+        steps = line["step"].to_numpy()[is_of_piece]
+        logs = line["log"].to_numpy()[is_of_piece]
+        variances = line["variance"].to_numpy()[is_of_piece]
         for first in range(len(steps) - MIN_CREEP_STEPS + 1):
             size = logs[first:].cumsum()
             variance = variances[first:].cumsum()
@@ -135,14 +148,14 @@ def _stretch(line: pd.DataFrame) -> dict[str, float]:
             scores = (rest / np.sqrt(variance))[MIN_CREEP_STEPS - 1 :]
             end = int(np.argmax(scores)) + MIN_CREEP_STEPS - 1
             tried += len(scores)
-            best = max(
-                best, (float(scores.max()), steps[first], steps[first + end], size[end], math.sqrt(variance[end]))
+            stretch = Stretch(
+                float(scores.max()), steps[first], steps[first + end], size[end], math.sqrt(variance[end])
             )
-    score, creep_start, creep_end, log, error = best
-    half = HALF_INTERVAL * error
-    ends = np.exp([log, log - half, log + half])
-    p_value = min(1.0, 2 * float(stats.norm.sf(score)) * max(1, tried))
-    places = {"creep_start": creep_start, "creep_end": creep_end}
+            best = max(best, stretch)
+    half = HALF_INTERVAL * best.error
+    ends = np.exp([best.log, best.log - half, best.log + half])
+    p_value = min(1.0, 2 * float(stats.norm.sf(best.score)) * max(1, tried))
+    places = {"creep_start": best.start, "creep_end": best.end}
     return {"p_value": p_value, **places, **dict(zip(CREEP, ends, strict=True))}
 
 
@@ -152,11 +165,11 @@ def drift(others: pd.DataFrame, chain: pd.DataFrame) -> tuple[str | None, pd.Dat
     `others`: the rows of the checks outside of the `chain`. A baseline is a base of which two of them or more compare
     commits of the chain.
     """
-    own = others[others["head_commit"].isin(set(chain["head_commit"]))]
-    numbers = own.groupby("base_commit")["place"].nunique()
+    rows = others[others["head_commit"].isin(set(chain["head_commit"]))]
+    numbers = rows.groupby("base_commit")["place"].nunique()
     if not (numbers >= 2).any():
         return None, pd.DataFrame(columns=DRIFT, dtype=float)
-    newest = own[own["base_commit"].isin(numbers.index[numbers >= 2])]
+    newest = rows[rows["base_commit"].isin(numbers.index[numbers >= 2])]
     newest = newest[newest["place"] == newest["place"].max()]
-    names = dict(zip(CHANGE, DRIFT, strict=True))
+    names = dict(zip(CHANGE_COLUMNS, DRIFT, strict=True))
     return str(newest["base_commit"].iloc[0]), newest.set_index("case").rename(columns=names)[DRIFT]

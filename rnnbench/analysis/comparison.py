@@ -53,8 +53,8 @@ WITNESSES: dict[RuleName, Witness] = {  # of rules that do not go by time
 }
 SAME_CODE = "runs the same code on both sides"
 Part = Literal["python", "dispatch", "kernels"]
-PARTS: tuple[Part, ...] = get_args(Part)
-MARGIN = 0.003  # of the base's instructions: a smaller change is not reported
+INSTRUCTION_PARTS: tuple[Part, ...] = get_args(Part)
+INSTRUCTION_MARGIN = 0.003  # of the base's instructions: a smaller change is not reported
 MAX_SPREAD_SHARE = 0.5  # the largest spread, as a share of the change, with which the change is reported
 
 
@@ -68,7 +68,7 @@ class Benchmark:
     is_reference: bool
 
     def axes(self) -> dict[str, str | float]:
-        """Return what is known about it besides its key."""
+        """Return the group and the name of the benchmark."""
         return {"group": self.group, "name": self.name}
 
 
@@ -84,7 +84,7 @@ class Change(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Head over base; infinite if the base is 0."""
+        """The count of the head over that of the base; infinite if the base has none."""
         return self.head / self.base if self.base else math.inf
 
 
@@ -141,20 +141,24 @@ class InstructionChange:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether the change is larger than the margin and than twice the spread."""
+        """Return True if the change is larger than the margin and than twice the spread."""
         size = abs(self.ratio - 1)
-        return size > MARGIN and MAX_SPREAD_SHARE * size > self.spread
+        return size > INSTRUCTION_MARGIN and MAX_SPREAD_SHARE * size > self.spread
 
     @property
     def is_more(self) -> bool:
-        """Whether the head takes more instructions, beyond the margin."""
+        """Return True if the head takes more instructions, beyond the margin."""
         return self.is_beyond and self.ratio > 1
 
     def parts(self) -> dict[Part, float]:
         """Return the change of each part, as a share of the base's instructions; empty if only totals are known."""
         base = self.base.parts
         head = self.head.parts
-        return {part: (head.get(part, 0) - base.get(part, 0)) / self.base.total for part in PARTS if base and head}
+        return {
+            part: (head.get(part, 0) - base.get(part, 0)) / self.base.total
+            for part in INSTRUCTION_PARTS
+            if base and head
+        }
 
     def operators(self) -> list[tuple[str, int, int]]:
         """Return the torch operators whose calls differ, with those of base and head, the largest change first."""
@@ -196,7 +200,7 @@ class Finding:
 
     @property
     def is_slowdown(self) -> bool:
-        """Whether a case regressed that works on both sides: its time or its counts did."""
+        """Return True if the time or the counts of a case regressed that works on both sides."""
         is_measured = self.deciding is not None or bool(self.changes) or self.instructions is not None
         return self.verdict == "regressed" and is_measured
 
@@ -212,7 +216,7 @@ class Finding:
 
     @property
     def is_by_mean(self) -> bool:
-        """Whether `deciding` is the mean: it decided, or leaves open what the typical call alone would not."""
+        """Return True if `deciding` is the mean: it decided, or leaves open what the typical call alone would not."""
         if self.decided_by is not None or self.verdict != "undecided" or self.low is None or self.mean is None:
             return self.decided_by == "mean"
         edge = 1 + self.margin
@@ -269,11 +273,13 @@ class Comparison:
         return 2 * sum(each.is_broken for each in self.findings) > len(self.findings)
 
     def count(self, outcome: Outcome | None) -> int:
-        """Findings with this verdict; regressions that are accepted are counted apart."""
+        """Count the findings with this verdict; regressions that are accepted are counted apart."""
         return sum(finding.outcome == outcome for finding in self.findings)
 
     def exit_code(self, *, on_undecided: OnUndecided = "pass") -> int:
-        """0: nothing regressed; 1: a case did; 2: one, or all, can't be compared; 3: one is undecided, on `fail`.
+        """Return 0 if nothing regressed, 1 if a case did, 2 if one, or all, can't be compared; or 3.
+
+        It is 3 if a case is undecided and `on_undecided` is `fail`.
 
         A case that the base or both sides skip, or that only one side has, is listed and does not count, nor does a
         regression that is accepted.
@@ -288,7 +294,7 @@ class Comparison:
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort findings, the worst first: by verdict, then by how much slower; a new failure comes before all others."""
 
-    def rank(found: Finding) -> tuple[int, float]:
-        return RANKS[found.outcome], -(found.deciding.value if found.deciding else math.inf)
+    def rank(finding: Finding) -> tuple[int, float]:
+        return RANKS[finding.outcome], -(finding.deciding.value if finding.deciding else math.inf)
 
     return tuple(sorted(findings, key=rank))

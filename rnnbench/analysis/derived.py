@@ -39,9 +39,9 @@ def with_derived(summary: pd.DataFrame) -> pd.DataFrame:
     columns = (np.asarray(frame[name], dtype=object) for name in names)
     terms = np.array([_terms(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)], dtype=float)
     terms = terms.reshape(-1, len(BOUNDS))
-    known = ~np.isnan(terms).any(axis=1)
-    frame["limit_seconds"] = np.where(known, np.max(terms, axis=1, initial=0.0), np.nan)
-    frame["bound_by"] = np.where(known, np.array(BOUNDS, dtype=object)[np.argmax(np.nan_to_num(terms), axis=1)], "")
+    are_known = ~np.isnan(terms).any(axis=1)
+    frame["limit_seconds"] = np.where(are_known, np.max(terms, axis=1, initial=0.0), np.nan)
+    frame["bound_by"] = np.where(are_known, np.array(BOUNDS, dtype=object)[np.argmax(np.nan_to_num(terms), axis=1)], "")
     for name, formula in FORMULAS.items():
         frame[name] = formula(frame).astype(float)
     beaten = frame["times_limit"] < 1
@@ -121,9 +121,9 @@ def _steps(workload: Workload) -> tuple[int, int]:
 
 def break_even_calls(frame: pd.DataFrame) -> "pd.Series[float]":
     """Return the calls after which compiling pays off: infinite if it never does, NaN if the row is not compiled."""
-    own = ["run", *(axis for axis in AXES if axis != "implementation")]
+    keys = ["run", *(axis for axis in AXES if axis != "implementation")]
     plain = frame[~frame["implementation"].isin(list(GRAPH_BACKENDS))]
-    fastest = frame[own].merge(plain.groupby(own)["seconds"].min().reset_index(), on=own, how="left")["seconds"]
+    fastest = frame[keys].merge(plain.groupby(keys)["seconds"].min().reset_index(), on=keys, how="left")["seconds"]
     saved: pd.Series[float] = fastest.to_numpy() - frame["seconds"]
     calls: pd.Series[float] = _number(frame, "compile_seconds") / saved.where(saved > 0, 0.0)
     return calls.where(frame["implementation"].isin(COMPILED) & saved.notna())

@@ -22,7 +22,7 @@ CARD_FACTS = (  # of a GPU, which change its times though its name is the same
     "compute_mode",
 )
 MAX_QUIET_LOAD = 0.5  # load average over a minute of a machine on which nothing else runs
-MIN_APART = 0.25  # noise leaves that much between the best rates of one machine
+MIN_RATES_APART = 0.25  # noise leaves that much between the best rates of one machine
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
 
 
@@ -58,18 +58,18 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
     limit = str(machine.get("cgroup_cpu_limit") or "max")  # of processor time; not every system reports one
     worker = info.environment.get("worker") or {}
     # Of the cards that its cases used. Older versions told all that the driver lists, or what their first worker saw.
-    used = {name: card for name, cards in (worker.get("devices") or {}).items() for card in cards}
-    listed = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
-    of_cards = {
-        f"{device} {fact.replace('_', ' ')}": card[fact]
-        for device, card in used.items()
-        for fact in CARD_FACTS
-        if fact in card
-    }
+    cards_by_name = {name: card for name, cards in (worker.get("devices") or {}).items() for card in cards}
+    gpu_names = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
+    of_cards: dict[str, Any] = {}
+    for device, card in cards_by_name.items():
+        of_cards |= {f"{device} {fact.replace('_', ' ')}": card[fact] for fact in CARD_FACTS if fact in card}
+    gpus = gpu_names or worker.get("gpus") or []
+    if "devices" in worker:
+        gpus = [card["name"] for card in cards_by_name.values()]
     return {
         "cgroup_cpu_limit": None if limit.startswith("max") else limit,
         "cores": len(machine.get("cores_allowed") or ()),
-        "gpus": [card["name"] for card in used.values()] if "devices" in worker else listed or worker.get("gpus") or [],
+        "gpus": gpus,
         **of_cards,
     }
 
@@ -108,20 +108,21 @@ def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:
     apart = {key: (was, vars(now)[key]) for key, was in vars(then).items() if was != vars(now)[key]}
     if UNKNOWN_HYPERVISOR in apart.get("hypervisor", ()) and None not in apart["hypervisor"]:
         del apart["hypervisor"]  # one without a name may be any other
-    known = {key: pair for key, pair in apart.items() if key == "hypervisor" or not {None, ()} & {*pair}}
-    kind = [key for key in KIND if key in known]
+    on_both = {key: pair for key, pair in apart.items() if key == "hypervisor" or not {None, ()} & {*pair}}
+    kind = [key for key in KIND if key in on_both]
     if len(kind) > 1:
         was = f"{then.name or then.vendor} (family {then.family}, model {then.model})"
-        found = f"{now.name or now.vendor} (family {now.family}, model {now.model})"
-        return [f"processor was {was} and is {found}"]
-    return [_clause(key, *known[key]) for key in kind or known]
+        is_now = f"{now.name or now.vendor} (family {now.family}, model {now.model})"
+        return [f"processor was {was} and is {is_now}"]
+    return [_clause(key, *on_both[key]) for key in kind or on_both]
 
 
 def _clause(key: str, then: Any, now: Any) -> str:
     """Return `processor stepping was 1 and is 2`; of a list only what is not on both sides."""
     if isinstance(then, tuple):
-        pairs = ((then, now), (now, then))
-        then, now = (", ".join(str(each) for each in side if each not in other) for side, other in pairs)
+        was = ", ".join(str(each) for each in then if each not in now)
+        is_now = ", ".join(str(each) for each in now if each not in then)
+        return _clause(key, was, is_now)
     return f"processor {key.replace('_', ' ')} was {then or 'none'} and is {now or 'none'}"
 
 
@@ -137,7 +138,7 @@ def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate[Any]]:
 def rate_differences(base: RunInfo, head: RunInfo) -> list[str]:
     """Return a clause about the rate that differs most; empty if no two are further apart than noise leaves them.
 
-    Noise leaves `MIN_APART`, or both spreads together. Only rates that both sides have are compared.
+    Noise leaves `MIN_RATES_APART`, or both spreads together. Only rates that both sides have are compared.
     """
     before = _rates(base)
     after = _rates(head)
@@ -146,13 +147,13 @@ def rate_differences(base: RunInfo, head: RunInfo) -> list[str]:
         then = before[key]
         now = after[key]
         ratio = max(then.value, now.value) / min(then.value, now.value)
-        if ratio > max(1 + MIN_APART, (1 + then.spread) * (1 + now.spread)):
+        if ratio > max(1 + MIN_RATES_APART, (1 + then.spread) * (1 + now.spread)):
             apart[key] = ratio
     if not apart:
         return []
     key = max(apart, key=apart.__getitem__)
     device, dtype, threads, name = key
     unit = "B" if name.startswith(("reads", "copies")) else "MAC"
-    reach = f"{after[key].value / 1000000000.0:,.4g} G{unit}/s"
-    reached = f"{before[key].value / 1000000000.0:,.4g} G{unit}/s"
+    reach = f"{after[key].value / 1e9:,.4g} G{unit}/s"
+    reached = f"{before[key].value / 1e9:,.4g} G{unit}/s"
     return [f"{name} reach {reach} and reached {reached} before ({device} {dtype}, {plural(threads, 'thread')})"]

@@ -17,6 +17,7 @@ Runs in different environments are never on one line: another machine or another
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ import pandas as pd
 from scipy import ndimage, special, stats
 
 from rnnbench.analysis.environments import differences
-from rnnbench.analysis.estimate import ENDS, from_logs, raised, t_quantiles
+from rnnbench.analysis.estimate import ENDS, from_logs
 from rnnbench.analysis.stored import StoredRun, case_ratios
+from rnnbench.analysis.variances import raised, t_quantiles
 from rnnbench.analysis.verdict import ONE_LOOK_CONFIDENCE, Q
 from rnnbench.store.records import Case
 from rnnbench.store.run_info import RunInfo
@@ -37,10 +39,10 @@ LOWER_SHARE = 0.6  # of squared differences, whose mean a few real changes don't
 LOWER_SHARE_OF_VARIANCE = 0.2146  # what that mean is of the variance, for a normal distribution
 # Points of the longest line for each run between the points of a pair: few pairs that close have a step between them.
 POINTS_OVER_LAG = 5
-MAX_CORRELATION = 0.9  # of neighbouring runs
+MAX_RUN_CORRELATION = 0.9  # of neighbouring runs
 # What is assumed of the correlation, and the number of differences that this counts for: few say little of it, and
 # false changes follow if it is taken as too small.
-ASSUMED_CORRELATION = 0.6
+ASSUMED_RUN_CORRELATION = 0.6
 ASSUMED_DIFFERENCES = 100
 LEVEL = [f"level{end}" for end in ENDS]
 
@@ -96,7 +98,8 @@ def history(runs: Sequence[StoredRun]) -> History:
     spread = {number: math.sqrt(2 * variance * (1 - shared)) for number, (variance, shared) in scatters.items()}
     environments["spread"] = environments.index.map(spread)
     infos = tuple((run.name, run.info) for run in ordered)
-    cases = {key: measurement.case for run in ordered for key, measurement in run.measurements.items()}
+    measurements = chain(*(run.measurements.items() for run in ordered))
+    cases = {key: measurement.case for key, measurement in measurements}
     return History(infos, cases, environments, points, changes)
 
 
@@ -121,9 +124,10 @@ def cut_lines(points: pd.DataFrame, scatters: Mapping[Any, tuple[float, float]])
     lines["factor"] = lines["cost"] / lines["freedom"]
     # 1 if a line's points scatter as the errors say. What differs from run to run is in the points' variances already,
     # so lines may gain from all others.
-    for _, own in lines.groupby("environment"):
-        factor, freedom = raised(own["factor"].to_numpy(), own["freedom"].to_numpy(), max_gain=math.inf)
-        lines.loc[own.index, "factor"], lines.loc[own.index, "freedom"] = factor.clip(min=1.0), freedom
+    for _, lines_alike in lines.groupby("environment"):
+        factor, freedom = raised(lines_alike["factor"].to_numpy(), lines_alike["freedom"].to_numpy(), max_gain=math.inf)
+        lines.loc[lines_alike.index, "factor"] = factor.clip(min=1.0)
+        lines.loc[lines_alike.index, "freedom"] = freedom
     return points.join(lines[["factor", "freedom"]], on="line")
 
 
@@ -169,8 +173,8 @@ def judged_changes(points: pd.DataFrame) -> pd.DataFrame:
     lines = points.groupby("line").agg(runs=("at", "size"), last=("piece", "max"))
     # For one change, or for two changes that cut a piece out of the middle.
     places = np.where(lines["last"] == 1, lines["runs"] - 1, special.comb(lines["runs"], 2))
-    own = special.stdtr(changes["freedom"], -changes["shift"].abs() / changes["error"])
-    p_values = np.minimum(2 * own * places[changes["line"]], 1.0)
+    tails = special.stdtr(changes["freedom"], -changes["shift"].abs() / changes["error"])
+    p_values = np.minimum(2 * tails * places[changes["line"]], 1.0)
     adjusted = stats.false_discovery_control([*p_values, *np.ones((lines["last"] == 0).sum())])[: len(p_values)]
     changes = changes.rename(columns={"at": "after"}).astype({"before": int})
     changes[["ratio", "low", "high"]] = ratios(changes["shift"], changes["error"], changes["freedom"])
@@ -195,14 +199,14 @@ def run_scatter(points: pd.DataFrame) -> tuple[float, float]:
         whole = (
             squares[: math.ceil(LOWER_SHARE * len(squares))].mean() / LOWER_SHARE_OF_VARIANCE if len(squares) else 0.0
         )
-        own = (points["own_variance"] + before["own_variance"]).median() if len(squares) else 0.0
-        variances.append(max(0.0, float(whole - own)))
+        error_variance = (points["own_variance"] + before["own_variance"]).median() if len(squares) else 0.0
+        variances.append(max(0.0, float(whole - error_variance)))
     if not variances[0]:
         return 0.0, 0.0
-    tried = np.linspace(0, MAX_CORRELATION, 91)
+    tried = np.linspace(0, MAX_RUN_CORRELATION, 91)
     apart = np.log(np.maximum(variances, variances[0])) - np.log1p(-(tried[:, None] ** lags))
-    shown = float(tried[apart.var(axis=1).argmin()])
+    best = float(tried[apart.var(axis=1).argmin()])
     differences = int((sizes - 2).clip(lower=0).sum())
-    assumed = ASSUMED_DIFFERENCES * ASSUMED_CORRELATION
-    correlation = (differences * shown + assumed) / (differences + ASSUMED_DIFFERENCES)
+    assumed = ASSUMED_DIFFERENCES * ASSUMED_RUN_CORRELATION
+    correlation = (differences * best + assumed) / (differences + ASSUMED_DIFFERENCES)
     return variances[0] / 2 / (1 - correlation), correlation

@@ -12,9 +12,11 @@ have a fifth of their variance in common in each pair, which is more than was me
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import fmean, variance
 
-from rnnbench.analysis.estimate import MIN_TO_TRIM, Location, Times, locations, log_ratio, undisturbed_log_ratio
+from rnnbench.analysis.estimate import MIN_TO_TRIM, Location, locations
+from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
 from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED, UNDISTURBED
 from rnnbench.store.records import Window
@@ -40,7 +42,7 @@ class PairRatio:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether both sides have enough quiet blocks."""
+        """Return True if both sides have enough quiet blocks."""
         return math.isfinite(self.quiet_low)
 
 
@@ -66,10 +68,13 @@ class Logs:
 def pair_ratio(
     pair: int, base: Times, head: Times, base_windows: Sequence[Window], head_windows: Sequence[Window]
 ) -> PairRatio:
-    """Return what a pair shows of a case, whose windows and times on both sides these are."""
+    """Return the ratio of a case in a pair, from its times and its windows on both sides."""
     ratio = PairRatio(pair, log_ratio(head, base), math.log(head.mean / base.mean))
     windows = [*base_windows, *head_windows]
-    best = [[each.best_pulse for each in own if each.best_pulse is not None] for own in (base_windows, head_windows)]
+    best = [
+        [each.best_pulse for each in windows_of_side if each.best_pulse is not None]
+        for windows_of_side in (base_windows, head_windows)
+    ]
     if not all(best):
         return ratio
     ratio = replace(
@@ -92,20 +97,20 @@ def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[P
 
     Such a side's best pulse was slower than that of the same side in another pair.
     """
-    known = [each.best_pulses for own in ratios.values() for each in own if each.best_pulses]
-    best = tuple(map(min, zip(*known, strict=True)))
+    pulses = [each.best_pulses for each in chain(*ratios.values()) if each.best_pulses]
+    best = tuple(map(min, zip(*pulses, strict=True)))
 
-    def seen(ratio: PairRatio) -> PairRatio:
+    def checked(ratio: PairRatio) -> PairRatio:
         both = zip(ratio.best_pulses, best, strict=False)
-        if any(own > SLOWER_BEST * fastest for own, fastest in both):
+        if any(of_pair > SLOWER_BEST * fastest for of_pair, fastest in both):
             return replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan, quiet_pulses=0)
         return ratio
 
-    return {case: [seen(ratio) for ratio in own] for case, own in ratios.items()}
+    return {case: list(map(checked, of_case)) for case, of_case in ratios.items()}
 
 
 def has_quiet_pairs(ratios: Sequence[PairRatio], least: int) -> bool:
-    """Return whether a case is judged by its quiet blocks: `least` pairs have them, and three quarters of all."""
+    """Return True if a case is judged by its quiet blocks: `least` pairs have them, and three quarters of all."""
     return sum(ratio.is_quiet for ratio in ratios) >= max(least, QUIET_SHARE * len(ratios))
 
 
@@ -117,8 +122,8 @@ def logs_of(ratios: Sequence[PairRatio], least: int) -> Logs:
 def _quiet_logs(ratios: Sequence[PairRatio]) -> Logs:
     quiet = [ratio for ratio in ratios if ratio.is_quiet]
     clipped = [ratio.quiet_clipped for ratio in quiet]
-    known = clipped if all(map(math.isfinite, clipped)) else []
-    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], known, UNDISTURBED)
+    finite = clipped if all(map(math.isfinite, clipped)) else []
+    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], finite, UNDISTURBED)
 
 
 def _all_logs(ratios: Sequence[PairRatio]) -> Logs:
@@ -135,7 +140,7 @@ def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> di
     """Return where the log-ratios of each case lie; only cases of the same kind help to estimate the errors."""
     result: dict[str, CaseLocations] = {}
     for is_undisturbed in (False, True):
-        keys = [key for key, own in logs.items() if (own.state == UNDISTURBED) == is_undisturbed]
+        keys = [key for key, logs_of_case in logs.items() if (logs_of_case.state == UNDISTURBED) == is_undisturbed]
         low = locations([logs[key].low for key in keys], min_to_trim)
         mean = locations([logs[key].mean for key in keys], min_to_trim)
         with_clipped = [key for key in keys if logs[key].clipped]
@@ -165,27 +170,28 @@ def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_t
     """
     quiet = {key: ratios for key, ratios in members.items() if has_quiet_pairs(ratios, least)}
     by_quiet = len(quiet) >= max(MIN_TOGETHER, len(members) / 2)
-    taken = quiet if by_quiet else dict(members)
+    members_judged = quiet if by_quiet else dict(members)
     pairs: dict[int, list[PairRatio]] = {}
-    for ratios in taken.values():
+    for ratios in members_judged.values():
         for ratio in ratios:
             if ratio.is_quiet or not by_quiet:
                 pairs.setdefault(ratio.pair, []).append(ratio)
-    counted = [own for own in pairs.values() if len(own) >= max(MIN_TOGETHER, len(taken) / 2)]
-    if len(counted) < least:
+    whole_pairs = [of_pair for of_pair in pairs.values() if len(of_pair) >= max(MIN_TOGETHER, len(members_judged) / 2)]
+    if len(whole_pairs) < least:
         return None
-    logs = {key: (_quiet_logs if by_quiet else _all_logs)(ratios) for key, ratios in taken.items()}
-    whole = [(_quiet_logs if by_quiet else _all_logs)(own) for own in counted]  # of each pair
-    low = _located([fmean(own.low) for own in whole], [own.low for own in logs.values()], min_to_trim)
-    mean = _located([fmean(own.mean) for own in whole], [own.mean for own in logs.values()], min_to_trim)
-    state = UNDISTURBED if by_quiet else state_of([ratio for own in counted for ratio in own])
-    return CasesTogether(low, mean, logs, state, len(counted))
+    logs_by = _quiet_logs if by_quiet else _all_logs
+    of_cases = {key: logs_by(ratios) for key, ratios in members_judged.items()}
+    of_pairs = list(map(logs_by, whole_pairs))
+    low = _located([fmean(each.low) for each in of_pairs], [each.low for each in of_cases.values()], min_to_trim)
+    mean = _located([fmean(each.mean) for each in of_pairs], [each.mean for each in of_cases.values()], min_to_trim)
+    state = UNDISTURBED if by_quiet else state_of([*chain(*whole_pairs)])
+    return CasesTogether(low, mean, of_cases, state, len(whole_pairs))
 
 
 def _located(values: Sequence[float], members: Sequence[Sequence[float]], min_to_trim: int) -> Location:
     """Return where the means of the members' log-ratios lie: their error is raised towards what the members' say."""
     [where] = locations([values], min_to_trim)
-    spreads = [variance(own) for own in members if len(own) > 1]
+    spreads = [variance(values_of_member) for values_of_member in members if len(values_of_member) > 1]
     if not where.freedom or not spreads:
         return where
     expected = fmean(spreads) * (IN_COMMON + (1 - IN_COMMON) / len(members)) / len(values)

@@ -25,6 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -35,9 +36,9 @@ LOW_SHARE = 0.25  # of the quiet blocks, the fastest ones, which carry all of th
 MAX_PARTS = 11  # of the blocks that a window keeps
 BINS = 16  # of the fastest blocks of a visit, which stand for equal shares of them
 EDGES = np.linspace(0.0, LOW_SHARE, BINS + 1)
-MIN_BLOCKS = 6  # on each side; fewer scatter by more than the blocks of a shared core
+MIN_QUIET_BLOCKS = 6  # on each side; fewer scatter by more than the blocks of a shared core
 CLIP = 1.4  # times the low quantile of a window: as long as a block is at most in the clipped mean
-MAX_BLOCKS = 40  # more add nothing to a quantile whose weights reach to the fifth fastest of forty
+MAX_QUIET_BLOCKS = 40  # more add nothing to a quantile whose weights reach to the fifth fastest of forty
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ class QuietBlocks:
         if not sum(blocks):
             return None
         sizes = np.array([len(parts) for parts in low])
-        seconds = np.array([value for parts in low for value in parts])
+        seconds = np.array([*chain(*low)])
         [logs] = low_logs(np.zeros(len(blocks), dtype=int), sizes, seconds, np.array(blocks))
-        known = [each for each, number in zip(clipped, blocks, strict=False) if number and each is not None]
-        is_known = len(known) == sum(map(bool, blocks))
-        mean_clipped = float(np.average(known, weights=[each for each in blocks if each])) if is_known else None
+        clipped_means = [each for each, number in zip(clipped, blocks, strict=False) if number and each is not None]
+        is_known = len(clipped_means) == sum(map(bool, blocks))
+        mean_clipped = float(np.average(clipped_means, weights=[each for each in blocks if each])) if is_known else None
         return cls(logs, sum(blocks), float(np.average(means, weights=blocks)), mean_clipped)
 
 
@@ -87,7 +88,7 @@ def clipped_mean(ordered: Sequence[float]) -> float | None:
     parts = low_parts(ordered)
     number = np.array([len(ordered)])
     logs = low_logs(np.zeros(1, dtype=int), np.array([len(parts)]), np.array(parts), number)
-    [low] = np.exp(low_quantiles(logs, np.minimum(number, MAX_BLOCKS)))
+    [low] = np.exp(low_quantiles(logs, np.minimum(number, MAX_QUIET_BLOCKS)))
     return float(np.minimum(ordered, CLIP * low).mean())
 
 
@@ -123,8 +124,8 @@ def low_logs(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, blocks:
 
 def counted_blocks(case: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return as how many blocks both sides count, from the numbers of quiet blocks of each: 0 if too few are quiet."""
-    fewest = np.minimum(np.minimum(case, reference), MAX_BLOCKS).astype(int)
-    return np.where(fewest < MIN_BLOCKS, 0, fewest)
+    fewest = np.minimum(np.minimum(case, reference), MAX_QUIET_BLOCKS).astype(int)
+    return np.where(fewest < MIN_QUIET_BLOCKS, 0, fewest)
 
 
 def low_quantiles(logs: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ ratio undisturbed, as in a run. Otherwise all blocks of all rounds count.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -14,15 +15,13 @@ from rnnbench.analysis.estimate import (
     CONFIDENCE,
     MIN_QUIET_REPLICATES,
     Estimate,
-    Times,
     estimate,
     estimates_of,
-    log_ratio,
     undisturbed_estimates_of,
-    undisturbed_log_ratio,
 )
 from rnnbench.analysis.pairs import PairRatio
-from rnnbench.analysis.quiet import BINS, MIN_BLOCKS, counted_blocks, low_quantiles
+from rnnbench.analysis.quiet import BINS, MIN_QUIET_BLOCKS, counted_blocks, low_quantiles
+from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
 from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED, UNDISTURBED
 
@@ -53,24 +52,26 @@ class RoundLogs:
 
     @property
     def is_undisturbed(self) -> bool:
-        """Whether they are by quiet blocks."""
+        """Return True if the logarithms are those of quiet blocks."""
         return bool(self.blocks)
 
 
-def undisturbed_logs(own: Sequence[RoundTimes], other: Sequence[RoundTimes]) -> list[tuple[float, int]]:
+def undisturbed_logs(rounds: Sequence[RoundTimes], other: Sequence[RoundTimes]) -> list[tuple[float, int]]:
     """Return the log-ratio by quiet blocks of each round that both were in, and of how many; NaN and 0 if too few."""
-    return [undisturbed_log_ratio(*both) for both in zip(judged_again(own), judged_again(other), strict=False)]
+    return [undisturbed_log_ratio(*both) for both in zip(judged_again(rounds), judged_again(other), strict=False)]
 
 
 def has_quiet_rounds(logs: Sequence[tuple[float, int]]) -> bool:
-    """Return whether enough rounds have enough quiet blocks for an undisturbed value."""
+    """Return True if enough rounds have enough quiet blocks for an undisturbed value."""
     return sum(blocks > 0 for _, blocks in logs) >= MIN_QUIET_REPLICATES
 
 
-def ratio_logs(own: Sequence[RoundTimes], other: Sequence[RoundTimes], *, may_be_undisturbed: bool = True) -> RoundLogs:
+def ratio_logs(
+    rounds: Sequence[RoundTimes], other: Sequence[RoundTimes], *, may_be_undisturbed: bool = True
+) -> RoundLogs:
     """Return the log-ratios of two calls in the rounds that both were in."""
-    logs = list(map(log_ratio, own, other))
-    return of_one_kind(logs, undisturbed_logs(own, other)) if may_be_undisturbed else RoundLogs(logs)
+    logs = list(map(log_ratio, rounds, other))
+    return of_one_kind(logs, undisturbed_logs(rounds, other)) if may_be_undisturbed else RoundLogs(logs)
 
 
 def of_one_kind(logs: Sequence[float], quiet: Sequence[tuple[float, int]]) -> RoundLogs:
@@ -79,9 +80,12 @@ def of_one_kind(logs: Sequence[float], quiet: Sequence[tuple[float, int]]) -> Ro
 
 
 def are_quiet_together(*sides: Sequence[RoundTimes]) -> bool:
-    """Return whether enough rounds have enough quiet blocks of all sides: each pair then has an undisturbed ratio."""
+    """Return True if enough rounds have quiet blocks of all sides: each pair then has an undisturbed ratio."""
     rounds = zip(*map(judged_again, sides), strict=False)
-    quiet = [all(each.quiet is not None and each.quiet.blocks >= MIN_BLOCKS for each in own) for own in rounds]
+    quiet = [
+        all(each.quiet is not None and each.quiet.blocks >= MIN_QUIET_BLOCKS for each in sides_of_round)
+        for sides_of_round in rounds
+    ]
     return sum(quiet) >= MIN_QUIET_REPLICATES
 
 
@@ -101,14 +105,14 @@ def seconds_together(times: Mapping[str, Sequence[RoundTimes]]) -> dict[str, dic
     By equally many quiet blocks of all calls if enough rounds have these, and otherwise by all blocks of all rounds.
     """
     if not are_quiet_together(*times.values()):
-        return {name: {number: each.median for number, each in enumerate(own)} for name, own in times.items()}
-    known = {name: judged_again(own) for name, own in times.items()}
-    blocks = np.array([[each.quiet.blocks if each.quiet else 0 for each in own] for own in known.values()])
+        return {name: {number: each.median for number, each in enumerate(rounds)} for name, rounds in times.items()}
+    judged = {name: judged_again(rounds) for name, rounds in times.items()}
+    blocks = np.array([[each.quiet.blocks if each.quiet else 0 for each in rounds] for rounds in judged.values()])
     fewest = blocks.min(axis=0)
     counted = counted_blocks(fewest, fewest)
     result = dict[str, dict[int, float]]()
-    for name, own in known.items():
-        logs = np.array([each.quiet.logs if each.quiet else np.full(BINS, math.nan) for each in own])
+    for name, rounds in judged.items():
+        logs = np.array([each.quiet.logs if each.quiet else np.full(BINS, math.nan) for each in rounds])
         seconds = np.exp(low_quantiles(logs, counted))
         result[name] = {number: float(seconds[number]) for number in np.flatnonzero(counted).tolist()}
     return result
@@ -123,7 +127,8 @@ def _counted(logs: Iterable[tuple[float, int]]) -> RoundLogs:
 def estimates_of_rounds(samples: Sequence[RoundLogs]) -> list[Estimate]:
     """Return the estimate of each sample, with the interval of independent rounds.
 
-    Only samples of one kind borrow from each other."""
+    Only samples of one kind borrow from each other.
+    """
     quiet = [list(zip(each.values, each.blocks, strict=True)) for each in samples if each.is_undisturbed]
     others = [each.values for each in samples if not each.is_undisturbed]
     undisturbed = iter(undisturbed_estimates_of(quiet))
@@ -145,13 +150,13 @@ def state_of(logs: RoundLogs, *sides: Sequence[RoundTimes]) -> str:
     """
     if logs.is_undisturbed:
         return UNDISTURBED
-    rounds = [each for side in sides for each in judged_again(side)]
+    rounds = [*chain(*map(judged_again, sides))]
     pulses = sum(each.pulses for each in rounds)
     return SHARED if sum(each.quiet_pulses for each in rounds) < ALWAYS_QUIET * pulses else ""
 
 
 def round_ratio(number: int, mine: RoundTimes, than: RoundTimes) -> PairRatio:
-    """Return what a round shows of two calls, as a pair of workers does of two commits."""
+    """Return the ratio of two calls in a round, as in a pair of workers for two commits."""
     ratio = PairRatio(number, log_ratio(mine, than), math.log(mine.mean / than.mean))
     if not (mine.pulses and than.pulses):
         return ratio

@@ -1,5 +1,4 @@
-"""Rounds of modules in one process: a row for each module, how much its rounds tell, whether it grows slower, and
-whether it is slower than another by more than a factor.
+"""Rounds of modules in one process: the time of each, and whether one is slower than another by more than a factor.
 
 The rounds of one process come one after the other, so whatever slows one arm for a second slows several rounds. Values
 that resemble their neighbours tell less of their centre than independent ones do: an error for independent values is
@@ -9,7 +8,7 @@ If the correlation of neighbours is r, and that of values that are one more apar
 are worth n / (1 + 2 r / (1 - f)). Both come from the values themselves: r is the correlation of neighbours, and f is r
 too, or the correlation of next but one neighbours over r if that is larger, as it is if values also have noise of their
 own. Few values show their correlation badly: what they show counts only above its own standard error, and no series is
-worth fewer than `LEAST` values.
+worth fewer than `LEAST_WORTH` values.
 
 Few rounds can't show a correlation at all: of six rounds with one of 0.5, 80 of 100 intervals hold the truth if what
 they show is believed. It is therefore assumed to be `ASSUMED_CORRELATION`, which gives way to what the rounds show as
@@ -57,17 +56,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import (
-    BETWEEN_RUNS,
-    UNKNOWN,
-    Estimate,
-    Location,
-    as_ratio,
-    estimate_columns,
-    locations,
-    log_ratio,
-    t_quantiles,
-)
+from rnnbench.analysis.estimate import BETWEEN_RUNS, UNKNOWN, Estimate, Location, as_ratio, estimate_columns, locations
 from rnnbench.analysis.pairs import PairRatio, logs_of, without_blind
 from rnnbench.analysis.quiet_rounds import (
     RoundLogs,
@@ -79,13 +68,15 @@ from rnnbench.analysis.quiet_rounds import (
     state_of,
     undisturbed_logs,
 )
+from rnnbench.analysis.replicate_times import log_ratio
 from rnnbench.analysis.summary import UNDISTURBED
+from rnnbench.analysis.variances import t_quantiles
 from rnnbench.analysis.verdict import share_of_look
 
 # Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.
-LEAST = 5.0
+LEAST_WORTH = 5.0
 MAX_CORRELATION = 0.9  # a series that wanders longer than ten values can't be told from a drift
-CLIPPED_SHARE = 0.1  # of the values, at each end: a stall hides how alike the others are
+CLIPPED_ROUNDS = 0.1  # of the values, at each end: a stall hides how alike the others are
 NO_SPREAD = 1e-9  # of logarithms: below it there is only rounding
 BIAS_TERMS = 4  # the correlation r of n values comes out too small by about (1 + 4 r) / n (Kendall 1954)
 BLOCKS = 8
@@ -95,7 +86,7 @@ LEAST_GROWTH = 0.03  # growth that matters
 Answer = Literal["slower", "not slower"]
 ROUNDS_CONFIDENCE = 0.99
 FIRST_LOOK = 8  # rounds; with fewer, so little is left of the trimmed sample that its interval is very wide
-GROWTH = 1.5  # of the number of rounds from look to look
+ROUNDS_GROWTH = 1.5  # of the number of rounds from look to look
 ASSUMED_CORRELATION = 0.5  # of neighbouring rounds; 0.3 to 0.5 was seen in most processes of a hand-written LSTM
 ASSUMED_ROUNDS = 20  # rounds that the assumption counts for: it rules the first looks and is a sixth at the hundredth
 # The spread of n values that resemble their neighbours comes out too small: intervals are wider by this over n.
@@ -112,19 +103,19 @@ THAN = "than"
 
 
 def worth(values: Sequence[float]) -> float:
-    """Return how many independent values have a mean as uncertain as that of these, from `LEAST` to their number."""
+    """Return how many independent values have a mean as uncertain as these: from `LEAST_WORTH` to their number."""
     n = len(values)
-    if n <= LEAST:
+    if n <= LEAST_WORTH:
         return float(n)
     ordered = np.asarray(values, dtype=float)
-    apart = ordered.clip(*np.quantile(ordered, (CLIPPED_SHARE, 1 - CLIPPED_SHARE)))
+    apart = ordered.clip(*np.quantile(ordered, (CLIPPED_ROUNDS, 1 - CLIPPED_ROUNDS)))
     apart = apart - apart.mean()
     neighbours = _correlation(apart, 1)
     further = _correlation(apart, 2)
     if neighbours <= 1 / math.sqrt(n):
         return float(n)
     decay = min(max(neighbours, further / neighbours), MAX_CORRELATION)
-    return max(LEAST, n / (1 + 2 * min(neighbours, MAX_CORRELATION) / (1 - decay)))
+    return max(LEAST_WORTH, n / (1 + 2 * min(neighbours, MAX_CORRELATION) / (1 - decay)))
 
 
 def widening(logs: Sequence[float]) -> float:
@@ -134,20 +125,20 @@ def widening(logs: Sequence[float]) -> float:
     """
     n = len(logs)
     independent = worth(logs)
-    shown = 1.0
+    factor = 1.0
     if independent < n:
         correlated, plain = t_quantiles(0.975, np.array([independent - 1, n - 1])).tolist()
-        shown = math.sqrt(n / independent) * correlated / plain
+        factor = math.sqrt(n / independent) * correlated / plain
     assumed = math.sqrt(_assumed_variance(n, n / independent)) * (1 + SHORT_SERIES / n)
-    return float(max(shown, assumed))
+    return float(max(factor, assumed))
 
 
-def _assumed_variance(n: int, shown: float) -> float:
+def _assumed_variance(n: int, ratio: float) -> float:
     """Return the variance of the mean of n values over that of independent ones, from what they show and the assumed.
 
-    `shown`: this ratio as the values show it, (1 + r) / (1 - r) for values whose neighbours correlate by r.
+    `ratio`: this variance as the values show it, (1 + r) / (1 - r) for values whose neighbours correlate by r.
     """
-    correlation = (shown - 1) / (shown + 1)
+    correlation = (ratio - 1) / (ratio + 1)
     mixed = (n * correlation + ASSUMED_ROUNDS * ASSUMED_CORRELATION) / (n + ASSUMED_ROUNDS)
     return (1 + mixed) / (1 - mixed)
 
@@ -172,8 +163,8 @@ def _correlation(apart: np.ndarray, lag: int) -> float:
     whole = float(apart @ apart)
     if whole < NO_SPREAD**2:
         return 0.0
-    found = float(apart[lag:] @ apart[:-lag]) / whole
-    return (n * found + 1) / max(n - BIAS_TERMS, 3)  # 3: for six values the correction would double the noise
+    correlation = float(apart[lag:] @ apart[:-lag]) / whole
+    return (n * correlation + 1) / max(n - BIAS_TERMS, 3)  # 3: for six values the correction would double the noise
 
 
 def growing(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -182,19 +173,21 @@ def growing(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:
     `turns`: each module's seconds per call, turn by turn; the modules take their n-th turns about the same time.
     """
     logs = {name: np.log(np.maximum(seconds, 1e-12)) for name, seconds in turns.items()}
-    found = {}
+    shares = {}
     for name, of_module in logs.items():
         others = [of_other for other, of_other in logs.items() if other != name]
         if not others or len(of_module) < TURNS * BLOCKS:
             continue
-        blocks, alone = (
-            np.array([np.median(block) for block in np.array_split(series, BLOCKS)])
-            for series in (of_module - np.median(others, axis=0), of_module)
-        )
+        blocks = _medians_of_blocks(of_module - np.median(others, axis=0))
+        alone = _medians_of_blocks(of_module)
         share = float(np.expm1(blocks[-1] - blocks[0]))
         if _falls(blocks) <= MAX_FALLS[0] and _falls(alone) <= MAX_FALLS[1] and share > LEAST_GROWTH:
-            found[name] = share
-    return found
+            shares[name] = share
+    return shares
+
+
+def _medians_of_blocks(series: np.ndarray) -> np.ndarray:
+    return np.array([np.median(block) for block in np.array_split(series, BLOCKS)])
 
 
 def _falls(blocks: np.ndarray) -> int:
@@ -203,7 +196,7 @@ def _falls(blocks: np.ndarray) -> int:
 
 
 def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.DataFrame:
-    """One row for each arm: `seconds` and `ratio` with their 95% intervals, `state`, `mean_seconds`, `replicates`.
+    """Return a row for each arm: `seconds`, `ratio` with 95% intervals, `state`, `mean_seconds`, `replicates`.
 
     Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. Rounds of
     one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
@@ -230,32 +223,32 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
 
 
 def _estimated(logs: Mapping[str, RoundLogs]) -> dict[str, Estimate]:
-    known = zip(logs.items(), estimates_of_rounds([*logs.values()]), strict=True)
+    pairs = zip(logs.items(), estimates_of_rounds([*logs.values()]), strict=True)
     return {
-        arm: widened(interval, own.values, BETWEEN_RUNS if own.is_undisturbed else 0.0)
-        for (arm, own), interval in known
+        arm: widened(interval, logs_of_arm.values, BETWEEN_RUNS if logs_of_arm.is_undisturbed else 0.0)
+        for (arm, logs_of_arm), interval in pairs
     }
 
 
 def rounds_of(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.DataFrame:
-    """One row for each arm (`module`) and `round`: `seconds`, `mean_seconds` and `ratio` to the reference's time.
+    """Return a row for each arm (`module`) and round: `seconds`, `mean_seconds`, `ratio` to the reference's time.
 
     These are of all blocks; `quiet_blocks` is the number of the quiet ones, and `quiet_ratio` the ratio by these.
     """
     quiet = {arm: undisturbed_logs(rounds, times[reference]) for arm, rounds in times.items()}
-    rows = [
-        {
-            "module": arm,
-            "replicate": number,
-            "seconds": round_times.median,
-            "mean_seconds": round_times.mean,
-            "ratio": math.exp(log_ratio(round_times, others)),
-            "quiet_blocks": round_times.quiet.blocks if round_times.quiet else 0,
-            "quiet_ratio": math.exp(quiet[arm][number][0]),
-        }
-        for arm, rounds in times.items()
-        for number, (round_times, others) in enumerate(zip(rounds, times[reference], strict=True))
-    ]
+    rows = []
+    for arm, rounds in times.items():
+        for number, (round_times, others) in enumerate(zip(rounds, times[reference], strict=True)):
+            row = {
+                "module": arm,
+                "replicate": number,
+                "seconds": round_times.median,
+                "mean_seconds": round_times.mean,
+                "ratio": math.exp(log_ratio(round_times, others)),
+                "quiet_blocks": round_times.quiet.blocks if round_times.quiet else 0,
+                "quiet_ratio": math.exp(quiet[arm][number][0]),
+            }
+            rows.append(row)
     return pd.DataFrame(rows, columns=ROUND_COLUMNS)
 
 
@@ -288,7 +281,7 @@ class Question:
     @property
     def next_look(self) -> int:
         """The number of rounds at the next look."""
-        return max(FIRST_LOOK, math.ceil(GROWTH * self.looked))
+        return max(FIRST_LOOK, math.ceil(ROUNDS_GROWTH * self.looked))
 
     def wanted(self) -> tuple[tuple[str, str], int]:
         """Return both names, and the rounds until the next look; 0 if enough is known."""
@@ -314,13 +307,11 @@ class Question:
         # What all blocks differ by from the quiet ones is what sharing does to the two.
         apart = [each.mean - each.quiet_low for each in ratios if each.is_quiet]
         missed = MISSED_SHARE * abs(median(apart)) if logs.state == UNDISTURBED else 0.0
-        located = [_located(logs.low), _located(logs.mean)]
-        self.within = tuple(as_ratio(location.interval(confidence)) for location in located)
-        variances = (PROCESS_SPREAD**2, PROCESS_SPREAD**2 + missed**2)
-        self.low, self.mean = (
-            as_ratio(location.plus(variance).interval(confidence))
-            for location, variance in zip(located, variances, strict=True)
-        )
+        low = _located(logs.low)
+        mean = _located(logs.mean)
+        self.within = (as_ratio(low.interval(confidence)), as_ratio(mean.interval(confidence)))
+        self.low = as_ratio(low.plus(PROCESS_SPREAD**2).interval(confidence))
+        self.mean = as_ratio(mean.plus(PROCESS_SPREAD**2 + missed**2).interval(confidence))
         if max(self.low.lower, self.mean.lower) > self.factor:
             self.answer = "slower"
         elif max(self.low.upper, self.mean.upper) <= self.factor:
@@ -328,14 +319,14 @@ class Question:
 
     @property
     def by_the_mean(self) -> bool:
-        """Whether only the mean speaks against `not slower`, and the typical call does not."""
+        """Return True if only the mean speaks against `not slower`, and the typical call does not."""
         if self.answer == "slower":
             return self.low.lower <= self.factor
         return self.answer is None and self.low.upper <= self.factor
 
     @property
     def is_precise(self) -> bool:
-        """Whether both ratios of this process are known within the precision without an answer: rounds tell little."""
+        """Return True if both ratios of this process are known within the precision, and still give no answer."""
         if self.answer is not None or self.precision is None:
             return False
         return all(ratio.upper / ratio.lower <= (1 + self.precision) ** 2 for ratio in self.within)
@@ -343,7 +334,8 @@ class Question:
 
 def _located(logs: Sequence[float]) -> Location:
     """Return the centre of the log-ratios of rounds, for rounds that resemble their neighbours."""
-    [location], n = locations([logs]), len(logs)
-    shown = n / worth(logs)  # the variance of the mean over that of independent rounds
-    error = location.error * math.sqrt(max(shown, _assumed_variance(n, shown)))
-    return Location(location.value, error, min(location.freedom, n / shown - 1))
+    [location] = locations([logs])
+    n = len(logs)
+    ratio = n / worth(logs)  # the variance of the mean over that of independent rounds
+    error = location.error * math.sqrt(max(ratio, _assumed_variance(n, ratio)))
+    return Location(location.value, error, min(location.freedom, n / ratio - 1))

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rnnbench.analysis.estimate import LEVELS, MIDDLE, log_quantiles, log_ratios
 from rnnbench.analysis.quiet import low_logs
+from rnnbench.analysis.replicate_times import LEVELS, MIDDLE, log_quantiles, log_ratios
 from rnnbench.errors import UserError
 from rnnbench.store.folder import last_measurements, read_info
 from rnnbench.store.frames import (
@@ -41,20 +41,20 @@ from rnnbench.store.window_checks import repeated, wrong_value
 from rnnbench.text import plural
 
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
-COUNTED = ("pulses", "quiet_pulses", "quiet_blocks")
-QUIET_COLUMNS = (*COUNTED, "best_pulse", "quiet_seconds", "quiet_low")
+COUNT_COLUMNS = ("pulses", "quiet_pulses", "quiet_blocks")
+QUIET_COLUMNS = (*COUNT_COLUMNS, "best_pulse", "quiet_seconds", "quiet_low")
 STORED = ("calls", *SUMMED, "quantiles", *QUIET_COLUMNS)  # the columns of stored windows that times follow from
 SLOWER_BEST = 1.2  # times the best pulse of a run: a worker whose own best was slower has never seen a quiet core
 MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
-KEYS = ["run", "case"]
-CASE_NEEDS = (*KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status")
+CASE_KEYS = ["run", "case"]
+CASE_NEEDS = (*CASE_KEYS, *(axis for axis in AXES if axis not in DEFAULTS), "status")
 WINDOW_NEEDS = (
     *(*CASE_NEEDS, "replicate", "worker", "order", "turns"),
     *("calls", "seconds", "host_seconds", *QUANTILES),
 )
-SAME_WINDOW = ["run", "case", "replicate", "worker", "order"]
+WINDOW_KEYS = ["run", "case", "replicate", "worker", "order"]
 TEXTS = ("reason", "backend", "missing", "ceiling")
-NUMBERS = (*OBSERVED_COLUMNS, "parity_error", "warmup_windows", "period_seconds")
+NUMBER_COLUMNS = (*OBSERVED_COLUMNS, "parity_error", "warmup_windows", "period_seconds")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class RunTimes:
         number = visits["number"].to_numpy()
         workloads = cases.groupby(["run", *WORKLOAD_AXES]).ngroup().to_numpy()
         rows = visits.assign(workload=workloads[number])
-        taken = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
-        counts = taken.eq(rows["turns"]).to_numpy() & cases["status"].eq("measured").to_numpy()[number]
+        windows_of_visit = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
+        counts = windows_of_visit.eq(rows["turns"]).to_numpy() & cases["status"].eq("measured").to_numpy()[number]
         rows = rows[counts].drop_duplicates(["number", "replicate"]).reset_index(drop=True)
         of_cases = with_categories(cases[["run", "case", "implementation"]])
         rows = rows.join(of_cases, on="number")
@@ -167,12 +167,12 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
         submit_seconds=frame["submit_seconds"].fillna(frame["host_seconds"]),
         waits=frame["waits"].astype(float).fillna(1.0),
         in_quiet_blocks=(frame["quiet_seconds"] * frame["quiet_blocks"]).astype(float),
-        **{name: frame[name].astype(float).fillna(0.0) for name in COUNTED},
+        **{name: frame[name].astype(float).fillna(0.0) for name in COUNT_COLUMNS},
     )
     visits = frame.groupby(["number", "replicate", "worker"])
     group = visits.ngroup().to_numpy()
     calls = frame["calls"].to_numpy(dtype=float)
-    summed = dict.fromkeys(["calls", *SUMMED, *COUNTED, "in_quiet_blocks"], "sum")
+    summed = dict.fromkeys(["calls", *SUMMED, *COUNT_COLUMNS, "in_quiet_blocks"], "sum")
     whole = {"turns": "first", "order": "size", "best_pulse": "min", **summed}
     rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
     sizes, points = parts(windows["quantiles"])
@@ -204,27 +204,27 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     windows of streams and no `steps`.
     """
     windows = _plain(windows, WINDOW_NEEDS, "windows", "and so has what `rnnbench export --windows` writes")
-    known = windows.drop_duplicates(KEYS) if cases is None else cases
-    known = _plain(known, CASE_NEEDS, "cases", "and so has what `rnnbench export` writes")
-    known = known.reindex(columns=CASE_COLUMNS).reset_index(drop=True)
+    case_rows = windows.drop_duplicates(CASE_KEYS) if cases is None else cases
+    case_rows = _plain(case_rows, CASE_NEEDS, "cases", "and so has what `rnnbench export` writes")
+    case_rows = case_rows.reindex(columns=CASE_COLUMNS).reset_index(drop=True)
     for name, value in {**DEFAULTS, **dict.fromkeys(TEXTS, "")}.items():
-        known[name] = known[name].where(known[name].notna(), value).astype(type(value))
-    known = known.astype(dict.fromkeys(NUMBERS, float))
-    known["parity"] = pd.Series(parities(known["parity"]), index=known.index, dtype=object)
-    rows = pd.MultiIndex.from_frame(known[KEYS])
-    of_windows = pd.MultiIndex.from_frame(windows[KEYS])
+        case_rows[name] = case_rows[name].where(case_rows[name].notna(), value).astype(type(value))
+    case_rows = case_rows.astype(dict.fromkeys(NUMBER_COLUMNS, float))
+    case_rows["parity"] = pd.Series(parities(case_rows["parity"]), index=case_rows.index, dtype=object)
+    rows = pd.MultiIndex.from_frame(case_rows[CASE_KEYS])
+    of_windows = pd.MultiIndex.from_frame(windows[CASE_KEYS])
     if rows.has_duplicates or not of_windows.isin(rows).all():
         raise UserError("cases: expected one row for each case of each run; take windows and cases from the same runs")
     number = rows.get_indexer(of_windows).astype(np.int64)
     lists = _lists(windows, QUANTILES)
-    is_stream = known["task"].eq("streaming").to_numpy()
+    is_stream = case_rows["task"].eq("streaming").to_numpy()
     streamed = np.flatnonzero(is_stream[number])
     if len(streamed):
-        by_window = _plain(steps, STEP_COLUMNS, "steps", "if the run has streams").groupby(SAME_WINDOW)["seconds"]
-        found = by_window.agg(list).reindex(pd.MultiIndex.from_frame(windows.iloc[streamed][SAME_WINDOW]))
-        if found.isna().any():
+        by_window = _plain(steps, STEP_COLUMNS, "steps", "if the run has streams").groupby(WINDOW_KEYS)["seconds"]
+        seconds_of_steps = by_window.agg(list).reindex(pd.MultiIndex.from_frame(windows.iloc[streamed][WINDOW_KEYS]))
+        if seconds_of_steps.isna().any():
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
-        for index, seconds in zip(streamed.tolist(), found, strict=True):
+        for index, seconds in zip(streamed.tolist(), seconds_of_steps, strict=True):
             lists[index] = seconds
     plain = [*SUMMED, *(name for name in QUIET_COLUMNS if name not in LISTS)]
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *plain]).assign(number=number)
@@ -233,7 +233,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     for name, values in (("quantiles", lists), ("quiet_low", low)):
         table = table.append_column(name, pa.array(values, pa.list_(pa.float64())))
     _refuse_impossible(table, frame)
-    return RunTimes.of(known, reduced(table, is_stream))
+    return RunTimes.of(case_rows, reduced(table, is_stream))
 
 
 def _lists(windows: pd.DataFrame, columns: Sequence[str]) -> list[Any]:

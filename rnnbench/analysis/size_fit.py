@@ -29,14 +29,14 @@ from rnnbench.store.records import (
 
 Array = npt.NDArray[np.float64]
 TimeCause = Literal["dispatch", "arithmetic", "memory"]
-CAUSES: tuple[TimeCause, ...] = ("dispatch", "arithmetic", "memory")
+TIME_CAUSES: tuple[TimeCause, ...] = ("dispatch", "arithmetic", "memory")
 Terms = Mapping[str, Mapping[TimeCause, Array]]  # name -> how much of it each call has, by its causes
 MOVING = ("batch_size", "seq_len", "input_size", "hidden_size")  # the sizes that a fit is over
-SERIES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
-PHASES = ("inference", "training", "step")  # whose calls run one batch
+SERIES_AXES = ["run", *(axis for axis in AXES if axis not in MOVING)]  # what the cases of a fit share
+FITTED_PHASES = ("inference", "training", "step")  # whose calls run one batch
 PRODUCTS_IN_TRAINING = 3  # with each weight: forward, for its gradient, for its operand's gradient
 # From few terms to many: of two forms that are equally good, the first is taken.
-FORMS: dict[str, tuple[str, ...]] = {
+TIME_FORMS: dict[str, tuple[str, ...]] = {
     "steps": ("call", "step"),
     "arithmetic": ("call", "step", "macs"),
     "roofline": ("call", "step", "roof", "state bytes"),
@@ -52,18 +52,18 @@ MAX_FOLDS = 50  # of points; of more, several are left out at once, since each f
 NO_TIME = 1e-6  # of the measured time, in place of a fitted time of zero
 EXACT = 1e-6  # relative; counts of MACs are whole numbers, and the arithmetic is in doubles
 DEPENDENT = 1e-9  # of the largest singular value
-TOO_FEW = (
+TOO_FEW_SIZES = (
     f"fewer than {MIN_POINTS} sizes were measured, or fewer than {MIN_AXES} of batch, length, input and hidden "
     f"size at {MIN_VALUES} values or more"
 )
-UNCOUNTED = "its MACs are not known, or follow from more than batch, length, input and hidden size"
+UNCOUNTED_MACS = "its MACs are not known, or follow from more than batch, length, input and hidden size"
 
 
 @dataclass(frozen=True)
 class SizeFit:
     """How the time of one series grows with its sizes, and the errors at points that were held out."""
 
-    axes: Mapping[str, Any]  # of `SERIES`
+    axes: Mapping[str, Any]  # of `SERIES_AXES`
     form: str
     costs: Array  # seconds for each unit of the form's terms
     sizes: pd.DataFrame  # the measured ones: `MOVING`, `seconds`
@@ -88,8 +88,8 @@ class SizeFit:
     def by_cause(self, sizes: pd.DataFrame) -> dict[TimeCause, Array]:
         """Return the fitted seconds of each cause."""
         terms = self.terms(sizes)
-        seconds = {cause: np.zeros(len(sizes)) for cause in CAUSES}
-        for cost, term in zip(self.costs, FORMS[self.form], strict=True):
+        seconds = {cause: np.zeros(len(sizes)) for cause in TIME_CAUSES}
+        for cost, term in zip(self.costs, TIME_FORMS[self.form], strict=True):
             for cause, amount in terms[term].items():
                 seconds[cause] = seconds[cause] + cost * amount
         return seconds
@@ -97,28 +97,30 @@ class SizeFit:
 
 def fits(summary: pd.DataFrame) -> tuple[list[SizeFit], list[str]]:
     """Return a fit for each series of a summary that has enough sizes, and why each other series has none."""
-    measured = summary[(summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(PHASES)]
-    found = []
+    measured = summary[
+        (summary["status"] == "measured") & summary["seconds"].gt(0) & summary["phase"].isin(FITTED_PHASES)
+    ]
+    size_fits = []
     reasons = []
-    for key, cases in measured.groupby(SERIES, sort=False, dropna=False):
+    for key, cases in measured.groupby(SERIES_AXES, sort=False, dropna=False):
         sizes = cases[[*MOVING, "seconds"]].reset_index(drop=True)
         macs = cases.reindex(columns=["macs"])["macs"].to_numpy(dtype=float)
         varied = sum(len(values) >= MIN_VALUES for values in levels(sizes).values())
         if len(sizes) < MIN_POINTS or varied < MIN_AXES:
-            reasons.append(TOO_FEW)
+            reasons.append(TOO_FEW_SIZES)
         elif (polynomial := macs_of_sizes(sizes, macs)) is None:
-            reasons.append(UNCOUNTED)
+            reasons.append(UNCOUNTED_MACS)
         else:
-            axes = dict(zip(SERIES, key, strict=True))
+            axes = dict(zip(SERIES_AXES, key, strict=True))
             ceiling = ceilings.of_text(cases["ceiling"].iloc[0]) if "ceiling" in cases else None
             terms = terms_of(sizes, macs, axes, ceiling)
-            found.append(SizeFit(axes, *_best_form(sizes, terms), polynomial, ceiling))
-    return found, reasons
+            size_fits.append(SizeFit(axes, *_best_form(sizes, terms), polynomial, ceiling))
+    return size_fits, reasons
 
 
 def reference_of(fit: SizeFit, among: Iterable[SizeFit]) -> SizeFit | None:
     """Return the fit of the same workloads' reference; None for the reference itself."""
-    shared = [axis for axis in SERIES if axis not in ("cell", "implementation")]
+    shared = [axis for axis in SERIES_AXES if axis not in ("cell", "implementation")]
     references = (other for other in among if other.axes["implementation"] in REFERENCES and other is not fit)
     return next((other for other in references if all(other.axes[axis] == fit.axes[axis] for axis in shared)), None)
 
@@ -130,7 +132,9 @@ def levels(sizes: pd.DataFrame) -> dict[str, tuple[int, ...]]:
 
 def place_of(value: int, measured: Sequence[int]) -> str:
     """Return where a value of a size lies among the measured ones that are kept: below them, above them or inside."""
-    return "below" if value <= measured[0] else "above" if value >= measured[-1] else "inside"
+    if value <= measured[0]:
+        return "below"
+    return "above" if value >= measured[-1] else "inside"
 
 
 def terms_of(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling: Ceiling | None) -> Terms:
@@ -164,7 +168,7 @@ def terms_of(sizes: pd.DataFrame, macs: Array, axes: Mapping[str, Any], ceiling:
 
 def columns(form: str, terms: Terms) -> Array:
     """Return how much each call has of each of a form's terms: (calls, terms)."""
-    return np.stack([np.sum(list(terms[term].values()), axis=0) for term in FORMS[form]], axis=1)
+    return np.stack([np.sum(list(terms[term].values()), axis=0) for term in TIME_FORMS[form]], axis=1)
 
 
 def macs_of_sizes(sizes: pd.DataFrame, macs: Array) -> Callable[[pd.DataFrame], Array] | None:
@@ -180,17 +184,17 @@ def macs_of_sizes(sizes: pd.DataFrame, macs: Array) -> Callable[[pd.DataFrame], 
     rows = terms / per_sequence[:, None]
     scale = np.linalg.norm(rows, axis=0)
     inverse = np.linalg.pinv(rows / scale, rcond=DEPENDENT)
-    known = inverse @ (rows / scale)  # projects on the directions that the recorded sizes determine
+    projection = inverse @ (rows / scale)  # projects on the directions that the recorded sizes determine
     coefficients = inverse.sum(axis=1) / scale
     if np.abs(rows @ coefficients - 1).max() > EXACT:
         return None
 
-    def macs_at(wanted: pd.DataFrame) -> Array:
-        products = _products(wanted)
+    def macs_at(other_sizes: pd.DataFrame) -> Array:
+        products = _products(other_sizes)
         scaled = products / scale
-        outside = np.linalg.norm(scaled - scaled @ known, axis=1)
+        outside = np.linalg.norm(scaled - scaled @ projection, axis=1)
         is_known = outside <= EXACT * np.linalg.norm(scaled, axis=1)
-        batch = wanted["batch_size"].to_numpy(dtype=float)
+        batch = other_sizes["batch_size"].to_numpy(dtype=float)
         return np.where(is_known, batch * (products @ coefficients), np.nan)
 
     return macs_at
@@ -224,16 +228,16 @@ def _best_form(sizes: pd.DataFrame, terms: Terms) -> tuple[str, Array, pd.DataFr
     is_within = errors["place"].isin(["point", "inside"]).to_numpy()
     costs = {}
     log_errors = {}
-    tried = {}
-    for form in FORMS:
+    error_of = {}
+    for form in TIME_FORMS:
         relative = columns(form, terms) / sizes["seconds"].to_numpy()[:, None]
         if np.isfinite(relative).all():
             fitted = np.concatenate([relative[out] @ _costs(relative[~out]) for *_, out in folds])
             # A form that gives no time at all has a very large error, but a finite one.
             log_errors[form] = np.log(np.maximum(fitted, NO_TIME))
-            tried[form] = float(np.abs(log_errors[form][is_within]).mean())
+            error_of[form] = float(np.abs(log_errors[form][is_within]).mean())
             costs[form] = _costs(relative)
-    best = next(form for form, error in tried.items() if error <= ALIKE * min(tried.values()))
+    best = next(form for form, error in error_of.items() if error <= ALIKE * min(error_of.values()))
     return best, costs[best], sizes, errors.assign(log_error=log_errors[best])
 
 

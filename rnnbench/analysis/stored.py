@@ -50,7 +50,8 @@ TOO_FEW = (
 )
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
-RATIO, CHANGE = ([f"{name}{end}" for end in ENDS] for name in ("ratio_to_reference", "change_to_first_run"))
+RATIO = [f"ratio_to_reference{end}" for end in ENDS]
+CHANGE_TO_FIRST = [f"change_to_first_run{end}" for end in ENDS]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Together:
     runs: tuple[tuple[str, RunInfo], ...]
     margin: float
     cases: Mapping[str, Case]  # by their keys
-    # A row for each `case` and run `at`: `RATIO` of the typical call, and of a later run `CHANGE`, the `verdict`, and
-    # the ratio that it is `decided_by`.
+    # A row for each `case` and run `at`: `RATIO` of the typical call, and of a later run `CHANGE_TO_FIRST`, the
+    # `verdict`, and the ratio that it is `decided_by`.
     rows: pd.DataFrame
     alone: int  # cases that only one run has
     machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
@@ -94,9 +95,10 @@ def case_ratios(run: StoredRun) -> pd.DataFrame:
     95% interval, as a report shows it; and the number of `replicates`.
     """
     samples = run.ratios.dropna(subset="log_ratio").groupby("case", sort=False)
-    low, mean = ([values.to_numpy() for _, values in samples[name]] for name in ("log_ratio", "log_mean_ratio"))
+    low = [values.to_numpy() for _, values in samples["log_ratio"]]
+    mean = [values.to_numpy() for _, values in samples["log_mean_ratio"]]
     replicates = samples.size()
-    ratios = [astuple(as_ratio(known)) for known in estimates_of(low)]
+    ratios = [astuple(as_ratio(estimate)) for estimate in estimates_of(low)]
     located: dict[str, Any] = {"low": locations(low), "mean": locations(mean)}
     frame = pd.DataFrame(ratios, replicates.index, RATIO, dtype=float).assign(**located, replicates=replicates)
     return frame.loc[[key for key in frame.index if not run.measurements[key].case.is_reference]]
@@ -124,7 +126,8 @@ def compare(
     `gates`: what must not grow; `acceptances`: what the team accepts of this change, for each case.
     Raises UserError if no case is in both runs.
     """
-    in_base, in_head = ({key: each.case for key, each in run.measurements.items()} for run in (base, head))
+    in_base = {key: each.case for key, each in base.measurements.items()}
+    in_head = {key: each.case for key, each in head.measurements.items()}
     common = common_cases(in_base, in_head)
     findings: list[Finding] = []
     needed = ""
@@ -138,8 +141,8 @@ def compare(
         decidable = {case.key: margins[case.key] for case in common if case.key not in reasons}
         judged = judged_shifts(*sides, decidable, of_runs=of_runs)
         # Apart from the others, from which they must take nothing.
-        for key, known in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
-            judged[key] = replace(known, verdict="undecided", decided_by=None)
+        for key, judgement in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
+            judged[key] = replace(judgement, verdict="undecided", decided_by=None)
         for case in common:
             of_case = judged.get(case.key)
             why = "not timed beside torch.nn in both runs" if of_case is None else _without_interval(of_case)
@@ -174,14 +177,12 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
 
     Raises UserError if no case is in two runs.
     """
-    known = [case_ratios(run) for run in runs]
-    cases = {
-        key: measurement.case
-        for run in runs
-        for key, measurement in run.measurements.items()
-        if not measurement.case.is_reference
-    }
-    counts = {key: sum(key in of_run.index for of_run in known) for key in cases}
+    frames = [case_ratios(run) for run in runs]
+    cases: dict[str, Case] = {}
+    for run in runs:
+        of_run = {key: measurement.case for key, measurement in run.measurements.items()}
+        cases |= {key: case for key, case in of_run.items() if not case.is_reference}
+    counts = {key: sum(key in frame.index for frame in frames) for key in cases}
     common = [key for key, count in counts.items() if count > 1]
     if not common:
         names = " and ".join(run.name for run in runs)
@@ -189,16 +190,20 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     machines = [tuple(machine_differences(runs[0].info, run.info)) for run in runs[1:]]
     parts = []
     for at, apart in enumerate([(), *machines]):
-        part = known[at].reindex(common)[RATIO].assign(at=at, verdict=None, decided_by=None, **dict.fromkeys(CHANGE))
+        part = (
+            frames[at]
+            .reindex(common)[RATIO]
+            .assign(at=at, verdict=None, decided_by=None, **dict.fromkeys(CHANGE_TO_FIRST))
+        )
         if apart:
-            part.loc[part.index.isin(known[0].index) & part["ratio_to_reference"].notna(), "verdict"] = "incomparable"
+            part.loc[part.index.isin(frames[0].index) & part["ratio_to_reference"].notna(), "verdict"] = "incomparable"
         elif at:
-            for key, judged in judged_shifts(known[0], known[at], dict.fromkeys(common, margin)).items():
+            for key, judged in judged_shifts(frames[0], frames[at], dict.fromkeys(common, margin)).items():
                 part.loc[key, ["verdict", "decided_by"]] = judged.verdict, judged.decided_by
                 if judged.deciding.has_interval:
-                    part.loc[key, CHANGE] = astuple(judged.deciding)
+                    part.loc[key, CHANGE_TO_FIRST] = astuple(judged.deciding)
         parts.append(part.rename_axis("case").reset_index())
-    rows = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(CHANGE, float))
+    rows = pd.concat(parts, ignore_index=True).astype(dict.fromkeys(CHANGE_TO_FIRST, float))
     alone = sum(count == 1 for count in counts.values())
     infos = tuple((run.name, run.info) for run in runs)
     return Together(infos, margin, cases, rows, alone, tuple(machines))
@@ -212,9 +217,8 @@ def judged_shifts(
     The variation between runs is part of the errors, if the replicates do not show it (`of_runs`).
     """
     keys = [key for key in margins if key in base.index and key in head.index]
-    low, mean = (
-        dict(zip(keys, map(shift, base.loc[keys, name], head.loc[keys, name]), strict=True)) for name in ("low", "mean")
-    )
+    low = dict(zip(keys, map(shift, base.loc[keys, "low"], head.loc[keys, "low"]), strict=True))
+    mean = dict(zip(keys, map(shift, base.loc[keys, "mean"], head.loc[keys, "mean"]), strict=True))
     if of_runs:
         low = with_run_to_run(low)
         mean = with_run_to_run(mean)
@@ -229,11 +233,11 @@ def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location]:
 
     No error is known if fewer than `MIN_CASES` cases have one of their own: then every verdict is `undecided`.
     """
-    known = [shift for shift in shifts.values() if shift.freedom]
-    if len(known) < MIN_CASES:
+    with_error = [shift for shift in shifts.values() if shift.freedom]
+    if len(with_error) < MIN_CASES:
         return {case: replace(shift, error=math.nan, freedom=0.0) for case, shift in shifts.items()}
-    own = float(np.median([shift.error**2 for shift in known]))
-    variance = max(0.0, scatter(np.array([shift.value for shift in known])) ** 2 - own)
+    typical = float(np.median([shift.error**2 for shift in with_error]))
+    variance = max(0.0, scatter(np.array([shift.value for shift in with_error])) ** 2 - typical)
     wider = {case: shift.plus(variance) for case, shift in shifts.items()}
     return {case: replace(shift, freedom=min(shift.freedom, MAX_FREEDOM)) for case, shift in wider.items()}
 

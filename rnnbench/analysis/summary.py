@@ -23,13 +23,13 @@ from rnnbench.analysis.estimate import (
     MIN_QUIET_REPLICATES,
     estimates,
     from_logs,
-    log_ratios,
-    t_quantile,
     undisturbed_estimates,
     widened_by_runs,
 )
 from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
+from rnnbench.analysis.replicate_times import log_ratios
 from rnnbench.analysis.run_times import RunTimes
+from rnnbench.analysis.variances import t_quantile
 from rnnbench.store.implementations import REFERENCES
 
 # A device that never waits either falls further behind the host in a window, by more than the share GAINED of it, or
@@ -37,7 +37,7 @@ from rnnbench.store.implementations import REFERENCES
 GAINED = 0.05
 FULL_QUEUE_SECONDS = 1e-3
 LATENCIES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "latency_p99_9": 0.999}
-LATE = "late_share"
+LATE_SHARE = "late_share"
 MIN_BEYOND = 10  # steps that are slower than a quantile; it is not known from fewer
 # With two, intervals are so wide that most reach beyond the slowest step. The few that don't are the narrow ones: where
 # steps are slow together, some kinds of them hold the truth in only 82 to 90%. Those of three replicates do in 93%.
@@ -75,7 +75,7 @@ def summarize(times: RunTimes) -> pd.DataFrame:
 
 
 def launch_bound(totals: pd.DataFrame, waits: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return whether the host kept the device waiting, from the sums over each case's windows.
+    """Return True for cases whose host kept the device waiting, from the sums over each case's windows.
 
     `waits`: how often the host waited for the device. The time that it waited is how far it was ahead. At the start of
     a window it was ahead by `host_seconds - seconds`, since the call before the clocked ones was still running, so in
@@ -102,7 +102,7 @@ def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFram
     is_stream = cases["task"].eq("streaming").to_numpy()
     if not is_stream.any():
         return cases
-    columns = [f"{name}{end}" for name in (*LATENCIES, LATE) for end in ENDS]
+    columns = [f"{name}{end}" for name in (*LATENCIES, LATE_SHARE) for end in ENDS]
     cases = cases.assign(**dict.fromkeys(columns, math.nan))
     streams = replicates[is_stream[replicates["number"].to_numpy(dtype=np.int64)]]
     periods = cases["period_seconds"].to_dict()
@@ -113,7 +113,9 @@ def with_latencies(cases: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFram
         period = periods[number]
         if not math.isnan(period):
             late = [int((each > period).sum()) for each in steps]
-            cases.loc[number, [LATE, f"{LATE}_low", f"{LATE}_high"]] = share_of(late, [len(each) for each in steps])
+            cases.loc[number, [LATE_SHARE, f"{LATE_SHARE}_low", f"{LATE_SHARE}_high"]] = share_of(
+                late, [len(each) for each in steps]
+            )
     return cases
 
 
@@ -123,7 +125,7 @@ def measured_streams(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def quantile_name(column: str) -> str:
-    """`p99.9` for the column `latency_p99_9`."""
+    """Return `p99.9` for the column `latency_p99_9`."""
     return column.removeprefix("latency_").replace("_", ".")
 
 
@@ -224,16 +226,16 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
     alone = counted_blocks(blocks, blocks)
     logs = low_quantiles(_stacked(replicates["quiet_logs"]), alone)
     of_cases = _twice(replicates.assign(counted_blocks=alone, quiet_log_seconds=logs))
-    known = of_cases["number"].unique()
+    numbers = of_cases["number"].unique()
     if len(paired):
         paired = _twice(paired)
         without_ratio = cases.index[cases["ratio"].isna()]
-        known = np.intersect1d(known, np.union1d(paired["number"].unique(), without_ratio))
-        paired = paired[paired["number"].isin(known)]
+        numbers = np.intersect1d(numbers, np.union1d(paired["number"].unique(), without_ratio))
+        paired = paired[paired["number"].isin(numbers)]
         _estimate(cases, paired, "quiet_log_ratio", "ratio", "counted_blocks")
         _estimate(cases, paired, "log_quiet_mean_ratio", "mean_ratio")
-    _estimate(cases, of_cases[of_cases["number"].isin(known)], "quiet_log_seconds", "seconds", "counted_blocks")
-    cases.loc[known, "state"] = UNDISTURBED
+    _estimate(cases, of_cases[of_cases["number"].isin(numbers)], "quiet_log_seconds", "seconds", "counted_blocks")
+    cases.loc[numbers, "state"] = UNDISTURBED
 
 
 def _twice(rows: pd.DataFrame) -> pd.DataFrame:
@@ -251,13 +253,13 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
     columns = [name, f"{name}_low", f"{name}_high"]
     values = cases.reindex(columns=columns).to_numpy(dtype=float, copy=True)
     for _, of_run in replicates.groupby("run", sort=False, observed=True):
-        known, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
+        numbers, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         logs = of_run[column].to_numpy(dtype=float)
         if blocks is None:
             known_logs = estimates(group, logs)
         else:
             known_logs = undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
-        values[known] = from_logs(widened_by_runs(known_logs) if name == "ratio" and blocks else known_logs)
+        values[numbers] = from_logs(widened_by_runs(known_logs) if name == "ratio" and blocks else known_logs)
     cases[columns] = values
 
 
@@ -291,10 +293,8 @@ def noise(times: RunTimes) -> Noise:
     place = references.groupby("number")["replicate"].rank(method="first").to_numpy() - 1
     count = np.bincount(number)
     third = count // 3
-    first, last = (
-        np.bincount(number, np.where(is_in, logs, 0.0))[third > 0]
-        for is_in in (place < third[number], place >= (count - third)[number])
-    )
+    first = np.bincount(number, np.where(place < third[number], logs, 0.0))[third > 0]
+    last = np.bincount(number, np.where(place >= (count - third)[number], logs, 0.0))[third > 0]
     changes = (last - first) / third[third > 0]
     drift = float(np.expm1(np.median(changes))) if len(changes) else np.nan
     return Noise(floor, worst, len(intervals), drift)

@@ -316,7 +316,9 @@ def explain(
     settings = measure_settings(budget)
     path = None if folder is None else Path(folder)
     with shown_rounds(is_wanted=progress) as on_progress:
-        comparison, profiles = explain_live(modules, input, phase, reference, settings, path, threads, on_progress)
+        comparison, profiles = explain_live(
+            compared(modules, input, phase, reference, threads), settings, path, on_progress
+        )
     return explained(comparison, settings, profiles, path)
 
 

@@ -12,8 +12,8 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from rnnbench.analysis.estimate import times_by_case
 from rnnbench.analysis.pairs import PairRatio, pair_ratio
+from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.cells import is_own
 from rnnbench.check.families import changed_definitions, first_of_each
 from rnnbench.check.own_code import refuse_foreign

@@ -12,27 +12,21 @@ import torch
 from torch import Tensor
 
 from rnnbench.harness.live.live_cases import tensors_in
-from rnnbench.profiling.replay import (
-    CallGroup,
-    Program,
-    ProgramCall,
-    Storage,
-    grouped,
+from rnnbench.profiling.program import CallGroup, Program, ProgramCall, Storage, grouped, place, storages
+from rnnbench.profiling.remedies import (
     merge_over_rows,
     merge_over_weights,
-    place,
-    storages,
     use_first_results,
     use_recorded_results,
     use_sources,
 )
 from rnnbench.store.profiles import Cause, CauseKind
 
-COPIES = ("clone", "contiguous", "to", "type", "float", "double")
+COPY_CALLS = ("clone", "contiguous", "to", "type", "float", "double")
 NEUTRAL = {"add": 0, "radd": 0, "sub": 0, "mul": 1, "rmul": 1, "div": 1, "truediv": 1}
-JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
-WAITS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
-COUNTS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive")  # the size is known afterwards
+JOIN_CALLS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+WAIT_CALLS = ("item", "tolist", "numpy", "bool", "float", "int", "index", "cpu", "equal", "allclose", "is_nonzero")
+COUNT_CALLS = ("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive")  # the size is known afterwards
 MAX_SUSPECTS = 8
 MATRIX = 2  # dimensions
 MIN_CALLS = 2  # of a kind: work that a whole sequence does only once is not a cause
@@ -62,14 +56,14 @@ def suspects(program: Program, *, trained: bool) -> dict[Cause, Callable[[], Pro
     # Products of one input with several weights, which could be a single product with all weights.
     by_input = [group for group in grouped(products, of_input) if len(group) >= MIN_CALLS]
     small = [group for group in by_input if not program.is_chain(group)]
-    found: list[Suspect] = [
+    candidates: list[Suspect] = [
         ("output product", after, partial(merge_over_rows, before=False)),
         ("not hoisted", before, partial(merge_over_rows, before=True)),
         ("loop invariant", repeated, use_first_results),  # all together, since one may be made of another
         ("small products", small if len(small) >= MIN_CALLS else [], merge_over_weights),
         *_line_by_line(program, {*chain(*repeated)}, dead, trained=trained),
     ]
-    remedies = {_cause(kind, groups): partial(remedy, program, groups) for kind, groups, remedy in found if groups}
+    remedies = {_cause(kind, groups): partial(remedy, program, groups) for kind, groups, remedy in candidates if groups}
     return {cause: remedies[cause] for cause in sorted(remedies, key=lambda cause: -cause.calls)[:MAX_SUSPECTS]}
 
 
@@ -90,10 +84,12 @@ def invariants(program: Program) -> list[CallGroup]:
     Views are not work, and so are not found. Neither is a value into which something is written, nor a plain copy,
     which is a suspect of its own.
     """
-    changed = {storage for call in program.calls if call.written for storage in storages(call.args[:1]) | call.writes}
+    changed = {
+        storage for call in program.calls if call.is_in_place for storage in storages(call.args[:1]) | call.writes
+    }
     lasting = [call for call in program.calls if not (call.reads | call.writes) & (changed | program.hidden)]
-    made = [call for call in lasting if isinstance(call.result, Tensor) and call.result.layout == torch.strided]
-    work = [call for call in made if not call.writes & call.reads]
+    tensors = [call for call in lasting if isinstance(call.result, Tensor) and call.result.layout == torch.strided]
+    work = [call for call in tensors if not call.writes & call.reads]
     same = grouped(work, lambda call: program.key(call.result))
     groups = [group for group in same if len(group) >= program.steps >= MIN_CALLS]
     with torch.no_grad():  # results of a random function are not equal
@@ -133,7 +129,7 @@ def _line_by_line(
     waits = [call for call in calls if _is_wait(call)]
     unused = _dead(program, waits)
     last_written: dict[Storage, int] = {
-        storage: call.ordinal for call in calls if call.written for storage in storages(call.args[:1])
+        storage: call.ordinal for call in calls if call.is_in_place for storage in storages(call.args[:1])
     }
 
     def without_waiting(program: Program, groups: Sequence[CallGroup]) -> Program:
@@ -149,7 +145,9 @@ def _line_by_line(
         if all(last_written.get(storage, -1) <= call.ordinal for storage in call.writes | call.reads)
     ]
     new = [call for call in calls if isinstance(call.result, Tensor) and not storages(call.result) & call.reads]
-    joins = [call for call in once if call.name in JOINS and isinstance(call.result, Tensor) and not call.written]
+    joins = [
+        call for call in once if call.name in JOIN_CALLS and isinstance(call.result, Tensor) and not call.is_in_place
+    ]
     chosen: list[tuple[CauseKind, list[ProgramCall], Remedy]] = [
         ("copy", lasting, use_sources),
         ("concatenation", [call for call in joins if call not in cut], use_recorded_results),
@@ -162,26 +160,26 @@ def _line_by_line(
 
 
 def _is_copy(call: ProgramCall) -> bool:
-    if not call.args or not isinstance(call.result, Tensor) or call.written:
+    if not call.args or not isinstance(call.result, Tensor) or call.is_in_place:
         return False
     tensor = call.args[0]
     if not isinstance(tensor, Tensor) or tensor.shape != call.result.shape or tensor.dtype != call.result.dtype:
         return False
     if call.name in NEUTRAL and len(call.args) == 2 and not isinstance(call.args[1], Tensor):
         return bool(call.args[1] == NEUTRAL[call.name])
-    return call.name in COPIES and not storages(tensor) & storages(call.result)
+    return call.name in COPY_CALLS and not storages(tensor) & storages(call.result)
 
 
 def _is_wait(call: ProgramCall) -> bool:
     """Return True if Python waits for the device: for a value, for a copy on the host, or for a number of values."""
     results = list(tensors_in(call.result))
     if not results:
-        return call.name in WAITS and bool(call.reads)
-    given = [tensor for tensor in tensors_in((call.args, call.kwargs)) if not tensor.is_cpu]
-    if not given or call.kwargs.get("non_blocking"):
+        return call.name in WAIT_CALLS and bool(call.reads)
+    inputs = [tensor for tensor in tensors_in((call.args, call.kwargs)) if not tensor.is_cpu]
+    if not inputs or call.kwargs.get("non_blocking"):
         return False
-    is_masked = call.name == "getitem" and any(tensor.dtype is torch.bool for tensor in given[1:])
-    return is_masked or call.name in COUNTS or all(tensor.is_cpu for tensor in results)
+    is_masked = call.name == "getitem" and any(tensor.dtype is torch.bool for tensor in inputs[1:])
+    return is_masked or call.name in COUNT_CALLS or all(tensor.is_cpu for tensor in results)
 
 
 def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[ProgramCall]:
@@ -191,13 +189,17 @@ def _dead(program: Program, needed_calls: Iterable[ProgramCall] = ()) -> set[Pro
     """
     if program.hidden:
         return set()
-    fresh = {storage for call in program.calls if not call.written for storage in storages(call.result) - call.reads}
+    fresh = {
+        storage for call in program.calls if not call.is_in_place for storage in storages(call.result) - call.reads
+    }
     needed = storages(program.returned)
     dead = set[ProgramCall]()
-    kept = set(needed_calls)
+    roots = set(needed_calls)
     for call in reversed(program.calls):
-        lasts = call.written and not call.writes <= fresh  # it changes a tensor that exists before and after the call
-        if lasts or call.writes & needed or call in kept:
+        lasts = (
+            call.is_in_place and not call.writes <= fresh
+        )  # it changes a tensor that exists before and after the call
+        if lasts or call.writes & needed or call in roots:
             needed |= call.reads
         elif storages(call.result):
             dead.add(call)

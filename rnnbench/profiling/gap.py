@@ -1,160 +1,28 @@
-"""Where the time of one call goes, and the distance from a cell to its reference taken apart.
-
-A call is made of kernels by what they do, and the time between them. What each rung of the ladder and each cause
-explains of the distance is a step.
-"""
+"""The distance from a cell to its reference, taken apart into what each rung of the ladder and each cause explains."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, as_ratio, estimate, minus
 from rnnbench.analysis.run_times import RunTimes
+from rnnbench.profiling.breakdown import MAX_EXCESS, OVERHEADS, breakdown, in_one_piece, is_alike, rescaled
 from rnnbench.profiling.missing_operators import MissingOperator, missing_operators, word
 from rnnbench.store.implementations import LADDER, REFERENCES, REMOVING_ALL, ROW_OF
-from rnnbench.store.profiles import CATEGORIES, CAUSES, PARTS, CallPart, Category, Cause, Products, Profile
+from rnnbench.store.profiles import CAUSES, Cause, Products, Profile
 from rnnbench.store.records import (
     WORKLOAD_AXES,
 )
-from rnnbench.store.stored_record import clean
 
-# The parts of a call
-
-What = Literal[Category, "overhead", "gaps", "whole"]
-MAX_EXCESS = 0.1  # of the call: noise alone does not make its kernels longer than the call by more than this
-MAX_DIFFERENCE = 0.5  # of a call's time in the run; a profile that differs by more does not explain it
-TOO_LONG = "its kernels, clocked one by one, come to more than the whole of it, as on a busy machine"
-# The time outside kernels: on a CPU all code on the way to one; on a device that launches them, its waiting.
-OVERHEADS = ("overhead", "gaps")
-SHARE_NAMES: dict[str, str] = {
-    **{str(name): about for name, about in CATEGORIES.items()},
-    "overhead": "dispatch and Python",
-    "gaps": "launches and gaps",
-    "whole": "in one piece",
-}
 TimesByReplicate = Mapping[Any, float]  # replicate -> seconds per call
 NOT_PROFILED = "not profiled in a moment as busy as the run's, so the difference between the two is not explained"
 ZERO = Estimate(0.0, 0.0, 0.0)
-MIN_SHARE = 0.01  # of the call; a smaller cause is not reported
+MIN_CAUSE_SHARE = 0.01  # of the call; a smaller cause is not reported
 OPERATOR = "operator"  # kind of the steps that `missing_operators` finds
-
-
-@dataclass(frozen=True)
-class Share:
-    """Part of a call's time."""
-
-    part: CallPart
-    what: What
-    seconds: Estimate
-    operators: int  # number of calls; of `gaps`, of launches
-    new_bytes: int = 0
-
-
-def breakdown(profile: Profile) -> list[Share]:
-    """Return the shares of a successful profile, in order: none is negative, and they add up to the call.
-
-    On a CPU the time of an operator's kernel is that of the operator in its place in the call, minus that of the
-    operator with one value in each of its tensors. A device's kernels are timed by its own clock, not split by part.
-    What lies between kernels is the rest. Kernels that come to a little more than their part, by noise, fill it.
-    """
-    if in_one_piece(profile):
-        return [Share("forward", "whole", estimate(profile.times["call"]), 0)]
-    shares = []
-    for part, seconds in part_times(profile).items():
-        kernels = _kernels(profile, part)
-        taken = sum(kernel.seconds.value for kernel in kernels)
-        fit = min(1.0, seconds.value / taken) if taken else 1.0
-        kernels = [replace(kernel, seconds=kernel.seconds.at(kernel.seconds.value * fit)) for kernel in kernels]
-        rest = minus(seconds, [kernel.seconds for kernel in kernels])
-        left = rest.at(max(0.0, rest.value))
-        calls = sum(each.calls for each in profile.operators if each.part == part)
-        device = profile.kernels
-        outside = Share(part, "gaps", left, device.launches) if device else Share(part, "overhead", left, calls)
-        shares += [*kernels, outside]
-    return shares
-
-
-def in_one_piece(profile: Profile) -> str:
-    """Say why a call can't be taken apart; empty if it can."""
-    most = MAX_EXCESS * estimate(profile.times["call"]).value
-    is_too_long = any(
-        sum(kernel.seconds.value for kernel in _kernels(profile, part)) > seconds.value + most
-        for part, seconds in part_times(profile).items()
-    )
-    return profile.opaque or (TOO_LONG if is_too_long else "")
-
-
-def _kernels(profile: Profile, part: CallPart) -> list[Share]:
-    """Return the kernels of a part by what they do; views have none."""
-    shares = []
-    for what in CATEGORIES:
-        own = [each for each in profile.operators if each.category == what and (each.part == part or profile.kernels)]
-        calls = sum(operator.calls for operator in own)
-        size = sum(operator.new_bytes for operator in own)
-        if profile.kernels is not None:
-            if (known := profile.kernels.seconds.get(what)) is not None:
-                shares.append(Share(part, what, Estimate(known, known, known), calls))
-        elif own and what != "views":
-            rounds = np.sum([np.subtract(operator.seconds, operator.idle_seconds) for operator in own], axis=0)
-            shares.append(Share(part, what, estimate(np.maximum(rounds, 0.0)), calls, size))
-    return shares
-
-
-def part_times(profile: Profile) -> dict[CallPart, Estimate]:
-    """Return the time of each part, from those of the whole call and of its first parts; they add up to the call.
-
-    With kernels of a device, which are not split by part, all of the call is one part.
-    """
-    times = profile.times
-    parts = dict[CallPart, Estimate]()
-    before = np.zeros(len(times["call"]))
-    until = 0.0
-    call = estimate(times["call"]).value
-    ends = ("call",) if profile.kernels is not None else ("forward", "forward_backward", "call")
-    for part, arm in zip(PARTS, (arm for arm in ends if arm in times), strict=False):
-        rounds = np.asarray(times[arm])
-        end = min(max(estimate(rounds).value, until), call)  # noise does not make a part negative
-        parts[part] = estimate(rounds - before).at(end - until)
-        before = rounds
-        until = end
-    return parts
-
-
-def breakdown_frame(profiles: Mapping[str, Profile]) -> pd.DataFrame:
-    """Return a row for each share of each successful profile: its `case`, `part`, `what`, time, `share`, and counts."""
-    columns = ["case", "part", "what", "seconds", "seconds_low", "seconds_high", "share", "operators", "new_bytes"]
-    rows = [
-        (case, share.part, share.what, *astuple(share.seconds), math.nan, share.operators, share.new_bytes)
-        for case, profile in profiles.items()
-        if profile.works
-        for share in breakdown(profile)
-    ]
-    shares = pd.DataFrame(rows, columns=columns)
-    shares["share"] = shares["seconds"] / shares.groupby("case", sort=False)["seconds"].transform("sum")
-    return shares
-
-
-def is_alike(profile: Profile, seconds: float) -> bool:
-    """Return True if the calls of a profile took about as long as `seconds` in the run: the machine was not busier."""
-    widest = 1 + MAX_DIFFERENCE
-    return profile.works and 1 / widest <= seconds / estimate(profile.times["call"]).value <= widest
-
-
-def rescaled(profile: Profile, seconds: float) -> Profile:
-    """Multiply all times of a profile, its only fractions, so that its call takes `seconds`, as in the run.
-
-    Shares come from profiles, times from the run.
-    """
-    factor = seconds / estimate(profile.times["call"]).value
-    return Profile.from_json(clean(asdict(profile), lambda time: float(time) * factor))
-
-
-# What lies between two calls
 
 
 class StepKind(NamedTuple):
@@ -199,7 +67,7 @@ class Step:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it differs from zero by more than chance."""
+        """Return True if the time differs from zero by more than chance."""
         return self.seconds.lower > 0 or self.seconds.upper < 0
 
     def less(self, others: Sequence["Step"]) -> "Step":
@@ -228,9 +96,6 @@ class Gap:
         return step.seconds.value / self.seconds.value if self.seconds.lower > 0 else math.nan
 
 
-# The gap of a case
-
-
 def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[tuple[str, str], Gap]:
     """Return a gap for each cell and workload of a run with both ends, by the keys of the cases at these ends."""
     times: dict[str, TimesByReplicate] = {
@@ -241,15 +106,15 @@ def gaps(run: RunTimes, profiles: Mapping[str, Profile]) -> dict[tuple[str, str]
     result = dict[tuple[str, str], Gap]()
     for _, group in measured.groupby([*WORKLOAD_AXES], sort=False):
         references = group[group["implementation"].isin(REFERENCES)]
-        for _, own in group.groupby("cell", sort=False):
-            cases = dict(zip(own["implementation"], own["case"].astype(str), strict=True))
+        for _, rows_of_cell in group.groupby("cell", sort=False):
+            cases = dict(zip(rows_of_cell["implementation"], rows_of_cell["case"].astype(str), strict=True))
             rungs: dict[str, TimesByReplicate] = {name: times[cases[name]] for name in LADDER if name in cases}
             reference = str(references["case"].iloc[0]) if len(references) else ""
             if not rungs or not all(rung.keys() & times.get(reference, {}).keys() for rung in rungs.values()):
                 continue
-            taken = [profiles.get(cases[name]) for name in rungs]
+            profiles_of_rungs = [profiles.get(cases[name]) for name in rungs]
             ends = cases[next(iter(rungs))], reference
-            result[ends] = of_profiled(rungs, times[reference], taken, profiles.get(reference))
+            result[ends] = of_profiled(rungs, times[reference], profiles_of_rungs, profiles.get(reference))
     return result
 
 
@@ -264,20 +129,14 @@ def of_profiled(
     `profiles`: one for each rung, None if it was not profiled. The first has the causes; the last is compared with that
     of the reference.
     """
-    *of_rungs, end = (
-        rescaled(profile, seconds) if profile is not None and is_alike(profile, seconds) else None
-        for profile, seconds in zip(
-            (*profiles, of_reference),
-            [call_time(times.values()).value for times in (*rungs.values(), reference)],
-            strict=True,
-        )
-    )
+    of_rungs = [_at_the_speed_of(times, profile) for times, profile in zip(rungs.values(), profiles, strict=True)]
+    end = _at_the_speed_of(reference, of_reference)
     below: Sequence[Step] = ()
     note = ""
     last = [*rungs][-1]
     if of_rungs[-1] is not None and end is not None:
-        seen = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
-        eager = None if last in ROW_OF and ROW_OF[last].has_own_library else next(seen, None)
+        with_products = (each for each in reversed(of_rungs) if each and each.products and each.products.seconds)
+        eager = None if last in ROW_OF and ROW_OF[last].has_own_library else next(with_products, None)
         below = between(of_rungs[-1], end, eager, _named(of_rungs[0]))
     elif any((*profiles, of_reference)):
         missing = [name for name, profile in {last: of_rungs[-1], "its reference": end}.items() if profile is None]
@@ -288,6 +147,12 @@ def of_profiled(
     return replace(take_apart(rungs, reference, causes, below), note=note)
 
 
+def _at_the_speed_of(times: TimesByReplicate, profile: Profile | None) -> Profile | None:
+    """Return a profile with the times of the run; None if there is none, or if its moment was unlike the run."""
+    seconds = call_time(times.values()).value
+    return rescaled(profile, seconds) if profile is not None and is_alike(profile, seconds) else None
+
+
 def _named(first: Profile | None) -> set[str]:
     """Return the words of the operators that the causes of a profile name, since a cause holds their time already."""
     causes = first.causes if first else ()
@@ -296,7 +161,7 @@ def _named(first: Profile | None) -> set[str]:
 
 
 def _matters(seconds: Estimate, call: Profile) -> bool:
-    return seconds.lower > 0 and seconds.value >= MIN_SHARE * estimate(call.times["call"]).value
+    return seconds.lower > 0 and seconds.value >= MIN_CAUSE_SHARE * estimate(call.times["call"]).value
 
 
 def take_apart(
@@ -320,35 +185,24 @@ def take_apart(
     )
     steps = [*steps, *below, rest.less(below)]
     start = call_time(times[0].values())
-    named = list[Step]()
+    cause_steps = list[Step]()
     removed = {kind for name in rungs if name in ROW_OF for kind in ROW_OF[name].removes}
     sizes = [(estimate(cause.seconds), cause) for cause in causes if cause.seconds and cause.kind not in removed]
     for size, cause in sorted(sizes, key=lambda pair: -pair[0].value):
-        if size.value < MIN_SHARE * start.value or size.lower <= 0:  # nothing, or nothing beyond chance
+        if size.value < MIN_CAUSE_SHARE * start.value or size.lower <= 0:  # nothing, or nothing beyond chance
             continue
-        named.append(Step(cause.kind, cause.what, size, cause.calls))
+        cause_steps.append(Step(cause.kind, cause.what, size, cause.calls))
         # The step that also removes the cause, and so contains it.
         around = (*REMOVING_ALL, CAUSES[cause.kind].within, "rest")
         kinds = [step.kind for step in steps]
         index = next(kinds.index(kind) for kind in around if kind in kinds)
-        steps[index] = steps[index].less(named[-1:])
+        steps[index] = steps[index].less(cause_steps[-1:])
     first = times[0]
     common = sorted(times[0].keys() & reference.keys())
     ratio = as_ratio(estimate([math.log(first[key] / reference[key]) for key in common]))
     end = call_time(reference.values())
     gap = _difference(first, reference)
-    return Gap(start, end, gap, ratio, (*named, *steps))
-
-
-def at_the_speed_of(seconds: Mapping[str, float], profiles: Mapping[str, Profile]) -> dict[str, Profile]:
-    """Return the profiles with the times of a run, so that no figure beside the run's contradicts them.
-
-    `seconds`: of a call of each case that was timed.
-    """
-    return {
-        case: rescaled(profile, seconds[case]) if profile.works and case in seconds else profile
-        for case, profile in profiles.items()
-    }
+    return Gap(start, end, gap, ratio, (*cause_steps, *steps))
 
 
 def call_seconds(run: RunTimes) -> dict[str, float]:
@@ -368,20 +222,17 @@ def _difference(times: TimesByReplicate, other: TimesByReplicate) -> Estimate:
     return spread.at(call_time(times.values()).value - call_time(other.values()).value)
 
 
-# Between two profiled calls
-
-
 def between(
-    last: Profile, reference: Profile, eager: Profile | None = None, named: Collection[str] = ()
+    last: Profile, reference: Profile, eager: Profile | None = None, words: Collection[str] = ()
 ) -> tuple[Step, ...]:
     """Return the differences between two profiled calls.
 
     Products in different libraries are a step of their own, and so is each of the largest operators that the reference
-    does not have, unless it is among those `named` by causes. The others come from both breakdowns, outside kernels and
+    does not have, unless causes name its words. The others come from both breakdowns, outside kernels and
     in kernels, and are missing if a call can't be taken apart. `eager` is a profile that shows the products of `last`,
     if `last` is compiled and does not show them.
     """
-    missing = missing_operators(last, reference, named)
+    missing = missing_operators(last, reference, words)
     products = last.products or (None if eager is None else eager.products)
     others = reference.products
     library = list[Step]()
@@ -391,36 +242,43 @@ def between(
         library = [] if step is None else [step]
     if not (in_one_piece(last) or in_one_piece(reference)):
         for kind, is_overhead in (("overhead", True), ("kernels", False)):
-            mine, its = (
-                minus(ZERO, [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
-                for profile in (last, reference)
-            )
+            mine = _minus_shares(last, is_overhead=is_overhead)
+            its = _minus_shares(reference, is_overhead=is_overhead)
             parts = [operator.around if is_overhead else operator.kernels for operator in missing]
-            steps.append(Step(kind, "", minus(minus(its, [mine]), parts)))  # `its` and `mine` are negative
+            steps.append(Step(kind, "", minus(minus(its, [mine]), parts)))
         steps[-1] = steps[-1].less(library)
     return (*library, *map(_of_operator, missing), *steps)
 
 
+def _minus_shares(profile: Profile, *, is_overhead: bool) -> Estimate:
+    """Return the time of a call outside kernels, or that in kernels, with a negative sign."""
+    return minus(ZERO, [share.seconds for share in breakdown(profile) if (share.what in OVERHEADS) == is_overhead])
+
+
 def _of_operator(operator: MissingOperator) -> Step:
-    """Return what leaving an operator out saves."""
+    """Return the step of an operator: the time that leaving it out saves."""
     seconds = minus(ZERO, [operator.kernels, operator.around])
     return Step(OPERATOR, operator.word, Estimate(-seconds.value, -seconds.upper, -seconds.lower), operator.calls)
 
 
-def _in_library(products: Products, library: str, calls: tuple[Profile, Profile]) -> Step | None:
-    """Return what another library saves of a call's products; None if that is not known.
+def _above_idle(products: Products, library: str) -> np.ndarray:
+    """Return the seconds of the products in a library in each round, without the way to it; 0 if not measured."""
+    above = np.subtract(products.seconds.get(library, 0.0), products.idle_seconds.get(library, 0.0))
+    return np.atleast_1d(above)
 
-    It is not known if the products were not measured, or in a busy moment, or if the way to them takes as long.
+
+def _in_library(products: Products, library: str, calls: tuple[Profile, Profile]) -> Step | None:
+    """Return the time that a call's products save in another library; None if that is not known.
+
+    The time is not known if the products were not measured, or in a busy moment, or if the way to them takes as long.
     `calls`: with the products in their own library, and in the other. The way to each library is left out.
     """
-    own, other = (
-        np.atleast_1d(np.subtract(products.seconds.get(name, 0.0), products.idle_seconds.get(name, 0.0)))
-        for name in (products.library, library)
-    )
-    for seconds, call in zip((own, other), calls, strict=True):
+    here = _above_idle(products, products.library)
+    there = _above_idle(products, library)
+    for seconds, call in zip((here, there), calls, strict=True):
         is_part = np.median(seconds) <= (1 + MAX_EXCESS) * np.median(call.times["call"])
         if not (is_part and estimate(seconds.tolist()).lower > 0):
             return None
-    times = np.median(own) / np.median(other)
+    times = np.median(here) / np.median(there)
     what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
-    return Step("library", what, estimate((own - other).tolist()), products.calls, library)
+    return Step("library", what, estimate((here - there).tolist()), products.calls, library)

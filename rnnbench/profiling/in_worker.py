@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from rnnbench.harness import devices
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.worker.table import operation
-from rnnbench.profiling.profile import of_built, profile
+from rnnbench.profiling.profile import profile
+from rnnbench.profiling.profiled_call import of_built
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.prepare import Built
 

@@ -12,9 +12,9 @@ import numpy as np
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.store.profiles import Operator, Profile
 
-MAX_NAMED = 3
-MIN_SHARE = 0.02  # of the call; less is not named
-WORDS = {  # of an operator without its prefix, where the rule of `word` gives no English
+MAX_OPERATORS_NAMED = 3
+MIN_OPERATOR_SHARE = 0.02  # of the call; less is not named
+WORD_OF = {  # of an operator without its prefix, where the rule of `word` gives no English
     **dict.fromkeys(("mm", "addmm", "mv", "addmv", "linear", "matmul", "dot", "mkldnn_linear"), "matrix product"),
     **dict.fromkeys(("bmm", "baddbmm", "einsum"), "batched matrix product"),
     **dict.fromkeys(("clone", "contiguous", "to", "type", "copy", "to_copy", "double"), "copy"),
@@ -50,8 +50,8 @@ WORDS = {  # of an operator without its prefix, where the rule of `word` gives n
     "fft_c2r": "Fourier transform",
     "fft_c2c": "Fourier transform",
 }
-BEGINNINGS = ("native_", "foreach_", "cudnn_", "mkldnn_", "miopen_")
-ENDINGS = ("_backward", "_backward_data", "_forward", "_jvp")
+NAME_BEGINNINGS = ("native_", "foreach_", "cudnn_", "mkldnn_", "miopen_")
+NAME_ENDINGS = ("_backward", "_backward_data", "_forward", "_jvp")
 # What a fused layer does inside, and what its gradients are made of.
 OF_A_LAYER = {"matrix product", "addition", "subtraction", "multiplication", "sigmoid", "tanh", "relu", "sum"}
 
@@ -79,28 +79,28 @@ def word(name: str) -> str:
     plain = name.rpartition("::")[2].strip("_")
     while True:
         shorter = plain
-        for beginning in BEGINNINGS:
+        for beginning in NAME_BEGINNINGS:
             shorter = shorter.removeprefix(beginning).strip("_")
-        if shorter in WORDS:
-            return WORDS[shorter]
-        for ending in ENDINGS:
+        if shorter in WORD_OF:
+            return WORD_OF[shorter]
+        for ending in NAME_ENDINGS:
             shorter = shorter.removesuffix(ending).strip("_")
-        if shorter in WORDS or shorter == plain:
-            return WORDS.get(shorter, shorter.replace("_", " "))
+        if shorter in WORD_OF or shorter == plain:
+            return WORD_OF.get(shorter, shorter.replace("_", " "))
         plain = shorter
 
 
-def missing_operators(call: Profile, reference: Profile, named: Collection[str] = ()) -> list[MissingOperator]:
+def missing_operators(call: Profile, reference: Profile, words: Collection[str] = ()) -> list[MissingOperator]:
     """Return the kinds of operators that take most time of a call and that its reference does not have, largest first.
 
-    `named`: words of what is explained by other causes, and so left out. Empty if the operators of one of both can't
+    `words`: of what is explained by other causes, and so left out. Empty if the operators of one of both can't
     be seen or clocked, as with compiled code, or on a device that runs behind the host.
     """
     if any(each.opaque or each.kernels is not None or not each.operators for each in (call, reference)):
         return []
-    known = {word(operator.name) for operator in reference.operators} | {*named}
+    left_out = {word(operator.name) for operator in reference.operators} | {*words}
     if any(operator.category == "layer" for operator in reference.operators):
-        known |= OF_A_LAYER
+        left_out |= OF_A_LAYER
     clocked = [operator for operator in call.operators if operator.category != "views" and operator.seconds]
     whole = estimate(call.times["call"]).value
     # A clock around each operator lengthens a call of many short ones, and a busy moment any.
@@ -108,20 +108,20 @@ def missing_operators(call: Profile, reference: Profile, named: Collection[str] 
     by_word: dict[str, list[Operator]] = {}
     for operator in clocked:
         by_word.setdefault(word(operator.name), []).append(operator)
-    sized = [_summed(each, own, scale) for each, own in by_word.items() if each not in known]
-    large = [each for each in sized if each.seconds >= MIN_SHARE * whole]
-    return sorted(large, key=lambda each: -each.seconds)[:MAX_NAMED]
+    sized = [_summed(each, operators, scale) for each, operators in by_word.items() if each not in left_out]
+    large = [each for each in sized if each.seconds >= MIN_OPERATOR_SHARE * whole]
+    return sorted(large, key=lambda each: -each.seconds)[:MAX_OPERATORS_NAMED]
 
 
 def _summed(name: str, operators: Iterable[Operator], scale: float) -> MissingOperator:
     """Sum operators of one kind, in each round."""
-    own = list(operators)
-    seconds = scale * np.sum([operator.seconds for operator in own], axis=0)
-    idle = scale * np.sum([operator.idle_seconds for operator in own], axis=0)
-    forward = sum(operator.calls for operator in own if operator.part == "forward")
+    members = list(operators)
+    seconds = scale * np.sum([operator.seconds for operator in members], axis=0)
+    idle = scale * np.sum([operator.idle_seconds for operator in members], axis=0)
+    forward = sum(operator.calls for operator in members if operator.part == "forward")
     return MissingOperator(
         name,
-        forward or sum(operator.calls for operator in own),
+        forward or sum(operator.calls for operator in members),
         estimate(np.maximum(seconds - idle, 0.0)),
         estimate(np.minimum(seconds, idle)),
     )

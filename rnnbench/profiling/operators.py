@@ -4,16 +4,9 @@ Torch's profiler makes short operators several times slower, each by a different
 after each operator and nothing else is done, so the added time is the same for all operators. It is measured on the
 same operators with a single value in each tensor; the remaining time is the kernel's. (Running each operator repeatedly
 on its own was tried, too, but then its weights are in a nearer cache than in the call.)
-
-Those that are matrix products are also made again in each library that torch has, as often as in the call and with the
-same shapes, strides and dtype: which library costs how much time. A library that packs weights does so once for all
-products of one shape. The gradients of one weight from all steps are made as a single product, as fused layers and
-compiled code do. What that saves is a cause. It lacks the additions that are saved, too, and the copies that put the
-steps side by side.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,17 +22,10 @@ from torch.utils._pytree import tree_map_only
 from rnnbench.cells.states import dense_parts, storage_address
 from rnnbench.harness.live.live_cases import tensors_in
 from rnnbench.kernels.libraries import (
-    DIRECT,
-    DIRECT_PACKED,
-    ONEDNN,
-    ONEDNN_PACKED,
     Matrix,
-    ProductCall,
-    product_calls,
-    torch_library,
 )
-from rnnbench.store.profiles import CallPart, Category, Cause, Operator, Products
-from rnnbench.store.records import FUSED_LAYERS
+from rnnbench.profiling.operator_categories import category
+from rnnbench.store.profiles import CallPart, Category, Operator
 from rnnbench.workloads.phases import TimedCall
 
 MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
@@ -47,114 +33,7 @@ MAX_SHAPES = 4  # that are listed for an operator that takes many tensors
 SHRINKABLE: tuple[Category, ...] = ("pointwise", "products")
 FASTER_HALF = 0.5  # of the calls of a round
 IDLE_CALLS = 20  # of each operator in one call of the arm
-NOTHING = partial(torch.ops.aten.relu.default, torch.zeros(1))  # takes the place of operators that can't be shrunk
-BY_NAME: dict[str, Category] = {
-    **dict.fromkeys(
-        [
-            "mm",
-            "addmm",
-            "bmm",
-            "baddbmm",
-            "matmul",
-            "linear",
-            "mv",
-            "addmv",
-            "dot",
-            "vdot",
-            "outer",
-            "ger",
-            "addr",
-            "addbmm",
-            "_addmm_activation",
-            "linear_backward",
-            "matmul_backward",
-            "convolution",
-            "convolution_backward",
-            "mkldnn_linear",
-            "_scaled_mm",
-            "einsum",
-        ],
-        "products",
-    ),
-    **dict.fromkeys(
-        [
-            "clone",
-            "copy",
-            "copy_",
-            "_to_copy",
-            "to",
-            "contiguous",
-            "cat",
-            "stack",
-            "concatenate",
-            "repeat",
-            "tile",
-            "index_select",
-            "gather",
-            "embedding",
-            "split_copy",
-            "unbind_copy",
-            "select_backward",
-            "slice_backward",
-            "select_scatter",
-            "slice_scatter",
-            "constant_pad_nd",
-            "fill",
-            "fill_",
-            "zero_",
-            "zeros",
-            "zeros_like",
-            "new_zeros",
-            "ones",
-            "ones_like",
-            "new_ones",
-            "full",
-            "full_like",
-            "index",
-            "index_put",
-            "index_put_",
-            "roll",
-            "flip",
-            "masked_fill",
-            "masked_fill_",
-            "expand_copy",
-            "_foreach_copy_",
-            "_foreach_zero_",
-        ],
-        "copies",
-    ),
-    **dict.fromkeys(
-        ["empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_local_scalar_dense"],
-        "views",
-    ),
-}
-MIN_GRADIENTS = 2  # of one weight: fewer are not worth a single product
-FUSED = "mkldnn_rnn_layer"  # torch.nn's LSTM on a CPU
-# Arms of a replay. In an idle one each matrix has a single value: all but the arithmetic remains.
-STEPWISE = "gradients of each step"
-STACKED = "gradients at once"
-IN = "products in "
-IDLE = "idle in "
-ONE = Matrix((1, 1), (1, 1))
-Differences = dict[Cause, tuple[str, str]]  # a cause -> the arms that measure it: one with it, and one without
-
-
-def category(name: str) -> Category:
-    """Return the kind of work that an operator does, by its name: `aten::addmm` or `addmm`."""
-    plain = name.rpartition("::")[2]
-    if plain.startswith(FUSED_LAYERS):
-        return "layer"
-    if plain in BY_NAME:
-        return BY_NAME[plain]
-    packet = getattr(torch.ops.aten, plain, None)
-    if packet is None:
-        return "other"
-    overload: Any = getattr(packet, packet.overloads()[0])
-    if overload.is_view:
-        return "views"
-    # Torch does not tag backward operators, Adam's list operators, and fused gates.
-    is_untagged = plain.startswith(("_foreach_", "_fused_adam", "_thnn_fused")) or plain.endswith("_backward")
-    return "pointwise" if is_untagged or torch.Tag.pointwise in overload.tags else "other"
+NO_OPERATION = partial(torch.ops.aten.relu.default, torch.zeros(1))  # takes the place of operators that can't be shrunk
 
 
 class Factors(NamedTuple):
@@ -190,11 +69,13 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         kwargs = kwargs or {}
         is_backward = torch._C._current_autograd_node() is not None
         self._seen_backward |= is_backward
-        part: CallPart = "backward" if is_backward else "optimizer" if self._seen_backward else "forward"
+        part: CallPart = "optimizer" if self._seen_backward else "forward"
+        if is_backward:
+            part = "backward"
         name = str(function.name()).partition(".")[0]
-        given = tuple(tensors_in((args, kwargs)))
+        inputs = tuple(tensors_in((args, kwargs)))
         what = category(name)
-        tensors = () if what == "views" else given
+        tensors = () if what == "views" else inputs
         forms = [[(each.shape, each.stride(), each.dtype) for each in dense_parts(tensor)] for tensor in tensors]
         key = (
             function,
@@ -206,12 +87,12 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
             shapes = ["x".join(map(str, tensor.shape)) or "1" for tensor in tensors[:MAX_SHAPES]]
             shapes += [f"and {len(tensors) - MAX_SHAPES} more"] if len(tensors) > MAX_SHAPES else []
             product = None
-            is_dense = all(tensor.layout == torch.strided for tensor in given)
+            is_dense = all(tensor.layout == torch.strided for tensor in inputs)
             if is_dense and not kwargs and function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
                 left, right = args[-2:]
                 has_bias = len(args) > 2 and args[0].dim() == 1
                 product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
-            shrunk = NOTHING
+            shrunk = NO_OPERATION
             if is_dense and what in SHRINKABLE and not function._schema.is_mutable:
                 small, smaller = tree_map_only(
                     Tensor, lambda tensor: tensor.detach().new_ones((1,) * tensor.dim()), (args, kwargs)
@@ -222,10 +103,10 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
         self.order.append(self._indices[key])
         result = function(*args, **kwargs)
         kind = self.kinds[self.order[-1]]
-        made = [each.untyped_storage() for tensor in tensors_in(result) for each in dense_parts(tensor)]
-        fresh = {storage.data_ptr(): storage.nbytes() for storage in made}
-        known = {storage_address(each) for tensor in given for each in dense_parts(tensor)}
-        size = kind.operator.new_bytes + sum(size for storage, size in fresh.items() if storage not in known)
+        outputs = [each.untyped_storage() for tensor in tensors_in(result) for each in dense_parts(tensor)]
+        fresh = {storage.data_ptr(): storage.nbytes() for storage in outputs}
+        storages_before = {storage_address(each) for tensor in inputs for each in dense_parts(tensor)}
+        size = kind.operator.new_bytes + sum(size for storage, size in fresh.items() if storage not in storages_before)
         kind.operator = replace(kind.operator, calls=kind.operator.calls + 1, new_bytes=size)
         return result
 
@@ -275,7 +156,7 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
     """Return a call that runs each operator several times on single values, or a fixed one if it can't be shrunk."""
     calls: list[Callable[[], object]] = []
     for kind in kinds:
-        idle_call: Callable[[], object] = NOTHING
+        idle_call: Callable[[], object] = NO_OPERATION
         with suppress(RuntimeError, IndexError, ValueError, TypeError), torch.no_grad():  # an argument may be a size
             kind.shrunk()
             idle_call = kind.shrunk
@@ -289,7 +170,7 @@ def idle(kinds: list[OperatorKind]) -> TimedCall:
 
 
 def table(
-    found: Listing,
+    recorder: Listing,
     clocked: ClockedOperators,
     idling: ClockedOperators,
     finished: int,
@@ -299,8 +180,8 @@ def table(
 
     `fastest_share`: of the calls of a round, which count.
     """
-    kinds = found.kinds
-    order = np.asarray(found.order, dtype=int)
+    kinds = recorder.kinds
+    order = np.asarray(recorder.order, dtype=int)
     full = []
     for rows in clocked.last(finished, len(order)):
         totals = rows.sum(axis=1)
@@ -318,73 +199,4 @@ def table(
             idle_seconds=tuple(float(kind.operator.calls * seconds[index]) for seconds in overhead),
         )
         for index, kind in enumerate(kinds)
-    )
-
-
-# Products
-
-
-def product_replays(listed: Listing, *, trained: bool) -> tuple[Products | None, dict[str, TimedCall], Differences]:
-    """Return the products of a call on a CPU without their times, the arms that make them, and weight gradients.
-
-    None if it makes none. The products inside a fused layer can't be seen; only its library is known.
-    """
-    if any(FUSED in kind.operator.name for kind in listed.kinds):
-        return Products(ONEDNN if trained else ONEDNN_PACKED), {}, {}  # as `ONEDNN_VERBOSE=1` shows
-    made = Counter[Factors]()
-    gradients = Counter[Factors]()
-    for kind in listed.kinds:
-        if kind.product is not None:
-            made[kind.product] += kind.operator.calls
-            # Backward multiplies the transposed rows of a step to get a weight's gradient.
-            is_transposed = kind.product.left.strides[0] == 1 != kind.product.left.strides[1]
-            if kind.operator.part == "backward" and is_transposed and kind.operator.calls >= MIN_GRADIENTS:
-                gradients[kind.product] += kind.operator.calls
-    if not made:
-        return None, {}, {}
-    stacked = dict.fromkeys((_longer(product, count) for product, count in gradients.items()), 1)
-    whole = {product: count for product, count in made.items() if product not in gradients} | stacked
-    library = torch_library(next(iter(made)).dtype)
-    calls = sum(made.values())
-    full = _in_each_library(whole.items())
-    small = _in_each_library((product._replace(left=ONE, right=ONE), count) for product, count in whole.items())
-    arms = {prefix + name: own[name] for name in full for prefix, own in ((IN, full), (IDLE, small))}
-    if not gradients:
-        return Products(library, calls), arms, {}
-    for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
-        arms[name] = _in_each_library(products.items())[library]
-    cause = Cause("weight gradients", "mm", sum(gradients.values()))
-    return Products(library, calls), arms, {cause: (STEPWISE, STACKED)}
-
-
-def _in_each_library(products: Iterable[tuple[Factors, int]]) -> dict[str, TimedCall]:
-    """Return calls that make each product so many times, by the library; a library that lacks one is left out."""
-    made = []
-    for product, count in products:
-        left = product.left.tensor(product.dtype)
-        right = product.right.tensor(product.dtype)
-        calls = product_calls(left, right.t(), right.new_zeros(right.shape[1]) if product.has_bias else None)
-        if packed := calls.pop(DIRECT_PACKED, None):
-            calls.setdefault(DIRECT, packed)  # it is packed only if it can't be read where it lies
-        made.append((calls, count))
-    first, *others = (calls for calls, _ in made)
-    names = [name for name in first if all(name in calls for calls in others)]
-    of_library = {name: partial(_repeat, [(calls[name], count) for calls, count in made]) for name in names}
-    return {name: TimedCall(call, torch.no_grad) for name, call in of_library.items()}
-
-
-def _repeat(products: list[tuple[ProductCall, int]]) -> None:
-    """Make each product so many times, after its weight is packed."""
-    for product, count in products:
-        if product.pack is not None:
-            product.pack()
-        for _ in range(count):
-            product.multiply()
-
-
-def _longer(product: Factors, count: int) -> Factors:
-    """Return the product of the gradients of so many steps."""
-    (outputs, rows), inputs = product.left.shape, product.right.shape[1]
-    return product._replace(
-        left=Matrix((outputs, count * rows), (1, outputs)), right=Matrix((count * rows, inputs), (inputs, 1))
     )

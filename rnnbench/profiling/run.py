@@ -11,7 +11,7 @@ from rnnbench.harness.coordinator.process import Asker, WorkerProcess, WorkerSta
 from rnnbench.harness.devices import core_choices
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.profiling.gap import is_alike
+from rnnbench.profiling.breakdown import is_alike
 from rnnbench.store.folder import RunFolder, last_measurements
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case
@@ -21,8 +21,8 @@ from rnnbench.text import plural
 
 PROFILER = "profiler"  # name of the worker
 OPERATION_MODULES = ("rnnbench.profiling.in_worker",)  # of the operation `profile`
-MAX_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
-LEAST_SECONDS = 5.0  # for the profile of a case; in less there are too few rounds
+MAX_PROFILES_AGAIN = 2  # more profiles of a case whose first was taken in a bad moment of the machine
+LEAST_PROFILE_SECONDS = 5.0  # for the profile of a case; in less there are too few rounds
 ROUNDS_SHARE = 0.6  # of the time for a case; a worker starts and builds the case in the rest
 BESIDE_SECONDS = 2.0  # of these pass before and after the rounds: torch's profiler, replays, the trace
 
@@ -59,9 +59,11 @@ def profile_run(
 
     def profile(case: Case, waiting: int) -> Profile:
         left = until - now()
-        if left < LEAST_SECONDS:
+        if left < LEAST_PROFILE_SECONDS:
             return Profile(case.key, "failed", NOT_REACHED)
-        seconds = None if math.isinf(left) else max(LEAST_SECONDS, ROUNDS_SHARE * left / waiting) - BESIDE_SECONDS
+        seconds = (
+            None if math.isinf(left) else max(LEAST_PROFILE_SECONDS, ROUNDS_SHARE * left / waiting) - BESIDE_SECONDS
+        )
         request = building.request(
             "profile", case, folder=str(path.resolve()), window_seconds=settings.window_seconds, seconds=seconds
         )
@@ -75,14 +77,14 @@ def profile_run(
     try:
         with compiler_cache():
             waiting = cases
-            for attempt in range(1 + MAX_AGAIN):
+            for attempt in range(1 + MAX_PROFILES_AGAIN):
                 for number, case in enumerate(waiting):
                     on_progress(Progress(0, len(cases) - len(waiting) + number, len(cases), None))
-                    taken = profile(case, len(waiting) - number)
-                    if taken.works or not attempt:
-                        profiles[case.key] = folder.add_profile(taken)
-                known = [(case, profiles[case.key]) for case in cases if case.key in timed]
-                waiting = [case for case, taken in known if taken.works and not is_alike(taken, timed[case.key])]
+                    outcome = profile(case, len(waiting) - number)
+                    if outcome.works or not attempt:
+                        profiles[case.key] = folder.add_profile(outcome)
+                pairs = [(case, profiles[case.key]) for case in cases if case.key in timed]
+                waiting = [case for case, outcome in pairs if outcome.works and not is_alike(outcome, timed[case.key])]
     except KeyboardInterrupt:
         done = f"{len(profiles)} of {plural(len(cases), 'case')} {'is' if len(profiles) == 1 else 'are'} profiled"
         raise Interrupted(f"{done} in {path}") from None

@@ -1,14 +1,15 @@
 """The cases of a run: what is fastest, the medians of each series, and one table with all of them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.summary import SHARED
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.certainty import DOUBTS, NO_REFERENCE, doubts, has_slow_calls, is_shared, reference_name, tally
+from rnnbench.report.table import MAX_TABLE_ROWS, Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -23,7 +24,7 @@ from rnnbench.report.words.names import (
     word,
 )
 from rnnbench.report.words.units import (
-    FORMATS,
+    FORMAT_OF_UNIT,
     duration,
     duration_interval,
     ratio,
@@ -31,31 +32,18 @@ from rnnbench.report.words.units import (
 )
 from rnnbench.store import metrics
 from rnnbench.store.frames import missing_reasons
-from rnnbench.store.parity import AGREES, IS_REFERENCE
-from rnnbench.store.records import OF_DATA, WORKLOAD_AXES, is_cell_reference
-from rnnbench.text import plural, printable
+from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
+from rnnbench.text import plural
 
-ALONE = "Time only: no reference is named, so there are no ratios and nothing was compared."
-NO_REFERENCE = "no reference"
-MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
-FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
-MAX_REASONS = 3  # why cases have no time, in a caption
+NO_RATIOS = "Time only: no reference is named, so there are no ratios and nothing was compared."
+MAX_CAPTION_REASONS = 3  # why cases have no time, in a caption
 MAX_REASON = 120  # characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
 MEDIANS = (
     "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
     "to the reference's."
 )
-
 MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
-SAME_WORK = (AGREES, IS_REFERENCE)
-
-
-def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
-    """Return half of the width of each ratio's interval, as a share of the ratio; NaN where there is no interval."""
-    own = cases[~cases["ratio_low"].eq(cases["ratio_high"])]
-    ends: pd.Series[float] = own["ratio_high"].astype(float) / own["ratio_low"].astype(float)
-    return ends.pow(0.5) - 1
 
 
 def counts(summary: pd.DataFrame) -> str:
@@ -73,13 +61,13 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
     all were measured in one state of the core.
     """
     frame = with_series(summary)
-    own = frame[~is_reference(frame) & frame["ratio"].notna()]
-    group = [own[key] for key in ("run", "cell", *WORKLOAD_AXES)]
-    best = own.loc[own.groupby(group, sort=False)["ratio"].idxmin()]
-    lows = own["ratio_low"].where(~own.index.isin(best.index))
+    compared = frame[~is_reference(frame) & frame["ratio"].notna()]
+    group = [compared[key] for key in ("run", "cell", *WORKLOAD_AXES)]
+    best = compared.loc[compared.groupby(group, sort=False)["ratio"].idxmin()]
+    lows = compared["ratio_low"].where(~compared.index.isin(best.index))
     rival = lows.groupby(group, sort=False).transform("min").loc[best.index]
-    ways = own.groupby(group, sort=False)["ratio"].transform("size").loc[best.index]
-    states = is_shared(own).groupby(group, sort=False).transform("nunique").loc[best.index]
+    ways = compared.groupby(group, sort=False)["ratio"].transform("size").loc[best.index]
+    states = is_shared(compared).groupby(group, sort=False).transform("nunique").loc[best.index]
     return best.assign(ways=ways, is_decided=(best["ratio_high"] < rival) & (states == 1))
 
 
@@ -92,16 +80,16 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     keys = ["cell", "phase", *several(summary, CONTEXT), *several(best, ["state"])]
     rows = []
     for key, cases in best.groupby(keys, sort=False):
-        known = cases["ratio"]
+        ratios = cases["ratio"]
         several_ways = cases[cases["ways"] > 1]
         ways = Counter(cases["implementation"]).most_common()
         rows.append(
             dict(zip(keys, key, strict=True))
             | {
                 "fastest": ", ".join(f"{how} {count}" if len(ways) > 1 else how for how, count in ways),
-                "median": known.median(),
-                "lowest": known.min(),
-                "highest": known.max(),
+                "median": ratios.median(),
+                "lowest": ratios.min(),
+                "highest": ratios.max(),
                 "faster": tally(cases).get("faster", 0),
                 "decided": int(several_ways["is_decided"].sum()),
                 "compared": len(several_ways),
@@ -127,9 +115,6 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
 
 def _of_all(number: int, total: int) -> str:
     return f"{number:,} of {total:,}" if total else "the only one"
-
-
-# All cases
 
 
 def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:
@@ -166,7 +151,7 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
         *(
             Column(
                 metric.label,
-                of(metric.name, FORMATS[metric.unit]),
+                of(metric.name, FORMAT_OF_UNIT[metric.unit]),
                 numeric=True,
                 is_optional=True,
                 about=metric.about,
@@ -177,19 +162,17 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
         Column("limit set by", of("bound_by", one_line), is_optional=True),
         Column("notes", notes),
     ]
-    return table(
-        "cases",
-        "Every case",
-        about(summary),
-        columns,
-        frame,
-        machine=summary.drop(columns="ceiling", errors="ignore"),
-        breaks=where_new(frame["part"]),
-        cases=frame.index.to_list(),
+    machine = summary.drop(columns="ceiling", errors="ignore")
+    breaks = where_new(frame["part"])
+    every = table("cases", "Every case", about(summary), columns, frame, machine=machine, breaks=breaks)
+    hidden = np.flatnonzero(is_reference(frame)).tolist() if is_worst_first else []
+    return replace(
+        every,
+        cases=tuple(map(int, frame.index[:MAX_TABLE_ROWS])),
         heads=heads,
         aside=not_known(frame),
         paper=_for_paper(frame),
-        hidden=np.flatnonzero(is_reference(frame)) if is_worst_first else (),
+        hidden=frozenset(hidden),
     )
 
 
@@ -224,9 +207,9 @@ def _left_out(cases: pd.DataFrame) -> str:
     if cases.empty:
         return ""
     reasons = (cases["status"] + ": " + cases["reason"]).map(one_line).value_counts()
-    told = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_REASONS).items()]
-    more = "; and others" if len(reasons) > MAX_REASONS else ""
-    return f"Without a time, and left out: {'; '.join(told)}{more}."
+    texts = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_CAPTION_REASONS).items()]
+    more = "; and others" if len(reasons) > MAX_CAPTION_REASONS else ""
+    return f"Without a time, and left out: {'; '.join(texts)}{more}."
 
 
 def _cut(reason: str) -> str:
@@ -254,20 +237,22 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
         ratios = cases[["ratio", "ratio_low", "ratio_high"]].dropna(subset="ratio")
         # Without the reasons, which stand beside the cases.
         parities = {parity.brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
-        parity = parities.pop() if len(parities) == 1 else "not all agree" if parities else "not measured"
+        parity = "not measured"
+        if parities:
+            parity = parities.pop() if len(parities) == 1 else "not all agree"
         compared = len(ratios)
         unclear_ones = tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
-        told = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
-        told += [f"{unclear_ones:,} unclear"] if unclear_ones else []
+        remarks = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
+        remarks += [f"{unclear_ones:,} unclear"] if unclear_ones else []
         with_slow_calls = sum(map(has_slow_calls, cases.to_dict("records")))
-        told += [f"{with_slow_calls:,} with slow calls"] if with_slow_calls else []
+        remarks += [f"{with_slow_calls:,} with slow calls"] if with_slow_calls else []
         rows.append(
             dict(zip(keys, key, strict=True))
             | ratios.median(skipna=False).to_dict()
             | {"lowest": ratios["ratio"].min(), "highest": ratios["ratio"].max()}
             | {"cases": len(cases), "compared": compared, "unclear": unclear_ones, "parity": parity}
-            | {"told": "; ".join([*told, one_line(parity)]), "seconds": cases["seconds"].median()}
+            | {"told": "; ".join([*remarks, one_line(parity)]), "seconds": cases["seconds"].median()}
             | over.loc[cases.index].median().to_dict()
         )
     medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "seconds", *names])
@@ -292,13 +277,13 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
 
 def sizes_of_phases(summary: pd.DataFrame) -> str:
     """Say which sizes each phase has if these differ, since medians over other sizes can't be compared."""
-    told = []
+    texts = []
     for axis in (axis for axis in SIZES if axis not in OF_DATA):
-        sizes = {str(phase): sorted(set(own[axis])) for phase, own in summary.groupby("phase", sort=False)}
+        sizes = {str(phase): sorted(set(cases[axis])) for phase, cases in summary.groupby("phase", sort=False)}
         if len(set(map(tuple, sizes.values()))) > 1:
             parts = [f"{' and '.join(map(str, values))} in {one_line(phase)}" for phase, values in sizes.items()]
-            told.append(f"{word(axis)} is {', '.join(parts)}")
-    return f"Sizes differ by phase: {'; '.join(told)}." if told else ""
+            texts.append(f"{word(axis)} is {', '.join(parts)}")
+    return f"Sizes differ by phase: {'; '.join(texts)}." if texts else ""
 
 
 def _with_states(frame: pd.DataFrame) -> pd.DataFrame:
@@ -311,7 +296,7 @@ def _with_states(frame: pd.DataFrame) -> pd.DataFrame:
 def about(summary: pd.DataFrame) -> str:
     """Say what all cases have in common, and what their ratios are to."""
     name = reference_name(summary)
-    ratios = ALONE if name == NO_REFERENCE else f"Ratios are time over that of {name}."
+    ratios = NO_RATIOS if name == NO_REFERENCE else f"Ratios are time over that of {name}."
     return f"Everywhere: {constants(summary)}. {ratios}" if len(summary) else ratios
 
 
@@ -333,98 +318,6 @@ def _keys(summary: pd.DataFrame) -> list[str]:
     """Return what the cases below one head have in common."""
     states = ["state"] if summary.loc[summary["status"] == "measured", "state"].nunique() > 1 else []
     return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT), *states]
-
-
-# What the ratios are to, and how well each is known
-
-
-def reference_name(summary: pd.DataFrame) -> str:
-    """Return what the ratios of a run are to: `torch.nn`, a cell, `per_item` for data sets, or `the reference` of each.
-
-    Without references it is `the fastest` of each group, or `NO_REFERENCE` if there are no ratios.
-    """
-    references = [str(reference) for reference in summary["reference"].unique()]
-    if references == ["none"]:
-        return "the fastest" if "ratio" in summary and summary["ratio"].notna().any() else NO_REFERENCE
-    if any(map(is_cell_reference, references)):
-        return printable(references[0]) if len(references) == 1 else "the reference"
-    loads = summary["phase"] == "loading"
-    return "torch.nn" if not loads.any() else "per_item" if loads.all() else "the reference"
-
-
-def is_unclear(row: Mapping[Any, Any]) -> bool:
-    """Return whether the 95% interval of a case includes 1, so that it may be slower or faster than its reference."""
-    return bool(row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"])
-
-
-def is_coarse(row: Mapping[Any, Any]) -> bool:
-    """Return whether the ends of the 95% interval of a case are far apart, so that its ratio is known roughly only."""
-    return bool(row["ratio_high"] > FAR_APART * row["ratio_low"])
-
-
-def has_slow_calls(row: Mapping[Any, Any]) -> bool:
-    """Return whether the ratio of a case's mean times is another than its ratio: only some calls of a side are slow.
-
-    Such are calls with a garbage collection, or every tenth one. Both intervals must lie apart.
-    """
-    is_slower = row["mean_ratio_low"] > MEAN_APART * row["ratio_high"]
-    is_faster = row["ratio_low"] > MEAN_APART * row["mean_ratio_high"]
-    return bool(is_slower or is_faster)
-
-
-def doubts(row: Mapping[Any, Any]) -> list[str]:
-    """Return what to know of a case's ratio: if it is unclear, coarse, not that of the mean, or of a shared core."""
-    return [
-        *(["unclear: the interval includes 1"] if is_unclear(row) else []),
-        *(["coarse: the interval is wide"] if is_coarse(row) else []),
-        *([f"some calls are slow: {ratio(row['mean_ratio'])} in the mean"] if has_slow_calls(row) else []),
-        *([SHARED] if row["state"] == SHARED else []),
-    ]
-
-
-# What a letter beside a case says in a paper
-DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
-    "u": ("unclear, the interval includes 1", is_unclear),
-    "w": ("the interval is wide", is_coarse),
-    "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
-    "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
-    "n": (
-        "not verified to do the reference's work",
-        lambda row: row["parity"] not in SAME_WORK,
-    ),
-}
-
-
-def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":
-    """Return of each case whether it was measured on a shared core; such cases never share a median with others."""
-    shared: pd.Series[bool] = cases["state"].eq(SHARED)
-    return shared
-
-
-def by_state(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases, those on a shared core with the name of a series of their own, behind that of the others."""
-    place = cases["series"].map({name: place for place, name in enumerate(cases["series"].unique())})
-    names = cases["series"].where(~is_shared(cases), cases["series"] + ", shared core")
-    ordered = cases.assign(series=names, place=place, last=is_shared(cases))
-    return ordered.sort_values(["place", "last"], kind="stable").drop(columns=["place", "last"])
-
-
-def tally(cases: pd.DataFrame) -> dict[str, int]:
-    """Count the cases with a ratio by its 95% interval, without the zeros.
-
-    The fastest case of a group, to which the ratios may be, is left out. `unclear`: the interval includes 1.
-    """
-    cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
-    slower = cases["ratio_low"] > 1
-    faster = cases["ratio_high"] < 1
-    has_interval = cases["ratio_low"].notna()
-    masks = {
-        "slower": slower,
-        "faster": faster,
-        "unclear": has_interval & ~slower & ~faster,
-        "without an interval": ~has_interval,
-    }
-    return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
 
 
 def not_known(frame: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.case_tables import reference_name
+from rnnbench.report.certainty import reference_name
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
 from rnnbench.report.words.names import (
     SETTINGS,
@@ -28,14 +28,15 @@ from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import first_few, listed, plural
 
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
-NAMED = 3  # series, or workloads of one, that are named; more are only counted
+SERIES_NAMED = 3  # series, or workloads of one, that are named; more are only counted
 
 
 def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Sequence[str]) -> list[Section]:
     """Return the folded sections; `commands` measure again and make the page again."""
     replicates = summary.loc[summary["status"] == "measured", "replicates"]
     name = reference_name(summary)
-    low, high = (int(replicates.min()), int(replicates.max())) if len(replicates) else (0, 0)
+    low = int(replicates.min()) if len(replicates) else 0
+    high = int(replicates.max()) if len(replicates) else 0
     what = "The batches of each way" if name == "per_item" else "Outputs and gradients of each case"
     compared = f"{what} were compared with those of {name} before it was timed"
     if set(summary["reference"]) == {"none"}:
@@ -137,16 +138,18 @@ def not_measured(summary: pd.DataFrame) -> tuple[MissingCases, ...]:
     axes = ["phase", *several(summary, (*SIZES, *SETTINGS))]
     totals = frame["series"].value_counts()
     missing = frame[frame["status"] != "measured"].sort_values("status", kind="stable")
-    found = []
+    reasons = []
     for (status, reason), cases in missing.groupby(["status", "reason"], sort=False):
-        named = []
-        for series, own in cases.groupby("series", sort=False):
-            which = "" if len(own) == totals[series] else f" ({len(own):,} of {totals[series]:,})"
-            if which and len(own) <= NAMED:
-                which = f" ({'; '.join(say_all(axes, values) for values in own[axes].to_numpy())})"
-            named.append(f"{series}{which}")
-        found.append(MissingCases(str(status), len(cases), first_few(named, NAMED), one_line(reason)))
-    return tuple(found)
+        names = []
+        for series, cases_of_series in cases.groupby("series", sort=False):
+            which = (
+                "" if len(cases_of_series) == totals[series] else f" ({len(cases_of_series):,} of {totals[series]:,})"
+            )
+            if which and len(cases_of_series) <= SERIES_NAMED:
+                which = f" ({'; '.join(say_all(axes, values) for values in cases_of_series[axes].to_numpy())})"
+            names.append(f"{series}{which}")
+        reasons.append(MissingCases(str(status), len(cases), first_few(names, SERIES_NAMED), one_line(reason)))
+    return tuple(reasons)
 
 
 def table_of_environment(info: RunInfo) -> Table:
@@ -155,25 +158,27 @@ def table_of_environment(info: RunInfo) -> Table:
     run |= {"wall_seconds": info.seconds, "finished replicates": info.replicates, "notes": list(map(str, info.notes))}
     stages = {f"{stage}_seconds": seconds for stage, seconds in info.stage_seconds.items()}
     limits = [Ceiling.from_json(ceiling) for ceiling in info.ceilings]
-    known = [
+    rows = [
         *(("run", label, value) for label, value in run.items()),
         *_facts("before the timing", stages),
         *(("limits", f"{limit.device} {limit.dtype} {plural(limit.threads, 'thread')}", limit) for limit in limits),
         *_facts("environment", info.environment),
     ]
-    frame = pd.DataFrame(known, columns=["about", "what", "value"])
+    frame = pd.DataFrame(rows, columns=["about", "what", "value"])
     columns = [
         Column("what", lambda row: one_line(_label(row["about"], row["what"]))),
         Column("value", lambda row: one_line(_show(row["what"], row["value"]))),
     ]
-    exact = [
-        json.dumps(value.to_json())
-        if isinstance(value, Ceiling | Processor)
-        else "; ".join(map(str, value if isinstance(value, list) else [value]))
-        for value in frame["value"].where(frame["value"].notna(), "")
-    ]
-    machine = frame.assign(value=exact)
+    exact = frame["value"].where(frame["value"].notna(), "").map(_exact)
+    machine = frame.assign(value=list(exact))
     return table("environment", "The run, the machine and the software", "", columns, frame, machine=machine)
+
+
+def _exact(value: Any) -> str:
+    """Return a value with all that is known of it, for programs."""
+    if isinstance(value, Ceiling | Processor):
+        return json.dumps(value.to_json())
+    return "; ".join(map(str, value if isinstance(value, list) else [value]))
 
 
 def facts(environment: dict[str, Any]) -> list[tuple[str, str]]:

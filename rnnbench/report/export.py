@@ -43,7 +43,7 @@ from rnnbench.version import __version__
 GITHUB = "github-action-benchmark"
 OF_CHECKS = ("csv", "parquet", GITHUB)  # the formats that have a place for verdicts
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
-TIMES = ("mean_seconds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high")
+TIME_COLUMNS = ("mean_seconds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high")
 FENCE = 1.5  # interquartile ranges beyond the quartiles, outside which Tukey calls a value an outlier
 
 
@@ -91,16 +91,18 @@ def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
     frame = with_categories(with_sentences(frame))
     whole = ("warmup_windows", *(metric.name for metric in OBSERVED if metric.unit in ("count", "bytes")))
     values = {name: frame[name].dropna() for name in whole if name in frame}
-    counts = [name for name, known in values.items() if ((known % 1 == 0) & (known.abs() < MAX_INTEGER)).all()]
+    counts = [name for name, column in values.items() if _are_whole(column)]
     git = info.environment.get("git") or {}
     machine = info.environment.get("machine") or {}
     worker = info.environment.get("worker") or {}
     slurm = info.environment.get("slurm") or {}
-    known = processor(info)
+    identified = processor(info)
     revision = str(git.get("commit") or "")
     origin = {
         "commit": f"{revision}{'+' if revision and git.get('dirty') else ''}",
-        "processor": "; ".join(filter(None, [str(machine.get("cpu") or ""), identity(known) if known else ""])),
+        "processor": "; ".join(
+            filter(None, [str(machine.get("cpu") or ""), identity(identified) if identified else ""])
+        ),
         "node": ", ".join(map(str, slurm.get("nodes") or [])),
         "torch": str(worker.get("torch") or ""),
     }
@@ -109,6 +111,10 @@ def frame_of_run(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
         for name, value in origin.items()
     }
     return frame.astype(dict.fromkeys(counts, "Int64")).assign(**columns)
+
+
+def _are_whole(values: "pd.Series[Any]") -> bool:
+    return bool(((values % 1 == 0) & (values.abs() < MAX_INTEGER)).all())
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
@@ -157,7 +163,7 @@ def _entry_of_check(row: VerdictRow) -> dict[str, Any] | None:
     entry = {"name": name, "unit": "times the base", "value": row.deciding.value if row.deciding else 1}
     if row.deciding:
         entry["range"] = _range(row.deciding.lower, row.deciding.upper)
-    return entry | {"extra": "\n".join(filter(None, [row.word, row.told, one_line(row.case.key)]))}
+    return entry | {"extra": "\n".join(filter(None, [row.word, row.explanation, one_line(row.case.key)]))}
 
 
 def _entry_of_run(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -190,21 +196,21 @@ def _range(low: float, high: float) -> str:
 
 def _entries(entries: Sequence[dict[str, Any] | None]) -> tuple[bytes, list[str]]:
     """Return a list for github-action-benchmark, and how many cases are not in it."""
-    known = [entry for entry in entries if entry is not None]
-    missing = len(entries) - len(known)
+    complete = [entry for entry in entries if entry is not None]
+    missing = len(entries) - len(complete)
     notes = [f"{plural(missing, 'case')} left out: a reference, or without a time that was compared"] if missing else []
-    return encoded(json.dumps(known, allow_nan=False, indent=1) + "\n"), notes
+    return encoded(json.dumps(complete, allow_nan=False, indent=1) + "\n"), notes
 
 
 def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -> str:
     """Return one JSON object: what `--benchmark-json` writes, and what else rnnbench knows."""
     replicates = times.replicates.sort_values("replicate").groupby("case", observed=True)["median_seconds"]
     rounds = {case: values.tolist() for case, values in replicates}
-    extra = (*AXES, "parity", "backend", "bound_by", *TIMES, *(metric.name for metric in METRICS))
+    extra = (*AXES, "parity", "backend", "bound_by", *TIME_COLUMNS, *(metric.name for metric in METRICS))
     benchmarks = []
     for row in map(plain, with_sentences(summary[summary["seconds"].notna()]).to_dict("records")):
         case = Case.from_axes(row)
-        own = rounds[row["case"]]
+        seconds = rounds[row["case"]]
         benchmarks.append(
             {
                 "group": group_name(case.workload),
@@ -213,8 +219,8 @@ def as_pytest_benchmark(info: RunInfo, times: RunTimes, summary: pd.DataFrame) -
                 "params": case.axes(),
                 "param": None,
                 "extra_info": {name: row.get(name) for name in extra},
-                "options": {"disable_gc": True, "timer": "rnnbench", "min_rounds": len(own), "warmup": True},
-                "stats": stats(own) | {"iterations": max(1, round(row["calls"] / len(own)))},
+                "options": {"disable_gc": True, "timer": "rnnbench", "min_rounds": len(seconds), "warmup": True},
+                "stats": stats(seconds) | {"iterations": max(1, round(row["calls"] / len(seconds)))},
             }
         )
     git = info.environment.get("git") or {}
@@ -275,5 +281,5 @@ def left_out(summary: pd.DataFrame) -> list[str]:
     """Return how many cases have no time, and why, in a line; none if all have one."""
     without = summary[summary["seconds"].isna()]
     reasons = (without["status"] + ": " + without["reason"]).value_counts()
-    told = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items())
-    return [f"{plural(len(without), 'case')} left out, without a time ({told})"] if len(without) else []
+    words = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items())
+    return [f"{plural(len(without), 'case')} left out, without a time ({words})"] if len(without) else []

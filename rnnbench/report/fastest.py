@@ -20,12 +20,12 @@ from rnnbench.speedup.ways import AS_GIVEN, COMPILED, RunInWays
 from rnnbench.text import listed, plural, rounded_up
 
 MOST_RANGES = 6  # of batch sizes that are described
-SHOWN = ("batch_size", "seq_len", "phase", "threads", "way")
+WAY_COLUMNS = ("batch_size", "seq_len", "phase", "threads", "way")
 
 
-def described(given: str, ways: pd.DataFrame) -> str:
+def described(module_text: str, ways: pd.DataFrame) -> str:
     """Return a line for the module, and one for each shape of its table of ways."""
-    lines = [f"Fastest way to run {one_line(given)}"]
+    lines = [f"Fastest way to run {one_line(module_text)}"]
     for _, rows in ways.groupby(list(SHAPE), sort=False):
         chosen: Any = next(rows[rows["is_chosen"]].itertuples())
         phase = chosen.phase + (f" in {chosen.dtype}" if "autocast" in chosen.dtype else "")
@@ -92,15 +92,15 @@ def _served_batches(ways: pd.DataFrame) -> list[str]:
 
 def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
     """Return the fastest way without a compiler at each compiled shape, and how much longer it takes."""
-    found: dict[str, float] = {}
+    slowest: dict[str, float] = {}
     rows: Any = compiled.itertuples()
     for row in rows:
         others = ways[(ways[list(SHAPE)] == [getattr(row, name) for name in SHAPE]).all(axis=1)]
         others = others[~others["way"].isin(COMPILED) & others["seconds"].notna()].sort_values("seconds")
         if len(others) and math.isfinite(row.seconds):
             name = str(others["way"].iloc[0])
-            found[name] = max(found.get(name, 0.0), others["seconds"].iloc[0] / row.seconds)
-    return listed([f"{name}, {times:.2g} times the time at most" for name, times in found.items()]) if found else ""
+            slowest[name] = max(slowest.get(name, 0.0), others["seconds"].iloc[0] / row.seconds)
+    return listed([f"{name}, {times:.2g} times the time at most" for name, times in slowest.items()]) if slowest else ""
 
 
 def described_kept(kept: KeptWays) -> list[str]:
@@ -156,6 +156,6 @@ class FastestModule(RunInWays):
         """Say which way runs which shape, and show the times of all ways."""
         first, *more = repr(self).split("\n")
         timed = self.frame[self.frame["seconds"].notna()]
-        rows = in_words(timed[[*SHOWN, "seconds", "ratio", "ratio_low", "ratio_high"]]).to_html(index=False)
-        told = "".join(f"<p>{escape(line.strip())}</p>" for line in more)
-        return f"<p><b>{escape(first)}</b></p>{told}{rows if len(timed) else ''}"
+        rows = in_words(timed[[*WAY_COLUMNS, "seconds", "ratio", "ratio_low", "ratio_high"]]).to_html(index=False)
+        paragraphs = "".join(f"<p>{escape(line.strip())}</p>" for line in more)
+        return f"<p><b>{escape(first)}</b></p>{paragraphs}{rows if len(timed) else ''}"

@@ -16,25 +16,25 @@ import pandas as pd
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval
 
-MAX_ROWS = 20  # of a frame that is printed or shown in a notebook
+MAX_PRINTED_ROWS = 20  # of a frame that is printed or shown in a notebook
 SMALL = 6.0  # inches: the width of the figure that a notebook shows with a result
 Frame = pd.DataFrame | Callable[[], pd.DataFrame]
 
 
 def in_words(frame: pd.DataFrame) -> pd.DataFrame:
     """Return columns of a result as a reader sees them: a time, a ratio and one column for its interval, as texts."""
-    shown: dict[Any, Any] = {}
+    columns: dict[Any, Any] = {}
     for name in frame:
         if name == "seconds":
-            shown["time"] = frame[name].map(duration)
+            columns["time"] = frame[name].map(duration)
         elif name == "ratio":
-            shown["ratio"] = frame[name].map(ratio)
+            columns["ratio"] = frame[name].map(ratio)
         elif name == "ratio_low":
             ends = zip(frame["ratio_low"], frame["ratio_high"], strict=True)
-            shown["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
+            columns["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
         elif name != "ratio_high":
-            shown[name] = frame[name]
-    return pd.DataFrame(shown, index=frame.index)
+            columns[name] = frame[name]
+    return pd.DataFrame(columns, index=frame.index)
 
 
 class FrameResult:
@@ -137,26 +137,28 @@ class FrameResult:
         """
         from rnnbench.report import paper  # matplotlib, which takes seconds
 
-        made = {name: getattr(self, name) for name, frame in self._frames.items() if not callable(frame)}
+        frames = {name: getattr(self, name) for name, frame in self._frames.items() if not callable(frame)}
         figure = self._draw(**how)
         text = "\n\n".join(filter(None, [self.sentence, self.note]))
-        return paper.save(Path(folder), paper.files(made, figure, self.to_latex(), text))
+        return paper.save(Path(folder), paper.files(frames, figure, self.to_latex(), text))
 
     def _rows(self, form: Literal["to_string", "to_html"], **how: Any) -> str:
         """Return the shown columns with units, the first and last rows of many; empty if none are shown."""
         if not self._columns:
             return ""
-        shown = in_words(self.frame[self._columns])
-        how |= {"index": shown.index.name is not None, "max_rows": MAX_ROWS, "show_dimensions": "truncate"}
-        return str(getattr(shown, form)(na_rep=MISSING, **how))
+        rows = in_words(self.frame[self._columns])
+        how |= {"index": rows.index.name is not None, "max_rows": MAX_PRINTED_ROWS, "show_dimensions": "truncate"}
+        return str(getattr(rows, form)(na_rep=MISSING, **how))
 
     def __repr__(self) -> str:
         """Return the answer, the rows, and what to know about them."""
         width = shutil.get_terminal_size((120, 24)).columns
-        sentence, note = (
-            "\n".join(textwrap.fill(line, width) for line in text.split("\n")) for text in (self.sentence, self.note)
-        )
-        return "\n\n".join(filter(None, [sentence, self._rows("to_string", line_width=width), note]))
+
+        def filled(text: str) -> str:
+            return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
+
+        parts = [filled(self.sentence), self._rows("to_string", line_width=width), filled(self.note)]
+        return "\n\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
         """Return the answer, a small figure, the rows, and what to know about them."""
@@ -169,9 +171,9 @@ class FrameResult:
         figure = self._draw(width=SMALL) if self._is_pictured else None
         if figure is None:
             return ""
-        from rnnbench.report.drawing import draw  # matplotlib, which takes seconds
+        from rnnbench.report.drawing import pictures  # matplotlib, which takes seconds
 
-        content = b64encode(draw.png(figure)).decode()
+        content = b64encode(pictures.png(figure)).decode()
         return f'<img alt="" style="max-width: 100%; width: {SMALL}in" src="data:image/png;base64,{content}">'
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,27 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.predict import REACH, predict
-from rnnbench.analysis.size_fit import MOVING, SERIES
+from rnnbench.analysis.predict import MAX_EXTRAPOLATION, predict
+from rnnbench.analysis.size_fit import MOVING, SERIES_AXES
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.case_tables import is_shared, reference_name
-from rnnbench.report.drawing.draw import (
-    COLUMN,
-    PAGE,
-    REFERENCE,
-    TWO,
-    Ax,
-    Inches,
-    Sheet,
-    key,
-    limits,
-    lines,
-    log_ticks,
-    refuse_several,
-    sheet,
-    size_ticks,
-)
+from rnnbench.report.certainty import is_shared, reference_name
+from rnnbench.report.drawing.draw import REFERENCE, TWO, key, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import HUES, CellMark, hues_of, marks, plain_and_fastest
+from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Sheet, refuse_several, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
@@ -58,16 +45,16 @@ from rnnbench.store.parity import parities
 from rnnbench.store.records import TORCH_OWN
 
 Quantity = Literal["ratio", "seconds"]
-GROWING = ("batch_size", "seq_len", "hidden_size")
-FARTHEST = 3  # times the farthest mark: an axis goes no farther, however long an interval is
+GROWING_SIZES = ("batch_size", "seq_len", "hidden_size")
+REACH_OF_LINES = 3  # times the farthest mark: an axis goes no farther, however long an interval is
 Asked = Mapping[str, Sequence[Any]]  # axis -> values
 
 
 def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
     """Return a table with one row for each fitted series and size."""
     predicted = predict(summary, asked)
-    names = with_series(summary).drop_duplicates(SERIES)[[*SERIES, "series"]]
-    rows = predicted.merge(names, on=SERIES, how="left")
+    names = with_series(summary).drop_duplicates(SERIES_AXES)[[*SERIES_AXES, "series"]]
+    rows = predicted.merge(names, on=SERIES_AXES, how="left")
     rows["mostly"] = [
         f"{row['spent_on']} {whole_percent(row[row['spent_on']])}" if row["spent_on"] else MISSING
         for row in predicted.to_dict("records")
@@ -89,7 +76,8 @@ def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
         "predicted",
         "Predicted, not measured",
         "From fits over the measured sizes, with intervals from sizes that were left out of the fits; for this machine "
-        f"in the state in which it was measured. Nothing is predicted beyond {REACH:g} times the measured range.",
+        f"in the state in which it was measured. Nothing is predicted beyond {MAX_EXTRAPOLATION:g} times the measured "
+        "range.",
         columns,
         rows,
         machine=predicted,
@@ -135,78 +123,90 @@ def scaling(
     measured = plain_and_fastest(frame if value == "seconds" else frame[~is_reference(frame)], value)
     sizes = swept(measured, SIZES)
     looks = marks(measured)
-    ways = [axis for axis in GROWING if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least]
-    how: dict[str, Any] = {"ax": ax, "width": width, "height": height, "is_phone": is_phone}
-    return over_sizes(measured, sizes, ways, looks, value, reference, least, are_cases=True, **how)
+    ways = [
+        axis for axis in GROWING_SIZES if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least
+    ]
+    content = SizeLines(measured, sizes, ways, looks, value, reference, least, are_cases=True)
+    return over_sizes(content, ax, width, height, is_phone=is_phone)
 
 
-def over_sizes(
-    cases: pd.DataFrame,
-    sizes: Sequence[str],
-    ways: Sequence[str],
-    look_of: Mapping[str, CellMark],
-    value: Quantity,
-    reference: str,
-    least: int = 2,
-    *,
-    ax: Ax,
-    width: Inches,
-    height: Inches,
-    are_cases: bool = False,
-    is_phone: bool = False,
-) -> Figure | None:
-    """Draw a line for each `series` of the cases over each of the sizes `ways`, a panel for each phase and size.
+@dataclass(frozen=True)
+class SizeLines:
+    """What a figure over sizes shows: a line for each `series` of the cases."""
 
-    The other `sizes` are held where most values were measured, at the smallest of these, which stands below the panel.
+    cases: pd.DataFrame
+    sizes: Sequence[str]  # all that vary; a panel holds each but its own
+    ways: Sequence[str]  # those of them that have panels
+    look_of: Mapping[str, CellMark]  # by series
+    value: Quantity
+    reference: str  # to what the ratios are
+    least: int = 2  # values of its size, for a panel
+    are_cases: bool = False  # the index has rows of the summary
+
+
+def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_phone: bool = False) -> Figure | None:
+    """Draw a line for each series over each of the sizes `ways`, a panel for each phase and size.
+
+    The other sizes are held where most values were measured, at the smallest of these, which stands below the panel.
     A panel has `least` values of its size or more; None if there is no panel. In a column of a paper, there is one size
     only, that with the most values.
     """
+    cases = content.cases
+    ways = content.ways
+    value = content.value
     wide = width or PAGE
     phases = list(dict.fromkeys(cases["phase"]))
     if ax is None and wide < COLUMN and not is_phone:
         ways = sorted(ways, key=lambda axis: -cases[axis].nunique())[:1]
-    held = {(phase, axis): _held(cases[cases["phase"] == phase], axis, sizes) for axis in ways for phase in phases}
-    shown = {place: found for place, found in held.items() if found[0][place[1]].nunique() >= least}
-    if not shown:
+    selections = {
+        (phase, axis): _held(cases[cases["phase"] == phase], axis, content.sizes) for axis in ways for phase in phases
+    }
+    by_panel = {
+        place: selection for place, selection in selections.items() if selection[0][place[1]].nunique() >= content.least
+    }
+    if not by_panel:
         return None
-    columns = 1 if is_phone else len({phase for phase, _ in shown})
-    refuse_several(ax, len(shown), ["phase", f"size (along={ways[0]!r})"])
-    shape = math.ceil(len(shown) / columns), columns
-    drawn_cases = pd.concat([own for own, _ in shown.values()])
+    columns = 1 if is_phone else len({phase for phase, _ in by_panel})
+    refuse_several(ax, len(by_panel), ["phase", f"size (along={ways[0]!r})"])
+    shape = math.ceil(len(by_panel) / columns), columns
+    drawn_cases = pd.concat([cases_of_panel for cases_of_panel, _ in by_panel.values()])
     has_states = "state" in drawn_cases and bool(is_shared(drawn_cases).any())
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
-    ends = ends.clip(drawn_cases[value].min() / FARTHEST, drawn_cases[value].max() * FARTHEST)
-    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, is_phone=is_phone, sharey=True) as drawn:
-        for axes, ((phase, axis), (own, where)) in zip(drawn.grid.flat, shown.items(), strict=False):
+    ends = ends.clip(drawn_cases[value].min() / REACH_OF_LINES, drawn_cases[value].max() * REACH_OF_LINES)
+    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, is_phone=is_phone, sharey=True) as canvas:
+        for axes, ((phase, axis), (cases_of_panel, where)) in zip(canvas.grid.flat, by_panel.items(), strict=False):
             names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
-            points = own.rename(columns=names).assign(value=own[value]).sort_values("x", kind="stable")
-            lines(drawn, axes, points, look_of, are_cases=are_cases)
+            points = (
+                cases_of_panel.rename(columns=names).assign(value=cases_of_panel[value]).sort_values("x", kind="stable")
+            )
+            lines(canvas, axes, points, content.look_of, are_cases=content.are_cases)
             if has_states:
-                _rings(drawn, axes, points[is_shared(points)])
+                _rings(canvas, axes, points[is_shared(points)])
             if value == "ratio":
-                axes.axhline(1, color=drawn.ink(), **REFERENCE)
-            size_ticks(drawn, axes, sorted(points["x"].unique()))
+                axes.axhline(1, color=canvas.ink(), **REFERENCE)
+            size_ticks(canvas, axes, sorted(points["x"].unique()))
             name = f"{word(axis)}, two values only" if points["x"].nunique() == TWO else word(axis)
             axes.set_xlabel(f"{name}\n({where})" if where else name)
-            drawn.title(axes, str(phase))
-        around, tick = (1, ratio_tick) if value == "ratio" else (None, duration_tick)
-        log_ticks(drawn, drawn.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
-        for axes in drawn.grid[:, 0]:
-            axes.set_ylabel(f"time over {reference}" if value == "ratio" else "time per call")
-        keys = [key(drawn, look_of[name], name) for name in map(str, drawn_cases["series"].unique())]
+            canvas.title(axes, str(phase))
+        around = 1 if value == "ratio" else None
+        tick = ratio_tick if value == "ratio" else duration_tick
+        log_ticks(canvas, canvas.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
+        for axes in canvas.grid[:, 0]:
+            axes.set_ylabel(f"time over {content.reference}" if value == "ratio" else "time per call")
+        keys = [key(canvas, content.look_of[name], name) for name in map(str, drawn_cases["series"].unique())]
         if has_states:
-            keys.append(Line2D([], [], color=drawn.ink(), label=f"ring: {SHARED}", **_ring(drawn)))
-        drawn.legend(keys)
-    return drawn.figure
+            keys.append(Line2D([], [], color=canvas.ink(), label=f"ring: {SHARED}", **_ring(canvas)))
+        canvas.legend(keys)
+    return canvas.figure
 
 
-def _rings(drawn: Sheet, axes: Axes, points: pd.DataFrame) -> None:
+def _rings(canvas: Sheet, axes: Axes, points: pd.DataFrame) -> None:
     """Draw a ring around each mark, since whether a mark is filled tells the implementation here."""
-    axes.plot(points["x"], points["value"], color=drawn.ink(), **_ring(drawn))
+    axes.plot(points["x"], points["value"], color=canvas.ink(), **_ring(canvas))
 
 
-def _ring(drawn: Sheet) -> dict[str, Any]:
-    size = 7 if drawn.is_narrow else 9
+def _ring(canvas: Sheet) -> dict[str, Any]:
+    size = 7 if canvas.is_narrow else 9
     return {"linestyle": "", "marker": "o", "markersize": size, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
@@ -218,9 +218,9 @@ def _held(cases: pd.DataFrame, axis: str, sizes: Sequence[str]) -> tuple[pd.Data
     values = cases.groupby([*others, "series"], sort=True, observed=True)[axis].nunique()
     first = values[values > 1].groupby(level=others).sum().idxmax() if (values > 1).any() else values.index[0][:-1]
     at = first if isinstance(first, tuple) else (first,)
-    shown = cases[cases[others].eq(list(at)).all(axis=1)]
-    told = (say(name, at) if name in SIZES else f"{word(name)} {at}" for name, at in zip(others, at, strict=True))
-    return shown[shown.groupby("series")[axis].transform("nunique") > 1], ", ".join(told)
+    selection = cases[cases[others].eq(list(at)).all(axis=1)]
+    words = (say(name, at) if name in SIZES else f"{word(name)} {at}" for name, at in zip(others, at, strict=True))
+    return selection[selection.groupby("series")[axis].transform("nunique") > 1], ", ".join(words)
 
 
 def of_sweep(
@@ -250,4 +250,5 @@ def of_sweep(
     hues = hues_of(measured["module"].astype(str))
     looks = {one_line(name): CellMark(HUES[hue], marker, filled=True) for name, (hue, marker) in hues.items()}
     ways = [along] if along else numbers
-    return over_sizes(cases, varied, ways, looks, value, "the reference", ax=ax, width=width, height=height)
+    content = SizeLines(cases, varied, ways, looks, value, "the reference")
+    return over_sizes(content, ax, width, height)

@@ -6,21 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.summary import LATE, LATENCIES, MIN_REPLICATES, measured_streams, quantile_name
-from rnnbench.report.drawing.draw import (
-    PAGE,
-    REFERENCE,
-    Ax,
-    Inches,
-    limits,
-    log_ticks,
-    most_rows,
-    phone_high,
-    rows,
-    rows_high,
-    sheet,
-)
+from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, MIN_REPLICATES, measured_streams, quantile_name
+from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, rows, texts_beside
 from rnnbench.report.drawing.marks import marks
+from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, most_rows, phone_high, rows_high, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, with_short_cells, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
@@ -42,8 +31,8 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
     ]
     if len(periods):
         header = f"later than {' or '.join(map(duration, periods))}"
-        columns.append(Column(header, of(_ends(LATE), _late), numeric=True))
-    values = [column for name in (*LATENCIES, LATE) for column in _ends(name)]
+        columns.append(Column(header, of(_ends(LATE_SHARE), _late), numeric=True))
+    values = [column for name in (*LATENCIES, LATE_SHARE) for column in _ends(name)]
     return table(
         "latency",
         "How long a step of a stream takes",
@@ -98,7 +87,7 @@ def latency(
         ", ".join([case["series"], *(say(axis, case[axis]) for axis in varied)]) for case in streams.to_dict("records")
     ]
     quantiles = streams[list(LATENCIES)]
-    highest = [str(known.last_valid_index()) for _, known in quantiles.iterrows()]
+    highest = [str(row.last_valid_index()) for _, row in quantiles.iterrows()]
     points = pd.DataFrame(
         {
             "y": range(len(streams)),
@@ -112,17 +101,18 @@ def latency(
     texts = [f"{quantile_name(name)} {duration(end)}" for name, end in zip(highest, points["high"], strict=True)]
     periods = sorted(streams["period_seconds"].dropna().unique())
     high = phone_high(len(streams)) if is_phone else rows_high(len(streams), wide)
-    with sheet(ax, wide, high, height=height, is_phone=is_phone) as drawn:
-        rows(drawn, drawn.axes, names, points, texts=texts, thick=2, are_cases=True)
+    with sheet(ax, wide, high, height=height, is_phone=is_phone) as canvas:
+        rows(canvas, canvas.axes, names, points, thick=2, are_cases=True)
+        texts_beside(canvas, canvas.axes, texts)
         for period in periods:
-            drawn.axes.axvline(period, color=drawn.ink(), **REFERENCE)
+            canvas.axes.axvline(period, color=canvas.ink(), **REFERENCE)
         ends = limits([*quantiles.to_numpy(dtype=float).ravel(), *periods])
-        log_ticks(drawn, drawn.axes.xaxis, *ends, duration_tick)
-        drawn.axes.set_xlabel("time of a step (log scale)")
+        log_ticks(canvas, canvas.axes.xaxis, *ends, duration_tick)
+        canvas.axes.set_xlabel("time of a step (log scale)")
         label = f"p50, and a line to {' or '.join(sorted(set(map(quantile_name, highest))))}"
-        handles = [Line2D([], [], color=drawn.ink("soft"), marker="o", markersize=5, linewidth=2, label=label)]
+        handles = [Line2D([], [], color=canvas.ink("soft"), marker="o", markersize=5, linewidth=2, label=label)]
         if periods:
             label = f"period {' or '.join(map(duration, periods))}"
-            handles.append(Line2D([], [], color=drawn.ink(), label=label, **REFERENCE))
-        drawn.legend(handles)
-    return drawn.figure
+            handles.append(Line2D([], [], color=canvas.ink(), label=label, **REFERENCE))
+        canvas.legend(handles)
+    return canvas.figure

@@ -1,7 +1,7 @@
 r"""Tables in LaTeX that every engine sets in an article of one or two columns, with `\usepackage{booktabs}` alone.
 
-A table has at most `MOST` rows and is at most as wide as the text: a longer one goes on in further tables, and of a
-wider one the widest texts are broken into lines. All characters are of LaTeX's own fonts.
+A table has at most `MAX_ROWS_OF_ONE` rows and is at most as wide as the text: a longer one goes on in further tables,
+and of a wider one the widest texts are broken into lines. All characters are of LaTeX's own fonts.
 """
 
 import re
@@ -13,12 +13,12 @@ import pandas as pd
 
 from rnnbench.report.words.names import one_line
 
-MOST = 45  # rows of one table
-COLUMN = 200  # points: the width of a column in LaTeX's own article of two columns
-TEXT = 410  # points: the width of its text
-LETTER = 4.25  # points: a digit of \footnotesize, which is wider than most letters
-GAP = 8  # points between two columns
-NARROWEST = 60  # points of a text that is broken into lines
+MAX_ROWS_OF_ONE = 45  # rows of one table
+COLUMN_POINTS = 200  # points: the width of a column in LaTeX's own article of two columns
+TEXT_POINTS = 410  # points: the width of its text
+LETTER_POINTS = 4.25  # points: a digit of \footnotesize, which is wider than most letters
+GAP_POINTS = 8  # points between two columns
+NARROWEST_POINTS = 60  # points of a text that is broken into lines
 # What LaTeX reads as a command, what its first fonts lack, and what these would show as another character.
 TEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -42,8 +42,8 @@ TEX = {
     **dict.fromkeys("▲✕◇▼●", ""),  # beside the word of a verdict
 }
 ACCENTED = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ")
-UNKNOWN = "?"
-QUOTED = re.compile(r"`([^`]*)`")  # which LaTeX would begin and end with the same mark
+UNKNOWN_LETTER = "?"
+QUOTED_TEXT = re.compile(r"`([^`]*)`")  # which LaTeX would begin and end with the same mark
 NEGATIVE = re.compile(r"(?<![\w.)/-])-(?=\d)")  # the hyphen before a number
 BREAK = r"\allowbreak{}"
 
@@ -61,11 +61,11 @@ def tables(
     `label`: without `tab:`; `title` and `note`: the caption of the first table; `are_numbers`: which columns are
     aligned on the right. All are plain text.
     """
-    widths = [LETTER * max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    broken = _broken(widths, are_numbers, TEXT)
-    is_wide = sum(widths) + GAP * (len(widths) - 1) > COLUMN
+    widths = [LETTER_POINTS * max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    broken = _broken(widths, are_numbers, TEXT_POINTS)
+    is_wide = sum(widths) + GAP_POINTS * (len(widths) - 1) > COLUMN_POINTS
     columns = "".join(_column(place, are_numbers, broken) for place in range(len(headers)))
-    parts = [rows[start : start + MOST] for start in range(0, len(rows), MOST)] or [[]]
+    parts = [rows[start : start + MAX_ROWS_OF_ONE] for start in range(0, len(rows), MAX_ROWS_OF_ONE)] or [[]]
     heads = list(map(tex, headers))
     texts = []
     for number, part in enumerate(parts, start=1):
@@ -86,7 +86,7 @@ def tables(
 
 def tex(text: str) -> str:
     """Return plain text as LaTeX shows it on one line; a question mark stands for each character that it lacks."""
-    quoted = QUOTED.sub(r"`\1'", one_line(text))
+    quoted = QUOTED_TEXT.sub(r"`\1'", one_line(text))
     return "".join(map(_letter, NEGATIVE.sub("\N{MINUS SIGN}", quoted))).strip()
 
 
@@ -96,7 +96,7 @@ def _letter(letter: str) -> str:
     if " " <= letter <= "~" or letter in ACCENTED:
         return letter
     parts = unicodedata.normalize("NFKD", letter)  # without its accent, or the letters of a ligature
-    return "".join(TEX.get(part, part) for part in parts if " " <= part <= "~") or UNKNOWN
+    return "".join(TEX.get(part, part) for part in parts if " " <= part <= "~") or UNKNOWN_LETTER
 
 
 def _cell(text: str, *, is_broken: bool) -> str:
@@ -112,12 +112,12 @@ def _broken(widths: Sequence[float], are_numbers: Sequence[bool], room: float) -
 
     The widest ones are, and become equally wide.
     """
-    room -= GAP * (len(widths) - 1)
+    room -= GAP_POINTS * (len(widths) - 1)
     most = max(room, 0.0)  # points of a column
     texts = sorted((width, place) for place, width in enumerate(widths) if not are_numbers[place])
     room -= sum(width for width, is_number in zip(widths, are_numbers, strict=True) if is_number)
     for number, (width, _) in enumerate(texts):
-        most = max(room / (len(texts) - number), NARROWEST)
+        most = max(room / (len(texts) - number), NARROWEST_POINTS)
         if width > most:
             break
         room -= width

@@ -6,39 +6,43 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.report.case_tables import tally
+from rnnbench.report.certainty import tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, span
 from rnnbench.text import plural
 
-MAX_NAMED = 4  # modules that have a sentence of their own
-MAX_VALUES = 6  # of a size that are listed
+MAX_SENTENCES = 4  # modules that have a sentence of their own
+MAX_SIZES_LISTED = 6  # of a size that are listed
 
 
-def of_measure(found: LiveComparison, frame: pd.DataFrame) -> str:
+def of_measure(comparison: LiveComparison, frame: pd.DataFrame) -> str:
     """Return a sentence on each module, in a line each, and a last one that says what was measured.
 
     `frame`: that of `measure`, without modules that were left out.
     """
-    reference = found.reference
+    reference = comparison.reference
     beside = duration(frame["seconds"][reference])
     lines = []
     others = [name for name in frame.index if name != reference]
-    for name in others[:MAX_NAMED]:
+    for name in others[:MAX_SENTENCES]:
         row = frame.loc[name]
         takes = f"{ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as"
-        doubt = "" if found.parity[name].is_equal_work else ", but may do other work"
+        doubt = "" if comparison.parity[name].is_equal_work else ", but may do other work"
         unclear = ", so which is faster is unclear" if row["ratio_low"] <= 1 <= row["ratio_high"] else ""
         times = f"{duration(row['seconds'])} against {beside}"
         lines.append(f"{one_line(name)} takes {takes} {one_line(reference)}{doubt}{unclear}: {times}.")
-    if len(others) > MAX_NAMED:
-        lines.append(f"{plural(len(others) - MAX_NAMED, 'more module')}: see the table.")
-    return "\n".join([*lines, about(found)])
+    if len(others) > MAX_SENTENCES:
+        lines.append(f"{plural(len(others) - MAX_SENTENCES, 'more module')}: see the table.")
+    return "\n".join([*lines, about(comparison)])
 
 
-def about(found: LiveComparison) -> str:
+def about(comparison: LiveComparison) -> str:
     """Return `Training, input (32, 8, 64) float32, 1 thread on cpu.`: the phase, the size and the place."""
-    parts = [found.phase.capitalize(), found.sizes, f"{say('threads', found.threads)} on {found.device}"]
+    parts = [
+        comparison.phase.capitalize(),
+        comparison.sizes,
+        f"{say('threads', comparison.threads)} on {comparison.device}",
+    ]
     return f"{', '.join(filter(None, parts))}."
 
 
@@ -49,12 +53,12 @@ def of_sweep(frame: pd.DataFrame, axes: Mapping[str, Sequence[Any]], reference: 
     of `threads`.
     """
     with_ratio = frame[frame["ratio"].notna()]
-    known = with_ratio[with_ratio["module"].ne(reference)]
-    keys = ["phase", "module", *(["state"] if known["state"].nunique() > 1 else [])]
+    ratios = with_ratio[with_ratio["module"].ne(reference)]
+    keys = ["phase", "module", *(["state"] if ratios["state"].nunique() > 1 else [])]
     lines = []
-    for (phase, name, *states), rows in known.groupby(keys, sort=False):
-        told = [f"{one_line(name)} {_median(rows, one_line(reference))}", *(str(state) for state in states if state)]
-        lines.append(f"{str(phase).capitalize()}: {', '.join(told)}.")
+    for (phase, name, *states), rows in ratios.groupby(keys, sort=False):
+        words = [f"{one_line(name)} {_median(rows, one_line(reference))}", *(str(state) for state in states if state)]
+        lines.append(f"{str(phase).capitalize()}: {', '.join(words)}.")
     return "\n".join([*lines, _sizes(axes, device)])
 
 
@@ -63,20 +67,20 @@ def _median(rows: pd.DataFrame, reference: str) -> str:
     if len(rows) == 1:
         row = rows.iloc[0]
         return f"takes {ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as {reference}"
-    told = ", ".join(f"{word} in {number:,}" for word, number in tally(rows).items())
+    tallies = ", ".join(f"{word} in {number:,}" for word, number in tally(rows).items())
     ends = span(ratio(rows["ratio"].min()), ratio(rows["ratio"].max()))
     median = f"{ratio(rows['ratio'].median())} as long as {reference} in the median of {len(rows):,} cases"
-    return f"takes {median} ({ends}): {told}"
+    return f"takes {median} ({ends}): {tallies}"
 
 
 def _sizes(axes: Mapping[str, Sequence[Any]], device: str) -> str:
     """Return `Sizes: batch_size 1, 32; seq_len 16, 64; threads 1; on cpu.`; a long list of values is cut."""
-    told = []
+    words = []
     for axis, values in axes.items():
         if axis == "phase":
             continue
-        shown = ["torch's own" if value is None else one_line(value) for value in values[:MAX_VALUES]]
-        if len(values) > MAX_VALUES:
-            shown.append("...")
-        told.append(f"{one_line(axis)} {', '.join(shown)}")
-    return f"Sizes: {'; '.join(told)}; on {device}."
+        texts = ["torch's own" if value is None else one_line(value) for value in values[:MAX_SIZES_LISTED]]
+        if len(values) > MAX_SIZES_LISTED:
+            texts.append("...")
+        words.append(f"{one_line(axis)} {', '.join(texts)}")
+    return f"Sizes: {'; '.join(words)}; on {device}."

@@ -31,55 +31,57 @@ from rnnbench.suite.file import Settings
 from rnnbench.text import as_budget, first_few, plural
 from rnnbench.version import __version__
 
-MAX_NAMED = 4  # modules
+MAX_MODULES_NAMED = 4  # modules
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
     "95% intervals are over replicates in one process. They do not contain the differences between "
     "processes, maybe a percent or two."
 )
-COLUMNS = (
+LIVE_COLUMNS = (
     *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high", "state"),
     *("parity", "replicates", "mean_seconds", "parameters"),
 )
-SHOWN = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
+VISIBLE_COLUMNS = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")
 PASS = "or undecided='pass' to let it through"
 
 
-def measured(found: LiveComparison, settings: Settings) -> MeasureResult:
+def measured(comparison: LiveComparison, settings: Settings) -> MeasureResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
-    frame = compare(found.turns.times, found.reference)
-    frame["parity"] = pd.Series({name: str(parity) for name, parity in found.parity.items()})
-    frame["parameters"] = pd.Series(found.parameters, dtype="Int64")
-    frame = frame[list(COLUMNS)].rename_axis("module")
-    facts: dict[Any, Any] = {name: getattr(found, name) for name in ("reference", "phase", "device", "threads")}
-    frame.attrs = {**facts, "torch": found.torch}
+    frame = compare(comparison.turns.times, comparison.reference)
+    frame["parity"] = pd.Series({name: str(parity) for name, parity in comparison.parity.items()})
+    frame["parameters"] = pd.Series(comparison.parameters, dtype="Int64")
+    frame = frame[list(LIVE_COLUMNS)].rename_axis("module")
+    facts: dict[Any, Any] = {name: getattr(comparison, name) for name in ("reference", "phase", "device", "threads")}
+    frame.attrs = {**facts, "torch": comparison.torch}
     environment = {
         "processor": identity(processor()),
         "cores": ",".join(map(str, allowed_cores())),
-        "device": found.device,
-        "threads": found.threads,
+        "device": comparison.device,
+        "threads": comparison.threads,
         "python": platform.python_version(),
-        "torch": found.torch,
+        "torch": comparison.torch,
         "rnnbench": __version__,
     }
     frames = {
         "frame": frame,
-        "replicates": rounds_of(found.turns.times, found.reference),
+        "replicates": rounds_of(comparison.turns.times, comparison.reference),
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
-    told = " ".join(filter(None, [note(found, frame, settings), of_states(frame), *found.notes]))
-    said = live_answers.of_measure(found, frame)
-    draw = partial(_drawn, frame)
-    frames["frame"] = _with_left_out(frame, found.left_out)
-    return MeasureResult(frames, draw, told, _shown(frame), sentence=said, is_pictured=True, axes=(), **facts)
+    notes = " ".join(filter(None, [note(comparison, frame, settings), of_states(frame), *comparison.notes]))
+    answer = live_answers.of_measure(comparison, frame)
+    draw = partial(_draw_ratios, frame)
+    frames["frame"] = _with_left_out(frame, comparison.left_out)
+    return MeasureResult(
+        frames, draw, notes, _visible_columns(frame), sentence=answer, is_pictured=True, axes=(), **facts
+    )
 
 
-def _shown(frame: pd.DataFrame) -> list[str]:
+def _visible_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns that are printed: the state of the core only where it differs."""
-    return [*SHOWN, *(["state"] if frame["state"].nunique() > 1 else [])]
+    return [*VISIBLE_COLUMNS, *(["state"] if frame["state"].nunique() > 1 else [])]
 
 
-def _drawn(frame: pd.DataFrame, **how: Any) -> Any:
+def _draw_ratios(frame: pd.DataFrame, **how: Any) -> Any:
     """Draw the ratios of the frame of `measure`."""
     from rnnbench.report.ratios import measured as figure  # matplotlib, which takes seconds, and which tests don't need
 
@@ -95,29 +97,31 @@ def _with_left_out(frame: pd.DataFrame, left_out: Mapping[str, str]) -> pd.DataF
     return rows.rename_axis("module").astype({"replicates": int})
 
 
-def judged(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> NotSlowerResult:
+def judged(
+    comparison: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]
+) -> NotSlowerResult:
     """Return the result of `rnnbench.assert_not_slower`, which shows its sentence; `names`: of `mine` and `than`."""
-    result = measured(found, Settings())
+    result = measured(comparison, Settings())
     return NotSlowerResult(
         result.frames,
         result.plot,
-        sentence=sentence(found, question, budget_seconds, names),
+        sentence=sentence(comparison, question, budget_seconds, names),
         **result.facts,
         answer=question.answer,  # None: neither answer could be shown
         factor=question.factor,
         state=question.state,  # of the core, for both ratios: `undisturbed`, `on a shared core`, or empty
         ratio=question.low,  # time of `mine` over time of `than`, for the typical call
         mean_ratio=question.mean,  # the same ratio for the mean of all calls
-        calls=found.turns.calls_made,
-        took_seconds=found.turns.seconds,
+        calls=comparison.turns.calls_made,
+        took_seconds=comparison.turns.seconds,
         budget_seconds=budget_seconds,
     )
 
 
-def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
+def unequal_outputs(comparison: LiveComparison, names: tuple[str, str]) -> str:
     """Return why the times mean nothing: the outputs of `mine` and `than`, which have these names, differ."""
-    parity = found.parity[MINE]
-    timed = "so its time means nothing" if found.turns.calls_made else "and nothing was timed"
+    parity = comparison.parity[MINE]
+    timed = "so its time means nothing" if comparison.turns.calls_made else "and nothing was timed"
     if parity.kind == "cached":
         return f"{names[0]} keeps results, so its time means nothing: {parity} Give it new values in each call"
     return (
@@ -126,24 +130,27 @@ def unequal_outputs(found: LiveComparison, names: tuple[str, str]) -> str:
     )
 
 
-def sentence(found: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> str:
+def sentence(comparison: LiveComparison, question: Question, budget_seconds: float, names: tuple[str, str]) -> str:
     """Return `slower: MyLSTM takes 1.38x as long as LSTM ...`, and below it the measurements behind this answer.
 
     `names`: of `mine` and `than`.
     """
-    turns = found.turns
+    turns = comparison.turns
     by_mean = question.by_the_mean
-    shown, where = (question.mean, " in the mean of its calls") if by_mean else (question.low, "")
+    estimate = question.mean if by_mean else question.low
+    where = " in the mean of its calls" if by_mean else ""
     limits = {"slower": "more than the {} allowed", "not slower": "at most the {} allowed"}
     limit = limits.get(question.answer or "", "{} allowed").format(f"{round_digits(question.factor)}×")
-    answer = f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(shown)} as long as {names[1]}, {limit}"
+    answer = (
+        f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(estimate)} as long as {names[1]}, {limit}"
+    )
     logs = (seconds_logs(of, is_undisturbed=question.state == UNDISTURBED) for of in turns.times.values())
     times = " against ".join(duration(math.exp(median(each.values))) for each in logs)
-    parity = found.parity[MINE]
+    parity = comparison.parity[MINE]
     state = f"; ratio {question.state}" if question.state else ""
     lines = [
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
-        f"{found.phase} on {found.device}, {plural(found.threads, 'thread')}: {times}; "
+        f"{comparison.phase} on {comparison.device}, {plural(comparison.threads, 'thread')}: {times}; "
         f"{plural(len(turns.times[MINE]), 'replicate')} in {duration(turns.seconds)}, "
         f"budget {duration(budget_seconds)}; "
         f"{'outputs agree' if parity.is_equal_work else f'outputs: {parity.brief}'}{state}",
@@ -153,22 +160,22 @@ def sentence(found: LiveComparison, question: Question, budget_seconds: float, n
     elif question.is_precise:
         lines.append(f"The ratio is known as precisely as asked. Give a smaller precision, another factor, {PASS}")
     elif question.answer is None:
-        threads = f"With {found.threads} threads every call waits for the slowest core: give threads=1, or "
+        threads = f"With {comparison.threads} threads every call waits for the slowest core: give threads=1, or "
         more = f"budget='{as_budget(4 * budget_seconds)}', a factor further from the ratio, {PASS}"
-        lines.append(f"The budget is spent. {threads if found.threads > 1 else 'Give '}{more}")
-    return "\n".join([*lines, *found.notes])
+        lines.append(f"The budget is spent. {threads if comparison.threads > 1 else 'Give '}{more}")
+    return "\n".join([*lines, *comparison.notes])
 
 
 def _ratio(estimate: Estimate) -> str:
     """Return `1.380x (99% interval 1.310x to 1.457x)`: one digit more than elsewhere, to tell it from the factor."""
-    value, low, high = (
-        f"{each:.3f}×" if 0.001 <= each < 10 else ratio(each)
-        for each in (estimate.value, estimate.lower, estimate.upper)
-    )
-    interval = (
-        f"{round_percent(ROUNDS_CONFIDENCE)} interval {span(low, high)}" if estimate.has_interval else "no interval"
-    )
-    return f"{value} ({interval})"
+
+    def text(value: float) -> str:
+        return f"{value:.3f}×" if 0.001 <= value < 10 else ratio(value)
+
+    if not estimate.has_interval:
+        return f"{text(estimate.value)} (no interval)"
+    ends = span(text(estimate.lower), text(estimate.upper))
+    return f"{text(estimate.value)} ({round_percent(ROUNDS_CONFIDENCE)} interval {ends})"
 
 
 def names_of(mine: object, than: object) -> tuple[str, str]:
@@ -178,13 +185,13 @@ def names_of(mine: object, than: object) -> tuple[str, str]:
     return ("mine", "the other") if one == other or "<lambda>" in one + other else (one, other)
 
 
-def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
+def note(comparison: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     """Return what to know about the numbers: what the intervals hold, and which target was missed."""
     replicates = int(frame["replicates"].iloc[0])
-    cut = found.turns.cut
-    sentences = _rests_on(found, frame)
+    cut = comparison.turns.cut
+    sentences = _rests_on(comparison, frame)
     budget = settings.budget_seconds or math.nan
-    more = f"; give budget='{as_budget(budget + found.needed)}'" if found.needed else ""
+    more = f"; give budget='{as_budget(budget + comparison.needed)}'" if comparison.needed else ""
     why = f"the budget of {duration(budget)} had no room for more{more}"
     wide = [] if settings.precision is None else wider_than(frame, settings.precision)
     if wide and replicates > 1:
@@ -202,10 +209,10 @@ def note(found: LiveComparison, frame: pd.DataFrame, settings: Settings) -> str:
     return " ".join(sentences)
 
 
-def _rests_on(found: LiveComparison, frame: pd.DataFrame) -> list[str]:
+def _rests_on(comparison: LiveComparison, frame: pd.DataFrame) -> list[str]:
     """Return sentences on how many replicates there are, which hold for all points of a sweep."""
     replicates = int(frame["replicates"].iloc[0])
-    interrupted = [f"Interrupted after {plural(replicates, 'replicate')}."] if found.turns.interrupted else []
+    interrupted = [f"Interrupted after {plural(replicates, 'replicate')}."] if comparison.turns.interrupted else []
     return [*interrupted, ONE_PROCESS if replicates > 1 else "From one replicate: no interval."]
 
 
@@ -219,7 +226,7 @@ def of_states(frame: pd.DataFrame) -> str:
     undisturbed = frame["state"].eq(UNDISTURBED)
     if not shared.any():
         return "Ratios are undisturbed: of moments when the core was quiet." if undisturbed.any() else ""
-    whose = "All of it" if not undisturbed.any() else first_few(list(dict.fromkeys(modules[shared])), MAX_NAMED)
+    whose = "All of it" if not undisturbed.any() else first_few(list(dict.fromkeys(modules[shared])), MAX_MODULES_NAMED)
     return (
         f"{whose} was measured {SHARED}, which another hyperthread used too often: another run may find other ratios."
         + (" The others are undisturbed." if undisturbed.any() else "")
@@ -238,23 +245,23 @@ def swept(
     """
     rows = list[pd.DataFrame]()
     replicates = list[pd.DataFrame]()
-    known = list[MeasureResult]()
+    results = list[MeasureResult]()
     notes = list[str]()
     beginnings = list[str]()
     more = dict[str, None]()
-    for sizes, found in points:
-        if isinstance(found, Unmeasured):
-            frame = pd.DataFrame({"module": list(names)}).assign(status=found.status, reason=found.reason)
+    for sizes, point in points:
+        if isinstance(point, Unmeasured):
+            frame = pd.DataFrame({"module": list(names)}).assign(status=point.status, reason=point.reason)
         else:
-            known.append(measured(found, settings))
-            notes.append(note(found, known[-1].frame, settings))
-            beginnings.append(" ".join(_rests_on(found, known[-1].frame)))
-            more |= dict.fromkeys(found.notes)
-            frame = _with_status(known[-1].frame.reset_index(), found)
-            replicates.append(_sized(sizes, known[-1].replicates))
+            results.append(measured(point, settings))
+            notes.append(note(point, results[-1].frame, settings))
+            beginnings.append(" ".join(_rests_on(point, results[-1].frame)))
+            more |= dict.fromkeys(point.notes)
+            frame = _with_status(results[-1].frame.reset_index(), point)
+            replicates.append(_sized(sizes, results[-1].replicates))
         rows.append(_sized(sizes, frame))
-        del found  # with its modules, before those of the next point are built
-    if not known:
+        del point  # with its modules, before those of the next point are built
+    if not results:
         is_skipped = all(row["status"][0] == "skipped" for row in rows)
         how = "were skipped" if is_skipped else "failed"
         raise RuntimeError(f"all {plural(len(rows), 'combination')} {how}; the first: {rows[0]['reason'][0]}")
@@ -266,7 +273,7 @@ def swept(
     frames = {
         "frame": frame,
         "replicates": pd.concat(replicates, ignore_index=True),
-        "environment": known[0].environment,
+        "environment": results[0].environment,
     }
 
     def draw(name: str = "ratio", ax: Any = None, *, frame: pd.DataFrame = frame, **how: Any) -> Any:
@@ -281,21 +288,21 @@ def swept(
     parts += [of_all.rstrip(".") + ".", *filter(None, [of_states(frame)]), *more]
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
     parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
-    columns = [*varied, "module", *_shown(frame), *(["reason"] if frame["reason"].any() else [])]
-    said = live_answers.of_sweep(frame, axes, known[0].reference, known[0].device)
-    facts: dict[str, Any] = {"axes": tuple(axes), "reference": known[0].reference}
-    return SweepResult(frames, draw, " ".join(parts), columns, sentence=said, is_pictured=True, **facts)
+    columns = [*varied, "module", *_visible_columns(frame), *(["reason"] if frame["reason"].any() else [])]
+    answer = live_answers.of_sweep(frame, axes, results[0].reference, results[0].device)
+    facts: dict[str, Any] = {"axes": tuple(axes), "reference": results[0].reference}
+    return SweepResult(frames, draw, " ".join(parts), columns, sentence=answer, is_pictured=True, **facts)
 
 
-def _with_status(frame: pd.DataFrame, found: LiveComparison) -> pd.DataFrame:
+def _with_status(frame: pd.DataFrame, comparison: LiveComparison) -> pd.DataFrame:
     """Return the rows of a point with their status, and without the numbers of modules that give NaN.
 
     These have failed, as in a run. Modules that were left out are skipped.
     """
-    is_unsound = frame["module"].isin([name for name, parity in found.parity.items() if parity.is_unsound])
+    is_unsound = frame["module"].isin([name for name, parity in comparison.parity.items() if parity.is_unsound])
     numbers = [str(column) for column in frame.select_dtypes("number") if column != "parameters"]
     frame[numbers] = frame[numbers].where(~is_unsound)
-    is_skipped = frame["module"].isin(found.left_out)
+    is_skipped = frame["module"].isin(comparison.left_out)
     status = is_unsound.map({True: "failed", False: "measured"}).mask(is_skipped, "skipped")
     return frame.assign(status=status, reason=frame["parity"].where(is_unsound | is_skipped, ""))
 
@@ -306,50 +313,53 @@ def _sized(sizes: Sizes, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def explained(
-    found: LiveComparison, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
+    comparison: LiveComparison, settings: Settings, profiles: Mapping[str, Profile], folder: Path | None
 ) -> ExplainResult:
     """Return the result of `rnnbench.explain`, from what `measure` found and the profile of each module.
 
     The frames are those of `measure`, `causes`, `breakdown` and `operators`. `words(name)` says why one module is
     slower; `trace(name)` is its trace in `folder`.
     """
-    from rnnbench.profiling.gap import at_the_speed_of, breakdown_frame, call_time, of_profiled
-    from rnnbench.report import why
+    from rnnbench.profiling.breakdown import at_the_speed_of, breakdown_frame
+    from rnnbench.profiling.gap import call_time, of_profiled
+    from rnnbench.report import call_parts, why
 
-    result = measured(found, settings)
-    end = found.reference
-    times = found.turns.times
-    taken = {name: seconds_together({name: times[name], end: times[end]}) for name in profiles}
+    result = measured(comparison, settings)
+    end = comparison.reference
+    times = comparison.turns.times
+    seconds = {name: seconds_together({name: times[name], end: times[end]}) for name in profiles}
     gaps = {
-        name: of_profiled({name: taken[name][name]}, taken[name][end], [profile], profiles[end])
+        name: of_profiled({name: seconds[name][name]}, seconds[name][end], [profile], profiles[end])
         for name, profile in profiles.items()
         if name != end
     }
-    shown = at_the_speed_of({name: call_time(own[name].values()).value for name, own in taken.items()}, profiles)
+    profiles_of_run = at_the_speed_of(
+        {name: call_time(pair[name].values()).value for name, pair in seconds.items()}, profiles
+    )
 
     def words(name: str) -> str:
-        return why.words(gaps[name], name, end, shown[name])
+        return why.words(gaps[name], name, end, profiles_of_run[name])
 
     def draw(name: str | None = None, ax: Any = None, **how: Any) -> Any:
         if name is None:
-            return why.breakdowns(shown, ax=ax, **how)
+            return call_parts.breakdowns(profiles_of_run, ax=ax, **how)
         return why.waterfall(gaps[name], name, end, ax=ax, **how)
 
     def trace(name: str) -> Path | None:
-        file = shown[name].files.get("trace")
+        file = profiles_of_run[name].files.get("trace")
         return None if folder is None or file is None else folder / file
 
-    tables = {name: why.operators_table(profile, name) for name, profile in shown.items()}
+    tables = {name: call_parts.operators_table(profile, name) for name, profile in profiles_of_run.items()}
     listed = {name: table.frame for name, table in tables.items() if table is not None}
-    operators = pd.DataFrame(columns=["module", *why.OPERATOR_COLUMNS])
+    operators = pd.DataFrame(columns=["module", *call_parts.OPERATOR_COLUMNS])
     if listed:
         operators = pd.concat(listed, names=["module", None]).reset_index(level=0)
-    frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(shown), "operators": operators}
-    facts: dict[str, Any] = {"words": words, "profiles": shown, "gaps": gaps, "trace": trace}
-    left_out = [f"{name} is left out: {reason}." for name, reason in found.left_out.items()]
-    not_profiled = why.not_profiled(shown, dict(zip(shown, shown, strict=True)))
-    said = "\n\n".join([*map(words, gaps), live_answers.about(found)])
+    frames = {"causes": why.cause_frame(gaps), "breakdown": breakdown_frame(profiles_of_run), "operators": operators}
+    facts: dict[str, Any] = {"words": words, "profiles": profiles_of_run, "gaps": gaps, "trace": trace}
+    left_out = [f"{name} is left out: {reason}." for name, reason in comparison.left_out.items()]
+    not_profiled = why.not_profiled(profiles_of_run, dict(zip(profiles_of_run, profiles_of_run, strict=True)))
+    answer = "\n\n".join([*map(words, gaps), live_answers.about(comparison)])
     note = "\n\n".join([*filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
     return ExplainResult(
-        {**result.frames, **frames}, draw, note, sentence=said, is_pictured=True, **result.facts, **facts
+        {**result.frames, **frames}, draw, note, sentence=answer, is_pictured=True, **result.facts, **facts
     )

@@ -16,9 +16,9 @@ from rnnbench.report.words.units import MISSING, count, duration, duration_inter
 from rnnbench.store.parity import AGREES, IS_REFERENCE, parities
 from rnnbench.text import encoded
 
-IDENTITY = "a result in Python"  # of its folder
+RESULT_IDENTITY = "a result in Python"  # of its folder
 HEADERS = {"seconds": "time", "mean_seconds": "mean time", "parity": "outputs", "name": "case"}
-NUMBERS: dict[str, Callable[[float], str]] = {
+NUMBER_FORMATS: dict[str, Callable[[float], str]] = {
     "seconds": duration,
     "mean_seconds": duration,
     "ratio": ratio,
@@ -31,12 +31,14 @@ LOW = "_low"
 HIGH = "_high"
 
 
-def latex(frame: pd.DataFrame, shown: Sequence[str], facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:
+def latex(
+    frame: pd.DataFrame, column_names: Sequence[str], facts: Mapping[str, Any], environment: pd.DataFrame | None
+) -> str:
     """Return the shown columns of a frame as a table in LaTeX, with what was measured where in its caption.
 
     `facts`: such as `phase`, `device`, `threads` and `reference`; `environment`: with the columns `what` and `value`.
     """
-    names = [name for name in (shown or WITHOUT_COLUMNS) if name in frame]
+    names = [name for name in (column_names or WITHOUT_COLUMNS) if name in frame]
     index = [str(frame.index.name)] if frame.index.name else []
     frame = _with_index(frame)
     agrees = "parity" in names and set(parities(frame["parity"])) <= {AGREES, IS_REFERENCE}
@@ -66,7 +68,7 @@ def files(frames: Mapping[str, pd.DataFrame], figure: Figure | None, table: str,
 
 def save(folder: Path, contents: Mapping[str, bytes]) -> Path:
     """Write the files of a result into a folder; raises UserError if it holds files of others."""
-    put(*folder_of(IDENTITY, [folder], folder), contents)
+    put(*folder_of(RESULT_IDENTITY, [folder], folder), contents)
     return folder
 
 
@@ -83,8 +85,8 @@ def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, C
         if name != base:
             yield "95% interval", _interval(base), True
             continue
-        write = NUMBERS.get(name, _brief_parity if name == "parity" else one_line)
-        is_number = name in NUMBERS or frame[name].dtype.kind in "iuf"
+        write = NUMBER_FORMATS.get(name, _brief_parity if name == "parity" else one_line)
+        is_number = name in NUMBER_FORMATS or frame[name].dtype.kind in "iuf"
         yield HEADERS.get(name, word(name).replace("_", " ")), _cell(name, write), is_number
 
 
@@ -105,15 +107,15 @@ def _interval(name: str) -> Callable[[dict[Any, Any]], str]:
 
 def _where(facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:
     """Return `Training on cpu, 1 thread, torch 2.13.0, AuthenticAMD family 25 model 17.`, as far as it is known."""
-    known: dict[str, str] = {}
+    facts_by_name: dict[str, str] = {}
     if environment is not None and "about" not in environment:
-        known = dict(zip(environment["what"], environment["value"], strict=True))
+        facts_by_name = dict(zip(environment["what"], environment["value"], strict=True))
     place = f" on {facts['device']}" if facts.get("device") else ""
     parts = [
         f"{facts['phase']}{place}" if facts.get("phase") else "",
         say("threads", facts["threads"]) if facts.get("threads") else "",
-        f"torch {known['torch']}" if known.get("torch") else "",
-        known.get("processor", "").partition(";")[0],
+        f"torch {facts_by_name['torch']}" if facts_by_name.get("torch") else "",
+        facts_by_name.get("processor", "").partition(";")[0],
     ]
-    told = ", ".join(filter(None, parts))
-    return f"{told[:1].upper()}{told[1:]}." if told else ""
+    words = ", ".join(filter(None, parts))
+    return f"{words[:1].upper()}{words[1:]}." if words else ""

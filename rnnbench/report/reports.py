@@ -20,10 +20,15 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.check.compare_files import read_saved
 from rnnbench.errors import UserError
-from rnnbench.report import case_tables, environment, growth, latency, ratios, runs, why
-from rnnbench.report.drawing.draw import PHONE, Picture, picture
+from rnnbench.report import case_tables, environment, growth, latency, ratio_by_size, ratios, why
+from rnnbench.report.certainty import reference_name
+from rnnbench.report.drawing.pictures import Picture, picture
+from rnnbench.report.drawing.sheet import PHONE
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.run_answer import answer
+from rnnbench.report.runs.over_time import over_time
+from rnnbench.report.runs.saved_files import of_files
+from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history as check_history
 from rnnbench.report.verdicts import page as verdicts
@@ -38,8 +43,20 @@ from rnnbench.text import listed, printable
 
 Read = TypeVar("Read")
 SAVED = "pytest-benchmark's files"
-FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
-    (
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """A figure of the page of a run; `{reference}` in its texts stands for what the ratios are to."""
+
+    name: str  # of its files
+    draw: Callable[..., Figure | None]  # from the summary
+    title: str
+    caption: str
+
+
+FIGURES = (
+    RunFigure(
         "ratio",
         ratios.ratio,
         "How far each cell is from {reference}",
@@ -48,22 +65,22 @@ FIGURES: tuple[tuple[str, Callable[..., Figure | None], str, str], ...] = (
         "Right of the dashed line is slower than {reference}. Hollow: measured on a shared core. The grey band is the "
         "noise floor, how far a case differs from itself.",
     ),
-    (
+    RunFigure(
         "ratio_by_size",
-        ratios.ratio_by_size,
+        ratio_by_size.ratio_by_size,
         "Ratio to {reference} by cell and size",
         "Each number is the time divided by that of {reference}: 2.0 takes twice as long, below 1 is faster. A number "
         "in brackets is unclear or coarse: its 95% interval includes 1, or is wide. Dashed: measured on a shared core. "
         "Hatched: not measured. Cells without any measurement are left out here.",
     ),
-    (
+    RunFigure(
         "latency",
         latency.latency,
         "How long a step of a stream takes",
         "Half of the steps of a case take at most p50, the mark. The line goes to the highest quantile that is known: "
         "99.9% of the steps take at most p99.9.",
     ),
-    (
+    RunFigure(
         "scaling",
         partial(growth.scaling, least=3),
         "How the ratio to {reference} grows with batch, length and hidden size",
@@ -83,8 +100,10 @@ class WrittenReport:
 
 
 def kind_of(path: Path) -> str:
-    """Return what a path is: a check, pytest-benchmark's files, or a run."""
-    return "a check" if is_check(path) else SAVED if is_saved(path) else "a run"
+    """Return the kind of a path in words: a check, pytest-benchmark's files, or a run."""
+    if is_check(path):
+        return "a check"
+    return SAVED if is_saved(path) else "a run"
 
 
 def of_one(
@@ -103,9 +122,10 @@ def of_one(
         return _written(place, verdicts.page_of(path))
     if is_saved(path):
         saved = read_saved(path, reference, group_by)
-        return _written(place, page_of_several(saved.name, [runs.of_files(saved)]))
+        return _written(place, page_of_several(saved.name, [of_files(saved)]))
     sizes = parse_only(asked, "--predict")
-    (info, _, times), profiles = read_whole(path), read_profiles(path)
+    info, _, times = read_whole(path)
+    profiles = read_profiles(path)
     words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
     again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
     profiled = why.sections(times, profiles) if profiles else []
@@ -117,11 +137,11 @@ def of_one(
 
 def of_together(paths: Sequence[Path], out: Path | None) -> WrittenReport:
     """Report on runs side by side; the first is the baseline."""
-    read = [stored.read(path) for path in paths]
-    margin = check_settings(paths[0], read[0].info.resolved).margin
-    first, *others = (run.name for run in read)
+    stored_runs = [stored.read(path) for path in paths]
+    margin = check_settings(paths[0], stored_runs[0].info.resolved).margin
+    first, *others = (run.name for run in stored_runs)
     place = folder_of(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out)
-    section = runs.side_by_side(stored.together(read, margin))
+    section = side_by_side(stored.together(stored_runs, margin))
     return _written(place, page_of_several(f"{first} beside {listed(others)}", [section]))
 
 
@@ -133,15 +153,15 @@ def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> Wr
     left_out: list[str] = []
     suite, folders = _of_one_suite(paths, suite, left_out)
     place = folder_of(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
-    read = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-    found = _readable(check_history.read_check, filter(is_check, folders), left_out)
-    checks = [check for check in found if check is not None]
+    stored_runs = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
+    frames = _readable(check_history.read_check, filter(is_check, folders), left_out)
+    checks = [check for check in frames if check is not None]
     sections = []
     if len(checks) > 1:
         accepted = check_history.accepted_in(checks, [folder for folder in folders if is_check(folder)])
         sections.append(check_history.section_of_checks(checks, left_out, Path(), accepted))
-    if len(read) > 1:
-        sections.append(runs.over_time(history(read), () if sections else left_out))
+    if len(stored_runs) > 1:
+        sections.append(over_time(history(stored_runs), () if sections else left_out))
     if not sections:
         why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
         raise UserError(f"history: {'; '.join(why_none)}")
@@ -153,15 +173,15 @@ def _written(place: tuple[Path, str], page: Page) -> WrittenReport:
     return WrittenReport(put(*place, files(page)), page.answer)
 
 
-def _readable(read: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:
+def _readable(reader: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:
     """Read what can be read; the error of each other path is added to `left_out`."""
-    found = []
+    contents = []
     for path in paths:
         try:
-            found.append(read(path))
+            contents.append(reader(path))
         except UserError as fault:
             left_out.append(str(fault))
-    return found
+    return contents
 
 
 def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
@@ -170,14 +190,14 @@ def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str])
     folders = dict.fromkeys(folder.resolve() for path in paths for folder in runs_and_checks(path))
     for info, folder in dated(folders, left_out):
         by_suite.setdefault(info.suite, []).append(folder)
-    several = [name for name, own in by_suite.items() if len(own) > 1 and suite in (None, name)]
+    several = [name for name, places in by_suite.items() if len(places) > 1 and suite in (None, name)]
     if len(several) == 1:
         return several[0], by_suite[several[0]]
-    known = "; ".join([*(f"{name} has {len(own):,}" for name, own in by_suite.items()), *left_out])
+    listing = "; ".join([*(f"{name} has {len(places):,}" for name, places in by_suite.items()), *left_out])
     remedy = (
         "name one: rnnbench report --history --suite NAME" if several else f"{suite or 'a suite'} needs two or more"
     )
-    raise UserError(f"history of {' and '.join(map(str, paths))}: {known or 'no run or check is there'}; {remedy}")
+    raise UserError(f"history of {' and '.join(map(str, paths))}: {listing or 'no run or check is there'}; {remedy}")
 
 
 # A run
@@ -189,14 +209,15 @@ def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict
     `noise_floor`: that of `rnnbench.analysis.summary`, if known.
     """
     pictures = {}
-    name_of = case_tables.reference_name(summary)
-    for name, draw, title, caption in FIGURES:
-        how: dict[str, Any] = {"noise_floor": noise_floor} if name == "ratio" else {}
-        figure = draw(summary, **how)
+    reference = reference_name(summary)
+    for row in FIGURES:
+        how: dict[str, Any] = {"noise_floor": noise_floor} if row.name == "ratio" else {}
+        figure = row.draw(summary, **how)
         if figure is not None:
-            narrow = draw(summary, width=PHONE, is_phone=True, **how)
-            heading = title.format(reference=name_of)
-            pictures[name] = picture(name, heading, caption.format(reference=name_of), figure, narrow)
+            narrow = row.draw(summary, width=PHONE, is_phone=True, **how)
+            title = row.title.format(reference=reference)
+            caption = row.caption.format(reference=reference)
+            pictures[row.name] = picture(row.name, title, caption, figure, narrow)
     return pictures
 
 
@@ -213,23 +234,25 @@ def run_page(
     Raises UserError as `rnnbench.predict` does.
     """
     summary = summary.reset_index(drop=True)  # figures name a case by its row
-    drawn = render_figures(summary, noise.floor)
-    why_slower = [part for cell in profiled for part in (f"{cell.title}: {cell.parts[0]}", *cell.parts[1:])]
+    pictures = render_figures(summary, noise.floor)
+    why_slower: list[SectionPart] = []
+    for cell in profiled:
+        why_slower += [f"{cell.title}: {cell.parts[0]}", *cell.parts[1:]]
     streams = latency.table_of_latency(summary)
     every = [case_tables.table_of_cases(summary, is_worst_first=True)] if len(summary) else []
     predicted = [growth.table_of_predictions(summary, asked)] if asked else []
 
-    def shown(name: str, tables: Sequence[Table]) -> list[SectionPart]:
-        return [*([drawn[name]] if name in drawn else []), *tables]
+    def with_figure(name: str, tables: Sequence[Table]) -> list[SectionPart]:
+        return [*([pictures[name]] if name in pictures else []), *tables]
 
     sections = [
         Section("why", "Why", why_slower),
-        Section("latency", "Latency of a step", shown("latency", [streams] if streams else [])),
-        Section("cases", "Cases", shown("ratio_by_size", every)),
-        Section("growth", "Growth", shown("scaling", predicted)),
+        Section("latency", "Latency of a step", with_figure("latency", [streams] if streams else [])),
+        Section("cases", "Cases", with_figure("ratio_by_size", every)),
+        Section("growth", "Growth", with_figure("scaling", predicted)),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
-    told = answer(summary, info)
+    run_answer = answer(summary, info)
     fastest = case_tables.table_of_fastest(summary)
     status = "still running" if info.status == "running" else "interrupted"
     name = one_line(info.suite)
@@ -237,15 +260,15 @@ def run_page(
     return Page(
         name=name,
         heading=f"{name}: {about}" if about else name,
-        answer=told.sentences,
-        leads={words: f"#case={row}" for words, row in told.leads.items()},
+        answer=run_answer.sentences,
+        leads={words: f"#case={row}" for words, row in run_answer.leads.items()},
         facts=[
             *(case_tables.counts(summary), f"{when(info)} UTC"),
             *([f"noise floor {half_width(noise.floor)}"] if noise.floor == noise.floor else []),
             *filter(None, [flushed(summary)]),
         ],
         warning="" if info.status == "finished" else f"this run was {status} when this was written",
-        top=shown("ratio", [fastest] if fastest else []),
+        top=with_figure("ratio", [fastest] if fastest else []),
         sections=[section for section in sections if section.parts],
         title=title_of(summary),
     )
@@ -260,7 +283,9 @@ def title_of(summary: pd.DataFrame) -> Callable[[int], str]:
         case: dict[Any, Any] = cases.loc[row].to_dict()
         low = case["ratio_low"]
         high = case["ratio_high"]
-        known = [f"{ratio(case['ratio'])} ({ratio_interval(low, high)})"] if low < high else []
-        return "; ".join([f"{case['series']}, {say_all(axes, map(case.get, axes))}", *known, duration(case["seconds"])])
+        ratios = [f"{ratio(case['ratio'])} ({ratio_interval(low, high)})"] if low < high else []
+        return "; ".join(
+            [f"{case['series']}, {say_all(axes, map(case.get, axes))}", *ratios, duration(case["seconds"])]
+        )
 
     return title

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.case_tables import reference_name
+from rnnbench.report.certainty import reference_name
 from rnnbench.report.environment import machine
-from rnnbench.report.headline import Headline, headline
+from rnnbench.report.headline import headline
+from rnnbench.report.words.first_sentences import Headline
 from rnnbench.report.words.units import digits, half_width, span
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, rounded_up
 
-FEWEST = 3  # comparisons that are told by their median
-OTHERS = {  # what is compared with a reference, by its name
+MIN_FOR_MEDIAN = 3  # comparisons that are told by their median
+SUBJECTS = {  # what is compared with a reference, by its name
     "torch.nn": "hand-written cells",
     "per_item": "other ways to load",
     "the fastest": "cells",
@@ -33,52 +34,52 @@ class RunAnswer:
 
 def answer(summary: pd.DataFrame, info: RunInfo) -> RunAnswer:
     """Return the answer at the top of a run's page; of a few comparisons, or none, it is that of the terminal."""
-    found = headline(summary)
-    if found.total < FEWEST:
-        return RunAnswer(found.sentences)
-    extremes = {"Worst": found.worst, "Best": found.best}
+    facts = headline(summary)
+    if facts.total < MIN_FOR_MEDIAN:
+        return RunAnswer(facts.sentences)
+    extremes = {"Worst": facts.worst, "Best": facts.best}
     sentences = [
-        *found.first,
-        _median(summary, found, info),
+        *facts.first,
+        _median(summary, facts, info),
         *(f"{word}: {case}." for word, case in extremes.items() if case),
-        str(found.effect or ""),
-        _precision(found, info),
-        _of_shared(found),
-        *found.notes,
+        str(facts.effect or ""),
+        _precision(facts, info),
+        _of_shared(facts),
+        *facts.notes,
     ]
     leads = {case.name: case.row for case in extremes.values() if case}
     return RunAnswer(list(filter(None, sentences)), leads)
 
 
-def _median(summary: pd.DataFrame, found: Headline, info: RunInfo) -> str:
+def _median(summary: pd.DataFrame, facts: Headline, info: RunInfo) -> str:
     """Say how far the cases are from their reference in the median, on which machine, and in how many that is clear."""
-    who = OTHERS.get(reference_name(summary), "other cells")
-    subject = f"{found.subject} takes" if found.subject else f"{who[:1].upper()}{who[1:]} take"
-    state = SHARED if found.shared == found.total else ""
+    who = SUBJECTS.get(reference_name(summary), "other cells")
+    subject = f"{facts.subject} takes" if facts.subject else f"{who[:1].upper()}{who[1:]} take"
+    state = SHARED if facts.shared == facts.total else ""
     place = ", ".join(filter(None, [machine(summary, info), state]))
-    clear = f"{plural(found.total, 'comparison')}, all without an interval"
-    numbers = {"slower": 0, "faster": 0} | dict(found.counts)
+    clear = f"{plural(facts.total, 'comparison')}, all without an interval"
+    numbers = {"slower": 0, "faster": 0} | dict(facts.counts)
     kinds = {"without an interval": "no interval"}
     slower, *others = (f"{kinds.get(kind, kind)} in {number:,}" for kind, number in numbers.items())
-    if numbers.get("without an interval") != found.total:
-        clear = ", ".join([f"{slower} of {plural(found.total, 'comparison')}", *others])
-    return f"{subject} {digits(found.median)} times as long as {found.reference} in the median, on {place}: {clear}."
+    if numbers.get("without an interval") != facts.total:
+        clear = ", ".join([f"{slower} of {plural(facts.total, 'comparison')}", *others])
+    return f"{subject} {digits(facts.median)} times as long as {facts.reference} in the median, on {place}: {clear}."
 
 
-def _precision(found: Headline, info: RunInfo) -> str:
+def _precision(facts: Headline, info: RunInfo) -> str:
     """Say how wide a typical interval is, and how much more time would reach the precision that was asked for."""
-    if math.isnan(found.half_width):
+    if math.isnan(facts.half_width):
         return ""
     more = ""
     if info.seconds_needed is not None:
         more = f"; about {rounded_up(info.seconds_needed)} more would reach the precision that was asked for"
-    return f"A typical interval is {half_width(found.half_width)}{more}."
+    return f"A typical interval is {half_width(facts.half_width)}{more}."
 
 
-def _of_shared(found: Headline) -> str:
+def _of_shared(facts: Headline) -> str:
     """Say how many comparisons are not in the median, since they were made on a shared core; empty if all are in it."""
-    if found.shared in (0, found.total):
+    if facts.shared in (0, facts.total):
         return ""
-    ends = span(*map(digits, found.of_shared))
-    verb = "was" if found.shared == 1 else "were"
-    return f"{plural(found.shared, 'comparison')} {verb} made {SHARED} and are not in the median: {ends} times."
+    ends = span(*map(digits, facts.of_shared))
+    verb = "was" if facts.shared == 1 else "were"
+    return f"{plural(facts.shared, 'comparison')} {verb} made {SHARED} and are not in the median: {ends} times."

@@ -17,15 +17,15 @@ from rnnbench.store.frames import with_sentences
 from rnnbench.text import encoded
 
 if TYPE_CHECKING:  # matplotlib, which a terminal does not need
-    from rnnbench.report.drawing.draw import Picture
+    from rnnbench.report.drawing.pictures import Picture
 
-MAX_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
-FORMATS = ("csv", "md", "tex")
+MAX_TABLE_ROWS = 2_000  # for readers; a longer table is cut, and its CSV file has all rows
+FILE_FORMATS = ("csv", "md", "tex")
 FORMULA = re.compile(r"\A([=+\-@\t\n])")  # a spreadsheet would run text that starts so
 MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")  # a _ inside a word is plain text
 # Headings of what a reader must know before the numbers of several runs
-LEFT_OUT = "Left out, since these files can't be read:"
-LOST = "Lost from these runs:"
+LEFT_OUT_FILES = "Left out, since these files can't be read:"
+LOST_WINDOWS = "Lost from these runs:"
 KindOfPart = TypeVar("KindOfPart")
 
 
@@ -71,7 +71,7 @@ class Table:
     title: str
     note: str  # what a reader must know to understand it; may be empty
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]  # at most MAX_ROWS
+    rows: tuple[tuple[str, ...], ...]  # at most MAX_TABLE_ROWS
     frame: pd.DataFrame
     breaks: frozenset[int]  # rows above which a new part starts
     cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
@@ -99,9 +99,9 @@ class Table:
             yield head, [(row, self.rows[row]) for row in range(start, end)]
 
     def files(self) -> dict[str, bytes]:
-        """Return its files by their names, in each of FORMATS."""
+        """Return its files by their names, in each of FILE_FORMATS."""
         texts = (csv(self.frame), markdown(self), latex(self))
-        return {f"{self.name}.{kind}": encoded(text) for kind, text in zip(FORMATS, texts, strict=True)}
+        return {f"{self.name}.{kind}": encoded(text) for kind, text in zip(FILE_FORMATS, texts, strict=True)}
 
 
 def where_new(column: "pd.Series[Any]") -> np.ndarray:
@@ -118,20 +118,20 @@ def table(
     *,
     machine: pd.DataFrame,
     breaks: Iterable[int] = (),
-    cases: Sequence[int] = (),
-    heads: Table | None = None,
-    aside: str = "",
-    paper: Table | None = None,
-    hidden: Iterable[int] = (),
 ) -> Table:
-    """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`."""
-    rows: list[dict[Any, Any]] = frame.head(MAX_ROWS).to_dict("records")
-    linked = {place: column.link for place, column in enumerate(columns) if column.link}
-    links = {(number, place): link(row) for number, row in enumerate(rows) for place, link in linked.items()}
-    drawn = {place: column.bar for place, column in enumerate(columns) if column.bar}
-    bars = {(number, place): bar(row) for number, row in enumerate(rows) for place, bar in drawn.items()}
-    if len(frame) > MAX_ROWS:
-        note = f"{note} Here are the first {MAX_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
+    """Build a table. For readers, `columns` make text from each row of `frame`; programs get `machine`.
+
+    `dataclasses.replace` adds what few tables have, such as `heads`.
+    """
+    rows: list[dict[Any, Any]] = frame.head(MAX_TABLE_ROWS).to_dict("records")
+    link_makers = {place: column.link for place, column in enumerate(columns) if column.link}
+    links = {(number, place): link(row) for number, row in enumerate(rows) for place, link in link_makers.items()}
+    bar_makers = {place: column.bar for place, column in enumerate(columns) if column.bar}
+    bars = {(number, place): bar(row) for number, row in enumerate(rows) for place, bar in bar_makers.items()}
+    if len(frame) > MAX_TABLE_ROWS:
+        note = (
+            f"{note} Here are the first {MAX_TABLE_ROWS:,} of {len(frame):,} rows; tables/{name}.csv has all.".strip()
+        )
     return Table(
         name,
         title,
@@ -140,13 +140,8 @@ def table(
         tuple(tuple(column.text(row) for column in columns) for row in rows),
         machine,
         frozenset(int(row) for row in breaks if row < len(rows)),
-        tuple(int(case) for case in cases[:MAX_ROWS]),
-        heads,
         links={place: address for place, address in links.items() if address},
-        aside=aside,
-        hidden=frozenset(hidden),
         bars={place: bar for place, bar in bars.items() if bar is not None},
-        paper=paper,
     )
 
 
@@ -170,29 +165,29 @@ def escape(text: str) -> str:
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def markdown(shown: Table) -> str:
+def markdown(content: Table) -> str:
     """Return a table as GitHub-flavoured Markdown, with its title and note; numbers are aligned on the right."""
-    lines = [map(escape, shown.headers), ("---:" if column.numeric else ":---" for column in shown.columns)]
-    body = [f"| {' | '.join(line)} |" for line in (*lines, *(map(escape, row) for row in shown.rows))]
-    told = f"{shown.note} {shown.aside}".strip()
-    note = [escape(told), ""] if told else []
-    return "\n".join([f"## {escape(shown.title)}", "", *note, *(body if shown.rows else ["None."])]) + "\n"
+    lines = [map(escape, content.headers), ("---:" if column.numeric else ":---" for column in content.columns)]
+    body = [f"| {' | '.join(line)} |" for line in (*lines, *(map(escape, row) for row in content.rows))]
+    words = f"{content.note} {content.aside}".strip()
+    note = [escape(words), ""] if words else []
+    return "\n".join([f"## {escape(content.title)}", "", *note, *(body if content.rows else ["None."])]) + "\n"
 
 
-def latex(shown: Table) -> str:
+def latex(content: Table) -> str:
     """Return the columns of a table that are not optional or drawn in LaTeX, which needs `booktabs`.
 
     It is the table for a paper, if that is another. One of many rows goes on in further tables.
     """
-    shown = shown.paper or shown
-    places = [place for place, column in enumerate(shown.columns) if not (column.is_optional or column.is_drawn)]
+    content = content.paper or content
+    places = [place for place, column in enumerate(content.columns) if not (column.is_optional or column.is_drawn)]
     return tables(
-        shown.name.replace("_", "-"),
-        shown.title,
-        shown.note,
-        [shown.headers[place] for place in places],
-        [shown.columns[place].numeric for place in places],
-        [[row[place] for place in places] for row in shown.rows],
+        content.name.replace("_", "-"),
+        content.title,
+        content.note,
+        [content.headers[place] for place in places],
+        [content.columns[place].numeric for place in places],
+        [[row[place] for place in places] for row in content.rows],
     )
 
 

@@ -44,8 +44,8 @@ class CauseRow:
 
 
 # The causes of a gap. To add one, name it in `CauseKind`, and write its row and what finds it: a function of
-# `rnnbench/profiling/causes.py`, for all that a recorded program shows (`weight gradients`: `operators.py`, `threads`:
-# `profile.py`).
+# `rnnbench/profiling/causes.py`, for all that a recorded program shows (`weight gradients`:
+# `product_replays.py`, `threads`: `profile.py`).
 CAUSES: dict[CauseKind, CauseRow] = {
     "copy": CauseRow("needless copy", "a needless copy costs", "use the tensor without a copy"),
     "concatenation": CauseRow(

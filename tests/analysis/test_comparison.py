@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from rnnbench.analysis.comparison import (
-    MARGIN,
+    INSTRUCTION_MARGIN,
     WITNESSES,
     Comparison,
     Finding,
@@ -351,7 +351,7 @@ def test_a_change_is_the_ratio_of_the_rounds_with_the_fewest() -> None:
 )
 def test_a_change_counts_beyond_the_margin_and_twice_the_spread(head: int, spread: int, is_beyond: bool) -> None:
     change = InstructionChange(instructions(100_000, 100_000 + spread, 100_000 + spread), instructions(head))
-    assert pytest.approx(0.003) == MARGIN
+    assert pytest.approx(0.003) == INSTRUCTION_MARGIN
     assert change.is_beyond is is_beyond
     assert change.is_more is (is_beyond and head > 100_000)
 

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.estimate import raised
 from rnnbench.analysis.history import (
-    ASSUMED_CORRELATION,
+    ASSUMED_RUN_CORRELATION,
     LEVEL,
     LOWER_SHARE_OF_VARIANCE,
     History,
@@ -20,6 +19,7 @@ from rnnbench.analysis.history import (
     run_scatter,
 )
 from rnnbench.analysis.stored import RATIO, StoredRun
+from rnnbench.analysis.variances import raised
 from rnnbench.analysis.verdict import Q
 from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small
@@ -236,4 +236,4 @@ def test_few_differences_leave_the_correlation_near_what_is_assumed() -> None:
     one, three, many = (run_scatter(points(values[:lines]))[1] for lines in (1, 3, 40))
     assert 0.4 < one <= 0.8
     assert many < 0.15 < three < one
-    assert run_scatter(points(values[:1, :3]))[1] == pytest.approx(ASSUMED_CORRELATION, abs=0.01)
+    assert run_scatter(points(values[:1, :3]))[1] == pytest.approx(ASSUMED_RUN_CORRELATION, abs=0.01)

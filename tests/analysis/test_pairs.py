@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.analysis.estimate import times_by_case
 from rnnbench.analysis.pairs import (
     QUIET_SHARE,
     PairRatio,
@@ -20,6 +19,7 @@ from rnnbench.analysis.pairs import (
     pairs_together,
     without_blind,
 )
+from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.store.records import Window
 from tests.doubles import workload as small
 from tests.doubles.stored import window

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.predict import UNCOUNTED, UNTOLD, half_widths, predict
-from rnnbench.analysis.size_fit import SERIES
+from rnnbench.analysis.predict import UNCOUNTED_HERE, UNTOLD, half_widths, predict
+from rnnbench.analysis.size_fit import SERIES_AXES
 from rnnbench.errors import UserError
 from rnnbench.store.records import Workload
 from tests.validation import scaling
@@ -20,7 +20,7 @@ NEW = {"batch_size": [9], "seq_len": [33], "hidden_size": [200]}
 def test_times_and_ratios_at_new_sizes_are_those_of_the_law() -> None:
     predicted = predict(made_up.summary(made_up.BOTH), NEW)
     assert list(predicted.columns) == [
-        *SERIES, "batch_size", "seq_len", "input_size", "hidden_size", "status", "reason",
+        *SERIES_AXES, "batch_size", "seq_len", "input_size", "hidden_size", "status", "reason",
         "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
         "spent_on", "dispatch", "arithmetic", "memory", "measured_seconds",
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_sizes_whose_arithmetic_does_not_follow_from_the_recorded_are_not_predic
     tied = tied.assign(input_size=hidden, macs=tied["batch_size"] * tied["seq_len"] * (8 * hidden**2 + 10 * hidden))
     predicted = predict(tied, {"batch_size": [4], "seq_len": [16], "input_size": [200], "hidden_size": [200, 128]})
     assert predicted["status"].tolist() == ["predicted", "not predicted"]
-    assert predicted["reason"].tolist() == ["", UNCOUNTED]
+    assert predicted["reason"].tolist() == ["", UNCOUNTED_HERE]
     assert predicted["seconds"].isna().tolist() == [False, True]
 
 

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats.mstats import hdquantiles
 
-from rnnbench.analysis.estimate import Times, undisturbed_log_ratio
 from rnnbench.analysis.quiet import (
     BINS,
     CLIP,
-    MAX_BLOCKS,
     MAX_PARTS,
-    MIN_BLOCKS,
+    MAX_QUIET_BLOCKS,
+    MIN_QUIET_BLOCKS,
     QUANTILE,
     QuietBlocks,
     clipped_mean,
@@ -23,6 +22,7 @@ from rnnbench.analysis.quiet import (
     low_parts,
     weights,
 )
+from rnnbench.analysis.replicate_times import Times, undisturbed_log_ratio
 
 seconds = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=200).map(sorted)
 
@@ -84,7 +84,7 @@ def test_a_window_without_a_quiet_block_keeps_nothing() -> None:
     assert QuietBlocks.of([(), ()], [0, 0], [0.0, 0.0]) is None
 
 
-@pytest.mark.parametrize("number", [MIN_BLOCKS, 15, MAX_BLOCKS])
+@pytest.mark.parametrize("number", [MIN_QUIET_BLOCKS, 15, MAX_QUIET_BLOCKS])
 def test_the_quantile_is_the_one_of_harrell_and_davis(number: int) -> None:
     blocks = np.sort(1 + np.random.default_rng(1).exponential(0.05, number))
     [expected] = np.asarray(hdquantiles(blocks, [QUANTILE]))
@@ -94,10 +94,10 @@ def test_the_quantile_is_the_one_of_harrell_and_davis(number: int) -> None:
 
 @given(seconds, st.floats(0.01, 100))
 def test_a_case_that_is_slower_by_a_factor_has_this_ratio(blocks: list[float], factor: float) -> None:
-    blocks = blocks * MIN_BLOCKS
+    blocks = blocks * MIN_QUIET_BLOCKS
     ratio, number = undisturbed_log_ratio(times(quiet([factor * each for each in blocks])), times(quiet(blocks)))
     assert ratio == pytest.approx(math.log(factor), abs=1e-9)
-    assert number == min(len(blocks), MAX_BLOCKS)
+    assert number == min(len(blocks), MAX_QUIET_BLOCKS)
 
 
 @given(seconds.filter(lambda blocks: len(blocks) > 1), st.integers(1, 10))
@@ -115,7 +115,7 @@ def test_both_sides_count_as_having_equally_many_blocks(case: int, reference: in
 
 
 def test_too_few_quiet_blocks_on_one_side_give_no_ratio() -> None:
-    few, many = quiet([1.0] * (MIN_BLOCKS - 1)), quiet([1.0] * 50)
+    few, many = quiet([1.0] * (MIN_QUIET_BLOCKS - 1)), quiet([1.0] * 50)
     for case, reference in ((few, many), (many, few), (None, many), (many, None)):
         ratio, number = undisturbed_log_ratio(times(case), times(reference))
         assert math.isnan(ratio)

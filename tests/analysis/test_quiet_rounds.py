@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnbench.analysis.estimate import Estimate, Times
-from rnnbench.analysis.quiet import MIN_BLOCKS, QuietBlocks
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.quiet import MIN_QUIET_BLOCKS, QuietBlocks
 from rnnbench.analysis.quiet_rounds import (
     RoundTimes,
     are_quiet_together,
@@ -18,6 +18,7 @@ from rnnbench.analysis.quiet_rounds import (
     seconds_together,
     state_of,
 )
+from rnnbench.analysis.replicate_times import Times
 from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widened, widening
 from rnnbench.analysis.run_times import SLOWER_BEST
 from tests.doubles.stored import steady
@@ -37,7 +38,7 @@ def rounds(seconds: float, shared: float, blocks: tuple[int, ...]) -> list[Round
     return [round_of(seconds * (1 + 0.001 * number), shared, each) for number, each in enumerate(blocks)]
 
 
-FEW = MIN_BLOCKS - 1
+FEW = MIN_QUIET_BLOCKS - 1
 
 
 @pytest.mark.parametrize(

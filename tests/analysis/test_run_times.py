@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rnnbench import load
 from rnnbench.analysis import stored
-from rnnbench.analysis.estimate import LEVELS, Times, log_quantiles, log_ratio, times_by_case
+from rnnbench.analysis.replicate_times import LEVELS, Times, log_quantiles, log_ratio, times_by_case
 from rnnbench.analysis.run_times import of_frames, read, read_whole
 from rnnbench.errors import UserError
 from tests.doubles import stored as made

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.analysis.size_fit import (
-    FORMS,
     MAX_FOLDS,
     MOVING,
-    TOO_FEW,
-    UNCOUNTED,
+    TIME_FORMS,
+    TOO_FEW_SIZES,
+    UNCOUNTED_MACS,
     SizeFit,
     columns,
     explained_shares,
@@ -36,7 +36,7 @@ def fitted(summary: pd.DataFrame) -> SizeFit:
 
 def cost(fit: SizeFit, term: str) -> float:
     """Seconds for each unit of a term."""
-    return float(fit.costs[FORMS[fit.form].index(term)])
+    return float(fit.costs[TIME_FORMS[fit.form].index(term)])
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
@@ -91,8 +91,8 @@ def test_series_with_few_sizes_or_unknown_arithmetic_are_left_out_with_the_reaso
     few = made_up.summary(LOOP, batches=[1, 4], steps=[4, 16])
     uncounted = made_up.summary({("gru", "loop"): made_up.loop}).assign(macs=np.nan)
     single = made_up.summary({("rnn", "loop"): made_up.loop}, batches=[1], steps=[4], hidden=[32])
-    assert fits(pd.concat([few, uncounted, single])) == ([], [TOO_FEW, UNCOUNTED, TOO_FEW])
-    assert fits(uncounted.drop(columns="macs")) == ([], [UNCOUNTED])
+    assert fits(pd.concat([few, uncounted, single])) == ([], [TOO_FEW_SIZES, UNCOUNTED_MACS, TOO_FEW_SIZES])
+    assert fits(uncounted.drop(columns="macs")) == ([], [UNCOUNTED_MACS])
 
 
 def test_a_series_is_fitted_without_a_ceiling_and_without_a_value_on_some_axis() -> None:
@@ -117,7 +117,7 @@ AXES = {"phase": "inference", "dtype": "float32"}
 
 def test_how_much_of_each_term_a_call_has() -> None:
     terms = terms_of(SIZES, MACS, AXES, made_up.CEILING)
-    amounts = {form: dict(zip(FORMS[form], columns(form, terms).T.tolist(), strict=True)) for form in FORMS}
+    amounts = {form: dict(zip(TIME_FORMS[form], columns(form, terms).T.tolist(), strict=True)) for form in TIME_FORMS}
     plain = {"call": [1, 1], "step": [4, 4], "macs": [1e6, 1e9], "state bytes": [2048, 2048e3]}
     assert amounts["steps"] == {name: plain[name] for name in ("call", "step")}
     assert amounts["arithmetic"] == {name: plain[name] for name in ("call", "step", "macs")}

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from rnnbench.report.table import LEFT_OUT
+from rnnbench.report.table import LEFT_OUT_FILES
 from rnnbench.store.records import Case, Workload
 from tests.analysis import made_up
 from tests.doubles import checks, stored
@@ -210,6 +210,6 @@ def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_
     assert "in 2 checks" in text
     for file in torn:
         assert text.count(str(file)) == 1
-    assert text.count(LEFT_OUT.replace("'", "&#39;")) == 1
+    assert text.count(LEFT_OUT_FILES.replace("'", "&#39;")) == 1
     assert "Not the same in these runs:" not in text
     assert f"{torn[1]}: not JSON" in refused("--history", runs[0], runs[1])

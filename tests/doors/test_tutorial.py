@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import load, summarize
-from rnnbench.profiling.gap import TOO_LONG
+from rnnbench.profiling.breakdown import TOO_LONG
 
 ROOT = Path(__file__).parents[2]
 TRIES = 3  # to explain a gap

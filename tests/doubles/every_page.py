@@ -17,10 +17,12 @@ from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.check.compare_files import read_saved
 from rnnbench.report import why
-from rnnbench.report.drawing import draw
-from rnnbench.report.page.page import PAGE, files, folder_of, page_of_several, put
+from rnnbench.report.drawing import pictures
+from rnnbench.report.page.page import PAGE_FILE, files, folder_of, page_of_several, put
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs import of_files, over_time, side_by_side
+from rnnbench.report.runs.over_time import over_time
+from rnnbench.report.runs.saved_files import of_files
+from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.history import section_of_checks
 from rnnbench.store.folder import read_info, read_profiles
@@ -59,7 +61,7 @@ def _named(suite: str) -> Path:
 QUICK = reference_run()
 
 
-@mock.patch.object(draw, "png", return_value=b"")  # a page shows SVG, and drawing takes as long again
+@mock.patch.object(pictures, "png", return_value=b"")  # a page shows SVG, and drawing takes as long again
 def write_all(folder: Path, _: mock.Mock) -> None:
     """Write a report of each kind below `folder`, with empty PNGs."""
     saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
@@ -82,7 +84,7 @@ def write_all(folder: Path, _: mock.Mock) -> None:
 def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The pages of a report of each kind, those of cells included, by a name; made once in a test run."""
     reports = made_once(factory, "every-page", write_all) / REPORTS
-    return {page.parent.relative_to(reports).as_posix(): page for page in sorted(reports.rglob(PAGE))}
+    return {page.parent.relative_to(reports).as_posix(): page for page in sorted(reports.rglob(PAGE_FILE))}
 
 
 def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.drawing.draw import Picture
+from rnnbench.report.drawing.pictures import Picture
 from rnnbench.report.page.page import files, folder_of, put
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import Lines, Section, Table, markdown

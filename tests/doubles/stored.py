@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rnnbench import load
-from rnnbench.analysis.estimate import LEVELS
 from rnnbench.analysis.quiet_rounds import RoundTimes
+from rnnbench.analysis.replicate_times import LEVELS
 from rnnbench.analysis.run_times import RunTimes, of_frames, read
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder

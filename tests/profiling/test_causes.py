@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from rnnbench.cells.combined import CombinedCell
 from rnnbench.profiling.causes import invariants, suspects
-from rnnbench.profiling.replay import MAX_CALLS, NotFollowed, Program, ProgramCall, record, replay
+from rnnbench.profiling.program import MAX_PROGRAM_CALLS, NotFollowed, Program, ProgramCall, record
+from rnnbench.profiling.replay import replay
 from rnnbench.store.profiles import Cause
 from tests.validation.planted_causes import FAULTS, Clean, OneProduct, pair
 
@@ -187,7 +188,7 @@ def test_a_program_without_end_is_not_held_in_memory() -> None:
     tensor = torch.zeros(1)
 
     def run() -> Tensor:
-        for _ in range(MAX_CALLS + 1):
+        for _ in range(MAX_PROGRAM_CALLS + 1):
             tensor.dim()
         return tensor
 

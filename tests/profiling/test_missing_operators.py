@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.profiling.gap import OPERATOR, TOO_LONG, between, in_one_piece, of_profiled
+from rnnbench.profiling.breakdown import TOO_LONG, in_one_piece
+from rnnbench.profiling.gap import OPERATOR, between, of_profiled
 from rnnbench.profiling.missing_operators import OF_A_LAYER, missing_operators, word
 from rnnbench.store.profiles import CallPart, Category, Cause, Kernels, Operator, Profile
 from tests.profiling.profiles import profile
@@ -105,7 +106,7 @@ def test_operators_are_named_also_where_kernels_come_to_more_than_the_call() -> 
 def test_the_time_of_an_operator_is_taken_off_kernels_and_overhead() -> None:
     mine = with_operators(profile(), operator("native_layer_norm", 20e-6))
     steps = {step.kind: step.seconds for step in between(mine, FUSED)}
-    without = {step.kind: step.seconds for step in between(mine, FUSED, named={"layer norm"})}
+    without = {step.kind: step.seconds for step in between(mine, FUSED, words={"layer norm"})}
     assert without.keys() == {"overhead", "kernels"}
     assert steps[OPERATOR].value == pytest.approx(20e-6)
     assert steps["kernels"].value == pytest.approx(without["kernels"].value - 18e-6)

@@ -14,8 +14,9 @@ from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.live_cases import LiveCase
-from rnnbench.profiling.gap import breakdown, in_one_piece
-from rnnbench.profiling.profile import MAX_ROUNDS, NO_KERNELS, file_name, hidden, kernels, of_built, of_live, profile
+from rnnbench.profiling.breakdown import breakdown, in_one_piece
+from rnnbench.profiling.profile import MAX_ROUND_FACTOR, NO_KERNELS, file_name, kernels, profile
+from rnnbench.profiling.profiled_call import hidden, of_built, of_live
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase
 from rnnbench.workloads.implementations import Skip
@@ -45,7 +46,7 @@ def test_a_case_is_taken_apart_in_every_phase_and_left_as_it_was(phase: Phase, t
     assert set(taken.times) == arms
     assert all(min(seconds) > 0 for seconds in taken.times.values())
     assert {len(seconds) for seconds in taken.times.values()} == {2}
-    assert 2 <= len(taken.causes[0].seconds) <= 2 * MAX_ROUNDS
+    assert 2 <= len(taken.causes[0].seconds) <= 2 * MAX_ROUND_FACTOR
     trained = [] if phase == "inference" else ["weight gradients"]
     assert [cause.kind for cause in taken.causes] == ["not hoisted", *trained]
     assert taken.products is not None

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnbench.cells.gru import GRUCell
-from rnnbench.profiling.replay import NotFollowed, Program, record, replay, use_recorded_results, use_sources
+from rnnbench.profiling.program import NotFollowed, Program, record
+from rnnbench.profiling.remedies import use_recorded_results, use_sources
+from rnnbench.profiling.replay import replay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(4, 2, 3)

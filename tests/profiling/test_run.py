@@ -9,7 +9,7 @@ import pytest
 from rnnbench.errors import Interrupted
 from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_SECONDS, profile_run
+from rnnbench.profiling.run import BESIDE_SECONDS, LEAST_PROFILE_SECONDS, profile_run
 from rnnbench.store.folder import read_profiles
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import NOT_REACHED, Case, Measurement
@@ -87,7 +87,7 @@ def test_a_profile_that_does_not_fit_is_taken_again_up_to_twice_and_the_last_cou
 
 
 def test_what_the_budget_leaves_out_is_told(run: Path) -> None:
-    profiles = profiled(run, left=1.5 * LEAST_SECONDS)
+    profiles = profiled(run, left=1.5 * LEAST_PROFILE_SECONDS)
     assert profiles[LOOP.key].works
     assert profiles[REFERENCE.key] == Profile(REFERENCE.key, "failed", NOT_REACHED)
 

@@ -12,7 +12,7 @@ import pytest
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import ENDS
 from rnnbench.report import reports as figures
-from rnnbench.report.drawing import draw
+from rnnbench.report.drawing import pictures
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.notes import Note
@@ -177,7 +177,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn as SVG, which pages hold, and the files beside them as PNG are empty."""
-    monkeypatch.setattr(draw, "png", lambda figure: b"")
+    monkeypatch.setattr(pictures, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from rnnbench.report import reports as figures
 from rnnbench.report.drawing.marks import SIZE_SHADES
 from rnnbench.report.growth import scaling, table_of_predictions
 from rnnbench.report.latency import latency, table_of_latency
-from rnnbench.report.ratios import pooled
+from rnnbench.report.ratio_by_size import pooled
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio as ratio_text

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.report.case_tables import table_of_cases, table_of_medians
-from rnnbench.report.latex import ACCENTED, COLUMN, GAP, LETTER, MOST, TEXT, tables, tex
+from rnnbench.report.latex import (
+    ACCENTED,
+    COLUMN_POINTS,
+    GAP_POINTS,
+    LETTER_POINTS,
+    MAX_ROWS_OF_ONE,
+    TEXT_POINTS,
+    tables,
+    tex,
+)
 from rnnbench.report.page.page import files
 from rnnbench.report.table import Table, latex
 from rnnbench.report.verdicts import verdicts
@@ -45,9 +54,10 @@ def width_of(table: Table) -> float:
     texts = [[shown.headers[place], *(row[place] for row in shown.rows)] for place in places]
     kinds = re.findall(r"[lr]|p\{(\d+)pt\}", columns_of(latex(table))[0])
     widths = [
-        float(given) if given else LETTER * max(map(len, column)) for given, column in zip(kinds, texts, strict=True)
+        float(given) if given else LETTER_POINTS * max(map(len, column))
+        for given, column in zip(kinds, texts, strict=True)
     ]
-    return sum(widths) + GAP * (len(widths) - 1)
+    return sum(widths) + GAP_POINTS * (len(widths) - 1)
 
 
 def test_a_table_has_rules_a_caption_and_a_label() -> None:
@@ -70,18 +80,18 @@ def test_a_table_has_rules_a_caption_and_a_label() -> None:
 
 
 def test_many_rows_go_on_in_further_tables_since_two_columns_have_no_long_ones() -> None:
-    text = small(2 * MOST + 1)
+    text = small(2 * MAX_ROWS_OF_ONE + 1)
     assert re.findall(r"label\{(.*)\}", text) == ["tab:a-name", "tab:a-name-2", "tab:a-name-3"]
     assert r"\caption{A title, continued.}" in text
     assert "longtable" not in text
-    assert text.count("a\\_b") == 2 * MOST + 1
+    assert text.count("a\\_b") == 2 * MAX_ROWS_OF_ONE + 1
 
 
 def test_a_text_that_is_wider_than_the_page_is_broken_into_lines() -> None:
     assert columns_of(small(1, "x" * 30)) == ["lr"]
-    assert small(1, "x" * int(COLUMN / LETTER)).startswith(r"\begin{table*}")
+    assert small(1, "x" * int(COLUMN_POINTS / LETTER_POINTS)).startswith(r"\begin{table*}")
     [column] = columns_of(small(1, "word " * 80))
-    assert column == f"p{{{TEXT - GAP - LETTER:.0f}pt}}r"
+    assert column == f"p{{{TEXT_POINTS - GAP_POINTS - LETTER_POINTS:.0f}pt}}r"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -110,8 +120,8 @@ def test_characters_that_latex_lacks_have_their_nearest_or_a_question_mark(text:
 def test_both_tables_of_a_paper_are_as_wide_as_its_text_and_advise_no_command(made_up_wide: pd.DataFrame) -> None:
     cases = table_of_cases(made_up_wide)
     found = table_for_paper(verdicts.of(samples.every_verdict()))
-    assert width_of(cases) <= TEXT
-    assert width_of(found) <= TEXT
+    assert width_of(cases) <= TEXT_POINTS
+    assert width_of(found) <= TEXT_POINTS
     for text in (latex(cases), latex(found)):
         assert "modprobe" not in text
         assert "Not known" not in text

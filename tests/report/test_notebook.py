@@ -16,8 +16,8 @@ from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER
-from rnnbench.report.frame_result import MAX_ROWS, FrameResult
-from rnnbench.report.notebook import SHOWN, note, of_states, sentence, swept, unequal_outputs
+from rnnbench.report.frame_result import MAX_PRINTED_ROWS, FrameResult
+from rnnbench.report.notebook import VISIBLE_COLUMNS, note, of_states, sentence, swept, unequal_outputs
 from rnnbench.store import parity as parities
 from rnnbench.store.parity import IS_REFERENCE, Parity
 from rnnbench.suite.file import Settings
@@ -48,7 +48,9 @@ def measured(*names: str, **renamed: str) -> FrameResult:
     frame.attrs = dict(FACTS)
     frames = {"frame": frame, "replicates": pd.DataFrame(), "environment": pd.DataFrame()}
     draw = partial(ratios.measured, frame)
-    return FrameResult(frames, draw, "A <note>.", SHOWN, sentence="A <sentence>.", is_pictured=True, axes=(), **FACTS)
+    return FrameResult(
+        frames, draw, "A <note>.", VISIBLE_COLUMNS, sentence="A <sentence>.", is_pictured=True, axes=(), **FACTS
+    )
 
 
 def texts(figure: Figure) -> list[str]:
@@ -72,8 +74,8 @@ def test_it_prints_its_sentence_then_rows_with_units_and_its_note(monkeypatch: p
 def test_of_many_rows_the_first_and_last_are_shown_and_all_counted() -> None:
     one = measured().frame
     frame = pd.concat([one] * 10, ignore_index=True)
-    result = FrameResult({"frame": frame}, print, "Note.", SHOWN)
-    shown = pd.concat([frame[: MAX_ROWS // 2], frame[-MAX_ROWS // 2 :]])
+    result = FrameResult({"frame": frame}, print, "Note.", VISIBLE_COLUMNS)
+    shown = pd.concat([frame[: MAX_PRINTED_ROWS // 2], frame[-MAX_PRINTED_ROWS // 2 :]])
     for text in (repr(result), result._repr_html_()):
         assert f"50 rows {'x' if text == repr(result) else '×'} 4 columns" in text
         assert text.count("agrees") == shown["parity"].eq("agrees").sum()

@@ -10,9 +10,10 @@ import pytest
 
 from rnnbench.errors import UserError
 from rnnbench.report import ratios
+from rnnbench.report.call_parts import breakdowns
 from rnnbench.report.frame_result import FrameResult
-from rnnbench.report.notebook import SHOWN
-from rnnbench.report.why import breakdowns, waterfall
+from rnnbench.report.notebook import VISIBLE_COLUMNS
+from rnnbench.report.why import waterfall
 from tests.profiling.profiles import cause, profile
 from tests.report.test_figures import is_within, letters, overlaps
 from tests.report.test_notebook import FACTS, measured, point
@@ -27,7 +28,7 @@ ENVIRONMENT = pd.DataFrame(
 def result(*names: str) -> FrameResult:
     frame = measured(*names).frame
     frames = {"frame": frame, "rounds": lambda: pytest.fail("made"), "environment": ENVIRONMENT}
-    return FrameResult(frames, partial(ratios.measured, frame), "A note.", SHOWN, **FACTS)
+    return FrameResult(frames, partial(ratios.measured, frame), "A note.", VISIBLE_COLUMNS, **FACTS)
 
 
 def test_the_table_has_times_ratios_and_one_interval_and_says_what_was_measured_where() -> None:

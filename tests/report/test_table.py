@@ -28,7 +28,7 @@ def small(rows: int, text: str = "a_b 50%") -> Table:
 
 
 def test_a_long_table_ends_for_readers_and_not_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnbench.report.table.MAX_ROWS", 10)
+    monkeypatch.setattr("rnnbench.report.table.MAX_TABLE_ROWS", 10)
     long = small(12)
     assert (len(long.rows), len(long.frame)) == (10, 12)
     assert long.note == "50% of it. Here are the first 10 of 12 rows; tables/two_words.csv has all."

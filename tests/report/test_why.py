@@ -13,35 +13,20 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import noise, summarize
-from rnnbench.profiling.gap import (
-    KINDS,
-    NOT_PROFILED,
-    OPERATOR,
-    OVERHEADS,
-    Gap,
-    Step,
-    between,
-    breakdown,
-    breakdown_frame,
-    call_time,
-    in_one_piece,
-    of_profiled,
-    rescaled,
-    take_apart,
-)
-from rnnbench.report import why
-from rnnbench.report.drawing.draw import Picture
+from rnnbench.profiling.breakdown import OVERHEADS, breakdown, breakdown_frame, in_one_piece, rescaled
+from rnnbench.profiling.gap import KINDS, NOT_PROFILED, OPERATOR, Gap, Step, between, call_time, of_profiled, take_apart
+from rnnbench.report import call_parts, why
+from rnnbench.report.drawing.pictures import Picture
 from rnnbench.report.page.page import files as files_of
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import Table
-from rnnbench.report.words.units import MISSING, TIMES
+from rnnbench.report.words.units import MISSING, TIME_UNITS
 from rnnbench.store.folder import read_info
 from rnnbench.store.implementations import LADDER
-from rnnbench.store.profiles import CATEGORIES, Category, Cause, CauseKind, Kernels, Operator, Products, Profile
+from rnnbench.store.profiles import Category, Cause, CauseKind, Operator, Products, Profile
 from tests.doubles import workload as small
 from tests.doubles.stored import folder
 from tests.profiling.profiles import cause, profile
-from tests.report.test_figures import legend
 
 MICRO = 1e-6
 
@@ -124,8 +109,8 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     blind = replace(profile(), opaque=reason)
     assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
     assert not between(blind, profile())
-    assert [row[2] for row in why.breakdown_table({"mine": blind}, {"mine": "mine"}).rows] == ["in one piece"]
-    operators = why.operators_table(blind, "mine")
+    assert [row[2] for row in call_parts.breakdown_table({"mine": blind}, {"mine": "mine"}).rows] == ["in one piece"]
+    operators = call_parts.operators_table(blind, "mine")
     assert operators is not None
     assert {row[6] for row in operators.rows} == {MISSING}
     assert "queues kernels and does not wait for them" in operators.note
@@ -153,18 +138,6 @@ def test_a_last_rung_that_is_faster_than_the_reference_is_ahead_and_not_unexplai
     names = [label.get_text() for label in why.waterfall(ahead, "gru loop", "torch.nn.GRU").axes[0].get_yticklabels()]
     assert any("ahead of the" in name for name in names)
     assert "unexplained" not in names
-
-
-def test_where_time_goes_has_a_bar_for_each_profile_that_worked_with_its_parts() -> None:
-    noisy = replace(profile(backward=4e-5), times={**profile(backward=4e-5).times, "call": (9e-5, 1e-4, 11e-5)})
-    every = replace(profile(), kernels=Kernels(6, dict.fromkeys(CATEGORIES, 1e-5)))
-    profiles = {"gru loop": noisy, "all": every, "bad": Profile("bad", "failed", "why")}
-    figure = why.breakdowns(profiles)
-    assert figure is not None
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["gru loop", "all"]
-    assert {"forward", "backward"} <= {text.get_text() for text in figure.axes[0].texts}
-    assert "matrix products" in legend(figure)
-    assert why.breakdowns({"bad": profiles["bad"]}) is None
 
 
 @pytest.fixture
@@ -200,9 +173,7 @@ def test_a_run_without_profiles_that_worked_still_has_its_ladder(run: Path, prof
     assert not section.of(Table)
 
 
-# Over random stored profiles, figures agree with each other.
-
-UNITS = {unit: size for size, unit in TIMES}
+UNITS = {unit: size for size, unit in TIME_UNITS}
 ROUNDS = 4
 SECONDS = st.floats(1e-7, 1e-2)
 

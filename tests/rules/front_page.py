@@ -91,7 +91,7 @@ def draw(run: Path, folder: Path) -> None:
     page.put(*page.folder_of(run.name, [folder], report), files_of(run))
     (folder / "quick.png").write_bytes((report / "figures" / "ratio.png").read_bytes())
     with started() as browser:
-        seen = Opened(browser, (report / page.PAGE).as_uri(), viewport=SEEN)
+        seen = Opened(browser, (report / page.PAGE_FILE).as_uri(), viewport=SEEN)
         seen.page.screenshot(path=folder / "quick-page.png")
         seen.close()
 

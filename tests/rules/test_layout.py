@@ -53,6 +53,7 @@ ALLOWED = {
     "report/drawing": {"words"},
     "report/page": {"drawing", "words"},
     "report/screen": {"words"},
+    "report/runs": {"drawing", "words"},
     "report/verdicts": {"drawing", "page", "words"},
 }
 # The most statements of a room, docstrings left out: some 5% more than it has, to notice a room that doubles.
@@ -66,9 +67,9 @@ MAX_STATEMENTS = {
     "check": 1830,
     "harness": 6300,
     "kernels": 770,
-    "profiling": 1200,
+    "profiling": 1270,
     "pytest_plugin": 220,
-    "report": 4780,
+    "report": 5030,
     "speedup": 2010,
     "slurm": 500,
     "store": 1050,

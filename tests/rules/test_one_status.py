@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from rnnbench import load
-from rnnbench.analysis.estimate import times_by_case
 from rnnbench.analysis.history import history
+from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import case_ratios, compare, together
 from rnnbench.analysis.stored import read as read_stored
@@ -25,7 +25,8 @@ from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.export import exported
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs import over_time, side_by_side
+from rnnbench.report.runs.over_time import over_time
+from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import markdown
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.parity import AGREES

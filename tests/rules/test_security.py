@@ -21,7 +21,7 @@ from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.kernels import direct, trusted
-from rnnbench.report.drawing import draw
+from rnnbench.report.drawing import pictures
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
 from rnnbench.report.table import csv, markdown
@@ -70,7 +70,7 @@ def assert_harmless(text: str) -> None:
 def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draw, "png", lambda figure: b"")  # of a figure, the page holds the SVG
+    monkeypatch.setattr(pictures, "png", lambda figure: b"")  # of a figure, the page holds the SVG
     work = small.workload(reference="rnn")
     times = {Case(f"{word}:Mine", "loop", work): [[0.002]] * 3 for word in words}
     failed = [Measurement(Case(f"{word}:Other", "loop", work), "failed", reason=word) for word in words]

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.pairs import PairRatio
+from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.check.looks import measure
 from rnnbench.store.records import Case, Group

@@ -32,9 +32,10 @@ from rnnbench.analysis.summary import noise, summarize
 from rnnbench.check.compare_files import compare_saved, read_saved
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
-from rnnbench.report import runs, why
+from rnnbench.report import why
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
+from rnnbench.report.runs.saved_files import of_files
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
@@ -267,7 +268,7 @@ def pytest_benchmark_files() -> Target:
     def use(content: bytes) -> None:
         file.write_bytes(content)
         head = read_saved(file)
-        runs.of_files(head)
+        of_files(head)
         for sides in ((base, head), (head, base)):
             outputs.markdown(verdicts.of(compare_saved(*sides, 0.02))).encode()
 

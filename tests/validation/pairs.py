@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import log_ratios
+from rnnbench.analysis.replicate_times import log_ratios
 from rnnbench.analysis.run_times import read
 from rnnbench.check.live import check
 from rnnbench.check.sides import select, sides

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import Times, log_ratio, pooled_times, undisturbed_log_ratio
+from rnnbench.analysis.replicate_times import Times, log_ratio, pooled_times, undisturbed_log_ratio
 from rnnbench.harness.machine.pulse import Pulses
 from tests.validation.shared_simulated import quiet_blocks_of
 

@@ -15,15 +15,9 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import (
-    Times,
-    estimates_of,
-    log_ratio,
-    pooled_times,
-    undisturbed_estimates_of,
-    undisturbed_log_ratio,
-)
+from rnnbench.analysis.estimate import estimates_of, undisturbed_estimates_of
 from rnnbench.analysis.quiet import QuietBlocks, clipped_mean, low_parts
+from rnnbench.analysis.replicate_times import Times, log_ratio, pooled_times, undisturbed_log_ratio
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns

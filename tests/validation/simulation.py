@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import estimate, log_ratio, pooled_times
+from rnnbench.analysis.estimate import estimate
+from rnnbench.analysis.replicate_times import log_ratio, pooled_times
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.turns.schedule import balanced_order, plan_turns
 

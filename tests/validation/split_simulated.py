@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import undisturbed_estimates_of, undisturbed_log_ratio
+from rnnbench.analysis.estimate import undisturbed_estimates_of
+from rnnbench.analysis.replicate_times import undisturbed_log_ratio
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.split import split
 from rnnbench.store.records import Case, Group

@@ -15,8 +15,9 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import BLOCK_SPREAD, Times, undisturbed_estimates_of
+from rnnbench.analysis.estimate import BLOCK_SPREAD, undisturbed_estimates_of
 from rnnbench.analysis.quiet import BINS, QuietBlocks
+from rnnbench.analysis.replicate_times import Times
 from rnnbench.harness.turns import planner as planner_module
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import Group

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.estimate import times_by_case
+from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.kept_rates import KeptRates

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean
 
-from rnnbench.analysis.estimate import pooled_times
 from rnnbench.analysis.quiet import QuietBlocks, low_parts
 from rnnbench.analysis.quiet_rounds import RoundTimes
+from rnnbench.analysis.replicate_times import pooled_times
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import measuring_choices

@@ -20,15 +20,9 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from rnnbench.analysis.estimate import (
-    BLOCK_SPREAD,
-    LEAST_BETWEEN,
-    Times,
-    log_ratio,
-    times_by_case,
-    undisturbed_log_ratio,
-)
-from rnnbench.analysis.quiet import MAX_BLOCKS, MIN_BLOCKS
+from rnnbench.analysis.estimate import BLOCK_SPREAD, LEAST_BETWEEN
+from rnnbench.analysis.quiet import MAX_QUIET_BLOCKS, MIN_QUIET_BLOCKS
+from rnnbench.analysis.replicate_times import Times, log_ratio, times_by_case, undisturbed_log_ratio
 from rnnbench.store.records import Window
 
 Key = TypeVar("Key")
@@ -37,7 +31,7 @@ FIRST_VISITS = 2  # of a group, with turns of the usual length
 LEAST_TIMES = 0.5
 MOST_TIMES = 16.0
 LENGTHS_BETWEEN = 31  # lengths between these
-ENOUGH_BLOCKS = 1.5 * MIN_BLOCKS  # expected in a visit, so that few visits have less than are needed
+ENOUGH_BLOCKS = 1.5 * MIN_QUIET_BLOCKS  # expected in a visit, so that few visits have less than are needed
 # Standard deviation between processes that is assumed, with so many degrees of freedom, before there are many cases.
 ASSUMED_BETWEEN = 0.006
 ASSUMED_FREEDOM = 4
@@ -144,7 +138,7 @@ class GroupCost:
         # The lower median, since one disturbed half would make turns long for ever.
         usual = median_low(of_a_second) / MEDIAN_OF_SQUARES
         seconds = np.maximum(case_seconds, self.least_seconds)
-        least = (BLOCK_SPREAD / np.minimum(MAX_BLOCKS, self.quiet_rate * seconds)) ** 2 if is_quiet else 0.0
+        least = (BLOCK_SPREAD / np.minimum(MAX_QUIET_BLOCKS, self.quiet_rate * seconds)) ** 2 if is_quiet else 0.0
         variance: np.ndarray = np.maximum(usual / seconds, least)
         return variance
 

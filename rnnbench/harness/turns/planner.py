@@ -7,15 +7,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import (
-    BLOCK_SPREAD,
-    Times,
-    estimates_of,
-    log_ratio,
-    t_quantile,
-    undisturbed_estimates_of,
-    undisturbed_log_ratio,
-)
+from rnnbench.analysis.estimate import BLOCK_SPREAD, estimates_of, undisturbed_estimates_of
+from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
+from rnnbench.analysis.variances import t_quantile
 from rnnbench.harness.turns.allocation import FIRST_VISITS, Allocator, GroupCost, TurnsTaken, VisitCost, between
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.harness.turns.split import compared, parted

@@ -22,7 +22,7 @@ from rnnbench.store.records import (
 )
 
 # Boxes of the heat map, from faster to slower, and all letters on coloured areas are the same in light and dark.
-HEAT = ("#4a9fd0", "#9ccbe8", "#fcfcfc", "#f4b48c", "#e8833a")
+HEAT_COLOURS = ("#4a9fd0", "#9ccbe8", "#fcfcfc", "#f4b48c", "#e8833a")
 ON_AREAS = "#111111"
 MAX_SERIES = 8  # in one panel, without the references
 OF_TORCH = "d"  # the marker of all that torch.nn has itself, which no cell has
@@ -142,20 +142,20 @@ class CellMark:
 
 def marks(frame: pd.DataFrame) -> dict[str, CellMark]:
     """Return the mark of each series of a frame from `with_series`."""
-    own = frame[~is_reference(frame)]
-    ladder = own["implementation"].map(rung)
-    plainest = ladder.groupby(own["cell"]).min()
-    hues = hues_of(own["cell"].unique())
+    cases = frame[~is_reference(frame)]
+    ladder = cases["implementation"].map(rung)
+    plainest = ladder.groupby(cases["cell"]).min()
+    hues = hues_of(cases["cell"].unique())
     references = zip(frame.loc[is_reference(frame), "series"].unique(), (OF_TORCH, *MARKERS), strict=False)
-    drawn = {str(series): CellMark(INKS["ink"], marker, filled=True) for series, marker in references}
-    columns = own[["series", "cell", "implementation"]].drop_duplicates()
+    look_of = {str(series): CellMark(INKS["ink"], marker, filled=True) for series, marker in references}
+    columns = cases[["series", "cell", "implementation"]].drop_duplicates()
     for series, cell, implementation in columns.itertuples(index=False):
         if implementation in TORCH_OWN:
-            drawn[series] = CellMark(INKS["soft"], OF_TORCH, filled=False)
+            look_of[series] = CellMark(INKS["soft"], OF_TORCH, filled=False)
         else:
             hue, marker = hues[cell]
-            drawn[series] = CellMark(HUES[hue], marker, filled=rung(implementation) == plainest[cell])
-    return drawn
+            look_of[series] = CellMark(HUES[hue], marker, filled=rung(implementation) == plainest[cell])
+    return look_of
 
 
 def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -165,18 +165,18 @@ def hues_of(cells: Iterable[str]) -> dict[str, tuple[str, str]]:
     with a marker that none of these has, so that up to 80 cells look unlike.
     """
     names = set(cells)
-    taken = {cell: CELL_MARKS[cell] for cell in CELL_MARKS if cell in names}
-    for cell in sorted(names - taken.keys()):
+    looks = {cell: CELL_MARKS[cell] for cell in CELL_MARKS if cell in names}
+    for cell in sorted(names - looks.keys()):
         number = zlib.crc32(cell.encode(errors="replace"))
-        used = Counter(hue for hue, _ in taken.values())
+        used = Counter(hue for hue, _ in looks.values())
         fewest = min(used[hue] for hue in HUES)
         free = [hue for hue in HUES if used[hue] == fewest]
         hue = free[number % len(free)]
         # Begins where the name says, and goes on to the next marker that no other cell of this hue has.
         places = ((number // len(HUES) + step) % len(MARKERS) for step in range(len(MARKERS)))
-        unlike = (MARKERS[place] for place in places if (hue, MARKERS[place]) not in taken.values())
-        taken[cell] = hue, next(unlike, MARKERS[number // len(HUES) % len(MARKERS)])
-    return taken
+        unlike = (MARKERS[place] for place in places if (hue, MARKERS[place]) not in looks.values())
+        looks[cell] = hue, next(unlike, MARKERS[number // len(HUES) % len(MARKERS)])
+    return looks
 
 
 def of_cell(cell: str) -> Shade:
@@ -190,13 +190,13 @@ def plain_and_fastest(cases: pd.DataFrame, value: str, most: int = MAX_SERIES) -
     The fastest has the lowest median of the column `value`. If that leaves more than `most` series, only the fastest of
     each cell stays. `cases` has a column `series`; cells without any value are left out.
     """
-    own = cases[~is_reference(cases) & cases[value].notna()]
+    compared = cases[~is_reference(cases) & cases[value].notna()]
     pair = ["cell", "implementation"]
-    medians = own.groupby(pair, sort=False)[value].median().reset_index()
+    medians = compared.groupby(pair, sort=False)[value].median().reset_index()
     medians["rung"] = medians["implementation"].map(rung)
     fastest = medians.loc[medians.groupby("cell")[value].idxmin()]
     plainest = medians.loc[medians.groupby("cell")["rung"].idxmin()]
-    kept = pd.concat([plainest, fastest]).drop_duplicates(pair)
-    if len(kept) > most:
-        kept = fastest
-    return cases[is_reference(cases) | cases.set_index(pair).index.isin(kept.set_index(pair).index)]
+    selection = pd.concat([plainest, fastest]).drop_duplicates(pair)
+    if len(selection) > most:
+        selection = fastest
+    return cases[is_reference(cases) | cases.set_index(pair).index.isin(selection.set_index(pair).index)]

@@ -1,4 +1,4 @@
-"""A self-contained page: it has figures, style and one script inside, and loads nothing else.
+"""A self-contained page, with figures, style and one script inside: it loads nothing else.
 
 Its figures are in the page's colours, light or dark, and each mark leads to its case. The page is written into a folder
 of its own, never somebody else's. A marker file in each report's folder says what the report is of. So a report
@@ -18,29 +18,29 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rnnbench.errors import UserError
-from rnnbench.report.drawing.draw import Picture
 from rnnbench.report.drawing.marks import INKS, variables
-from rnnbench.report.table import FORMATS, Section, SectionPart, Table
+from rnnbench.report.drawing.pictures import Picture
+from rnnbench.report.table import FILE_FORMATS, Section, SectionPart, Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.folder import is_check, write_whole
 from rnnbench.text import encoded
 
 REPORTS = Path("reports")
-MARKER = ".rnnbench-report"
-WORDS = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
-PAGE = "index.html"
+REPORT_MARKER = ".rnnbench-report"
+MARKER_TEXT = "rnnbench wrote this folder, and replaces its files when it reports on the same again.\n"
+PAGE_FILE = "index.html"
 MAX_OPEN_ROWS = 200  # a longer table without heads of its parts is folded
 SVG = "{http://www.w3.org/2000/svg}"
 # Colours of figures and the variables of the page that hold them; what is coloured alike in light and dark stays.
 VARIABLES = {shade.light: name for name, shade in variables().items()}
 COLOR = re.compile("|".join(VARIABLES))
 # Indents, names of groups, letters that the page's style names, and turns by nothing.
-UNUSED = re.compile(
+SVG_UNUSED = re.compile(
     r"(?<=>)\s+(?=<)|(?<=<g) id=\"[^\"]*\"|xlink:(?=href)| font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\""
 )
-PLACES = re.compile(r" (?:d|x|y|transform)=\"[^\"]*\"")
+SVG_PLACES = re.compile(r" (?:d|x|y|transform)=\"[^\"]*\"")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
-NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
+SVG_NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
 MAX_MARKS = 1_000  # of one figure that lead to their cases
 BROAD = 700  # points; a broader figure has letters that are too small in a window of 1000 pixels
 
@@ -74,8 +74,8 @@ class Page:
     @property
     def tables(self) -> list[Table]:
         """Return all tables, with those whose rows are the heads of others."""
-        shown = [part for part in self.parts if isinstance(part, Table)]
-        return [*shown, *(table.heads for table in shown if table.heads)]
+        tables = [part for part in self.parts if isinstance(part, Table)]
+        return [*tables, *(table.heads for table in tables if table.heads)]
 
 
 def page_of_several(title: str, sections: Sequence[Section]) -> Page:
@@ -94,7 +94,7 @@ def page_of_several(title: str, sections: Sequence[Section]) -> Page:
 
 def files(page: Page) -> dict[str, bytes]:
     """Return the page, and each figure and table in its formats, by path within the page's folder."""
-    contents = {PAGE: encoded(html(page))}
+    contents = {PAGE_FILE: encoded(html(page))}
     for picture in page.pictures:
         contents |= {f"figures/{picture.name}.svg": encoded(picture.svg), f"figures/{picture.name}.png": picture.png}
     for table in page.tables:
@@ -116,7 +116,7 @@ def html(page: Page) -> str:
         page=page,
         answer=[linked(sentence, page.leads) for sentence in page.answer],
         inline={each.name: inlined(each, page.title) for each in page.pictures},
-        formats=dict(zip(FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
+        formats=dict(zip(FILE_FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
         max_open_rows=MAX_OPEN_ROWS,
         shades={name: shade for name, shade in variables().items() if name not in INKS},
         script=Markup(script),  # noqa: S704 - our own, byte for byte: the page allows it to run by its hash
@@ -149,23 +149,25 @@ def folder_of(name: str, sources: Sequence[Path], out: Path | None) -> tuple[Pat
 
 def put(folder: Path, identity: str, contents: Mapping[str, bytes]) -> Path:
     """Write the files of a report, by path within its folder; return the path of its page."""
-    marker = f"{identity}\n{WORDS}".encode()
-    for file, data in {MARKER: marker, **contents}.items():  # marked first: half a report is known for one
+    marker = f"{identity}\n{MARKER_TEXT}".encode()
+    for file, data in {REPORT_MARKER: marker, **contents}.items():  # marked first: half a report is known for one
         write(folder / file, data, folder)
-    return folder / PAGE
+    return folder / PAGE_FILE
 
 
 def name_of(path: Path) -> str:
     """Return the name of the report of a run, a check or a file; a side of a check is named after the check."""
     path = path.resolve()
-    return f"{path.parent.name}-{path.name}" if is_check(path.parent) else path.stem if path.is_file() else path.name
+    if is_check(path.parent):
+        return f"{path.parent.name}-{path.name}"
+    return path.stem if path.is_file() else path.name
 
 
 def _owner(folder: Path) -> str:
     """Return the identity of the report in a folder; empty if the folder is empty or does not exist."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ""
-    marker = folder / MARKER
+    marker = folder / REPORT_MARKER
     if not marker.is_file():
         raise UserError(
             f"{folder}: is not empty and was not made by rnnbench; give a new or an empty folder, "
@@ -174,13 +176,13 @@ def _owner(folder: Path) -> str:
     return marker.read_text(errors="replace").partition("\n")[0]
 
 
-def write(file: Path, data: bytes, asked: Path) -> None:
+def write(file: Path, data: bytes, place: Path) -> None:
     """Write a file whole or not at all; raises UserError, which names the path that was `asked` for, if it can't be."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, data)
     except OSError as error:
-        raise UserError(f"{asked}: can't be written: {error.strerror}; give another path") from None
+        raise UserError(f"{place}: can't be written: {error.strerror}; give another path") from None
 
 
 # Figures as elements of the page
@@ -201,9 +203,9 @@ def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Mar
     very many. A mark of several rows has them all (`data-all="3 5"`). CSS variables hold the figure's size, so that the
     page's style can keep letters legible. `kind`: its class; one of a narrow window has the titles of the wide one.
     """
-    svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", UNUSED.sub("", picture.svg))
-    svg = PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
-    root = Xml.fromstring(NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
+    svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", SVG_UNUSED.sub("", picture.svg))
+    svg = SVG_PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
+    root = Xml.fromstring(SVG_NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
     width = root.attrib.pop("width").removesuffix("pt")
     height = root.attrib.pop("height").removesuffix("pt")
     root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
@@ -218,14 +220,14 @@ def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Mar
     return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
 
 
-def _tell_apart(group: Xml.Element, marked: list[list[int]], title: Callable[[int], str] | None) -> None:
+def _tell_apart(group: Xml.Element, rows_of_marks: list[list[int]], title: Callable[[int], str] | None) -> None:
     """Give each mark of a group its rows; or the group, if it shows one mark, such as the letters of a number."""
     hidden = {part for defs in group.iter(f"{SVG}defs") for part in defs.iter()}
     kinds = ([part for part in group.iter(f"{SVG}{kind}") if part not in hidden] for kind in ("use", "path"))
     marks = next(filter(None, kinds), [])
-    if len(marks) != len(marked):
-        marks = [group] if len(marked) == 1 else []
-    for part, rows in zip(marks, marked, strict=False):
+    if len(marks) != len(rows_of_marks):
+        marks = [group] if len(rows_of_marks) == 1 else []
+    for part, rows in zip(marks, rows_of_marks, strict=False):
         part.set("data-case", str(rows[0]))
         if len(rows) > 1:
             part.set("data-all", " ".join(map(str, rows)))

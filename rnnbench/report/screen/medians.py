@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from rich.cells import cell_len, set_cell_size
 
-from rnnbench.analysis.summary import LATE, LATENCIES, measured_streams, quantile_name
-from rnnbench.report.case_tables import NO_REFERENCE, is_shared, reference_name, tally
+from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, measured_streams, quantile_name
+from rnnbench.report.certainty import NO_REFERENCE, is_shared, reference_name, tally
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -26,9 +26,9 @@ from rnnbench.report.words.units import duration, duration_interval, ratio, rati
 from rnnbench.text import plural
 
 MAX_SINGLE = 8  # rows of single cases; of more cases, each series has one row
-MAX_ROWS = 40
+MAX_SCREEN_ROWS = 40
 MAX_BESIDE = 10  # rows; of more, those on a shared core that stand below other cases of their series are left out
-GAP = 2  # spaces between columns
+COLUMN_GAP = 2  # spaces between columns
 MIN_NAME = 16  # columns of a name, which is cut where there is no room
 CUT = "…"
 ON_SHARED_CORE = ", shared core"  # ends the name of a row
@@ -63,26 +63,33 @@ def medians(summary: pd.DataFrame) -> Medians:
     `median`, `low`, `high`, `cases`, `slower`, `faster`, `unclear` and `outputs`, which says whether outputs agree.
     """
     frame = with_series(with_short_cells(summary))
-    own = frame[~is_reference(frame) & (frame["status"] == "measured")]
-    value = "ratio" if own["ratio"].notna().any() else "seconds"
-    own = own.dropna(subset=[value])
-    context = several(own, CONTEXT)
-    sizes = [axis for axis in swept(own, (*SETTINGS, *SIZES)) if axis not in CONTEXT]
-    has_both_states = 0 < is_shared(own).sum() < len(own)
-    own = own.assign(core=is_shared(own).map({True: ON_SHARED_CORE, False: ""}) if has_both_states else "")
-    are_single = own.groupby(["series", *context, "core", *sizes], sort=False).ngroups <= MAX_SINGLE
+    selection = frame[~is_reference(frame) & (frame["status"] == "measured")]
+    value = "ratio" if selection["ratio"].notna().any() else "seconds"
+    selection = selection.dropna(subset=[value])
+    context = several(selection, CONTEXT)
+    sizes = [axis for axis in swept(selection, (*SETTINGS, *SIZES)) if axis not in CONTEXT]
+    has_both_states = 0 < is_shared(selection).sum() < len(selection)
+    selection = selection.assign(
+        core=is_shared(selection).map({True: ON_SHARED_CORE, False: ""}) if has_both_states else ""
+    )
+    are_single = selection.groupby(["series", *context, "core", *sizes], sort=False).ngroups <= MAX_SINGLE
     axes = [*context, *(sizes if are_single else [])]
-    own = own.assign(place=pd.factorize(own["series"])[0]).sort_values(["place", "core"], kind="stable")
-    is_told = own["series"].nunique() > 1  # else the answer names the only series
-    named = [*zip(own["series"], own["core"], own[axes].to_numpy(object), strict=True)]
-    own["name"] = [_name(series, say_all(axes, values), is_told=is_told) + core for series, core, values in named]
+    selection = selection.assign(place=pd.factorize(selection["series"])[0]).sort_values(
+        ["place", "core"], kind="stable"
+    )
+    is_told = selection["series"].nunique() > 1  # else the answer names the only series
+    name_parts = [*zip(selection["series"], selection["core"], selection[axes].to_numpy(object), strict=True)]
+    selection["name"] = [
+        _name(series, say_all(axes, values), is_told=is_told) + core for series, core, values in name_parts
+    ]
     rows = []
-    for (name, phase), cases in own.groupby(["name", "phase"], sort=False):
-        known = cases[value]
+    for (name, phase), cases in selection.groupby(["name", "phase"], sort=False):
+        numbers = cases[value]
         counts = tally(cases)
-        lows, highs = (cases[f"{value}_low"], cases[f"{value}_high"]) if are_single else (known, known)
+        lows = cases[f"{value}_low"] if are_single else numbers
+        highs = cases[f"{value}_high"] if are_single else numbers
         rows.append(
-            {"name": name, "phase": phase, "median": known.median(), "low": lows.min(), "high": highs.max()}
+            {"name": name, "phase": phase, "median": numbers.median(), "low": lows.min(), "high": highs.max()}
             | {"cases": len(cases), "outputs": _outputs(cases)}
             | {kind: counts.get(kind, 0) for kind in ("slower", "faster", "unclear")}
         )
@@ -96,27 +103,27 @@ def _name(series: str, sizes: str, *, is_told: bool) -> str:
 
 
 def _outputs(cases: pd.DataFrame) -> str:
-    """Return whether the outputs of some cases agree with their references'."""
+    """Return in a word whether the outputs of some cases agree with those of their references."""
     return _agreed(parity.word for parity in cases["parity"])
 
 
 def _agreed(words: Iterable[str]) -> str:
-    """Return the word that is said of all outputs, if it is the same."""
+    """Return the one word of all outputs, or `not all agree` if there are several."""
     different = {*words}
     return different.pop() if len(different) == 1 else "not all agree"
 
 
-def median_lines(shown: Medians, width: int, *, is_noisy: bool) -> list[str]:
+def median_lines(table: Medians, width: int, *, is_noisy: bool) -> list[str]:
     """Return the lines of the table of medians, headings first; none is wider than `width`.
 
     In a noisy run, counts of slower and faster cases stand in place of ranges.
     """
-    every = list(dict.fromkeys(shown.frame["name"]))
+    every = list(dict.fromkeys(table.frame["name"]))
     left_out = [name for place, name in enumerate(every) if _is_beside(every, place)] if len(every) > MAX_BESIDE else []
-    names = [name for name in every if name not in left_out][:MAX_ROWS]
-    heads = ("time over", f"{one_line(shown.reference)}'s") if shown.are_ratios else ("time of", "a call")
+    names = [name for name in every if name not in left_out][:MAX_SCREEN_ROWS]
+    heads = ("time over", f"{one_line(table.reference)}'s") if table.are_ratios else ("time of", "a call")
     labels = [SHARED_CORE if _is_beside(names, place) else name for place, name in enumerate(names)]
-    lines = laid_out(heads, labels, _columns(shown, names, is_noisy=is_noisy), width)
+    lines = laid_out(heads, labels, _columns(table, names, is_noisy=is_noisy), width)
     if more := len(every) - len(left_out) - len(names):
         lines.append(f"{more:,} more rows: --full prints every case.")
     elif left_out:
@@ -142,8 +149,8 @@ def latency_lines(summary: pd.DataFrame, width: int) -> list[str]:
     columns = [
         ScreenColumn(heading, quantile_name(name), tuple(map(duration, series[name].median()))) for name in LATENCIES
     ]
-    if streams[LATE].notna().any():
-        columns.append(ScreenColumn("", "late, at worst", tuple(map(round_percent, series[LATE].max()))))
+    if streams[LATE_SHARE].notna().any():
+        columns.append(ScreenColumn("", "late, at worst", tuple(map(round_percent, series[LATE_SHARE].max()))))
     return laid_out(("", "stream"), list(map(str, series.groups)), columns, width)
 
 
@@ -157,7 +164,7 @@ def laid_out(heads: tuple[str, str], names: Sequence[str], columns: list[ScreenC
     dropped = dict[str, None]()
 
     def room() -> int:
-        return width - sum(size + GAP for size in _widths(columns))
+        return width - sum(size + COLUMN_GAP for size in _widths(columns))
 
     for rank in (2, 1):
         if room() < longest:
@@ -173,43 +180,44 @@ def laid_out(heads: tuple[str, str], names: Sequence[str], columns: list[ScreenC
     return [line.rstrip() for line in lines]
 
 
-def _columns(shown: Medians, names: Sequence[str], *, is_noisy: bool) -> list[ScreenColumn]:
+def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[ScreenColumn]:
     """Return the columns: two or three for each phase, then what is said of a whole row."""
     rows: dict[tuple[str, str], dict[Any, Any]] = {
-        (row["name"], row["phase"]): row for row in shown.frame.to_dict("records")
+        (row["name"], row["phase"]): row for row in table.frame.to_dict("records")
     }
-    write = ratio if shown.are_ratios else duration
-    write_ends = ratio_interval if shown.are_ratios else duration_interval
+    write = ratio if table.are_ratios else duration
+    write_ends = ratio_interval if table.are_ratios else duration_interval
 
     def texts(phase: str, text: Any) -> tuple[str, ...]:
         return tuple(text(rows[name, phase]) if (name, phase) in rows else "" for name in names)
 
     def ends(row: dict[Any, Any]) -> str:
-        return write_ends(row["low"], row["high"]) if shown.are_single or row["cases"] > 1 else ""
+        return write_ends(row["low"], row["high"]) if table.are_single or row["cases"] > 1 else ""
 
     columns = []
-    for phase in map(str, dict.fromkeys(shown.frame["phase"])):
-        header = "about" if is_noisy else "ratio" if shown.are_single and shown.are_ratios else "median"
+    for phase in map(str, dict.fromkeys(table.frame["phase"])):
+        header = "ratio" if table.are_single and table.are_ratios else "median"
+        header = "about" if is_noisy else header
         columns.append(ScreenColumn(phase, header, texts(phase, lambda row: write(row["median"]))))
         if is_noisy:
             columns.append(
                 ScreenColumn(phase, "slower", texts(phase, lambda row: f"{row['slower']:,} of {row['cases']:,}"))
             )
-            if shown.frame["faster"].any():
+            if table.frame["faster"].any():
                 columns.append(ScreenColumn(phase, "faster", texts(phase, lambda row: f"{row['faster']:,}"), rank=1))
         else:
-            header = "95% interval" if shown.are_single else "range"
+            header = "95% interval" if table.are_single else "range"
             columns.append(ScreenColumn(phase, header, texts(phase, ends), rank=1))
-    whole = shown.frame.groupby("name", sort=False)
+    whole = table.frame.groupby("name", sort=False)
     unclear = whole["unclear"].sum()
     cases = whole["cases"].sum()
     if unclear.any() and not is_noisy:
-        told = tuple(f"{unclear[name]:,} of {cases[name]:,}" if unclear[name] else "" for name in names)
-        columns.append(ScreenColumn("", "unclear", told, rank=2))
-    if shown.reference != NO_REFERENCE:
+        texts_of_rows = tuple(f"{unclear[name]:,} of {cases[name]:,}" if unclear[name] else "" for name in names)
+        columns.append(ScreenColumn("", "unclear", texts_of_rows, rank=2))
+    if table.reference != NO_REFERENCE:
         outputs = {str(name): _agreed(words) for name, words in whole["outputs"]}
-        told = tuple(outputs[name] for name in names)
-        columns.append(ScreenColumn("", "outputs", told, is_left=True))
+        texts_of_rows = tuple(outputs[name] for name in names)
+        columns.append(ScreenColumn("", "outputs", texts_of_rows, is_left=True))
     return columns
 
 
@@ -217,22 +225,22 @@ def _widths(columns: Sequence[ScreenColumn]) -> list[int]:
     """Return the width of each column; the last one below a heading is as wide as it needs."""
     widths: list[int] = []
     for heading, members in groupby(columns, lambda column: column.heading):
-        own = [max(map(cell_len, (column.header, *column.texts))) for column in members]
-        own[-1] += max(0, cell_len(heading) - sum(own) - GAP * (len(own) - 1))
-        widths += own
+        sizes = [max(map(cell_len, (column.header, *column.texts))) for column in members]
+        sizes[-1] += max(0, cell_len(heading) - sum(sizes) - COLUMN_GAP * (len(sizes) - 1))
+        widths += sizes
     return widths
 
 
 def _headings(columns: Sequence[ScreenColumn]) -> str:
     """Return the upper line of headings, each where the first of its columns begins."""
     text = ""
-    start = GAP
+    start = COLUMN_GAP
     before = ""
     for column, width in zip(columns, _widths(columns), strict=True):
         if column.heading != before:
             text = set_cell_size(text, start) + column.heading
             before = column.heading
-        start += width + GAP
+        start += width + COLUMN_GAP
     return text
 
 
@@ -243,7 +251,7 @@ def _row(name: str, columns: Sequence[ScreenColumn], place: int | None) -> str:
         text = column.header if place is None else column.texts[place]
         blank = " " * (width - cell_len(text))
         parts.append(text + blank if column.is_left else blank + text)
-    return (" " * GAP).join(parts)
+    return (" " * COLUMN_GAP).join(parts)
 
 
 def _cut(name: str, size: int) -> str:

@@ -38,7 +38,7 @@ def shown_progress(words: str = "") -> Iterator[ShowRun]:
 
 @contextmanager
 def shown_rounds(*, is_wanted: bool = True) -> Iterator[ShowRun]:
-    """Like `shown_progress`, for rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
+    """Yield a function that shows rounds in this process: a bar on a terminal and in a notebook, nothing elsewhere."""
     console = Console(stderr=True)
     if not is_wanted or not (console.is_jupyter or console.is_terminal):
         yield lambda step: None
@@ -72,10 +72,10 @@ def _bar(console: Console, first: str) -> Iterator[Draw]:
         BarColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
-        task = shown.add_task(first, total=None, left="")
-        shown.refresh()
-        yield lambda words, share, seconds_left: shown.update(
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task(first, total=None, left="")
+        progress.refresh()
+        yield lambda words, share, seconds_left: progress.update(
             task, description=words, completed=share, total=1, left=time_left(seconds_left), refresh=True
         )
 
@@ -85,16 +85,16 @@ def _in_notebook() -> Iterator[Draw]:
     """Show a line below the cell, and nothing at the end: what a saved notebook keeps is empty."""
     from IPython.display import display
 
-    shown: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    line: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def draw(words: str, share: float, seconds_left: float | None) -> None:
-        drawn = ("█" * int(BAR_WIDTH * share)).ljust(BAR_WIDTH, "░")
-        shown.update({"text/plain": f"{words} {drawn} {time_left(seconds_left)}"}, raw=True)
+        bar = ("█" * int(BAR_WIDTH * share)).ljust(BAR_WIDTH, "░")
+        line.update({"text/plain": f"{words} {bar} {time_left(seconds_left)}"}, raw=True)
 
     try:
         yield draw
     finally:
-        shown.update({"text/plain": ""}, raw=True)
+        line.update({"text/plain": ""}, raw=True)
 
 
 def _forward(draw: Draw) -> ShowRun:
@@ -114,16 +114,17 @@ def _forward(draw: Draw) -> ShowRun:
 
 def _lines(console: Console, words: str) -> ShowRun:
     """Print a line when a replicate begins, and at each quarter of what is counted."""
-    shown = set[tuple[str, int]]()
+    stages = set[tuple[str, int]]()
 
     def show(step: RunProgress) -> None:
         quarter = int(4 * _share(step)) if step.is_counting else 0
         now = words or _stage(step)
         is_early = bool(step.replicate) and step.seconds_left is None and not step.is_counting
-        if (now, quarter) in shown or quarter == 4 or is_early:
+        if (now, quarter) in stages or quarter == 4 or is_early:
             return
-        shown.add((now, quarter))
-        noun = "count" if step.is_counting else "group" if step.replicate else "case"
+        stages.add((now, quarter))
+        noun = "group" if step.replicate else "case"
+        noun = "count" if step.is_counting else noun
         done = f"{step.visits_done} of {step.visits}" if quarter else plural(step.visits, noun)
         console.print(", ".join(filter(None, [f"{now}: {done}", time_left(step.seconds_left), so_far(step)])))
 

@@ -11,19 +11,19 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.report import case_tables, environment, latency
-from rnnbench.report.headline import Headline, headline
+from rnnbench.report.headline import headline
 from rnnbench.report.screen.head_line import head_line
-from rnnbench.report.screen.medians import latency_lines, median_lines, medians
+from rnnbench.report.screen.medians import COLUMN_GAP, latency_lines, median_lines, medians
 from rnnbench.report.table import Table
-from rnnbench.report.words.names import ALWAYS, constants, say_all
+from rnnbench.report.words.first_sentences import Headline
+from rnnbench.report.words.names import MAIN_SIZES, constants, say_all
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
-MAX_WIDTH = 28  # of a column that is not the last; longer texts are folded
-MAX_REASONS = 6  # why cases have no time
-GAP = 2  # spaces between columns; one of them is rich's own divider
-NARROWEST = 12  # width of the last column, which is folded
+MAX_COLUMN_WIDTH = 28  # of a column that is not the last; longer texts are folded
+MAX_SCREEN_REASONS = 6  # why cases have no time
+NARROWEST_LAST = 12  # width of the last column, which is folded
 GUESS = "Trust the counts of 'slower'; read 'about' as a guess."
 
 
@@ -39,29 +39,29 @@ class RunScreen:
     is_full: bool = False  # every case, in place of medians
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Rich's protocol."""
+        """Yield the lines, as rich asks for them."""
         summary = self.summary
         info = self.info
-        found = headline(self.summary)
-        yield Text(head_line(summary, info, found), style="dim")
-        if found.warning:
-            yield Text(f"{found.warning}{'' if self.is_full else f' {GUESS}'}", style="yellow")
+        facts = headline(self.summary)
+        yield Text(head_line(summary, info, facts), style="dim")
+        if facts.warning:
+            yield Text(f"{facts.warning}{'' if self.is_full else f' {GUESS}'}", style="yellow")
         yield Text()
-        yield from (Text(sentence, style="bold") for sentence in found.sentences)
+        yield from (Text(sentence, style="bold") for sentence in facts.sentences)
         if (summary["status"] == "measured").any():
-            yield from self._tables(found, options.max_width)
+            yield from self._tables(facts, options.max_width)
         yield from self._reasons()
 
     def _reasons(self) -> Iterator[RenderableType]:
         """Yield why cases have no time; why they were skipped is cut at the end of a line."""
         missing = environment.not_measured(self.summary)
-        for reason in missing[:MAX_REASONS]:
+        for reason in missing[:MAX_SCREEN_REASONS]:
             is_whole = self.is_full or reason.status != "skipped"
             yield Text(str(reason), style="yellow", no_wrap=not is_whole, overflow="fold" if is_whole else "ellipsis")
-        if len(missing) > MAX_REASONS:
-            yield Text(f"{plural(len(missing) - MAX_REASONS, 'more reason')}: the page has all.", style="yellow")
+        if len(missing) > MAX_SCREEN_REASONS:
+            yield Text(f"{plural(len(missing) - MAX_SCREEN_REASONS, 'more reason')}: the page has all.", style="yellow")
 
-    def _tables(self, found: Headline, width: int) -> Iterator[RenderableType]:
+    def _tables(self, facts: Headline, width: int) -> Iterator[RenderableType]:
         """Yield the medians, or every case, and the latency of streams."""
         measured = self.summary[self.summary["status"] == "measured"]
         if self.is_full:
@@ -71,15 +71,15 @@ class RunScreen:
                 yield Text(f"\n{streams.title}", style="bold")
                 yield from _grid(streams, measured, width)
             return
-        shown = medians(measured)
-        if len(shown.frame) > 1 or (len(shown.frame) and not found.only):  # else the answer has said it
-            yield from map(Text, ["", *median_lines(shown, width, is_noisy=found.is_noisy)])
+        numbers = medians(measured)
+        if len(numbers.frame) > 1 or (len(numbers.frame) and not facts.only):  # else the answer has said it
+            yield from map(Text, ["", *median_lines(numbers, width, is_noisy=facts.is_noisy)])
         if lines := latency_lines(measured, width):
             yield from map(Text, ["", *lines])
         if note := case_tables.sizes_of_phases(measured):
             yield Text(note, style="dim")
-        same = [axis for axis in ALWAYS if measured[axis].nunique() == 1] if shown.are_single and not found.only else []
-        if same:
+        same = [axis for axis in MAIN_SIZES if measured[axis].nunique() == 1]
+        if same and numbers.are_single and not facts.only:
             yield Text(f"Everywhere: {say_all(same, (measured[axis].iloc[0] for axis in same))}.", style="dim")
 
 
@@ -93,11 +93,11 @@ def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[Renderabl
     chosen.sort(key=lambda place: table.columns[place].is_optional)
     texts = {place: [*table.headers[place].split(), *(row[place] for row in table.rows)] for place in chosen}
     widest = {place: max(map(len, texts[place])) for place in chosen}
-    widths = {place: min(size, MAX_WIDTH if place < last else NARROWEST) for place, size in widest.items()}
-    ends = accumulate(widths[place] + GAP for place in chosen)
-    shown = sorted(place for place, end in zip(chosen, ends, strict=True) if end <= max(width, widths[0] + GAP))
+    widths = {place: min(size, MAX_COLUMN_WIDTH if place < last else NARROWEST_LAST) for place, size in widest.items()}
+    ends = accumulate(widths[place] + COLUMN_GAP for place in chosen)
+    places = sorted(place for place, end in zip(chosen, ends, strict=True) if end <= max(width, widths[0] + COLUMN_GAP))
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for place in shown:
+    for place in places:
         grid.add_column(
             Text(table.headers[place]),
             justify="right" if table.columns[place].numeric else "left",
@@ -105,8 +105,8 @@ def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[Renderabl
             width=widths[place] if place < last else None,
         )
     for number, row in enumerate(table.rows):
-        grid.add_row(*(Text(row[place]) for place in shown), end_section=number + 1 in table.breaks)
+        grid.add_row(*(Text(row[place]) for place in places), end_section=number + 1 in table.breaks)
     yield grid
-    if len(shown) < len(chosen):
-        left_out = ", ".join(table.headers[place] for place in chosen if place not in shown)
+    if len(places) < len(chosen):
+        left_out = ", ".join(table.headers[place] for place in chosen if place not in places)
         yield Text(f"No room in {width} columns for: {left_out}.", style="dim")

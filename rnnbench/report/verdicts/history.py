@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.check_history import CREEP, LEVEL, CheckHistory, check_history
-from rnnbench.analysis.comparison import RANKS
+from rnnbench.analysis.check_history import CREEP, LEVEL_COLUMNS, CheckHistory, check_history
+from rnnbench.analysis.comparison import RANKS, Subject
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.harness.accepted import Accepted
 from rnnbench.harness.machine import git
-from rnnbench.report.drawing.draw import Sheet, limits, log_ticks, picture, small_panels
+from rnnbench.report.drawing.draw import limits, log_ticks
 from rnnbench.report.drawing.marks import FASTER, SLOWER
-from rnnbench.report.table import LEFT_OUT, Column, Lines, Section, Table, of, table
-from rnnbench.report.verdicts.lasting import Commits, told_cases
+from rnnbench.report.drawing.pictures import picture
+from rnnbench.report.drawing.sheet import Sheet, small_panels
+from rnnbench.report.table import LEFT_OUT_FILES, Column, Lines, Section, Table, of, table
+from rnnbench.report.verdicts.lasting import Commits, described_cases
 from rnnbench.report.verdicts.reasons import shortened
 from rnnbench.report.verdicts.verdicts import read
 from rnnbench.report.words.names import commit, names, one_line, when
@@ -39,11 +42,11 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.places import ACCEPTED
 from rnnbench.text import first_few, listed, plural
 
-NAMED = 3  # cases in the answer
-NOTHING = Accepted(Path("/dev/null/accepted.toml"))
-MAX_PANELS = 9
-FARTHEST = 1.5  # times the farthest level: an axis goes no farther, however long an interval is
-NOTE = (
+CASES_NAMED = 3  # cases in the answer
+NO_ACCEPTED = Accepted(Path("/dev/null/accepted.toml"))
+MAX_CHECK_PANELS = 9
+REACH_OF_CHECKS = 1.5  # times the farthest level: an axis goes no farther, however long an interval is
+NOTE_ON_CASES = (
     "Over the checks: the time over that at the base of the first check, the newest check on the right; a dot is a "
     "check that did not measure the case, which counts as no change. Lasting change: the changes that a check called, "
     "and a creep, multiplied. A creep is a change over three checks or more, of which none called it. All checks "
@@ -52,7 +55,7 @@ NOTE = (
 CAPTION = (
     "The time of a case over that at the beginning, after each check of the chain, with the 95% interval of all its "
     "changes together. A dashed line is a check that called a change; a shaded stretch is a creep. The cases that "
-    f"changed most, at most {MAX_PANELS}; the table has all."
+    f"changed most, at most {MAX_CHECK_PANELS}; the table has all."
 )
 NO_CHAIN = (
     "No check begins at the commit where another one ended, so their changes can't be put together. Check each commit "
@@ -104,7 +107,8 @@ def accepted_in(checks: Sequence[pd.DataFrame], folders: Sequence[Path]) -> Acce
     """
     top = git.top(Path())
     suite = (top or Path()) / read_info(folders[-1] / "head").suite_file
-    cases = {subject for check in checks for subject in check["subject"] if isinstance(subject, Case)}
+    subjects = chain(*(check["subject"] for check in checks))
+    cases = {subject for subject in subjects if isinstance(subject, Case)}
     return Accepted(suite.parent / ACCEPTED if suite.suffix else suite / ACCEPTED, cases, top)
 
 
@@ -135,7 +139,7 @@ def section_of_checks(
     checks: Sequence[pd.DataFrame],
     left_out: Sequence[str] = (),
     repository: Path | None = None,
-    accepted: Accepted = NOTHING,
+    accepted: Accepted = NO_ACCEPTED,
 ) -> Section:
     """Return words, figure and tables of checks.
 
@@ -143,16 +147,16 @@ def section_of_checks(
     `accepted`: which regressions the team has accepted.
     """
     checks = [with_accepted(check, accepted) for check in checks if len(check)]
-    subjects = {
-        case: subject for check in checks for case, subject in zip(check["case"], check["subject"], strict=True)
-    }
+    subjects: dict[str, Subject] = {}
+    for check in checks:
+        subjects |= dict(zip(check["case"], check["subject"], strict=True))
     rows = frame_of_checks(checks)
     history = check_history(rows)
-    known = [sha for sha in {*rows["base_commit"], *rows["head_commit"]} if isinstance(sha, str)]
-    commits = Commits() if repository is None else Commits.of(repository, known)
-    parts: list[Any] = [Lines(LEFT_OUT, left_out)]
+    shas = [sha for sha in {*rows["base_commit"], *rows["head_commit"]} if isinstance(sha, str)]
+    commits = Commits() if repository is None else Commits.of(repository, shas)
+    parts: list[Any] = [Lines(LEFT_OUT_FILES, left_out)]
     if len(history.checks) > 1:
-        cases = told_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
+        cases = described_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
         parts += _answer(history, cases, commits)
         if (figure := draw(history, cases, commits)) is not None:
             narrow = draw(history, cases, commits, is_phone=True)
@@ -172,14 +176,14 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
     is_beyond = cases["size"] > cases["margin"].map(math.log1p)
     changed = {"slower": cases[is_beyond & cases["open"].gt(1)], "faster": cases[is_beyond & cases["open"].lt(1)]}
     untimed = cases[~is_beyond & cases["worse_untimed"]]
-    told = [f"{len(own):,} became {word}" for word, own in changed.items() if len(own)]
-    told = told or ["none became slower or faster"]
-    told += [f"{len(untimed):,} regressed by counts or fail{'s' * (len(untimed) == 1)}"] if len(untimed) else []
+    clauses = [f"{len(group):,} became {word}" for word, group in changed.items() if len(group)]
+    clauses = clauses or ["none became slower or faster"]
+    clauses += [f"{len(untimed):,} regressed by counts or fail{'s' * (len(untimed) == 1)}"] if len(untimed) else []
     accepted = cases[~is_beyond & ~cases["worse_untimed"] & cases["accepted"].ne("")]
     more = f"; {len(accepted):,} regressed as accepted" if len(accepted) else ""
-    yield f"Of {plural(len(cases), 'case')} over {over}, {listed(told)}{more}."
-    for own in (*changed.values(), untimed, accepted):
-        yield from _by_commit(own, commits)
+    yield f"Of {plural(len(cases), 'case')} over {over}, {listed(clauses)}{more}."
+    for group in (*changed.values(), untimed, accepted):
+        yield from _by_commit(group, commits)
     if history.baseline is not None:
         is_slower = cases["drift_low"] > 1 + cases["margin"]
         is_accepted = is_slower & cases["drift_accepted"].ne("")
@@ -192,18 +196,18 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
 
 
 def _by_commit(cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
-    """Yield a sentence for each commit that alone changed several cases, and for each other case; at most NAMED."""
+    """Yield a sentence for each commit that alone changed cases, and for each other case; at most CASES_NAMED."""
     is_one = cases["parts"].eq(1) & cases["creep"].isna()
     together = cases["sha"].where(is_one, cases["case"])
     words = cases["told"].where(cases["untimed"].gt(0), "")  # of unlike witnesses, or of times
-    for (sha, *_), own in list(cases.groupby([together, "accepted", words], sort=False))[:NAMED]:
-        case = own.iloc[0]
-        if len(own) > 1 and case["untimed"]:
-            yield f"{case['told'][0].upper()}{case['told'][1:]}: {first_few(list(own['name']), NAMED)}."
-        elif len(own) > 1:
-            sizes = span(change(own["lasting"].min()), change(own["lasting"].max()))
+    for (sha, *_), group in list(cases.groupby([together, "accepted", words], sort=False))[:CASES_NAMED]:
+        case = group.iloc[0]
+        if len(group) > 1 and case["untimed"]:
+            yield f"{case['told'][0].upper()}{case['told'][1:]}: {first_few(list(group['name']), CASES_NAMED)}."
+        elif len(group) > 1:
+            sizes = span(change(group["lasting"].min()), change(group["lasting"].max()))
             reason = f" (accepted: {case['accepted']})" if case["accepted"] else ""
-            yield f"{sizes} in {commits.dated(str(sha))}{reason}: {first_few(list(own['name']), NAMED)}."
+            yield f"{sizes} in {commits.dated(str(sha))}{reason}: {first_few(list(group['name']), CASES_NAMED)}."
         else:
             several = f"{slower(case['lasting'])}, " if case["parts"] > 1 and case["whole_size"] else ""
             yield f"{case['name']}: {several}{case['told']}."
@@ -223,14 +227,14 @@ def _counts(rows: pd.DataFrame) -> str:
     days = span(*(rows["checked"].iloc[end][:10] for end in (0, -1)))
     outcomes = outcomes_of(judged)
     counts = {outcome: judged.loc[outcomes == outcome, "case"].nunique() for outcome in (*CHANGED, "accepted")}
-    told = [
+    clauses = [
         f"{number:,} {'regressed as ' if outcome not in CHANGED else ''}{outcome}"
         for outcome, number in counts.items()
         if number
     ]
     over = f"{plural(judged['case'].nunique(), 'case')} in {plural(rows['place'].nunique(), 'check')}"
-    found = listed(told) if told else "none regressed and none improved"
-    return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {found}."
+    words = listed(clauses) if clauses else "none regressed and none improved"
+    return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {words}."
 
 
 def outcomes_of(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -252,10 +256,22 @@ def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits
     if cases["unknown"].any():
         columns.append(Column("not measured in", lambda row: plural(row["unknown"], "check") if row["unknown"] else ""))
     machine = cases[
-        ["case", *LEVEL, *CREEP, "drift", "drift_low", "drift_high", "lasting", "unknown", "told", "sha", "accepted"]
+        [
+            "case",
+            *LEVEL_COLUMNS,
+            *CREEP,
+            "drift",
+            "drift_low",
+            "drift_high",
+            "lasting",
+            "unknown",
+            "told",
+            "sha",
+            "accepted",
+        ]
     ]
-    shown = cases.drop(columns="case")
-    return table("check_history", "Every case over the checks", NOTE, columns, shown, machine=machine)
+    for_readers = cases.drop(columns="case")
+    return table("check_history", "Every case over the checks", NOTE_ON_CASES, columns, for_readers, machine=machine)
 
 
 def _drift_cell(row: Mapping[str, Any]) -> str:
@@ -263,10 +279,10 @@ def _drift_cell(row: Mapping[str, Any]) -> str:
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
-    known = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-    if known.lower == known.upper:  # the same code in each check
-        return change(known.value)
-    return f"{change(known.value)} {change_interval(known)}".strip() or MISSING
+    estimate = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+    if estimate.lower == estimate.upper:  # the same code in each check
+        return change(estimate.value)
+    return f"{change(estimate.value)} {change_interval(estimate)}".strip() or MISSING
 
 
 def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
@@ -283,9 +299,9 @@ def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
         Column("checked", of("checked")),
         Column("why", of("why")),
     ]
-    shown = changed.drop(columns="case")
+    for_readers = changed.drop(columns="case")
     machine = changed.drop(columns="outcome")
-    return table("checks_changes", "What regressed or improved in a check", "", columns, shown, machine=machine)
+    return table("checks_changes", "What regressed or improved in a check", "", columns, for_readers, machine=machine)
 
 
 def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
@@ -298,7 +314,7 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     names = ["checked", "committed", "commits", "subject", *verdicts, "answer", "check", "head_commit"]
     frame = facts.join(counts)[names][::-1]
     hidden = {"head_commit", *(name for name in ("committed", "subject") if not frame[name].any())}
-    shown = [name for name in names if name not in hidden]
+    headers = [name for name in names if name not in hidden]
     columns = [
         Column(
             name,
@@ -306,9 +322,9 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
             numeric=name in verdicts,
             link=(lambda row: commits.link(row["head_commit"] or "")) if name == "commits" else None,
         )
-        for name in shown
+        for name in headers
     ]
-    machines = first_few(list(dict.fromkeys(rows["machine"][::-1])), NAMED)
+    machines = first_few(list(dict.fromkeys(rows["machine"][::-1])), CASES_NAMED)
     return table("checks", "The checks, the newest first", f"Checked on {machines}.", columns, frame, machine=frame)
 
 
@@ -317,47 +333,48 @@ def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits, *, is_pho
 
     A panel for each case; `is_phone`: below each other.
     """
-    shown = cases[cases["whole_size"].gt(0)].head(MAX_PANELS)
-    if shown.empty:
+    largest = cases[cases["whole_size"].gt(0)].head(MAX_CHECK_PANELS)
+    if largest.empty:
         return None
     lines = dict(list(history.points.groupby("case")))
-    with small_panels(len(shown), is_phone=is_phone) as drawn:
-        for axes, case in zip(drawn.grid.flat, shown.to_dict("records"), strict=False):
-            _panel(drawn, axes, lines[case["case"]], case)
-            axes.set_title(shortened(case["name"], 60), loc="left", fontsize=drawn.small, wrap=True)
+    with small_panels(len(largest), is_phone=is_phone) as canvas:
+        for axes, case in zip(canvas.grid.flat, largest.to_dict("records"), strict=False):
+            _panel(canvas, axes, lines[case["case"]], case)
+            axes.set_title(shortened(case["name"], 60), loc="left", fontsize=canvas.small, wrap=True)
             axes.grid(axis="y")
             last = len(history.checks) - 1
             axes.set_xlim(-0.5, last + 0.5)
             axes.set_xticks([0, last], _days(history, commits))
-        drawn.label_panels("time over that at the beginning")
-        soft = drawn.ink("soft")
+        canvas.label_panels("time over that at the beginning")
+        soft = canvas.ink("soft")
         keys = [
-            Line2D([], [], color=drawn.ink(), marker="o", markersize=3, linewidth=1.3, label="after a check"),
-            Patch(facecolor=drawn.ink("line"), alpha=0.5, label="95% interval"),
+            Line2D([], [], color=canvas.ink(), marker="o", markersize=3, linewidth=1.3, label="after a check"),
+            Patch(facecolor=canvas.ink("line"), alpha=0.5, label="95% interval"),
             Line2D([], [], color=soft, linestyle="--", label="a check called a change"),
         ]
-        if shown["creep"].notna().any():
-            keys.append(Patch(facecolor=drawn.ink("faint"), edgecolor=drawn.ink("line"), label="creep"))
-        drawn.legend(keys)
-    return drawn.figure
+        if largest["creep"].notna().any():
+            keys.append(Patch(facecolor=canvas.ink("faint"), edgecolor=canvas.ink("line"), label="creep"))
+        canvas.legend(keys)
+    return canvas.figure
 
 
-def _panel(drawn: Sheet, axes: Any, line: pd.DataFrame, case: Mapping[Any, Any]) -> None:
+def _panel(canvas: Sheet, axes: Any, line: pd.DataFrame, case: Mapping[Any, Any]) -> None:
     """Draw the levels of a case with their intervals, the changes that were called, and a creep."""
     if not math.isnan(case["creep"]):
-        axes.axvspan(case["creep_start"] - 0.5, case["creep_end"] + 0.5, color=drawn.ink("faint"), linewidth=0)
-    axes.axhline(1, color=drawn.ink("soft"), linewidth=0.8)
-    axes.plot(line["step"], line["level"], color=drawn.ink(), marker="o", markersize=2.5, linewidth=1.3)
-    band: dict[str, Any] = {"color": drawn.ink("line"), "alpha": 0.5, "linewidth": 0}
+        axes.axvspan(case["creep_start"] - 0.5, case["creep_end"] + 0.5, color=canvas.ink("faint"), linewidth=0)
+    axes.axhline(1, color=canvas.ink("soft"), linewidth=0.8)
+    axes.plot(line["step"], line["level"], color=canvas.ink(), marker="o", markersize=2.5, linewidth=1.3)
+    band: dict[str, Any] = {"color": canvas.ink("line"), "alpha": 0.5, "linewidth": 0}
     axes.fill_between(line["step"], line["level_low"], line["level_high"], **band)
     for _, step in line[line["verdict"].isin(CHANGED) & line["change"].gt(0)].iterrows():
-        color = drawn.ink("soft" if step["accepted"] else SLOWER if step["change"] > 1 else FASTER)
+        shade = SLOWER if step["change"] > 1 else FASTER
+        color = canvas.ink("soft" if step["accepted"] else shade)
         axes.axvline(step["step"] - 0.5, color=color, linewidth=1.2, linestyle="--")
         axes.annotate(
             change(step["change"]), (step["step"] - 0.5, 1), (2, -2), xycoords=("data", "axes fraction"),
-            textcoords="offset points", weight="bold", fontsize=drawn.small, va="top",
+            textcoords="offset points", weight="bold", fontsize=canvas.small, va="top",
         )  # fmt: skip
     levels = line["level"]
-    ends = line[["level_low", "level_high"]].clip(levels.min() / FARTHEST, levels.max() * FARTHEST)
+    ends = line[["level_low", "level_high"]].clip(levels.min() / REACH_OF_CHECKS, levels.max() * REACH_OF_CHECKS)
     low, high = limits([*levels, *ends.to_numpy().ravel(), 0.98, 1.02])
-    log_ticks(drawn, axes.yaxis, low, high, lambda value: f"{value:g}×")
+    log_ticks(canvas, axes.yaxis, low, high, lambda value: f"{value:g}×")

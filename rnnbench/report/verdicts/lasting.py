@@ -21,7 +21,7 @@ UNKNOWN_BAR = "·"
 MAX_BARS = 40  # the newest checks
 LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
 MAX_SUBJECT = 60  # characters of a commit's subject
-UNTIMED = ("counts", "instructions")  # what calls a change that the time does not show
+UNTIMED_WITNESSES = ("counts", "instructions")  # what calls a change that the time does not show
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Commits:
     @classmethod
     def of(cls, repository: Path, commits: Sequence[str]) -> "Commits":
         """Return what the repository that contains a folder tells of some commits."""
-        known = git.subjects(repository, commits) if commits else {}
-        days = {sha: day for sha, (day, _) in known.items()}
-        return cls({sha: subject for sha, (_, subject) in known.items()}, days, git.web_address(repository))
+        facts = git.subjects(repository, commits) if commits else {}
+        days = {sha: day for sha, (day, _) in facts.items()}
+        return cls({sha: subject for sha, (_, subject) in facts.items()}, days, git.web_address(repository))
 
     def name(self, sha: str) -> str:
         """Return `1a2b3c4 Add dropout`."""
@@ -53,7 +53,7 @@ class Commits:
         return f"{self.address}/commit/{sha}" if self.address and sha else ""
 
 
-def told_cases(
+def described_cases(
     history: CheckHistory, rows: pd.DataFrame, commits: Commits, accepts: Callable[..., str] = lambda *change: ""
 ) -> pd.DataFrame:
     """Return the cases of a history, the largest change first, with their names, bars, and what changed where.
@@ -64,13 +64,13 @@ def told_cases(
     """
     names_of = rows.drop_duplicates("case").set_index("case")["name"]
     lines = dict(list(history.points.groupby("case")))
-    told = []
+    descriptions = []
     for case in history.cases.to_dict("records"):
         parts = list(_parts(history, lines[case["case"]], case, commits, accepts))
         alarms = [part for part in parts if not part.accepted]
         untimed = [part for part in parts if part.is_untimed]
         clauses = [f"{part.words}{f' (accepted: {part.accepted})' if part.accepted else ''}" for part in parts]
-        told.append(
+        descriptions.append(
             {
                 "name": names_of[case["case"]],
                 "bars": bars(lines[case["case"]]),
@@ -86,7 +86,7 @@ def told_cases(
                 "noisy_size": abs(math.log(case["level"])),
             }
         )
-    cases = history.cases.join(pd.DataFrame(told)).join(_accepted_drift(history, rows), on="case")
+    cases = history.cases.join(pd.DataFrame(descriptions)).join(_accepted_drift(history, rows), on="case")
     cases = cases.assign(drift_accepted=cases["drift_accepted"].fillna(""))
     sizes = ["size", "whole_size", "noisy_size"]
     return cases.sort_values(sizes, ascending=False, kind="stable", ignore_index=True)
@@ -113,14 +113,14 @@ def _parts(
     """
     heads = list(history.checks["head_commit"].fillna(""))
     called = line[line["verdict"].isin(CHANGED)]
-    is_timed = called["change"].gt(0) & ~called["decided_by"].isin(UNTIMED)
+    is_timed = called["change"].gt(0) & ~called["decided_by"].isin(UNTIMED_WITNESSES)
     for _, step in called[is_timed].sort_values("log", key=abs, ascending=False).iterrows():
         sha = heads[step["step"]]
         words = f"{change(step['change'])} in {commits.dated(sha)}"
         yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"])
     for _, step in called[~is_timed].sort_values("step").iterrows():
         sha = heads[step["step"]]
-        witness = f" by {step['decided_by']}" if step["decided_by"] in UNTIMED else ""
+        witness = f" by {step['decided_by']}" if step["decided_by"] in UNTIMED_WITNESSES else ""
         words = f"{step['verdict']}{witness} in {commits.dated(sha)}"
         yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"], is_untimed=True)
     if not math.isnan(case["creep"]):
@@ -148,4 +148,6 @@ def bars(line: pd.DataFrame) -> str:
     low = min(logs)
     reach = max(max(logs) - low, LEAST_SPAN)
     heights = [min(len(BARS) - 1, int((each - low) / reach * len(BARS))) for each in logs]
-    return "".join(BARS[height] if known else UNKNOWN_BAR for height, known in zip(heights, is_known, strict=True))
+    return "".join(
+        BARS[height] if has_level else UNKNOWN_BAR for height, has_level in zip(heights, is_known, strict=True)
+    )

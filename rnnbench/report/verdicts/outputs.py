@@ -27,7 +27,7 @@ from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts.reasons import differences
 from rnnbench.report.verdicts.rows import VerdictRow
-from rnnbench.report.verdicts.verdicts import FILE, SCHEMA_VERSION, Verdicts
+from rnnbench.report.verdicts.verdicts import VERDICTS_FILE, VERDICTS_VERSION, Verdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     GLYPHS,
@@ -44,14 +44,14 @@ from rnnbench.text import encoded, first_few, plural
 GAP = 2  # between columns
 INDENT = 4  # of the line that says why
 HEADS = ("case", "verdict", "change", "95% interval", "margin")
-NARROWEST = 16  # minimum width of the column of names; longer names are folded
+MIN_NAME_WIDTH = 16  # minimum width of the column of names; longer names are folded
 MAX_UNCHANGED = 10  # more are counted, not listed, where there is something else to see
-MAX_LINES = 14  # of the table on a terminal, the worst cases first
+MAX_SCREEN_LINES = 14  # of the table on a terminal, the worst cases first
 MIN_LISTED = 3  # the fewest cases in it
-MAX_ROWS = 100  # in Markdown
+MAX_MARKDOWN_ROWS = 100  # in Markdown
 MAX_COMMENT = 60_000  # characters; GitHub takes 65,536
 MAX_ERRORS = 9  # GitHub shows ten errors of a step and drops the others; the line for the rest is the tenth
-NAMED = 3  # cases of one reason or in one line, or commits; more are counted
+NAMES_LISTED = 3  # cases of one reason or in one line, or commits; more are counted
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
 TAGS: dict[Outcome | None, str] = {
     "regressed": "failure",
@@ -74,7 +74,7 @@ class VerdictScreen:
     verdicts: Verdicts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Rich's protocol."""
+        """Yield the lines, as rich asks for them."""
         yield Text(" ".join(filter(None, [self.verdicts.answer, self.verdicts.details])), style="bold")
         yield Text(self.verdicts.subject)
         doubts = {row.doubt for row in self.verdicts.judged if row.doubt}
@@ -86,41 +86,44 @@ class VerdictScreen:
         same = self.verdicts.by_verdict["unchanged"]
         others = [row for row in self.verdicts.judged if row.verdict != "unchanged"]
         candidates = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
-        rows = [(row, row.told if doubts else row.grounds) for row in candidates]
-        if shown := _that_fit(rows, options.max_width):
-            yield from _table(shown, options.max_width, HEADS if self.verdicts.has_margins else HEADS[:-1])
-        if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in shown):
+        rows = [(row, row.explanation if doubts else row.grounds) for row in candidates]
+        if visible := _that_fit(rows, options.max_width):
+            yield from _table(visible, options.max_width, HEADS if self.verdicts.has_margins else HEADS[:-1])
+        if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in visible):
             more = ", ".join(f"{count:,} {word}" for word, count in hidden.items())
             yield Text(f"Not listed: {more}. The page and --json have all.", style="dim")
         missing: dict[str, list[str]] = {}
         for row in self.verdicts.by_verdict[None]:
             missing.setdefault(row.sentence, []).append(row.name)
         if missing:
-            told = [f"  {reason}: {few(cases)}" for reason, cases in missing.items()]
-            yield Text("\n".join(["Not compared", *told]))
+            reasons = [f"  {reason}: {few(cases)}" for reason, cases in missing.items()]
+            yield Text("\n".join(["Not compared", *reasons]))
         yield Text(f"{self.verdicts.method}", style="dim")
         yield from map(Text, self.verdicts.notes)
 
 
 def _that_fit(rows: Sequence[tuple[VerdictRow, str]], width: int) -> list[tuple[VerdictRow, str]]:
-    """Return the first rows, with why, that fill at most MAX_LINES; at least MIN_LISTED. One reason has lines once."""
-    shown: list[tuple[VerdictRow, str]] = []
+    """Return the first rows, with why, that fill at most MAX_SCREEN_LINES; at least MIN_LISTED.
+
+    The lines of a reason are counted once.
+    """
+    visible: list[tuple[VerdictRow, str]] = []
     lines = 0
     before = ""
     for row, why in rows:
         lines += 1 + (-(-len(why) // (width - INDENT)) if why != before else 0)
         before = why
-        if lines > MAX_LINES and len(shown) >= MIN_LISTED:
+        if lines > MAX_SCREEN_LINES and len(visible) >= MIN_LISTED:
             break
-        shown.append((row, why))
-    return shown
+        visible.append((row, why))
+    return visible
 
 
 def _table(rows: Sequence[tuple[VerdictRow, str]], width: int, heads: Sequence[str]) -> Iterator[RenderableType]:
     """Yield the numbers of each case and the reason below; neighbours with the same reason share its line."""
     lines = [(row.name, row.word, row.change, row.interval, round_percent(row.margin)) for row, _ in rows]
     widths = [max(map(cell_len, column)) for column in zip(heads, *(line[: len(heads)] for line in lines), strict=True)]
-    widths[0] = max(NARROWEST, min(widths[0], width - sum(widths[1:]) - GAP * (len(heads) - 1)))
+    widths[0] = max(MIN_NAME_WIDTH, min(widths[0], width - sum(widths[1:]) - GAP * (len(heads) - 1)))
 
     def grid(lines: Sequence[Sequence[str]], style: str, styled: Sequence[int]) -> Grid:
         table = Grid.grid(padding=(0, GAP, 0, 0), pad_edge=False)
@@ -143,12 +146,12 @@ def _table(rows: Sequence[tuple[VerdictRow, str]], width: int, heads: Sequence[s
 
 def few(texts: Sequence[str]) -> str:
     """Return the first texts, which may have commas, and how many others there are."""
-    more = [f"and {len(texts) - NAMED:,} more"] if len(texts) > NAMED else []
-    return "; ".join([*texts[:NAMED], *more])
+    more = [f"and {len(texts) - NAMES_LISTED:,} more"] if len(texts) > NAMES_LISTED else []
+    return "; ".join([*texts[:NAMES_LISTED], *more])
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Return what a template makes; only what goes into XML is escaped by itself."""
+    """Return the text of a template; only XML is escaped by itself."""
     templates = Environment(
         loader=PackageLoader("rnnbench.report.verdicts"),
         undefined=StrictUndefined,
@@ -160,7 +163,7 @@ def rendered(template: str, **values: Any) -> str:
     return templates.get_template(template).render(values)
 
 
-def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_ROWS) -> str:
+def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_MARKDOWN_ROWS) -> str:
     """Return GitHub-flavoured Markdown: the answer as heading, then the cases, the worst first.
 
     `label`: a line above all, in plain text; `most`: rows.
@@ -185,7 +188,7 @@ def comment_on_all(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
     Its first line holds the `name` alone, so that a check which another job has made can't choose it.
     """
     worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].rows), default=0))
-    most = max(1, MAX_ROWS // len(checks))
+    most = max(1, MAX_MARKDOWN_ROWS // len(checks))
     texts = [markdown(each, label if len(checks) > 1 else "", most) for label, each in worst_first]
     return _as_comment(f"comment {name}", texts)
 
@@ -210,7 +213,7 @@ def junit(verdicts: Verdicts) -> str:
         verdicts=verdicts,
         rows=list(zip(verdicts.rows, tags, strict=True)),
         counts={tag: tags.count(tag) for tag in ("failure", "error", "skipped")},
-        told=[verdicts.subject, verdicts.answer, verdicts.details, *verdicts.notes],
+        lines=[verdicts.subject, verdicts.answer, verdicts.details, *verdicts.notes],
         change=change,
         change_interval=change_interval,
         witness_of=WITNESS_OF,
@@ -238,8 +241,8 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     for title, (level, rows) in rest.items():
         if rows:
             accepted = {row.name: f"; accepted: {row.accepted}" if row.accepted else "" for row in rows}
-            named = few([f"{row.name}: {row.brief}{accepted[row.name]}" for row in rows])
-            lines.append(command(level, title.format(plural(len(rows), "case")), named))
+            cases = few([f"{row.name}: {row.brief}{accepted[row.name]}" for row in rows])
+            lines.append(command(level, title.format(plural(len(rows), "case")), cases))
     return lines
 
 
@@ -261,7 +264,7 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
     try:
         for name, text in {
             "verdicts.md": comment(verdicts),
-            FILE: verdicts.json(),
+            VERDICTS_FILE: verdicts.json(),
             "junit.xml": junit(verdicts),
         }.items():
             write_whole(folder / name, encoded(text))
@@ -285,14 +288,14 @@ def bisection_text(answer: Bisection) -> str:
     return rendered(
         "bisection.txt",
         answer=answer,
-        named=NAMED,
+        named=NAMES_LISTED,
         slow=_slower_cases,
         is_slower=any(change.verdict == "regressed" for change in answer.total.values()),
         undecided=sum(change.verdict == "undecided" for change in answer.total.values()),
         worst_first=worst_first,
         work=work,
         unexplained=few([labels[key] for key in answer.unexplained]),
-        commits=lambda commits: first_few([commit.short for commit in commits], NAMED),
+        commits=lambda commits: first_few([commit.short for commit in commits], NAMES_LISTED),
         plural=plural,
         one_line=one_line,
         duration=duration,
@@ -311,7 +314,7 @@ def _size(change: CaseChange) -> str:
 
 def bisection_json(answer: Bisection) -> str:
     """Return everything that is known, as one JSON object."""
-    content = {"schema_version": SCHEMA_VERSION, **asdict(answer), "is_complete": answer.is_complete}
+    content = {"schema_version": VERDICTS_VERSION, **asdict(answer), "is_complete": answer.is_complete}
     content["cases"] = [case.key for case in answer.cases]
     for part, of_part in ((content, "total"), *((cause, "cases") for cause in content["causes"])):
         part[of_part] = [{"case": key, **change} for key, change in part[of_part].items()]

@@ -15,21 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.comparison import RANKS
-from rnnbench.report.drawing.draw import (
-    PAGE,
-    PHONE,
-    REFERENCE,
-    Ax,
-    Inches,
-    log_ticks,
-    most_rows,
-    phone_high,
-    picture,
-    rows,
-    rows_high,
-    sheet,
-)
+from rnnbench.report.drawing.draw import REFERENCE, log_ticks, rows, texts_beside
 from rnnbench.report.drawing.marks import VERDICTS
+from rnnbench.report.drawing.pictures import picture
+from rnnbench.report.drawing.sheet import PAGE, PHONE, Ax, Inches, most_rows, phone_high, rows_high, sheet
 from rnnbench.report.page.page import Page
 from rnnbench.report.table import (
     Bar,
@@ -69,25 +58,25 @@ MARKER_OF = {
     "improved": "v",
     "unchanged": "o",
 }
-ENDS = ["change", "change_low", "change_high"]
-MAX_ROWS = 40  # the last row counts the others
-REACH = 1.5  # times the farthest mark: the axis goes no farther, however long an interval is
+CHANGE_ENDS = ["change", "change_low", "change_high"]
+MAX_DRAWN_ROWS = 40  # the last row counts the others
+REACH_OF_CHANGES = 1.5  # times the farthest mark: the axis goes no farther, however long an interval is
 MIN_REACH = 2.0  # margins from no change to the ends of the axis, at least
-CHANGES = (
+CAPTION_OF_CHANGES = (
     "One row for each case, the worst on top: the change that its verdict speaks of, with its 95% interval. An "
     "interval that reaches the edge continues beyond it. The grey band is the margin: a change within it is no "
     "regression."
 )
 TITLE = "The verdict on each case"
-NOTE = (
+NOTE_ON_VERDICTS = (
     "Beside each change its 95% interval is drawn, slower to the right; the margin is grey. Replicates: pairs of fresh "
     "processes, one of each side."
 )
-CASE = Column("case", of("name"))
-VERDICT = Column("verdict", of("verdict", verdict_cell))
-CHANGE = Column("change", of("change", change_cell), numeric=True)
-INTERVAL = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
-SHOWN = [CASE, VERDICT, CHANGE, INTERVAL]
+CASE_COLUMN = Column("case", of("name"))
+VERDICT_COLUMN = Column("verdict", of("verdict", verdict_cell))
+CHANGE_COLUMN = Column("change", of("change", change_cell), numeric=True)
+INTERVAL_COLUMN = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
+PAPER_COLUMNS = [CASE_COLUMN, VERDICT_COLUMN, CHANGE_COLUMN, INTERVAL_COLUMN]
 
 
 def page_of(folder: Path) -> Page:
@@ -166,29 +155,29 @@ def _figure(check: Verdicts) -> list[Section]:
     if (figure := changes(_with_outcomes(check))) is None:
         return []
     narrow = changes(_with_outcomes(check), width=PHONE, is_phone=True)
-    drawn = picture("changes", "The change of every case", CHANGES, figure, narrow)
-    return [Section("figure", "The changes as a figure", [drawn], is_folded=True)]
+    figure_of_changes = picture("changes", "The change of every case", CAPTION_OF_CHANGES, figure, narrow)
+    return [Section("figure", "The changes as a figure", [figure_of_changes], is_folded=True)]
 
 
 def _verdicts(check: Verdicts) -> Table:
     """Return the table of the verdicts, the worst first, with each interval drawn in its row."""
     frame = _with_outcomes(check)
     end = _end(check.frame[check.frame["verdict"].notna()])
-    change_with_bar = replace(CHANGE, bar=lambda row: _bar(row, end))
+    change_with_bar = replace(CHANGE_COLUMN, bar=lambda row: _bar(row, end))
     columns = [
-        CASE,
+        CASE_COLUMN,
         change_with_bar,
-        VERDICT,
-        INTERVAL,
+        VERDICT_COLUMN,
+        INTERVAL_COLUMN,
         *([Column("margin", of("margin", round_percent), numeric=True)] if check.has_margins else []),
         Column("replicates", of("replicates"), numeric=True),
         Column("why", of("why")),
     ]
-    shown = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
+    for_readers = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
-    note = f"{NOTE} {check.method}"
-    paper = table_for_paper(check)
-    return table("verdicts", TITLE, note, columns, shown, machine=_with_verdicts(check), breaks=breaks, paper=paper)
+    note = f"{NOTE_ON_VERDICTS} {check.method}"
+    every = table("verdicts", TITLE, note, columns, for_readers, machine=_with_verdicts(check), breaks=breaks)
+    return replace(every, paper=table_for_paper(check))
 
 
 def _end(frame: pd.DataFrame) -> float:
@@ -196,8 +185,10 @@ def _end(frame: pd.DataFrame) -> float:
 
     It shows all values and margins, and intervals as far as they don't push these together.
     """
-    logs = np.abs(np.log(frame[ENDS].where(lambda values: values > 0)))
-    farthest = 0.0 if frame["change"].isna().all() else min(np.nanmax(logs) * 1.05, REACH * np.nanmax(logs["change"]))
+    logs = np.abs(np.log(frame[CHANGE_ENDS].where(lambda values: values > 0)))
+    farthest = 0.0
+    if frame["change"].notna().any():
+        farthest = min(np.nanmax(logs) * 1.05, REACH_OF_CHANGES * np.nanmax(logs["change"]))
     margin = frame["margin"].max() if len(frame) else 0.0
     return math.exp(max(MIN_REACH * math.log1p(margin), farthest))
 
@@ -222,7 +213,7 @@ def _bar(row: Mapping[Any, Any], end: float) -> Bar | None:
 
 def table_for_paper(check: Verdicts) -> Table:
     """Return the table of the verdicts without reasons, which a page has no room for; its note says what was done."""
-    return table("verdicts", TITLE, check.method, SHOWN, _with_outcomes(check), machine=_with_verdicts(check))
+    return table("verdicts", TITLE, check.method, PAPER_COLUMNS, _with_outcomes(check), machine=_with_verdicts(check))
 
 
 def _with_verdicts(check: Verdicts) -> pd.DataFrame:
@@ -270,42 +261,44 @@ def changes(
     ranked = compared.assign(rank=compared["verdict"].map(RANKS), faster=-compared["change"].fillna(math.inf))
     ordered = ranked.sort_values(["rank", "faster"], kind="stable")
     wide = width or PAGE
-    room = MAX_ROWS if is_phone else min(MAX_ROWS, most_rows(ax, wide, height))
-    shown = ordered if len(ordered) <= room else ordered[: room - 1]
-    points = shown[ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(shown)))
-    points["shade"], points["marker"] = (list(shown["verdict"].map(looks)) for looks in (VERDICTS, MARKER_OF))
-    points["hollow"] = shown["verdict"].isin(["undecided", "accepted"])
-    labels = list(map(str, shown["name"]))
+    room = MAX_DRAWN_ROWS if is_phone else min(MAX_DRAWN_ROWS, most_rows(ax, wide, height))
+    worst = ordered if len(ordered) <= room else ordered[: room - 1]
+    points = worst[CHANGE_ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(worst)))
+    points["shade"] = list(worst["verdict"].map(VERDICTS))
+    points["marker"] = list(worst["verdict"].map(MARKER_OF))
+    points["hollow"] = worst["verdict"].isin(["undecided", "accepted"])
+    labels = list(map(str, worst["name"]))
     drawn_rows = len(labels) + (len(ordered) > room)
     high = phone_high(drawn_rows) if is_phone else rows_high(drawn_rows, wide)
-    with sheet(ax, wide, high, height=height, is_phone=is_phone) as drawn:
-        texts = [_verdict(row, is_short=drawn.is_narrow) for row in shown.to_dict("records")]
-        if others := Counter(ordered["verdict"][len(shown) :]):
+    with sheet(ax, wide, high, height=height, is_phone=is_phone) as canvas:
+        texts = [_verdict(row, is_short=canvas.is_narrow) for row in worst.to_dict("records")]
+        if others := Counter(ordered["verdict"][len(worst) :]):
             labels.append(f"{', '.join(f'{others[word]:,} {word}' for word in RANKS if others[word])} not drawn")
             texts.append("")
-        rows(drawn, drawn.axes, labels, points[points["value"].notna()], texts=texts, thick=2)
-        for row, margin in enumerate(shown["margin"]):
+        rows(canvas, canvas.axes, labels, points[points["value"].notna()], thick=2)
+        texts_beside(canvas, canvas.axes, texts)
+        for row, margin in enumerate(worst["margin"]):
             band = 1 / (1 + margin), 1 + margin
-            drawn.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=drawn.ink("faint"), zorder=0)
-        drawn.axes.axvline(1, color=drawn.ink(), **REFERENCE)
-        end = _end(shown)
-        log_ticks(drawn, drawn.axes.xaxis, 1 / end, end, change)
+            canvas.axes.fill_betweenx([row - 0.5, row + 0.5], *band, color=canvas.ink("faint"), zorder=0)
+        canvas.axes.axvline(1, color=canvas.ink(), **REFERENCE)
+        end = _end(worst)
+        log_ticks(canvas, canvas.axes.xaxis, 1 / end, end, change)
         about = "change of the time from base to head"
-        drawn.axes.set_xlabel(about if drawn.is_narrow else f"{about}: slower to the right")
-        label = f"margin {span(*map(round_percent, (shown['margin'].min(), shown['margin'].max())))}"
-        band_key = Patch(facecolor=drawn.ink("faint"), edgecolor=drawn.ink("line"), label=label)
-        looks = {word: drawn.ink(VERDICTS[word]) for word in shown["verdict"].unique()}
+        canvas.axes.set_xlabel(about if canvas.is_narrow else f"{about}: slower to the right")
+        label = f"margin {span(*map(round_percent, (worst['margin'].min(), worst['margin'].max())))}"
+        band_key = Patch(facecolor=canvas.ink("faint"), edgecolor=canvas.ink("line"), label=label)
+        looks = {word: canvas.ink(VERDICTS[word]) for word in worst["verdict"].unique()}
         marks = [Line2D([], [], color=looks[word], marker=MARKER_OF[word], markersize=5, label=word) for word in looks]
-        drawn.legend([*marks, band_key])
-    return drawn.figure
+        canvas.legend([*marks, band_key])
+    return canvas.figure
 
 
 def _verdict(row: Mapping[Any, Any], *, is_short: bool) -> str:
     """Write a verdict: its glyph, its word, what decided, and the change."""
-    told = change(row["change"]) or "without a time"
+    size = change(row["change"]) or "without a time"
     if is_short:
-        return f"{GLYPHS[row['verdict']]} {told}"
+        return f"{GLYPHS[row['verdict']]} {size}"
     witnesses = {"counts": "by counts", "instructions": "by instructions"}
     how = witnesses.get(row["decided_by"], "in the mean" if row["described_by"] == "mean_ratio" else "")
     interval = interval_cell(row["change_low"], row["change_high"]) if row["change"] > 0 else ""
-    return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, told, interval]))
+    return "  ".join(filter(None, [GLYPHS[row["verdict"]], row["verdict"], how, size, interval]))

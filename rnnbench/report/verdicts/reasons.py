@@ -22,7 +22,7 @@ from rnnbench.text import plural
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
 UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
 PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
-NAMED = 2  # operators in one sentence
+OPERATORS_NAMED = 2  # operators in one sentence
 
 
 def why(finding: Finding) -> str:
@@ -81,7 +81,8 @@ def differences(changes: Iterable[Change]) -> str:
         is_bytes = metric.unit == "bytes"
         write = memory if is_bytes else count
         label = metric.label.removesuffix("s") if more == 1 else metric.label
-        comparative = "more" if each.head > each.base else "less" if is_bytes else "fewer"
+        fewer = "less" if is_bytes else "fewer"
+        comparative = "more" if each.head > each.base else fewer
         share = change(each.ratio)
         values = f"{write(each.base)} -> {write(each.head)}{f', {share}' if share not in ('', '0.0%') else ''}"
         texts.append(f"{write(more)} {comparative} {label} ({values})")
@@ -120,27 +121,30 @@ def _interval(finding: Finding) -> str:
 
 def _instructions(finding: Finding) -> str:
     """Return the change of instructions if it, or that of the time, is beyond the margin, and whether both agree."""
-    known = finding.instructions
+    instructions = finding.instructions
     sign = _direction(finding)
-    if known is None:
+    if instructions is None:
         return ""
-    if not known.is_beyond:
+    if not instructions.is_beyond:
         return "as many instructions as before: memory, caches or the clock" if sign else ""
-    is_silent = finding.time_verdict in ("regressed", "improved", "unchanged") and sign != (1 if known.is_more else -1)
-    return f"{instruction_change(known)}{'; the time does not show it' if is_silent else ''}"
+    is_silent = finding.time_verdict in ("regressed", "improved", "unchanged") and sign != (
+        1 if instructions.is_more else -1
+    )
+    return f"{instruction_change(instructions)}{'; the time does not show it' if is_silent else ''}"
 
 
-def instruction_change(known: InstructionChange) -> str:
+def instruction_change(instructions: InstructionChange) -> str:
     """Return `0.7% more instructions, in aten::add (16 calls instead of 15)`.
 
     It names the operators that are called more often, if the instructions grew, or else the part that grew most.
     """
-    sign, comparative = (1, "more") if known.ratio > 1 else (-1, "fewer")
-    spread = f" (spread {percent(known.spread)})" if known.spread else ""
-    size = f"{percent(abs(known.ratio - 1))} {comparative} instructions{spread}"
-    operators = [each for each in known.operators() if (each[2] - each[1]) * sign > 0][:NAMED]
+    sign = 1 if instructions.ratio > 1 else -1
+    comparative = "more" if instructions.ratio > 1 else "fewer"
+    spread = f" (spread {percent(instructions.spread)})" if instructions.spread else ""
+    size = f"{percent(abs(instructions.ratio - 1))} {comparative} instructions{spread}"
+    operators = [each for each in instructions.operators() if (each[2] - each[1]) * sign > 0][:OPERATORS_NAMED]
     if operators:
         calls = (f"{name} ({plural(head, 'call')} instead of {base:,})" for name, base, head in operators)
         return f"{size}, in {' and '.join(calls)}"
-    part, share = max(known.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
+    part, share = max(instructions.parts().items(), key=lambda part: part[1] * sign, default=("", 0.0))
     return f"{size}, most in {PART_NAMES[part]}" if share * sign > 0 else size

@@ -38,7 +38,7 @@ class VerdictRow(Finding):
         return "; ".join(filter(None, [f"accepted: {self.accepted}" if self.accepted else "", self.sentence]))
 
     @property
-    def told(self) -> str:
+    def explanation(self) -> str:
         """Return why it is accepted, why it has its verdict, and why it was timed."""
         return "; ".join(filter(None, [self.grounds, f"timed because {self.doubt}" if self.doubt else ""]))
 
@@ -54,8 +54,8 @@ class VerdictRow(Finding):
 
     def first_work(self, sign: int) -> Change | None:
         """Return the first count of the work of a call that grew, or shrank if `sign` is -1; None if none did."""
-        known = {each.metric: each for each in self.changes}
-        moved = (known[name] for name in FIRST_WORK if name in known)
+        by_metric = {each.metric: each for each in self.changes}
+        moved = (by_metric[name] for name in FIRST_WORK if name in by_metric)
         return next((change for change in moved if (change.head - change.base) * sign > 0), None)
 
     @property
@@ -88,14 +88,14 @@ class VerdictRow(Finding):
 
     @property
     def is_by_sentence(self) -> bool:
-        """Whether no number says why the case has its verdict, so that `own_brief` is the sentence."""
+        """Return True if no number says why the case has its verdict, so that `own_brief` is the sentence."""
         return self.deciding is None or bool(self.reason) or not self.is_by_time
 
 
 def row_of(finding: Finding, name: str) -> VerdictRow:
     """Return the row of a case that was just judged; `name`: without what all cases share."""
-    known = {field.name: getattr(finding, field.name) for field in fields(Finding)}
-    return VerdictRow(**known, name=name, sentence=one_line(why(finding)))
+    values = {field.name: getattr(finding, field.name) for field in fields(Finding)}
+    return VerdictRow(**values, name=name, sentence=one_line(why(finding)))
 
 
 def row_from(line: StoredFinding, case: Subject, name: str) -> VerdictRow:
@@ -129,7 +129,7 @@ def described_by(row: Finding) -> str:
 
 
 def line_of(row: VerdictRow) -> dict[str, Any]:
-    """Return what is known of a case as values for JSON."""
+    """Return the row of a case as values for JSON."""
     family = row.family
     line = {
         **row.case.axes(),
@@ -155,17 +155,17 @@ def line_of(row: VerdictRow) -> dict[str, Any]:
 
 
 def _instructions(row: Finding) -> dict[str, Any] | None:
-    if (known := row.instructions) is None:
+    if (instructions := row.instructions) is None:
         return None
     return {
-        "counter": known.head.counter,
-        "ratio": known.ratio,
-        "spread": known.spread,
-        "is_beyond_margin": known.is_beyond,
-        "base": known.base.total,
-        "head": known.head.total,
-        "parts": known.parts(),
+        "counter": instructions.head.counter,
+        "ratio": instructions.ratio,
+        "spread": instructions.spread,
+        "is_beyond_margin": instructions.is_beyond,
+        "base": instructions.base.total,
+        "head": instructions.head.total,
+        "parts": instructions.parts(),
         "operators": [
-            {"name": name, "base": base, "head": head} for name, base, head in known.operators()[:MAX_LISTED]
+            {"name": name, "base": base, "head": head} for name, base, head in instructions.operators()[:MAX_LISTED]
         ],
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import GROWTH, RANKS, WORK, Comparison
+from rnnbench.analysis.comparison import RANKS, Comparison
 from rnnbench.analysis.estimate import ENDS, estimate_columns
 from rnnbench.analysis.summary import SHARED
 from rnnbench.analysis.verdict import Outcome
@@ -32,14 +32,23 @@ from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.records import Case
 from rnnbench.text import first_few, plural
 
-FILE = "verdicts.json"
-SCHEMA_VERSION = 1
-MAX_LISTED = 20  # operators of one case in the file
-RATIOS = ("ratio", "mean_ratio")
-NUMBERS = [f"{ratio}{end}" for ratio in (*RATIOS, "change") for end in ENDS]
-COLUMNS = ["case", "name", "verdict", "accepted", "margin", *NUMBERS, "decided_by", "described_by", "replicates", "why"]
-FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
-NAMED = 2  # operators or definitions in one sentence
+VERDICTS_FILE = "verdicts.json"
+VERDICTS_VERSION = 1
+RATIO_NAMES = ("ratio", "mean_ratio")
+NUMBER_NAMES = [f"{ratio}{end}" for ratio in (*RATIO_NAMES, "change") for end in ENDS]
+VERDICT_COLUMNS = [
+    "case",
+    "name",
+    "verdict",
+    "accepted",
+    "margin",
+    *NUMBER_NAMES,
+    "decided_by",
+    "described_by",
+    "replicates",
+    "why",
+]
+CAUSES_NAMED = 2  # operators or definitions in one sentence
 # What the answer says of the worst verdict, and the words before the name of the first case, if several have it.
 LEADS: dict[Outcome | None, tuple[str, str]] = {
     "regressed": ("{} regressed", "the worst is"),
@@ -87,7 +96,7 @@ class Verdicts(Comparison):
 
     @cached_property
     def causes(self) -> list[str]:
-        """Return why these may, the most frequent reason first."""
+        """Return why cases may run changed code, the most frequent reason first."""
         return [cause for cause, _ in Counter(cause for row in self.changed for cause in _causes(row)).most_common()]
 
     @property
@@ -95,13 +104,12 @@ class Verdicts(Comparison):
         """Return how many cases may run changed code, and which; empty if nobody was asked."""
         if not any(row.doubt or row.witness == "code" for row in self.rows):
             return ""
-        kept = sum(row.is_kept for row in self.judged)
+        same_code = sum(row.is_kept for row in self.judged)
         text = f"{len(self.changed):,} of {plural(len(self.judged), 'case')} may run changed code"
-        text = f"{text}: {first_few(self.causes, NAMED)}" if self.causes else text
-        more = (
-            f"{plural(kept, 'case')} {'looks' if kept == 1 else 'look'} changed in a pair of workers, though no code is"
-        )
-        return f"{text}; {more}" if kept else text
+        text = f"{text}: {first_few(self.causes, CAUSES_NAMED)}" if self.causes else text
+        looks = "looks" if same_code == 1 else "look"
+        more = f"{plural(same_code, 'case')} {looks} changed in a pair of workers, though no code is"
+        return f"{text}; {more}" if same_code else text
 
     @property
     def has_margins(self) -> bool:
@@ -188,8 +196,8 @@ class Verdicts(Comparison):
     @property
     def families(self) -> list[str]:
         """Return what the cases of each family lost together, a sentence each, without the one that the answer says."""
-        told = dict.fromkeys(row.together for row in self.rows if row.family)
-        return [f"{text[0].upper()}{text[1:]}." for text in told if text not in self.answer]
+        sentences = dict.fromkeys(row.together for row in self.rows if row.family)
+        return [f"{text[0].upper()}{text[1:]}." for text in sentences if text not in self.answer]
 
     @property
     def details(self) -> str:
@@ -213,21 +221,21 @@ class Verdicts(Comparison):
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Return a row of COLUMNS for each case; `change` is the ratio that describes the time."""
+        """Return a row of VERDICT_COLUMNS for each case; `change` is the ratio that describes the time."""
         lines = [
             {
                 **vars(row),
                 "case": one_line(row.case.key),
                 "decided_by": row.witness,
                 "described_by": described_by(row),
-                "why": row.told,
+                "why": row.explanation,
             }
             | estimate_columns("ratio", row.low)
             | estimate_columns("mean_ratio", row.mean)
             | estimate_columns("change", row.deciding)
             for row in self.rows
         ]
-        return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys([*NUMBERS, "margin"], float))
+        return pd.DataFrame(lines, columns=VERDICT_COLUMNS).astype(dict.fromkeys([*NUMBER_NAMES, "margin"], float))
 
     def json(self) -> str:
         """Return everything that is known as one object, with the sentences that the terminal shows."""
@@ -246,7 +254,7 @@ class Verdicts(Comparison):
             "notes",
         )
         counts = {verdict or "not_compared": len(rows) for verdict, rows in self.by_verdict.items()}
-        content = {"schema_version": SCHEMA_VERSION, **{key: getattr(self, key) for key in keys}}
+        content = {"schema_version": VERDICTS_VERSION, **{key: getattr(self, key) for key in keys}}
         content |= {"counts": counts, "findings": [line_of(row) for row in self.rows]}
         return json.dumps(content, allow_nan=False, indent=2) + "\n"
 
@@ -263,7 +271,7 @@ def _causes(row: VerdictRow) -> list[str]:
 
 
 def of(comparison: Comparison) -> Verdicts:
-    """Return what a comparison says."""
+    """Return the verdicts of a comparison that has just ended."""
     labels, shared = names([finding.case for finding in comparison.findings])
     rows = [row_of(finding, labels[finding.case.key]) for finding in comparison.findings]
     return _verdicts(comparison, rows, shared)
@@ -271,18 +279,18 @@ def of(comparison: Comparison) -> Verdicts:
 
 def read(folder: Path) -> Verdicts | None:
     """Read a check's verdicts; None if it ended before it had any. Raises UserError if the file can't be read."""
-    file = folder / FILE
+    file = folder / VERDICTS_FILE
     if not file.exists():
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION:
+        if content["schema_version"] != VERDICTS_VERSION:
             raise UserError(f"schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
-        kept = StoredVerdicts.from_json(content)
+        stored = StoredVerdicts.from_json(content)
         cases = [Case.from_axes(dict(line)) for line in content["findings"]]
         labels, shared = names(cases)
-        rows = [row_from(line, case, labels[case.key]) for line, case in zip(kept.findings, cases, strict=True)]
-        return _verdicts(kept.comparison(), rows, shared)
+        rows = [row_from(line, case, labels[case.key]) for line, case in zip(stored.findings, cases, strict=True)]
+        return _verdicts(stored.comparison(), rows, shared)
     except UserError as fault:
         raise UserError(f"{file}: {fault}") from None
     except (OSError, LookupError, TypeError, ValueError) as fault:
@@ -291,6 +299,6 @@ def read(folder: Path) -> Verdicts | None:
 
 def _verdicts(comparison: Comparison, rows: Sequence[VerdictRow], shared: str) -> Verdicts:
     """Return the verdicts of a comparison, whose findings are these rows, in text that moves no cursor."""
-    known = vars(comparison) | {"findings": tuple(rows), "rows": tuple(rows), "shared": shared}
-    texts = {name: one_line(known[name]) for name in ("suite", "base", "head", "needed")}
-    return Verdicts(**(known | texts | {"notes": tuple(map(one_line, comparison.notes))}))
+    facts = vars(comparison) | {"findings": tuple(rows), "rows": tuple(rows), "shared": shared}
+    texts = {name: one_line(facts[name]) for name in ("suite", "base", "head", "needed")}
+    return Verdicts(**(facts | texts | {"notes": tuple(map(one_line, comparison.notes))}))

@@ -27,7 +27,7 @@ from rnnbench.suite import expressions
 from rnnbench.suite.axes import USUAL_VALUES
 from rnnbench.text import plural
 
-WORDS = {axis: word for word, axis in expressions.TERM_WORDS.items()} | {
+AXIS_WORDS = {axis: word for word, axis in expressions.TERM_WORDS.items()} | {
     "input_size": "input",
     "output_len": "decoded length",
 }
@@ -47,7 +47,7 @@ SETTINGS = (
     "caches",
     *OF_STEP,
 )
-COUNTED = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
+COUNTED_AXES = ("num_layers", "threads", *OF_DATA)  # written as `3 layers`
 OF_MODELS = ("hidden_size", "num_layers")  # a data set has neither
 CONTEXT = ("device", "dtype", "workers")  # never pooled: a median over CPU and GPU would describe neither
 
@@ -65,7 +65,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "loss": lambda value: f"loss {one_line(value)}",
     "clip": lambda value: f"gradients clipped at {value:g}" if value else "gradients not clipped",
 }
-ALWAYS = ("batch_size", "seq_len", "hidden_size")
+MAIN_SIZES = ("batch_size", "seq_len", "hidden_size")
 APART = ("reference", "phase")  # named separately
 TELLING = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2", "bf16", "i8mm")
 
@@ -77,14 +77,14 @@ def is_reference(cases: pd.DataFrame) -> "pd.Series[bool]":
 
 def word(axis: str) -> str:
     """Return the name of an axis in headings."""
-    return WORDS.get(axis, axis)
+    return AXIS_WORDS.get(axis, axis)
 
 
 def say(axis: str, value: Any) -> str:
     """Return an axis and its value in running text: `batch 32`, `3 layers`, `float32`."""
     if axis in SAID:
         return SAID[axis](value)
-    if axis in COUNTED:
+    if axis in COUNTED_AXES:
         return plural(int(value), word(axis).removesuffix("s"))
     return f"{word(axis)} {value}" if axis in SIZES else one_line(value)
 
@@ -105,8 +105,8 @@ def swept(summary: pd.DataFrame, axes: Iterable[str]) -> list[str]:
 
     If `deep` has three layers and `vanilla` one, the number of layers belongs to the cell and is not swept.
     """
-    own = summary[~is_reference(summary)]
-    cells = (own if len(own) else summary).groupby("cell", sort=False)
+    cases = summary[~is_reference(summary)]
+    cells = (cases if len(cases) else summary).groupby("cell", sort=False)
     return [axis for axis in axes if len(summary) and cells[axis].nunique().max() > 1]
 
 
@@ -138,8 +138,8 @@ def series_name(cell: str, implementation: str) -> str:
 def short_cells(cells: Iterable[str]) -> dict[str, str]:
     """Return the name of each cell in figures and papers: `MyCell` for `models/my.py:MyCell`, if no other has it."""
     last = {cell: cell.rpartition(":")[2] or cell for cell in dict.fromkeys(cells)}
-    known = Counter(last.values())
-    return {cell: name if known[name] == 1 else cell for cell, name in last.items()}
+    counts = Counter(last.values())
+    return {cell: name if counts[name] == 1 else cell for cell, name in last.items()}
 
 
 def with_short_cells(summary: pd.DataFrame) -> pd.DataFrame:
@@ -155,21 +155,21 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     """
     fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
     keys = ["reference", "cell", "implementation", *fixed]
-    named = summary[keys].drop_duplicates()  # so that a run of many cases has few names to make
-    is_plain = named[fixed].eq(summary[fixed].min()).all(axis=1)
+    kinds = summary[keys].drop_duplicates()  # so that a run of many cases has few names to make
+    is_plain = kinds[fixed].eq(summary[fixed].min()).all(axis=1)
     families = [
         reference_cell(reference) if plain else f"{reference_cell(reference)}, {say_all(fixed, sizes)}"
-        for reference, plain, sizes in zip(named["reference"], is_plain, named[fixed].to_numpy(object), strict=True)
+        for reference, plain, sizes in zip(kinds["reference"], is_plain, kinds[fixed].to_numpy(object), strict=True)
     ]
     series = [
         family if implementation in ("torch.nn", "reference") else series_name(cell, implementation)
-        for family, cell, implementation in zip(families, named["cell"], named["implementation"], strict=True)
+        for family, cell, implementation in zip(families, kinds["cell"], kinds["implementation"], strict=True)
     ]
-    frame = summary.merge(named.assign(family=families, series=series), on=keys, how="left").set_index(summary.index)
+    frame = summary.merge(kinds.assign(family=families, series=series), on=keys, how="left").set_index(summary.index)
     # By family first; within it the reference, then each cell as it came.
-    own = ~is_reference(frame).to_numpy()
+    is_compared = ~is_reference(frame).to_numpy()
     order = (pd.factorize(frame[key])[0] for key in ("implementation", "cell"))
-    return frame.iloc[np.lexsort((*order, own, pd.factorize(frame["family"])[0]))]
+    return frame.iloc[np.lexsort((*order, is_compared, pd.factorize(frame["family"])[0]))]
 
 
 def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[str, str], str]:
@@ -180,25 +180,28 @@ def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[s
     """
     labels = {case.key: one_line(case.key) for case in cases}
     own_cases = [case for case in cases if isinstance(case, Case)]
-    known = [case.axes() for case in own_cases]
-    frame = pd.DataFrame(known, columns=[axis for axis in AXES if axis != "cell"])
+    axes_by_case = [case.axes() for case in own_cases]
+    frame = pd.DataFrame(axes_by_case, columns=[axis for axis in AXES if axis != "cell"])
     # Without pandas, which can't hold every name of a cell.
-    references, layers = ({(case["cell"], case[axis]) for case in known} for axis in ("reference", "num_layers"))
+    references = {(case["cell"], case["reference"]) for case in axes_by_case}
+    layers = {(case["cell"], case["num_layers"]) for case in axes_by_case}
     # Elsewhere the number of layers belongs to the cell.
     layered = {cell for cell, number in Counter(cell for cell, _ in layers).items() if number > 1}
     has_several = len(references) > len({cell for cell, _ in references})
     axes = [*(["reference"] if has_several else []), *several(frame, (*SIZES, *SETTINGS))]
     same = {case.implementation for case in own_cases}, {case.workload.phase for case in own_cases}
-    told = [one_line(next(iter(each))) for each in same if is_short and len(each) == 1 and len(own_cases) > 1]
+    common = [one_line(next(iter(each))) for each in same if is_short and len(each) == 1 and len(own_cases) > 1]
     shorts = short_cells(case.cell for case in own_cases) if is_short else {}
 
-    for case, values in zip(own_cases, known, strict=True):
-        own = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
-        implementation = "" if case.implementation in told else case.implementation
-        phase = "" if case.workload.phase in told else case.workload.phase
+    for case, values in zip(own_cases, axes_by_case, strict=True):
+        axes_of_name = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
+        implementation = "" if case.implementation in common else case.implementation
+        phase = "" if case.workload.phase in common else case.workload.phase
         head = f"{series_name(shorts.get(case.cell, case.cell), implementation)} {phase}".rstrip()
-        labels[case.key] = ", ".join(filter(None, [head, say_all(own, (values[axis] for axis in own))]))
-    return labels, ", ".join(filter(None, [*told, constants(frame)]))
+        labels[case.key] = ", ".join(
+            filter(None, [head, say_all(axes_of_name, (values[axis] for axis in axes_of_name))])
+        )
+    return labels, ", ".join(filter(None, [*common, constants(frame)]))
 
 
 def case_name(case: Case) -> str:
@@ -224,7 +227,7 @@ def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
         value = getattr(workload, axis)
         if axis in APART or (workload.phase == "loading" and axis in OF_MODELS):
             continue
-        is_usual = axis not in ALWAYS and (value,) == USUAL_VALUES.get(axis)
+        is_usual = axis not in MAIN_SIZES and (value,) == USUAL_VALUES.get(axis)
         if loads if axis in OF_DATA else not is_usual:
             yield axis, value
 
@@ -232,7 +235,7 @@ def _named_axes(workload: Workload) -> Iterator[tuple[str, Any]]:
 def _short(axis: str, value: Any) -> str:
     if isinstance(value, bool):
         return axis
-    if axis in (*SIZES, *COUNTED, "output_len", "dropout"):
+    if axis in (*SIZES, *COUNTED_AXES, "output_len", "dropout"):
         return f"{'decoded' if axis == 'output_len' else word(axis)}{value}"
     return f"{axis_text(value)}-lengths" if axis == "lengths" else str(value)
 
@@ -249,7 +252,7 @@ def commit(info: RunInfo) -> str:
     return one_line(f"{revision}{'+' if revision and git.get('dirty') else ''}")
 
 
-def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
+def run_labels(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
     """Return `torch 2.13, 2026-11-25 02:17`: which of torch, processor, commit and time differ between the runs.
 
     Runs that these do not tell apart are called by their folders.
@@ -261,7 +264,7 @@ def named(runs: Sequence[tuple[str, RunInfo]]) -> list[str]:
         torch = (software.get("packages") or {}).get("torch")
         facts.append([f"torch {torch}" if torch else "", machine.get("cpu") or "", commit(info), when(info)])
     differ = [len(set(texts)) > 1 for texts in zip(*facts, strict=True)]
-    texts = [one_line(", ".join(filter(None, compress(own, differ)))) for own in facts]
+    texts = [one_line(", ".join(filter(None, compress(facts_of_run, differ)))) for facts_of_run in facts]
     return texts if len(set(texts)) == len(texts) else [one_line(name) for name, _ in runs]
 
 
@@ -270,19 +273,18 @@ def identity(processor: Processor) -> str:
 
     `GenuineIntel family 6 model 207 stepping 2; avx2, fma, 21 more instruction sets; L1 48 KiB for 1 core; ...`
     """
-    known = [f"{key} {value}" for key in ("family", "model", "stepping") if (value := getattr(processor, key))]
+    numbers = [f"{key} {value}" for key in ("family", "model", "stepping") if (value := getattr(processor, key))]
     sets = [flag for flag in TELLING if flag in processor.instruction_sets]
     if others := len(processor.instruction_sets) - len(sets):
         sets.append(plural(others, "more instruction set" if sets else "instruction set"))
-    caches = [
-        f"L{cache.level} {cache.bytes >> 20} MiB for {plural(cache.cores, 'core')}"
-        if cache.bytes % (1 << 20) == 0
-        else f"L{cache.level} {cache.bytes / 1024:g} KiB for {plural(cache.cores, 'core')}"
-        for cache in processor.caches
-        if cache.kind != "instruction"
-    ]
+    caches = []
+    for cache in processor.caches:
+        if cache.kind != "instruction":
+            is_mib = cache.bytes % (1 << 20) == 0
+            size = f"{cache.bytes >> 20} MiB" if is_mib else f"{cache.bytes / 1024:g} KiB"
+            caches.append(f"L{cache.level} {size} for {plural(cache.cores, 'core')}")
     parts = [
-        " ".join(filter(None, [processor.vendor, *known])),
+        " ".join(filter(None, [processor.vendor, *numbers])),
         ", ".join(sets),
         ", ".join(caches),
         f"microcode {processor.microcode}" if processor.microcode else "microcode not known",

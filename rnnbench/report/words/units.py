@@ -12,7 +12,7 @@ from rnnbench.analysis.verdict import Outcome
 from rnnbench.store.metrics import Unit
 
 MISSING = "—"
-TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+TIME_UNITS = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 BYTE_SIZES = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 ENERGIES = ((1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"), (1e3, "kJ"))
 PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
@@ -62,20 +62,22 @@ def span(low: str, high: str, joint: str = " to ") -> str:
 
 def duration(seconds: float) -> str:
     """Return `1.23 ms`."""
-    return scaled(seconds, TIMES)
+    return scaled(seconds, TIME_UNITS)
 
 
 def wall_time(seconds: float) -> str:
     """Return `75 s`, `12 min` or `3.4 h`: how long a command took."""
     minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 3 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    if minutes < 3:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def duration_interval(low: float, high: float) -> str:
     """Return `1.20–1.31 ms`: both ends in the unit of the higher."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
-    size, unit = _unit(high, TIMES)
+    size, unit = _unit(high, TIME_UNITS)
     start = digits(low / size)
     end = digits(high / size)
     return f"{span(start, end, '–')} {unit}"
@@ -83,7 +85,7 @@ def duration_interval(low: float, high: float) -> str:
 
 def duration_tick(seconds: float) -> str:
     """Return `1 ms`, `200 µs`: a round time, for axes."""
-    size, unit = _unit(seconds, TIMES)
+    size, unit = _unit(seconds, TIME_UNITS)
     return f"{seconds / size:g} {unit}"
 
 
@@ -116,7 +118,9 @@ def ratio_box(value: float) -> str:
         return digits(value)
     if value < 0.0995:  # never 0.00
         return f"{value:.1g}"
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
 
 
 def percent(share: float) -> str:
@@ -168,7 +172,7 @@ def scaled(value: float, units: tuple[tuple[float, str], ...], more: str = "") -
     return f"{digits(value / size)} {unit}{more}" if math.isfinite(value) else MISSING
 
 
-FORMATS: dict[Unit, Callable[[float], str]] = {  # of metrics
+FORMAT_OF_UNIT: dict[Unit, Callable[[float], str]] = {  # of metrics
     "count": lambda value: count(value) if abs(value) < MAX_PLAIN_COUNT else scaled(value, PREFIXES),
     "bytes": memory,
     "joules": lambda joules: scaled(joules, ENERGIES),

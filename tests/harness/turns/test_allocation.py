@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnbench.analysis.estimate import Times
 from rnnbench.analysis.quiet import BINS, QuietBlocks
+from rnnbench.analysis.replicate_times import Times
 from rnnbench.harness.turns.allocation import (
     ASSUMED_BETWEEN,
     ENOUGH_BLOCKS,

@@ -12,20 +12,11 @@ from matplotlib.text import Text
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
-from rnnbench.report.drawing.draw import (
-    PAGE,
-    PHONE,
-    among,
-    png,
-    sheet,
-    short,
-    small_panels,
-    svg,
-)
+from rnnbench.report.drawing.draw import among, short
 from rnnbench.report.drawing.marks import (
     CELL_MARKS,
     FASTER,
-    HEAT,
+    HEAT_COLOURS,
     HUES,
     INKS,
     MARKERS,
@@ -39,6 +30,8 @@ from rnnbench.report.drawing.marks import (
     of_cell,
     plain_and_fastest,
 )
+from rnnbench.report.drawing.pictures import png, svg
+from rnnbench.report.drawing.sheet import PAGE, PHONE, sheet, small_panels
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
 from tests.doubles.pages import contrast
@@ -179,7 +172,7 @@ def test_letters_stand_out_from_the_page_and_from_areas_in_light_and_dark() -> N
         letters = [getattr(INKS[name], form) for name in ("ink", "soft")]
         assert min(contrast(letter, paper) for letter in letters for paper in backgrounds) >= LETTERS
         assert min(contrast(ON_AREAS, getattr(shade, form)) for shade in WORK_SHADES.values()) >= LETTERS
-    assert min(contrast(ON_AREAS, color) for color in HEAT) >= LETTERS
+    assert min(contrast(ON_AREAS, color) for color in HEAT_COLOURS) >= LETTERS
 
 
 def test_the_pages_own_colours_are_those_that_figures_count_on() -> None:

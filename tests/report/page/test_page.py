@@ -11,17 +11,17 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rnnbench.errors import UserError
-from rnnbench.report.drawing import draw
-from rnnbench.report.drawing.draw import Picture
+from rnnbench.report.drawing import pictures
 from rnnbench.report.drawing.marks import FASTER, ON_AREAS
-from rnnbench.report.page.page import MARKER, MAX_MARKS, PAGE, folder_of, inline, name_of, put
-from rnnbench.report.ratios import SCALE
+from rnnbench.report.drawing.pictures import Picture
+from rnnbench.report.page.page import MAX_MARKS, PAGE_FILE, REPORT_MARKER, folder_of, inline, name_of, put
+from rnnbench.report.ratio_by_size import SCALE
 from rnnbench.report.reports import title_of
 from tests.report.conftest import Summaries
 
 SAME_IN_BOTH = {ON_AREAS, *(to_hex(SCALE(place)) for place in np.linspace(0, 1, 256))}  # the heat map
 TITLES = {7: 'a <b> & "c"', 8: "eight", 9: "nine"}
-OF_OTHERS = {PAGE: "<h1>mine</h1>", "notes.txt": "mine", ".git/HEAD": "ref", "figures/ratio.svg": "<svg/>"}
+OF_OTHERS = {PAGE_FILE: "<h1>mine</h1>", "notes.txt": "mine", ".git/HEAD": "ref", "figures/ratio.svg": "<svg/>"}
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,11 @@ def run(path: str) -> Path:
 def reported(*paths: Path, out: Path | None = None) -> str:
     """Write a report whose page holds the paths of its runs, and return the folder of the report."""
     names = "-and-".join(map(name_of, paths))
-    page = put(*folder_of(names, paths, out), {PAGE: str(paths).encode()})
+    page = put(*folder_of(names, paths, out), {PAGE_FILE: str(paths).encode()})
     assert page.read_text() == str(paths)
-    assert str(paths[0].resolve().parent) not in (page.parent / MARKER).read_text()  # it tells nothing of the machine
+    assert (
+        str(paths[0].resolve().parent) not in (page.parent / REPORT_MARKER).read_text()
+    )  # it tells nothing of the machine
     return str(page.parent)
 
 
@@ -90,13 +92,13 @@ def test_a_folder_that_was_asked_for_is_taken_if_it_is_free_or_a_report(kind: st
 
 @pytest.fixture
 def svg() -> str:
-    with draw.report_style():
+    with pictures.report_style():
         figure = Figure(figsize=(4, 3))
         axes = figure.subplots()
         drawn, *_ = axes.errorbar([1, 2, 3], [1, 2, 3], yerr=[[0.1] * 3] * 2, fmt="-o", color=FASTER.light, capsize=2)
-        draw.mark(drawn, [7, 8, 9])
-        draw.mark(axes.text(1, 1, "12"), [8])
-    return draw.svg(figure)
+        pictures.mark(drawn, [7, 8, 9])
+        pictures.mark(axes.text(1, 1, "12"), [8])
+    return pictures.svg(figure)
 
 
 def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> None:
@@ -111,11 +113,11 @@ def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> N
 
 def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
     rows = range(MAX_MARKS + 1)
-    with draw.report_style():
+    with pictures.report_style():
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
-        draw.mark(marks, rows)
-    page = inline(Picture("name", "", "", draw.svg(figure), b""), lambda row: "a title")
+        pictures.mark(marks, rows)
+    page = inline(Picture("name", "", "", pictures.svg(figure), b""), lambda row: "a title")
     assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)

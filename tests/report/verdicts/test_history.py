@@ -11,7 +11,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.accepted import Accepted
-from rnnbench.report.drawing.draw import PHONE, Picture
+from rnnbench.report.drawing.pictures import Picture
+from rnnbench.report.drawing.sheet import PHONE
 from rnnbench.report.page.page import html, page_of_several
 from rnnbench.report.table import Table
 from rnnbench.report.verdicts.history import frame_of_checks, section_of_checks

@@ -136,7 +136,7 @@ def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> 
     same = [Finding(case("lstm", batch_size=n), "unchanged", 0.025, low=near(1.0), mean=near(1.0)) for n in range(5000)]
     text = text_of(Comparison("s", "base", "head", "paired", (*slower, *same)))
     listed = text.count(" regressed  ")
-    assert outputs.MIN_LISTED <= listed <= outputs.MAX_LINES
+    assert outputs.MIN_LISTED <= listed <= outputs.MAX_SCREEN_LINES
     assert f"Not listed: {300 - listed:,} regressed, 5,000 unchanged." in text
 
 
@@ -177,7 +177,7 @@ def test_a_comment_has_the_worst_rows_and_fits_into_one() -> None:
     text = outputs.markdown(verdicts.of(large()))
     table = rows(text)
     assert [row[1] for row in table[:40]] == ["▲ **regressed**"] * 40
-    assert len(table) == outputs.MAX_ROWS
+    assert len(table) == outputs.MAX_MARKDOWN_ROWS
     assert f"\n{2000 - len(table):,} rows left out" in text
     assert len(text) < 65_536 / 2
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from rnnbench.analysis.comparison import Change, Comparison
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.page.page import PAGE, files
+from rnnbench.report.page.page import PAGE_FILE, files
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.history import read_check
-from rnnbench.report.verdicts.page import MAX_ROWS, changes
+from rnnbench.report.verdicts.page import MAX_DRAWN_ROWS, changes
 from rnnbench.store.records import Case
 from tests.doubles import checks
 from tests.doubles import workload as small
@@ -36,7 +36,7 @@ def folder(parent: Path, compared: Comparison, **how: float) -> Path:
 
 
 def page(check: Path) -> str:
-    return files(check_page.page_of(check))[PAGE].decode()
+    return files(check_page.page_of(check))[PAGE_FILE].decode()
 
 
 def text_of(html: str, pattern: str) -> str:
@@ -59,7 +59,7 @@ def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_table_a
 def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -> None:
     check = folder(tmp_path, samples.every_verdict())
     written = files(check_page.page_of(check))
-    html = Page(written[PAGE].decode())
+    html = Page(written[PAGE_FILE].decode())
     assert {link for link in html.all("href") if link.startswith(("tables/", "figures/"))} <= written.keys()
     for side in ("base", "head"):
         assert f"rnnbench report {check / side}" in html.text
@@ -72,7 +72,7 @@ def test_it_has_a_figure_the_verdicts_and_the_way_to_both_runs(tmp_path: Path) -
 def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_path: Path) -> None:
     check = checks.write(tmp_path, None, {LOOP: 1.05})
     written = files(check_page.page_of(check))
-    html = Page(written[PAGE].decode())
+    html = Page(written[PAGE_FILE].decode())
     assert "This check has no verdict" in html.text
     assert "this check was interrupted" in html.text
     assert "figures/changes.svg" not in written
@@ -147,8 +147,8 @@ def test_any_order_of_rows_gives_the_same_figure() -> None:
 
 def test_of_many_cases_the_worst_are_drawn_and_the_others_counted() -> None:
     _, names, _ = drawn(samples.large(5, 200))
-    assert len(names) == MAX_ROWS
-    assert names[-1] == f"{200 - MAX_ROWS + 1} unchanged not drawn"
+    assert len(names) == MAX_DRAWN_ROWS
+    assert names[-1] == f"{200 - MAX_DRAWN_ROWS + 1} unchanged not drawn"
 
 
 def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible() -> None:

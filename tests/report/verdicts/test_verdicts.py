@@ -14,7 +14,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.table import escape
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.page import lead
-from rnnbench.report.verdicts.verdicts import FILE, Verdicts, read
+from rnnbench.report.verdicts.verdicts import VERDICTS_FILE, Verdicts, read
 from rnnbench.store.records import Case
 from tests.doubles import screens
 from tests.doubles.workload import case
@@ -229,7 +229,7 @@ def test_the_first_line_tells_how_many_cases_may_run_changed_code_and_which(
 
 def test_each_case_says_why_it_was_timed_or_not_in_every_output(tmp_path: Path) -> None:
     now = kept(tmp_path, comparison(CHANGED_CODE, DOUBTFUL, BY_CODE))
-    texts = [row.told for row in now.rows]
+    texts = [row.explanation for row in now.rows]
     assert texts[0].endswith("timed because ltc.py: Cell.forward changed")
     assert texts[1].endswith("timed because a process is started by cells.py:3")
     assert texts[2] == "runs the same code on both sides"
@@ -261,6 +261,6 @@ def test_verdicts_of_an_older_version_are_read(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_a_file_is_the_users_error(tmp_path: Path) -> None:
     for text, words in {'{"schema_version": 9}': "schema_version is 9", "{": "can't be read: JSONDecodeError"}.items():
-        (tmp_path / FILE).write_text(text)
+        (tmp_path / VERDICTS_FILE).write_text(text)
         with pytest.raises(UserError, match=rf"verdicts\.json: {words}"):
             read(tmp_path)

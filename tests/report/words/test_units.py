@@ -25,7 +25,7 @@ from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.words import units
 from rnnbench.report.words.units import (
-    FORMATS,
+    FORMAT_OF_UNIT,
     between,
     change,
     change_interval,
@@ -79,12 +79,12 @@ WRITTEN: dict[Write, dict[float, str]] = {
     },
     whole_percent: {0.353: "35%", -0.02: "-2%", -0.002: "0%", math.nan: "—"},
     round_percent: {0.00123: "0.123%", 0.025: "2.5%", 0.05: "5%", 1e-7: "<0.0001%"},
-    FORMATS["count"]: {1234: "1,234", 9_999.4: "9,999", 17_104_896: "17.1 M", 999_600: "1.00 M"},
-    FORMATS["bytes"]: {4096: "4.10 kB", 0: "0 B"},
-    FORMATS["joules"]: {0.0123: "12.3 mJ", 4.5e-6: "4.50 µJ", math.nan: "—"},
-    FORMATS["per second"]: {12.3e9: "12.3 G/s", 41.5: "41.5 /s"},
-    FORMATS["seconds"]: {3.2e-6: "3.20 µs"},
-    FORMATS["times"]: {3.468: "3.47×"},
+    FORMAT_OF_UNIT["count"]: {1234: "1,234", 9_999.4: "9,999", 17_104_896: "17.1 M", 999_600: "1.00 M"},
+    FORMAT_OF_UNIT["bytes"]: {4096: "4.10 kB", 0: "0 B"},
+    FORMAT_OF_UNIT["joules"]: {0.0123: "12.3 mJ", 4.5e-6: "4.50 µJ", math.nan: "—"},
+    FORMAT_OF_UNIT["per second"]: {12.3e9: "12.3 G/s", 41.5: "41.5 /s"},
+    FORMAT_OF_UNIT["seconds"]: {3.2e-6: "3.20 µs"},
+    FORMAT_OF_UNIT["times"]: {3.468: "3.47×"},
     ratio_box: {0.954: "0.95", 1.004: "1.00", 1.997: "2.0", 6.88: "6.9", 9.96: "10", 123.4: "123"},  # finest about 1
     change: {
         1.051: "+5.1%",
@@ -194,7 +194,7 @@ def test_numbers(value: float, other: float) -> None:
         units.percent,
     ]
     of_one += [units.ratio_box, units.whole_percent, units.round_percent, units.half_width]
-    of_one += [*units.FORMATS.values(), units.change, units.slower]
+    of_one += [*units.FORMAT_OF_UNIT.values(), units.change, units.slower]
     for write in of_one:
         for number in (value, -value):
             assert not faults(write(number)), write

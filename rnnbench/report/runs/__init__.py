@@ -1,0 +1,1 @@
+"""Reports of several runs, and of files that another tool wrote."""
