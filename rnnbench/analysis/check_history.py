@@ -21,7 +21,7 @@ from rnnbench.analysis.estimate import BETWEEN_RUNS
 from rnnbench.analysis.verdict import CHANGED, ONE_LOOK_CONFIDENCE, Q
 
 MIN_CREEP_STEPS = 3
-CHANGE_COLUMNS = ["change", "change_low", "change_high"]
+CHANGE_WITH_ENDS = ["change", "change_low", "change_high"]
 LEVEL_COLUMNS = ["level", "level_low", "level_high"]
 CREEP = ["creep", "creep_low", "creep_high"]
 DRIFT = ["drift", "drift_low", "drift_high"]
@@ -100,7 +100,7 @@ def longest_chain(checks: Sequence[tuple[str | None, str | None]]) -> list[int]:
 
 def with_levels(points: pd.DataFrame) -> pd.DataFrame:
     """Add the columns `log`, `variance`, `is_known` and LEVEL_COLUMNS to the points, ordered by case and step."""
-    logs = {name: points[name].map(math.log, na_action="ignore") for name in CHANGE_COLUMNS}
+    logs = {name: points[name].map(math.log, na_action="ignore") for name in CHANGE_WITH_ENDS}
     error = (logs["change_high"] - logs["change_low"]) / (2 * HALF_INTERVAL)
     is_same = points["decided_by"].eq("code")
     is_measured = error.notna() & ~is_same
@@ -171,5 +171,5 @@ def drift(others: pd.DataFrame, chain: pd.DataFrame) -> tuple[str | None, pd.Dat
         return None, pd.DataFrame(columns=DRIFT, dtype=float)
     newest = rows[rows["base_commit"].isin(numbers.index[numbers >= 2])]
     newest = newest[newest["place"] == newest["place"].max()]
-    names = dict(zip(CHANGE_COLUMNS, DRIFT, strict=True))
+    names = dict(zip(CHANGE_WITH_ENDS, DRIFT, strict=True))
     return str(newest["base_commit"].iloc[0]), newest.set_index("case").rename(columns=names)[DRIFT]

@@ -16,7 +16,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural, rounded_up
 
 MIN_FOR_MEDIAN = 3  # comparisons that are told by their median
-SUBJECTS = {  # what is compared with a reference, by its name
+SUBJECT_OF = {  # what is compared with a reference, by its name
     "torch.nn": "hand-written cells",
     "per_item": "other ways to load",
     "the fastest": "cells",
@@ -53,7 +53,7 @@ def answer(summary: pd.DataFrame, info: RunInfo) -> RunAnswer:
 
 def _median(summary: pd.DataFrame, facts: Headline, info: RunInfo) -> str:
     """Say how far the cases are from their reference in the median, on which machine, and in how many that is clear."""
-    who = SUBJECTS.get(reference_name(summary), "other cells")
+    who = SUBJECT_OF.get(reference_name(summary), "other cells")
     subject = f"{facts.subject} takes" if facts.subject else f"{who[:1].upper()}{who[1:]} take"
     state = SHARED if facts.shared == facts.total else ""
     place = ", ".join(filter(None, [machine(summary, info), state]))
