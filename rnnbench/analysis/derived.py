@@ -9,8 +9,7 @@ import pandas as pd
 
 from rnnbench.store import ceilings
 from rnnbench.store.frames import missing_reasons, missing_text
-from rnnbench.store.implementations import GRAPH_BACKENDS, REFERENCES
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED, GRAPH_BACKENDS, REFERENCES
 from rnnbench.store.parity import AGREES, IS_REFERENCE, UNKNOWN, Parity
 from rnnbench.store.records import (
     AXES,

@@ -34,7 +34,8 @@ from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import CounterName, choose_counter
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.store.metrics import COMPILED, Unavailable
+from rnnbench.store.implementations import COMPILED
+from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of

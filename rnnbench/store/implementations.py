@@ -36,6 +36,9 @@ class ImplementationRow:
     is_whole: bool = False  # one module runs the whole sequence
     torch_class: str = ""  # of torch's own code: the class that it runs, with the layer's in braces
     backend: str = ""  # what runs it, if it is not made of plain operators
+    is_compiled: bool = False  # by torch.compile, which takes time before the first call
+    is_recorded: bool = False  # and replayed: a call asks for no memory
+    is_padded: bool = False  # sequences of unequal length are padded to the longest, whose steps all run
     step: str = ""  # in figures of a gap: what it changes, as a rung of the ladder; empty: it is none
     recovers: str = ""  # in a sentence that says how much of a gap that explains
     removes: tuple[str, ...] = ()  # causes of a gap that its step is the size of
@@ -63,11 +66,17 @@ IMPLEMENTATIONS = (
         recovers="storing the weights in the order of reading recovers",
     ),
     ImplementationRow(
-        name="compiled", backend="inductor", step="compiled", recovers="compiling recovers", removes_all=True
+        name="compiled",
+        backend="inductor",
+        is_compiled=True,
+        step="compiled",
+        recovers="compiling recovers",
+        removes_all=True,
     ),
     ImplementationRow(
         name="prepacked",
         backend="inductor",
+        is_compiled=True,
         step="products in the fastest library",
         recovers="making each product in the fastest library recovers",
         removes_all=True,
@@ -82,12 +91,13 @@ IMPLEMENTATIONS = (
     ImplementationRow(
         name="cudagraph",
         backend="cuda graph",
+        is_recorded=True,
         step="recorded and replayed",
         recovers="replaying a recorded graph recovers",
         removes_all=True,
     ),
     ImplementationRow(name="torch.nn-cell", label="", torch_class="{}Cell"),
-    ImplementationRow(name="torch.nn-padded", label="padded", torch_class="{}", is_whole=True),
+    ImplementationRow(name="torch.nn-padded", label="padded", torch_class="{}", is_whole=True, is_padded=True),
     ImplementationRow(name="torch.nn-flattened", label="flattened", torch_class="{}", is_whole=True),
     ImplementationRow(name="torch.nn", label="", torch_class="{}", is_whole=True, is_reference=True),
     ImplementationRow(name="per_item", is_reference=True),
@@ -98,6 +108,8 @@ ROW_OF: dict[str, ImplementationRow] = {row.name: row for row in IMPLEMENTATIONS
 LADDER = tuple(row.name for row in IMPLEMENTATIONS if row.step)  # whose rungs a gap is taken apart by
 REFERENCES = tuple(row.name for row in IMPLEMENTATIONS if row.is_reference)  # a group is compared with one of these
 REMOVING_ALL = tuple(row.name for row in IMPLEMENTATIONS if row.removes_all)
+COMPILED = tuple(row.name for row in IMPLEMENTATIONS if row.is_compiled)
+WITH_OWN_LIBRARY = tuple(row.name for row in IMPLEMENTATIONS if row.has_own_library)
 GRAPH_BACKENDS = {row.name: row.backend for row in IMPLEMENTATIONS if row.backend}
 
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from rnnbench.store.implementations import COMPILED
+
 Unit = Literal["count", "bytes", "joules", "per second", "seconds", "times"]
-COMPILED: tuple[Literal["compiled"], Literal["prepacked"]] = (
-    "compiled",
-    "prepacked",
-)  # implementations by torch.compile
 
 
 @dataclass(frozen=True)

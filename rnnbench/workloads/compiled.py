@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.kernels.trusted import compiler_folder
-from rnnbench.store.implementations import Implementation
+from rnnbench.store.implementations import WITH_OWN_LIBRARY, Implementation
 from rnnbench.store.metrics import Readings
 from rnnbench.text import message_of
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, Skip
@@ -202,7 +202,7 @@ def compiled(function: Callable[..., Any], implementation: Implementation) -> Ca
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
-    passes = LoopPasses(_made if implementation == "prepacked" else None)
+    passes = LoopPasses(_made if implementation in WITH_OWN_LIBRARY else None)
     return torch.compile(function, dynamic=False, backend=inductor(passes))
 
 

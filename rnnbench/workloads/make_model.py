@@ -12,8 +12,7 @@ from rnnbench.adapt.contract import construct, constructor_call, parameters_of
 from rnnbench.adapt.kinds import runs_whole
 from rnnbench.cells import CellSpec, is_own, load, spec
 from rnnbench.cells.states import torch_dtype
-from rnnbench.store.implementations import ROW_OF
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED, ROW_OF
 from rnnbench.store.records import (
     AUTOCAST,
     Case,
@@ -62,7 +61,7 @@ def make_model(case: Case, spec: CellSpec, factory: Factory, states: int, compil
                 make_whole(workload, spec, factory, input_size),
                 directions=workload.directions,
                 lengths=None if is_own(case.cell) else _lengths(workload),
-                is_padded=how == "torch.nn-padded",
+                is_padded=ROW_OF[how].is_padded,
             )
         return _cells(case, spec, factory, compiled_steps, input_size)
 

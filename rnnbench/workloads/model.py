@@ -324,22 +324,6 @@ def _modules(body: Body, reference: Weights) -> Iterator[tuple[str, nn.Module, W
         yield f"cells.{index}", cell, reference if body.stacked else own
 
 
-def flatten_weights(module: nn.Module) -> None:
-    """Store the weights of each layer of torch.nn in one block, as cuDNN reads them.
-
-    torch does so itself, but not in bfloat16, although its layers use cuDNN in that type since 2.10.
-    """
-    types: set[torch.dtype] = torch.backends.cudnn.CUDNN_TENSOR_DTYPES
-    lacking = {torch.bfloat16} - types
-    types |= lacking
-    try:
-        for layer in module.modules():
-            if isinstance(layer, nn.RNNBase):
-                layer.flatten_parameters()
-    finally:
-        types -= lacking
-
-
 def copied_weights(module: nn.Module) -> bool:
     """Return whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
     return any(

@@ -18,8 +18,8 @@ from rnnbench.adapt.contract import check_finite, unchanged
 from rnnbench.adapt.refusals import check_signature
 from rnnbench.cells import CellError, is_own
 from rnnbench.cells.states import State, leaves, rebuilt, storage_address
-from rnnbench.store.implementations import GRAPH_BACKENDS
-from rnnbench.store.metrics import COMPILED, OBSERVED, Readings
+from rnnbench.store.implementations import COMPILED, GRAPH_BACKENDS, ROW_OF, WITH_OWN_LIBRARY
+from rnnbench.store.metrics import OBSERVED, Readings
 from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
 from rnnbench.store.records import (
     FUSED_LAYERS,
@@ -118,11 +118,11 @@ def call_counts(built: Built, timed: TimedCall) -> Readings:
             values["macs"] = multiply_adds(profiled(plain.timed_call(), with_flops=True))
     if backend in FUSED_LAYERS and copied_weights(built.model):
         backend = f"{backend}, weights copied in each call"
-    if how == "prepacked" and (libraries := compiled.libraries()):
+    if how in WITH_OWN_LIBRARY and (libraries := compiled.libraries()):
         backend = f"{backend}, products in {libraries}"
     values["backend"] = backend
     missing = {}
-    if how == "cudagraph":
+    if ROW_OF[how].is_recorded:
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
     if values["macs"] is None:
         missing["macs"] = "TorchScript hides its products"

@@ -42,8 +42,7 @@ from torch import Tensor, nn
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, in_precision, leaves
 from rnnbench.cells.weights import Weights
-from rnnbench.store.implementations import GRAPH_BACKENDS, Implementation
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import GRAPH_BACKENDS, ROW_OF, Implementation
 from rnnbench.store.records import (
     DType,
     Workload,
@@ -80,7 +79,7 @@ Gradients = Literal["all", "parameters", "none"]  # that are compared; all: also
 Compared = tuple[nn.Module, Callable[..., tuple[Tensor, State]]]  # a module, and its call with (input, layer state)
 
 # Implementations that fix the computation, gradients included, for one kind of call.
-FIXED: tuple[Implementation, ...] = (*COMPILED, "cudagraph")
+FIXED: tuple[Implementation, ...] = tuple(GRAPH_BACKENDS)
 STREAMED_STEPS = 16  # after which two streams are compared
 UNSEEN = "unseen"  # seed of values that no window has
 
@@ -231,7 +230,7 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
     # phase that takes none.
     as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
     gradients: Gradients = timed if as_timed else "all"
-    has_final_state = built.case.implementation != "torch.nn-padded"
+    has_final_state = not ROW_OF[built.case.implementation].is_padded
     model = built.model
     reference = built.reference
     with comparable(model, gradients != "none"), comparable(reference, gradients != "none"):

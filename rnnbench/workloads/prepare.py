@@ -13,7 +13,7 @@ from rnnbench.adapt.contract import seed
 from rnnbench.cells import is_own, load, spec
 from rnnbench.cells.states import State, convert, torch_dtype
 from rnnbench.cells.weights import state_count
-from rnnbench.store.implementations import Implementation
+from rnnbench.store.implementations import ROW_OF, Implementation
 from rnnbench.store.records import (
     GATES,
     ITEM_BYTES,
@@ -35,7 +35,6 @@ from rnnbench.workloads.match_reference import adapt_model, take_weights
 from rnnbench.workloads.model import (
     Cells,
     SequenceModel,
-    flatten_weights,
 )
 from rnnbench.workloads.phases import (
     MODES,
@@ -81,7 +80,7 @@ class Built:
 
     def runner(self) -> nn.Module:
         """Return the module to call: the model itself, or its recording, made at the first call."""
-        if self.case.implementation != "cudagraph":
+        if not ROW_OF[self.case.implementation].is_recorded:
             return self.model
         if not self.recorded:
             work = self.case.workload
@@ -95,7 +94,7 @@ class Built:
         workload = self.case.workload
         if workload.phase == "epoch":
             return epoch(self.model, self.state_of, workload)
-        if self.case.implementation == "cudagraph" and workload.phase == "step" and is_capturable(workload):
+        if ROW_OF[self.case.implementation].is_recorded and workload.phase == "step" and is_capturable(workload):
             return self._recorded_step()
         runner = self.runner()
         pool = runner.pool if isinstance(runner, graphed.Replayed) else None
@@ -170,8 +169,6 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
         unequal = unequal or take_weights(workload, cell_spec, model, compared)
         if is_other and workload.reference in LAYERS:
             unequal = cell_spec.unequal
-    if case.implementation == "torch.nn-flattened":
-        flatten_weights(model)
     for body in model.bodies:
         RUNNERS[case.implementation].lay_out(body, workload)
     return Built(case, model, compared, input, state, unequal, trains_with)

@@ -7,6 +7,7 @@ import pytest
 from rnnbench.report.drawing.marks import HUES, MARKERS, hues_of
 from rnnbench.report.words.names import series_name
 from rnnbench.store.implementations import (
+    COMPILED,
     GRAPH_BACKENDS,
     IMPLEMENTATIONS,
     LADDER,
@@ -16,7 +17,6 @@ from rnnbench.store.implementations import (
     Swept,
     rung,
 )
-from rnnbench.store.metrics import COMPILED
 from rnnbench.store.profiles import CAUSES
 from rnnbench.workloads.implementations import RUNNERS
 

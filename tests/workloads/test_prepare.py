@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.model import flatten_weights
+from rnnbench.workloads.implementations import Skip, flatten_weights
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small

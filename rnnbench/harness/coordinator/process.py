@@ -31,7 +31,7 @@ from rnnbench.harness.coordinator.origin import (
 from rnnbench.harness.machine.families import end_family
 from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED
 from rnnbench.suite.file import Settings
 from rnnbench.text import last_line
 

@@ -31,7 +31,7 @@ from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
 from rnnbench.harness.turns.split import split
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED
 from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, Case, DType, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of, is_compared

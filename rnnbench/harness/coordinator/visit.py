@@ -28,7 +28,7 @@ from rnnbench.harness.devices import backend, core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, preparing_cores
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED
 from rnnbench.store.records import NOT_REACHED, Case, Group, Window
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import is_compared

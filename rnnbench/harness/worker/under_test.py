@@ -26,7 +26,7 @@ from rnnbench.harness.protocol import Doubt, Reply
 from rnnbench.harness.worker.case_code import CaseCode, Ran
 from rnnbench.harness.worker.unfollowed import READS_TEXT
 from rnnbench.harness.worker.user_files import IMPORT_SYSTEM, opened_file, reader_of_event
-from rnnbench.store.metrics import COMPILED
+from rnnbench.store.implementations import COMPILED
 from rnnbench.workloads.data import Loading
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.prepare import Built
