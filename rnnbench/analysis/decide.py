@@ -83,43 +83,43 @@ class Ruling:
 Rule = Callable[[Evidence], Ruling | None]
 
 
-def _one_sided(known: Evidence) -> Ruling | None:
-    return Ruling(None, f"only in the {known.only_in}") if known.only_in else None
+def _one_sided(evidence: Evidence) -> Ruling | None:
+    return Ruling(None, f"only in the {evidence.only_in}") if evidence.only_in else None
 
 
-def _apart(known: Evidence) -> Ruling | None:
-    return Ruling("incomparable", known.apart) if known.apart else None
+def _apart(evidence: Evidence) -> Ruling | None:
+    return Ruling("incomparable", evidence.apart) if evidence.apart else None
 
 
-def _same_code(known: Evidence) -> Ruling | None:
-    return Ruling("unchanged", SAME_CODE) if known.is_same_code else None
+def _same_code(evidence: Evidence) -> Ruling | None:
+    return Ruling("unchanged", SAME_CODE) if evidence.is_same_code else None
 
 
-def _new(known: Evidence) -> Ruling | None:
+def _new(evidence: Evidence) -> Ruling | None:
     """Rule that only the head has a case of a suite that the base was lent."""
-    broken = _status(known)
-    if broken is None or broken.verdict != "incomparable" or not (known.mended_file and known.is_new):
+    broken = _status(evidence)
+    if broken is None or broken.verdict != "incomparable" or not (evidence.mended_file and evidence.is_new):
         return None
     return Ruling(None, f"only in the head: {LACKS}: {broken.reason}")
 
 
-def _mended(known: Evidence) -> Ruling | None:
+def _mended(evidence: Evidence) -> Ruling | None:
     """Rule that the head has mended a case that the base can't load because of a file that the head has changed."""
-    broken = _status(known)
-    if broken is None or broken.verdict != "incomparable" or not known.mended_file:
+    broken = _status(evidence)
+    if broken is None or broken.verdict != "incomparable" or not evidence.mended_file:
         return None
-    return Ruling("improved", f"{broken.reason}; the head has changed {known.mended_file} and works")
+    return Ruling("improved", f"{broken.reason}; the head has changed {evidence.mended_file} and works")
 
 
-def _status(known: Evidence) -> Ruling | None:
+def _status(evidence: Evidence) -> Ruling | None:
     """Rule on a case that does not work on both sides.
 
     A case that failed in the base counts as fixed only if the failure was its own: a base that can't be imported, whose
     worker was lost, or that failed after it had worked has not been measured. A case that failed on both sides is not
     compared, whatever the failures were.
     """
-    base = known.base
-    head = known.head
+    base = evidence.base
+    head = evidence.head
     if base is None or head is None or (base.works and head.works):
         return None
     if base.works and head.status in ("failed", "skipped"):
@@ -149,39 +149,39 @@ def _statuses(base: Measurement, head: Measurement) -> str:
     return "; ".join(f"{side.status} {where}: {side.reason}" for side, where in sides if not side.works)
 
 
-def _slower(known: Evidence) -> Ruling | None:
-    return Ruling("regressed") if known.by_time == "regressed" else None
+def _slower(evidence: Evidence) -> Ruling | None:
+    return Ruling("regressed") if evidence.by_time == "regressed" else None
 
 
-def _more_counts(known: Evidence) -> Ruling | None:
-    is_more = any(change.ratio > 1 for change in judged_changes(known.changes, known.margin))
-    return Ruling("regressed", known.why_untimed) if is_more else None
+def _more_counts(evidence: Evidence) -> Ruling | None:
+    is_more = any(change.ratio > 1 for change in judged_changes(evidence.changes, evidence.margin))
+    return Ruling("regressed", evidence.why_untimed) if is_more else None
 
 
-def _more_instructions(known: Evidence) -> Ruling | None:
-    is_more = known.instructions is not None and known.instructions.is_more
-    return Ruling("regressed", known.why_untimed) if is_more and "instructions" in known.gates else None
+def _more_instructions(evidence: Evidence) -> Ruling | None:
+    is_more = evidence.instructions is not None and evidence.instructions.is_more
+    return Ruling("regressed", evidence.why_untimed) if is_more and "instructions" in evidence.gates else None
 
 
-def _uncounted(known: Evidence) -> Ruling | None:
+def _uncounted(evidence: Evidence) -> Ruling | None:
     """Rule on a check that would pass its gate without having counted anything."""
-    return Ruling("incomparable", NOT_COUNTED_HERE) if known.is_uncounted else None
+    return Ruling("incomparable", NOT_COUNTED_HERE) if evidence.is_uncounted else None
 
 
-def _fewer_counts(known: Evidence) -> Ruling | None:
-    is_other = known.by_time != "improved" and judged_changes(known.changes, known.margin)
-    return Ruling("improved", known.why_untimed) if is_other else None
+def _fewer_counts(evidence: Evidence) -> Ruling | None:
+    is_other = evidence.by_time != "improved" and judged_changes(evidence.changes, evidence.margin)
+    return Ruling("improved", evidence.why_untimed) if is_other else None
 
 
-def _growth(known: Evidence) -> Ruling | None:
+def _growth(evidence: Evidence) -> Ruling | None:
     """Rule that operator calls or allocations must not grow, unless the case became faster all the same."""
-    grows = any(change.metric in GROWTH and change.head > change.base for change in known.changes)
-    is_open = known.by_time in ("undecided", "unchanged")
-    return Ruling("regressed", known.why_untimed) if grows and is_open and "growth" in known.gates else None
+    grows = any(change.metric in GROWTH and change.head > change.base for change in evidence.changes)
+    is_open = evidence.by_time in ("undecided", "unchanged")
+    return Ruling("regressed", evidence.why_untimed) if grows and is_open and "growth" in evidence.gates else None
 
 
-def _time(known: Evidence) -> Ruling | None:
-    return Ruling(known.by_time, known.open_because if known.by_time == "undecided" else "")
+def _time(evidence: Evidence) -> Ruling | None:
+    return Ruling(evidence.by_time, evidence.open_because if evidence.by_time == "undecided" else "")
 
 
 # In this order: what can't be timed, what makes a case slower whatever else is so, and then the rest.
@@ -202,16 +202,16 @@ RULES: Mapping[RuleName, Rule] = {
 }
 
 
-def decide(known: Evidence) -> Ruling:
+def decide(evidence: Evidence) -> Ruling:
     """Return the verdict of a case, with the rule that decided it and why."""
-    rulings = ((name, rule(known)) for name, rule in RULES.items())
+    rulings = ((name, rule(evidence)) for name, rule in RULES.items())
     return next(replace(ruling, rule=name) for name, ruling in rulings if ruling is not None)
 
 
-def finding_of(known: Evidence) -> Finding:
+def finding_of(evidence: Evidence) -> Finding:
     """Return the row of a case, with its verdict, and why it is accepted if it regressed."""
-    row = _judged_row(known, decide(known))
-    return replace(row, accepted=accepted_because(row, known.acceptances))
+    row = _judged_row(evidence, decide(evidence))
+    return replace(row, accepted=accepted_because(row, evidence.acceptances))
 
 
 def accepted_because(row: Finding, acceptances: Iterable[Acceptance]) -> str:
@@ -224,34 +224,34 @@ def accepted_because(row: Finding, acceptances: Iterable[Acceptance]) -> str:
     return next((entry.reason for entry in acceptances if entry.allows(row.lower)), "")
 
 
-def _judged_row(known: Evidence, ruling: Ruling) -> Finding:
+def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
     """Return the row of a case; a ratio without an interval is left out, so that nothing shows it."""
     row = Finding(
-        known.case,
+        evidence.case,
         ruling.verdict,
-        known.margin,
+        evidence.margin,
         ruling.reason,
         rule=ruling.rule,
-        doubt=known.doubt,
-        is_kept=known.is_kept,
-        definitions=known.definitions,
+        doubt=evidence.doubt,
+        is_kept=evidence.is_kept,
+        definitions=evidence.definitions,
     )
     if ruling.rule in UNTIMED:
-        return replace(row, is_broken=known.head is not None and known.head.status == "failed")
-    sides = [side for side in (known.base, known.head) if side is not None]
+        return replace(row, is_broken=evidence.head is not None and evidence.head.status == "failed")
+    sides = [side for side in (evidence.base, evidence.head) if side is not None]
     row = replace(
         row,
-        changes=known.changes,
+        changes=evidence.changes,
         is_counted=all(side.metrics.get("operators") is not None for side in sides),
-        instructions=known.instructions,
+        instructions=evidence.instructions,
     )
-    if (judged := known.judged) is None:
+    if (judged := evidence.judged) is None:
         return row
     return replace(
         row,
         low=judged.low if judged.low.has_interval else None,
         mean=judged.mean if judged.mean.has_interval else None,
-        replicates=known.replicates,
+        replicates=evidence.replicates,
         time_verdict=judged.verdict,
         decided_by=judged.decided_by,
         state=judged.state,
@@ -261,8 +261,8 @@ def _judged_row(known: Evidence, ruling: Ruling) -> Finding:
 
 def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Change, ...]:
     """Return the counts that are known on both sides and differ."""
-    known = [metric.name for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
-    both = [Change(name, int(base[name]), int(head[name])) for name in known]
+    names = [metric.name for metric in METRICS if metric.verdict and metric.name in base and metric.name in head]
+    both = [Change(name, int(base[name]), int(head[name])) for name in names]
     return tuple(change for change in both if change.base != change.head)
 
 
@@ -271,7 +271,7 @@ def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[
     sides = (("base", base, head), ("head", head, base))
     return [
         finding_of(Evidence(case=case, only_in=name))
-        for name, own, other in sides
-        for key, case in own.items()
-        if key not in other
+        for name, cases, others in sides
+        for key, case in cases.items()
+        if key not in others
     ]

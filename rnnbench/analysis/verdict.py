@@ -175,9 +175,11 @@ class Trial:
         def looked(low: Location, mean: Location, tests: Mapping[Verdict, Mapping[RatioName, float]]) -> Look:
             return Look(low.interval(confidence), mean.interval(confidence), tests, is_inside=False, state=state)
 
-        own = {case: looked(*where, _member_tests(*where, edges[case], spent)) for case, where in members.items()}
+        of_members = {
+            case: looked(*where, _member_tests(*where, edges[case], spent)) for case, where in members.items()
+        }
         whole = looked(low, mean, _tests(low, mean, max(edges.values()), spent))
-        self.family_looks.setdefault(name, []).append(FamilyLook(whole, own))
+        self.family_looks.setdefault(name, []).append(FamilyLook(whole, of_members))
 
     def verdicts(self) -> dict[str, Judged]:
         """Return each case's verdict from what is known so far."""
@@ -196,7 +198,7 @@ class Trial:
     def _together(self, name: str, verdict: Verdict, largest: float) -> dict[str, Judged]:
         """Return the cases of a family that changed together, if its p-values up to the `largest` are rejected."""
         looks = self.family_looks.get(name, [])
-        found = dict[str, Judged]()
+        together = dict[str, Judged]()
         for ratio in get_args(RatioName):
             clearest = min(looks, key=lambda look: look.whole.tests[verdict][ratio], default=None)
             if clearest is None or clearest.whole.tests[verdict][ratio] > largest:
@@ -204,14 +206,14 @@ class Trial:
             whole = clearest.whole.low if ratio == "low" else clearest.whole.mean
             family = Family(name, len(clearest.members), as_ratio(whole))
             agreeing = {
-                case: Judged(verdict, as_ratio(own.low), as_ratio(own.mean), ratio, own.state, family)
+                case: Judged(verdict, as_ratio(member.low), as_ratio(member.mean), ratio, member.state, family)
                 for look in looks
-                for case, own in look.members.items()
-                if own.tests[verdict][ratio] <= MEMBER_ERROR
+                for case, member in look.members.items()
+                if member.tests[verdict][ratio] <= MEMBER_ERROR
             }
             if len(agreeing) >= MIN_MEMBERS:
-                found = agreeing | found  # the typical call comes first
-        return found
+                together = agreeing | together  # the typical call comes first
+        return together
 
     def decided(self) -> set[str]:
         """Return the cases that need no more data."""

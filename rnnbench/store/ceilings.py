@@ -111,8 +111,8 @@ def best_of(ceilings: Iterable[Ceiling]) -> list[Ceiling]:
     """Return one ceiling for each device, type and number of threads: the best of all measurements of it."""
     by_place: dict[tuple[str, str, int], Ceiling] = {}
     for ceiling in ceilings:
-        known = by_place.get(ceiling.place)
-        by_place[ceiling.place] = ceiling if known is None else known.joined(ceiling)
+        before = by_place.get(ceiling.place)
+        by_place[ceiling.place] = ceiling if before is None else before.joined(ceiling)
     return list(by_place.values())
 
 
@@ -124,10 +124,10 @@ def _max_rate(sized: Sized, size: float) -> float:
 
 def _joined(rates: tuple[Rate[Work], ...], others: tuple[Rate[Work], ...]) -> tuple[Rate[Work], ...]:
     """Return the best rates of both, those that only one has included; the spread is that of all their passes."""
-    known = {rate.work: rate for rate in rates}
+    by_work = {rate.work: rate for rate in rates}
     for other in others:
-        pair = (known.get(other.work, other), other)
+        pair = (by_work.get(other.work, other), other)
         best = max(rate.value for rate in pair)
         slowest = min(rate.value / (1 + rate.spread) for rate in pair)
-        known[other.work] = Rate(other.work, best, best / slowest - 1)
-    return tuple(known.values())
+        by_work[other.work] = Rate(other.work, best, best / slowest - 1)
+    return tuple(by_work.values())

@@ -78,11 +78,11 @@ class RunFolder:
         """
         line = profile.to_json()
         try:
-            kept = Profile.from_json(line)
+            stored_profile = Profile.from_json(line)
         except UserError as fault:
-            kept = Profile(line["case"], "failed", f"its profile can't be stored: {fault}")
-        append_lines(self._file("profiles.jsonl"), [kept.to_json()])
-        return kept
+            stored_profile = Profile(line["case"], "failed", f"its profile can't be stored: {fault}")
+        append_lines(self._file("profiles.jsonl"), [stored_profile.to_json()])
+        return stored_profile
 
     def add_window(self, *windows: Window) -> None:
         """Add windows of one worker to its file, with the id of the run."""
@@ -168,8 +168,8 @@ def is_check(path: Path) -> bool:
 def runs_and_checks(path: Path) -> list[Path]:
     """Return the run or the check at a path, or those in a folder."""
     folders = [path, *(sorted(path.iterdir()) if path.is_dir() else [])]
-    found = [folder for folder in folders if (folder / "run.json").exists() or is_check(folder)]
-    return [path] if path in found else found
+    inside = [folder for folder in folders if (folder / "run.json").exists() or is_check(folder)]
+    return [path] if path in inside else inside
 
 
 def dated(folders: Iterable[Path], left_out: list[str]) -> list[tuple[RunInfo, Path]]:
@@ -177,13 +177,13 @@ def dated(folders: Iterable[Path], left_out: list[str]) -> list[tuple[RunInfo, P
 
     The fault of each folder that can't be read is added to `left_out`.
     """
-    found = []
+    infos = []
     for folder in folders:
         try:
-            found.append((read_info(folder / "head" if is_check(folder) else folder), folder))
+            infos.append((read_info(folder / "head" if is_check(folder) else folder), folder))
         except UserError as fault:
             left_out.append(str(fault))
-    return sorted(found, key=lambda each: each[0].started)
+    return sorted(infos, key=lambda each: each[0].started)
 
 
 def is_record(file: Path) -> bool:
@@ -198,10 +198,10 @@ def last_measurements(path: Path, part: str | None = None) -> dict[str, Measurem
 
     Raises UserError if a line is not valid.
     """
-    wanted = [*parts(path), ""] if part is None else [part]
-    files = [path / _named("measurements.jsonl", name) for name in wanted]
-    found = (each for file in files if file.exists() for each in read_lines(file, Measurement.from_json))
-    return {measurement.case.key: measurement for measurement in found}
+    names = [*parts(path), ""] if part is None else [part]
+    files = [path / _named("measurements.jsonl", name) for name in names]
+    lines = (each for file in files if file.exists() for each in read_lines(file, Measurement.from_json))
+    return {measurement.case.key: measurement for measurement in lines}
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:

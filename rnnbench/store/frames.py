@@ -91,15 +91,15 @@ def case_frame(path: Path, info: RunInfo, measurements: Iterable[Measurement]) -
     rows = [
         {
             "run": writable(path.name),
-            "case": known.case.key,
-            **known.case.axes(),
-            **{name: getattr(known, name) for name in PLAIN},
-            **known.metrics,
-            "missing": missing_text(known.missing),
-            "ceiling": ceilings.get(known.case.workload.place, ""),
+            "case": measurement.case.key,
+            **measurement.case.axes(),
+            **{name: getattr(measurement, name) for name in PLAIN},
+            **measurement.metrics,
+            "missing": missing_text(measurement.missing),
+            "ceiling": ceilings.get(measurement.case.workload.place, ""),
             "period_seconds": math.nan if period is None else float(period),
         }
-        for known in measurements
+        for measurement in measurements
     ]
     frame = pd.DataFrame(rows, columns=CASE_COLUMNS)
     if measure.get("cold_cache"):  # in older runs a setting of the whole run
@@ -203,9 +203,9 @@ def read_windows(path: Path, cases: Iterable[str], part: str | None = None) -> I
     run = run_id(path)
     for table in window_tables(path, run, {key: row for row, key in enumerate(keys)}, SCHEMA.names, part):
         for line in table.to_pylist():
-            known = {name: value for name, value in line.items() if value is not None}
-            lists = {name: tuple(known[name]) for name in ("quantiles", "quiet_low", "cores") if name in known}
-            yield Window(case=keys[known.pop("number")], run=run, **known | lists)
+            values = {name: value for name, value in line.items() if value is not None}
+            lists = {name: tuple(values[name]) for name in ("quantiles", "quiet_low", "cores") if name in values}
+            yield Window(case=keys[values.pop("number")], run=run, **values | lists)
 
 
 def window_tables(

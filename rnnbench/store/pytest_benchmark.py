@@ -103,8 +103,8 @@ class SavedFile(Record):
     def environment(self) -> dict[str, Any]:
         """What changes times if no code has changed, as a run records it; not the machine's name or clock rates."""
         info = self.machine_info
-        known = info.get("cpu")
-        cpu = {"brand": info.get("processor")} | (known if isinstance(known, dict) else {})
+        details = info.get("cpu")
+        cpu = {"brand": info.get("processor")} | (details if isinstance(details, dict) else {})
         cpu = {"brand_raw": cpu["brand"]} | cpu  # older versions have no `brand_raw`
         cores = cpu.get("count")
         flags = cpu.get("flags")
@@ -126,15 +126,15 @@ def is_saved(path: Path) -> bool:
 
 def read_files(path: Path) -> dict[Path, SavedFile]:
     """Read a file, or all JSON files in and below a folder; raises UserError if one is not pytest-benchmark's."""
-    found = {}
+    saved_files = {}
     for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
         content = content_of(file)
         try:
-            found[file] = SavedFile.from_json(parsed(content))
+            saved_files[file] = SavedFile.from_json(parsed(content))
         except UserError as fault:
             raise UserError(f"{file}: {fault}\n{WANTED}") from None
-        if found[file].rnnbench is not None:
+        if saved_files[file].rnnbench is not None:
             raise UserError(f"{file}: exported from a run of rnnbench; give the folder of the run")
-        if not found[file].benchmarks:
+        if not saved_files[file].benchmarks:
             raise UserError(f"{file}: contains no benchmark; did pytest skip them all?")
-    return found
+    return saved_files

@@ -209,8 +209,8 @@ class Case:
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
         """Invert `axes`. Keys that are no axis are ignored; axes that older versions lack take their default."""
-        known = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
-        return cls(axes["cell"], axes["implementation"], Workload(**known))
+        of_workload = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
+        return cls(axes["cell"], axes["implementation"], Workload(**of_workload))
 
 
 def axis_text(value: object) -> str:
@@ -304,7 +304,7 @@ class Measurement(Record):
 
         A metric without a finite value is missing, with that value as the reason.
         """
-        known = {name: getattr(self, name) for name in PLAIN} | {"parity": self.parity.to_json()}
+        facts = {name: getattr(self, name) for name in PLAIN} | {"parity": self.parity.to_json()}
         metrics = {name: value for name, value in self.metrics.items() if abs(value) <= HUGE}  # NaN is not
         missing = {
             name: f"its value is no number that can be stored: {shown(value)}"
@@ -312,8 +312,8 @@ class Measurement(Record):
             if name not in metrics
         }
         if self.failure:
-            known["failure"] = self.failure
-        line = {"case": self.case.key, **self.case.axes(), **known, **metrics, "missing": self.missing | missing}
+            facts["failure"] = self.failure
+        line = {"case": self.case.key, **self.case.axes(), **facts, **metrics, "missing": self.missing | missing}
         return clean(line)  # type: ignore[no-any-return]
 
     @classmethod

@@ -112,6 +112,6 @@ class Processor(Record):
 
 def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
     """Return those of a processor's flags that change how fast arithmetic can be, sorted."""
-    known = set(flags)
-    beginnings = ARM_FLAGS if known & {"asimd", "neon"} else X86_FLAGS
-    return tuple(sorted(flag for flag in known if flag.startswith(beginnings)))
+    names = set(flags)
+    beginnings = ARM_FLAGS if names & {"asimd", "neon"} else X86_FLAGS
+    return tuple(sorted(flag for flag in names if flag.startswith(beginnings)))
