@@ -182,8 +182,10 @@ def extra_info(measurement: Measurement, calls: int, rounds: list[float]) -> dic
 
     `seconds` is the time as `rnnbench run` estimates it, the median of all rounds, which have so many `calls`.
     """
-    line = {metric.name: None for metric in OBSERVED} | measurement.to_json() | {"seconds": median(rounds)}
-    row = plain(with_derived(pd.DataFrame([{**line, "run": "", "ceiling": None}])).iloc[0].to_dict())
+    line = {metric.name: None for metric in OBSERVED} | measurement.to_json()
+    line |= {"parity": str(measurement.parity), "seconds": median(rounds)}
+    of_frame = {**line, "parity": measurement.parity, "run": "", "ceiling": None}
+    row = plain(with_derived(pd.DataFrame([of_frame])).iloc[0].to_dict())
     metrics = {metric.name: row[metric.name] for metric in METRICS if row.get(metric.name) is not None}
     others = {name: value for name, value in line.items() if value is not None and name not in metrics}
     others["missing"] = NO_ENERGY | measurement.missing

@@ -209,5 +209,5 @@ def test_what_is_told_has_every_axis_and_every_metric_that_is_known_and_is_plain
     assert info["seconds"] == pytest.approx(0.12)
     assert info["sequences_per_second"] == pytest.approx(3 / info["seconds"])
     assert info["missing"] == {**missing, "energy_joules": "not measured under pytest"}
-    assert (info["calls_per_round"], info["case"]) == (5, case.key)
+    assert (info["calls_per_round"], info["case"], info["parity"]) == (5, case.key, "agrees")
     assert json.loads(json.dumps(info)) == info
