@@ -12,14 +12,14 @@ from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import duration, ratio_with_interval
-from rnnbench.speedup.batches import served_ranges
+from rnnbench.speedup.batches import described_ranges
 from rnnbench.speedup.kept import KeptWays
+from rnnbench.speedup.kept_shapes import other_sizes
 from rnnbench.speedup.saving import save
 from rnnbench.speedup.shapes import SHAPE, codes_of
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, RunInWays
 from rnnbench.text import listed, plural, rounded_up
 
-MOST_RANGES = 6  # of batch sizes that are described
 WAY_COLUMNS = ("batch_size", "seq_len", "phase", "threads", "way")
 
 
@@ -67,27 +67,16 @@ def _others(ways: pd.DataFrame) -> list[str]:
     about = compiled["compile_seconds"].median()
     cost = f" (about {rounded_up(about)} each)" if math.isfinite(about) else ""
     lines = [f"  other lengths at batch {batches}: in blocks, by the same code, and the steps that are left without it"]
-    if len(ranges := _served_batches(ways)):
-        lines.append(f"  other batch sizes in inference: {'; '.join(ranges)}")
+    inference = ways[(ways["phase"] == "inference") & (ways["threads"] == ways["threads"].iloc[0])]
+    codes = {code.batch_size: code for code in codes_of(inference, COMPILED).values()}
+    if ranges := described_ranges(codes.values()):
+        lines.append(f"  other batch sizes in inference: {ranges}")
     if len(alone := _ways_alone(ways, compiled)):
         lines.append(f"  {'all others' if ranges else 'other batch sizes'}: {alone}")
     return [
         *lines,
         f"  no call compiles a shape that was not asked for: give it in `shapes`{cost}; anything else runs as given",
     ]
-
-
-def _served_batches(ways: pd.DataFrame) -> list[str]:
-    """Say which batch sizes the compiled code of others serves, and how much longer they take at most."""
-    codes = codes_of(ways[(ways["phase"] == "inference") & (ways["threads"] == ways["threads"].iloc[0])], COMPILED)
-    lines = []
-    for each in served_ranges({code.batch_size: code for code in codes.values()}.values()):
-        sizes = str(each.first) if each.first == each.last else f"{each.first} to {each.last}"
-        if each.is_larger:
-            lines.append(f"{sizes} in calls of {each.batch_size}, no slower than without a compiler")
-        else:
-            lines.append(f"{sizes} as {each.batch_size}, {each.most:.3g} times the time of code of its own at most")
-    return lines if len(lines) <= MOST_RANGES else [*lines[:MOST_RANGES], f"{len(lines) - MOST_RANGES} more"]
 
 
 def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
@@ -104,7 +93,7 @@ def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
 
 
 def described_kept(kept: KeptWays) -> list[str]:
-    """Return a line for each shape that a folder keeps, with the seconds that it took to compile."""
+    """Return a line for each shape that a folder keeps, with the seconds of compiling, and lines for other sizes."""
     lines = []
     for shape in kept.shapes:
         about = f"compiled in {duration(shape.compile_seconds)}" if shape.compile_seconds else "needs no compiled code"
@@ -113,7 +102,7 @@ def described_kept(kept: KeptWays) -> list[str]:
         if shape.reason:
             about = f"not compiled: {one_line(shape.reason)}"
         lines.append(f"  kept: batch {shape.batch_size}, length {shape.seq_len}, {shape.way}, {about}")
-    return lines
+    return [*lines, *other_sizes(kept, has_class=kept.layer is not None)]
 
 
 class FastestModule(RunInWays):

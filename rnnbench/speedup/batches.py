@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 CHEAP = 1.05  # times the time of code of its own: such a batch size counts as served by the code that is there
 MOST_ROWS = 10_000  # of the batch sizes that are described
+MOST_RANGES = 6  # of these that are named
 CHANGE = 3.0  # of each value of the rows that a trial adds
 ROUNDED = 1e-3  # of the largest value: the most that rounding may change in a trial
 StateParts = tuple[Tensor, ...]
@@ -47,6 +48,13 @@ class BatchRange:
     batch_size: int  # of the code
     most: float  # times the time of code of their own
 
+    def __str__(self) -> str:
+        """Say which code runs these batch sizes, and how long that takes at most."""
+        sizes = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+        if self.is_larger:
+            return f"{sizes} in calls of {self.batch_size}, no slower than without a compiler"
+        return f"{sizes} as {self.batch_size}, {self.most:.3g} times the time of code of its own at most"
+
     @property
     def is_larger(self) -> bool:
         """Whether the code is called several times."""
@@ -71,6 +79,13 @@ def serving_code(rows: int, codes: Collection[BatchCode]) -> BatchCode | None:
         return (seconds if math.isfinite(seconds) else math.inf, code.batch_size)
 
     return min(serving, key=cost, default=None)
+
+
+def described_ranges(codes: Collection[BatchCode]) -> str:
+    """Say which other batch sizes are served by which code; empty if none is."""
+    ranges = [str(each) for each in served_ranges(codes)]
+    more = [f"{len(ranges) - MOST_RANGES} more ranges"] if len(ranges) > MOST_RANGES else []
+    return "; ".join([*ranges[:MOST_RANGES], *more])
 
 
 def most_times(rows: int, code: BatchCode, codes: Collection[BatchCode]) -> float:
@@ -124,8 +139,8 @@ def run_in_batches(run: RunParts, input: Tensor, state: StateParts, batch_size: 
     outputs = []
     finals = []
     for number, piece in enumerate(inputs):
-        begun = tuple(parts[number].contiguous() for parts in states)
-        of_piece, final = run(piece.contiguous(), begun)
+        begun = tuple(_in_order(parts[number]) for parts in states)
+        of_piece, final = run(_in_order(piece), begun)
         outputs.append(of_piece)
         finals.append(final)
     joined = tuple(torch.cat(parts, 1).narrow(1, 0, rows) for parts in zip(*finals, strict=True))
@@ -138,6 +153,11 @@ def _filled(tensor: Tensor, more: int, dim: int) -> Tensor:
     sizes = list(tensor.shape)
     sizes[dim] = more
     return torch.cat((tensor, tensor.narrow(dim, -1, 1).expand(sizes)), dim)
+
+
+def _in_order(tensor: Tensor) -> Tensor:
+    """Return a tensor whose strides are those of a new one; `contiguous` leaves those of dimensions of size 1."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def rows_are_apart(

@@ -22,7 +22,7 @@ from rnnbench.text import first_few, plural
 MANIFEST = "fastest.json"
 WEIGHTS = "weights.pt"
 TRIAL = "trial.pt"
-FORMAT = 1  # of the folder
+FORMAT = 2  # of the folder
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
 CODE_FLAGS = (
@@ -142,6 +142,7 @@ class KeptWays:
     directions: int
     tolerance: float
     shapes: tuple[KeptShape, ...]
+    rows_apart: bool = False  # each sequence of a batch is computed by itself, so code serves other batch sizes, too
     files: Mapping[str, KeptFile] = field(default_factory=dict)
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
     layer: KeptLayer | None = None

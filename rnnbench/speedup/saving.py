@@ -21,15 +21,16 @@ from torch.utils._pytree import tree_map_only
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.contract import on_trial
 from rnnbench.adapt.kinds import CELL_OF, RunModule, why_only_as_given
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.kernels import direct, lstm
 from rnnbench.speedup import kept_module
+from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, rows_are_apart
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
-from rnnbench.speedup.kept_module import LSTM
+from rnnbench.speedup.kept_code import LSTM
 from rnnbench.speedup.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
@@ -63,13 +64,17 @@ def save(
 
 def refuse_existing(folder: Path) -> None:
     """Raise UserError if a folder can't be made there; an empty one can."""
+    place = folder.absolute()
     try:
-        if folder.is_dir() and not any(folder.iterdir()):
+        if place.is_dir() and not any(place.iterdir()) and not place.is_symlink() and place != Path.cwd():
             return
     except OSError as error:
         raise UserError(f"{folder}: can't be read: {error.strerror}; give the name of a new folder") from None
     if os.path.lexists(folder):
         raise UserError(f"{folder} already exists; give the name of a new folder")
+    above = next(each for each in place.parents if os.path.lexists(each))
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise UserError(f"{folder}: can't be written: {above} is no folder that you may write to; give another folder")
 
 
 @contextmanager
@@ -143,6 +148,7 @@ class _Saving:
             directions=2 if getattr(given, "bidirectional", False) else 1,
             tolerance=TOLERANCES.get(dtype, TOLERANCES["float32"]),  # type: ignore[call-overload]
             shapes=shapes,
+            rows_apart=self._are_rows_apart(),
             files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
             volatile=tuple(name for name in tensors if name not in given.state_dict()),
             layer=_kept_layer(given) if run.kind == "layer" else None,
@@ -175,7 +181,8 @@ class _Saving:
             pieces = pieces_of(run, len(input))
             if way in COMPILED:
                 stage = f"compiling ({way}), shape {number + 1} of {of}"
-                self.on_progress(Progress(0, number, of, None, stage=stage))
+                seconds = None if pd.isna(row.compile_seconds) else float(row.compile_seconds)
+                self.on_progress(Progress(0, number, of, seconds, stage=stage))
                 try:
                     made = self._units(way, pieces, input, state)
                 except Skip as fault:
@@ -276,6 +283,24 @@ class _Saving:
         input = self._input(MODE_STEPS, MODE_STEPS)
         layer = equal_layer(self.run.module, input, self._first_state(input))
         return None if layer is None else layer.to_json("given." if isinstance(self.run.module, Adapted) else "")
+
+    def _are_rows_apart(self) -> bool:
+        """Return whether each sequence of a batch is computed by itself, in the module's mode."""
+        input = self._input(MODE_STEPS, MODE_STEPS)
+        state = self._first_state(input)
+
+        def run_of(module: nn.Module) -> RunParts:
+            copied = replace(self.run, module=module)
+
+            def run(input: Tensor, parts: StateParts) -> BatchResults:
+                begun = rebuilt(state, iter(parts)) if parts else state
+                outputs, final = run_in_way(copied, AS_GIVEN, by_step(copied, input), begun)
+                return by_step(copied, outputs), () if final is ALONE else _parts(final)
+
+            return run
+
+        with torch.no_grad():
+            return rows_are_apart(self.run.module, run_of, input, _parts(state))
 
     def _does_mode_matter(self) -> bool:
         """Return whether `train` and `eval` may change what is computed, by the programs of two steps."""

@@ -4,7 +4,7 @@ It is as unkind as compiled code, or more: that reads another memory where a ten
 and knows nothing of the module; this raises, and finds the unit by what its file says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnbench.speedup import kept_module, packages, saving
+from rnnbench.speedup import kept_code, packages, saving
 from rnnbench.speedup.packages import CodeUnit, Package, _Lifted
 from rnnbench.workloads import compiled
 
@@ -27,6 +27,7 @@ class FakeCompiler:
         self.made: dict[str, tuple[_Lifted, list[Form]]] = {}
         self.error: Exception | None = None  # that compiling raises
         self.scale = 1.0  # of outputs; any other value stands for a fault of this machine
+        self.changes: Callable[[Tensor], Tensor] = lambda outputs: outputs  # by another fault of this machine
         self.calls = 0
 
     def compile(self, unit: CodeUnit, way: str, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
@@ -38,7 +39,7 @@ class FakeCompiler:
         file.write_text(token, encoding="utf-8")
         return Package(file.stem, 2.0, frozenset())
 
-    def run_package(self, file: Path) -> kept_module.RunPackage:
+    def run_package(self, file: Path) -> kept_code.RunPackage:
         """Stand for `run_package`."""
         lifted, forms = self.made[file.read_text(encoding="utf-8")]
 
@@ -47,7 +48,7 @@ class FakeCompiler:
             assert not torch.is_grad_enabled()
             self.calls += 1
             outputs, *final = lifted(input, tuple(state), tuple(weights))
-            return [self.scale * outputs, *final]
+            return [self.changes(self.scale * outputs), *final]
 
         return run
 
@@ -63,6 +64,6 @@ def installed(patch: pytest.MonkeyPatch) -> Iterator[FakeCompiler]:
     with patch.context() as inner:
         inner.setattr(saving, "compile_package", fake.compile)
         inner.setattr(packages, "compile_package", fake.compile)
-        inner.setattr(kept_module, "run_package", fake.run_package)
+        inner.setattr(kept_code, "run_package", fake.run_package)
         inner.setattr(compiled, "check", lambda device: None)
         yield fake

@@ -12,7 +12,7 @@ from torch import nn
 
 import rnnbench
 from rnnbench.errors import UserError
-from rnnbench.speedup import kept, kept_module
+from rnnbench.speedup import kept, kept_code
 from rnnbench.speedup.kept import Machine
 from tests.doubles.packages import installed
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load(file: Path) -> Any:
         pytest.fail(f"{file} was loaded")
 
-    monkeypatch.setattr(kept_module, "run_package", load)
+    monkeypatch.setattr(kept_code, "run_package", load)
     return tmp_path / "kept"
 
 
@@ -121,13 +121,13 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
     with pytest.raises(UserError, match=r"no fastest\.json can be read there"):
         rnnbench.load_fastest(tmp_path / "nothing")
     text = (folder / kept.MANIFEST).read_text()
-    for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 1}', text.replace('"shapes"', '"forms"')):
+    for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 2}', text.replace('"shapes"', '"forms"')):
         (folder / kept.MANIFEST).write_text(damaged)
         with pytest.raises(UserError, match=r"fastest\.json is damaged"):
             rnnbench.load_fastest(folder)
     (folder / kept.MANIFEST).write_text(text)
     changed(folder, lambda raw: raw.update(format=99))
-    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 1"):
+    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 2"):
         rnnbench.load_fastest(folder)
 
 
@@ -149,7 +149,7 @@ def test_code_that_can_not_be_loaded_is_an_error_in_one_sentence(folder: Path, m
     def load(file: Path) -> Any:
         raise RuntimeError("Error in dlopen: version `GLIBC_2.99' not found\nException raised from here")
 
-    monkeypatch.setattr(kept_module, "run_package", load)
+    monkeypatch.setattr(kept_code, "run_package", load)
     with pytest.raises(UserError, match=r"can't be loaded here: Error in dlopen: version .GLIBC_2.99' not found; save"):
         rnnbench.load_fastest(folder)
 
@@ -177,5 +177,5 @@ def test_the_loader_that_torch_documents_is_used_where_the_direct_one_is_not_the
     monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", missing)
     monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda file: lambda *all: given.append((file, all)))
     one = torch.ones(1)
-    kept_module.run_package(tmp_path / "one.pt2")(one, [one], [one, one])
+    kept_code.run_package(tmp_path / "one.pt2")(one, [one], [one, one])
     assert given == [(str(tmp_path / "one.pt2"), (one, (one,), (one, one)))]

@@ -4,16 +4,19 @@ import copy
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
@@ -315,6 +318,8 @@ def test_a_cell_that_runs_as_a_layer_of_torch_needs_neither_class_nor_compiler(t
         loaded.load_state_dict({name: torch.randn_like(value) for name, value in cell.state_dict().items()})
         cell.load_state_dict(loaded.state_dict())
         torch.testing.assert_close(loaded(input), rnnbench.unroll(cell)(input))
+        other = torch.randn(9, 2, 4)
+        torch.testing.assert_close(loaded(other), rnnbench.unroll(cell)(other))
     assert not list(folder.glob("*.pt2"))
 
 
@@ -330,6 +335,99 @@ def test_the_fused_lstm_is_kept_with_its_library(tmp_path: Path, monkeypatch: py
     like = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
     with torch.no_grad(), warnings.catch_warnings(action="error"):
         torch.testing.assert_close(loaded(input), like(input))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("module", [Plain(), nn.GRU(4, 6, num_layers=2, bidirectional=True), Classifier().eval()])
+def test_another_batch_size_runs_by_the_kept_code_where_that_is_no_slower_than_the_module_or_that_is_not_there(
+    tmp_path: Path, fake: FakeCompiler, module: Any, rows: int
+) -> None:
+    def input_of(batch: int) -> Tensor:
+        return torch.randint(9, (5, batch)) if isinstance(module, Classifier) else torch.randn(5, batch, 4)
+
+    loaded = rnnbench.load_fastest(saved(tmp_path, module, input_of(3)))  # in half of the time as given
+    input = input_of(rows)
+    before = fake.calls
+    is_served = not isinstance(module, nn.GRU) or rows in (2, 4, 6)
+    is_told = nullcontext() if is_served else pytest.warns(UserWarning, match=f"batch {rows}, length 5 is not kept")
+    with torch.no_grad(), is_told:
+        torch.testing.assert_close(loaded(input), expected(module, input))
+    units = 4 if isinstance(module, nn.GRU) else 1
+    assert fake.calls - before == (units * -(-rows // 3) if is_served else 0)
+
+
+class Normed(Plain):
+    """Mixes the rows of a batch in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.norm(self.inner(torch.cat((x, h), 1))))
+
+
+@pytest.mark.usefixtures("fake")
+def test_code_of_a_module_that_mixes_the_rows_of_a_batch_serves_its_own_batch_size_alone(tmp_path: Path) -> None:
+    loaded = rnnbench.load_fastest(saved(tmp_path, Normed(), torch.randn(5, 3, 4)))
+    assert not loaded.kept.rows_apart
+    assert "  other batch sizes: not by this code" in repr(loaded)
+    with torch.no_grad(), pytest.raises(ValueError, match="batch 2, length 5 is not kept"):
+        loaded(torch.randn(5, 2, 4))
+
+
+def test_code_that_mixes_the_rows_of_a_batch_here_is_refused(tmp_path: Path, fake: FakeCompiler) -> None:
+    folder = saved(tmp_path, Plain(), torch.randn(5, 3, 4))
+    fake.changes = lambda outputs: outputs + (outputs[:, 1] - outputs[:, 2]).abs().max().lt(1e-5)
+    with pytest.raises(UserError, match=r"the outputs of its trial input \(batch 2, length 5\) are off"):
+        rnnbench.load_fastest(folder)
+
+
+def test_pruned_weights_of_a_loaded_module_are_refused_in_one_sentence(tmp_path: Path, fake: FakeCompiler) -> None:
+    layer = nn.GRU(4, 6)
+    loaded = rnnbench.load_fastest(saved(tmp_path, layer, torch.randn(5, 3, 4)))
+    before = fake.calls
+    prune.random_unstructured(loaded, "weight_hh_l0", amount=0.5)
+    with torch.no_grad(), pytest.raises(ValueError, match="weight_hh_l0 is no longer a parameter of this module"):
+        loaded(torch.randn(5, 3, 4))
+    assert fake.calls == before
+
+
+def test_a_loaded_module_needs_its_folder_no_longer_nor_the_right_to_write_to_it(
+    tmp_path: Path, fake: FakeCompiler
+) -> None:
+    cell = Plain()
+    folder = saved(tmp_path, cell, torch.randn(5, 3, 4))
+    elsewhere = folder.rename(tmp_path / "copied elsewhere")
+    for file in (*elsewhere.iterdir(), elsewhere):
+        file.chmod(0o555 if file.is_dir() else 0o444)
+    loaded = rnnbench.load_fastest(elsewhere, as_given=Plain())
+    elsewhere.chmod(0o755)
+    shutil.rmtree(elsewhere)
+    other = torch.randn(9, 1, 4)
+    with torch.no_grad(), pytest.warns(UserWarning, match="batch 1, length 9 is not kept"):
+        torch.testing.assert_close(loaded(other), expected(cell, other))
+    assert fake.calls
+
+
+@pytest.mark.parametrize(
+    ("module", "steps", "lines"),
+    [
+        (GRUCell(4, 6), 64, ["sums of 64 steps, by the same code; 256 steps are 4 calls of it, and nothing more is"]),
+        (GRUCell(4, 6), 10, ["sums of 10 steps, by the same code; to keep 256 steps, about 20 s of compiling"]),
+        (Classifier().eval(), 10, ["not by this code; to keep 256 steps, about 60 s of compiling"]),
+    ],
+)
+@pytest.mark.usefixtures("fake")
+def test_what_other_lengths_and_batch_sizes_cost_is_said(
+    tmp_path: Path, module: Any, steps: int, lines: list[str]
+) -> None:
+    is_read = isinstance(module, Classifier)
+    loaded = rnnbench.load_fastest(
+        saved(tmp_path, module, torch.randint(9, (steps, 3)) if is_read else torch.randn(steps, 3, 4))
+    )
+    for words in (*lines, "other batch sizes: 2 as 3, 1.5 times the time of code of its own at most; 4 to 6 in calls"):
+        assert words in repr(loaded)
 
 
 class Dropping(Plain):
@@ -404,6 +502,7 @@ sys.exit(f"loaded: {{(sys.modules.keys() - before) & heavy}}" if (sys.modules.ke
 
 REAL = """
 import sys, torch, rnnbench
+from concurrent.futures import ThreadPoolExecutor
 torch.set_num_threads(1)
 loaded = rnnbench.load_fastest(sys.argv[1])
 trial = torch.load(sys.argv[1] + "/trial.pt", weights_only=True)[0]
@@ -411,6 +510,9 @@ with torch.inference_mode():
     outputs, _ = loaded(trial["input"])
 assert "torch._inductor" not in sys.modules
 torch.testing.assert_close(outputs, trial["outputs"], rtol=1e-4, atol=1e-5)
+with ThreadPoolExecutor(2) as threads, torch.inference_mode():
+    for found, _ in threads.map(lambda _: loaded(trial["input"]), range(200)):
+        torch.testing.assert_close(found, outputs, rtol=0, atol=0)
 """
 
 

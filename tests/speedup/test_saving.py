@@ -33,23 +33,28 @@ def fast(module: nn.Module, *rows: dict[str, Any], input: Tensor = INPUT) -> Any
 
 
 @pytest.mark.usefixtures("fake")
-def test_only_a_new_or_an_empty_folder_is_written(tmp_path: Path) -> None:
+def test_only_a_new_or_an_empty_folder_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "to-here").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")  # an empty folder that can't be replaced, nor can what links to one
     found = fast(nn.GRU(4, 6))
     for name in ("empty", "new", "deep/er"):
         assert found.save(tmp_path / name, progress=False) == tmp_path / name
         rnnbench.load_fastest(tmp_path / name)
-    for name in ("mine", "file", "link", "new"):
+    for name in ("mine", "file", "link", "new", "here", "to-here"):
         with pytest.raises(UserError, match=f"{name} already exists; give the name of a new folder"):
             found.save(tmp_path / name, progress=False)
     with pytest.raises(UserError, match="can't be written"):
         found.save(tmp_path / "file" / "below", progress=False)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["deep", "empty", "file", "link", "mine", "new"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "deep", "empty", "file", "here", "link", "mine", "new", "to-here",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -130,3 +135,22 @@ def test_a_machine_without_a_compiler_says_so(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(compiled, "check", missing)
     with pytest.raises(UserError, match="there is no compiler"):
         fast(Plain()).save(tmp_path / "kept", progress=False)
+
+
+@pytest.mark.usefixtures("fake")
+def test_two_that_save_into_one_folder_leave_the_first_and_tell_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fast(nn.GRU(4, 6))
+    load = kept_module.load
+
+    def load_while_another_saves(folder: Path) -> Any:
+        monkeypatch.setattr(kept_module, "load", load)
+        found.save(tmp_path / "kept", progress=False)
+        return load(folder)
+
+    monkeypatch.setattr(kept_module, "load", load_while_another_saves)
+    with pytest.raises(UserError, match="kept: can't be written: Directory not empty"):
+        found.save(tmp_path / "kept", progress=False)
+    rnnbench.load_fastest(tmp_path / "kept")
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]

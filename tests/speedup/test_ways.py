@@ -375,14 +375,24 @@ def test_a_call_of_a_new_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()  # of the fixture that compiles nothing
     ways.compiled_steps.cache_clear()
     ways.way.cache_clear()
-    cell = GRUCell(5, 6)
-    module = fast(cell, rows=[row(shape(4), "compiled")])
+    cell = Plain()
+    rows = [row(shape(4), "compiled"), row(shape(4), "as given", is_chosen=False, seconds=1e-2)]
+    module = fast(cell, rows=rows)
+    inputs = [torch.randn(steps, batch, 5) for steps, batch in ((4, 3), (9, 3), (4, 2), (4, 1), (12, 7), (3, 3))]
     with torch.inference_mode():
-        module(torch.randn(4, 3, 5))
+        module(inputs[0])
         before = counters["stats"]["unique_graphs"]
-        for sizes in ((4, 3), (9, 3), (3, 3), (4, 2), (11, 3)):
-            input = torch.randn(*sizes, 5)
-            torch.testing.assert_close(module(input), rnnbench.unroll(cell)(input))
+        with pytest.warns(UserWarning, match="batch 3, length 3 has no compiled code"):
+            for input in inputs:
+                torch.testing.assert_close(module(input), rnnbench.unroll(cell)(input))
+        calls: list[Any] = []
+        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
+        try:
+            for input in (inputs[0], *inputs[2:5]):
+                module(input)
+        finally:
+            sys.setprofile(None)
+        assert Plain.forward.__code__ not in calls  # other batch sizes run by the code
         assert counters["stats"]["unique_graphs"] == before > 0
 
 

@@ -1,0 +1,191 @@
+"""The compiled code of a folder, loaded, and how it runs a kept shape with the weights as they are at the moment."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from rnnbench.errors import UserError
+from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, run_in_batches
+from rnnbench.speedup.kept import AGAIN, KeptShape, KeptUnit, KeptWays
+from rnnbench.text import first_line
+
+# ways
+AS_GIVEN = "as given"
+EQUAL_LAYER = "torch.nn"
+FUSED = "fused"
+LSTM = "lstm"  # the library of the way `fused`
+RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
+
+
+def open_packages(folder: Path, kept: KeptWays) -> dict[str, RunPackage]:
+    """Return all packages of a folder, loaded. Raises UserError."""
+    names = {name for shape in kept.shapes for unit in shape.units for name in unit.packages.values()}
+    try:
+        _load_libraries(folder, kept)
+        return {name: run_package(folder / f"{name}.pt2") for name in sorted(names)}
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{folder}: its code can't be loaded here: {first_line(error)}; {AGAIN}") from error
+
+
+def _load_libraries(folder: Path, kept: KeptWays) -> None:
+    """Load rnnbench's own C; packages look for the symbols of its products in the process."""
+    for name, (file, source) in kept.libraries.items():
+        from rnnbench.kernels import direct, lstm
+
+        if direct.source_key(lstm.SOURCE if name == LSTM else direct.SOURCE) != source:
+            raise UserError(f"{folder}: it uses C code of rnnbench {kept.rnnbench}, which this one lacks; {AGAIN}")
+        if name == LSTM:
+            lstm.use_library(folder / file)
+        else:
+            direct.open_library(folder / file, name)
+
+
+def run_package(file: Path) -> RunPackage:
+    """Load a package, and return a function that runs it. Raises RuntimeError or OSError.
+
+    torch's own `aoti_load_package` first compiles test programs, for seconds, to warn of another processor (PyTorch's
+    issue 191715); `kept.check` has compared the processor. So what it calls then is called here, and
+    `aoti_load_package` only where a torch has no such class, or one with other arguments.
+    """
+    try:
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(file), "model", False, 1, -1)
+    except (AttributeError, TypeError):
+        model: Any = torch._inductor.aoti_load_package(str(file))
+        return lambda input, state, weights: model(input, tuple(state), tuple(weights))
+    return lambda input, state, weights: loader.boxed_run([input, *state, *weights])
+
+
+@dataclass(frozen=True)
+class LoadedUnit:
+    """A unit with its code and with the places of its weights."""
+
+    unit: KeptUnit
+    packages: Mapping[int, RunPackage]
+    places: Sequence[tuple[dict[str, Any], str]]
+
+    @classmethod
+    def of(cls, unit: KeptUnit, holder: nn.Module, packages: Mapping[str, RunPackage]) -> "LoadedUnit":
+        """Return a unit whose weights are in a module."""
+        places = []
+        for path in unit.weights:
+            parent, _, name = path.rpartition(".")
+            owner = holder.get_submodule(parent)
+            places.append((cast("Any", owner._parameters if name in owner._parameters else owner._buffers), name))
+        return cls(unit, {int(steps): packages[name] for steps, name in unit.packages.items()}, places)
+
+    def weights(self) -> list[Tensor]:
+        """Return the weights as they are now; raises ValueError if one is no longer there."""
+        for (owner, name), path in zip(self.places, self.unit.weights, strict=True):
+            if owner.get(name) is None:
+                raise ValueError(
+                    f"{path} is no longer a parameter of this module: pruning and parametrization can't be used with "
+                    "kept code; change the module as given, and save it again"
+                )
+        return [owner[name] for owner, name in self.places]
+
+    def fits(self) -> bool:
+        """Return whether the weights still have the shapes, strides and types for which the code was compiled."""
+        return all(
+            (tuple(tensor.shape), tensor.stride(), str(tensor.dtype)[6:]) == form and tensor.is_cpu
+            for tensor, form in zip(self.weights(), self.unit.takes, strict=True)
+        )
+
+    def run(self, pieces: Sequence[int], input: Tensor, state: StateParts) -> BatchResults:
+        """Run pieces of these numbers of steps, one after the other."""
+        weights = self.weights()
+        outputs = []
+        parts = torch.split(input, list(pieces)) if len(pieces) > 1 else (input,)
+        for steps, part in zip(pieces, parts, strict=True):
+            of_piece, *final = self.packages[steps](part, state, weights)
+            state = tuple(final)
+            outputs.append(of_piece)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
+
+
+@dataclass(frozen=True)
+class LoadedShape:
+    """A kept shape, or one that kept code adds up to, with the code that runs it."""
+
+    shape: KeptShape
+    units: Sequence[LoadedUnit]
+    is_of_other_batch: bool = False  # than a call: its code runs the call with rows added, or several times
+
+
+@dataclass(frozen=True)
+class KeptRuns:
+    """Runs loaded shapes with the weights of a module."""
+
+    kept: KeptWays
+    holder: nn.Module
+
+    def run_of(self, loaded: LoadedShape) -> RunParts | None:
+        """Return what runs a kept shape, (seq, batch, ...); None for the module as given.
+
+        Also if the weights have another form now than those that the code was compiled for.
+        """
+        run = self._run_of_code(loaded)
+        if run is None or not loaded.is_of_other_batch:
+            return run
+        return lambda steps, state: run_in_batches(run, steps, state, loaded.shape.batch_size)
+
+    def _run_of_code(self, loaded: LoadedShape) -> RunParts | None:
+        if loaded.units:
+            if not all(unit.fits() for unit in loaded.units):
+                return None
+            run = {"cell": self._one, "layer": self._layers, "sequence": self._whole}[self.kept.kind]
+            return partial(run, loaded)
+        if loaded.shape.way == FUSED and (self.kept.equal_layer or self.kept.kind == "layer"):
+            return self._fused
+        return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.kept.equal_layer else None
+
+    def _one(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
+        return loaded.units[0].run(loaded.shape.pieces, steps.contiguous(), state)
+
+    def _whole(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
+        is_turned = self.kept.is_batch_first
+        input = (steps.transpose(0, 1) if is_turned else steps).contiguous()
+        outputs, final = loaded.units[0].run(loaded.shape.pieces, input, state)
+        return outputs.transpose(0, 1) if is_turned else outputs, final
+
+    def _layers(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
+        units = loaded.units
+        pieces = loaded.shape.pieces
+        finals: list[StateParts] = []
+        for first in range(0, len(units), self.kept.directions):
+            outputs = []
+            for index in range(first, first + self.kept.directions):
+                is_reverse = index > first
+                input = steps.flip(0) if is_reverse else steps.contiguous()
+                of_unit, final = units[index].run(pieces, input, tuple(part[index : index + 1] for part in state))
+                outputs.append(of_unit.flip(0) if is_reverse else of_unit)
+                finals.append(final)
+            steps = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        return steps, finals[0] if len(finals) == 1 else tuple(map(torch.cat, zip(*finals, strict=True)))
+
+    def _equal_layer(self, steps: Tensor, state: StateParts) -> BatchResults:
+        from rnnbench.speedup.equal_layer import EqualLayer
+
+        assert self.kept.equal_layer is not None
+        layer = EqualLayer.from_json(self.kept.equal_layer)
+        outputs, final = layer(self.holder, steps, state[0] if len(state) == 1 else state)
+        return outputs, parts_of(final)
+
+    def _fused(self, steps: Tensor, state: StateParts) -> BatchResults:
+        from rnnbench.speedup import fused
+        from rnnbench.speedup.equal_layer import EqualLayer
+
+        if self.kept.equal_layer is None:
+            return fused.run_layer(self.holder, steps, state)
+        return fused.run_cell(EqualLayer.from_json(self.kept.equal_layer), self.holder, steps, state)
+
+
+def parts_of(state: Any) -> StateParts:
+    """Return the tensors of a state as torch.nn's layers take it; none for None."""
+    if state is None:
+        return ()
+    return (state,) if isinstance(state, Tensor) else tuple(state)
