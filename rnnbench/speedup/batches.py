@@ -107,13 +107,13 @@ def _least(times: Iterable[tuple[int, float]]) -> Callable[[int], float]:
 
 def served_ranges(codes: Collection[BatchCode]) -> list[BatchRange]:
     """Return the other batch sizes that are served, in order, as ranges of one code that are all cheap or all not."""
-    own = {code.batch_size for code in codes}
+    measured = {code.batch_size for code in codes}
     ranges: list[BatchRange] = []
     for rows in range(1, MOST_ROWS):
         code = serving_code(rows, codes)
-        if code is None and rows > max(own, default=0):
+        if code is None and rows > max(measured, default=0):
             break
-        if code is None or rows in own:
+        if code is None or rows in measured:
             continue
         times = most_times(rows, code, codes)
         last = ranges[-1] if ranges else None

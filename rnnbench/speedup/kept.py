@@ -48,15 +48,15 @@ class Machine:
     def here(cls) -> Self:
         """Return this machine, with the torch of this process."""
         text = CPUINFO.read_text(errors="replace").split("\n\n")[0] if CPUINFO.exists() else ""
-        said = dict(re.findall(r"^(\S[^\t:]*?)\s*: *(\S.*)$", text, re.MULTILINE))
-        own = said["flags"].split() if "flags" in said else []
-        flags = [flag for flag in own if flag.startswith(CODE_FLAGS)] or said.get("Features", "").split()
+        lines = dict(re.findall(r"^(\S[^\t:]*?)\s*: *(\S.*)$", text, re.MULTILINE))
+        names = lines.get("flags", "").split()
+        flags = [flag for flag in names if flag.startswith(CODE_FLAGS)] or lines.get("Features", "").split()
         return cls(
             torch=str(torch.__version__),
             torch_commit=str(torch.version.git_version),
             system=platform.system(),
             architecture=platform.machine(),
-            processor=said.get("model name") or platform.processor() or platform.machine(),
+            processor=lines.get("model name") or platform.processor() or platform.machine(),
             flags=tuple(sorted(set(flags))),
         )
 
@@ -171,13 +171,13 @@ def read(folder: Path) -> KeptWays:
         ) from None
     try:
         raw = json.loads(text)
-        found = raw["format"]
+        layout = raw["format"]
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
-    if found != FORMAT:
+    if layout != FORMAT:
         raise UserError(
-            f"{folder} has the layout {found!r}, of rnnbench {raw.get('rnnbench')}, and this rnnbench reads the layout "
-            f"{FORMAT}; {AGAIN}"
+            f"{folder} has the layout {layout!r}, of rnnbench {raw.get('rnnbench')}, and this rnnbench reads the "
+            f"layout {FORMAT}; {AGAIN}"
         )
     try:
         return _kept(raw)

@@ -22,23 +22,23 @@ LSTM = "lstm"  # the library of the way `fused`
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 
 
-def open_packages(folder: Path, kept: KeptWays) -> dict[str, RunPackage]:
+def open_packages(folder: Path, manifest: KeptWays) -> dict[str, RunPackage]:
     """Return all packages of a folder, loaded. Raises UserError."""
-    names = {name for shape in kept.shapes for unit in shape.units for name in unit.packages.values()}
+    names = {name for shape in manifest.shapes for unit in shape.units for name in unit.packages.values()}
     try:
-        _load_libraries(folder, kept)
+        _load_libraries(folder, manifest)
         return {name: run_package(folder / f"{name}.pt2") for name in sorted(names)}
     except (RuntimeError, OSError) as error:
         raise UserError(f"{folder}: its code can't be loaded here: {first_line(error)}; {AGAIN}") from error
 
 
-def _load_libraries(folder: Path, kept: KeptWays) -> None:
+def _load_libraries(folder: Path, manifest: KeptWays) -> None:
     """Load rnnbench's own C; packages look for the symbols of its products in the process."""
-    for name, (file, source) in kept.libraries.items():
+    for name, (file, source) in manifest.libraries.items():
         from rnnbench.kernels import direct, lstm
 
         if direct.source_key(lstm.SOURCE if name == LSTM else direct.SOURCE) != source:
-            raise UserError(f"{folder}: it uses C code of rnnbench {kept.rnnbench}, which this one lacks; {AGAIN}")
+            raise UserError(f"{folder}: it uses C code of rnnbench {manifest.rnnbench}, which this one lacks; {AGAIN}")
         if name == LSTM:
             lstm.use_library(folder / file)
         else:
@@ -120,7 +120,7 @@ class LoadedShape:
 class KeptRuns:
     """Runs loaded shapes with the weights of a module."""
 
-    kept: KeptWays
+    manifest: KeptWays
     holder: nn.Module
 
     def run_of(self, loaded: LoadedShape) -> RunParts | None:
@@ -137,17 +137,17 @@ class KeptRuns:
         if loaded.units:
             if not all(unit.fits() for unit in loaded.units):
                 return None
-            run = {"cell": self._one, "layer": self._layers, "sequence": self._whole}[self.kept.kind]
+            run = {"cell": self._one, "layer": self._layers, "sequence": self._whole}[self.manifest.kind]
             return partial(run, loaded)
-        if loaded.shape.way == FUSED and (self.kept.equal_layer or self.kept.kind == "layer"):
+        if loaded.shape.way == FUSED and (self.manifest.equal_layer or self.manifest.kind == "layer"):
             return self._fused
-        return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.kept.equal_layer else None
+        return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.manifest.equal_layer else None
 
     def _one(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
         return loaded.units[0].run(loaded.shape.pieces, steps.contiguous(), state)
 
     def _whole(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
-        is_turned = self.kept.is_batch_first
+        is_turned = self.manifest.is_batch_first
         input = (steps.transpose(0, 1) if is_turned else steps).contiguous()
         outputs, final = loaded.units[0].run(loaded.shape.pieces, input, state)
         return outputs.transpose(0, 1) if is_turned else outputs, final
@@ -156,9 +156,9 @@ class KeptRuns:
         units = loaded.units
         pieces = loaded.shape.pieces
         finals: list[StateParts] = []
-        for first in range(0, len(units), self.kept.directions):
+        for first in range(0, len(units), self.manifest.directions):
             outputs = []
-            for index in range(first, first + self.kept.directions):
+            for index in range(first, first + self.manifest.directions):
                 is_reverse = index > first
                 input = steps.flip(0) if is_reverse else steps.contiguous()
                 of_unit, final = units[index].run(pieces, input, tuple(part[index : index + 1] for part in state))
@@ -170,8 +170,8 @@ class KeptRuns:
     def _equal_layer(self, steps: Tensor, state: StateParts) -> BatchResults:
         from rnnbench.speedup.equal_layer import EqualLayer
 
-        assert self.kept.equal_layer is not None
-        layer = EqualLayer.from_json(self.kept.equal_layer)
+        assert self.manifest.equal_layer is not None
+        layer = EqualLayer.from_json(self.manifest.equal_layer)
         outputs, final = layer(self.holder, steps, state[0] if len(state) == 1 else state)
         return outputs, parts_of(final)
 
@@ -179,9 +179,9 @@ class KeptRuns:
         from rnnbench.speedup import fused
         from rnnbench.speedup.equal_layer import EqualLayer
 
-        if self.kept.equal_layer is None:
+        if self.manifest.equal_layer is None:
             return fused.run_layer(self.holder, steps, state)
-        return fused.run_cell(EqualLayer.from_json(self.kept.equal_layer), self.holder, steps, state)
+        return fused.run_cell(EqualLayer.from_json(self.manifest.equal_layer), self.holder, steps, state)
 
 
 def parts_of(state: Any) -> StateParts:

@@ -35,18 +35,20 @@ from rnnbench.text import listed
 
 def load(folder: Path, as_given: nn.Module | None = None) -> "KeptModule":
     """Load a folder; see `rnnbench.load_fastest`. Raises UserError."""
-    kept = read(folder)
-    check(folder, kept)
+    manifest = read(folder)
+    check(folder, manifest)
     weights = read_tensors(folder / WEIGHTS)
     module: nn.Module | None = None
     if as_given is not None:
         module = with_weights(as_given, weights)
-    elif kept.layer is not None:
-        module = layer_with_weights(kept.layer, weights)
-    holder = holder_of(weights, kept.volatile) if module is None else module
+    elif manifest.layer is not None:
+        module = layer_with_weights(manifest.layer, weights)
+    holder = holder_of(weights, manifest.volatile) if module is None else module
     trials = read_tensors(folder / TRIAL)
-    loaded = KeptModule(kept, folder, holder, open_packages(folder, kept), trials[0], has_class=module is not None)
-    loaded.train(kept.training)
+    loaded = KeptModule(
+        manifest, folder, holder, open_packages(folder, manifest), trials[0], has_class=module is not None
+    )
+    loaded.train(manifest.training)
     loaded.check(trials)
     return loaded
 
@@ -59,7 +61,7 @@ class KeptModule(nn.Module):
     autocast, a packed sequence, more arguments.
     """
 
-    kept: KeptWays
+    manifest: KeptWays
     folder: Path
     _holder: nn.Module
     _packages: Mapping[str, RunPackage]
@@ -72,7 +74,7 @@ class KeptModule(nn.Module):
 
     def __init__(
         self,
-        kept: KeptWays,
+        manifest: KeptWays,
         folder: Path,
         holder: nn.Module,
         packages: Mapping[str, RunPackage],
@@ -82,14 +84,21 @@ class KeptModule(nn.Module):
     ) -> None:
         """`holder`: has the weights; it is the module as given, or one of its class, if `has_class`."""
         super().__init__()
-        self.__dict__ |= {"kept": kept, "folder": folder, "_holder": holder, "_packages": packages, "_trial": trial}
+        self.__dict__ |= {
+            "manifest": manifest,
+            "folder": folder,
+            "_holder": holder,
+            "_packages": packages,
+            "_trial": trial,
+        }
         self.__dict__ |= {"_has_class": has_class, "_other": None, "_has_warned": False}
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             self.__dict__[name] = getattr(holder, name)
         shapes = [
-            LoadedShape(shape, [LoadedUnit.of(unit, holder, packages) for unit in shape.units]) for shape in kept.shapes
+            LoadedShape(shape, [LoadedUnit.of(unit, holder, packages) for unit in shape.units])
+            for shape in manifest.shapes
         ]
-        self.__dict__ |= {"_shapes": LoadedShapes(kept, shapes, has_class), "_runs": KeptRuns(kept, holder)}
+        self.__dict__ |= {"_shapes": LoadedShapes(manifest, shapes, has_class), "_runs": KeptRuns(manifest, holder)}
 
     def forward(self, input: Any, state: Any = None, *, hx: Any = None, **more: Any) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) if the module reads it so.
@@ -97,11 +106,11 @@ class KeptModule(nn.Module):
         Raises ValueError for a call that is not kept if the module as given is not there.
         """
         state = hx if state is None else state
-        kept = self.kept
+        manifest = self.manifest
         reason = "a call has other arguments" if more else self._why_other(input, state)
         if reason:
             return self._as_given(reason, input, state, more)
-        steps = input.transpose(0, 1) if kept.is_batch_first else input
+        steps = input.transpose(0, 1) if manifest.is_batch_first else input
         shape = self._shapes.shape_of(len(steps), steps.shape[1])
         if shape is None:
             return self._as_given(f"batch {steps.shape[1]}, length {len(steps)} is not kept", input, state, more)
@@ -111,20 +120,22 @@ class KeptModule(nn.Module):
             return self._as_given(reason, input, state, more)
         with torch.no_grad():
             outputs, final = run(steps, self._state(steps, state))
-        outputs = outputs.transpose(0, 1) if kept.is_batch_first else outputs
-        if not kept.returns_state:
+        outputs = outputs.transpose(0, 1) if manifest.is_batch_first else outputs
+        if not manifest.returns_state:
             return outputs
         return outputs, final[0] if len(final) == 1 else final
 
     def _why_other(self, input: Any, state: Any) -> str:
         """Return why a call is none of those that are kept, whatever its sizes; empty if it may be one."""
-        kept = self.kept
-        if not isinstance(input, Tensor) or input.dim() != 2 + len(kept.features):
+        manifest = self.manifest
+        if not isinstance(input, Tensor) or input.dim() != 2 + len(manifest.features):
             return "the input is no batch of sequences"
         parts = parts_of(state)
-        is_other_input = tuple(input.shape[2:]) != kept.features or str(input.dtype) != f"torch.{kept.dtype}"
-        lacks_state = state is None and (kept.begins_with != "zeros" or (kept.kind == "sequence" and kept.state))
-        has_more = kept.kind == "sequence" and state is not None and not kept.state
+        is_other_input = tuple(input.shape[2:]) != manifest.features or str(input.dtype) != f"torch.{manifest.dtype}"
+        lacks_state = state is None and (
+            manifest.begins_with != "zeros" or (manifest.kind == "sequence" and manifest.state)
+        )
+        has_more = manifest.kind == "sequence" and state is not None and not manifest.state
         reasons = (
             (
                 is_other_input or not input.is_cpu,
@@ -132,7 +143,7 @@ class KeptModule(nn.Module):
             ),
             (torch.is_autocast_enabled("cpu"), "autocast is on"),
             (
-                kept.mode_matters and self.training != kept.training,
+                manifest.mode_matters and self.training != manifest.training,
                 f"the module is in {'training' if self.training else 'evaluation'} mode, and was saved in the other",
             ),
             (lacks_state, "a call without a state begins with the module's own"),
@@ -147,14 +158,13 @@ class KeptModule(nn.Module):
         return reason
 
     def _fault_of(self, parts: StateParts, input: Tensor) -> str:
-        batch = input.shape[0 if self.kept.is_batch_first else 1]
-        wanted = [(shape[0], batch, *shape[2:]) for shape, _ in self.kept.state]
-        found = [tuple(part.shape) for part in parts]
-        if found == wanted:
+        batch = input.shape[0 if self.manifest.is_batch_first else 1]
+        expected = [(shape[0], batch, *shape[2:]) for shape, _ in self.manifest.state]
+        sizes = [tuple(part.shape) for part in parts]
+        if sizes == expected:
             return ""
-        expected = " and ".join(map(str, wanted)) or "none"
-        shown = " and ".join(map(str, found)) or "none"
-        return f"state: expected {expected} as (layers, batch, ...), found {shown}"
+        words = [" and ".join(map(str, each)) or "none" for each in (expected, sizes)]
+        return f"state: expected {words[0]} as (layers, batch, ...), found {words[1]}"
 
     def _state(self, steps: Tensor, state: Any) -> StateParts:
         """Return the parts of the state that a call begins with."""
@@ -162,37 +172,37 @@ class KeptModule(nn.Module):
             return tuple(part.contiguous() for part in parts_of(state))
         return tuple(
             torch.zeros(shape[0], steps.shape[1], *shape[2:], dtype=getattr(torch, dtype))
-            for shape, dtype in self.kept.state
+            for shape, dtype in self.manifest.state
         )
 
     def _as_given(self, reason: str, input: Any, state: Any, more: Mapping[str, Any]) -> Any:
         """Run a call as given, and say once for which reason, if there is one."""
         if not self._has_class:
-            shapes = listed([_sizes(shape) for shape in self.kept.shapes])
+            shapes = listed([_sizes(shape) for shape in self.manifest.shapes])
             raise ValueError(
-                f"{reason or 'this shape runs as given'}; {self.folder} keeps {shapes} of {self.kept.module}. To run "
-                "anything else, give the module: rnnbench.load_fastest(folder, as_given=module)"
+                f"{reason or 'this shape runs as given'}; {self.folder} keeps {shapes} of {self.manifest.module}. To "
+                "run anything else, give the module: rnnbench.load_fastest(folder, as_given=module)"
             )
         if reason and not self._has_warned:
             self.__dict__["_has_warned"] = True
-            warnings.warn(f"{self.kept.module} runs as given: {reason} (said once)", stacklevel=5)
+            warnings.warn(f"{self.manifest.module} runs as given: {reason} (said once)", stacklevel=5)
         if self._other is None:
             self.__dict__["_other"] = self._made_other()
         return self._other(input, *(() if state is None else (state,)), **more)  # type: ignore[misc]
 
     def _made_other(self) -> Callable[..., Any]:
         """Return what runs a call as given: the module, or a cell over a sequence, in ways without a compiler."""
-        eager = [shape for shape in self.kept.shapes if not shape.units]
-        if self.kept.kind != "cell" and all(shape.way == AS_GIVEN for shape in eager):
+        eager = [shape for shape in self.manifest.shapes if not shape.units]
+        if self.manifest.kind != "cell" and all(shape.way == AS_GIVEN for shape in eager):
             return self._holder
         from rnnbench.speedup.search import recognised
         from rnnbench.speedup.ways import RunInWays, ways_table
 
         trial = self._trial
-        input = trial["input"].transpose(0, 1) if self.kept.is_batch_first else trial["input"]
-        given = (input, _whole_state(trial["state"])) if self.kept.begins_with != "zeros" else input
-        run = recognised(self._holder, given)[0]
-        sizes = {"input_size": trial["input"][0, 0].numel(), "dtype": self.kept.dtype, "device": "cpu"}
+        input = trial["input"].transpose(0, 1) if self.manifest.is_batch_first else trial["input"]
+        example = (input, _whole_state(trial["state"])) if self.manifest.begins_with != "zeros" else input
+        run = recognised(self._holder, example)[0]
+        sizes = {"input_size": trial["input"][0, 0].numel(), "dtype": self.manifest.dtype, "device": "cpu"}
         rows = [
             {
                 "seq_len": shape.seq_len,
@@ -202,7 +212,7 @@ class KeptModule(nn.Module):
                 "way": AS_GIVEN if shape.units else shape.way,
                 **sizes,
             }
-            for shape in self.kept.shapes
+            for shape in self.manifest.shapes
         ]
         return RunInWays(run, ways_table(rows))
 
@@ -214,7 +224,7 @@ class KeptModule(nn.Module):
         for trial, loaded in zip(trials, self._shapes.shapes, strict=True):
             batch_size = loaded.shape.batch_size
             self._compare(trial, loaded, batch_size)
-            if loaded.units and self.kept.rows_apart and batch_size > 1:
+            if loaded.units and self.manifest.rows_apart and batch_size > 1:
                 self._compare(trial, replace(loaded, is_of_other_batch=True), batch_size - 1)
 
     def _compare(self, trial: Mapping[str, Any], loaded: LoadedShape, rows: int) -> None:
@@ -231,10 +241,10 @@ class KeptModule(nn.Module):
         for name, (value, whole) in values.items():
             is_whole = rows == loaded.shape.batch_size
             error = relative_error(value, whole if is_whole else whole[:, :rows])
-            if not error <= self.kept.tolerance:
+            if not error <= self.manifest.tolerance:
                 raise UserError(
                     f"{self.folder}: the {name} of its trial input (batch {rows}, length {loaded.shape.seq_len}) are "
-                    f"off by {error:.1e} of the largest value here; {self.kept.tolerance:.0e} is allowed; {AGAIN}"
+                    f"off by {error:.1e} of the largest value here; {self.manifest.tolerance:.0e} is allowed; {AGAIN}"
                 )
 
     def train(self, mode: bool = True) -> "KeptModule":
@@ -243,10 +253,10 @@ class KeptModule(nn.Module):
         self.training = mode
         return self
 
-    def _apply(self, *given: Any, **more: Any) -> "KeptModule":
+    def _apply(self, *arguments: Any, **options: Any) -> "KeptModule":
         """Convert the weights; code that was compiled for others is not used then."""
         convert: Any = self._holder._apply
-        convert(*given, **more)
+        convert(*arguments, **options)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -259,7 +269,7 @@ class KeptModule(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KeptModule":
         holder = deepcopy(self._holder, memo)
-        copied = KeptModule(self.kept, self.folder, holder, self._packages, self._trial, has_class=self._has_class)
+        copied = KeptModule(self.manifest, self.folder, holder, self._packages, self._trial, has_class=self._has_class)
         copied.training = self.training
         return copied
 
@@ -268,14 +278,14 @@ class KeptModule(nn.Module):
 
     def __repr__(self) -> str:
         """Say which shape runs in which way."""
-        lines = [f"Fastest ways to run {self.kept.module}, kept in {self.folder}"]
-        for shape in self.kept.shapes:
+        lines = [f"Fastest ways to run {self.manifest.module}, kept in {self.folder}"]
+        for shape in self.manifest.shapes:
             way = shape.way if shape.units or shape.way in (AS_GIVEN, EQUAL_LAYER, FUSED) else f"{shape.way}, as given"
             timed = "" if shape.seconds is None else f", {1e3 * shape.seconds:.3g} ms when it was measured"
             timed += "" if shape.ratio is None else f", {shape.ratio:.2f} times the time as given"
             lines.append(f"  {_sizes(shape)}: {way}{timed}")
         others = "as given" if self._has_class else "refused, unless the module is given: as_given=module"
-        lines += other_sizes(self.kept, has_class=self._has_class)
+        lines += other_sizes(self.manifest, has_class=self._has_class)
         return "\n".join([*lines, f"  all others, gradients and other types: {others}"])
 
 

@@ -21,7 +21,7 @@ ByThreads = dict[int, LoadedShape]
 class LoadedShapes:
     """The shapes of a folder; what was found for others is remembered."""
 
-    kept: KeptWays
+    manifest: KeptWays
     shapes: Sequence[LoadedShape]
     has_class: bool  # whether the module as given can run what is not kept
     by_sizes: dict[tuple[int, int], ByThreads] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class LoadedShapes:
         """Return how a length that is not kept runs by the code of others at its batch size; empty if it can't."""
         alike = [each for each in self.shapes if each.units and each.shape.batch_size == batch_size]
         by_threads: ByThreads = {}
-        if self.kept.kind == "sequence":
+        if self.manifest.kind == "sequence":
             return by_threads
         for threads in {each.shape.threads for each in alike}:
             first, *others = [each for each in alike if each.shape.threads == threads]
@@ -72,7 +72,7 @@ class LoadedShapes:
 
         Without the module as given any code that is right is used, since the call would be refused.
         """
-        if not self.kept.rows_apart or not batch_size:
+        if not self.manifest.rows_apart or not batch_size:
             return {}
         by_batch: dict[int, ByThreads] = {}
         for each in self.shapes:
@@ -94,7 +94,7 @@ class LoadedShapes:
 
     def _without_code(self, seq_len: int, batch_size: int) -> ByThreads:
         """Return how a cell whose class is not there runs as a layer of torch.nn, of any length and batch size."""
-        if self.has_class or not self.kept.equal_layer:
+        if self.has_class or not self.manifest.equal_layer:
             return {}
         alike = [each for each in self.shapes if each.shape.way in (EQUAL_LAYER, FUSED) and not each.units]
         changes: dict[str, Any] = {"seq_len": seq_len, "batch_size": batch_size, "seconds": None, "ratio": None}
@@ -109,13 +109,13 @@ def _code(shape: KeptShape) -> BatchCode:
     return BatchCode(shape.batch_size, seconds, seconds / shape.ratio)
 
 
-def other_sizes(kept: KeptWays, *, has_class: bool) -> list[str]:
+def other_sizes(manifest: KeptWays, *, has_class: bool) -> list[str]:
     """Say how lengths and batch sizes that a folder does not keep run, and what it would cost to keep a long one."""
-    shapes = [shape for shape in kept.shapes if shape.units]
+    shapes = [shape for shape in manifest.shapes if shape.units]
     if not shapes:
         return []
-    lines = [_other_lengths(kept, shapes)]
-    if not kept.rows_apart:
+    lines = [_other_lengths(manifest, shapes)]
+    if not manifest.rows_apart:
         return [*lines, "  other batch sizes: not by this code, since each sequence has an effect on the others"]
     codes = {shape.batch_size: _code(shape) for shape in shapes}
     ranges = described_ranges(codes.values())
@@ -128,9 +128,9 @@ def other_sizes(kept: KeptWays, *, has_class: bool) -> list[str]:
     return lines
 
 
-def _other_lengths(kept: KeptWays, shapes: Sequence[KeptShape]) -> str:
+def _other_lengths(manifest: KeptWays, shapes: Sequence[KeptShape]) -> str:
     most = max((each.compile_seconds / max(each.pieces) for each in shapes), default=0.0)
-    if kept.kind == "sequence":
+    if manifest.kind == "sequence":
         return f"  other lengths: not by this code; to keep {LONG} steps, about {rounded_up(most * LONG)} of compiling"
     blocks = sorted({int(steps) for each in shapes for steps in each.units[0].packages}, reverse=True)
     line = f"  other lengths: sums of {listed([str(steps) for steps in blocks])} steps, by the same code"

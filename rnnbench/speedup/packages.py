@@ -40,8 +40,8 @@ class CodeUnit:
 
     def tensors(self) -> list[Tensor]:
         """Return the parameters and buffers, detached, in the order of `weights`."""
-        own = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return [own[name].detach() for name in self.weights]
+        tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        return [tensors[name].detach() for name in self.weights]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def exported(unit: CodeUnit, input: Tensor, state: Sequence[Tensor]) -> Any:
     Raises whatever torch raises for code that has no graph.
     """
     with torch.no_grad():
-        given = (input, tuple(state), tuple(unit.tensors()))
-        return torch.export.export(_Lifted(unit), given, strict=False)
+        arguments = (input, tuple(state), tuple(unit.tensors()))
+        return torch.export.export(_Lifted(unit), arguments, strict=False)
 
 
 def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
@@ -165,4 +165,4 @@ def products_called(file: Path) -> frozenset[str]:
     """Return the types of rnnbench's own products whose symbols the code of a package needs."""
     with zipfile.ZipFile(file) as package:
         libraries = [package.read(name) for name in package.namelist() if name.endswith(".so")]
-    return frozenset(found.decode() for code in libraries for found in PRODUCT_SYMBOL.findall(code))
+    return frozenset(symbol.decode() for code in libraries for symbol in PRODUCT_SYMBOL.findall(code))

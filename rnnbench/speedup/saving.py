@@ -55,11 +55,11 @@ def save(
     rows = _rows(frame)
     with _new_folder(folder) as unfinished, torch.inference_mode(mode=False):
         # A copy is exported: torch calls its code with stand-ins for tensors.
-        made = _Saving(replace(run, module=on_trial(run.module)), unfinished, on_progress)
-        kept = made.kept(rows)
-        kept.write(unfinished)
+        saving = _Saving(replace(run, module=on_trial(run.module)), unfinished, on_progress)
+        manifest = saving.manifest(rows)
+        manifest.write(unfinished)
         kept_module.load(unfinished)  # its trial has to agree with the module as given
-    return kept
+    return manifest
 
 
 def refuse_existing(folder: Path) -> None:
@@ -99,9 +99,9 @@ def _rows(frame: pd.DataFrame) -> list[Any]:
     chosen = frame[frame["is_chosen"].astype(bool)]
     rows = chosen[(chosen["phase"] == "inference") & (chosen["device"] == ON) & ~chosen["dtype"].str.contains("auto")]
     if rows.empty:
-        found = first_few([*dict.fromkeys(f"{row.phase} on {row.device}" for row in chosen.itertuples())], 3)
+        searched = first_few([*dict.fromkeys(f"{row.phase} on {row.device}" for row in chosen.itertuples())], 3)
         raise UserError(
-            f"nothing to save: only inference on {ON}, without autocast, can be kept, and {found} was searched; use "
+            f"nothing to save: only inference on {ON}, without autocast, can be kept, and {searched} was searched; use "
             "rnnbench.fastest(module, input, phase='inference')"
         )
     return list(rows.itertuples())
@@ -118,16 +118,16 @@ class _Saving:
     trials: list[dict[str, Any]] = field(default_factory=list)
     returns_state: bool = True
 
-    def kept(self, rows: list[Any]) -> KeptWays:
+    def manifest(self, rows: list[Any]) -> KeptWays:
         """Write all files but `fastest.json`, and return its content."""
         run = self.run
-        given = self.run.given
+        module = self.run.given
         example = run.example
         if example is None:
             raise UserError("this module was not found by rnnbench.fastest of this version; search again, then save")
         dtype = str(example.dtype).removeprefix("torch.")
         shapes = tuple(self._shape(row, number, len(rows)) for number, row in enumerate(rows))
-        tensors = {**dict(given.named_parameters()), **dict(given.named_buffers())}
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         torch.save({name: each.detach().clone() for name, each in tensors.items()}, self.folder / WEIGHTS)
         torch.save(self.trials, self.folder / TRIAL)
         libraries = self._libraries(rows)
@@ -135,7 +135,7 @@ class _Saving:
         first = self.trials[0]
         return KeptWays(
             machine=Machine.here(),
-            module=type(given).__name__,
+            module=type(module).__name__,
             kind=run.kind,
             features=tuple(example.shape[2:]),
             dtype=dtype,
@@ -143,15 +143,15 @@ class _Saving:
             begins_with=run.begins_with,
             is_batch_first=run.is_batch_first,
             returns_state=self.returns_state,
-            training=given.training,
+            training=module.training,
             mode_matters=self._does_mode_matter(),
-            directions=2 if getattr(given, "bidirectional", False) else 1,
+            directions=2 if getattr(module, "bidirectional", False) else 1,
             tolerance=TOLERANCES.get(dtype, TOLERANCES["float32"]),  # type: ignore[call-overload]
             shapes=shapes,
             rows_apart=self._are_rows_apart(),
             files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
-            volatile=tuple(name for name in tensors if name not in given.state_dict()),
-            layer=_kept_layer(given) if run.kind == "layer" else None,
+            volatile=tuple(name for name in tensors if name not in module.state_dict()),
+            layer=_kept_layer(module) if run.kind == "layer" else None,
             equal_layer=self._equal_layer(rows),
             libraries=libraries,
             rnnbench=__version__,
@@ -171,8 +171,8 @@ class _Saving:
         """Compile what a shape needs, and run its trial."""
         run = self.run
         way = row.way
-        known = len(self.packages)
-        made: list[KeptUnit] = []
+        packages_before = len(self.packages)
+        kept_units: list[KeptUnit] = []
         reason = ""
         with torch.no_grad(), with_threads(int(row.threads)):
             input = self._input(int(row.seq_len), int(row.batch_size))
@@ -184,17 +184,17 @@ class _Saving:
                 seconds = None if pd.isna(row.compile_seconds) else float(row.compile_seconds)
                 self.on_progress(Progress(0, number, of, seconds, stage=stage))
                 try:
-                    made = self._units(way, pieces, input, state)
+                    kept_units = self._units(way, pieces, input, state)
                 except Skip as fault:
                     reason = str(fault)
-        new = [*self.packages.values()][known:]
+        new = [*self.packages.values()][packages_before:]
         return KeptShape(
             seq_len=len(input),
             batch_size=input.shape[1],
             threads=int(row.threads),
             way=AS_GIVEN if reason else way,
             pieces=tuple(pieces),
-            units=tuple(made),
+            units=tuple(kept_units),
             seconds=None if reason or pd.isna(row.seconds) else float(row.seconds),
             ratio=None if reason or way == AS_GIVEN or pd.isna(row.ratio) else float(row.ratio),
             compile_seconds=sum(package.compile_seconds for package in new),
@@ -235,16 +235,16 @@ class _Saving:
         if reason := why_only_as_given(self.run.module, self.run.kind):
             raise Skip(reason)
         parts = _parts(state)
-        found = units(self.run, way, tuple(input.shape[2:]))
+        code_units = units(self.run, way, tuple(input.shape[2:]))
         kept = []
-        for index, unit in enumerate(found):
-            own = parts if len(found) == 1 else tuple(part[index : index + 1] for part in parts)
+        for index, unit in enumerate(code_units):
+            of_unit = parts if len(code_units) == 1 else tuple(part[index : index + 1] for part in parts)
             packages = {}
             for steps in dict.fromkeys(pieces):
-                given = by_step(self.run, input)
+                piece = by_step(self.run, input)
                 if self.run.kind != "sequence":
-                    given = input.new_zeros(steps, input.shape[1], *unit.features)
-                packages[str(steps)] = self._package(unit, way, given.contiguous(), own).name
+                    piece = input.new_zeros(steps, input.shape[1], *unit.features)
+                packages[str(steps)] = self._package(unit, way, piece.contiguous(), of_unit).name
             kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
         return kept
 
@@ -304,10 +304,10 @@ class _Saving:
 
     def _does_mode_matter(self) -> bool:
         """Return whether `train` and `eval` may change what is computed, by the programs of two steps."""
-        given = self.run.given
+        module = self.run.given
         if self.run.kind == "layer":
-            return bool(given.dropout) and given.num_layers > 1
-        was = {part: part.training for part in given.modules()}
+            return bool(module.dropout) and module.num_layers > 1
+        was = {part: part.training for part in module.modules()}
         input = self._input(MODE_STEPS, MODE_STEPS + 1)
         parts = _parts(self._first_state(input))
         try:

@@ -302,9 +302,6 @@ def why_not(subject: RunSubject, name: Any) -> str:
             for _ in range(2):  # the first may have reason to be compiled again, after other calls
                 subject.call(name)
                 graphs.append(counters["stats"]["unique_graphs"])
-        if subject.phase == "inference":
-            with torch.inference_mode(mode=False), torch.no_grad():  # which has code of its own, found in torch's cache
-                subject.call(name)
     except (Skip, ParityError, Unavailable) as reason:
         return str(reason)
     except (Exception, SystemExit) as error:

@@ -22,11 +22,12 @@ from torch.utils._pytree import tree_map_only
 
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule, run_module, why_no_cell, why_only_as_given
-from rnnbench.cells.states import BATCHED, State, copied, leaves, rebuilt, to_cell, to_layer
+from rnnbench.cells.states import BATCHED, State, copied, leaves, to_cell, to_layer
 from rnnbench.harness.live.live_cases import calls_on_trial
 from rnnbench.speedup import fused
 from rnnbench.speedup.batched_ways import call_by_step, in_batches
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
+from rnnbench.speedup.one_form import in_one_form
 from rnnbench.speedup.shapes import SHAPE, CallShape, MeasuredShapes, WayOfCall, codes_of, in_blocks
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
@@ -138,14 +139,7 @@ def way_of_call(kind: Kind, plan: WayOfCall, dim: int) -> Way:
 @cache
 def compiled_steps(name: Any) -> Run:
     """Return what a compiled way runs in one piece."""
-    run: Run = _compiled(step_by_step if name == "prepacked" else eager, name)
-
-    def of_contiguous(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-        # Code is compiled for the order of numbers in memory, too, and no call of a measured shape compiles it again.
-        begun = rebuilt(state, (part.contiguous() for part in leaves(state)))
-        return run(cell, input.contiguous(), begun, options)
-
-    return of_contiguous
+    return _compiled(step_by_step if name == "prepacked" else eager, name)
 
 
 def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
@@ -170,14 +164,14 @@ def _in_pieces(name: Any) -> Run:
 
 
 def _compiled(function: Callable[..., Any], name: Any) -> Callable[..., Any]:
-    """Return a function compiled in a way.
+    """Return a function compiled in a way, `function(module, input, state, ...)`.
 
     The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
     """
     if name not in MODES:
-        return compiled.compiled(function, name)
-    run = torch.compile(function, dynamic=False, mode=name)
-    return lambda *given: tree_map_only(Tensor, Tensor.clone, run(*given))
+        return in_one_form(compiled.compiled(function, name))
+    run = in_one_form(torch.compile(function, dynamic=False, mode=name))
+    return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
 
 
 def call(module: nn.Module, input: Any, state: State) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.speedup import search, ways
+from rnnbench.speedup import ways
 from rnnbench.workloads import compiled
 from tests.adapt.layers import BatchFirst
 from tests.speedup.test_ways import row, shape
@@ -164,25 +164,6 @@ def test_numbers_in_another_order_in_memory_need_no_other_code(code: list[tuple[
     with torch.no_grad():
         torch.testing.assert_close(found(input, state), rnnbench.unroll(cell)(input, state))
     assert code
-
-
-def test_a_way_is_compiled_for_calls_in_inference_mode_and_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These have code of their own, and a call of a measured shape should find it."""
-    modes: list[tuple[bool, bool]] = []
-
-    class Recording(Normed):
-        def forward(self, x: Tensor, h: Tensor) -> Tensor:
-            modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
-            return super().forward(x, h)
-
-    monkeypatch.setattr(compiled, "check", lambda device: None)
-    input = torch.randn(7, 3, 5)
-    run, first, _ = search.recognised(Recording().eval(), input)
-    subject = search.RunSubject(run, first, run.first_state(first), (first,), "inference")
-    modes.clear()
-    assert search.why_not(subject, "compiled") == ""
-    assert modes[-7:] == [(False, False)] * 7
-    assert (True, False) in modes
 
 
 def test_the_text_says_which_batch_sizes_run_how(code: list[tuple[int, ...]]) -> None:

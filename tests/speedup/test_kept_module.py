@@ -370,7 +370,7 @@ class Normed(Plain):
 @pytest.mark.usefixtures("fake")
 def test_code_of_a_module_that_mixes_the_rows_of_a_batch_serves_its_own_batch_size_alone(tmp_path: Path) -> None:
     loaded = rnnbench.load_fastest(saved(tmp_path, Normed(), torch.randn(5, 3, 4)))
-    assert not loaded.kept.rows_apart
+    assert not loaded.manifest.rows_apart
     assert "  other batch sizes: not by this code" in repr(loaded)
     with torch.no_grad(), pytest.raises(ValueError, match="batch 2, length 5 is not kept"):
         loaded(torch.randn(5, 2, 4))

@@ -83,7 +83,7 @@ def test_what_can_not_be_compiled_is_kept_as_given_with_its_reason_or_refused(
 ) -> None:
     fake.error = error
     folder = fast(nn.GRU(4, 6)).save(tmp_path / "layer", progress=False)
-    [shape] = rnnbench.load_fastest(folder).kept.shapes
+    [shape] = rnnbench.load_fastest(folder).manifest.shapes
     assert (shape.way, shape.units) == ("as given", ())
     assert str(error).split("\n", maxsplit=1)[0] in shape.reason
     with pytest.raises(
@@ -103,14 +103,14 @@ def test_what_is_no_inference_on_a_cpu_is_not_kept(tmp_path: Path, more: dict[st
     with pytest.raises(UserError, match="nothing to save: only inference on cpu, without autocast, can be kept"):
         fast(nn.GRU(4, 6), other).save(tmp_path / "kept", progress=False)
     folder = fast(nn.GRU(4, 6), other, row(INPUT, "compiled")).save(tmp_path / "kept", progress=False)
-    assert len(rnnbench.load_fastest(folder).kept.shapes) == 1
+    assert len(rnnbench.load_fastest(folder).manifest.shapes) == 1
 
 
 def test_shapes_and_pieces_of_one_size_share_a_package_and_its_seconds(tmp_path: Path, fake: FakeCompiler) -> None:
     rows = [row(torch.empty(steps, 3, 4), "compiled") for steps in (64, 128, 130)]
     loaded = rnnbench.load_fastest(fast(GRUCell(4, 6), *rows).save(tmp_path / "kept", progress=False))
-    assert [shape.pieces for shape in loaded.kept.shapes] == [(64,), (64, 64), (44, 44, 42)]
-    assert [shape.compile_seconds for shape in loaded.kept.shapes] == [2.0, 0.0, 4.0]
+    assert [shape.pieces for shape in loaded.manifest.shapes] == [(64,), (64, 64), (44, 44, 42)]
+    assert [shape.compile_seconds for shape in loaded.manifest.shapes] == [2.0, 0.0, 4.0]
     assert len(fake.made) == 3
     assert len(list((tmp_path / "kept").glob("*.pt2"))) == 3
     assert "Fastest ways to run GRUCell" in repr(loaded)
