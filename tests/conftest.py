@@ -96,13 +96,15 @@ def pytest_collection_finish() -> None:
 def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A compiler that knows no graph yet, in one process; nothing stays in this process afterwards.
 
-    Only its machine code is that of the whole test run: a header of torch alone takes it 15 seconds.
+    Only its machine code is that of the whole test run, or of several if `RNNBENCH_TESTS_COMPILED` names a folder: a
+    header of torch alone takes it 15 seconds.
     """
     import torch
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache
 
-    machine_code = made_once(tmp_path_factory, "machine-code", lambda folder: None)
+    named = os.environ.get("RNNBENCH_TESTS_COMPILED")
+    machine_code = named or made_once(tmp_path_factory, "machine-code", lambda folder: None)
     # By torch's own `patch`: pytest's monkeypatch would leave a setting of torch's without a value.
     with (
         fresh_cache(),
