@@ -92,6 +92,26 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
+# The smallest PNG: one grey pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b5500"
+    "00000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_png() -> Iterator[None]:
+    """Reports have a pixel for each PNG: drawing them takes as long as the SVG. `test_drawing.py` draws real ones."""
+    from rnnbench.report.drawing import pictures
+
+    with mock.patch.object(pictures, "png", _pixel):
+        yield
+
+
+def _pixel(figure: object) -> bytes:
+    return PIXEL
+
+
 @pytest.fixture
 def quick_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A compiler that knows no graph yet, in one process; nothing stays in this process afterwards.

@@ -12,7 +12,6 @@ import pytest
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import ENDS
 from rnnbench.report import reports as figures
-from rnnbench.report.drawing import pictures
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.notes import Note
@@ -172,12 +171,6 @@ def notebook(made_up: Summaries) -> pd.DataFrame:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports of runs have no figures, for tests of what else is in them."""
     monkeypatch.setattr(figures, "FIGURES", ())
-
-
-@pytest.fixture
-def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn as SVG, which pages hold, and the files beside them as PNG are empty."""
-    monkeypatch.setattr(pictures, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

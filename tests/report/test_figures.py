@@ -86,7 +86,6 @@ def vertical(axes: Axes) -> list[LineCollection]:
 # All of them
 
 
-@pytest.mark.usefixtures("svg_alone")
 def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_up: Summaries) -> None:
     training = made_up("cpu").query("phase == 'training' and reference == 'lstm' and threads == 1")
     assert list(figures.render_figures(quick)) == ["ratio", "ratio_by_size"]  # growth needs three values of a size

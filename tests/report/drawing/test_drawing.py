@@ -1,5 +1,6 @@
 """Colours, marks of cells, files that are always the same bytes, ticks and names that have room."""
 
+import io
 import re
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
+from rnnbench.report.drawing import pictures
 from rnnbench.report.drawing.draw import among, short
 from rnnbench.report.drawing.marks import (
     CELL_MARKS,
@@ -30,7 +32,7 @@ from rnnbench.report.drawing.marks import (
     of_cell,
     plain_and_fastest,
 )
-from rnnbench.report.drawing.pictures import png, svg
+from rnnbench.report.drawing.pictures import picture, png, svg
 from rnnbench.report.drawing.sheet import PAGE, PHONE, sheet, small_panels
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
@@ -59,6 +61,16 @@ def test_drawing_twice_gives_the_same_bytes_whose_letters_are_text_and_which_nee
     assert ">vanilla loop</text>" in text
     assert "'DejaVu Sans', Verdana, sans-serif" in text  # whatever fonts the viewer has
     assert not [part for part in ("<image", 'href="http') if part in text]
+
+
+def test_a_picture_is_the_same_drawing_as_svg_and_as_png(quick: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "png", png)  # elsewhere in the tests a PNG is a pixel
+    figure = ratio(quick[quick["phase"] == "training"])
+    assert figure is not None
+    drawn = picture("ratio", "Ratios", "All of them", figure)
+    height, width = plt.imread(io.BytesIO(drawn.png)).shape[:2]
+    [(wide, high)] = re.findall(r'<svg [^>]*width="([\d.]+)pt" height="([\d.]+)pt"', drawn.svg)
+    assert width / height == pytest.approx(float(wide) / float(high), rel=0.01)
 
 
 def test_numbers_below_an_axis_keep_both_ends_and_do_not_touch() -> None:

@@ -25,11 +25,6 @@ from . import samples
 LOOP = small.case("vanilla")
 
 
-@pytest.fixture(autouse=True)
-def _svg_alone(svg_alone: None) -> None:
-    """Pages hold no PNG; `test_every_page` draws those of a check."""
-
-
 def folder(parent: Path, compared: Comparison, **how: float) -> Path:
     slower = {finding.case: 1.05 for finding in compared.findings if isinstance(finding.case, Case)}
     return checks.write(parent, compared, slower, **how)  # type: ignore[arg-type]
