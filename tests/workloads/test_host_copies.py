@@ -27,12 +27,12 @@ from rnnbench.workloads.prepare import build
 from tests.doubles import workload as small
 
 DEVICE = "meta"
-SIZES: dict[str, dict[str, Any]] = {
-    "many_to_many": {},
-    "many_to_one": {},
+SIZES: dict[str, dict[str, Any]] = {  # three steps: a first, a last, and one between them
+    "many_to_many": {"seq_len": 3},
+    "many_to_one": {"seq_len": 3},
     "one_to_one": {"seq_len": 1},
-    "one_to_many": {"input_size": 2},
-    "encoder_decoder": {"output_len": 3},
+    "one_to_many": {"input_size": 2, "seq_len": 3},
+    "encoder_decoder": {"seq_len": 3, "output_len": 3},
 }
 CELLS: dict[str, Reference] = {"combined": "rnn", "lstm": "lstm", "gru": "gru"}
 HOWS: tuple[Implementation, ...] = ("loop", "hoisted", "transposed", "compiled", "cudagraph")
