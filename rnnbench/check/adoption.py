@@ -14,7 +14,7 @@ from rnnbench.harness.machine import git
 from rnnbench.suite.suites import Suite
 from rnnbench.text import first_few
 
-MAX_NAMED = 3  # files in a message
+MAX_NAMED_FILES = 3  # files in a message
 
 
 def lent_files(suite: Suite, repository: Path, within: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def lend(files: Iterable[Path], repository: Path, tree: Path) -> tuple[str, ...]
 def in_words(lent: Iterable[str]) -> str:
     """Return `, with the head's bench.toml and cells.py`; empty if nothing was lent."""
     names = [*lent]
-    return f", with the head's {first_few(names, MAX_NAMED)}" if names else ""
+    return f", with the head's {first_few(names, MAX_NAMED_FILES)}" if names else ""
 
 
 def mended_file(fault: Mapping[str, Any], changed: Iterable[str], tree: Path) -> str:

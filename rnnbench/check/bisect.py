@@ -20,9 +20,10 @@ import numpy as np
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, Commit, SlowCommit
 from rnnbench.analysis.verdict import Q, share_of_look
-from rnnbench.check.adoption import MAX_NAMED, lacking_files
+from rnnbench.check.adoption import MAX_NAMED_FILES, lacking_files
 from rnnbench.check.commits import (
-    FILE,
+    BISECT_FILE,
+    BisectOptions,
     BudgetSpent,
     CommitRunner,
     Counts,
@@ -48,9 +49,9 @@ HALF = 1 / 2  # of the slowdown: a half of the path that has less is not searche
 # a run whose margin is 1 or more can't be read again
 MIN_MARGIN = 0.001
 MAX_MARGIN = 0.99
-TRIES = 4  # searches by time for one slowdown
+SEARCH_TRIES = 4  # searches by time for one slowdown
 PART_SECONDS = 30.0  # for the question whether a part of the path is slower
-END_SECONDS = 120.0  # for a commit and its parent, or more if much is left
+COMPARISON_SECONDS = 120.0  # for a commit and its parent, or more if much is left
 SHARE_OF_ENDS = 1 / 3  # of the budget, for good and bad, if the suite's own is less
 SHARE_OF_STEP = 1 / 2  # of what is left of the budget, for a commit and its parent
 NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show it within the budget"
@@ -58,44 +59,41 @@ NOTHING_CONFIRMED = "counts grew at these commits, but their time does not show 
 
 def bisect(
     suite: Suite,
-    good: str,
-    bad: str,
-    only: Mapping[str, Sequence[str]],
-    device: str | None,
+    options: BisectOptions,
     *,
     out: Path,
     resume: Path | None,
-    budget_seconds: float,
-    command: str,
-    sources: Sequence[str],
     on_step: Callable[[str, float], None],
 ) -> tuple[Path, Bisection]:
     """Find the commits between two revisions that made cases of a suite slower; returns the folder and the answer.
 
-    The suite's file as it is now is used for every commit. `sources`: folders of the repository that modules are
-    imported from, beside the project's. `resume`: the folder of an interrupted bisection, which goes on.
+    The suite's file as it is now is used for every commit. `out`: the folder in which that of a new bisection is made;
+    `resume`: the folder of an interrupted one, which goes on. `on_step`: see `CommitRunner`.
 
     Raises UserError if a revision is unknown, `good` is not an ancestor of `bad` or is not faster, or a folder can't be
     written; Interrupted on Ctrl-C or SIGTERM.
     """
     with ExitStack() as stack:
         repository, within = Project(stack, suite).required()
-    first, last = (git.commit(repository, revision, name) for revision, name in ((good, "good"), (bad, "bad")))
+    first = git.commit(repository, options.good, "good")
+    last = git.commit(repository, options.bad, "bad")
     every = commits_between(repository, first, last)
     path = without_documents(repository, every, within)
-    groups = with_cases(suite.groups(only, device), lambda case: case.implementation not in NOT_OF_THE_CODE)
+    groups = with_cases(
+        suite.groups(options.only, options.device), lambda case: case.implementation not in NOT_OF_THE_CODE
+    )
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}
     left_out = plural(len(every) - len(path), "commit")
     notes = [f"{left_out} changed only documentation: not measured"] if len(path) < len(every) else []
     if lacking := lacking_files(suite, repository, within, first):
-        notes.append(f"commits that lack {first_few(lacking, MAX_NAMED)} are measured with today's")
-    if resume is not None and not (resume / FILE).exists():  # a run, say: nothing may be added to it
+        notes.append(f"commits that lack {first_few(lacking, MAX_NAMED_FILES)} are measured with today's")
+    if resume is not None and not (resume / BISECT_FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
-    question = {"suite": suite.name, "good": first, "bad": last, "cases": list(cases)}
-    runner = CommitRunner(suite, groups, repository, folder, question, command, sources, budget_seconds, on_step)
+    of_commits = replace(options, good=first, bad=last)
+    runner = CommitRunner(suite, groups, repository, folder, of_commits, on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
         try:
@@ -187,7 +185,7 @@ class Search:
 
     @property
     def max_error(self) -> float:
-        """Return how often the names may be wrong."""
+        """Return the share of searches in which a name may be wrong."""
         return 2 * Q if self.is_named_at_first and self.shares else Q
 
     def run(self) -> None:
@@ -226,9 +224,9 @@ class Search:
         elif slow:
             cell = self.cells[max(slow, key=lambda key: slow[key])]
             slow = {key: log for key, log in slow.items() if self.cells[key] == cell}
-            if found := self._by_time(low, high, slow):
-                self._search(low, found[0])
-                self._search(found[1], high)
+            if place := self._by_time(low, high, slow):
+                self._search(low, place[0])
+                self._search(place[1], high)
             else:
                 self.unexplained |= dict.fromkeys(slow)
 
@@ -237,7 +235,7 @@ class Search:
 
         None if no try ends at one that is confirmed; `suspects` then has the commits of the last try.
         """
-        for _ in range(TRIES):
+        for _ in range(SEARCH_TRIES):
             low = first
             high = last
             expected = slow
@@ -265,9 +263,11 @@ class Search:
                 continue
             inner.total = inner._compare_part(0, len(branch) - 1, self.margin)
             inner.run()
-            if any(found.is_confirmed or not cause.is_confirmed for found in inner.causes):
+            if any(inner_cause.is_confirmed or not cause.is_confirmed for inner_cause in inner.causes):
                 place = self.causes.index(cause)
-                self.causes[place : place + 1] = [replace(found, merged_by=cause.commit) for found in inner.causes]
+                self.causes[place : place + 1] = [
+                    replace(inner_cause, merged_by=cause.commit) for inner_cause in inner.causes
+                ]
                 return
 
     def _confirm(
@@ -277,12 +277,14 @@ class Search:
 
         `expected`: logarithms of the slowdowns; `cases`: what is known of those that are compared.
         """
-        (parent, *untested, commit) = self.path[low : high + 1]
-        step = SlowCommit(commit, parent, cases, False, witness, untested=tuple(untested))
+        parent = self.path[low]
+        commit = self.path[high]
+        untested = tuple(self.path[low + 1 : high])
+        step = SlowCommit(commit, parent, cases, False, witness, untested=untested)
         self.causes.append(step)  # also if the budget ends now
         margin = _margin(MARGIN_SHARE * min(expected[key] for key in cases))
-        left = self.runner.budget_seconds - self.runner.seconds
-        most = max(END_SECONDS, SHARE_OF_STEP * left)  # it ends as soon as all is decided
+        seconds_left = self.runner.budget_seconds - self.runner.seconds
+        most = max(COMPARISON_SECONDS, SHARE_OF_STEP * seconds_left)  # it ends as soon as all is decided
         compared = self.runner.compare(parent, commit, list(cases), margin, self._share(), most)
         confirmed = any(change.verdict == "regressed" for change in compared.values())
         self.causes[-1] = replace(step, cases=compared, is_confirmed=confirmed)

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,23 @@ from rnnbench.suite.outline import cases_of, with_cases
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
-FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds
-FILE = "bisect.jsonl"
+COMMIT_FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds
+BISECT_FILE = "bisect.jsonl"
 Counts = Mapping[str, Mapping[str, Any]]  # case's key -> its metrics
 LAYOUT = 0  # of workers that only count
+
+
+@dataclass(frozen=True)
+class BisectOptions:
+    """What a bisection searches, and what it may take."""
+
+    good: str  # a revision, as is `bad`
+    bad: str
+    only: Mapping[str, Sequence[str]]  # values of axes, by their names
+    device: str | None
+    sources: Sequence[str]  # folders of the repository that modules are imported from, beside the project's
+    command: str  # as it was typed, for the records
+    budget_seconds: float
 
 
 class BudgetSpent(Exception):
@@ -40,7 +54,7 @@ class BudgetSpent(Exception):
 
 def read_commits(repository: Path, *arguments: str) -> list[Commit]:
     """Return the commits that `git log` lists; raises UserError if it can't."""
-    lines = (line.split("\x1f", 3) for line in git.log(repository, FORMAT, *arguments))
+    lines = (line.split("\x1f", 3) for line in git.log(repository, COMMIT_FORMAT, *arguments))
     return [Commit(sha, subject, date, tuple(parents.split())) for sha, parents, date, subject in lines]
 
 
@@ -61,18 +75,20 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
 
 def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) -> list[Commit]:
     """Leave out the commits that change only documentation, which no case runs; both ends stay."""
-    kept = [*commits[:1]]
+    with_code = [*commits[:1]]
     for commit in commits[1:]:
-        files = git.changed_files(repository, kept[-1].sha, commit.sha)
+        files = git.changed_files(repository, with_code[-1].sha, commit.sha)
         if files is None or {*sorted_by_kind(files, suite.as_posix()).values()} - {"document", "suite"}:
-            kept.append(commit)
-    return kept if kept[-1] is commits[-1] else [*kept, commits[-1]]
+            with_code.append(commit)
+    return with_code if with_code[-1] is commits[-1] else [*with_code, commits[-1]]
 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:
-    """Return what a merge brought beside `before`: for each other parent, the commits from their last common one on."""
+    """Return the commits that a merge brought beside `before`: for each other parent, from their last common one on."""
     common = {parent: git.merge_base(repository, before.sha, parent) for parent in merge.parents}
-    return [commits_between(repository, left, parent) for parent, left in common.items() if left not in (parent, None)]
+    return [
+        commits_between(repository, start, parent) for parent, start in common.items() if start not in (parent, None)
+    ]
 
 
 class CommitRunner:
@@ -84,34 +100,33 @@ class CommitRunner:
         groups: Sequence[Group],
         repository: Path,
         folder: Path,
-        question: Mapping[str, Any],
-        command: str,
-        sources: Sequence[str],
-        budget_seconds: float,
+        options: BisectOptions,
         on_step: Callable[[str, float], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read what earlier parts measured; `question`: what is searched for.
+        """Read what earlier parts measured in the folder.
 
         `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
         the folder holds the bisection of another question, or if another process writes to it.
         """
         self.repository = repository
-        self.budget_seconds = budget_seconds
+        self.budget_seconds = options.budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
         self._suite = suite
         self._groups = groups
         self._folder = folder
-        self._file = folder / FILE
-        self._command = command
-        self._sources = sources
+        self._file = folder / BISECT_FILE
+        self._command = options.command
+        self._sources = options.sources
         self._on_step = on_step
         self._now = now
         self._compared = 0
         self._lock = lock(self._file)  # two searches at once would disturb each other
+        cases = [case.key for case in cases_of(groups)]
+        question = {"suite": suite.name, "good": options.good, "bad": options.bad, "cases": cases}
         lines = [*read_lines(self._file)]
         if not lines:
-            lines = [{"question": dict(question)}]
+            lines = [{"question": question}]
             append_lines(self._file, lines)
         if lines[0].get("question") != question:
             raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
@@ -129,7 +144,9 @@ class CommitRunner:
 
     def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
         """Return the metrics of these cases of a commit; None if it does not run, which `skipped` then explains."""
-        counted = self._kept(f"counts {commit.sha}", f"counting {commit.short}", partial(self._count, commit, keys))
+        counted = self._kept_result(
+            f"counts {commit.sha}", f"counting {commit.short}", partial(self._count, commit, keys)
+        )
         if isinstance(counted, str):
             self.skipped[commit.short] = counted
             return None
@@ -145,15 +162,15 @@ class CommitRunner:
         self._compared += 1  # the same two may be asked for again: a search that goes on asks in the same order
         words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
         measured = f"compare {self._compared} {base.sha} {head.sha}"
-        kept = self._kept(measured, words, partial(self._compare, base, head, keys, margin, share, most))
-        return {key: CaseChange.from_json(line) for key, line in kept.items()}
+        result = self._kept_result(measured, words, partial(self._compare, base, head, keys, margin, share, most))
+        return {key: CaseChange.from_json(line) for key, line in result.items()}
 
-    def _kept(self, measured: str, words: str, measure: Callable[[], Any]) -> Any:
+    def _kept_result(self, measured: str, words: str, measure: Callable[[], Any]) -> Any:
         if measured not in self._results:
-            left = self.budget_seconds - self.seconds
-            if left <= 0:
+            seconds_left = self.budget_seconds - self.seconds
+            if seconds_left <= 0:
                 raise BudgetSpent
-            self._on_step(words, left)
+            self._on_step(words, seconds_left)
             self._results[measured] = result = measure()
             append_lines(self._file, [{"measured": measured, "seconds": round(self.seconds, 1), "result": result}])
         return self._results[measured]

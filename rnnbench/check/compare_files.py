@@ -34,8 +34,8 @@ from rnnbench.text import first_few, nearest, plural, writable
 MIN_PROCESSES = MIN_TO_TRIM  # processes on each side for a verdict; among fewer, a single bad one decides
 MIN_TURNS = 5  # stretches of one side's processes in the order of time; with fewer, times are not compared
 UNFAIR = "measured without a reference and not in turns: the machine may have changed in between"
-LOGS = ["log_seconds", "log_mean"]
-NAMED = 5  # benchmarks that an error names
+LOG_COLUMNS = ["log_seconds", "log_mean"]
+MAX_NAMED_BENCHMARKS = 5  # benchmarks that an error names
 
 
 def read_saved(path: Path, reference: str | None = None, group_by: str | None = None) -> StoredRun:
@@ -52,21 +52,21 @@ def read_saved(path: Path, reference: str | None = None, group_by: str | None = 
     files = pytest_benchmark.read_files(path)
     info, commit = _of_one_code(path, files)
     entries = {entry.fullname: entry for saved in files.values() for entry in saved.benchmarks}
-    known = _grouped(path.name, entries, reference, group_by)
+    groups = _grouped(path.name, entries, reference, group_by)
     rows = [
         (entry.fullname, entry.name, number, saved.started, math.log(entry.stats.q1), math.log(entry.stats.mean))
         for number, saved in enumerate(files.values())
         for entry in saved.benchmarks
     ]
-    times = pd.DataFrame(rows, columns=["case", "name", "replicate", "started", *LOGS]).join(known, on="case")
+    times = pd.DataFrame(rows, columns=["case", "name", "replicate", "started", *LOG_COLUMNS]).join(groups, on="case")
     beside = pd.MultiIndex.from_frame(times[["reference", "replicate"]])
-    of_reference = times.set_index(["case", "replicate"])[LOGS].reindex(beside).set_axis(times.index)
-    times[["log_ratio", "log_mean_ratio"]] = times[LOGS] - of_reference.mask(times["reference"].eq(""), 0.0)
+    of_reference = times.set_index(["case", "replicate"])[LOG_COLUMNS].reindex(beside).set_axis(times.index)
+    times[["log_ratio", "log_mean_ratio"]] = times[LOG_COLUMNS] - of_reference.mask(times["reference"].eq(""), 0.0)
     cases = {name: entry.case for name, entry in entries.items()}
     subjects: dict[str, Any] = cases
     if reference is not None or not all(cases.values()) or len({*cases.values()}) < len(cases):
         # What the comparison asks of a case, a benchmark answers too.
-        named = known.assign(name=[entry.name for entry in entries.values()])[["name", "group", "is_reference"]]
+        named = groups.assign(name=[entry.name for entry in entries.values()])[["name", "group", "is_reference"]]
         subjects = {row[0]: Benchmark(*row) for row in named.itertuples(name=None)}
     times["case"] = times["case"].map({name: subject.key for name, subject in subjects.items()})
     measurements = {
@@ -119,16 +119,17 @@ def _grouped(
         pattern = ".*".join(map(re.escape, reference.split("*")))
         names = labels[["name", "fullname", *(word for word in labels if word.startswith("param:"))]]
         equal = names.eq(reference).any(axis=1)
-        alike = names.apply(lambda own: own.str.fullmatch(pattern)).any(axis=1)
+        alike = names.apply(lambda members: members.str.fullmatch(pattern)).any(axis=1)
         fits = equal if equal.any() else alike
         if not fits.any():
-            there = first_few([*labels["name"].unique()], NAMED)
+            there = first_few([*labels["name"].unique()], MAX_NAMED_BENCHMARKS)
             raise UserError(f"reference {reference}: {file} has no such benchmark; it has {there}")
-        for group, own in groups[fits].groupby(groups):
-            if len(own) > 1:
+        for group, members in groups[fits].groupby(groups):
+            if len(members) > 1:
+                names = first_few([*members.index], MAX_NAMED_BENCHMARKS)
                 raise UserError(
-                    f"reference {reference}: fits {len(own):,} benchmarks of group {group!r}: "
-                    f"{first_few([*own.index], NAMED)}; name one of them, or make groups that have one each"
+                    f"reference {reference}: fits {len(members):,} benchmarks of group {group!r}: {names}; name one of "
+                    "them, or make groups that have one each"
                 )
     is_reference = fits & fits.groupby(groups).transform("sum").eq(1)
     of_group = {group: name for name, group in groups[is_reference].items()}

@@ -51,7 +51,7 @@ AVX2 = (
     "callgrind counts the instructions. It does not support AVX-512, so libraries use their AVX2 code: a change within "
     "their kernels may differ from what this processor runs"
 )
-START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
+CALLGRIND_START_SECONDS = 600.0  # importing torch under valgrind takes 10 to 20 times as long as without
 # Nothing is counted until a worker switches it on: torch's import would take minutes. Each line has whole names.
 CALLGRIND_OPTIONS = ("--quiet", "--instr-atstart=no", "--collect-atstart=no", "--dump-line=no", "--compress-strings=no")
 CALLGRIND = ("valgrind", "--tool=callgrind", *CALLGRIND_OPTIONS)
@@ -62,12 +62,12 @@ DUMP = "dump"
 VGDB = "vgdb"
 NOT_COUNTED = "the budget for counting was spent; give a larger --instructions-budget"
 UNCONFIRMED = "they seemed to change, and the budget for counting was spent before they were counted again"
-MIN_SECONDS = 60.0  # for counting, if the timing took less: a worker under callgrind takes some 20 s to start
+MIN_COUNTING_SECONDS = 60.0  # for counting, if the timing took less: a worker under callgrind takes some 20 s to start
 PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules
 C_LIBRARY = re.compile(r"libc[.-].*")
 # Machine code that is made while a program runs, as oneDNN's is, belongs to no file.
 KERNEL_FILES = re.compile(r"\?\?\?|libmkl.*|libdnnl.*|libm[.-].*|libopenblas.*|libarm_compute.*")
-KERNELS = re.compile(
+KERNEL_FUNCTIONS = re.compile(
     r"mkl_|MKL|dnnl|Sleef|[Vv]ectorized|_kernel|kernel_|gemm|gemv|cblas|cpublas|at::vec|fbgemm|xnn_|"
     r"at::native::.*(loop|Loop|reduce|softmax)|^_{0,2}mem(cpy|move|set)"
 )
@@ -76,7 +76,7 @@ OPERATOR_CALL = re.compile(r"at::_ops::(\w+?)(?:_(?:[A-Z]\w*|out|int|self|dim))?
 
 
 def chosen_counter(mode: InstructionsMode | None) -> tuple[CounterName | None, list[str]]:
-    """Return what counts, or None if nothing does, and notes about it.
+    """Choose the counter, None if nothing counts; returns it with notes about it.
 
     Raises UserError if instructions are a gate and nothing counts them here.
     """
@@ -112,9 +112,9 @@ class Counting:
         cases = [case for case in cases_of(groups) if not self.runner.failed(case)]
         first = first_of_each(cases, self.runner.definitions)
         for batch in (first, [case for case in cases if case not in first]):
-            again = self._count(batch, "counting instructions") if self.left > 0 else []
+            again = self._count(batch, "counting instructions") if self.seconds_left > 0 else []
             for number in range(CONFIRMATIONS if again else 0):
-                if self.left <= 0:
+                if self.seconds_left <= 0:
                     self.changes |= {case.key: UNCONFIRMED for case in again}
                     break
                 again = self._count(again, f"counting again what changed, {number + 1} of {CONFIRMATIONS}")
@@ -122,7 +122,7 @@ class Counting:
         return self.changes
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds that are left of the budget."""
         return self.budget_seconds - (self.runner.seconds - self._began)
 
@@ -133,11 +133,18 @@ class Counting:
 
         def tell(done: int, total: int) -> None:
             self.on_progress(
-                Progress(self.runner.replicates, done, total, max(0.0, self.left), is_counting=True, stage=words)
+                Progress(
+                    self.runner.replicates, done, total, max(0.0, self.seconds_left), is_counting=True, stage=words
+                )
             )
 
         counted = count_instructions(
-            cases, self.runner.counters(), self.counter, self.runner.settings, tell, left=lambda: self.left
+            cases,
+            self.runner.counters(),
+            self.counter,
+            self.runner.settings,
+            tell,
+            seconds_left=lambda: self.seconds_left,
         )
         again = []
         for case in cases:
@@ -182,11 +189,11 @@ def count_instructions(
     settings: Settings,
     on_done: Callable[[int, int], None] = lambda done, total: None,
     *,
-    left: Callable[[], float] = lambda: math.inf,
+    seconds_left: Callable[[], float] = lambda: math.inf,
 ) -> dict[str, dict[str, Counted]]:
     """Count the cases of all sides, the sides at the same time; returns the counts by side and by the case's key.
 
-    `on_done` gets the number of counted cases, and of all. `left`: seconds; a case that takes longer than that, judged
+    `on_done` gets the number of counted cases, and of all. `seconds_left`: a case that takes longer than that, judged
     by the slowest one so far, is not begun and has no count. A case that fails or loses its worker has the reason.
     Passes KeyboardInterrupt on. Ends all workers.
     """
@@ -198,27 +205,27 @@ def count_instructions(
         counted = dict[str, Counted]()
         slowest = 0.0
         for case in cases:
-            before = left()
+            before = seconds_left()
             if counted and before <= slowest:
                 break
             is_first = asker.worker is None  # whose seconds are mostly those of the worker's start
             counted[case.key] = _count(case, asker, building, counter, folder)
-            slowest = slowest if is_first or math.isinf(before) else max(slowest, before - left())
+            slowest = slowest if is_first or math.isinf(before) else max(slowest, before - seconds_left())
             on_done(next(done), total)
         return counted
 
     with scratch("instructions") as folder, ExitStack() as stack:
         jobs = []
         for side, (start, building) in sides.items():
-            own = folder / side
-            own.mkdir()
+            side_folder = folder / side
+            side_folder.mkdir()
             asker = Asker(settings, start)
             if counter == "callgrind":
-                files = f"--callgrind-out-file={own / DUMP}", f"--vgdb-prefix={own / VGDB}"
-                under_callgrind = WorkerStart(under=[*CALLGRIND, *files], start_seconds=START_SECONDS)
+                files = f"--callgrind-out-file={side_folder / DUMP}", f"--vgdb-prefix={side_folder / VGDB}"
+                under_callgrind = WorkerStart(under=[*CALLGRIND, *files], start_seconds=CALLGRIND_START_SECONDS)
                 asker = Asker(settings, partial(start, under_callgrind))
             stack.callback(asker.close)
-            jobs.append((partial(run, asker, building, own), asker.stop))
+            jobs.append((partial(run, asker, building, side_folder), asker.stop))
         return dict(zip(sides, in_parallel(jobs), strict=True))
 
 
@@ -296,7 +303,7 @@ def part_of(file: str, function: str) -> Part | None:
     """Return the part of a call that a function of a file of machine code belongs to; None for the allocator."""
     if PYTHON.fullmatch(file):
         return "python"
-    if KERNEL_FILES.fullmatch(file) or KERNELS.search(function):
+    if KERNEL_FILES.fullmatch(file) or KERNEL_FUNCTIONS.search(function):
         return "kernels"
     return None if C_LIBRARY.fullmatch(file) else "dispatch"
 

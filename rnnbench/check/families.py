@@ -8,7 +8,7 @@ from rnnbench.analysis.pairs import MIN_TOGETHER
 from rnnbench.store.records import Case
 from rnnbench.text import plural
 
-STATEMENTS = "<"  # begins the name of a part that has a file's statements outside of definitions
+STATEMENTS_MARK = "<"  # begins the name of a part that has a file's statements outside of definitions
 
 
 def changed_definitions(replies: Mapping[str, Any]) -> frozenset[str]:
@@ -66,4 +66,4 @@ def _named(names: list[str]) -> str:
 def _in_words(part: str) -> str:
     """Return a part of a file, as a worker tells it, without its digest."""
     file, _, name = part.rpartition(" ")[0].partition(":")
-    return file if name.startswith(STATEMENTS) else f"{file}:{name}"
+    return file if name.startswith(STATEMENTS_MARK) else f"{file}:{name}"

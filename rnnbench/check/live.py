@@ -14,7 +14,7 @@ from rnnbench.analysis.decide import Evidence, Gate, finding_of
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.check.adoption import mended_file
 from rnnbench.check.compare_files import compare_by_settings
-from rnnbench.check.counting import MIN_SECONDS, Counting, InstructionsMode, chosen_counter, notes_of_uncounted
+from rnnbench.check.counting import MIN_COUNTING_SECONDS, Counting, InstructionsMode, chosen_counter, notes_of_uncounted
 from rnnbench.check.families import families
 from rnnbench.check.looks import measure, more_time, pairs_of, without
 from rnnbench.check.own_code import refuse_equal
@@ -52,7 +52,7 @@ class CheckOptions:
     accepted: AcceptedChange = NOTHING_ACCEPTED  # what the team accepts of this change
 
 
-USUAL = CheckOptions()
+USUAL_OPTIONS = CheckOptions()
 
 
 def check_against_run(
@@ -63,7 +63,7 @@ def check_against_run(
     *,
     out: Path,
     on_progress: Callable[[Progress], None],
-    options: CheckOptions = USUAL,
+    options: CheckOptions = USUAL_OPTIONS,
 ) -> tuple[Path, Comparison]:
     """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
 
@@ -85,7 +85,7 @@ def check(
     *,
     out: Path,
     on_progress: Callable[[Progress], None],
-    options: CheckOptions = USUAL,
+    options: CheckOptions = USUAL_OPTIONS,
 ) -> tuple[Path, Comparison]:
     """Measure groups of cases on both sides into a new folder below `out`, and judge them.
 
@@ -94,30 +94,33 @@ def check(
     of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
     """
     cases = cases_of(groups)
-    suite, margins, loosened = strictest(base.suite, head.suite, cases)
+    strict = strictest(base.suite, head.suite, cases)
+    suite = strict.suite
     counter, notes_of_counts = chosen_counter(options.instructions)
     head = replace(head, suite=suite)
     runner = PairedRunner((base, head), cases, suite.measure)
-    trial = Trial(margins)
+    trial = Trial(strict.margins)
     counted = dict[str, InstructionChange | str]()
     with ExitStack() as stack:
         folder = _begun(stack, runner, out, options.command)
         timed = _prepared(runner, groups, suite.check.budget_seconds, on_progress, everything=options.everything)
         preparing = runner.seconds
         if timed:
-            trial.families = families(runner.definitions, cases_of(timed), margins)
+            trial.families = families(runner.definitions, cases_of(timed), strict.margins)
             measure(runner, timed, trial, suite.check.budget_seconds, on_progress, share=options.share)
-        notes = [*runner.notes, *runner.clock_notes(), *loosened]
+        notes = [*runner.notes, *runner.clock_notes(), *strict.notes]
         notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
         if counter and timed:
-            budget = max(MIN_SECONDS, seconds) if options.instructions_seconds is None else options.instructions_seconds
+            budget = options.instructions_seconds
+            if budget is None:
+                budget = max(MIN_COUNTING_SECONDS, seconds)
             counted = Counting(runner, counter, budget, on_progress).run(timed)
     gates = options.gates
     if options.instructions == "gate":
         gates = gates.union(GATE_OF_INSTRUCTIONS)
-    known = _evidence(runner, groups, trial.verdicts(), margins, counted, replace(options, gates=gates))
-    findings = list(map(finding_of, known))
+    evidence = _evidence(runner, groups, trial.verdicts(), strict.margins, counted, replace(options, gates=gates))
+    findings = list(map(finding_of, evidence))
     _refuse_new(base, findings)
     every = ordered([*findings, *others])
     comparison = Comparison(
@@ -167,20 +170,20 @@ def _prepared(
     """Find the cases that run the same code, observe the others on both sides, and return those that are timed."""
     cases = cases_of(groups)
 
-    def left() -> float:
+    def seconds_left() -> float:
         return budget_seconds - runner.seconds
 
     def tell(done: int, total: int) -> None:
-        on_progress(Progress(0, done, total, max(0.0, left())))
+        on_progress(Progress(0, done, total, max(0.0, seconds_left())))
 
     if not everything:
         runner.find_same(cases, tell)
     if changed := without(groups, runner.same.cases):
-        runner.observe(changed, tell, left)
+        runner.observe(changed, tell, seconds_left)
     if not all(runner.failed(case) for case in cases):
         imported = {name: recorder.imported for name, recorder in runner.recorders.items()}
         refuse_equal(runner.sides["base"], runner.sides["head"], imported)
-    return changed_groups(runner, groups, left)
+    return changed_groups(runner, groups, seconds_left)
 
 
 def _notes_of_sides(notes: Mapping[str, Sequence[str]]) -> list[str]:
@@ -210,7 +213,7 @@ def _evidence(
     mended = _mended_files(runner)
     gates = options.gates
     is_uncounted = "instructions" in gates and not any(isinstance(each, InstructionChange) for each in counted.values())
-    known = []
+    of_cases = []
     for case in cases_of(groups):
         pairs = pairs_of(runner, case)
         evidence = Evidence(
@@ -232,8 +235,8 @@ def _evidence(
             evidence = replace(evidence, open_because=why)
         if isinstance(instructions := counted.get(case.key), InstructionChange):
             evidence = replace(evidence, instructions=instructions)
-        known.append(_with_doubt(runner, evidence))
-    return known
+        of_cases.append(_with_doubt(runner, evidence))
+    return of_cases
 
 
 def _with_doubt(runner: PairedRunner, evidence: Evidence) -> Evidence:
@@ -270,18 +273,18 @@ def _refuse_new(base: Side, findings: Sequence[Finding]) -> None:
 
 
 def changed_groups(
-    runner: PairedRunner, groups: Sequence[Group], left: Callable[[], float] = lambda: math.inf
+    runner: PairedRunner, groups: Sequence[Group], seconds_left: Callable[[], float] = lambda: math.inf
 ) -> list[Group]:
     """Return the groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
-    A case that fails or looks changed there, and in another pair of such cases if seconds are `left`, is kept; so is
-    any if the pair has used a changed file that was not used before.
+    A case is kept that fails or looks changed there, and in another pair of such cases if there are `seconds_left`. So
+    is any if the pair has used a changed file that was not used before.
     """
     if runner.same.needs_guard:
         before = runner.same.cases
         suspects = with_cases(groups, lambda case: case.key in before)
         for number in range(GUARD_PAIRS):
-            if suspects and (number == 0 or left() > 0):
+            if suspects and (number == 0 or seconds_left() > 0):
                 runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
                 runner.look_again()
             suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
@@ -289,7 +292,7 @@ def changed_groups(
         for key in runner.same.cases:
             runner.ratios.pop(key, None)
         if doubtful := with_cases(groups, lambda case: case.key in before - runner.same.cases):
-            runner.observe(doubtful, left=left)
+            runner.observe(doubtful, seconds_left=seconds_left)
     return without(groups, runner.same.cases)
 
 

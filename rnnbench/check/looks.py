@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 
 from rnnbench.analysis.comparison import Finding
-from rnnbench.analysis.decide import Gate
 from rnnbench.analysis.pairs import PairRatio, locations_of, logs_of, pairs_together, without_blind
 from rnnbench.analysis.stored import MAX_TIMES, times_as_many
 from rnnbench.analysis.verdict import LOOK_CONFIDENCE, Trial, share_of_look
@@ -29,7 +28,6 @@ LOOK_GROWTH = 1.3  # of the number of pairs from look to look
 # few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
 MIN_PAIRS_TO_TRIM = 8
 PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all
-GATE_OF_INSTRUCTIONS: frozenset[Gate] = frozenset({"instructions"})
 
 
 def without(groups: Sequence[Group], keys: Collection[str]) -> list[Group]:
@@ -56,8 +54,10 @@ def measure(
     looks = _Looks(runner, trial, share)
 
     def tell(done: int) -> None:
-        left = budget_seconds - runner.seconds
-        on_progress(Progress(runner.replicates + 1, done, len(timed), max(0.0, left) if runner.replicates else None))
+        seconds_left = budget_seconds - runner.seconds
+        on_progress(
+            Progress(runner.replicates + 1, done, len(timed), max(0.0, seconds_left) if runner.replicates else None)
+        )
 
     groups = to_compare(runner, groups)
     trial.looks |= {case.key: [] for case in cases_of(groups)}
@@ -89,9 +89,11 @@ class _Looks:
 
         Any new pair is enough without it.
         """
-        left = {case.key: pairs_of(self._runner, case) for case in cases}
-        of_families = {name: max(left.get(key, 0) for key in members) for name, members in self._trial.families.items()}
-        due = [key for key, pairs in left.items() if self._is_due(key, pairs, MIN_PAIRS, growth)]
+        pairs_left = {case.key: pairs_of(self._runner, case) for case in cases}
+        of_families = {
+            name: max(pairs_left.get(key, 0) for key in members) for name, members in self._trial.families.items()
+        }
+        due = [key for key, pairs in pairs_left.items() if self._is_due(key, pairs, MIN_PAIRS, growth)]
         together = [
             name for name, pairs in of_families.items() if self._is_due(name, pairs, MIN_PAIRS_TOGETHER, growth)
         ]
@@ -100,7 +102,7 @@ class _Looks:
             self._at_families(together, ratios)
             self._at_cases(due, ratios)
             self._seen.update({name: of_families[name] - self._seen[name] for name in together})
-            self._seen.update({key: left[key] - self._seen[key] for key in due})
+            self._seen.update({key: pairs_left[key] - self._seen[key] for key in due})
 
     def _is_due(self, name: str, pairs: int, least: int, growth: float) -> bool:
         seen = self._seen[name]
@@ -109,21 +111,21 @@ class _Looks:
     def _at_families(self, names: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
         for name in names:
             members = {key: ratios[key] for key in self._trial.families[name] if key in ratios}
-            if found := pairs_together(members, MIN_PAIRS_TOGETHER, MIN_PAIRS_TO_TRIM):
-                members_at = locations_of(found.members, MIN_PAIRS_TO_TRIM)
+            if pairs := pairs_together(members, MIN_PAIRS_TOGETHER, MIN_PAIRS_TO_TRIM):
+                members_at = locations_of(pairs.members, MIN_PAIRS_TO_TRIM)
                 self._trial.look_at_family(
                     name,
-                    found.low,
-                    found.mean,
-                    {key: (own.low, own.mean) for key, own in members_at.items()},
+                    pairs.low,
+                    pairs.mean,
+                    {key: (member.low, member.mean) for key, member in members_at.items()},
                     self._share * share_of_look(1 + len(self._trial.family_looks.get(name, ()))),
                     confidence=self._confidence,
-                    state=found.state,
+                    state=pairs.state,
                 )
 
     def _at_cases(self, keys: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
         # Decided cases are included: they still show how noisy cases are.
-        logs = {key: logs_of(own, MIN_PAIRS) for key, own in ratios.items()}
+        logs = {key: logs_of(case_ratios, MIN_PAIRS) for key, case_ratios in ratios.items()}
         where = locations_of(logs, MIN_PAIRS_TO_TRIM)
         whole = locations_of(logs, min_to_trim=self._runner.replicates + 1)
         for key in keys:
@@ -142,11 +144,11 @@ class _Looks:
 
 def to_compare(runner: PairedRunner, groups: Sequence[Group]) -> list[Group]:
     """Return the groups without the cases that failed, and without those of which only the reference is left."""
-    left = [group for group in groups if is_compared(group, runner.failed)]
-    return with_cases(left, lambda case: not runner.failed(case))
+    compared_groups = [group for group in groups if is_compared(group, runner.failed)]
+    return with_cases(compared_groups, lambda case: not runner.failed(case))
 
 
-def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> Sequence[Group]:
+def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], seconds_left: float) -> Sequence[Group]:
     """Return the groups to time in another pair; empty if none of their cases can be decided in the seconds left.
 
     So no pair is begun if the budget is too short for the fewest pairs of any case. These are all cases, or those that
@@ -165,13 +167,13 @@ def worth_a_pair(runner: PairedRunner, groups: Sequence[Group], left: float) -> 
     if cases and runner.replicates < PAIRS_TO_CHOOSE:
         slowest = with_cases(groups, lambda case: case == cases[0])
         later = (MIN_PAIRS - PAIRS_TO_CHOOSE) * runner.expected_seconds(slowest)
-        if runner.expected_seconds(groups) + later <= left:
+        if runner.expected_seconds(groups) + later <= seconds_left:
             return groups
     for number in range(len(cases), 0, -1):
-        kept = with_cases(groups, set(cases[:number]).__contains__)
+        chosen = with_cases(groups, set(cases[:number]).__contains__)
         pairs = max(1, MIN_PAIRS - min(pairs_of(runner, case) for case in cases[:number]))
-        if pairs * runner.expected_seconds(kept) <= left:
-            return kept
+        if pairs * runner.expected_seconds(chosen) <= seconds_left:
+            return chosen
     return []
 
 
@@ -181,7 +183,7 @@ def pairs_of(runner: PairedRunner, case: Case) -> int:
 
 
 def more_time(runner: PairedRunner, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
-    """Return how much time would be enough for undecided cases, judged by their intervals."""
+    """Return a sentence on the time that would be enough for undecided cases, judged by their intervals."""
     undecided = [each for each in findings if each.verdict == "undecided"]
     pairs = dict[str, float]()  # that each would take
     for each in undecided:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from rnnbench.cells import USER_MODULE
-from rnnbench.check.sides import COPIES, PACKAGE, Side
+from rnnbench.check.sides import COPIED_FOLDERS, PACKAGE_FILE, Side
 from rnnbench.errors import UserError
 
 Modules = Mapping[str, str]  # a module's name -> its file
@@ -23,7 +23,7 @@ def refuse_foreign(
     for side, other in ((base, head), (head, base)):
         modules = _under_test(side, imported[side.name])
         if stray := next(_strays(modules, side, other), None):
-            raise UserError(_told(side, *stray))
+            raise UserError(_message(side, *stray))
         for file in {Path(file).resolve() for file in opened.get(side.name, ())} - {*modules.values()}:
             if other.path(file, side) in other.files and not side.path(file, other):
                 raise UserError(
@@ -50,7 +50,7 @@ def refuse_equal(base: Side, head: Side, imported: Mapping[str, Modules]) -> Non
 
 def _under_test(side: Side, modules: Modules) -> dict[str, Path]:
     """Return a side's modules with their resolved files; those of rnnbench only if the side has its own."""
-    has_rnnbench = side.tree is not None and (side.tree / PACKAGE).is_file()
+    has_rnnbench = side.tree is not None and (side.tree / PACKAGE_FILE).is_file()
     return {
         name: Path(file).resolve()
         for name, file in modules.items()
@@ -68,14 +68,18 @@ def _strays(imported: Mapping[str, Path], side: Side, other: Side) -> Iterator[t
     own_modules = _modules(side.files)
     elsewhere = {name: file for name, file in imported.items() if side.tree and not side.path(file, other)}
     sizes = Counter(name.partition(".")[0] for name in elsewhere)
-    known = Counter(name.partition(".")[0] for name in elsewhere if name in own_modules)
+    counts = Counter(name.partition(".")[0] for name in elsewhere if name in own_modules)
     for name, file in elsewhere.items():
         top = name.partition(".")[0]
         of_other = other.path(file, side)
-        own = own_modules.get(name) or (of_other if of_other in side.files else None)
-        is_meant = of_other or (2 * known[top] >= sizes[top] and top not in sys.stdlib_module_names)
-        if own is not None and is_meant and (PurePosixPath(own).stem == "__init__") == (file.stem == "__init__"):
-            yield name, file, own
+        own_file = own_modules.get(name) or (of_other if of_other in side.files else None)
+        is_meant = of_other or (2 * counts[top] >= sizes[top] and top not in sys.stdlib_module_names)
+        if (
+            own_file is not None
+            and is_meant
+            and (PurePosixPath(own_file).stem == "__init__") == (file.stem == "__init__")
+        ):
+            yield name, file, own_file
 
 
 def _modules(files: Iterable[str]) -> dict[str, str]:
@@ -84,7 +88,7 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
     packages = {file.parent for file in sources if file.stem == "__init__"}
     modules: dict[str, str] = {}
     for file in sources:
-        if any(part in COPIES or part.startswith(".") for part in file.parts):
+        if any(part in COPIED_FOLDERS or part.startswith(".") for part in file.parts):
             continue
         module = file.parent if file.stem == "__init__" else file.with_suffix("")
         for depth, folder in enumerate(reversed([*module.parents])):
@@ -93,13 +97,13 @@ def _modules(files: Iterable[str]) -> dict[str, str]:
     return modules
 
 
-def _told(side: Side, name: str, file: Path, own: str) -> str:
-    own_file = side.in_words(f"{side.tree}/{own}")
+def _message(side: Side, name: str, file: Path, path: str) -> str:
+    own_file = side.in_words(f"{side.tree}/{path}")
     if name.startswith(USER_MODULE):
         what = "a file of a cell"
         remedy = "in the suite, give its path relative to the suite"
     else:
-        below = PurePosixPath(own)
+        below = PurePosixPath(path)
         module = below.parent if below.stem == "__init__" else below
         source = PurePosixPath(*module.parts[: -len(name.split("."))])
         what = name

@@ -156,8 +156,10 @@ class PairedRunner(Visitor):
             return self.start(again=again)
         for each, about in self.sides.items():
             if about.python not in self._kept_pulses:
-                self._kept_pulses[about.python] = kept = KeptPulse(private_folder(), str(hellos[each].get("python")))
-                if (best := kept.known()) is not None:
+                self._kept_pulses[about.python] = kept_pulse = KeptPulse(
+                    private_folder(), str(hellos[each].get("python"))
+                )
+                if (best := kept_pulse.best_seconds()) is not None:
                     self.best_pulses[about.python] = best
         self._start_seconds = self._now() - began
         return hellos
@@ -170,21 +172,21 @@ class PairedRunner(Visitor):
         """
         if self._origin is None:
             return True
-        known = self._origin.fault
-        asked = ""
-        if not known and not self._has_asked:
+        fault = self._origin.fault
+        answer = ""
+        if not fault and not self._has_asked:
             self._has_asked = True
             worker = next(iter(self.workers.values()))
             names = [name for name in self._devices if not backend(name).runs_host_code]
-            asked = why_not_forked(
+            answer = why_not_forked(
                 {name: worker.request(device(name), self.settings.deadline_seconds) for name in names}
             )
-        if known or asked:
+        if fault or answer:
             self._origin.close()
             self._origin = None
             self._may_fork = False
-            self.notes.append(not_forked(known or asked))
-        return not asked
+            self.notes.append(not_forked(fault or answer))
+        return not answer
 
     def _refuse_lone_devices(self) -> None:
         """Raise UserError if a device takes one process only; tell what a pair has of the memory of one that it shares.
@@ -209,9 +211,9 @@ class PairedRunner(Visitor):
     def end(self) -> None:
         """End everything that was started, and keep the best pulse of each interpreter."""
         self.close()
-        for python, kept in self._kept_pulses.items():
+        for python, kept_pulse in self._kept_pulses.items():
             if python in self.best_pulses:
-                kept.keep(self.best_pulses[python])
+                kept_pulse.keep(self.best_pulses[python])
         if self._origin is not None:
             self._origin.close()
 
@@ -219,7 +221,7 @@ class PairedRunner(Visitor):
         self,
         groups: Sequence[Group],
         on_done: Callable[[int, int], None] = lambda done, total: None,
-        left: Callable[[], float] = lambda: math.inf,
+        seconds_left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """Check and observe the cases on both sides, before any timing; a pair that was started is used and ended.
 
@@ -231,7 +233,7 @@ class PairedRunner(Visitor):
         cases = cases_of(groups)
         first = first_of_each(cases, self.definitions)
         in_order = [*first, *(case for case in cases if case not in first)]
-        self.observe_cases(in_order, on_done, ready=ready, is_needed=lambda case: case in first or left() > 0)
+        self.observe_cases(in_order, on_done, ready=ready, is_needed=lambda case: case in first or seconds_left() > 0)
         for recorder in self.recorders.values():
             for case in in_order:
                 if recorder.unobserved(case):
@@ -261,10 +263,10 @@ class PairedRunner(Visitor):
         """Tell which requirements have changed, and leave no case among the `same` if one is not what is installed."""
         files = [file for file, kind in self._changed.items() if kind == "packaging"]
         if base.tree is not None and head.tree is not None and files:
-            found = compared(base.tree, head.tree, files, head.python)
-            self.notes[:0] = found.notes
-            if found.doubt:
-                self.same = self.same.but(self.same.cases, Doubt("changed", found.doubt))
+            differences = compared(base.tree, head.tree, files, head.python)
+            self.notes[:0] = differences.notes
+            if differences.doubt:
+                self.same = self.same.but(self.same.cases, Doubt("changed", differences.doubt))
 
     def look_again(self) -> None:
         """Leave no case among the `same` if a pair has used a changed file since the cases were asked."""
@@ -321,7 +323,7 @@ class PairedRunner(Visitor):
         return reached
 
     def counters(self) -> dict[str, tuple[Callable[..., WorkerProcess], Building]]:
-        """Return how to start a worker that counts on each side, in a new layout of memory, and its requests."""
+        """Return functions that start a worker which counts, on each side and in a new layout, and its requests."""
         self._layout = self._rng.randrange(MAX_LAYOUTS)
         return {
             name: (partial(self.start_one, "counter", name), recorder.building)
@@ -331,7 +333,7 @@ class PairedRunner(Visitor):
     def replicate(
         self,
         groups: Sequence[Group],
-        left: float,
+        seconds_left: float,
         on_visit: Callable[[int], None] = lambda done: None,
         *,
         is_observed: bool = True,
@@ -343,9 +345,9 @@ class PairedRunner(Visitor):
         """
         if not self.workers:
             self.start()
-        known = [self._costs[group.workload] for group in groups if group.workload in self._costs]
-        untimed = fmean(untimed for _, untimed in known) if known else GUESSED_UNTIMED_SECONDS
-        of_pair = left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
+        costs = [self._costs[group.workload] for group in groups if group.workload in self._costs]
+        untimed = fmean(untimed for _, untimed in costs) if costs else GUESSED_UNTIMED_SECONDS
+        of_pair = seconds_left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
         wanted = (of_pair / len(cases_of(groups)) - untimed) / len(self.sides)
         case_seconds = min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, wanted))
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
@@ -357,9 +359,9 @@ class PairedRunner(Visitor):
             base = times_by_case(windows["base"])
             head = times_by_case(windows["head"])
             for case in base:
-                own = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
-                self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *own))
-            timed = sum(window.host_seconds for own in windows.values() for window in own)
+                of_side = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
+                self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *of_side))
+            timed = sum(window.host_seconds for of_side in windows.values() for window in of_side)
             cases = len(group.cases)
             self._costs[group.workload] = timed / cases, max(0.0, visited.seconds - timed) / cases
         self.close()

@@ -41,7 +41,7 @@ class Requirements:
 
 
 def is_packaging(path: PurePosixPath) -> bool:
-    """Return whether a file installs a package, or checks its code, and is not read by the code itself."""
+    """Return True if a file installs a package, or checks its code, and is not read by the code itself."""
     return path.name in PACKAGING_NAMES or any(path.match(pattern) for pattern in PATTERNS)
 
 
@@ -62,11 +62,9 @@ def compared(base: Path, head: Path, files: Iterable[str], python: str) -> Requi
         for name in names:
             pins = [side.get(name, "") for side in (before, after)]
             installed = _installed(name, python)
-            runs = (
-                f"both sides run with {name} {installed}, which is installed"
-                if installed
-                else f"{name} is not installed"
-            )
+            runs = f"{name} is not installed"
+            if installed:
+                runs = f"both sides run with {name} {installed}, which is installed"
             notes.append(f"{file} changed: {pins[0] or f'no {name}'} -> {pins[1] or f'no {name}'}; {runs}")
             if installed and (wrong := next((pin for pin in pins if not _allows(pin, installed)), "")):
                 doubt = doubt or f"{file} asks for {wrong}, but {name} {installed} is installed"
@@ -76,20 +74,20 @@ def compared(base: Path, head: Path, files: Iterable[str], python: str) -> Requi
 
 
 def required(file: Path) -> Mapping[str, str]:
-    """Return what a packaging file requires, by the name of the package; empty if nothing can be read from it."""
+    """Return the requirements of a packaging file by package; empty if nothing can be read from it."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [*_lines(file, text)]
     except (OSError, tomllib.TOMLDecodeError, Error, AttributeError, TypeError):  # missing on one side, or not readable
         return {}
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        found.setdefault(canonicalize_name(requirement.name), str(requirement))
-    return found
+        versions.setdefault(canonicalize_name(requirement.name), str(requirement))
+    return versions
 
 
 def _lines(file: Path, text: str) -> Iterator[str]:
@@ -103,9 +101,9 @@ def _lines(file: Path, text: str) -> Iterator[str]:
         parser.read_string(text)
         yield from parser.get("options", "install_requires", fallback="").splitlines()
     elif any(PurePosixPath(file.name).match(pattern) for pattern in CONDA):
-        found = (CONDA_LINE.match(line) for line in text.splitlines())
+        matches = (CONDA_LINE.match(line) for line in text.splitlines())
         # One `=` of conda means any version that begins so.
-        yield from (each[1] + CONDA_EQUALS.sub(r"==\1.*", each[2] or "") for each in found if each)
+        yield from (each[1] + CONDA_EQUALS.sub(r"==\1.*", each[2] or "") for each in matches if each)
     elif file.suffix == ".txt":
         yield from (re.sub(r"(^|\s)#.*$|\s*\\$|\s--hash.*$", "", line).strip() for line in text.splitlines())
 

@@ -45,7 +45,7 @@ IMPORT = "<import>"  # ends a part that stands for an installed package
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 LOOKED_CHANGED = Doubt("guard", "it failed or looked changed in a pair of workers")
 NOT_RUN: Set[FileKind] = {"document", "packaging", "empty"}  # kinds of files that count only for code that reads them
-BLOCK_BYTES = 1 << 20  # that are compared at once
+COMPARED_BYTES = 1 << 20  # that are compared at once
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     if base.commit is None:
         changed = differing(base.tree, head.tree, base.files | head.files)
         return _without_empty(sorted_by_kind(changed, *suites), base, head)
-    told = git.changed_files(head.tree, base.commit, head.commit)
+    files = git.changed_files(head.tree, base.commit, head.commit)
     tracked = git.files(head.tree, has_submodules=False)  # the base has none of those that submodules have
-    if told is None or tracked is None:
+    if files is None or tracked is None:
         return None
     seen = set[str]()
     if head.commit is None:
         seen = differing(base.tree, head.tree, base.files.union(tracked))
-    return _without_empty(sorted_by_kind(sorted(seen.union(told)), *suites), base, head)
+    return _without_empty(sorted_by_kind(sorted(seen.union(files)), *suites), base, head)
 
 
 def _without_empty(changed: Changed, base: Side, head: Side) -> Changed:
@@ -147,7 +147,7 @@ def _differs(file: Path, other: Path) -> bool:
         return True
     try:
         with file.open("rb") as one, other.open("rb") as two:
-            while (block := one.read(BLOCK_BYTES)) == two.read(BLOCK_BYTES):
+            while (block := one.read(COMPARED_BYTES)) == two.read(COMPARED_BYTES):
                 if not block:
                     return False
     except OSError:  # without the right to read it, say: nothing can be said of it
@@ -170,15 +170,19 @@ def used_files(
     run = set[str]()
     texts = set[str]()
     for side, other in ((base, head), (head, base)):
-        modules, every, by_path = (
-            {side.path(Path(file).resolve(), other) for file in files} - {""}
-            for files in (imported[side.name].values(), opened[side.name], read[side.name])
-        )
+        modules = _in_tree(side, other, imported[side.name].values())
+        every = _in_tree(side, other, opened[side.name])
+        by_path = _in_tree(side, other, read[side.name])
         if not modules | every | by_path <= side.files:
             return None
         run |= modules
         texts |= (every - modules) | by_path
     return Used(run, texts)
+
+
+def _in_tree(side: Side, other: Side, files: Iterable[str]) -> set[str]:
+    """Return the paths of files in the tree of a side; those elsewhere are left out."""
+    return {side.path(Path(file).resolve(), other) for file in files} - {""}
 
 
 def same_code(

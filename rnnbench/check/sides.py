@@ -26,13 +26,13 @@ from rnnbench.store.records import Case, Group
 from rnnbench.suite import places, suites
 from rnnbench.suite.outline import cases_of, grouped
 
-PACKAGE = Path("rnnbench/__init__.py")
+PACKAGE_FILE = Path("rnnbench/__init__.py")
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
 NOT_OF_THE_CODE: tuple[Implementation, ...] = ("torch.nn", "per_item")
-INSTALLED = {"site-packages", "dist-packages"}
+INSTALLED_FOLDERS = {"site-packages", "dist-packages"}
 # Folders of a tree with other projects' code, or with copies of the tree's own. Modules in them are not the tree's.
-COPIES = INSTALLED | {"__pycache__", "build", "dist", "node_modules"}
-COPIES |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
+COPIED_FOLDERS = INSTALLED_FOLDERS | {"__pycache__", "build", "dist", "node_modules"}
+COPIED_FOLDERS |= {"vendor", "vendored", "_vendor", "third_party", "thirdparty", "extern", "external"}
 # Caches whose entries are known by a name: one side's extension would serve the other.
 CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -63,7 +63,7 @@ class Side:
         """The files of the tree that git tracks, including those of submodules, or that it was lent, as paths below it.
 
         In a folder that is no repository, or in which git refuses to work (for example another user's), these are all
-        files outside of hidden folders, environments, runs and `COPIES`.
+        files outside of hidden folders, environments, runs and `COPIED_FOLDERS`.
         """
         if self.tree is None:
             return frozenset()
@@ -76,7 +76,7 @@ class Side:
         if self.tree is None or max(trees, key=lambda tree: len(tree.parts), default=None) != self.tree:
             return ""
         path = file.relative_to(self.tree)
-        return "" if INSTALLED & set(path.parts) else "/".join(path.parts)
+        return "" if INSTALLED_FOLDERS & set(path.parts) else "/".join(path.parts)
 
     def in_words(self, text: str) -> str:
         """Return the text with git's names for paths of a temporary tree, such as `main:bench.toml`."""
@@ -151,7 +151,7 @@ class Project:
         self.within: Path | None = None  # the path of the suite in the repository, if it measures anything of that
         if self.repository is not None and file.is_relative_to(self.repository):
             # A suite of rnnbench's own may lie in an environment below the repository.
-            is_foreign = is_shipped and not (self.repository / PACKAGE).is_file()
+            is_foreign = is_shipped and not (self.repository / PACKAGE_FILE).is_file()
             self.within = None if is_foreign else file.relative_to(self.repository)
         # A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch.
         self._scratch = stack.enter_context(git.scratch("package"))
@@ -186,21 +186,21 @@ class Project:
         nearest to the suite and the top of the tree, each with its `src`. They stand in the tree's copy of the current
         folder. Raises UserError.
         """
-        made = Side(name, about, self._suite.model_copy(update={"file": file}), tree=tree, **more)
-        with made.errors_in_words():
+        side = Side(name, about, self._suite.model_copy(update={"file": file}), tree=tree, **more)
+        with side.errors_in_words():
             paths = [self._scratch]
             folder = Path.cwd()
             if tree is not None:
-                code = tree if (tree / PACKAGE).is_file() else self._scratch
+                code = tree if (tree / PACKAGE_FILE).is_file() else self._scratch
                 if lacking := [source for source in self._sources if not (tree / source).is_dir()]:
                     raise UserError(f"source {lacking[0]}: {tree} has no such folder; give one that both sides have")
-                own = module_folders(nearest_project(file.parent, tree), tree)
-                paths = [code, *(tree / source for source in self._sources), *own]
+                folders = module_folders(nearest_project(file.parent, tree), tree)
+                paths = [code, *(tree / source for source in self._sources), *folders]
                 if self.tree is not None and folder.is_relative_to(self.tree):
                     copy = tree / folder.relative_to(self.tree)
                     folder = next(place for place in (copy, *copy.parents) if place.is_dir())
             variables = {cache: str(self._scratch / f"{name}-caches" / cache.lower()) for cache in CACHES}
-            return replace(made, paths=tuple(dict.fromkeys(paths)), folder=folder, variables=variables)
+            return replace(side, paths=tuple(dict.fromkeys(paths)), folder=folder, variables=variables)
 
     def in_folder(self, base: str) -> Side:
         """Return the base in a folder, which has the suite at its path in the repository or at the top."""
@@ -223,7 +223,7 @@ class Project:
         top, within = self.required()
         commit = git.commit(top, revision)
         short = commit[:7]
-        shown, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
+        revision_name, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
         tree = self._stack.enter_context(git.worktree(top, commit)).resolve()
         file = tree / within
         former = None
@@ -239,9 +239,9 @@ class Project:
         if not has_own_suite and file.suffix == ".toml":
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._suite.file, file)
-        side = self.side(name, about, tree, file, commit=commit, revision=shown, lent=lent)
-        own = self._with_own_suite(side)  # also if it is not used: a commit without a cell's file is told
-        return own if has_own_suite else side
+        side = self.side(name, about, tree, file, commit=commit, revision=revision_name, lent=lent)
+        with_own_suite = self._with_own_suite(side)  # also if it is not used: a commit without a cell's file is told
+        return with_own_suite if has_own_suite else side
 
     def _with_own_suite(self, side: Side) -> Side:
         """Return a side with the settings of its own file; a class has the same suite on both sides."""
@@ -250,21 +250,19 @@ class Project:
             return replace(side, suite=suites.read(str(file))) if file.suffix == ".toml" else side
 
 
-def _interpreter(given: str | None) -> str:
+def _interpreter(name: str | None) -> str:
     """Return the interpreter that is given as a path, as a command or as the folder of a virtual environment."""
-    if given is None:
+    if name is None:
         return sys.executable
-    python = shutil.which(Path(given) / "bin" / "python") or shutil.which(given)
+    python = shutil.which(Path(name) / "bin" / "python") or shutil.which(name)
     if python is None:
-        raise UserError(
-            f"base: no such interpreter: {given}; expected a python, or the folder of a virtual environment"
-        )
+        raise UserError(f"base: no such interpreter: {name}; expected a python, or the folder of a virtual environment")
     return str(Path(python).absolute())
 
 
 def _walk(root: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIES]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in COPIED_FOLDERS]
         # A virtual environment, or what rnnbench has measured, such as this check.
         if "pyvenv.cfg" in files or "run.json" in files or is_check(Path(parent)):
             folders.clear()
@@ -299,10 +297,17 @@ def select(
     return grouped(common), one_sided(in_base, in_head)
 
 
-def strictest(
-    base: suites.Suite, head: suites.Suite, cases: Sequence[Case]
-) -> tuple[suites.Suite, dict[str, float], list[str]]:
-    """Return the suite to measure by, the margin of each case, and a note if the base's settings are kept.
+@dataclass(frozen=True)
+class StrictSuite:
+    """The settings by which both sides are measured: of the base's and the head's suite those that are stricter."""
+
+    suite: suites.Suite
+    margins: dict[str, float]  # by the keys of the cases
+    notes: list[str]  # one, if the base's settings are kept
+
+
+def strictest(base: suites.Suite, head: suites.Suite, cases: Sequence[Case]) -> StrictSuite:
+    """Return the settings by which both sides are measured.
 
     The smaller margin and the larger budget apply, and the base's settings of measuring.
     """
@@ -315,4 +320,5 @@ def strictest(
     note = "the base's settings are kept, where they are stricter, until this commit is the base"
     check = head.check.model_copy(update={"budget_seconds": max(before, after)})
     suite = head.model_copy(update={"check": check, "measure": measure})
-    return suite, {key: min(margin, old[key]) for key, margin in new.items()}, [note] if is_looser else []
+    margins = {key: min(margin, old[key]) for key, margin in new.items()}
+    return StrictSuite(suite, margins, [note] if is_looser else [])

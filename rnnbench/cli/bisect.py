@@ -66,6 +66,7 @@ def bisect(
     search failed, or bad is not slower than good; 3 a case is undecided; 130 interrupted.
     """
     from rnnbench.check.bisect import bisect as search
+    from rnnbench.check.commits import BisectOptions
     from rnnbench.report.verdicts.outputs import bisection_json, bisection_text
     from rnnbench.store.folder import write_whole
     from rnnbench.suite.expressions import parse_only
@@ -76,15 +77,17 @@ def bisect(
         refuse_other_out(context, resume, out)
     folder, answer = search(
         suite,
-        good,
-        bad,
-        parse_only(only, "--only", arguments=suite.arguments),
-        device,
+        BisectOptions(
+            good=good,
+            bad=bad,
+            only=parse_only(only, "--only", arguments=suite.arguments),
+            device=device,
+            sources=sources,
+            command=typed_command(),
+            budget_seconds=budget,
+        ),
         out=out,
-        sources=sources,
         resume=resume,
-        budget_seconds=budget,
-        command=typed_command(),
         on_step=lambda words, seconds: output.note(f"{words}; at most {rounded_up(seconds)} left"),
     )
     try:

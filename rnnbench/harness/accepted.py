@@ -69,12 +69,12 @@ class Accepted:
         if not all(git.is_revision(repository, f"{commit}^{{commit}}") for commit in (base, head)):
             return []  # then nobody knows what lies between them
         between = git.commits_between(repository, base, head)
-        found = [entry for entry in self._entries if self._commits[entry.commit] in between]
+        matches = [entry for entry in self._entries if self._commits[entry.commit] in between]
         lost = [entry for entry in self._entries if self._is_lost(repository, entry, head)]
         if lost:
             added = self._pairs_at(repository, head) - self._pairs_at(repository, base)
-            found += [entry for entry in lost if (entry.case, entry.commit) in added]
-        return found
+            matches += [entry for entry in lost if (entry.case, entry.commit) in added]
+        return matches
 
     def _pairs_at(self, repository: Path, commit: str) -> set[tuple[str, str]]:
         """Return the case and the commit of each entry that the file has at a commit, or in the tree that is there."""
@@ -83,7 +83,7 @@ class Accepted:
         return pairs_in(git.text_at(repository, commit, self._file))
 
     def _is_lost(self, repository: Path, entry: Acceptance, head: str) -> bool:
-        """Return whether a head lacks the commit of an entry, as far as is known here.
+        """Return True if a head lacks the commit of an entry, as far as is known here.
 
         It was squashed, rebased or never merged, or the clone is too shallow to have it.
         """

@@ -19,8 +19,8 @@ from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import Settings
 
-CASES = ["cell=lstm,gru hidden_size=32 seq_len=8,16"]  # of the suite `quick`
-SETTINGS = Settings(replicates=6, precision=None)
+DOCTOR_CASES = ["cell=lstm,gru hidden_size=32 seq_len=8,16"]  # of the suite `quick`
+DOCTOR_SETTINGS = Settings(replicates=6, precision=None)
 HOT_CELSIUS = 80  # before anything is measured; data-centre cards slow down from about 85 on
 MAX_QUIET_STEAL = 0.01
 IDLE_BYTES = 2 << 30  # more than a driver takes for itself on a card that nobody uses
@@ -35,15 +35,15 @@ def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
     """Return the environment as a run records it, and the noise of a run of about 15 seconds that is not kept."""
     suite = suites.read("quick")
-    groups = suite.groups(parse_only(CASES), None)
+    groups = suite.groups(parse_only(DOCTOR_CASES), None)
     with scratch("doctor") as out:
         command = "rnnbench doctor"
-        folder = run_suite(suite, groups, SETTINGS, out=out, command=command, on_progress=on_progress)
+        folder = run_suite(suite, groups, DOCTOR_SETTINGS, out=out, command=command, on_progress=on_progress)
         return read_info(folder).environment, noise(read(folder))
 
 
 def instructions() -> str:
-    """Return what counts instructions here for `check --instructions`, or why nothing does, in a sentence."""
+    """Return a sentence that says what counts instructions here for `check --instructions`, or why nothing does."""
     try:
         return f"`check --instructions` counts by {choose_counter()}."
     except Unavailable as reason:
@@ -51,7 +51,7 @@ def instructions() -> str:
 
 
 def advice(environment: Mapping[str, Any]) -> list[str]:
-    """Return what to change before measuring, most harmful first; empty if no problem is known.
+    """Return advice on what to change before measuring, the most harmful first; empty if no problem is known.
 
     `environment`: what `current_readings` returns.
     """
@@ -93,7 +93,7 @@ def _of_gpu(gpu: Mapping[str, Any], index: str) -> list[str]:
             f"it has {celsius:.0f} °C before anything is measured: wait, or its clocks will be held back.",
         ),
         (
-            not reasons & nvml.SETTINGS,
+            not reasons & nvml.SETTING_REASONS,
             "no setting shows that holds its clocks, so they follow load, power and heat. To compare runs, lock them "
             f"at a rate that it can hold{most}, where you may: `sudo nvidia-smi -i {index} -lgc MHZ`.",
         ),

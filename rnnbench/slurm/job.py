@@ -89,7 +89,7 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
             if unlike := unlike_the_first(path, job_info):
                 print(unlike, file=sys.stderr)
                 sys.exit(UNLIKE)
-            runner = Runner(state.groups, settings, start, folder, root=root, state=state, prefix=f"{part}-")
+            runner = Runner(state.groups, settings, start, folder, root=root, state=state)
 
             def at_end(status: RunStatus) -> RunInfo:
                 seconds = runner.planner.seconds_needed()

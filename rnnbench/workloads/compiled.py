@@ -38,13 +38,13 @@ COMPILER_OPTIONS: dict[str, Any] = {
 # The same for packages, whose C++ is called without Python by itself.
 PACKAGE_OPTIONS = {name: value for name, value in COMPILER_OPTIONS.items() if not name.startswith("cpp_wrapper")}
 PARTITIONER = "custom_partitioner_fn"  # another option, which torch 2.8 lacks
-REMEDY = (
+COMPILER_REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
     "without spaces that is not mounted `noexec`"
 )
 DAMAGED = re.compile(r"(/\S+\.so): (?:file too short|invalid ELF header)")
 MAX_GRAPHS = 10_000  # of one function, over all cases of a process; torch's default limit is 8
-_made: Counter[str] = Counter()  # products by library
+_products: Counter[str] = Counter()  # products by library
 
 
 def in_pieces(steps: int, run: Run) -> Run:
@@ -76,8 +76,8 @@ def in_blocks(blocks: Callable[[int], list[int]], run: Run, rest: Run) -> Run:
     def run_blocks(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
         sizes = blocks(len(input))
         runs = [run] * len(sizes)
-        if left := len(input) - sum(sizes):
-            sizes.append(left)
+        if steps_left := len(input) - sum(sizes):
+            sizes.append(steps_left)
             runs.append(rest)
         return _one_after_the_other(runs, sizes, cell, input, state, options)
 
@@ -153,8 +153,8 @@ def why_not(device: str) -> str:
         if damaged := DAMAGED.search(telling):  # whoever wrote it was killed
             return f"torch.compile can't load {damaged[1]} from its cache, which is damaged: remove this file"
         return (
-            f"torch.compile does not work on {device}: {telling}; {REMEDY}, or leave the implementations `compiled` "
-            "and `prepacked` out"
+            f"torch.compile does not work on {device}: {telling}; {COMPILER_REMEDY}, or leave the implementations "
+            "`compiled` and `prepacked` out"
         )
     if not is_compiled:  # torch only calls the function, without a word
         return "torch.compile is switched off: unset TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE"
@@ -169,7 +169,7 @@ def cost(timed: TimedCall) -> Readings:
     from torch._dynamo.utils import counters
 
     counters.clear()
-    _made.clear()
+    _products.clear()
     with timed.mode():
         start = perf_counter()
         timed.call()
@@ -191,7 +191,7 @@ def forget() -> None:
 
 def libraries() -> str:
     """Return the libraries of the products of `prepacked` code compiled since `cost` began, in words; empty if none."""
-    return ", ".join(sorted(_made, key=lambda library: -_made[library]))
+    return ", ".join(sorted(_products, key=lambda library: -_products[library]))
 
 
 def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
@@ -202,7 +202,7 @@ def compiled(function: Callable[..., Any], implementation: Implementation) -> Ca
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
-    passes = LoopPasses(_made if implementation in WITH_OWN_LIBRARY else None)
+    passes = LoopPasses(_products if implementation in WITH_OWN_LIBRARY else None)
     return torch.compile(function, dynamic=False, backend=inductor(passes))
 
 

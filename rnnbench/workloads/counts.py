@@ -19,9 +19,9 @@ ProfilerEvent = Any  # a node of the profiler's tree, which torch does not expor
 # `MmBackward0`, `Optimizer.step#Adam.step`).
 OPERATOR_NAME = re.compile(r"\w+::\w+")
 PRODUCT_OPERATORS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  # all other products call these
-TORCHSCRIPT = 2  # the scope of an event that is a call of TorchScript's interpreter
+TORCHSCRIPT_SCOPE = 2  # the scope of an event that is a call of TorchScript's interpreter
 # Operators that are backends of their own; everything else consists of ATen's plain operators.
-BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
+OPERATOR_BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 MAX_DONE_AGAIN = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
 
 # In torch 2.13 every profile logs its start and end on standard error, where the coordinator looks for a dead worker's
@@ -36,9 +36,9 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
     autograd calls, without those called by other operators; `allocations`: the blocks that it requests from the
     device's allocator; `peak_bytes`: the most that it holds of them at once; `backend`: one of BACKENDS, or `aten`.
     """
-    own: Any = None if torch.empty(0, device=device).is_cpu else torch.get_device_module(device)
+    device_module: Any = None if torch.empty(0, device=device).is_cpu else torch.get_device_module(device)
     # The allocator of a GPU keeps its own peak; that of Apple's devices keeps none.
-    allocator: Any = own if hasattr(own, "reset_peak_memory_stats") else None
+    allocator: Any = device_module if hasattr(device_module, "reset_peak_memory_stats") else None
     if allocator is not None:
         allocator.reset_peak_memory_stats(device)
     before = 0 if allocator is None else allocator.memory_allocated(device)
@@ -57,7 +57,7 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
         name = event.name
         is_operator = is_inside or OPERATOR_NAME.fullmatch(name) is not None
         operators += is_operator and not is_inside
-        if name.endswith(BACKENDS):
+        if name.endswith(OPERATOR_BACKENDS):
             backends.add(name.rpartition("::")[2])
         unseen += [(child, is_operator) for child in event.children]
     allocations, peak_bytes = _memory(blocks)
@@ -66,7 +66,7 @@ def count(timed: TimedCall, device: torch.device) -> dict[str, Any]:
         "operators": operators,
         "allocations": allocations,
         "peak_bytes": peak_bytes if allocator is None else allocator.max_memory_allocated(device) - before,
-        "backend": next((b for b in BACKENDS if b in backends), "aten"),
+        "backend": next((b for b in OPERATOR_BACKENDS if b in backends), "aten"),
     }
 
 
@@ -81,7 +81,7 @@ def multiply_adds(kineto: Any) -> int | None:
     """Return the multiply-adds of the products in a profile; None if TorchScript hides some."""
     # Not by `FlopCounterMode`, which counts the same at many times the cost.
     events = kineto.events()
-    if any(event.scope() == TORCHSCRIPT for event in events):  # its products have no reliable shapes
+    if any(event.scope() == TORCHSCRIPT_SCOPE for event in events):  # its products have no reliable shapes
         return None
     return sum(int(event.flops()) for event in events if event.name() in PRODUCT_OPERATORS) // 2
 

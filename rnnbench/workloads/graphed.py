@@ -95,14 +95,14 @@ class Replayed(nn.Module):
         handle: Any = torch.cuda.graph_pool_handle  # untyped in torch
         self.model = model
         self.pool: Pool = handle()
-        self._given = (input, *leaves(state))
+        self._arguments = (input, *leaves(state))
         final: list[State] = [None]  # its structure; the recording must not refer to this module, nor a cycle form
 
         def call() -> Sequence[Tensor]:
             output, final[0] = model(input, state)
             return output, *leaves(final[0])
 
-        self.wanted = [tensor for tensor in (*self._given, *model.parameters()) if tensor.requires_grad]
+        self.wanted = [tensor for tensor in (*self._arguments, *model.parameters()) if tensor.requires_grad]
         self.graphs = Graphs(call, self.wanted, self.pool, direction)
         self._state = rebuilt(final[0], iter(self.graphs.outputs[1:]))
         final[0] = None
@@ -110,9 +110,9 @@ class Replayed(nn.Module):
     def forward(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Replay the model."""
         with torch.no_grad():
-            for own, given in zip(self._given, (input, *leaves(state)), strict=True):
-                if own.data_ptr() != given.data_ptr():
-                    own.copy_(given)
+            for recorded, argument in zip(self._arguments, (input, *leaves(state)), strict=True):
+                if recorded.data_ptr() != argument.data_ptr():
+                    recorded.copy_(argument)
         if not self.graphs.gradients:
             self.graphs.forward()
             return self.graphs.outputs[0], self._state
@@ -133,9 +133,9 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, direction: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        own = ctx.graphs.direction
-        if own.data_ptr() != direction.data_ptr():
-            own.copy_(direction)
+        recorded = ctx.graphs.direction
+        if recorded.data_ptr() != direction.data_ptr():
+            recorded.copy_(direction)
         ctx.graphs.backward()
         # Each a new tensor, which autograd may keep as a parameter's gradient without a copy.
         return None, *(None if gradient is None else gradient.detach() for gradient in ctx.graphs.gradients)

@@ -24,7 +24,7 @@ from rnnbench.store.records import (
 )
 from rnnbench.workloads.phases import is_capturable
 
-MANY_ROWS = 16
+MANY_BATCH_ROWS = 16
 DIRECT_DTYPES = tuple(direct.VALUES)
 FeedBack = Callable[[Any, nn.Module, Tensor, State, int], tuple[Tensor, State]]
 GRAPHED_ON = "cuda"  # the kind of device that can record graphs
@@ -49,7 +49,7 @@ Run = Callable[[Any, Tensor, State, SequenceOptions], tuple[Tensor, State]]
 
 
 def loop(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-    """One call of the cell for each step."""
+    """Call the cell once for each step."""
     if options.mask is None and can_step_directly(cell):
         inputs = input.unbind(0)
         outputs, final = run_usual(cell, inputs[::-1] if options.reverse else inputs, state)
@@ -69,16 +69,16 @@ def scan(cell: Any, input: Tensor, state: State, options: SequenceOptions) -> tu
 
 
 def eager(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-    """`hoisted` if the cell supports it, else `loop`: the base of the faster implementations."""
+    """Run the cell `hoisted` if it supports that, else in a `loop`: the base of the faster implementations."""
     return (hoisted if can_hoist(cell) else loop)(cell, input, state, options)
 
 
 def step_by_step(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-    """`eager`, but not hoisted where rnnbench's own products make a step of `MANY_ROWS` sequences or more.
+    """`eager`, but not hoisted where rnnbench's own products make a step of `MANY_BATCH_ROWS` sequences or more.
 
     They are as fast for such a step as for all steps at once, whose result is too large for the caches.
     """
-    is_wide = input.shape[1] >= MANY_ROWS and input.dtype in DIRECT_DTYPES
+    is_wide = input.shape[1] >= MANY_BATCH_ROWS and input.dtype in DIRECT_DTYPES
     return (loop if is_wide else eager)(cell, input, state, options)
 
 
@@ -93,10 +93,10 @@ def _steps(
             state = step(input, state)
             outputs.append(state)
     else:
-        shown = -1 if options.stacked else 0
+        layer = -1 if options.stacked else 0
         for input in reversed(inputs) if options.reverse else inputs:
             state = step(input, state)
-            outputs.append(state[shown])
+            outputs.append(state[layer])
         if not isinstance(outputs[0], Tensor):
             outputs = [each[0] for each in outputs]
     if options.reverse:
@@ -159,7 +159,7 @@ def check_makes_sense(case: Case) -> None:
 
 
 def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
-    """Return what must not be true of a workload, each with the reason."""
+    """List conditions that a workload must not meet, each with the reason."""
     task = work.task
     is_stream = work.task == "streaming"
     feeds_back = task in ("one_to_many", "encoder_decoder")
@@ -206,7 +206,7 @@ def _rules_of_task(work: Workload) -> list[tuple[object, str]]:
 
 
 def _rules_of_way(case: Case) -> Rules:
-    """Return what must not be true of a case in its implementation, each with the reason."""
+    """List conditions that a case must not meet in its implementation, each with the reason."""
     return RUNNERS[case.implementation].rules(case) if case.implementation in RUNNERS else []
 
 
@@ -301,11 +301,9 @@ def _nothing(cell: Any) -> str:
 
 
 def _no_products(cell: Any) -> str:
-    return (
-        ""
-        if can_hoist(cell)
-        else "nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call"
-    )
+    if can_hoist(cell):
+        return ""
+    return "nothing to hoist: the cell has no `project` and `advance`, or hooks that need a call"
 
 
 def _no_scan(cell: Any) -> str:

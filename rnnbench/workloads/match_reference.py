@@ -42,21 +42,23 @@ def adapt_model(
     width = workload.directions * workload.hidden_size
     for body in model.bodies:
         # A decoder begins with the encoder's final state, and reads its own outputs.
-        given = input if body is model.body else input.new_zeros(1, input.shape[1], workload.output_size)
+        first_input = input if body is model.body else input.new_zeros(1, input.shape[1], workload.output_size)
         if isinstance(body, Cells):
-            own = _adapt_cells(body, given[0], usual)
-            if own is not None:
-                width = workload.directions * own[0].shape[-1]
-                if [(part.shape, part.dtype) for part in own] != [(part.shape, part.dtype) for part in leaves(usual)]:
-                    state = own[0] if len(own) == 1 else tuple(own)
+            first_states = _adapt_cells(body, first_input[0], usual)
+            if first_states is not None:
+                width = workload.directions * first_states[0].shape[-1]
+                if [(part.shape, part.dtype) for part in first_states] != [
+                    (part.shape, part.dtype) for part in leaves(usual)
+                ]:
+                    state = first_states[0] if len(first_states) == 1 else tuple(first_states)
                     why = f"its state is not that of {workload.layer}"
-        elif (found := adapt_layer(body.layer, given, usual)) is not None:
-            takes_state = found[1].takes_state
+        elif (adapted := adapt_layer(body.layer, first_input, usual)) is not None:
+            takes_state = adapted[1].takes_state
             if not takes_state and workload.task in NEED_STATE:
                 raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
-            body.layer = found[0]
+            body.layer = adapted[0]
             body.has_state = takes_state
-            width = found[1].width
+            width = adapted[1].width
             if not takes_state and getattr(reference.body, "has_state", True):
                 why = "it takes no state"
     if width != model.head.in_features:

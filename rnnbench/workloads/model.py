@@ -78,8 +78,8 @@ class Cells(nn.Module):
                 input = dropout(input, self.dropout, self.training)
             outputs = []
             for index in range(first, first + self.directions):
-                shown, final = call(self.cells[index], input, state[index], index > first)
-                outputs.append(shown)
+                output, final = call(self.cells[index], input, state[index], index > first)
+                outputs.append(output)
                 finals.append(final)
             input = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
         return input, tuple(finals)
@@ -300,12 +300,14 @@ def model_weights(model: SequenceModel, reference: Weights) -> dict[str, Tensor]
     mapped = {name: weight for name, weight in reference.items() if name.startswith("head.")}
     for part, body in zip(("body", "decoder"), model.bodies, strict=False):
         start = f"{part}.layer."
-        own = {name.removeprefix(start): weight for name, weight in reference.items() if name.startswith(start)}
-        for place, module, weights in _modules(body, own):
-            given = cell_weights(module, weights, whole=not isinstance(body, Cells))
-            if given is None:
+        weights_of_part = {
+            name.removeprefix(start): weight for name, weight in reference.items() if name.startswith(start)
+        }
+        for place, module, weights in _modules(body, weights_of_part):
+            of_module = cell_weights(module, weights, whole=not isinstance(body, Cells))
+            if of_module is None:
                 return None
-            mapped |= {f"{part}.{place}.{name}": weight for name, weight in given.items()}
+            mapped |= {f"{part}.{place}.{name}": weight for name, weight in of_module.items()}
     return mapped
 
 
@@ -320,12 +322,14 @@ def _modules(body: Body, reference: Weights) -> Iterator[tuple[str, nn.Module, W
     for index, cell in enumerate(body.cells):
         layer, direction = divmod(index, body.directions)
         ending = f"_l{layer}{'_reverse' if direction else ''}"
-        own = {f"{key.removesuffix(ending)}_l0": each for key, each in reference.items() if key.endswith(ending)}
-        yield f"cells.{index}", cell, reference if body.stacked else own
+        like_a_layer = {
+            f"{key.removesuffix(ending)}_l0": each for key, each in reference.items() if key.endswith(ending)
+        }
+        yield f"cells.{index}", cell, reference if body.stacked else like_a_layer
 
 
 def copied_weights(module: nn.Module) -> bool:
-    """Return whether a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
+    """Return True if a layer of torch.nn on a GPU copies its weights in each call, since they are not in one block."""
     return any(
         len({weight.untyped_storage().data_ptr() for weight in layer.parameters()}) > 1
         for layer in module.modules()

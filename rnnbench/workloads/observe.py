@@ -35,21 +35,27 @@ from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.prepare import Built
 
-COMPARED: tuple[Phase, ...] = ("inference", "training", "step")  # phases in which a call is one pass over a sequence
+COMPARED_PHASES: tuple[Phase, ...] = (
+    "inference",
+    "training",
+    "step",
+)  # phases in which a call is one pass over a sequence
 # Why the metrics of a probe are missing: for every data set, and for one that other processes load.
 NO_MODEL = {**dict.fromkeys(("model", "summary"), "loading has no model"), "saved": "loading trains nothing"}
 NOT_HERE = dict.fromkeys(("calls", "device"), "other processes load")
 
 
 def saved_bytes(built: Built) -> Readings:
-    """Bytes of the storages that one forward saves, each counted once; parameters and inputs don't count."""
+    """Sum the bytes of the storages that one forward saves, each once; parameters and inputs don't count."""
     if built.case.workload.phase == "inference":
         return Readings({"saved_bytes": 0})  # inference mode records nothing
-    given = {storage_address(tensor) for tensor in (*built.model.parameters(), built.input, *leaves(built.layer_state))}
+    addresses = {
+        storage_address(tensor) for tensor in (*built.model.parameters(), built.input, *leaves(built.layer_state))
+    }
     sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        if storage_address(tensor) not in given:
+        if storage_address(tensor) not in addresses:
             sizes[storage_address(tensor)] = tensor.untyped_storage().nbytes()
         return tensor.detach()  # an output saved with its graph would make a cycle with the graph
 
@@ -82,10 +88,10 @@ class OneStep(nn.Module):
 def summary(built: Built) -> Readings:
     """Return the totals of torchinfo's table for one step."""
     # Copies, because torchinfo counts the bytes of a tensor's whole storage, and a step is a view of the sequence.
-    given = [part.clone() for part in (built.input[0], *leaves(built.state))]
+    inputs = [part.clone() for part in (built.input[0], *leaves(built.state))]
     modes = [(module, module.training) for module in built.model.modules()]
     try:
-        totals: Any = torchinfo.summary(OneStep(built.model, built.state), input_data=given, verbose=0)
+        totals: Any = torchinfo.summary(OneStep(built.model, built.state), input_data=inputs, verbose=0)
     finally:
         for module, mode in modes:  # torchinfo leaves all modules in the outermost one's mode
             module.training = mode
@@ -265,15 +271,15 @@ def _check_calls(built: Built) -> str:
         ):  # torch's message on a CPU: no fault of the class
             raise
         raise CellError(f"{breaks}: {error_in_words(error)}") from error
-    own = [  # as the class names them: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`
+    parameters = [  # as the class names them: `weight_hh` for `cells.0.weight_hh` and for `layer.weight_hh`
         (part.split(".", 2)[2] if part.startswith("cells.") else part.removeprefix("layer."), parameter)
         for part, parameter in built.model.body.named_parameters()
         if parameter.requires_grad
     ]
-    unreached = [part for part, parameter in own if parameter.grad is None]
-    if own and len(unreached) == len(own):
+    unreached = [part for part, parameter in parameters if parameter.grad is None]
+    if parameters and len(unreached) == len(parameters):
         raise CellError(f"{breaks}: no gradient reaches any of its parameters; is its output detached?")
-    for part, parameter in own:
+    for part, parameter in parameters:
         check_finite(f"{breaks}: the gradient of {part}", parameter.grad)
     built.model.zero_grad(set_to_none=True)
     return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
@@ -281,7 +287,7 @@ def _check_calls(built: Built) -> str:
 
 def _share_done_again(built: Built) -> float | None:
     """Return the share of multiply-adds that a second call on the same new values makes, if it keeps results."""
-    if built.case.implementation in GRAPH_BACKENDS or built.case.workload.phase not in COMPARED:
+    if built.case.implementation in GRAPH_BACKENDS or built.case.workload.phase not in COMPARED_PHASES:
         return None
     new = built.input.detach().flatten().roll(1).view_as(built.input)  # which are in the domain of the cell
     return share_done_again(partial(built.model, new, built.state), torch.no_grad)
@@ -291,7 +297,7 @@ def _check_parity(built: Built) -> tuple[Parity, float | None]:
     if built.case.is_reference:
         return IS_REFERENCE, None
     if built.unequal:
-        if built.is_of_cells and built.case.implementation != "loop" and built.case.workload.phase in COMPARED:
+        if built.is_of_cells and built.case.implementation != "loop" and built.case.workload.phase in COMPARED_PHASES:
             looped = replace(built, reference=built.model.looped())
             largest_error(looped, built.input, as_timed=True, whose="the loop's")
         return Parity("uncompared", built.unequal), None

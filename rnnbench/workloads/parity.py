@@ -49,7 +49,7 @@ from rnnbench.store.records import (
     computed_in,
 )
 from rnnbench.workloads.model import Cells, SequenceModel, model_weights
-from rnnbench.workloads.phases import MODES, StepStream, TimedCall, in_turn
+from rnnbench.workloads.phases import PHASE_MODES, StepStream, TimedCall, in_turn
 from rnnbench.workloads.prepare import Built
 
 # Largest relative error allowed for values that each step computes anew. Below float64 the two sides round differently
@@ -79,7 +79,7 @@ Gradients = Literal["all", "parameters", "none"]  # that are compared; all: also
 Compared = tuple[nn.Module, Callable[..., tuple[Tensor, State]]]  # a module, and its call with (input, layer state)
 
 # Implementations that fix the computation, gradients included, for one kind of call.
-FIXED: tuple[Implementation, ...] = tuple(GRAPH_BACKENDS)
+FIXED_GRAPHS: tuple[Implementation, ...] = tuple(GRAPH_BACKENDS)
 STREAMED_STEPS = 16  # after which two streams are compared
 UNSEEN = "unseen"  # seed of values that no window has
 
@@ -137,10 +137,10 @@ def errors(
     `mapping` gives the candidate's parameters from the reference's, and the candidate must already hold exactly these.
     """
     expected, wanted = _run(reference, input, state, gradients, final_state)
-    actual, own = _run(candidate, input, state, gradients, final_state)
+    actual, gradients_of_candidate = _run(candidate, input, state, gradients, final_state)
     if gradients != "none":
         weights = {name: weight.detach().requires_grad_() for name, weight in reference[0].named_parameters()}
-        pulled = _pulled_back(own, mapping(weights), weights, wanted)
+        pulled = _pulled_back(gradients_of_candidate, mapping(weights), weights, wanted)
         for name, weight in weights.items():
             expected[f"gradient of {name}"] = torch.zeros_like(weight) if wanted[name] is None else wanted[name]
             actual[f"gradient of {name}"] = pulled[name]
@@ -148,19 +148,19 @@ def errors(
 
 
 def _pulled_back(
-    own: Mapping[str, Any], mapped: Weights, weights: Weights, wanted: Mapping[str, Any]
+    results: Mapping[str, Any], mapped: Weights, weights: Weights, wanted: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    """Return the candidate's gradients `own`, pulled back through the mapping: as those of the reference's `weights`.
+    """Pull the gradients in the candidate's `results` back through the mapping, to those of the reference's `weights`.
 
     The gradients `wanted` of the reference's are None for those that no gradient reaches there either: frozen ones.
     """
     frozen = [id(weight) for name, weight in weights.items() if wanted[name] is None]
-    if unused := [name for name, weight in mapped.items() if own[name] is None and id(weight) not in frozen]:
+    if unused := [name for name, weight in mapped.items() if results[name] is None and id(weight) not in frozen]:
         raise ValueError(f"no gradient reaches {', '.join(unused)}")
     # A weight that needs none is made from no weight of the reference: zeros for an extra bias, say.
-    reached = [name for name, weight in mapped.items() if own[name] is not None and weight.requires_grad]
+    reached = [name for name, weight in mapped.items() if results[name] is not None and weight.requires_grad]
     outputs = [mapped[name] for name in reached]
-    grads = [own[name] for name in reached]
+    grads = [results[name] for name in reached]
     pulled = torch.autograd.grad(outputs, list(weights.values()), grads, materialize_grads=True)
     return dict(zip(weights, pulled, strict=True))
 
@@ -173,16 +173,16 @@ def _names(count: int) -> list[str]:
 def _run(
     side: Compared, input: Tensor, state: State, gradients: Gradients, final_state: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what is compared by name, and the gradients of the module's parameters; None if none reaches one."""
+    """Return the compared tensors by name, and the gradients of the module's parameters; None if none reaches one."""
     module, run = side
     module.zero_grad(set_to_none=True)
-    given = (input, *leaves(state))
+    tensors = (input, *leaves(state))
     if gradients == "all":
-        given = tuple(
-            part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in given
+        tensors = tuple(
+            part.detach().clone().requires_grad_(part.is_floating_point() or part.is_complex()) for part in tensors
         )
     with torch.inference_mode() if gradients == "none" else nullcontext():
-        output, final = run(given[0], given[1] if isinstance(state, Tensor) else given[1:])
+        output, final = run(tensors[0], tensors[1] if isinstance(state, Tensor) else tensors[1:])
         parts = leaves(final) if final_state else ()
         names = [f"final {name}" for name in _names(len(parts))]
         results = {"output": output, **dict(zip(names, parts, strict=False))}
@@ -197,10 +197,10 @@ def _run(
     ]
     torch.autograd.backward(directed, directions)
     if gradients == "all":
-        names = ["input", *(f"initial {name}" for name in _names(len(given) - 1))]
+        names = ["input", *(f"initial {name}" for name in _names(len(tensors) - 1))]
         read |= {
             f"gradient of {name}": leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            for name, leaf in zip(names, given, strict=True)
+            for name, leaf in zip(names, tensors, strict=True)
             if leaf.requires_grad  # tokens have none
         }
     reached = {name: parameter.grad for name, parameter in module.named_parameters()}
@@ -228,13 +228,13 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
     timed: Gradients = "none" if built.case.workload.phase == "inference" else "parameters"
     # A compiled or recorded graph is always compared in that form. A class that supports no gradients may be timed in a
     # phase that takes none.
-    as_timed |= built.case.implementation in FIXED or (is_own(built.case.cell) and timed == "none")
+    as_timed |= built.case.implementation in FIXED_GRAPHS or (is_own(built.case.cell) and timed == "none")
     gradients: Gradients = timed if as_timed else "all"
     has_final_state = not ROW_OF[built.case.implementation].is_padded
     model = built.model
     reference = built.reference
     with comparable(model, gradients != "none"), comparable(reference, gradients != "none"):
-        found = errors(
+        errors_by_name = errors(
             (model, partial(model.on_layer_state, built.runner())),  # a recording is made here
             (reference, partial(reference.on_layer_state, reference)),
             partial(model_weights, model),
@@ -243,8 +243,8 @@ def largest_error(built: Built, input: Tensor, *, as_timed: bool, whose: str = "
             gradients=gradients,
             final_state=has_final_state,
         )
-    _check(found, built.case.workload, whose)
-    return max(found.values())
+    _check(errors_by_name, built.case.workload, whose)
+    return max(errors_by_name.values())
 
 
 def _check(relative_errors: Mapping[str, float], workload: Workload, whose: str = "the reference's") -> None:
@@ -293,11 +293,11 @@ def compare(built: Built, timed: TimedCall, reference: Callable[[], Built], anew
     if built.case.workload.task != "streaming":
         return
     # Each side takes some steps with the state that it carries over, and the last ones are compared.
-    with comparable(built.model, takes_gradients=False), MODES["inference"]():
-        own = StepStream(built.runner(), [input], built.state)
+    with comparable(built.model, takes_gradients=False), PHASE_MODES["inference"]():
+        stream = StepStream(built.runner(), [input], built.state)
         expected = StepStream(partial(model.on_layer_state, model), [input], built.layer_state)
         for _ in range(STREAMED_STEPS):
-            output = own.step()
+            output = stream.step()
             wanted = expected.step()
     name = f"output of step {STREAMED_STEPS}"
     _check({name: relative_error(output, wanted)}, replace(built.case.workload, seq_len=STREAMED_STEPS))
@@ -323,7 +323,7 @@ def _compare_with_new(built: Built, input: Tensor, anew: Callable[[], Built]) ->
 
 
 def _output(built: Built, input: Tensor) -> Tensor:
-    mode = MODES["inference" if built.case.workload.phase == "inference" else "training"]
+    mode = PHASE_MODES["inference" if built.case.workload.phase == "inference" else "training"]
     with comparable(built.model, takes_gradients=False), mode():
         output: Tensor = built.runner()(input, built.state)[0]
         return output.detach().clone()

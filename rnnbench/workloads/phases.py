@@ -25,7 +25,7 @@ from rnnbench.store.records import (
 )
 
 COUNT = 4
-ALIGNMENT = 64  # bytes, as torch aligns its own tensors
+INPUT_ALIGNMENT = 64  # bytes, as torch aligns its own tensors
 SCALES = (0.9, 1.1)  # new values are the old ones, moved and multiplied by a number from this range
 FLOAT16_EPS = 1e-4  # far above the smallest number of float16; torch's own 1e-8 is zero there
 OPTIMIZER_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -49,7 +49,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 # The loss: of output and target, each (steps, batch, output).
 OptimizerAndLoss = tuple[MakeOptimizer, Callable[[Tensor, Tensor], Tensor] | None]
 Mode = Callable[[], AbstractContextManager[object]]
-MODES: dict[Phase, Mode] = {
+PHASE_MODES: dict[Phase, Mode] = {
     "inference": torch.inference_mode,
     "training": torch.enable_grad,
     "step": torch.enable_grad,
@@ -83,8 +83,8 @@ class Inputs:
 
 
 def in_turn(values: Tensor) -> Inputs:
-    """Inputs that overlap in memory, a cache line apart, so that all of them take little more of it than one."""
-    shift = ALIGNMENT // values.element_size()
+    """Make inputs that overlap in memory, a cache line apart, so that all take little more of it than one."""
+    shift = INPUT_ALIGNMENT // values.element_size()
     buffer = values.new_empty(values.numel() + shift * (COUNT - 1))
     tensors = [
         # Not views, which torch may treat unlike other tensors.
@@ -102,7 +102,7 @@ def fixed(input: Tensor) -> Inputs:
 
 
 def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
-    """Return what a workload's steps train with; without a loss, backward begins with a fixed gradient of the output.
+    """Return a workload's optimizer and loss; without a loss, backward begins with a fixed gradient of the output.
 
     Functions of files are relative to `root`. Raises CellError if one can't be loaded.
     """
@@ -115,12 +115,12 @@ def optimizer_and_loss(workload: Workload, root: Path) -> OptimizerAndLoss:
 
 
 def is_capturable(workload: Workload) -> bool:
-    """Return whether a step's optimizer counts its steps on the device, so that a graph can hold the whole step."""
+    """Return True if a step's optimizer counts its steps on the device, so that a graph can hold the whole step."""
     return workload.optimizer.endswith(CAPTURABLE) and not is_own(workload.optimizer)
 
 
 def make_optimizer(name: str) -> MakeOptimizer:
-    """Return what makes the optimizer with a name of `OPTIMIZERS`; `adam-fused` is `Adam(..., fused=True)`."""
+    """Return a function that makes an optimizer of `OPTIMIZERS`; `adam-fused` is `Adam(..., fused=True)`."""
     kind, _, option = name.partition("-")
     options: dict[str, Any] = {option: True} if option else {}
     return partial(OPTIMIZER_CLASSES[kind], **options)
@@ -173,7 +173,7 @@ def timed_call(
     `recorded_direction`: the memory from which a recorded backward reads the gradient of the output.
     """
     next_input = cycle(inputs).__next__
-    mode = MODES[workload.phase]
+    mode = PHASE_MODES[workload.phase]
     if workload.phase == "inference":
         return TimedCall(lambda: model(next_input(), state), mode)
     parameters = list(model.parameters())

@@ -37,7 +37,7 @@ from rnnbench.workloads.model import (
     SequenceModel,
 )
 from rnnbench.workloads.phases import (
-    MODES,
+    PHASE_MODES,
     OptimizerAndLoss,
     StepStream,
     TimedCall,
@@ -85,7 +85,7 @@ class Built:
         if not self.recorded:
             work = self.case.workload
             direction = None if work.phase == "inference" else direction_of(work, self.state)
-            with MODES[work.phase]():
+            with PHASE_MODES[work.phase]():
                 self.recorded.append(graphed.Replayed(self.model, self.input, self.state, direction))
         return self.recorded[0]
 
@@ -102,7 +102,7 @@ class Built:
         inputs = in_turn(self.input) if pool is None else fixed(self.input)
         if workload.task == "streaming":  # a step whose output is in the host's memory when the call returns
             stream = StepStream(runner, inputs.tensors, self.state)
-            timed = TimedCall(lambda: stream.step().cpu(), MODES["inference"], restart=stream.restart)
+            timed = TimedCall(lambda: stream.step().cpu(), PHASE_MODES["inference"], restart=stream.restart)
         else:
             timed = timed_call(workload, runner, inputs.tensors, self.state, self.trains_with, direction)
         return replace(timed, inputs=inputs, pool=pool)
@@ -175,7 +175,7 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
 
 
 def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
-    """Normal draws, since zeros can be faster to compute with and hide errors. `states`: tensors of a state."""
+    """Draw normal values, since zeros can be faster to compute with and hide errors. `states`: tensors of a state."""
     generator = torch.Generator().manual_seed(MODEL_SEED)
 
     def draw(*shape: int) -> Tensor:
@@ -192,7 +192,7 @@ def _inputs(workload: Workload, states: int) -> tuple[Tensor, State]:
 
 
 def least_bytes(workload: Workload) -> int:
-    """Return how much memory a case needs at least, by its sizes: a case larger than the machine is not tried.
+    """Return the least memory of a case, in bytes, by its sizes: a case larger than the machine is not tried.
 
     The bytes are those of inputs, states, weights and outputs of one model; two models, gradients and the rest come on
     top.

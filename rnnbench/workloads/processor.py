@@ -23,9 +23,9 @@ LayerPrecision = Literal["bfloat16", "float16", "autocast to bfloat16", "autocas
 LayerTrial = tuple[Layer, LayerPrecision, bool]  # the last: in training
 
 DIMENSIONS: dict[Layer, int] = {"RNN": 3, "LSTM": 3, "GRU": 3, "Conv2d": 4}  # of an input; 2 for other layers
-SIZE = 3  # of each dimension
-AUTOCAST = "autocast to "
-MAX_NAMED = 3  # layers in a reason
+TRIAL_SIZE = 3  # of each dimension
+AUTOCAST_WORDS = "autocast to "
+MAX_NAMED_LAYERS = 3  # layers in a reason
 
 
 class CannotRun(Skip, RuntimeError):
@@ -49,13 +49,13 @@ def in_plain_words() -> Iterator[None]:
 
 
 def why_unable(error: BaseException) -> str:
-    """Return what this processor can't run, if an error or one of its causes is the error of such a layer; else empty.
+    """Say what this processor can't run, if an error or one of its causes is the error of such a layer; else empty.
 
     The reason names the layers and precisions whose trials end with the same message.
     """
     trials: list[LayerTrial] = list(product(get_args(Layer), get_args(LayerPrecision), (False, True)))
     for message in _messages(error):
-        failing = [trial for trial in trials if (said := why_not(*trial)) and said in message]
+        failing = [trial for trial in trials if (reason := why_not(*trial)) and reason in message]
         if failing:
             return _in_words(failing, why_not(*failing[0]))
     return ""
@@ -73,14 +73,16 @@ def _messages(error: BaseException | None) -> Iterator[str]:
 def _in_words(failing: list[LayerTrial], message: str) -> str:
     """Return the reason: the layers and precisions of the trials that failed with this message."""
     if torch.is_autocast_enabled("cpu"):
-        now = AUTOCAST + str(torch.get_autocast_dtype("cpu")).removeprefix("torch.")
+        now = AUTOCAST_WORDS + str(torch.get_autocast_dtype("cpu")).removeprefix("torch.")
         failing = [trial for trial in failing if trial[1] == now] or failing
     layers = dict.fromkeys(f"torch.nn.{layer}" for layer, _, _ in failing)
     precisions = dict.fromkeys(
-        f"{'under' if precision.startswith(AUTOCAST) else 'in'} {precision}" for _, precision, _ in failing
+        f"{'under' if precision.startswith(AUTOCAST_WORDS) else 'in'} {precision}" for _, precision, _ in failing
     )
     phase = " in training" if all(is_training for *_, is_training in failing) else ""
-    return f"this processor can't run {first_few([*layers], MAX_NAMED)} {listed([*precisions])}{phase} ({message})"
+    return (
+        f"this processor can't run {first_few([*layers], MAX_NAMED_LAYERS)} {listed([*precisions])}{phase} ({message})"
+    )
 
 
 @cache
@@ -106,12 +108,12 @@ def why_not(layer: Layer, precision: LayerPrecision, is_training: bool) -> str:
 
 def _try(layer: Layer, precision: LayerPrecision) -> None:
     """Call a layer, and its backward where gradients are enabled; raises what the library raises."""
-    is_cast = precision.startswith(AUTOCAST)
-    computed = getattr(torch, precision.removeprefix(AUTOCAST))
+    is_cast = precision.startswith(AUTOCAST_WORDS)
+    computed = getattr(torch, precision.removeprefix(AUTOCAST_WORDS))
     stored = torch.float32 if is_cast else computed
-    sizes = (SIZE, SIZE, SIZE) if layer == "Conv2d" else (SIZE, SIZE)
+    sizes = (TRIAL_SIZE, TRIAL_SIZE, TRIAL_SIZE) if layer == "Conv2d" else (TRIAL_SIZE, TRIAL_SIZE)
     module: Any = getattr(nn, layer)(*sizes, dtype=stored)
-    input = torch.ones([SIZE] * DIMENSIONS.get(layer, 2), dtype=stored)
+    input = torch.ones([TRIAL_SIZE] * DIMENSIONS.get(layer, 2), dtype=stored)
     with torch.autocast("cpu", dtype=computed, enabled=is_cast):
         output = module(input)
     while isinstance(output, tuple):

@@ -174,7 +174,7 @@ def test_a_run_on_the_processor_is_no_other_run_for_a_card_in_the_machine() -> N
     "fact", ["mig", "compute_mode", "max_sm_clock_mhz", "max_memory_clock_mhz", "memory_total_bytes"]
 )
 def test_each_fact_of_a_card_that_nvml_tells_is_compared(fact: str) -> None:
-    assert {*CARD_FACTS} == nvml.FIXED - {"name"}
+    assert {*CARD_FACTS} == nvml.FIXED_READINGS - {"name"}
     base, head = (with_card("H100", **{fact: value}) for value in (1, 2))
     [told] = machine_differences(base, head)
     assert told == f"cuda {fact.replace('_', ' ')} was 1 and is 2"

@@ -13,7 +13,7 @@ from rnnbench.analysis.bisection import Bisection, CaseChange, Commit
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.check import bisect as module
 from rnnbench.check.bisect import NOTHING_CONFIRMED, Search, answered, cases_to_search
-from rnnbench.check.commits import BudgetSpent, count_changes
+from rnnbench.check.commits import BisectOptions, BudgetSpent, count_changes
 from rnnbench.errors import UserError
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
@@ -235,9 +235,10 @@ def test_commits_without_the_suite_are_measured_with_todays_and_that_is_noted(
     edits = ({"my.py": "1"}, {"my.py": "2", "mine.toml": SUITE})
     good, bad = (repository.commit(tmp_path / "there", each) for each in edits)
     monkeypatch.setattr(module, "answered", lambda answer, *_: answer)
-    how: Any = {"budget_seconds": 600.0, "command": "", "sources": (), "on_step": lambda words, left: None}
+    how: Any = {"out": tmp_path / "out", "on_step": lambda words, left: None}
+    options = BisectOptions(good, bad, {}, None, (), "", 600.0)
     suite = suites.read(str(tmp_path / "there" / "mine.toml"))
-    _, answer = module.bisect(suite, good, bad, {}, None, out=tmp_path / "out", resume=None, **how)
+    _, answer = module.bisect(suite, options, resume=None, **how)
     assert answer.notes == ("commits that lack mine.toml are measured with today's",)
 
 
@@ -260,21 +261,15 @@ def test_commits_that_change_only_documents_are_counted_and_stay_off_the_path(
         return answer
 
     monkeypatch.setattr(module, "answered", not_searched)
-    how: Any = {
-        "budget_seconds": 600.0,
-        "command": "rnnbench bisect",
-        "sources": (),
-        "on_step": lambda words, left: None,
-    }
-    folder, answer = module.bisect(
-        suite, shas[0], shas[-1], {"batch_size": ["2"]}, None, out=tmp_path / "out", resume=None, **how
-    )
+    how: Any = {"out": tmp_path / "out", "on_step": lambda words, left: None}
+    options = BisectOptions(shas[0], shas[-1], {"batch_size": ["2"]}, None, (), "rnnbench bisect", 600.0)
+    folder, answer = module.bisect(suite, options, resume=None, **how)
     assert (answer.good.sha, answer.bad.sha, answer.commits) == (shas[0], shas[-1], 5)
     assert answer.notes == ("3 commits changed only documentation: not measured",)
     assert asked == {"path": [shas[0], shas[2], shas[5]], "margin": 0.04, "seconds": 90.0}
     assert [case.workload.batch_size for case in answer.cases] == [2]
     assert folder.parent == tmp_path / "out"
     with pytest.raises(UserError, match="it holds no bisection; give the folder of an interrupted one"):
-        module.bisect(suite, shas[0], shas[2], {}, None, out=tmp_path / "out", resume=tmp_path, **how)
-    _, whole = module.bisect(suite, shas[2], shas[5], {}, None, out=tmp_path / "out", resume=None, **how)
+        module.bisect(suite, replace(options, bad=shas[2], only={}), resume=tmp_path, **how)
+    _, whole = module.bisect(suite, replace(options, good=shas[2], only={}), resume=None, **how)
     assert whole.notes == ("2 commits changed only documentation: not measured",)

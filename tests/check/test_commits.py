@@ -1,6 +1,7 @@
 """The commits of real histories, what is measured of them, and what of that is kept."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.check import commits
-from rnnbench.check.commits import FILE, BudgetSpent, CommitRunner, count_changes
+from rnnbench.check.commits import BISECT_FILE, BisectOptions, BudgetSpent, CommitRunner, count_changes
 from rnnbench.errors import UserError
 from rnnbench.suite import suites
 from tests.doubles import repository
@@ -118,10 +119,11 @@ class Bench:
 
     def runner(self, **question: Any) -> closing[CommitRunner]:
         """Return what goes on with the folder."""
-        asked = {"suite": "mine", "good": "a", "cases": ["x"]} | question
-        places = self.repository, self.folder, asked
-        tell, command = lambda *step: self.steps.append(step), "rnnbench bisect"
-        return closing(CommitRunner(self.suite, self.groups, *places, command, (), 600.0, tell, self.clock))
+        options = BisectOptions("a", "b", {}, None, (), "rnnbench bisect", 600.0)
+        places = self.repository, self.folder, replace(options, **question)
+        return closing(
+            CommitRunner(self.suite, self.groups, *places, lambda *step: self.steps.append(step), self.clock)
+        )
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Benc
 
 
 def kept(runner: CommitRunner, measured: str, result: Any) -> Any:
-    return runner._kept(measured, measured, lambda: result)
+    return runner._kept_result(measured, measured, lambda: result)
 
 
 def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench: Bench) -> None:
@@ -165,7 +167,7 @@ def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(benc
         bench.clock.seconds = 3.21
         kept(runner, "compare 1 a b", {"x": unknown.to_json()})
         kept(runner, "counts a", 1)
-    file = bench.folder / FILE
+    file = bench.folder / BISECT_FILE
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
     with bench.runner() as again:
@@ -185,5 +187,5 @@ def test_a_search_that_was_interrupted_twice_before_its_first_result_goes_on(ben
 def test_another_question_and_another_writer_are_refused(bench: Bench) -> None:
     with bench.runner(), pytest.raises(UserError, match="another rnnbench is writing to this run"), bench.runner():
         pass
-    with pytest.raises(UserError, match="it holds another bisection; give the same"), bench.runner(cases=["y"]):
+    with pytest.raises(UserError, match="it holds another bisection; give the same"), bench.runner(bad="y"):
         pass

@@ -464,7 +464,7 @@ def test_of_cases_that_share_a_changed_definition_one_is_observed_and_the_others
             recorder.drop(case, "pending", "")
             recorder.measurements[case.key] = replace(recorder.measurements[case.key], parity=UNKNOWN)
     bench.runner.definitions = {case.key: frozenset({case.cell}) for case in CASES}
-    bench.runner.observe(GROUPS, left=lambda: left)
+    bench.runner.observe(GROUPS, seconds_left=lambda: left)
     assert len({key for _, key in Asked.asked}) == observed
     not_reached = [case for case in CASES if bench.runner.recorders["head"].unobserved(case)]
     assert len(not_reached) == 6 - observed

@@ -104,7 +104,7 @@ def test_a_gpu_is_described_as_it_stands(driver: Driver, snapshot: SnapshotAsser
 
 
 def test_only_the_cards_of_this_job_are_named(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = QUIET | nvml.read_all(nvml.FIXED)
+    environment = QUIET | nvml.read_all(nvml.FIXED_READINGS)
     assert {"gpu 0", "gpu 1"} <= current_readings(environment).keys()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     told = current_readings(environment)

@@ -48,7 +48,7 @@ class FixedTurns:
 
     def until(self, stop: Fastest, deadline: float, on_progress: Any) -> None:
         while stop.wanted()[1]:
-            stop.add({name: steady(self.seconds[name]) for name in stop.left}, 0.0)
+            stop.add({name: steady(self.seconds[name]) for name in stop.candidates}, 0.0)
 
 
 @pytest.fixture

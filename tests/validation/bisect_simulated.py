@@ -17,7 +17,7 @@ import pandas as pd
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.verdict import Trial
-from rnnbench.check.bisect import END_SECONDS, Search, cases_to_search
+from rnnbench.check.bisect import COMPARISON_SECONDS, Search, cases_to_search
 from rnnbench.check.commits import BudgetSpent, Counts
 from rnnbench.check.looks import measure
 from rnnbench.store.records import Case, Group
@@ -73,7 +73,7 @@ class SimulatedCommitRunner:
         keys: Sequence[str],
         margin: float,
         share: float = 1.0,
-        most: float = END_SECONDS,
+        most: float = COMPARISON_SECONDS,
     ) -> dict[str, CaseChange]:
         """As `CommitRunner.compare`."""
         groups = [Group(self._cases[key].workload, (self._cases[key],)) for key in keys]

@@ -46,7 +46,7 @@ def this_processor() -> str:
 def quiet_share() -> float:
     """Return the share of some pulses that are quiet now, compared with the best one that the user's cache keeps."""
     kept = KeptPulse(private_folder(), sys.version.split()[0])
-    known = kept.known()
+    known = kept.best_seconds()
     pulses = Pulses(math.inf if known is None else known)
     taken = [pulses.take() for _ in range(PULSES)]
     kept.keep(pulses.best)

@@ -78,8 +78,8 @@ def test_layers_whose_trial_ends_well_run_and_the_others_say_why(
     layer: Layer, precision: LayerPrecision, is_training: bool
 ) -> None:
     """Other sizes than those of the trial, so that it speaks for them."""
-    cast = precision.startswith(processor.AUTOCAST)
-    computed = getattr(torch, precision.removeprefix(processor.AUTOCAST))
+    cast = precision.startswith(processor.AUTOCAST_WORDS)
+    computed = getattr(torch, precision.removeprefix(processor.AUTOCAST_WORDS))
     stored = torch.float32 if cast else computed
     module = getattr(nn, layer)(*((24, 40, 3) if layer == "Conv2d" else (24, 40)), dtype=stored)
     shape = {"RNN": (5, 6, 24), "LSTM": (5, 6, 24), "GRU": (5, 6, 24), "Conv2d": (6, 24, 9, 9)}.get(layer, (6, 24))

@@ -14,7 +14,7 @@ from rnnbench.harness.machine import git, variables
 from rnnbench.harness.machine.cores import SYSTEM, allowed_cores, cpu_limit, file_text, measuring_cores, processor
 
 HELD_BACK_SHARE = 0.01  # of a replicate's seconds; clocks that are held back for less change no time by more than that
-HEAT = "heat, by its counter"  # a reason
+HEAT_REASON = "heat, by its counter"  # a reason
 PACKAGES = ("rnnbench", "torch", "torchinfo", "numpy")
 
 
@@ -33,14 +33,15 @@ def describe(folder: Path) -> dict[str, Any]:
             "frequency_governor": file_text(core / "cpufreq" / "scaling_governor") or None,
             "cgroup_cpu_limit": cpu_limit(),
         },
-        **nvml.read_all(nvml.FIXED),
+        **nvml.read_all(nvml.FIXED_READINGS),
         "load": load(),
         "software": {
             "python": platform.python_version(),
             "packages": {
-                name: next((found.version for found in metadata.distributions(name=name)), None) for name in PACKAGES
+                name: next((package.version for package in metadata.distributions(name=name)), None)
+                for name in PACKAGES
             },
-            "variables": variables.known(),
+            "variables": variables.settings(),
             "card_variables": variables.of_cards(),
         },
         "git": git.state(folder),
@@ -78,7 +79,7 @@ class Telemetry:
     """
 
     def __init__(self, device: str, uuid: str) -> None:
-        """`uuid`: as torch writes it."""
+        """`uuid`: of the GPU, in torch's format, without the "GPU-" prefix that NVML adds."""
         self.device = device
         self._uuid = uuid
         self._gpu = nvml.open_gpu(uuid)
@@ -105,18 +106,18 @@ class Telemetry:
         # The card may be idle again when it is sampled, and its clocks free: the counter shows what was between.
         heat = line.get("thermal_seconds", 0.0) - self._first.get("thermal_seconds", float("inf"))
         if heat > HELD_BACK_SHARE * (line["seconds"] - self._first["seconds"]):
-            reasons.add(HEAT)
+            reasons.add(HEAT_REASON)
         for reason in sorted(reasons):
             self._held_back.setdefault(reason, set()).add(replicate)
         return line
 
     def notes(self) -> list[str]:
-        """Notes for the reader if the GPU's clocks were held back."""
+        """Return notes for the reader if the GPU's clocks were held back."""
         notes = [
             f"{self.device} was held back ({reason}) in {len(replicates)} of {len(self._replicates)} replicates"
             for reason, replicates in self._held_back.items()
         ]
         if whole := self._first.get(nvml.WHOLE_CARD):
-            told = ", ".join(name.replace("_", " ") for name in whole)
-            notes.append(f"{self.device} is a MIG instance; these samples are of its whole card: {told}")
+            names = ", ".join(name.replace("_", " ") for name in whole)
+            notes.append(f"{self.device} is a MIG instance; these samples are of its whole card: {names}")
         return notes

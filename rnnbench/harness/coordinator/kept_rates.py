@@ -28,7 +28,7 @@ MEASURED_BY = [  # code whose change makes other rates
 
 
 def agree(before: Ceiling, now: Ceiling) -> bool:
-    """Return whether two runs have measured the same rates, so that later ones need not measure them again.
+    """Return True if two runs have measured the same rates, so that later ones need not measure them again.
 
     Noise that comes and goes makes two measurements differ.
     """
@@ -64,15 +64,15 @@ class KeptRates:
             "host": platform.node(),
             "cores": allowed_cores(),
             "limit": cpu_limit(),
-            "variables": variables.known(),
+            "variables": variables.settings(),
             "code": [hashlib.sha256(file.read_bytes()).hexdigest() for file in MEASURED_BY],
             **versions,
         }
 
-    def known(self, place: tuple[str, str, int]) -> Ceiling | None:
+    def ceiling_at(self, place: tuple[str, str, int]) -> Ceiling | None:
         """Return the rates of a place if they can be believed."""
-        kept = self._read(place)
-        return kept.ceiling if kept is not None and kept.agrees else None
+        entry = self._read(place)
+        return entry.ceiling if entry is not None and entry.agrees else None
 
     def keep(self, measured: Ceiling, quiet_share: float | None = None) -> Ceiling:
         """Keep what a run has measured at its beginning; returns the best of this and of what was kept before.
@@ -89,14 +89,14 @@ class KeptRates:
         return best
 
     def correct(self, seen: Ceiling) -> None:
-        """Doubt what is kept of a place if a run has seen a higher rate: the next run measures again."""
-        kept = self._read(seen.place)
-        if kept is None:
+        """Doubt the kept rates of a place if a run has seen a higher rate: the next run measures again."""
+        entry = self._read(seen.place)
+        if entry is None:
             return
-        known = kept.ceiling.rates
-        rates = [(known[name].value, rate.value) for name, rate in seen.rates.items() if name in known]
+        kept_values = entry.ceiling.rates
+        rates = [(kept_values[name].value, rate.value) for name, rate in seen.rates.items() if name in kept_values]
         if any(now > (1 + MAX_APART) * then for then, now in rates):
-            self._write(Kept(kept.ceiling.joined(seen), agrees=False))
+            self._write(Kept(entry.ceiling.joined(seen), agrees=False))
 
     def _file(self, place: tuple[str, str, int]) -> Path | None:
         if self._folder is None or not is_shared(place[0]):
@@ -105,22 +105,22 @@ class KeptRates:
         return self._folder / f"rates-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
     def _read(self, place: tuple[str, str, int]) -> Kept | None:
-        """Return what is kept of a place; None if it is nothing, or can't be read."""
+        """Return the kept rates of a place; None if there are none, or if they can't be read."""
         file = self._file(place)
         if file is None or not file.exists():
             return None
         try:
             content = parsed(content_of(file))
-            kept = Kept(Ceiling.from_json(content["ceiling"]), content["agrees"] is True)
+            entry = Kept(Ceiling.from_json(content["ceiling"]), content["agrees"] is True)
         except (UserError, KeyError):  # of another version, or cut off: it is measured again
             return None
-        return kept if kept.ceiling.place == place else None
+        return entry if entry.ceiling.place == place else None
 
-    def _write(self, kept: Kept) -> None:
-        file = self._file(kept.ceiling.place)
+    def _write(self, entry: Kept) -> None:
+        file = self._file(entry.ceiling.place)
         if file is None:
             return
-        content = {"ceiling": kept.ceiling.to_json(), "agrees": kept.agrees}
+        content = {"ceiling": entry.ceiling.to_json(), "agrees": entry.agrees}
         try:
             write_whole(file, json.dumps(content).encode())
         except OSError:  # the disk is full, say: a cache is no reason to end a run

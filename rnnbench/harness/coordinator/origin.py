@@ -46,7 +46,7 @@ def not_forked(why: str) -> str:
 
 @contextlib.contextmanager
 def fixed_addresses() -> Iterator[None]:
-    """Processes that start within the context have no randomized addresses, if Linux, which must run, allows that."""
+    """Start processes without randomized addresses within the context, if the system allows that. Linux only."""
     libc = ctypes.CDLL(None)
     ask = 0xFFFFFFFF
     before = libc.personality(ask)

@@ -35,13 +35,13 @@ from rnnbench.store.implementations import COMPILED
 from rnnbench.suite.file import Settings
 from rnnbench.text import last_line
 
-LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
+OUTPUT_LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
 MARK = struct.Struct("i")  # of the case in turn, in memory that a worker shares
-MAX_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
+MAX_PRINTED_BYTES = 16 << 20  # of what a worker prints, which are then forgotten
 LAST_BYTES = 64 << 10  # of these, in which the last line is
 OBSERVER = "observer"  # name of the workers that time nothing
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT  # of waitid: look for its end, and leave it to be reaped
+ENDED_FLAGS = os.WEXITED | os.WNOHANG | os.WNOWAIT  # of waitid: look for its end, and leave it to be reaped
 SLOW_VISIT = 20.0  # how much longer than expected a visit may take on a busy machine
 COUNTING_FACTOR = 20  # how much longer a call takes while its instructions are counted
 
@@ -65,7 +65,7 @@ def compiler_cache() -> Iterator[None]:
 
 
 def lost(reason: str) -> Reply:
-    """Return what stands for the reply of a worker that died or hung; the reason is a clause."""
+    """Return the reply that stands for that of a worker that died or hung; the reason is a clause."""
     return {"ok": False, "status": "failed", "reason": reason, "failure": "lost"}
 
 
@@ -190,12 +190,12 @@ class WorkerProcess:
         waited = 0.0
         before = self._now()
         while self._lost is None and b"\n" not in self._unread:
-            is_there = connection.wait([replies], max(0.0, min(LOOK_SECONDS, seconds - waited)))
+            is_there = connection.wait([replies], max(0.0, min(OUTPUT_LOOK_SECONDS, seconds - waited)))
             now = self._now()
             before, passed = now, now - before
             # If a wait takes longer than requested, this process was stopped (Ctrl-Z), and perhaps the worker too.
-            waited += min(passed, LOOK_SECONDS)
-            if os.fstat(self._output.fileno()).st_size > MAX_BYTES:
+            waited += min(passed, OUTPUT_LOOK_SECONDS)
+            if os.fstat(self._output.fileno()).st_size > MAX_PRINTED_BYTES:
                 os.ftruncate(self._output.fileno(), 0)
             if is_there:
                 chunk = os.read(replies.fileno(), 1 << 16)
@@ -237,7 +237,7 @@ class WorkerProcess:
         end = time.monotonic() + grace_seconds
         if process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # it was reaped, but an interrupt came before that was noted
-                while time.monotonic() < end and os.waitid(os.P_PID, process.pid, ENDED) is None:
+                while time.monotonic() < end and os.waitid(os.P_PID, process.pid, ENDED_FLAGS) is None:
                     time.sleep(0.002)
             end_family(process.pid)
             process.wait()
@@ -279,7 +279,7 @@ def refuse_hello(reply: Reply, of: str = "") -> None:
 
 
 def deadline_seconds(request: Request, settings: Settings) -> float:
-    """Seconds that a worker may take; the first call of a compiled case compiles what torch's cache lacks."""
+    """Return the most seconds of a request; the first call of a compiled case compiles what torch's cache lacks."""
     if request["op"] == "visit":
         return settings.deadline_seconds + SLOW_VISIT * float(request["seconds"])
     if request.get("case", {}).get("implementation") in COMPILED:

@@ -43,7 +43,7 @@ class Recorder:
         self.building = Building(str(root.resolve()), settings.compiled_steps)
         self.measurements = dict(measurements)  # case key -> its last line in measurements.jsonl
         self.faults: dict[str, Reply] = {}  # case key -> the reply for which it was dropped
-        self._told = set[str]()  # the cells of which the notes say how they are built
+        self._cells_in_notes = set[str]()  # the cells of which the notes say how they are built
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
@@ -70,16 +70,16 @@ class Recorder:
 
     def note_prepared(self, case: Case, reply: Reply) -> None:
         """Count a case as measured from now on; tell how its class was built, and which settings its code has set."""
-        if reply.get("built_by") and case.cell not in self._told:
-            self._told.add(case.cell)
+        if reply.get("built_by") and case.cell not in self._cells_in_notes:
+            self._cells_in_notes.add(case.cell)
             self.notes[f"{case.cell} was built by {reply['built_by']}"] = None
         if reply.get("sets"):
             self.notes[f"{case.cell} itself sets {_listed(reply['sets'])}, and is timed so"] = None
         if reply.get("overruled"):
             self.notes[f"{case.cell} itself sets {_listed(reply['overruled'])}, but the suite's dtype decides"] = None
-        known = self.measurements[case.key]
-        if known.status == "pending":
-            self._record(replace(known, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
+        measurement = self.measurements[case.key]
+        if measurement.status == "pending":
+            self._record(replace(measurement, status="measured", reason="", warmup_windows=reply["warmup_windows"]))
 
     def windows(self, worker: str, reply: Reply, replicate: int, started: float) -> list[Window]:
         """Return the windows of a visit by a worker with this name; `started`: seconds since the run began."""
@@ -92,10 +92,10 @@ class Recorder:
         return [Window.from_json({**line, **place, "order": order}) for order, line in enumerate(lines)]
 
     def needs_probes(self, case: Case) -> bool:
-        """Return whether a case works, and its probes have not run yet."""
-        known = self.measurements[case.key]
-        reason = known.missing.get(FIRST_PROBED, "")
-        return known.works and FIRST_PROBED not in known.metrics and reason in ("", NOT_PROBED)
+        """Return True if a case works, and its probes have not run yet."""
+        measurement = self.measurements[case.key]
+        reason = measurement.missing.get(FIRST_PROBED, "")
+        return measurement.works and FIRST_PROBED not in measurement.metrics and reason in ("", NOT_PROBED)
 
     def note_probed(self, case: Case, reply: Reply) -> None:
         """Keep what the probes of a case have found; if they failed, all of it is missing, and the case stays."""
@@ -109,22 +109,22 @@ class Recorder:
 
     def note_not_probed(self, case: Case, reason: str = NOT_PROBED) -> None:
         """Say why the probes of a case have found nothing."""
-        known = self.measurements[case.key]
-        names = [metric.name for metric in OBSERVED if metric.name not in (*known.metrics, *known.missing)]
+        measurement = self.measurements[case.key]
+        names = [metric.name for metric in OBSERVED if metric.name not in (*measurement.metrics, *measurement.missing)]
         self.add_metrics(case, {}, dict.fromkeys([*names, FIRST_PROBED], reason))
 
     def add_metrics(
         self, case: Case, values: Mapping[str, Any], missing: Mapping[str, str], *, backend: str = ""
     ) -> None:
         """Add metrics to a case, and reasons why others are missing."""
-        known = self.measurements[case.key]
-        still_missing = {name: reason for name, reason in known.missing.items() if name not in values}
+        measurement = self.measurements[case.key]
+        still_missing = {name: reason for name, reason in measurement.missing.items() if name not in values}
         self._record(
             replace(
-                known,
-                metrics={**known.metrics, **values},
+                measurement,
+                metrics={**measurement.metrics, **values},
                 missing={**still_missing, **missing},
-                backend=backend or known.backend,
+                backend=backend or measurement.backend,
             )
         )
 
@@ -141,17 +141,17 @@ class Recorder:
 
     def drop(self, case: Case, status: Status, reason: str, failure: Failure | None = None) -> None:
         """Leave a case out from now on; its row stays, with the reason and what is known about it."""
-        known = self.measurements[case.key]
-        self._record(replace(known, status=status, reason=self._in_words(reason), failure=failure))
+        measurement = self.measurements[case.key]
+        self._record(replace(measurement, status=status, reason=self._in_words(reason), failure=failure))
 
     def dropped(self, case: Case) -> bool:
-        """Return whether a case was skipped or has failed, and is left out from then on."""
+        """Return True if a case was skipped or has failed, and is left out from then on."""
         return self.measurements[case.key].status in ("skipped", "failed")
 
     def unobserved(self, case: Case) -> bool:
-        """Return whether a case has not been observed yet, and so can't be timed."""
-        known = self.measurements[case.key]
-        return known.status == "pending" and not known.works
+        """Return True if a case has not been observed yet, and so can't be timed."""
+        measurement = self.measurements[case.key]
+        return measurement.status == "pending" and not measurement.works
 
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})

@@ -5,12 +5,10 @@ Whatever the first ratio does not need comes after the first replicate: the limi
 
 import itertools
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.harness import protocol
@@ -18,7 +16,7 @@ from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.kept_rates import KeptRates
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, WorkerStart, ready
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.start import RunStart, RunState
+from rnnbench.harness.coordinator.start import NEW_RUN, RunStart, RunState
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores
@@ -59,31 +57,26 @@ class Runner(Visitor):
         folder: RunFolder,
         *,
         root: Path,
-        state: RunState | None = None,
-        ceilings: Iterable[Mapping[str, Any]] = (),
-        prefix: str = "",
+        state: RunState = NEW_RUN,
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        start_worker: Callable[..., WorkerProcess] = WorkerProcess,
-        now: Callable[[], float] = time.monotonic,
-        seed: int | None = None,
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` and `ceilings` are those of a
-        run to resume. `prefix` begins the names of workers, if other runners measure into the same folder.
+        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run, or of a
+        part, to resume.
         """
-        super().__init__(settings, now, seed)
-        state = state or RunState()
+        super().__init__(settings, start.now, start.seed)
         self.groups = groups
         self.replicates = state.replicates
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
-        self.ceilings = [Ceiling.from_json(content) for content in ceilings]
+        self.ceilings = [Ceiling.from_json(content) for content in state.ceilings]
         self.notes = library_notes()
         self._run_start = start
         self._folder = folder
         self._on_progress = on_progress
-        self._start_worker = start_worker
+        self._start_worker = start.start_worker
         self._began = start.began - state.seconds
+        prefix = "" if state.part is None else f"{state.part}-"  # other runners measure into the same folder
         self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
         recorder = Recorder(
@@ -93,7 +86,7 @@ class Runner(Visitor):
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
         self._rates = KeptRates(private_folder(), start.software)
         self._pulse = KeptPulse(private_folder(), str(start.software.get("python")))
-        if (best := self._pulse.known()) is not None:
+        if (best := self._pulse.best_seconds()) is not None:
             self.best_pulses[self.interpreter(SIDE)] = best
             self._pulses.best = best
         self._kept_back = 0.0  # seconds of the budget, for what comes after the first replicate
@@ -121,9 +114,10 @@ class Runner(Visitor):
             if all(not is_compared(group, self.failed) for group in self.groups):
                 self.notes.append(NOTHING_TO_COMPARE)
             for case in cases_of(self.groups):  # that the budget left out
-                known = self.recorders[SIDE].measurements[case.key]
+                measurement = self.recorders[SIDE].measurements[case.key]
                 # A measured case without windows was prepared, and left to a later visit of another subgroup.
-                if known.status == "pending" or (known.status == "measured" and case.key not in self._timed):
+                is_untimed = measurement.status == "measured" and case.key not in self._timed
+                if measurement.status == "pending" or is_untimed:
                     self.recorders[SIDE].drop(case, "pending", NOT_REACHED)
         finally:
             self.close()
@@ -135,10 +129,10 @@ class Runner(Visitor):
 
     def begin(self) -> None:
         """Check the new cases, which comes before all timing."""
-        self._stage("checking", self._check, CHECKING_SHARE * self._left)
+        self._stage("checking", self._check, CHECKING_SHARE * self._seconds_left)
         self._leave_out_references(self.groups)
         if self.settings.budget_seconds is not None:
-            self._kept_back = OBSERVING_SHARE * max(0.0, self._left)
+            self._kept_back = OBSERVING_SHARE * max(0.0, self._seconds_left)
 
     def observe(self) -> None:
         """Do what may come after the first ratios, each stage in its share of the budget.
@@ -152,9 +146,9 @@ class Runner(Visitor):
         start = partial(self.start_one, OBSERVER, SIDE)
         with closing(Asker(self.settings, start, self.workers.pop(SIDE, None))) as asker:
             self._stage("ceilings", partial(self._measure_ceilings, asker), share)
-            left = share - (self._now() - began)
-            self._stage("observing", partial(self._probe, asker), max(left, share / 2))
-        self._stage("energy", self._measure_energy, ENERGY_SHARE * self._left)
+            seconds = share - (self._now() - began)
+            self._stage("observing", partial(self._probe, asker), max(seconds, share / 2))
+        self._stage("energy", self._measure_energy, ENERGY_SHARE * self._seconds_left)
 
     def _stage(self, name: str, stage: Callable[[float], None], seconds: float) -> None:
         """Run a stage, which gets the time at which it should end, and note how long it takes."""
@@ -186,7 +180,7 @@ class Runner(Visitor):
         return [case for case in cases if case in subgroups[0].cases]
 
     @property
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         """Seconds left of the budget, without those that are kept back for observing; infinite without a budget."""
         return (self.settings.budget_seconds or math.inf) - self.seconds - self._kept_back
 
@@ -194,10 +188,10 @@ class Runner(Visitor):
         """Return the groups of the next replicate, from a new origin if it is due and the budget allows its start."""
         origins = self._run_start.origins
         if origins.is_due:
-            if chosen := self.planner.next_visits(self._left - self._run_start.worker_seconds):
+            if chosen := self.planner.next_visits(self._seconds_left - self._run_start.worker_seconds):
                 return chosen
             origins.stay()
-        return self.planner.next_visits(self._left)
+        return self.planner.next_visits(self._seconds_left)
 
     def _measure_ceilings(self, asker: Asker, until: float) -> None:
         """Measure the limits of each device for each dtype and number of threads, pinned as its cases will be."""
@@ -205,8 +199,8 @@ class Runner(Visitor):
         for place in dict.fromkeys(group.workload.place for group in self.groups):
             device, _, threads = place
             if device not in self._run_start.unusable and threads <= len(allowed_cores()):  # else its cases are skipped
-                if (known := self._rates.known(place)) is not None:
-                    self.ceilings = best_of([*self.ceilings, known])
+                if (rates := self._rates.ceiling_at(place)) is not None:
+                    self.ceilings = best_of([*self.ceilings, rates])
                     continue
                 ask = partial(asker.ask, cores=core_choices(device, threads)[0])
                 self._measure_ceiling(ask, place, passes=passes)
@@ -232,7 +226,7 @@ class Runner(Visitor):
             self.notes.append(f"the limits of {device} in {dtype} were not measured: {reply['reason']}")
 
     def _check(self, until: float) -> None:
-        """Check the new cases, those of one device after those of another.
+        """Check the new cases, one device after the other.
 
         The reference of a group comes last, and not at all if all others failed.
         """
@@ -249,7 +243,7 @@ class Runner(Visitor):
             cases,
             lambda done, total: self._on_progress(Progress(0, done, total, None)),
             ready={SIDE: self._run_start.first.worker},
-            left=lambda: until - self._now(),
+            seconds_left=lambda: until - self._now(),
             is_needed=lambda case: not case.is_reference or is_compared(groups[case.workload], self.failed),
             # What is compiled is observed at once, since its probes would compile it again.
             operation=lambda case: "observe" if case.implementation in COMPILED else "check",
@@ -258,15 +252,15 @@ class Runner(Visitor):
     def _probe(self, asker: Asker, until: float) -> None:
         """Run the probes of all cases that work, those that were timed first; says of the others why there are none."""
         recorder = self.recorders[SIDE]
-        known = cases_of(sweeps_in_turn(self.groups))
-        cases = sorted(filter(recorder.needs_probes, known), key=lambda case: case.key not in self._timed)
+        all_cases = cases_of(sweeps_in_turn(self.groups))
+        cases = sorted(filter(recorder.needs_probes, all_cases), key=lambda case: case.key not in self._timed)
         ratios = self.planner.ratios()
         if cases:
             self.observe_cases(
                 cases,
                 lambda done, total: self._on_progress(Progress(0, done, total, None, stage=COUNTING, ratios=ratios)),
                 ready={SIDE: asker.worker},
-                left=lambda: until - self._now(),
+                seconds_left=lambda: until - self._now(),
                 operation=lambda case: "probe",
             )
         for case in filter(recorder.needs_probes, cases):
@@ -290,9 +284,9 @@ class Runner(Visitor):
         """Measure the energy of each case if there is a counter for it, one case after another."""
         with closing(Asker(self.settings, partial(self.start_one, OBSERVER, SIDE))) as asker:
             for case in cases_of(sweeps_in_turn(self.groups)):
-                known = self.recorders[SIDE].measurements[case.key]
+                measurement = self.recorders[SIDE].measurements[case.key]
                 has_no_counter = self._run_start.devices[case.workload.device]["no_energy"]
-                if not known.works or "energy_joules" in known.metrics or has_no_counter:
+                if not measurement.works or "energy_joules" in measurement.metrics or has_no_counter:
                     continue
                 reply: Reply = {"ok": False, "reason": f"not reached within {ENERGY_SHARE:.0%} of the budget"}
                 if self._now() < until:
@@ -313,16 +307,16 @@ class Runner(Visitor):
         self.start()
         self._sample("before")
         for done, group in enumerate(visits):
-            left = self._left
+            seconds_left = self._seconds_left
             self._tell(done, len(visits))
-            if left < 0:
+            if seconds_left < 0:
                 break
             if not self.workers:  # the last visit ended with none
                 self.start()
-            asked = self.planner.case_seconds(group)
-            visit = self.visit(group, asked)
+            case_seconds = self.planner.case_seconds(group)
+            visit = self.visit(group, case_seconds)
             windows = visit.windows[SIDE]
-            turns = turns_taken(windows, asked, visit.turn_seconds)
+            turns = turns_taken(windows, case_seconds, visit.turn_seconds)
             self.planner.add_visit(group, visit.seconds, times_by_case(windows), turns)
             self._timed.update(window.case for window in windows)
             self._leave_out_references([group])
@@ -340,8 +334,8 @@ class Runner(Visitor):
 
     def _tell(self, done: int, visits: int) -> None:
         """Tell how many visits of this replicate are done, and the ratios so far."""
-        left = self.planner.seconds_left(self._left)
-        self._on_progress(Progress(self.replicates + 1, done, visits, left, ratios=self.planner.ratios()))
+        seconds_left = self.planner.seconds_left(self._seconds_left)
+        self._on_progress(Progress(self.replicates + 1, done, visits, seconds_left, ratios=self.planner.ratios()))
 
     def _sample(self, when: str, device: str = "") -> None:
         """Sample a device, or all of them."""

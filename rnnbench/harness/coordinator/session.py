@@ -66,22 +66,13 @@ def resume_run(
         raise UserError(f"{path}: it was measured by jobs; resume it by `rnnbench run --executor {executor}`")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info = read_info(path)
-        state = read_state(path)
+        state = replace(read_state(path), ceilings=info.ceilings)
         refuse_other_suite(path, info, suite)
         groups = suite.with_sweeps(state.groups)
         with started(groups, settings) as start:
             refuse_other_machine(path, info, environment.describe(suite.file.parent) | {"worker": start.software})
             root = suite.file.parent
-            runner = Runner(
-                groups,
-                settings,
-                start,
-                folder,
-                root=root,
-                state=state,
-                ceilings=info.ceilings,
-                on_progress=on_progress,
-            )
+            runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
             lasting = without_kinds(info.notes, SHORTFALLS)  # what it lacked is past
             notes = [*lasting, Note(command, "resumed by")]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))
@@ -108,7 +99,7 @@ def begun(
 def first_info(
     suite: Suite, settings: Settings, command: str, environment: dict[str, Any], notes: Sequence[Note] = ()
 ) -> RunInfo:
-    """Return what a run says at its start."""
+    """Return the `run.json` of a run at its start."""
     return RunInfo(
         suite=suite.name,
         description=suite.description,
@@ -131,7 +122,7 @@ def measure_into(folder: RunFolder, runner: Runner, info: RunInfo) -> None:
 
 
 def ended(info: RunInfo, runner: Runner, status: RunStatus) -> RunInfo:
-    """Return what a run, or a part of one, says when it has ended."""
+    """Return the `run.json` of a run, or of a part of one, that has ended."""
     return replace(
         info,
         status=status,
@@ -174,22 +165,22 @@ def resolved(suite: Suite, settings: Settings) -> dict[str, Any]:
 
 
 def with_shortfall(info: RunInfo, runner: Runner) -> RunInfo:
-    """Return what a finished run says, with notes about what it lacks, and the budget that would be enough."""
-    known = runner.recorders[SIDE].measurements.values()
+    """Return the `run.json` of a finished run with notes about what it lacks, and the budget that would be enough."""
+    measurements = runner.recorders[SIDE].measurements.values()
     more = runner.planner.seconds_needed()
     seconds = info.seconds or 0.0
     needed = None if more is None else seconds + more
     notes = wider_than_asked(len(runner.planner.missed()), len(runner.groups), runner.settings)
-    if unreached := [measurement for measurement in known if measurement.reason == NOT_REACHED]:
+    if unreached := [measurement for measurement in measurements if measurement.reason == NOT_REACHED]:
         were = "was" if len(unreached) == 1 else "were"
-        notes += [Note(f"{len(unreached):,} of {plural(len(known), 'case')} {were} not reached", "budget")]
+        notes += [Note(f"{len(unreached):,} of {plural(len(measurements), 'case')} {were} not reached", "budget")]
         # As if the rest took as long as what was reached; a case that is observed and not timed counts half. If nothing
         # was reached, at least the turns must be added.
-        reached = len(known) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
+        reached = len(measurements) - len(unreached) + sum(measurement.works for measurement in unreached) / 2
         before = info.stage_seconds.get("ceilings", 0.0)
         settings = runner.settings
-        turns = len(known) * settings.replicates * settings.windows * settings.window_seconds
-        whole = before + (seconds - before) * len(known) / reached if reached else seconds + turns
+        turns = len(measurements) * settings.replicates * settings.windows * settings.window_seconds
+        whole = before + (seconds - before) * len(measurements) / reached if reached else seconds + turns
         needed = max(needed or 0.0, whole)
     elif needed is None:
         remedy = f"raise max_replicates, which is {runner.settings.max_replicates:,}"

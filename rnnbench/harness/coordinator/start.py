@@ -40,6 +40,11 @@ class RunState:
     replicates: int = 0
     workers: int = 0
     seconds: float = 0.0  # from the run's start to its last window's end
+    part: str | None = None  # if it is the state of a part, whose jobs measure beside those of others
+    ceilings: Sequence[Mapping[str, Any]] = ()  # as `run.json` has them
+
+
+NEW_RUN = RunState()
 
 
 def read_state(path: Path, part: str | None = None) -> RunState:
@@ -47,7 +52,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     from rnnbench.store.frames import read_windows  # here, since it imports pandas
 
     measurements = last_measurements(path, part)
-    groups = {group.workload: group for group in grouped(known.case for known in measurements.values())}
+    groups = {group.workload: group for group in grouped(measurement.case for measurement in measurements.values())}
     windows = list(read_windows(path, measurements, part))
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
@@ -67,6 +72,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
         replicates=max((window.replicate + 1 for window in windows), default=0),
         workers=max((int(window.worker.rpartition("-")[2]) + 1 for window in windows), default=0),
         seconds=max((window.started + window.host_seconds for window in windows), default=0.0),
+        part=part,
     )
 
 
@@ -108,6 +114,9 @@ class RunStart:
     worker_seconds: float  # that the worker took to start
     kernels: Path  # a folder for kernels that workers build for this machine
     origins: Origins  # of the workers of the run
+    start_worker: Callable[..., WorkerProcess]
+    now: Callable[[], float]  # the clock of the run
+    seed: int | None  # of what is drawn, such as the order of turns; None for another one in each run
 
     @property
     def unusable(self) -> dict[str, str]:
@@ -122,6 +131,7 @@ def started(
     *,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     now: Callable[[], float] = time.monotonic,
+    seed: int | None = None,
 ) -> Iterator[RunStart]:
     """Start the first worker, which ends with the context; workers of the context share a cache of torch.compile.
 
@@ -151,11 +161,22 @@ def started(
         cards = {name: [_card(reply)] for name, reply in devices.items() if reply["uuid"]}
         of_cases = about.get("settings", {}) | case_settings(group.workload for group in groups)
         software = about | {"settings": of_cases, "devices": cards}
-        yield RunStart(first, software, devices, began, worker_seconds, kernels, origins)
+        yield RunStart(
+            first,
+            software,
+            devices,
+            began,
+            worker_seconds,
+            kernels,
+            origins,
+            start_worker=start_worker,
+            now=now,
+            seed=seed,
+        )
 
 
 def _about_devices(asker: Asker, names: Iterable[str]) -> dict[str, Reply]:
-    """Return what a worker tells of each device."""
+    """Ask a worker about each device; returns its replies by the names of the devices."""
     devices: dict[str, Reply] = {}
     for name in names:
         devices[name] = reply = asker.ask(protocol.device(name), allowed_cores())
@@ -176,8 +197,8 @@ def why_not_forked(devices: Mapping[str, Reply]) -> str:
 
 
 def _card(reply: Reply) -> dict[str, Any]:
-    """Return what is known of the card that a device is, as far as a measurement does not change it."""
-    readings = nvml.open_gpu(reply["uuid"]).read(nvml.FIXED - {"name"})
+    """Return the properties of the card behind a device that a measurement does not change."""
+    readings = nvml.open_gpu(reply["uuid"]).read(nvml.FIXED_READINGS - {"name"})
     return {"name": reply["name"], "uuid": reply["uuid"], **readings.values}
 
 
@@ -191,9 +212,10 @@ def case_settings(workloads: Iterable[Workload]) -> dict[str, str]:
         kind = workload.device.partition(":")[0]
         for name, value in BACKENDS[kind].settings(workload.dtype).items() if kind in BACKENDS else ():
             values.setdefault(name, {}).setdefault(str(value), {})[f"{workload.device} {workload.dtype}"] = None
-    return {
-        name: next(iter(by_value))
-        if len(by_value) == 1
-        else "; ".join(f"{value}: {', '.join(places)}" for value, places in by_value.items())
-        for name, by_value in values.items()
-    }
+    settings: dict[str, str] = {}
+    for name, by_value in values.items():
+        if len(by_value) == 1:
+            settings[name] = next(iter(by_value))
+        else:
+            settings[name] = "; ".join(f"{value}: {', '.join(places)}" for value, places in by_value.items())
+    return settings

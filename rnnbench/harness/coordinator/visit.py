@@ -49,8 +49,23 @@ class Visited:
 class CaseFault(Exception):
     """A case failed on one side, or its worker was lost there: fresh workers must repeat the visit without it.
 
-    Raised with the side, the case and the reply; without a case if the worker failed between cases.
+    Raised without a case if the worker failed between cases.
     """
+
+    def __init__(self, side: str, case: Case | None, reply: protocol.Reply) -> None:
+        super().__init__(side, case, reply)
+        self.side = side
+        self.case = case
+        self.reply = reply
+
+
+@dataclass(frozen=True)
+class VisitPlan:
+    """The turns of a visit, by their sides and the numbers of their cases."""
+
+    turns: dict[tuple[str, int], Turns]
+    order: list[tuple[str, int]]  # in which they are taken
+    seconds: float  # expected, of all
 
 
 class Visitor(ABC):
@@ -82,15 +97,15 @@ class Visitor(ABC):
         """Start a worker of a side, which is not one of the replicate."""
 
     def interpreter(self, side: str) -> str:
-        """Return which interpreter a side's workers run, whose pulses are compared with each other."""
+        """Return the name of the interpreter that a side's workers run. Pulses of one interpreter are compared."""
         return side
 
     def timed_together(self, group: Group, cases: list[Case]) -> list[Case]:
-        """Return those of the prepared cases of a group that this visit times; the others wait for another one."""
+        """Return the prepared cases of a group that this visit times; the others wait for another visit."""
         return cases
 
     def failed(self, case: Case) -> bool:
-        """Return whether a case can't be measured on at least one side."""
+        """Return True if a case can't be measured on at least one side."""
         return any(recorder.dropped(case) for recorder in self.recorders.values())
 
     def close(self) -> None:
@@ -114,11 +129,11 @@ class Visitor(ABC):
         on_done: Callable[[int, int], None] = lambda done, total: None,
         *,
         ready: Mapping[str, WorkerProcess | None] = MappingProxyType({}),
-        left: Callable[[], float] = lambda: math.inf,
+        seconds_left: Callable[[], float] = lambda: math.inf,
         is_needed: Callable[[Case], bool] = lambda case: True,
         operation: Callable[[Case], protocol.OperationOfCase] = lambda case: "observe",
     ) -> None:
-        """Check and observe every case on all sides, those of one device after those of another.
+        """Check and observe every case on all sides, one device after the other.
 
         The sides are observed at the same time, unless their cases need a device to themselves. `ready` has workers of
         sides that were started before; all workers are ended. Several threads ask before each case how many seconds are
@@ -133,18 +148,18 @@ class Visitor(ABC):
 
         def work(recorder: Recorder, waiting: deque[Case], asker: Asker) -> None:
             with suppress(IndexError):  # no case is left
-                while (seconds := left()) > 0:
+                while (seconds := seconds_left()) > 0:
                     case = waiting.popleft()
                     if not is_needed(case):
                         continue
-                    asked = operation(case)
-                    most = seconds if asked == "observe" and case.implementation in COMPILED else math.inf
-                    reply = asker.ask(recorder.building.request(asked, case), allowed_cores(), most)
+                    name = operation(case)
+                    most = seconds if name == "observe" and case.implementation in COMPILED else math.inf
+                    reply = asker.ask(recorder.building.request(name, case), allowed_cores(), most)
                     with recording:
-                        if reply.get("failure") == "lost" and math.isfinite(most) and left() <= 0:
+                        if reply.get("failure") == "lost" and math.isfinite(most) and seconds_left() <= 0:
                             recorder.drop(case, "pending", NOT_REACHED)
                         else:
-                            (recorder.note_probed if asked == "probe" else recorder.note_observed)(case, reply)
+                            (recorder.note_probed if name == "probe" else recorder.note_observed)(case, reply)
                         on_done(next(done), total)
 
         with ExitStack() as stack:
@@ -156,11 +171,11 @@ class Visitor(ABC):
                 askers[side] = [stack.enter_context(closing(Asker(self.settings, start, worker))) for worker in first]
             on_done(0, total)
             for device in dict.fromkeys(case.workload.device for case in cases):
-                own = [case for case in cases if case.workload.device == device]
+                of_device = [case for case in cases if case.workload.device == device]
                 crews = []
                 for side, recorder in self.recorders.items():
-                    waiting = deque(own)
-                    crew = askers[side][: observers(own, len(self.recorders))]
+                    waiting = deque(of_device)
+                    crew = askers[side][: observers(of_device, len(self.recorders))]
                     crews.append([(partial(work, recorder, waiting, asker), asker.stop) for asker in crew])
                 for together in [list(itertools.chain(*crews))] if is_shared(device) else crews:
                     in_parallel(together)
@@ -179,9 +194,8 @@ class Visitor(ABC):
                 windows, turn_seconds = self._visit(group, case_seconds, is_observed=is_observed)
                 return Visited(windows, self.seconds - began, turn_seconds)
             except CaseFault as fault:
-                side, case, reply = fault.args
-                if case is not None:
-                    self.recorders[side].note_fault(case, reply)
+                if fault.case is not None:
+                    self.recorders[fault.side].note_fault(fault.case, fault.reply)
             self.close()
             if not is_compared(group, self.failed):
                 return Visited({side: [] for side in self.recorders}, self.seconds - began, 0.0)
@@ -209,7 +223,7 @@ class Visitor(ABC):
         cases = self._rng.sample(group.cases, len(group.cases))
         _pin(workers, untimed)
         prepared = self.on_each(partial(self._prepare, cases, is_observed=is_observed), at_once=apart)
-        ready = [case for case in cases if all(case in kept for kept in prepared.values())]
+        ready = [case for case in cases if all(case in keys for keys in prepared.values())]
         windows: dict[str, list[Window]] = {side: [] for side in self.workers}
         if not is_compared(group, self.failed):
             ready = []
@@ -236,9 +250,9 @@ class Visitor(ABC):
         for case in cases:
             if recorder.dropped(case) or (is_observed and recorder.unobserved(case)):
                 continue
-            known, _ = self._seconds.get((side, case.key), (None, None))
+            call_seconds, _ = self._seconds.get((side, case.key), (None, None))
             request = recorder.building.request(
-                "prepare", case, window_seconds=self.settings.window_seconds, call_seconds=known
+                "prepare", case, window_seconds=self.settings.window_seconds, call_seconds=call_seconds
             )
             reply = recorder.ask(self.workers[side], request)
             if reply["ok"]:
@@ -255,17 +269,17 @@ class Visitor(ABC):
 
     def _time(self, cases: Sequence[Case], case_seconds: float) -> dict[str, list[Window]]:
         """Let the workers take all turns of a visit."""
-        plans, order, expected = self._turns(cases, case_seconds)
+        plan = self._plan(cases, case_seconds)
         started = self.seconds
         preheat = 0.0 if is_shared(cases[0].workload.device) else self.settings.preheat_seconds
 
         def take(side: str) -> list[Window]:
-            own = [plans[side, number] for number in range(len(cases))]
+            of_side = [plan.turns[side, number] for number in range(len(cases))]
             recorder = self.recorders[side]
             worker = self.workers[side]
             interpreter = self.interpreter(side)
             best_pulse = self.best_pulses.get(interpreter)
-            request = protocol.visit(cases, own, order, side, preheat + expected, best_pulse, preheat)
+            request = protocol.visit(cases, of_side, plan.order, side, preheat + plan.seconds, best_pulse, preheat)
             reply = recorder.ask(worker, request)
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
@@ -279,10 +293,8 @@ class Visitor(ABC):
 
         return self.on_each(take)
 
-    def _turns(
-        self, cases: Sequence[Case], case_seconds: float
-    ) -> tuple[dict[tuple[str, int], Turns], list[tuple[str, int]], float]:
-        """Plan the turns of each side and case's number, the order of all turns, and the seconds that they take."""
+    def _plan(self, cases: Sequence[Case], case_seconds: float) -> VisitPlan:
+        """Plan the turns of a visit."""
         workload = cases[0].workload
         sides = list(self.workers)
         numbers = range(len(cases))
@@ -296,7 +308,8 @@ class Visitor(ABC):
             compared = {(side, number): seconds[side, number] for number in together for side in sides}
             plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls)
             order += balanced_order([*compared], plans[next(iter(compared))].turns, self._rng)
-        return plans, order, sum(plans[turn].blocks * plans[turn].calls * seconds[turn] for turn in order)
+        expected = sum(plans[turn].blocks * plans[turn].calls * seconds[turn] for turn in order)
+        return VisitPlan(plans, order, expected)
 
     def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""
@@ -333,5 +346,5 @@ def observers(cases: Sequence[Case], sides: int) -> int:
 
 
 def _pin(workers: Iterable[WorkerProcess], cores: Iterable[Sequence[int]]) -> None:
-    for worker, own in zip(workers, cores, strict=True):
-        worker.pin(own)
+    for worker, worker_cores in zip(workers, cores, strict=True):
+        worker.pin(worker_cores)

@@ -45,12 +45,12 @@ def backend(name: str) -> type[Device]:
 
 
 def is_shared(name: str) -> bool:
-    """Return whether workers may observe cases on a device at once, as they may on one that nobody knows."""
+    """Return True if workers may observe cases on a device at once, as they may on one that nobody knows."""
     return backend(name).is_shared
 
 
 def is_forkable(name: str) -> bool:
-    """Return whether a worker may use a device that was forked from a process which has only imported torch."""
+    """Return True if a worker may use a device that was forked from a process which has only imported torch."""
     return backend(name).is_forkable
 
 
@@ -60,7 +60,7 @@ def kinds_to_ask(names: Iterable[str]) -> list[str]:
 
 
 def pulses_tell(name: str, threads: int) -> bool:
-    """Return whether pulses beside calls on a device, by so many threads of torch, show if their core is quiet.
+    """Return True if pulses beside calls on a device, by so many threads of torch, show if their core is quiet.
 
     They show the state of one core while it is a host's: not those of several threads, nor a GPU's.
     """
@@ -74,5 +74,5 @@ def core_choices(name: str, number: int) -> list[list[int]]:
 
 def open_device(name: str) -> Device:
     """Open the device with this name, for which `why_not` must be empty."""
-    made: Callable[[str], Device] = backend(name)
-    return made(name)
+    open_it: Callable[[str], Device] = backend(name)
+    return open_it(name)

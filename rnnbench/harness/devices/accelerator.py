@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnnbench.workloads.phases import TimedCall
 
 BUFFER_BYTES = 256 << 20  # torch does not tell the size of caches; no accelerator has larger ones
-UNKNOWN_BYTES = 1 << 62  # of its memory, if torch does not tell: nothing is refused for its size
+UNKNOWN_MEMORY_BYTES = 1 << 62  # of its memory, if torch does not tell: nothing is refused for its size
 HOST_THREADS = 1  # beside those of torch: autograd's own
 
 
@@ -66,7 +66,7 @@ class Accelerator(Device):
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
-        """Full precision for products."""
+        """Return the settings for full precision of products."""
         return {"float32 matmul precision": "highest"}
 
     @staticmethod
@@ -137,7 +137,7 @@ class Accelerator(Device):
         self._accelerator.synchronize()
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`reserved_bytes` of a call, where torch's allocator of this device tells it."""
+        """Return the `reserved_bytes` of a call, if torch's allocator of this device tells them."""
         return Readings.of({"reserved_bytes": lambda: self.reserved_bytes(timed)})
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
@@ -163,7 +163,7 @@ class Accelerator(Device):
         try:
             return int(self._accelerator.get_memory_info()[1])
         except (AttributeError, NotImplementedError, RuntimeError):
-            return UNKNOWN_BYTES
+            return UNKNOWN_MEMORY_BYTES
 
     @property
     def _accelerator(self) -> Any:  # partly untyped in torch

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from rnnbench.workloads.phases import TimedCall
 
-UNKNOWN_BYTES = 256 << 20  # assumed size of the last-level caches if the system does not report it
-MARGIN = 1.5  # caches evict the oldest data first, but not in strict order
+ASSUMED_CACHE_BYTES = 256 << 20  # assumed size of the last-level caches if the system does not report it
+CACHE_MARGIN = 1.5  # caches evict the oldest data first, but not in strict order
 POWERCAP = Path("/sys/class/powercap")
 ROLLUP = Path("/proc/self/smaps_rollup")
 MAX_ROLLUP = 1 << 13  # bytes; it has a kilobyte
@@ -67,20 +67,18 @@ class Cpu(Device):
     @staticmethod
     def why_not(name: str) -> str:
         """Return why the device with this name can't be used; empty if it can be used."""
-        return (
-            ""
-            if name == "cpu"
-            else f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda, cuda:0, xpu and mps"
-        )
+        if name == "cpu":
+            return ""
+        return f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda, cuda:0, xpu and mps"
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
-        """Full precision for products: oneDNN may multiply float32 with less precision if a setting allows it."""
+        """Return the settings for full precision: one may let oneDNN multiply float32 with less."""
         return {"float32 matmul precision": "highest"}
 
     @staticmethod
     def about() -> dict[str, Any]:
-        """`onednn`: whether torch has it; `cpu_capability`: the instruction set that torch's own kernels use."""
+        """Return whether torch has `onednn`, and the instruction set of torch's own kernels (`cpu_capability`)."""
         import torch
 
         backends: Any = torch.backends  # untyped in torch
@@ -94,16 +92,29 @@ class Cpu(Device):
         *,
         lead_seconds: float = 0.0,
         is_warm: bool = False,
-        is_cold: bool = False,
         counts_waits: bool = False,
         pulse: Callable[[], float] | None = None,
     ) -> Clocked:
         """Call `batches * batch` times, after one unclocked call unless `is_warm`.
 
-        `is_cold`: flush the last-level cache before each batch. `counts_waits`: waits for a core count; so they do by
-        a clock that is not the real one. `pulse`: called before the first batch and after each one; it returns the
-        seconds of a fixed piece of work. `lead_seconds` is ignored, as a CPU has no queue.
+        `counts_waits`: waits for a core count; so they do by a clock that is not the real one. `pulse`: called before
+        the first batch and after each one; it returns the seconds of a fixed piece of work. `lead_seconds` is ignored,
+        as a CPU has no queue.
         """
+        return self._clocked(call, batches, batch, is_warm=is_warm, counts_waits=counts_waits, pulse=pulse)
+
+    def _clocked(
+        self,
+        call: Call,
+        batches: int,
+        batch: int,
+        *,
+        is_warm: bool = False,
+        is_cold: bool = False,
+        counts_waits: bool = False,
+        pulse: Callable[[], float] | None = None,
+    ) -> Clocked:
+        """Clock calls; `is_cold`: flush the last-level cache before each batch."""
         now = self._now
         seconds = [0.0] * batches
         pulses: list[float] = []
@@ -135,7 +146,7 @@ class Cpu(Device):
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and flush the last-level cache before each call."""
         self.flush()  # the first flush allocates its buffer
-        return self.clock(call, calls, 1, is_cold=True)
+        return self._clocked(call, calls, 1, is_cold=True)
 
     def flush(self) -> None:
         """Read and write more than the last-level caches of the allowed cores hold; torch's threads share the work."""
@@ -152,7 +163,7 @@ class Cpu(Device):
         return min(limit for limit in limits if limit > 0)  # -1: no limit
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`resident_bytes`: the memory pages that a call adds, in bytes."""
+        """Return the `resident_bytes` of a call: the memory pages that it adds."""
         return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
 
     def meter(self) -> Meter:
@@ -192,9 +203,9 @@ def _block(cores: int) -> "Tensor":
     import torch
 
     last = max(processor().caches, key=lambda each: each.level, default=None)
-    size = UNKNOWN_BYTES if last is None else last.bytes * -(-cores // last.cores)
+    size = ASSUMED_CACHE_BYTES if last is None else last.bytes * -(-cores // last.cores)
     with torch.inference_mode(False):
-        return torch.zeros(int(MARGIN * size) // 8, dtype=torch.int64)
+        return torch.zeros(int(CACHE_MARGIN * size) // 8, dtype=torch.int64)
 
 
 def resident_bytes(timed: "TimedCall") -> int:
@@ -218,7 +229,7 @@ def resident_bytes(timed: "TimedCall") -> int:
 
 @cache
 def is_memory_kept() -> bool:
-    """Return whether the allocator releases nothing, for the rest of this process's life; raises Unavailable."""
+    """Return True if the allocator releases nothing, for the rest of this process's life; raises Unavailable."""
     libc = ctypes.CDLL(None)
     if not ROLLUP.exists() or not hasattr(libc, "mallopt"):
         raise Unavailable("the resident set can be measured under Linux and glibc only")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rnnbench.workloads.phases import TimedCall
 
-LEAD = 3  # how long the device is held, in times that queueing a call takes
+LEAD_FACTOR = 3  # how long the device is held, in times that queueing a call takes
 LEAD_CALLS = 5  # calls for the least time
 DO_NOT_FIT = "its kernels do not fit into the device's queue, so the device waits for the host"
 WAITS_FOR_DEVICE = (
@@ -112,7 +112,7 @@ class Cuda(Device):
 
     @staticmethod
     def shared_memory(name: str) -> str:
-        """Return what two processes that use the device at once have of its memory; empty if it is unknown."""
+        """Say how much memory two processes have that use the device at once; empty if it is unknown."""
         try:
             total = nvml.READINGS["memory_total_bytes"](gpu_named(name))
         except Unavailable:
@@ -128,7 +128,7 @@ class Cuda(Device):
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:
-        """TF32 is on or off for both matrix products and cuDNN."""
+        """Return the settings that turn TF32 on or off for both matrix products and cuDNN."""
         return {"float32 matmul precision": "high" if dtype == "tf32" else "highest", "cuDNN TF32": dtype == "tf32"}
 
     @staticmethod
@@ -293,7 +293,7 @@ class Cuda(Device):
         self._cuda.synchronize(self.name)
 
     def memory(self, timed: "TimedCall") -> Readings:
-        """`reserved_bytes` of a call, and `device_seconds`, which only the device can tell."""
+        """Return the `reserved_bytes` of a call, and its `device_seconds`, which only the device can tell."""
         return Readings.of(
             {
                 "reserved_bytes": lambda: self.reserved_bytes(timed),
@@ -308,7 +308,7 @@ class Cuda(Device):
         it can queue more, until the device is free.
         """
         with timed.mode():
-            lead = LEAD * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
+            lead = LEAD_FACTOR * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
             first = self.clock(timed.call, 1, 1, lead_seconds=lead)
             if not first.is_queued_ahead:  # nor would the others be: a call launches as many kernels each time
                 waits = self.waits_for_device(timed.call)

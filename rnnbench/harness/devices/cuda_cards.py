@@ -15,11 +15,11 @@ def not_among(name: str, count: int) -> str:
     """Return why there is no device with this name among so many cards; empty if there is one."""
     if count and name in ("cuda", *(f"cuda:{index}" for index in range(count))):
         return ""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     seen = f"cuda:0 to cuda:{count - 1}"
     if count <= 1:
         seen = "cuda:0" if count else "no card"
-    why = f" (CUDA_VISIBLE_DEVICES={shown}; its cards are numbered from 0)" if shown is not None else ""
+    why = f" (CUDA_VISIBLE_DEVICES={visible}; its cards are numbered from 0)" if visible is not None else ""
     return f"no device {name!r}: this process sees {seen}{why}"
 
 

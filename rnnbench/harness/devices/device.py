@@ -111,7 +111,7 @@ class Device(ABC):
 
     @staticmethod
     def shared_memory(name: str) -> str:
-        """Return what two processes that use the device at once have of its memory; empty if it is unknown."""
+        """Say how much memory two processes have that use the device at once; empty if it is unknown."""
         return ""
 
     @staticmethod

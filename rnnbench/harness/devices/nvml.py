@@ -28,7 +28,7 @@ EXCLUSIVE = COMPUTE_MODES[3]  # a card that only one process may use at a time
 SWITCHES = {0: "off", 1: "on"}  # nvmlEnableState_t
 AFFINITY_WORDS = 64  # of 64 cores each: more than any machine has
 # Readings that do not change during a measurement. They are compared between runs, but for the name of the card.
-FIXED = {
+FIXED_READINGS = {
     "name",
     "driver_version",
     "memory_total_bytes",
@@ -43,7 +43,7 @@ FIXED = {
 OF_ITSELF = {"name", "memory_total_bytes", "memory_used_bytes", "energy_joules", "processes"}
 WHOLE_CARD = "of_the_whole_card"  # the names of the readings that were taken of the card of an instance
 NO_VALUE = (0, 2**32 - 1, 2**64 - 1)
-IDLE = 1 << 0
+IDLE_REASON = 1 << 0
 REASONS = {  # nvmlClocksEventReasons
     1 << 1: "applications_clocks_setting",
     1 << 2: "sw_power_cap",
@@ -56,7 +56,7 @@ REASONS = {  # nvmlClocksEventReasons
     1 << 9: "board_limit",
     1 << 10: "reliability",
 }
-SETTINGS = frozenset({"applications_clocks_setting", "display_clock_setting"})  # limits that a user set
+SETTING_REASONS = frozenset({"applications_clocks_setting", "display_clock_setting"})  # limits that a user set
 
 # Reasons that are told: heat and a weak power supply come and go.
 # The software power cap is not one of them: under sustained products a data-centre card is at its power limit all the
@@ -78,17 +78,17 @@ class Gpu:
         Of a MIG instance, those that it does not answer are taken of its card, and `WHOLE_CARD` names these.
         """
         wanted = [name for name in READINGS if names is None or name in names]
-        own = Readings.of({name: partial(READINGS[name], self) for name in wanted})
-        lacking = [name for name in own.missing if name not in OF_ITSELF]
+        of_instance = Readings.of({name: partial(READINGS[name], self) for name in wanted})
+        lacking = [name for name in of_instance.missing if name not in OF_ITSELF]
         card = self.card() if lacking else None
         if card is None:
-            return own
+            return of_instance
         whole = Readings.of({name: partial(READINGS[name], card) for name in lacking})
-        told = {WHOLE_CARD: sorted(whole.values)} if whole.values else {}
-        missing = {name: reason for name, reason in own.missing.items() if name not in whole.values}
-        values = own.values | whole.values
+        of_card = {WHOLE_CARD: sorted(whole.values)} if whole.values else {}
+        missing = {name: reason for name, reason in of_instance.missing.items() if name not in whole.values}
+        values = of_instance.values | whole.values
         in_order = {name: values[name] for name in wanted if name in values}
-        return Readings(in_order | told, missing)
+        return Readings(in_order | of_card, missing)
 
     def card(self) -> "Gpu | None":
         """Return the card of a MIG instance; None for a card itself."""
@@ -144,12 +144,12 @@ def visible() -> list[Gpu]:
         return cards
     chosen: list[Gpu] = []
     for part in map(str.strip, text.split(",")):
-        found = _named(part, cards)
-        if found is None:  # CUDA ignores what comes after a name that it does not know
+        card = _named(part, cards)
+        if card is None:  # CUDA ignores what comes after a name that it does not know
             break
-        if found in chosen:  # CUDA shows no card at all then
+        if card in chosen:  # CUDA shows no card at all then
             return []
-        chosen.append(found)
+        chosen.append(card)
     if re.match(r"\s*\d", text):
         _refuse_other_order(cards)
     return chosen
@@ -219,7 +219,7 @@ def _number(per: float, function: str, *arguments: Any) -> Callable[[Gpu], float
 def _reasons(gpu: Gpu) -> list[str]:
     """Return why clocks are lower than they could be; a bit without a name here is kept as `unknown_...`."""
     bits = gpu.ask("nvmlDeviceGetCurrentClocksEventReasons")
-    unnamed = bits & ~(IDLE | sum(REASONS))
+    unnamed = bits & ~(IDLE_REASON | sum(REASONS))
     return [*(name for bit, name in REASONS.items() if bits & bit), *([f"unknown_{unnamed:#x}"] if unnamed else [])]
 
 
@@ -244,4 +244,4 @@ READINGS: Mapping[str, Callable[[Gpu], Any]] = {
     # The ids of those that compute on the GPU, each once though it uses several MIG instances.
     "processes": lambda gpu: sorted({each.pid for each in gpu.ask("nvmlDeviceGetComputeRunningProcesses")}),
 }
-CHANGING = READINGS.keys() - FIXED
+CHANGING = READINGS.keys() - FIXED_READINGS

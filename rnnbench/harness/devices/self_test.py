@@ -9,12 +9,12 @@ from functools import cache
 from rnnbench.harness.devices import backend, open_device, why_not
 from rnnbench.harness.devices.device import Call, Device
 
-LEAST = 1.6  # times as long that twice the work may take
-MOST = 2.5
-TRIES = 3  # of which the shortest counts
-SECONDS = 0.02  # of a try
-MAX_CALLS = 100  # all tries together fit into a queue, in which a host that does not wait never has to
-SIZE = 2048  # of a square product
+LEAST_RATIO = 1.6  # times as long that twice the work may take
+MOST_RATIO = 2.5
+CLOCK_TRIES = 3  # of which the shortest counts
+TRY_SECONDS = 0.02  # of a try
+MAX_QUEUED_CALLS = 100  # all tries together fit into a queue, in which a host that does not wait never has to
+PRODUCT_SIZE = 2048  # of a square product
 
 
 def why_not_timed(name: str) -> str:
@@ -35,16 +35,16 @@ def clock_fault(device: Device, work: Callable[[int], Call] | None = None) -> st
 
     `work`: makes a call with so many times the work, in one kernel; by default a product of matrices.
     """
-    made = work or (lambda times: product(device.name, times))
-    once = made(1)
-    twice = made(2)
+    multiply = work or (lambda times: product(device.name, times))
+    once = multiply(1)
+    twice = multiply(2)
     device.clock(twice, 1, 1)  # libraries set themselves up
     seconds = device.clock(once, 1, 1).seconds
-    calls = min(MAX_CALLS, max(1, round(SECONDS / seconds))) if seconds > 0 else MAX_CALLS
-    short, long = (min(device.clock(call, 1, calls).seconds for _ in range(TRIES)) for call in (once, twice))
+    calls = min(MAX_QUEUED_CALLS, max(1, round(TRY_SECONDS / seconds))) if seconds > 0 else MAX_QUEUED_CALLS
+    short, long = (min(device.clock(call, 1, calls).seconds for _ in range(CLOCK_TRIES)) for call in (once, twice))
     if short <= 0:
         return f"the clock of {device.name} stands still: {calls:,} products took no time"
-    if LEAST <= long / short <= MOST:
+    if LEAST_RATIO <= long / short <= MOST_RATIO:
         return ""
     return f"the clock of {device.name} can't be trusted: twice the work took {long / short:.2f} times as long"
 
@@ -53,7 +53,7 @@ def product(name: str, times: int) -> Call:
     """Return a call that multiplies two matrices on a device, one of them `times` as wide."""
     import torch
 
-    left = torch.ones(SIZE, SIZE, device=name, dtype=torch.float32)
-    right = torch.ones(SIZE, times * SIZE, device=name, dtype=torch.float32)
-    out = torch.empty(SIZE, times * SIZE, device=name, dtype=torch.float32)
-    return lambda: torch.mm(left, right, out=out)
+    matrix = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, device=name, dtype=torch.float32)
+    right = torch.ones(PRODUCT_SIZE, times * PRODUCT_SIZE, device=name, dtype=torch.float32)
+    out = torch.empty(PRODUCT_SIZE, times * PRODUCT_SIZE, device=name, dtype=torch.float32)
+    return lambda: torch.mm(matrix, right, out=out)

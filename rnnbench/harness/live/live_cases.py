@@ -43,16 +43,16 @@ class LiveCase:
         return list(self.run.parameters()) if isinstance(self.run, nn.Module) else []
 
 
-def check_phase(phase: object, known: Sequence[str]) -> None:
+def check_phase(phase: object, phases: Sequence[str]) -> None:
     """Raise ValueError unless a phase is one of those that the function takes."""
-    if isinstance(phase, str) and phase in known:
+    if isinstance(phase, str) and phase in phases:
         return
     more = ""
     if not isinstance(phase, str):
         more = "; rnnbench.sweep takes several"
     elif phase in get_args(Phase):
         more = f"; a suite measures {phase}, by `rnnbench run`"
-    raise ValueError(f"phase: expected one of {', '.join(known)}, found {phase!r}{more}")
+    raise ValueError(f"phase: expected one of {', '.join(phases)}, found {phase!r}{more}")
 
 
 @contextmanager
@@ -91,29 +91,30 @@ def cases_of(modules: Mapping[str, Callable[..., object]], input: object) -> dic
         )
     cases = {}
     for name, module in modules.items():
-        given: Any = input[name] if isinstance(input, Mapping) else input
-        cases[name] = LiveCase(name, module, given if type(given) is tuple else (given,))  # not a PackedSequence
+        argument: Any = input[name] if isinstance(input, Mapping) else input
+        is_several = type(argument) is tuple  # not a PackedSequence
+        cases[name] = LiveCase(name, module, argument if is_several else (argument,))
         if not callable(module):
             raise ValueError(f"{name}: expected a module or a function, found {type(module).__name__}")  # noqa: TRY004
-        if not isinstance(given, Tensor | tuple):
+        if not isinstance(argument, Tensor | tuple):
             raise ValueError(  # noqa: TRY004
                 "input: expected a tensor, a tuple of arguments, or a mapping from each name to one of these, found "
-                f"{type(given).__name__}"
+                f"{type(argument).__name__}"
             )
     return cases
 
 
-def reference_of(modules: Mapping[str, object], asked: str | None) -> str:
+def reference_of(modules: Mapping[str, object], reference: str | None) -> str:
     """Return the name asked for, else that of the only layer or cell of torch.nn, else the first.
 
     Raises ValueError if no module has the name that was asked for.
     """
-    if asked is None:
+    if reference is None:
         layers = [name for name, module in modules.items() if is_torchs(module)]
         return layers[0] if len(layers) == 1 else next(iter(modules))
-    if asked not in modules:
-        raise ValueError(f"reference: no module {asked!r}; there are {', '.join(modules)}")
-    return asked
+    if reference not in modules:
+        raise ValueError(f"reference: no module {reference!r}; there are {', '.join(modules)}")
+    return reference
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -195,8 +196,8 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
         put_back.callback(setattr, leaf, "grad", leaf.grad)
     optimizer = None
     if phase == "step":
-        given = {id(tensor) for tensor in tensors_in(case.args)}
-        weights: list[Any] = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in given]
+        input_ids = {id(tensor) for tensor in tensors_in(case.args)}
+        weights: list[Any] = [leaf for leaf in leaves if leaf.requires_grad and id(leaf) not in input_ids]
         if not weights:
             raise ValueError("has no parameters that an optimizer could step; time it in the phase `training`")
         for weight in weights:
@@ -206,8 +207,8 @@ def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:
     def call() -> None:
         for leaf in leaves:
             leaf.grad = None  # otherwise backward would add to the gradients of the previous call
-        made: Any = first_tensor(forward())  # not None, as in the call above
-        made.backward(direction)
+        result: Any = first_tensor(forward())  # not None, as in the call above
+        result.backward(direction)
         if optimizer is not None:
             optimizer.step()
 

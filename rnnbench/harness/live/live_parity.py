@@ -33,12 +33,12 @@ def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
         is_unrolled = isinstance(getattr(case.run, "cell", None), nn.Module)  # a cell, as a layer
         is_own = isinstance(case.run, nn.Module) and not isinstance(case.run, nn.RNNBase) and not is_unrolled
         hint = f"; if {type(case.run).__name__} is a cell (one step of a sequence), measure rnnbench.unroll(cell)"
-        given = list(tensors_in(case.args))
+        inputs = list(tensors_in(case.args))
         with ExitStack() as put_back, torch.no_grad(), torch.random.fork_rng(gpus()):
-            for tensor in given:
+            for tensor in inputs:
                 keep_values(tensor, put_back)
             # torch counts no changes of tensors of inference mode.
-            before = [(tensor, tensor._version) for tensor in given if not tensor.is_inference()]
+            before = [(tensor, tensor._version) for tensor in inputs if not tensor.is_inference()]
             with named(name, hint if is_own else ""):
                 output = first_tensor(case.run(*case.args))
                 if output is None:
@@ -46,9 +46,9 @@ def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
                 by_case[name] = output.clone()  # at once: work that is left to a thread comes too late
                 if any(tensor._version != version for tensor, version in before):
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
-    found = sorted({str(output.device) for output in by_case.values()})
-    if reason := "put all modules and inputs on one" if len(found) > 1 else why_not_timed(*found):
-        raise ValueError(f"outputs are on {' and '.join(found)}: {reason}")
+    names = sorted({str(output.device) for output in by_case.values()})
+    if reason := "put all modules and inputs on one" if len(names) > 1 else why_not_timed(*names):
+        raise ValueError(f"outputs are on {' and '.join(names)}: {reason}")
     return {name: _in_order_of(by_case[reference], output, cases[name]) for name, output in by_case.items()}
 
 
@@ -66,10 +66,10 @@ def _in_order_of(expected: Tensor, output: Tensor, case: LiveCase) -> Tensor:
     return turned
 
 
-def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, Parity]:
-    """Return whether each output agrees with that of the reference; raises ValueError if shapes differ."""
-    expected = found[reference]
-    for name, output in found.items():
+def parity(by_case: Mapping[str, Tensor], reference: str) -> dict[str, Parity]:
+    """Compare each output with that of the reference; raises ValueError if shapes differ."""
+    expected = by_case[reference]
+    for name, output in by_case.items():
         if output.shape != expected.shape:
             raise ValueError(
                 f"{name} gives an output of shape {tuple(output.shape)}, and {reference} of {tuple(expected.shape)}: "
@@ -77,17 +77,17 @@ def parity(found: Mapping[str, Tensor], reference: str) -> dict[str, Parity]:
             )
     if unsound := _not_finite(expected):
         beside = Parity("beside unsound", why=reference)
-        return dict.fromkeys(found, beside) | {reference: Parity("reference", unsound=unsound)}
-    return {name: _compared(output, expected) for name, output in found.items()} | {reference: IS_REFERENCE}
+        return dict.fromkeys(by_case, beside) | {reference: Parity("reference", unsound=unsound)}
+    return {name: _compared(output, expected) for name, output in by_case.items()} | {reference: IS_REFERENCE}
 
 
 def _compared(output: Tensor, expected: Tensor) -> Parity:
-    """Return that two outputs agree, or by how much an output differs from the expected one of the same shape."""
+    """Compare an output with the expected one, which has the same shape."""
     if unsound := _not_finite(output):
         return Parity("unsound", unsound=unsound)
-    own = str(output.dtype).removeprefix("torch.")
-    other = str(expected.dtype).removeprefix("torch.")
-    types = None if own == other else (own, other)
+    output_type = str(output.dtype).removeprefix("torch.")
+    expected_type = str(expected.dtype).removeprefix("torch.")
+    types = None if output_type == expected_type else (output_type, expected_type)
     error = relative_error(output, expected)
     tolerances = dict[Any, float](TOLERANCES)
     rounded = (rounded_to(tensor.dtype.to_real(), str(tensor.device)) for tensor in (output, expected))
@@ -97,7 +97,7 @@ def _compared(output: Tensor, expected: Tensor) -> Parity:
 
 
 def _not_finite(output: Tensor) -> tuple[int, int] | None:
-    """Return how many values are NaN or infinite, and of how many; None if none is."""
+    """Count the values that are NaN or infinite, and all values; returns None if all are finite."""
     count = int((~torch.isfinite(output)).sum())
     return (count, output.numel()) if count else None
 

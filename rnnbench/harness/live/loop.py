@@ -69,7 +69,8 @@ class Precision:
     def add(self, times: Mapping[str, RoundTimes], seconds: float) -> None:
         """Add a ratio for each call; the spread counts for more where replicates resemble their neighbours."""
         base = times[self._reference]
-        self._record.add(seconds, {name: own for name, own in times.items() if own is not base}, base)
+        others = {name: of_case for name, of_case in times.items() if of_case is not base}
+        self._record.add(seconds, others, base)
         estimate_spreads([self._record])
         logs = (
             of_one_kind(self._record.log_ratios[name], self._record.undisturbed[name])
@@ -92,39 +93,39 @@ class Fastest:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.times: dict[str, list[RoundTimes]] = {name: [] for name in names}
-        self.left = list(names)  # those that may be the fastest
+        self.candidates = list(names)  # those that may be the fastest
 
     @property
     def is_sure(self) -> bool:
         """Whether all others are slower, or not faster by more than `GOOD_ENOUGH`, with 95% confidence each."""
         best = self._best()
-        others = [name for name in self.left if name != best]
+        others = [name for name in self.candidates if name != best]
         return all(self.log_ratio(best, name).upper <= math.log1p(GOOD_ENOUGH) for name in others)
 
     def wanted(self) -> tuple[Sequence[str], int]:
         """Return the names of what may be the fastest, and the replicates of this stage."""
-        made = len(self.times[self.left[0]])
-        if made == STAGES[-1] or (made in STAGES and self.is_sure):
-            return self.left, 0
-        return self.left, next(stage for stage in STAGES if stage > made) - made
+        replicates = len(self.times[self.candidates[0]])
+        if replicates == STAGES[-1] or (replicates in STAGES and self.is_sure):
+            return self.candidates, 0
+        return self.candidates, next(stage for stage in STAGES if stage > replicates) - replicates
 
     def add(self, times: Mapping[str, RoundTimes], seconds: float) -> None:
         """Add a replicate, and leave out what is surely slower if it is the last of a stage."""
-        for name, own in times.items():
-            self.times[name].append(own)
-        if len(self.times[self.left[0]]) in STAGES:
+        for name, of_case in times.items():
+            self.times[name].append(of_case)
+        if len(self.times[self.candidates[0]]) in STAGES:
             self.leave_out_slower()
 
     def leave_out_slower(self) -> None:
         """Leave out what is surely slower than the best, on a shared core by more than sharing may change a ratio."""
         best = self._best()
-        left = list(self.left)
-        for name in left:
-            logs = self._logs(name, best, left)
+        candidates = list(self.candidates)
+        for name in candidates:
+            logs = self._logs(name, best, candidates)
             is_shared = state_of(logs, self.times[name], self.times[best]) == SHARED
             least = math.log1p(GOOD_ENOUGH) + (SHARING if is_shared else 0.0)
             if estimate_of_rounds(logs, SURE_OF_SLOWER).lower > least:
-                self.left.remove(name)
+                self.candidates.remove(name)
 
     def fastest(self) -> str:
         """Return the first case that is as fast as the best one, when the search has ended.
@@ -134,8 +135,8 @@ class Fastest:
         self.leave_out_slower()
         best = self._best()
         first = next(iter(self.times))
-        chosen = next(name for name in self.left if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
-        if first not in self.left or chosen == first:
+        chosen = next(name for name in self.candidates if self.log_ratio(name, best).value <= math.log1p(GOOD_ENOUGH))
+        if first not in self.candidates or chosen == first:
             return chosen
         ratio = self.log_ratio(chosen, first)
         is_no_slower = ratio.value <= -CLEARLY or (ratio.has_interval and ratio.upper <= math.log1p(GOOD_ENOUGH))
@@ -143,24 +144,24 @@ class Fastest:
 
     def log_ratio(self, name: str, other: str, confidence: float = 0.95) -> Estimate:
         """Estimate the logarithm of the ratio of the times of two, in the replicates that both were in: the first."""
-        return estimate_of_rounds(self._logs(name, other, self.left), confidence)
+        return estimate_of_rounds(self._logs(name, other, self.candidates), confidence)
 
-    def _logs(self, name: str, other: str, left: Sequence[str]) -> RoundLogs:
-        own = self.times[name]
+    def _logs(self, name: str, other: str, candidates: Sequence[str]) -> RoundLogs:
+        of_case = self.times[name]
         its = self.times[other]
-        is_undisturbed = are_quiet_together(own, its, *(self.times[each] for each in left))
-        return ratio_logs(own, its, may_be_undisturbed=is_undisturbed)
+        is_undisturbed = are_quiet_together(of_case, its, *(self.times[each] for each in candidates))
+        return ratio_logs(of_case, its, may_be_undisturbed=is_undisturbed)
 
     def told(self, name: str, other: str) -> "Told":
-        """Return what is known of a case beside another one: by their quiet blocks if there are enough in both."""
-        own = self.times[name]
+        """Compare a case with another one, by their quiet blocks if there are enough in both."""
+        of_case = self.times[name]
         its = self.times[other]
-        logs = ratio_logs(own, its)
-        seconds = seconds_logs(own, is_undisturbed=logs.is_undisturbed).values
-        return Told(math.exp(median(seconds)), estimate_of_rounds(logs), state_of(logs, own, its))
+        logs = ratio_logs(of_case, its)
+        seconds = seconds_logs(of_case, is_undisturbed=logs.is_undisturbed).values
+        return Told(math.exp(median(seconds)), estimate_of_rounds(logs), state_of(logs, of_case, its))
 
     def _best(self) -> str:
-        return min(self.left, key=lambda name: self.log_ratio(name, self.left[0]).value)
+        return min(self.candidates, key=lambda name: self.log_ratio(name, self.candidates[0]).value)
 
 
 @dataclass(frozen=True)
@@ -235,44 +236,44 @@ class LiveTurns:
     def _repeat(self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None]) -> None:
         """Add replicates until enough is known or the next one would pass the deadline."""
         wanted, to_come = stop.wanted()
-        made = 0
+        replicates = 0
         least = to_come
         plans, last = self._planned(wanted)
         pace = last / self._case_seconds  # seconds of a replicate for each second of turns
         paces = list[float]()
         try:
-            while to_come and (not made or last <= deadline - self._now()):
-                room = deadline - self._now() if not made else ROOM * (deadline - self._now())
-                if self._shortened(pace * (least - made), room):
+            while to_come and (not replicates or last <= deadline - self._now()):
+                room = deadline - self._now() if not replicates else ROOM * (deadline - self._now())
+                if self._shortened(pace * (least - replicates), room):
                     plans, _ = self._planned(wanted)
                     last = pace * self._case_seconds
                 begun = self._now()
-                times = self._replicate(plans, made, to_come, last, deadline, on_progress)
+                times = self._replicate(plans, replicates, to_come, last, deadline, on_progress)
                 if times is None:
                     break
                 last = self._now() - begun
                 # Turns that wait for a quiet core, or for any, take longer than was planned.
                 paces.append(last / self._case_seconds)
                 pace = median(paces)
-                made += 1
+                replicates += 1
                 stop.add(times, last)
                 wanted, to_come = stop.wanted()
                 plans, _ = self._planned(wanted)
             self.cut = to_come > 0
         except KeyboardInterrupt:
-            if not made:
+            if not replicates:
                 raise
             self.interrupted = True
 
-    def _shortened(self, pace: float, left: float) -> bool:
+    def _shortened(self, pace: float, seconds_left: float) -> bool:
         """Make the turns of a call shorter if the least replicates would not fit the seconds that are left.
 
         `pace`: seconds of these replicates for each second of turns. More replicates show the spread better than longer
         ones do.
         """
-        if pace * self._case_seconds <= left:
+        if pace * self._case_seconds <= seconds_left:
             return False
-        self._case_seconds = max(LEAST_CASE_SECONDS, left / pace)
+        self._case_seconds = max(LEAST_CASE_SECONDS, seconds_left / pace)
         return True
 
     def notes(self) -> list[str]:
@@ -293,7 +294,7 @@ class LiveTurns:
     def _replicate(
         self,
         plans: Mapping[str, Turns],
-        made: int,
+        replicate: int,
         to_come: int,
         expected: float,
         deadline: float,
@@ -310,12 +311,12 @@ class LiveTurns:
         self._choose_core()
         for place, name in enumerate(order):
             now = self._now()
-            if made and now >= deadline:
+            if replicate and now >= deadline:
                 return None
-            done = made * len(order) + place
-            every = (made + to_come) * len(order)
-            left = min(to_come * expected - (now - begun), deadline - now)
-            on_progress(Progress(made + 1, done, every, max(0.0, left)))
+            done = replicate * len(order) + place
+            every = (replicate + to_come) * len(order)
+            seconds_left = min(to_come * expected - (now - begun), deadline - now)
+            on_progress(Progress(replicate + 1, done, every, max(0.0, seconds_left)))
             plan = plans[name]
             is_same = place > 0 and order[place - 1] == name
             with self._turn(name) as call:

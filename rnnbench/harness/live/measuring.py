@@ -63,10 +63,10 @@ class LiveComparison:
     @property
     def sizes(self) -> str:
         """The sizes and the type of the reference's input: `input (32, 8, 64) float32`; empty if it is no tensor."""
-        given = self.cases[self.reference].input if self.reference in self.cases else None
-        if not isinstance(given, torch.Tensor):
+        input = self.cases[self.reference].input if self.reference in self.cases else None
+        if not isinstance(input, torch.Tensor):
             return ""
-        return f"input {tuple(given.shape)} {str(given.dtype).removeprefix('torch.')}"
+        return f"input {tuple(input.shape)} {str(input.dtype).removeprefix('torch.')}"
 
     @property
     def parameters(self) -> dict[str, int | None]:
@@ -112,7 +112,7 @@ def compared(
     with ExitStack() as entered:
         while True:
             try:
-                found = entered.enter_context(_all_compared(modules, input, phase, reference, threads))
+                comparison = entered.enter_context(_all_compared(modules, input, phase, reference, threads))
                 break
             except CannotRun as unable:
                 name = unable.module
@@ -121,10 +121,10 @@ def compared(
                 left_out[name] = unable.reason or str(unable)
                 modules = {other: module for other, module in modules.items() if other != name}
                 if isinstance(input, Mapping):
-                    input = {other: given for other, given in input.items() if other != name}
-        found.left_out |= left_out
-        found.notes += [f"{name} is left out: {reason}." for name, reason in left_out.items()]
-        yield found
+                    input = {other: argument for other, argument in input.items() if other != name}
+        comparison.left_out |= left_out
+        comparison.notes += [f"{name} is left out: {reason}." for name, reason in left_out.items()]
+        yield comparison
 
 
 @contextmanager
@@ -191,13 +191,13 @@ def sweep(
     deadline = None if settings.budget_seconds is None else time.monotonic() + settings.budget_seconds
     for number, sizes in enumerate(points):
         started = time.monotonic()
-        left = None if deadline is None else max(0.001, (deadline - started) / (len(points) - number))
-        of_point = settings.model_copy(update={"budget_seconds": left})
+        seconds_left = None if deadline is None else max(0.001, (deadline - started) / (len(points) - number))
+        of_point = settings.model_copy(update={"budget_seconds": seconds_left})
         try:
-            made = _built(modules, names, sizes, reference)
-            given = input(**{name: sizes[name] for name in _needed(input) & sizes.keys()})
-            with compared(made, given, sizes["phase"], reference, sizes["threads"]) as found:
-                found.measure(of_point, started, shown_of(number, len(points)))
+            built = _built(modules, names, sizes, reference)
+            arguments = input(**{name: sizes[name] for name in _needed(input) & sizes.keys()})
+            with compared(built, arguments, sizes["phase"], reference, sizes["threads"]) as comparison:
+                comparison.measure(of_point, started, shown_of(number, len(points)))
         except KeyboardInterrupt:
             if not number:
                 raise
@@ -208,8 +208,8 @@ def sweep(
         except Exception as error:  # whatever a stranger's module raises
             yield sizes, Unmeasured("failed", error_in_words(error))  # the other points are measured
             continue
-        yield sizes, found
-        if found.turns.interrupted:
+        yield sizes, comparison
+        if comparison.turns.interrupted:
             return
 
 
@@ -238,13 +238,13 @@ def _built(
 ) -> dict[str, Any]:
     """Return the modules at these sizes; those that are built get the weights of the reference, if they fit."""
     built = {name: modules[name](**{size: sizes[size] for size in needed}) for name, needed in names.items()}
-    made = {**modules, **built}
-    like = made[reference_of(made, reference)]
+    modules_by_name = {**modules, **built}
+    like = modules_by_name[reference_of(modules_by_name, reference)]
     for module in built.values():
         if module is not like and isinstance(like, nn.Module):
             with suppress(ValueError):  # other parameters: then its parity says that outputs differ
                 copy_weights(module, like)
-    return made
+    return modules_by_name
 
 
 def _needed(function: Callable[..., object]) -> set[str]:

@@ -39,13 +39,13 @@ def in_order(cases: Mapping[str, LiveCase], reference: str) -> dict[str, LiveCas
 
 
 def _is_swapped(input: Tensor, like: Tensor) -> bool:
-    """Return whether an input has the first two sizes of another one in the other order, and is not the same tensor."""
+    """Return True if an input has the first two sizes of another one in the other order, and is not the same tensor."""
     swapped = (like.shape[1], like.shape[0])
     return input.shape[:2] == swapped and (input is not like or swapped == (1, 1))
 
 
 def _is_transposed(input: Tensor, like: Tensor) -> bool:
-    """Return whether an input is another one with its first two dimensions in the other order."""
+    """Return True if an input is another one with its first two dimensions in the other order."""
     return _is_swapped(input, like) and torch.equal(input.transpose(0, 1), like)
 
 

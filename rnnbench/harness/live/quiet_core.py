@@ -34,13 +34,13 @@ class QuietCore:
         self,
         pulses: Pulses,
         choices: Sequence[Sequence[int]] = (),
-        kept: KeptPulse | None = None,
+        kept_pulse: KeptPulse | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`choices`: sets of cores; with fewer than two, the system moves the calls as it likes."""
         self.pulses = pulses
         self._choices = choices
-        self._kept = kept
+        self._kept_pulse = kept_pulse
         self._now = now
         self._next_look = -math.inf
 
@@ -53,8 +53,8 @@ class QuietCore:
         finally:
             if before:
                 os.sched_setaffinity(0, before)
-            if self._kept is not None and math.isfinite(self.pulses.best):
-                self._kept.keep(self.pulses.best)
+            if self._kept_pulse is not None and math.isfinite(self.pulses.best):
+                self._kept_pulse.keep(self.pulses.best)
 
     def choose(self) -> None:
         """Move the calling thread to the core that is quiet more often now; do nothing soon after the last look."""
@@ -70,9 +70,9 @@ def quiet_core(device: str, threads: int) -> QuietCore | None:
     """Return the pulses beside calls on a device by so many threads of torch; None where they tell nothing."""
     if not devices.pulses_tell(device, threads):
         return None
-    kept = KeptPulse(private_folder(), platform.python_version())
-    best = kept.known()
-    return QuietCore(Pulses(math.inf if best is None else best), measuring_choices(1)[:MAX_CHOICES], kept)
+    kept_pulse = KeptPulse(private_folder(), platform.python_version())
+    best = kept_pulse.best_seconds()
+    return QuietCore(Pulses(math.inf if best is None else best), measuring_choices(1)[:MAX_CHOICES], kept_pulse)
 
 
 def round_times(plan: Turns, turns: Sequence[Clocked], pulses: Pulses | None) -> RoundTimes:

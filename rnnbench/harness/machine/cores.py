@@ -22,7 +22,7 @@ from rnnbench.store.run_info import UNKNOWN_HYPERVISOR, Cache, Processor, instru
 SYSTEM = Path("/sys/devices/system/cpu")
 SHORTEST_WAIT = 20e-6  # seconds; less is the scatter of the clocks themselves
 MAX_READINGS = 3  # one after another; a slow system never reads in less than the shortest wait
-WAITS = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
+SCHEDSTAT = Path("/proc/thread-self/schedstat")  # nanoseconds: of running, of waiting for a core
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 AFTER_STREAMS = 3  # the first descriptor that is none of the standard streams
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -91,10 +91,10 @@ def divided_cores(near: Sequence[Collection[int]], root: Path = SYSTEM) -> list[
     free = list(physical.values())
     shares: list[list[list[int]]] = [[] for _ in near]
     for _ in range(len(free) // len(near)):
-        for own, share in zip(near, shares, strict=True):
-            others = [core for other in near if other is not own for core in other]
+        for worker_cores, share in zip(near, shares, strict=True):
+            others = [core for other in near if other is not worker_cores for core in other]
             # A core near this device alone is nobody else's loss.
-            nearest = max(free, key=lambda threads: (threads[0] in own, threads[0] not in others))
+            nearest = max(free, key=lambda threads: (threads[0] in worker_cores, threads[0] not in others))
             free.remove(nearest)
             share.append(nearest)
     taken = [[core for threads in share for core in threads] for share in shares]
@@ -110,7 +110,7 @@ def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:
 
 @cache
 def _grades(cores: tuple[int, ...], root: Path) -> dict[int, tuple[Any, ...]]:
-    """Return how good each core is for measuring: its kind, its physical core's other threads, its package."""
+    """Return a grade of each core for measuring: its kind, its physical core's other threads, its package."""
 
     def number(core: int, name: str) -> int:
         text = file_text(root / f"cpu{core}" / name)
@@ -137,7 +137,7 @@ def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
     clocks stand still on a system that does not tell (macOS).
     """
     try:
-        opened = os.open(WAITS, os.O_RDONLY)
+        opened = os.open(SCHEDSTAT, os.O_RDONLY)
     except OSError:
         yield (lambda: 0.0), (lambda: 0.0)
         return
@@ -149,9 +149,9 @@ def core_waits() -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
 
     def at_start() -> float:
         for _ in range(MAX_READINGS):
-            asked = time.perf_counter()
+            now = time.perf_counter()
             waits = at_end()
-            if time.perf_counter() - asked < SHORTEST_WAIT:
+            if time.perf_counter() - now < SHORTEST_WAIT:
                 break
         return waits
 
@@ -171,7 +171,7 @@ def cpu_limit() -> str | None:
 
 
 def cpu_cores(limit: str | None) -> float:
-    """Return how many cores' time a limit allows, as `cpu_limit` returns it; infinite if it limits nothing."""
+    """Return the number of cores whose time a limit allows, as `cpu_limit` returns it; infinite without a limit."""
     quota, period = (limit or "max 1").split()
     return math.inf if quota == "max" else int(quota) / int(period)
 
@@ -194,9 +194,9 @@ def processor(root: Path = Path("/")) -> Processor:
     flags = {flag for key in ("flags", "Features") for flag in cores[0].get(key, "").split()}
 
     def value(*keys: str) -> str | None:
-        """Return what the cores say under these keys; cores of several kinds have several values."""
-        said = (" ".join(core[key] for key in keys if key in core) for core in cores)
-        return " + ".join(filter(None, dict.fromkeys(said))) or None
+        """Join the values of the cores for these keys; cores of several kinds have several values."""
+        texts = (" ".join(core[key] for key in keys if key in core) for core in cores)
+        return " + ".join(filter(None, dict.fromkeys(texts))) or None
 
     name = value("model name")
     if name is None:  # ARM's text has numbers only, which `lscpu` knows

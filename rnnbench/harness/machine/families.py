@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 # Programs that write a file under its last name, such as x86_64-linux-gnu-g++-12.
-NAMES = r"cc|gcc|c\+\+|g\+\+|clang|clang\+\+|cc1|cc1plus|lto1|collect2|as|ld|ld\.\w+|lld"
-COMPILERS = re.compile(rf"(.*-)?({NAMES})(-[\d.]+)?")
+COMPILER_NAMES = r"cc|gcc|c\+\+|g\+\+|clang|clang\+\+|cc1|cc1plus|lto1|collect2|as|ld|ld\.\w+|lld"
+COMPILERS = re.compile(rf"(.*-)?({COMPILER_NAMES})(-[\d.]+)?")
 
 
 def end_family(leader: int) -> None:
@@ -39,14 +39,14 @@ def end_family(leader: int) -> None:
 
 def outputs_of(processes: Iterable[psutil.Process]) -> set[Path]:
     """Return the files that compilers and linkers among the processes are about to write."""
-    found = set()
+    outputs = set()
     for process in processes:
         with contextlib.suppress(psutil.Error):  # it has ended, so its file is finished
             words = process.cmdline()
             folder = process.cwd()
             if words and COMPILERS.fullmatch(Path(words[0]).name):
-                found |= {Path(folder, after) for word, after in itertools.pairwise(words) if word == "-o"}
-    return {file for file in found if not file.is_dir()}
+                outputs |= {Path(folder, after) for word, after in itertools.pairwise(words) if word == "-o"}
+    return {file for file in outputs if not file.is_dir()}
 
 
 def _signal_group(leader: int, number: int) -> None:

@@ -16,9 +16,9 @@ from rnnbench.text import writable
 
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
-SECONDS = 60.0  # timeout of a git command
+GIT_SECONDS = 60.0  # timeout of a git command
 OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
-QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
+QUIET_GIT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 WORKTREE = "base"  # in the name of a temporary worktree's folder
 LOCK = "lock"  # a file there, which its process holds
 # The address of a remote, whose groups are its host and its path: https://, ssh:// or user@host:path.
@@ -67,7 +67,7 @@ def commit(repository: Path, revision: str, name: str = "base") -> str:
 
 
 def is_shallow(repository: Path) -> bool:
-    """Return whether a clone lacks older commits."""
+    """Return True if a clone lacks older commits."""
     return _ask(repository, "rev-parse", "--is-shallow-repository") == "true"
 
 
@@ -76,8 +76,8 @@ def fixed_commit(repository: Path, name: str) -> str | None:
     revisions = [f"refs/tags/{name}^{{commit}}"]
     if re.fullmatch("[0-9a-f]{4,40}", name):
         revisions.append(f"{name}^{{commit}}")
-    found = (_ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", each) for each in revisions)
-    return next(filter(None, found), None)
+    shas = (_ask(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", each) for each in revisions)
+    return next(filter(None, shas), None)
 
 
 def commits_between(repository: Path, base: str, head: str) -> set[str]:
@@ -86,7 +86,7 @@ def commits_between(repository: Path, base: str, head: str) -> set[str]:
 
 
 def text_at(repository: Path, commit: str, file: Path) -> str:
-    """Return what a commit has in a file of a repository; empty if it has no such file."""
+    """Return the text of a file of a repository at a commit; empty if the commit has no such file."""
     if not file.resolve().is_relative_to(repository.resolve()):
         return ""
     path = file.resolve().relative_to(repository.resolve()).as_posix()
@@ -94,7 +94,7 @@ def text_at(repository: Path, commit: str, file: Path) -> str:
 
 
 def is_revision(repository: Path, name: str) -> bool:
-    """Return whether a repository has a revision of this name."""
+    """Return True if a repository has a revision of this name."""
     return _ask(repository, "rev-parse", "--verify", "--quiet", name) is not None
 
 
@@ -128,8 +128,8 @@ def subjects(repository: Path, commits: Iterable[str]) -> dict[str, tuple[str, s
     Days are written as 2026-01-31. Empty without a repository.
     """
     line_format = "--format=tformat:%H %cs %s"
-    known = _ask(repository, "log", "-z", "--no-walk", "--ignore-missing", line_format, *commits, "--")
-    lines = [writable(line).split(" ", 2) for line in (known or "").split("\0") if line]
+    output = _ask(repository, "log", "-z", "--no-walk", "--ignore-missing", line_format, *commits, "--")
+    lines = [writable(line).split(" ", 2) for line in (output or "").split("\0") if line]
     return {commit: (day, subject) for commit, day, subject in lines}
 
 
@@ -139,10 +139,10 @@ def web_address(repository: Path) -> str | None:
     None without such a remote, or if it is a folder.
     """
     address = _ask(repository, "remote", "get-url", "origin") or ""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/]+@)([\w.-]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/?", address
     )
-    return f"https://{found[1]}/{found[2]}" if found else None
+    return f"https://{match[1]}/{match[2]}" if match else None
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def _remove_abandoned(repository: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Return whether a folder is one that `worktree` made, and no process holds it any more."""
+    """Return True if a folder is one that `worktree` made, and no process holds it any more."""
     try:
         with (folder / LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,13 +218,13 @@ def changed_files(tree: Path, old: str, new: str | None) -> list[str] | None:
 def _run(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return its output, in which paths may hold any bytes.
 
-    Raises UserError with what git says, or if it gives no answer in `SECONDS`.
+    Raises UserError with what git says, or if it gives no answer in `GIT_SECONDS`.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | QUIET_GIT
     command = ["git", "-C", str(folder), *OFF, *arguments]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, env=environment, timeout=SECONDS, capture_output=True, check=True
+            command, stdin=subprocess.DEVNULL, env=environment, timeout=GIT_SECONDS, capture_output=True, check=True
         )
         return os.fsdecode(done.stdout)
     except subprocess.CalledProcessError as refusal:

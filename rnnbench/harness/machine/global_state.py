@@ -26,7 +26,7 @@ _c: Any = torch._C
 HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
 PRODUCT_PRECISIONS = (("cuda", "matmul"), ("mkldnn", "matmul"))
 LAYER_PRECISIONS = (("cuda", "conv"), ("cuda", "rnn"))
-OTHERS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
+OTHER_PRECISIONS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
 OF_PRODUCTS = {("none", "none"): "highest", ("tf32", "tf32"): "high", ("tf32", "bf16"): "medium"}
 OF_LAYERS = {("none", "none"): False, ("tf32", "tf32"): True}
 # What the suite's axis `dtype` decides, whatever a case's own code sets: with less precision it would do other work.
@@ -69,8 +69,8 @@ def _precisions(names: tuple[tuple[str, str], ...], older: Mapping[Any, Any], ol
         return old
 
     def read() -> Any:
-        found = tuple(_c._get_fp32_precision_getter(*name).replace("ieee", "none") for name in names)
-        return older.get(found, found)
+        precisions = tuple(_c._get_fp32_precision_getter(*name).replace("ieee", "none") for name in names)
+        return older.get(precisions, precisions)
 
     def write(value: Any) -> None:
         if old is not None and not isinstance(value, tuple):
@@ -99,7 +99,9 @@ TORCH: dict[str, Setting] = {
     ),
     "deterministic algorithms": Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     "flushing of denormals": Setting(lambda: sys.float_info.min / 2.0 == 0.0, torch.set_flush_denormal),
-    **({"float32 precision": _precisions(OTHERS, {})} if HAS_PRECISIONS else {}),  # some of the next ones follow it
+    **(
+        {"float32 precision": _precisions(OTHER_PRECISIONS, {})} if HAS_PRECISIONS else {}
+    ),  # some of the next ones follow it
     "float32 matmul precision": _precisions(
         PRODUCT_PRECISIONS,
         OF_PRODUCTS,
@@ -152,5 +154,5 @@ def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) 
 
 
 def tf32_allowed() -> tuple[bool, bool]:
-    """Return whether a GPU may use TF32 for float32, in cuDNN's layers and in products."""
+    """Return True if a GPU may use TF32 for float32, in cuDNN's layers and in products."""
     return bool(TORCH["cuDNN TF32"].read()), TORCH["float32 matmul precision"].read() != "highest"

@@ -25,7 +25,7 @@ class KeptPulse:
     folder: Path | None  # of the user's cache
     python: str  # version
 
-    def known(self) -> float | None:
+    def best_seconds(self) -> float | None:
         """Return the seconds of the best pulse of the last days; None if none is known."""
         file = self._file
         if file is None or not file.exists():
@@ -40,8 +40,8 @@ class KeptPulse:
 
     def keep(self, seconds: float) -> None:
         """Keep a pulse if it is better than the one that is known."""
-        known = self.known()
-        if self._file is None or (known is not None and known <= seconds):
+        best = self.best_seconds()
+        if self._file is None or (best is not None and best <= seconds):
             return
         try:
             write_whole(self._file, json.dumps({"seconds": seconds}).encode())

@@ -28,7 +28,7 @@ EXCLUDE_HYPERVISOR = 1 << 6
 READ_FORMAT = 1 | 2
 TRIAL_STEPS = 1000
 PROGRAMS = ("valgrind", "vgdb")  # of callgrind
-REMEDY = "install valgrind (Debian, Ubuntu: apt install valgrind; Fedora: dnf install valgrind)"
+VALGRIND_REMEDY = "install valgrind (Debian, Ubuntu: apt install valgrind; Fedora: dnf install valgrind)"
 
 
 @contextmanager
@@ -76,5 +76,5 @@ def choose_counter() -> CounterName:
     except Unavailable as reason:
         by_kernel = str(reason)
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        raise Unavailable(f"{by_kernel}; {' and '.join(missing)} can't be found; {REMEDY}")
+        raise Unavailable(f"{by_kernel}; {' and '.join(missing)} can't be found; {VALGRIND_REMEDY}")
     return "callgrind"

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
-LOOPS = 250  # some 4 to 8 us
+PULSE_LOOPS = 250  # some 4 to 8 us
 WARMING = 100  # loops before these: a call has used the caches, and without them a pulse takes up to twice as long
 # While the core is shared, a pulse takes 1.45 times as long as a quiet one or more. Quiet ones differ by up to 20%.
-QUIET = 1.28  # times the level
+QUIET_FACTOR = 1.28  # times the level
 # The level is that of the newest quiet pulses: the clock rate depends on the calls before them and on the load of the
 # whole processor, so a quiet pulse may take 1.3 times as long as the best one that was ever seen. What takes longer is
 # a shared core, even if no newer pulse was faster.
@@ -26,13 +26,13 @@ SLOWEST_CLOCK = 1.3  # times the best pulse
 LEVEL_SHARE = 0.05
 ABOVE_LEVEL = 1.06
 NEWEST = 400  # pulses that the level is of
-FEWEST = 64  # with fewer it is the best pulse
+FEWEST_PULSES = 64  # with fewer it is the best pulse
 RENEWED = 32  # pulses after which the level is found anew
 AFTER_A_BLOCK = 1.03  # times as long as another pulse, for what the caches still lack
 MAX_WAIT_SECONDS = 3e-3  # for a quiet pulse before a turn
 MAX_IN_VAIN = 5  # waits one after another; from then on only every eighth turn waits
 SELDOM = 8
-LOOKS = 400  # pulses on each core, of which the quiet ones are counted
+LEVEL_PULSES = 400  # pulses on each core, of which the quiet ones are counted
 
 
 def pulse(now: Callable[[], float] = time.perf_counter) -> float:
@@ -41,7 +41,7 @@ def pulse(now: Callable[[], float] = time.perf_counter) -> float:
     for number in range(WARMING):
         total += number
     start = now()
-    for number in range(LOOPS):
+    for number in range(PULSE_LOOPS):
         total += number
     return now() - start
 
@@ -70,7 +70,7 @@ class Pulses:
     @property
     def level(self) -> float:
         """The seconds of a quiet pulse at the clock rate of now; not less than the best pulse."""
-        if len(self._newest) < FEWEST:
+        if len(self._newest) < FEWEST_PULSES:
             return self.best
         if self._since_level >= RENEWED:
             self._level = sorted(self._newest)[int(LEVEL_SHARE * len(self._newest))] / ABOVE_LEVEL
@@ -78,8 +78,8 @@ class Pulses:
         return self._level if self.best < self._level < SLOWEST_CLOCK * self.best else self.best
 
     def is_quiet(self, seconds: float) -> bool:
-        """Return whether a pulse of so many seconds is a quiet one."""
-        return seconds < QUIET * self.level
+        """Return True if a pulse of so many seconds is a quiet one."""
+        return seconds < QUIET_FACTOR * self.level
 
     def wait(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Take pulses until one is quiet, for `MAX_WAIT_SECONDS` at most; seldom if the core has long been shared."""
@@ -98,8 +98,8 @@ class Pulses:
 
     def look(self) -> float:
         """Return the share of quiet pulses on this core now, from so many that it takes some milliseconds."""
-        seconds = [self.take() for _ in range(LOOKS)]
-        return sum(map(self.is_quiet, seconds)) / LOOKS
+        seconds = [self.take() for _ in range(LEVEL_PULSES)]
+        return sum(map(self.is_quiet, seconds)) / LEVEL_PULSES
 
     def quietest(self, choices: Iterable[Sequence[int]], now: Callable[[], float] = time.perf_counter) -> Sequence[int]:
         """Return the cores that are quiet most often now, among equal choices; the first choice if there is only one.
@@ -117,14 +117,14 @@ class Pulses:
             for cores in choices:
                 begun = now()
                 os.sched_setaffinity(0, cores)
-                taken.append([self.take() for _ in range(LOOKS)])
+                taken.append([self.take() for _ in range(LEVEL_PULSES)])
                 lasted.append(now() - begun)
         finally:
             os.sched_setaffinity(0, before)
         quiet = [sum(map(self.is_quiet, seconds)) for seconds in taken]
         rates = [number / seconds for number, seconds in zip(quiet, lasted, strict=True)]
         best = rates.index(max(rates))
-        self.quiet_share = quiet[best] / LOOKS
+        self.quiet_share = quiet[best] / LEVEL_PULSES
         self._newest.clear()
         self._newest.extend(taken[best])
         self._since_level = RENEWED

@@ -40,8 +40,8 @@ FLOAT32_IN_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
 FULL_PRECISION = {FLOAT32_IN_ONEDNN[0]: "STRICT"}  # for workers, so that float32 means float32 on both sides
 
 
-def known() -> dict[str, str]:
-    """Return those that the shell sets, for the environment of a run."""
+def settings() -> dict[str, str]:
+    """Return the variables of this module that the shell sets, for the environment of a run."""
     names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name)]
     names += [name for name in VERBOSE if os.environ.get(name, "0") not in ("", "0")]
     return {name: os.environ[name] for name in names}
@@ -57,11 +57,11 @@ def library_notes(*, in_float32: bool = False) -> list[str]:
 
     `in_float32`: whether this process itself multiplies float32 on the host, in the precision that the shell sets.
     """
-    settings = known()
+    by_name = settings()
     notes = list[str]()
     precision = next((name for name in FLOAT32_IN_ONEDNN if os.environ.get(name)), "")
     if in_float32 and precision and os.environ[precision].upper() != FULL_PRECISION[FLOAT32_IN_ONEDNN[0]]:
-        settings[precision] = os.environ[precision]
+        by_name[precision] = os.environ[precision]
     for names, effect in (
         (
             FLOAT32_IN_ONEDNN,
@@ -70,6 +70,6 @@ def library_notes(*, in_float32: bool = False) -> list[str]:
         (LIBRARIES, "changes how fast torch's libraries are"),
         (VERBOSE, "makes torch's libraries print a line for each call, and slower: unset it"),
     ):
-        texts = [f"{name}={value}" for name, value in settings.items() if name in names]
+        texts = [f"{name}={value}" for name, value in by_name.items() if name in names]
         notes += [f"the shell sets {', '.join(texts)}, which {effect}"] if texts else []
     return notes

@@ -122,7 +122,7 @@ class GroupCost:
 
     @property
     def has_pulses(self) -> bool:
-        """Return whether pulses tell which of its blocks are quiet."""
+        """Return True if pulses tell which of its blocks are quiet."""
         return any(visit.has_pulses for visit in self.visits)
 
     @property
@@ -165,12 +165,12 @@ def between(samples: Iterable[Sequence[tuple[float, float]]]) -> float:
     `samples`: of each case, its log-ratios, each with the variance that its turns explain.
     """
     several = [np.array(sample) for sample in samples if len(sample) > 1]
-    several = [own for own in several if own[:, 0].any()]  # a reference does not differ from itself
+    several = [ratios for ratios in several if ratios[:, 0].any()]  # a reference does not differ from itself
     if not several:
         return ASSUMED_BETWEEN
-    freedom = np.array([len(own) - 1 for own in several])
+    freedom = np.array([len(ratios) - 1 for ratios in several])
     medians = (1 - 2 / (9 * freedom)) ** 3  # of the variance of a sample, where the true one is 1
-    excess = np.array([own[:, 0].var(ddof=1) - own[:, 1].mean() for own in several])
+    excess = np.array([ratios[:, 0].var(ddof=1) - ratios[:, 1].mean() for ratios in several])
     usual = max(0.0, float(np.median(excess / medians)))
     whole = (ASSUMED_FREEDOM * ASSUMED_BETWEEN**2 + freedom.sum() * usual) / (ASSUMED_FREEDOM + freedom.sum())
     return max(LEAST_BETWEEN, math.sqrt(whole))
@@ -185,7 +185,7 @@ class Allocator:
     between_visits: float  # of log-ratios of all blocks
 
     def allocate(
-        self, costs: Mapping[Key, GroupCost], visits: Mapping[Key, int], left: float
+        self, costs: Mapping[Key, GroupCost], visits: Mapping[Key, int], seconds_left: float
     ) -> dict[Key, tuple[float, bool]]:
         """Return the length of each group's turns, and whether its quiet blocks will be enough.
 
@@ -198,7 +198,7 @@ class Allocator:
             most = (longest + fits) // 2
             chosen = {key: self._best(cost, lengths[: most + 1]) for key, cost in costs.items()}
             seconds = sum(visits[key] * float(costs[key].seconds(length)) for key, (length, _) in chosen.items())
-            longest, fits = (most, fits) if seconds <= left else (longest, most)
+            longest, fits = (most, fits) if seconds <= seconds_left else (longest, most)
         return {key: self._best(cost, lengths[: longest + 1]) for key, cost in costs.items()}
 
     def _best(self, cost: GroupCost, lengths: np.ndarray) -> tuple[float, bool]:

@@ -69,9 +69,9 @@ class GroupRecord:
         log_ratios: dict[str, list[float]] = {}
         undisturbed: dict[str, list[tuple[float, int]]] = {}
         if base is not None:
-            for case, own in times.items():
-                log_ratios[case] = [*self.log_ratios.get(case, []), log_ratio(own, base)]
-                undisturbed[case] = [*self.undisturbed.get(case, []), undisturbed_log_ratio(own, base)]
+            for case, of_case in times.items():
+                log_ratios[case] = [*self.log_ratios.get(case, []), log_ratio(of_case, base)]
+                undisturbed[case] = [*self.undisturbed.get(case, []), undisturbed_log_ratio(of_case, base)]
         # A missing case has failed, so it no longer counts for the precision of the group.
         self.log_ratios = log_ratios
         self.undisturbed = undisturbed
@@ -98,20 +98,20 @@ def estimate_spreads(records: Sequence[GroupRecord]) -> None:
         are_undisturbed = []
         for ratios, by_all, by_quiet in zip(record.log_ratios.values(), shared, undisturbed, strict=False):
             are_undisturbed.append(by_quiet.has_interval)
-            known = by_quiet if by_quiet.has_interval else by_all
+            fit = by_quiet if by_quiet.has_interval else by_all
             if len(ratios) > 1:
-                half_widths.append((known.upper - known.lower) / 2 / half_width(len(ratios)))
+                half_widths.append((fit.upper - fit.lower) / 2 / half_width(len(ratios)))
         record.spread = max(half_widths, default=math.inf)
         record.is_undisturbed = bool(are_undisturbed) and all(are_undisturbed)
 
 
 def is_wide(record: GroupRecord, settings: Settings) -> bool:
-    """Return whether any ratio misses the requested precision."""
+    """Return True if any ratio misses the requested precision."""
     return settings.precision is not None and record.half_width > math.log1p(settings.precision)
 
 
 def fewest_visits(record: GroupRecord, settings: Settings) -> int:
-    """Return how many visits are made in any case: fewer do not show yet how precise the group's ratios are."""
+    """Return the least number of visits: fewer do not show yet how precise the group's ratios are."""
     has_ratios = not record.visits or len(record.log_ratios) > 1
     if settings.precision is None or not has_ratios:
         return settings.replicates
@@ -137,7 +137,7 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
 
 @cache
 def half_width(replicates: int) -> float:
-    """Half-width of Student's 95% interval, in standard deviations."""
+    """Return the half-width of Student's 95% interval, in standard deviations."""
     return t_quantile(0.975, replicates - 1) / math.sqrt(replicates) if replicates > 1 else math.inf
 
 
@@ -204,7 +204,7 @@ class Planner:
             self._records[subgroup].dead = True
 
     def is_whole(self, group: Group) -> bool:
-        """Return whether all cases of a group are visited together, and none has been visited so far."""
+        """Return True if all cases of a group are visited together, and none has been visited so far."""
         return group in self._records and not self._records[group].visits
 
     def split(self, whole: Group, subgroups: tuple[Group, ...]) -> None:
@@ -215,7 +215,7 @@ class Planner:
             keys = {case.key for case in subgroup.cases}
             self._records[subgroup] = record.of(keys, len(keys) / len(whole.cases))
 
-    def next_visits(self, left: float = math.inf) -> list[Group]:
+    def next_visits(self, seconds_left: float = math.inf) -> list[Group]:
         """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.
 
         Groups that miss most replicates come first; among equals the sweeps take turns, the cheapest group first.
@@ -223,12 +223,12 @@ class Planner:
         estimate_spreads([*self._records.values()])
         to_come = self._to_come()
         wanted = [group for group, number in to_come.items() if number]
-        self._allocate(wanted, left)
+        self._allocate(wanted, seconds_left)
         first: dict[Workload, Group] = {}  # of each group, the subgroup that has had the fewest visits
         for group in sorted(wanted, key=lambda group: self._records[group].visits):
             first.setdefault(group.workload, group)
         wanted = [group for group in wanted if first[group.workload] == group]
-        left -= fmean(self._start_seconds)
+        seconds_left -= fmean(self._start_seconds)
         cheapest_first = sorted(wanted, key=lambda group: to_come[group] * self._cost(group))
         chosen = []
         for group in sorted(
@@ -236,8 +236,8 @@ class Planner:
             key=lambda group: min(self._records[group].visits, self._settings.replicates),
         ):
             cost = self._cost(group)
-            if cost < left:
-                left -= cost
+            if cost < seconds_left:
+                seconds_left -= cost
                 chosen.append(group)
         return chosen
 
@@ -255,7 +255,7 @@ class Planner:
         }
         return [group for group in self._groups if group.workload in disturbed]
 
-    def _allocate(self, groups: Sequence[Group], left: float) -> None:
+    def _allocate(self, groups: Sequence[Group], seconds_left: float) -> None:
         """Choose the length of the turns of these groups, as far as their visits so far show what is best."""
         if self._settings.precision is None:
             return
@@ -277,7 +277,7 @@ class Planner:
                 for sample in record.log_ratios.values()
             ),
         )
-        known = [
+        timed_groups = [
             group
             for group in groups
             if len(self._records[group].costs) >= FIRST_VISITS and not group.workload.waits_for_each_call
@@ -286,10 +286,10 @@ class Planner:
         for group in groups:
             record = self._records[group]
             fewest[group] = max(1, fewest_visits(record, self._settings) - record.visits)
-        left -= max(fewest.values(), default=0) * fmean(self._start_seconds)
-        left -= sum(self._cost(group) * fewest[group] for group in groups if group not in known)
-        costs = {group: GroupCost(self._records[group].costs) for group in known}
-        for group, (seconds, is_quiet) in allocator.allocate(costs, fewest, left).items():
+        seconds_left -= max(fewest.values(), default=0) * fmean(self._start_seconds)
+        seconds_left -= sum(self._cost(group) * fewest[group] for group in groups if group not in timed_groups)
+        costs = {group: GroupCost(self._records[group].costs) for group in timed_groups}
+        for group, (seconds, is_quiet) in allocator.allocate(costs, fewest, seconds_left).items():
             record = self._records[group]
             record.case_seconds = seconds
             record.is_disturbed = costs[group].has_pulses and not is_quiet
@@ -346,5 +346,5 @@ class Planner:
         """Return the expected seconds of a visit: those of the group, or the usual ones."""
         if self._records[group].visits:
             return self._records[group].cost
-        known = [seconds for record in self._records.values() for seconds in record.seconds]
-        return fmean(known or [0.0])
+        seconds_of_visits = [seconds for record in self._records.values() for seconds in record.seconds]
+        return fmean(seconds_of_visits or [0.0])

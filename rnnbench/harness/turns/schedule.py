@@ -15,9 +15,9 @@ from rnnbench.store.records import Group
 Item = TypeVar("Item")
 MAX_BLOCK_SECONDS = 0.01  # of calls that are clocked together, however long the slowest case's call takes
 WARM_CALL_SECONDS = 1e-3  # a call this long fills the caches itself: no unclocked call comes before it
-MAX_CALLS = 1_000_000
+MAX_BLOCK_CALLS = 1_000_000
 NANOSECOND = 1e-9
-MIN_BLOCKS = 3  # of which calibration believes the shortest
+CALIBRATION_BLOCKS = 3  # of which calibration believes the shortest
 LONG = 10  # windows: a call this long is believed alone, since no usual stall of a machine doubles it
 MIN_COLD_CALLS = 5  # in a window of short calls, however long the flush before each call takes
 WARMUP_SHARE = 4  # a warm-up window has a quarter of a window's calls
@@ -71,14 +71,14 @@ def calibrate(
 
 def plan_window(per_call: float, window_seconds: float, blocks: Blocks, *, single_calls: bool = False) -> Plan:
     """Plan a window of about `window_seconds` for calls of this length."""
-    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_CALLS
+    wanted = max(1, round(window_seconds / per_call)) if per_call > 0 else MAX_BLOCK_CALLS
     batch = 1 if single_calls else _batch(blocks, per_call)
     batches = max(1, round(wanted / batch))
     return Plan(batches, batch, batches * batch * per_call)
 
 
 def _least_seconds(device: Device, call: Call, window_seconds: float) -> float:
-    """Seconds of a call in the shortest of many short blocks, made for a quarter of a window or more.
+    """Return the seconds of a call in the shortest of many short blocks, made for a quarter of a window or more.
 
     A call that is longer than a window is made once more, since a stall may have made it so long.
     """
@@ -86,30 +86,30 @@ def _least_seconds(device: Device, call: Call, window_seconds: float) -> float:
     while per_call < LONG * window_seconds:
         batch = _batch(device.blocks, per_call)
         is_long = per_call >= window_seconds
-        batches = 1 if is_long else MIN_BLOCKS
+        batches = 1 if is_long else CALIBRATION_BLOCKS
         if 0 < per_call < window_seconds:
-            batches = max(MIN_BLOCKS, round(window_seconds / 4 / (batch * per_call)))
+            batches = max(CALIBRATION_BLOCKS, round(window_seconds / 4 / (batch * per_call)))
         before = per_call
         per_call = min(device.clock(call, batches, batch, is_warm=is_long).batch_seconds) / batch
-        if per_call >= before / 2 or batch == MAX_CALLS:  # else the call is shorter than its blocks were made for
+        if per_call >= before / 2 or batch == MAX_BLOCK_CALLS:  # else the call is shorter than its blocks were made for
             return min(before, per_call)
     return per_call
 
 
 def _batch(blocks: Blocks, per_call: float) -> int:
-    """Calls that are clocked together."""
+    """Return the number of calls that are clocked together."""
     if per_call >= blocks.shortest_call:
         return 1
-    return max(1, round(min(blocks.seconds / per_call, MAX_CALLS))) if per_call > 0 else MAX_CALLS
+    return max(1, round(min(blocks.seconds / per_call, MAX_BLOCK_CALLS))) if per_call > 0 else MAX_BLOCK_CALLS
 
 
 def _calibrate_cold(device: Device, call: Call, window_seconds: float) -> Plan:
     """Calibrate with a flush before each call: it counts toward the length of the window, not of the call."""
-    clocked = device.clock_cold(call, MIN_BLOCKS)
+    clocked = device.clock_cold(call, CALIBRATION_BLOCKS)
     per_call = min(clocked.batch_seconds)
-    with_flush = clocked.host_seconds / MIN_BLOCKS
-    longest = window_seconds / per_call if per_call > 0 else MAX_CALLS
-    affordable = window_seconds / with_flush if with_flush > 0 else MAX_CALLS
+    with_flush = clocked.host_seconds / CALIBRATION_BLOCKS
+    longest = window_seconds / per_call if per_call > 0 else MAX_BLOCK_CALLS
+    affordable = window_seconds / with_flush if with_flush > 0 else MAX_BLOCK_CALLS
     calls = max(1, round(min(longest, max(affordable, MIN_COLD_CALLS))))
     return Plan(calls, 1, calls * per_call)
 
@@ -138,7 +138,7 @@ def warm_up(device: Device, call: Call, plan: Plan, *, cold: bool = False) -> in
 def joules_per_call(
     meter: Meter, device: Device, call: Call, plan: Plan, now: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Joules per call, over back-to-back calls between two steps of the meter's counters; raises Unavailable.
+    """Return the joules of a call, over back-to-back calls between two steps of a counter; raises Unavailable.
 
     The calls go on for as long as the meter needs, and for ten calls if these take longer, up to `MAX_METERED_SECONDS`.
     """
@@ -209,7 +209,7 @@ def plan_turns(
         case: Turns(
             turns=turns,
             blocks=blocks,
-            calls=1 if single_calls else min(MAX_CALLS, max(1, round(block / max(seconds, NANOSECOND)))),
+            calls=1 if single_calls else min(MAX_BLOCK_CALLS, max(1, round(block / max(seconds, NANOSECOND)))),
             is_warm=longest >= WARM_CALL_SECONDS,
         )
         for case, seconds in call_seconds.items()

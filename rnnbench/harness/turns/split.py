@@ -14,9 +14,9 @@ from dataclasses import replace
 from rnnbench.store.records import Case, Group
 
 MIN_LONGEST_SECONDS = 5e-4  # of a group's longest call; shorter blocks are quiet often enough
-MIN_APART = 2.0  # times as long as a case and its reference take is the longest call
+MIN_LENGTH_RATIO = 2.0  # times as long as a case and its reference take is the longest call
 MAX_SHORT_SECONDS = 2e-3  # a longer call is no more often quiet by itself
-ALWAYS_QUIET = 0.98  # of pulses in a row before a visit; those between blocks are quiet less often
+QUIET_BEFORE_VISIT = 0.98  # of pulses in a row before a visit; those between blocks are quiet less often
 
 
 def split(group: Group, call_seconds: Mapping[str, float], quiet_share: float | None) -> tuple[Group, ...]:
@@ -27,11 +27,11 @@ def split(group: Group, call_seconds: Mapping[str, float], quiet_share: float | 
     references = [case for case in group.cases if case.is_reference and case.key in call_seconds]
     workload = group.workload
     has_pulses = workload.threads == 1 and not (workload.workers or workload.waits_for_each_call)
-    if not has_pulses or quiet_share is None or quiet_share >= ALWAYS_QUIET or not references:
+    if not has_pulses or quiet_share is None or quiet_share >= QUIET_BEFORE_VISIT or not references:
         return (group,)
     [reference] = references
     longest = max(call_seconds.values())
-    most = min(longest / MIN_APART, MAX_SHORT_SECONDS)
+    most = min(longest / MIN_LENGTH_RATIO, MAX_SHORT_SECONDS)
     short = {
         case.key
         for case in group.cases

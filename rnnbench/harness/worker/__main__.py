@@ -14,7 +14,10 @@ from typing import Any
 MAX_REQUEST = 1 << 17  # bytes
 MAX_DESCRIPTORS = 8  # of a request
 MAX_SHIFT_PAGES = 1 << 14  # 64 MiB of addresses, never touched
-TORCH = ("torch", "torch.fx.experimental.symbolic_shapes")  # and what the first backward imports, which takes 0.4 s
+PRELOADED_TORCH = (
+    "torch",
+    "torch.fx.experimental.symbolic_shapes",
+)  # and what the first backward imports, which takes 0.4 s
 PRELOADED = ("rnnbench.harness.worker.answers",)
 
 
@@ -44,7 +47,7 @@ def become_origin(
     # torch's libraries get addresses that are lower by this much.
     shift = mmap.mmap(-1, mmap.PAGESIZE * random.Random(layout).randrange(1, MAX_SHIFT_PAGES))
     gc.disable()  # to search the objects of torch again and again takes a tenth of its import
-    for module in (*TORCH, *(PRELOADED if preload else ())):
+    for module in (*PRELOADED_TORCH, *(PRELOADED if preload else ())):
         importlib.import_module(module)
     gc.freeze()  # forks look through none of it
     started_with = serve(socket.socket(fileno=origin), kinds, only_here)

@@ -22,7 +22,7 @@ from rnnbench.harness.machine.cores import file_text
 from rnnbench.harness.protocol import NO_RANDOMIZATION, PROTOCOL_VERSION, Reply, Request
 from rnnbench.harness.worker.apart import answered_apart, may_fork
 from rnnbench.harness.worker.failures import failed_reply, failure_reason
-from rnnbench.harness.worker.left_running import MAX_NAMED, running_processes
+from rnnbench.harness.worker.left_running import MAX_NAMED_LEFT, running_processes
 from rnnbench.harness.worker.state import WorkerState
 from rnnbench.harness.worker.table import OPERATIONS, Operation
 from rnnbench.text import first_few
@@ -88,7 +88,7 @@ def _put_back(operation: Operation, state: WorkerState, request: Request, before
     if request.get("case", {}).get("workers") or any(prepared):
         return  # they load data
     if new := [name for number, name in running_processes().items() if number not in before]:
-        raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED)}; end them within the call")
+        raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED_LEFT)}; end them within the call")
 
 
 def hello() -> dict[str, Any]:

@@ -15,11 +15,11 @@ from rnnbench.harness.worker.code_parts import parts
 from rnnbench.harness.worker.user_files import UsedFiles
 
 TASKS = Path("/proc/self/task")
-MAX_SECONDS = 300  # after which the fork is ended
+APART_SECONDS = 300  # after which the fork is ended
 
 
 def may_fork(request: Request) -> bool:
-    """Return whether this process can be forked for a request: it has no other threads, and no state on a device."""
+    """Return True if this process can be forked for a request: it has no other threads, and no state on a device."""
     if request.get("apart") or sys.platform != "linux" or not is_shared(request["case"]["device"]):
         return False
     return len([*TASKS.iterdir()]) == 1
@@ -57,7 +57,7 @@ def _answer(answer: Callable[[], Reply], written: int) -> None:
     """Write the answer into a pipe, and end this process."""
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(MAX_SECONDS)
+        signal.alarm(APART_SECONDS)
         text = json.dumps(answer())
         with os.fdopen(written, "w", encoding="utf-8") as pipe:
             pipe.write(text)

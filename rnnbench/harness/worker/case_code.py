@@ -31,7 +31,7 @@ READS_ANNOTATIONS = {
     ".install_import_hook",
 }
 OF_ANNOTATIONS = ("jaxtyping", "beartype", "typeguard", "pydantic", "plum", "multipledispatch")
-TORCHSCRIPT = Doubt("code", "it is a TorchScript module")
+IS_TORCHSCRIPT = Doubt("code", "it is a TorchScript module")
 HARMLESS = sys.stdlib_module_names - {"antigravity", "this", "readline", "rlcompleter", "site", "idlelib", "turtle"}
 
 Variables = dict[str, Any]  # the names of a module
@@ -44,14 +44,14 @@ class CaseCode:
     """The parts of the tree's files that a case may run, each with a digest."""
 
     def __init__(
-        self, tree: str, own: Own, loaded: Iterable[str] = (), *, whole_modules: bool, annotated: bool = False
+        self, tree: str, path_in_tree: Own, loaded: Iterable[str] = (), *, whole_modules: bool, annotated: bool = False
     ) -> None:
         """`tree`: with a slash at its end; `loaded`: modules that were there before any code of the tree was run.
 
         `whole_modules`: count all of each module that the case imports; `annotated`: and annotations of functions.
         """
         self._tree = tree
-        self._own = own
+        self._path_in_tree = path_in_tree
         self._loaded = frozenset(loaded)
         self._is_whole = whole_modules
         self._annotated = annotated
@@ -92,7 +92,7 @@ class CaseCode:
         if id(value) in self._doubtful:
             self.doubts |= self._doubtful[id(value)]
         elif isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
-            self.doubts.add(TORCHSCRIPT)
+            self.doubts.add(IS_TORCHSCRIPT)
             self.reads_annotations = True
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
@@ -104,7 +104,7 @@ class CaseCode:
             self._add_module(vars(value), is_whole=True)
         elif isinstance(value, type):
             for each in value.__mro__:
-                if self._own(_variables_of(each)):
+                if self._path_in_tree(_variables_of(each)):
                     self._add_class(each, value)
         elif not (kind is dict and "__builtins__" in value):  # the names of a module
             held = gc.get_referents(value)
@@ -120,13 +120,13 @@ class CaseCode:
     def _add_class(self, each: type, of: type) -> None:
         """Add a class of the tree that is among the bases of another, with the members that code takes."""
         variables = _variables_of(each)
-        file = self._own(variables)
+        file = self._path_in_tree(variables)
         name = each.__qualname__
         self._add_module(variables)
         self._todo.append(type(each))
         self.reads_annotations |= any(str(base.__module__).startswith(OF_ANNOTATIONS) for base in of.__mro__)
         of_file = self._parts(file)
-        self._classes.add(each, of, file, variables, self._own, is_decorated=of_file.decorated.get(name, True))
+        self._classes.add(each, of, file, variables, self._path_in_tree, is_decorated=of_file.decorated.get(name, True))
         if name in of_file.decorated:
             self._add_part(file, name, variables)
         else:  # it was made within a function, or by one
@@ -135,14 +135,14 @@ class CaseCode:
 
     def _add_code(self, code: CodeType, variables: Variables) -> None:
         """Add the outermost function, class or member of a class that code of the tree is in."""
-        if file := self._own(variables, code):
+        if file := self._path_in_tree(variables, code):
             self._add_module(variables)
             for name in self._parts(file).of_code(code.co_qualname):
                 self._add_part(file, name, variables)
 
     def _add_module(self, variables: Variables, *, is_whole: bool = False) -> None:
         """Add a module's statements and those of its packages, or all of it."""
-        file = self._own(variables)
+        file = self._path_in_tree(variables)
         is_whole = is_whole or self._is_whole
         if not file or (id(variables), is_whole) in self._added:
             return
@@ -196,7 +196,7 @@ class CaseCode:
         return CodePart([]) if statement.is_star else statement.does
 
     def _may_do_more(self, name: str, variables: Variables) -> bool:
-        """Return whether a name is the tree's own; of `a.b`, whether it is not what a plain module of the tree has."""
+        """Return True if a name is the tree's own; of `a.b`, whether it is not what a plain module of the tree has."""
         first, *attributes = name.split(".")
         value = variables.get(first, getattr(builtins, first, self))
         if not self._is_own(value):
@@ -208,7 +208,7 @@ class CaseCode:
         return not attributes
 
     def _stars_only_bind(self, of_file: FileParts, variables: Variables) -> bool:
-        """Return whether all names that `import *` binds in a module are what any other statement binds to them."""
+        """Return True if all names that `import *` binds in a module are what any other statement binds to them."""
         if id(variables) not in self._stars:
             modules = [_loaded(star, variables.get("__package__")) for star in of_file.stars]
             exported = [(name, module) for module in modules if module is not None for name in _exported(module)]
@@ -218,7 +218,7 @@ class CaseCode:
         return self._stars[id(variables)]
 
     def _is_bound(self, name: str, module: ModuleType, of_file: FileParts, variables: Variables) -> bool:
-        """Return whether a name is a module's, and nothing but imports of the same object binds it elsewhere."""
+        """Return True if a name is a module's, and nothing but imports of the same object binds it elsewhere."""
         value = vars(module).get(name, self)
         if variables.get(name) is not value or name in of_file.bound or hasattr(builtins, name) or has_meaning(name):
             return False
@@ -226,15 +226,15 @@ class CaseCode:
         return all(_member(source, package) is value for source in of_file.sources.get(name, ()))
 
     def _is_own(self, value: Any) -> bool:
-        """Return whether a value is a module, class or function of the tree, or something that may be."""
+        """Return True if a value is a module, class or function of the tree, or something that may be."""
         if isinstance(value, ModuleType):
-            return bool(self._own(vars(value)))
+            return bool(self._path_in_tree(vars(value)))
         if isinstance(value, FunctionType):
-            return bool(self._own(value.__globals__, value.__code__))
+            return bool(self._path_in_tree(value.__globals__, value.__code__))
         if type(value).__module__ == "typing":  # a variable of types, say, which is the module's that made it
             return False
         module = sys.modules.get(str(getattr(value, "__module__", None) or getattr(type(value), "__module__", None)))
-        return value is self or module is None or bool(self._own(vars(module)))
+        return value is self or module is None or bool(self._path_in_tree(vars(module)))
 
     def _add_part(self, file: str, name: str, variables: Variables) -> None:
         """Add a part of a file, what it names, and what it imports."""
@@ -278,7 +278,7 @@ class CaseCode:
         value = variables.get(first)
         for attribute in attributes:
             value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
-        if not isinstance(value, ModuleType) or self._own(vars(value)):
+        if not isinstance(value, ModuleType) or self._path_in_tree(vars(value)):
             self._classes.take_pattern(pattern)
 
     def _use(self, variables: Variables, name: str, *attributes: str) -> Any:
@@ -294,7 +294,7 @@ class CaseCode:
 
     def _add_binding(self, variables: Variables, name: str) -> None:
         """Add what binds a name in a module: a definition, a value, or an import and what it imports."""
-        file = self._own(variables)
+        file = self._path_in_tree(variables)
         if not file or (file, "binding", name, id(variables)) in self._added:
             return
         self._added.add((file, "binding", name, id(variables)))
@@ -306,16 +306,16 @@ class CaseCode:
             self.code.add(f"{file}:{name} {of_texts(sorted(map(str, sources)))}")
         self._classes.take_overridden({ANY} if any(member in TAKES_BASES for _, member in sources) else set())
         for module, member in sources:
-            found = _loaded(module, package)
-            if found is not None and member in vars(found):
-                self._add_binding(vars(found), member)
+            imported = _loaded(module, package)
+            if imported is not None and member in vars(imported):
+                self._add_binding(vars(imported), member)
         is_known = bool(sources) or name in of_file.bound
         if not (is_known and self._stars_only_bind(of_file, variables)):
             self._add_stars(of_file, name, variables)
 
     def _add_stars(self, of_file: FileParts, name: str, variables: Variables) -> None:
         """Add the modules of which all names are imported, this one among them, and what binds it there."""
-        file = self._own(variables)
+        file = self._path_in_tree(variables)
         package = variables.get("__package__")
         modules = {star: _loaded(star, package) for star in of_file.stars}
         having = {star: module for star, module in modules.items() if module is not None and name in vars(module)}
@@ -338,7 +338,11 @@ class CaseCode:
         module = sys.modules.get(name)
         if isinstance(module, ModuleType):
             self._add_module(vars(module), is_whole=is_function)
-            if not self._own(vars(module)) and name.partition(".")[0] not in HARMLESS and name not in self._loaded:
+            if (
+                not self._path_in_tree(vars(module))
+                and name.partition(".")[0] not in HARMLESS
+                and name not in self._loaded
+            ):
                 self.code.add(f"{name}:{IMPORT} {name}")
             for member in members:
                 if isinstance(vars(module).get(member, module), ModuleType):
@@ -355,8 +359,8 @@ def _variables_of(kind: type) -> Variables:
 def _loaded(module: str, package: str | None) -> ModuleType | None:
     if module.startswith(".") and not package:
         return None
-    found = sys.modules.get(resolve_name(module, package))
-    return found if isinstance(found, ModuleType) else None
+    imported = sys.modules.get(resolve_name(module, package))
+    return imported if isinstance(imported, ModuleType) else None
 
 
 def _exported(module: ModuleType) -> list[str]:
@@ -367,8 +371,8 @@ def _exported(module: ModuleType) -> list[str]:
 def _member(source: tuple[str, str], package: str | None) -> Any:
     """Return what an import takes: a module, or a member of one."""
     module, member = source
-    found = _loaded(module, package)
-    return vars(found).get(member) if found is not None and member else found
+    imported = _loaded(module, package)
+    return vars(imported).get(member) if imported is not None and member else imported
 
 
 def _spec(name: str) -> ModuleSpec | None:

@@ -32,12 +32,12 @@ SECONDS_PER_RATE = 0.008  # of one size of a product, a copy or a read, in a pas
 SECONDS_PER_CALL = 0.01  # for calls that do nothing
 MIN_TRIES = 3
 MAX_TRIES = 200
-MAX_AGAIN = 3  # sizes that are read again later: those of the caches that a core has for itself
+MAX_SIZES_AGAIN = 3  # sizes that are read again later: those of the caches that a core has for itself
 MAX_QUEUED = 500  # calls with one kernel each; the queue of a device holds at least twice as many
-LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
+QUEUE_LEAD = 2  # the device is kept busy first, for this many times the time that queueing takes
 
-SOURCE = Path(__file__).with_name("kernels.c")
-KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
+KERNEL_SOURCE = Path(__file__).with_name("kernels.c")
+KERNEL_DEFINITIONS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
     "float": ("-DVALUE=float",),
     "double": ("-DVALUE=double",),
     "bfloat16": ("-DVALUE=float", "-DBFLOAT16_PAIRS"),
@@ -46,9 +46,9 @@ KERNELS: dict[str, tuple[str, ...]] = {  # name -> definitions for the compiler
 # instructions for 16 bits, libraries convert the numbers to float32.
 OTHER_UNITS: dict[DType, set[str]] = {"bfloat16": {"amx_bf16"}, "float16": {"avx512_fp16", "amx_fp16"}}
 IS_X86 = platform.machine() in ("x86_64", "AMD64", "i686")
-MIN_SECONDS = 1e-3  # of a call whose time counts
-TRIES = 3
-ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
+MIN_CALL_SECONDS = 1e-3  # of a call whose time counts
+RATE_TRIES = 3
+READ_ALIGNMENT = 1024  # bytes; `reading` reads 16 vectors at a time
 
 # The library of kernels, and the multiply-adds in a round of one thread; 0 if it has none of the type that is wanted.
 Native = tuple[ctypes.CDLL, float]
@@ -65,7 +65,7 @@ def measure(
     """
     sizes = device.copy_bytes
     copied = [()] if again else [sizes, *[sizes[:-1]] * (passes - 1)]  # the largest takes longest: once
-    read = sizes[:MAX_AGAIN] if again else sizes[:-1]
+    read = sizes[:MAX_SIZES_AGAIN] if again else sizes[:-1]
     with torch.inference_mode():
         return reduce(Ceiling.joined, [_one_pass(device, dtype, threads, native, each, read) for each in copied])
 
@@ -89,7 +89,7 @@ def _one_pass(
         if macs_per_round:
             products[REGISTERS] = macs_per_round * rounds_per_second([library.arithmetic] * threads)
         for size in read:
-            part = size // threads // ALIGNMENT * ALIGNMENT  # that a thread reads again and again
+            part = size // threads // READ_ALIGNMENT * READ_ALIGNMENT  # that a thread reads again and again
             starts = [source.data_ptr() + thread * part for thread in range(threads)]
             works = [partial(library.reading, start, part) for start in starts]
             reads.append(Rate(size, part * rounds_per_second(works)))
@@ -111,15 +111,15 @@ def _products(device: Device, dtype: torch.dtype) -> dict[str, float]:
     """Return the MACs per second of each library's fastest square product."""
     best: dict[str, float] = {}
     for size in device.product_sizes:
-        left, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
-        seconds = {library: _best(device, call.multiply) for library, call in product_calls(left, right).items()}
+        factor, right = (torch.randn(size, size, device=device.name).to(dtype) for _ in range(2))
+        seconds = {library: _best(device, call.multiply) for library, call in product_calls(factor, right).items()}
         best |= {library: max(size**3 / seconds[library], best.get(library, 0.0)) for library in seconds}
         if 8 * min(seconds.values()) > SECONDS_PER_RATE:  # of the next size
             break
     return best
 
 
-def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: float = LEAD) -> float:
+def _best(device: Device, call: Call, seconds: float = SECONDS_PER_RATE, lead: float = QUEUE_LEAD) -> float:
     """Return the shortest time of a call, from tries for about `seconds`.
 
     A device with a queue gets all calls of a try before it starts them, so that it never waits for the host: launching
@@ -153,10 +153,10 @@ def rounds_per_second(
 
     with ThreadPoolExecutor(len(works)) as pool:
         rounds = 1
-        tries = [*works] * TRIES
+        tries = [*works] * RATE_TRIES
         # The shortest of several tries: a stall of the machine must not make a call seem long.
-        while (shortest := min(pool.map(partial(clocked, rounds), tries))) < MIN_SECONDS:
-            rounds *= 2 if shortest > MIN_SECONDS / 8 else 8
+        while (shortest := min(pool.map(partial(clocked, rounds), tries))) < MIN_CALL_SECONDS:
+            rounds *= 2 if shortest > MIN_CALL_SECONDS / 8 else 8
         best = 0.0
         end = now() + seconds
         while True:
@@ -169,9 +169,9 @@ def load(dtype: DType, folder: Path) -> Native:
     """Return the kernels for a type, built into `folder` unless they are there. Raises Unavailable."""
     kernel = kernel_for(dtype, processor().instruction_sets)
     name = kernel or "float"  # reading memory is the same for all types
-    file = folder / f"kernels-{name}-{build_key(SOURCE, KERNELS[name])}.so"
+    file = folder / f"kernels-{name}-{build_key(KERNEL_SOURCE, KERNEL_DEFINITIONS[name])}.so"
     if not file.exists():
-        build(SOURCE, KERNELS[name], file)
+        build(KERNEL_SOURCE, KERNEL_DEFINITIONS[name], file)
     try:
         library = ctypes.CDLL(str(file))
     except OSError as fault:
@@ -188,7 +188,7 @@ def kernel_for(dtype: DType, instruction_sets: Sequence[str]) -> str | None:
     dtype = computed_in(dtype)
     if dtype in ("float32", "float64"):
         return "float" if dtype == "float32" else "double"
-    known = set(instruction_sets)
-    if not (IS_X86 and known) or known & OTHER_UNITS.get(dtype, set()):
+    names = set(instruction_sets)
+    if not (IS_X86 and names) or names & OTHER_UNITS.get(dtype, set()):
         return None
-    return "bfloat16" if dtype == "bfloat16" and "avx512_bf16" in known else "float"
+    return "bfloat16" if dtype == "bfloat16" and "avx512_bf16" in names else "float"

@@ -26,9 +26,9 @@ def of_texts(texts: Any) -> str:
 
 
 def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
-    """Return what decides how a function runs: its bytecode, with what it names, and how it is made."""
-    made = copy.copy(node)
-    made.body = []
+    """Return a text of all that decides how a function runs: its bytecode, with what it names, and how it is made."""
+    copied = copy.copy(node)
+    copied.body = []
     alone: Any = copy.copy(node)
     alone.decorator_list = []
     alone.returns = None
@@ -39,7 +39,7 @@ def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> st
     module = ast.fix_missing_locations(ast.Module(within, []))
     code = _code_named(compile(module, "<part>", "exec", dont_inherit=True), node.name)
     names = {name for each in ast.walk(node) for name in (getattr(each, "id", ""), getattr(each, "attr", ""))}
-    return f"{ast.dump(made)} {_frozen(code, keeps_locals=bool(READS_LOCALS & names))}"
+    return f"{ast.dump(copied)} {_frozen(code, keeps_locals=bool(READS_LOCALS & names))}"
 
 
 def _without_annotations(arguments: ast.arguments) -> ast.arguments:
@@ -71,9 +71,9 @@ def _code_named(code: CodeType, name: str) -> CodeType:
     every = [code]
     for each in every:
         inner = [constant for constant in each.co_consts if isinstance(constant, CodeType)]
-        for found in inner:
-            if found.co_name == name and found.co_flags & 1:  # CO_OPTIMIZED: a function, and no class
-                return found
+        for inner_code in inner:
+            if inner_code.co_name == name and inner_code.co_flags & 1:  # CO_OPTIMIZED: a function, and no class
+                return inner_code
         every += inner
     raise ValueError(f"no function {name}")
 

@@ -25,7 +25,7 @@ DOTTED = re.compile(r"[^\W\d]\w*")
 
 
 def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[str]:
-    """Return what some code names.
+    """Return the names in some code.
 
     NAME; NAME.ATTRIBUTE... if some are taken of it; .ATTRIBUTE of anything, or a text that may name one; KEYWORD= of a
     call, but for True; .__file__ if the path of a file is taken, and not only that of its folder. `but`: nodes whose
@@ -81,13 +81,13 @@ def _of_text(text: str) -> set[str]:
 
 def imports_of(nodes: Iterable[ast.AST]) -> Imports:
     """Return the modules that some code imports, with the members that it takes of them."""
-    found: Imports = set()
+    imports: Imports = set()
     for node in (each for top in nodes for each in ast.walk(top)):
         if isinstance(node, ast.Import):
-            found |= {(alias.name, ()) for alias in node.names}
+            imports |= {(alias.name, ()) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add((module_of(node), tuple(alias.name for alias in node.names)))
-    return found
+            imports.add((module_of(node), tuple(alias.name for alias in node.names)))
+    return imports
 
 
 def names_of_bases(nodes: Sequence[ast.AST]) -> set[str]:
@@ -107,22 +107,22 @@ def overridden_members(nodes: Iterable[ast.AST]) -> frozenset[str]:
 
     `super().MEMBER` does so, and `del OBJECT.MEMBER` lets later code do so. ANY stands for all members.
     """
-    found = set[str]()
+    members = set[str]()
     direct = set[ast.AST]()
     for node in (each for top in nodes for each in ast.walk(top)):
         if isinstance(node, ast.Attribute):
             if _is_super(node.value):
                 direct.add(node.value.func)
-                found.add(node.attr)
+                members.add(node.attr)
             if isinstance(node.ctx, ast.Del):
-                found.add(node.attr)
+                members.add(node.attr)
         texts = {getattr(node, name, "") for name in ("id", "attr", "name")}
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.update(node.value.split("."))
         is_own_class = isinstance(node, ast.Name) and node.id == "__class__"
         if is_own_class or texts & TAKES_BASES or ("super" in texts and node not in direct):
-            found.add(ANY)
-    return frozenset(found)
+            members.add(ANY)
+    return frozenset(members)
 
 
 def _is_super(node: ast.expr) -> TypeGuard[ast.Call]:

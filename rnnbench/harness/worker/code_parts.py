@@ -154,7 +154,7 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
             for name in statement.binds:
                 values[name].append(node)
     lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
-    found = {name: CodePart(nodes) for name, nodes in values.items()}
+    code_parts = {name: CodePart(nodes) for name, nodes in values.items()}
     bound = {name for name, by in bindings(tree).items() if any(isinstance(each, ast.AST) for each in by)}
     if not annotated:
         _drop_annotations(tree)
@@ -166,8 +166,8 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
         classes = [each for each in definitions if isinstance(each, ast.ClassDef)]
         if classes:
             decorated[name] = any(each.decorator_list for each in classes)
-        found |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
-    return FileParts(found, statements, imports, sources, stars, decorated, tuple(lambdas), bound)
+        code_parts |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
+    return FileParts(code_parts, statements, imports, sources, stars, decorated, tuple(lambdas), bound)
 
 
 def _statement(node: ast.stmt, often: set[str]) -> Statement:
@@ -185,14 +185,14 @@ def _statement(node: ast.stmt, often: set[str]) -> Statement:
 
 def _outermost(top: ast.AST) -> list[Any]:
     """Return the functions and classes of a module or statement that are within no other one."""
-    found = list[Any]()
+    outermost = list[Any]()
     nodes = [top]
     for node in nodes:
         if isinstance(node, DEFINITIONS):
-            found.append(node)
+            outermost.append(node)
         else:
             nodes += ast.iter_child_nodes(node)
-    return found
+    return outermost
 
 
 def _without_bodies(node: Any) -> Any:
@@ -235,7 +235,7 @@ def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _hides(node: ast.Import | ast.ImportFrom, often: Set[str]) -> bool:
-    """Return whether an import binds a name that others may bind to something else, so that its place matters."""
+    """Return True if an import binds a name that others may bind to something else, so that its place matters."""
     return any(name in often for name, _ in imported_names(node))
 
 

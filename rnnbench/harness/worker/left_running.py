@@ -11,7 +11,7 @@ from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.text import first_few
 
-MAX_NAMED = 3  # a cell that leaves a thread a step leaves thousands
+MAX_NAMED_LEFT = 3  # a cell that leaves a thread a step leaves thousands
 HELPER = "multiprocessing.resource_tracker"  # Python's own, which lives as long as its parent, and is idle
 
 
@@ -43,4 +43,4 @@ def no_threads_left(case: Case) -> Iterator[None]:
     more = {*threading.enumerate()} - before
     if names := sorted(thread.name for thread in more if not isinstance(thread, threading._DummyThread)):
         # A dummy is none that Python code has started, such as autograd's own.
-        raise CellError(f"it leaves threads running: {first_few(names, MAX_NAMED)}; end them within the call")
+        raise CellError(f"it leaves threads running: {first_few(names, MAX_NAMED_LEFT)}; end them within the call")

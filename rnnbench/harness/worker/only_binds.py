@@ -69,9 +69,9 @@ def effects(node: ast.stmt, *, is_all: bool = False) -> tuple[list[ast.AST], set
         # Keywords are a metaclass, or arguments of `__init_subclass__`.
         if not (is_all or node.keywords or of_header is None):
             return does, of_header | of_body
-        kept: Any = copy.copy(node)
-        kept.body = does
-        return [kept], of_body
+        copied: Any = copy.copy(node)
+        copied.body = does
+        return [copied], of_body
     names = None if is_all else foreign_names(node)
     return ([node], set()) if names is None else ([], names)
 
@@ -99,14 +99,14 @@ def names_bound_often(tree: ast.Module) -> set[str]:
 
 def bindings(tree: ast.Module) -> Mapping[str, set[Any]]:
     """Return what binds each name of a module: a statement's node, or the module and member that are imported."""
-    found = defaultdict[str, set[Any]](set)
+    by_name = defaultdict[str, set[Any]](set)
     for name, by in _all_bound(tree.body):
-        found[name].add(by)
-    return found
+        by_name[name].add(by)
+    return by_name
 
 
 def has_meaning(name: str) -> bool:
-    """Return whether Python reads a name of a module, such as `__getattr__`."""
+    """Return True if Python reads a name of a module, such as `__getattr__`."""
     return name.startswith("__") and name.endswith("__") and name not in DESCRIPTIONS
 
 
@@ -172,7 +172,7 @@ def _of_body(node: ast.ClassDef) -> tuple[list[ast.AST], set[str]]:
 
 
 def runs_members(definition: ast.AST) -> bool:
-    """Return whether the body of a class uses some of its members, such as a function that it calls."""
+    """Return True if the body of a class uses some of its members, such as a function that it calls."""
     for node in ast.walk(definition):
         if isinstance(node, ast.ClassDef):
             does, foreign = _of_body(node)
@@ -257,12 +257,12 @@ def _root(node: ast.expr) -> set[str] | None:
 
 
 def _joined(every: Iterable[set[str] | None]) -> set[str] | None:
-    found = set[str]()
+    names = set[str]()
     for each in every:
         if each is None:
             return None
-        found |= each
-    return found
+        names |= each
+    return names
 
 
 def last_name(node: ast.AST) -> str:
@@ -274,7 +274,7 @@ def last_name(node: ast.AST) -> str:
 
 
 def may_register(definition: ast.AST) -> bool:
-    """Return whether a decorator of a definition, or within a class, may hand the function or class to others."""
+    """Return True if a decorator of a definition, or within a class, may hand the function or class to others."""
     every = (node for node in ast.walk(definition) if isinstance(node, DEFINITIONS))
     decorators = (decorator for node in every for decorator in node.decorator_list)
     return any(last_name(decorator) not in KEEP_TO_THEMSELVES for decorator in decorators)
@@ -293,10 +293,10 @@ def never_runs(node: ast.stmt, for_types: Collection[str]) -> bool:
 
 def names_of_type_checking(tree: ast.Module) -> set[str]:
     """Return the names of `typing.TYPE_CHECKING` in a module."""
-    found = set[str]()
+    names = set[str]()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "typing" and not node.level:
-            found |= {alias.asname or alias.name for alias in node.names if alias.name == "TYPE_CHECKING"}
+            names |= {alias.asname or alias.name for alias in node.names if alias.name == "TYPE_CHECKING"}
         elif isinstance(node, ast.Import):
-            found |= {f"{alias.asname or alias.name}.TYPE_CHECKING" for alias in node.names if alias.name == "typing"}
-    return found
+            names |= {f"{alias.asname or alias.name}.TYPE_CHECKING" for alias in node.names if alias.name == "typing"}
+    return names

@@ -16,7 +16,7 @@ from typing import Any
 from rnnbench.cells import CellError, file_of, is_own, load_function, parsed
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.worker import code_parts
-from rnnbench.harness.worker.user_files import LEFT_OUT
+from rnnbench.harness.worker.user_files import LEFT_OUT_MODULES
 
 # The class of Python's own loaders, which runs the statements of all modules that are no compiled libraries.
 LOADER: Any = next(each for each in importlib.machinery.SourceFileLoader.__mro__ if "exec_module" in vars(each))
@@ -29,7 +29,7 @@ def set_since(before: Mapping[str, Any]) -> Values:
     return {name: value for name, value in global_state.capture().items() if before[name] != value}
 
 
-def kept(settings: Mapping[str, Any]) -> Values:
+def without_suite(settings: Mapping[str, Any]) -> Values:
     """Return the settings without those that the suite decides, so that equal work is compared."""
     return {name: value for name, value in settings.items() if name not in global_state.OF_THE_SUITE}
 
@@ -63,7 +63,7 @@ class OwnSettings:
             global_state.restore(before)
 
     def of(self, targets: Iterable[str]) -> Values:
-        """Return what the modules of these targets, and the modules that these import, set when they were run."""
+        """Return the settings that the modules of these targets, and modules that these import, set when they ran."""
         if not self._of_modules:
             return {}
         todo = [name for target in targets for name in self._modules.get(target, ())]
@@ -73,11 +73,11 @@ class OwnSettings:
             if name not in reached:
                 reached.add(name)
                 todo += _imported_by(name)
-        found: Values = {}
+        values: Values = {}
         for name, settings in self._of_modules.items():
             if name in reached:
-                found |= settings
-        return found
+                values |= settings
+        return values
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -110,15 +110,15 @@ def _imported_by(name: str) -> list[str]:
     """Return the modules that a loaded one may import, and its package."""
     module = sys.modules.get(name)
     file = str(getattr(module, "__file__", None) or "")
-    if name.partition(".")[0] in LEFT_OUT or not file.endswith(".py"):
+    if name.partition(".")[0] in LEFT_OUT_MODULES or not file.endswith(".py"):
         return []
     package = str(getattr(module, "__package__", None) or "")
-    found = [name.rpartition(".")[0]]
+    modules = [name.rpartition(".")[0]]
     with suppress(OSError, SyntaxError):  # the file has changed since, or is gone
         of_file = code_parts.parts(file)
         for imports in (of_file.imports, *(part.imports for part in of_file.parts.values())):
             for imported, members in imports:
                 if package or not imported.startswith("."):
                     full = resolve_name(imported, package)
-                    found += [full, *(f"{full}.{member}" for member in members)]
-    return [each for each in found if each in sys.modules]
+                    modules += [full, *(f"{full}.{member}" for member in members)]
+    return [each for each in modules if each in sys.modules]

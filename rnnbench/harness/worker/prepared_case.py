@@ -63,6 +63,7 @@ class PreparedCase:
         """Return half of the turns of a visit, with fields of `rnnbench.store.records.Window`."""
         per_call = sorted(seconds / plan.calls for turn in turns for seconds in turn.batch_seconds)
         rates = [turn.clock_hertz for turn in turns if turn.clock_hertz is not None]
+        is_stream = self.built.case.workload.task == "streaming"  # the latency of each step counts
         of_clock = {"sm_clock_mhz": median(rates) / 1e6} if rates else {}
         return (
             self._quiet_blocks(plan, turns, pulses)
@@ -75,9 +76,7 @@ class PreparedCase:
                 "seconds": sum(turn.seconds for turn in turns),
                 "host_seconds": sum(turn.host_seconds for turn in turns),
                 "submit_seconds": sum(turn.submit_seconds for turn in turns),
-                "quantiles": per_call  # the latency of each step counts
-                if self.built.case.workload.task == "streaming"
-                else evenly_spaced(per_call, KEPT_QUANTILES),
+                "quantiles": per_call if is_stream else evenly_spaced(per_call, KEPT_QUANTILES),
                 "cores": allowed_cores(),
                 "device_uuid": self.device.uuid,
             }
@@ -106,7 +105,7 @@ class PreparedCase:
 
 
 def pulses_tell(workload: Workload) -> bool:
-    """Return whether pulses beside its calls show if the core of a workload is quiet.
+    """Return True if pulses beside its calls show if the core of a workload is quiet.
 
     As `devices.pulses_tell` says of all calls. A flush before each call, or processes that load data, would come
     between a call and its pulses, and a stream's steps have deadlines.

@@ -20,7 +20,7 @@ NO_CODE = {"__dict__", "__weakref__", "__doc__", "__annotations__", "__annotate_
 
 
 def is_registered(kind: type) -> bool:
-    """Return whether a class's metaclass or a base is told of it, and so may keep it where it is found by a name."""
+    """Return True if a class's metaclass or a base is called with it, and so may keep it where a name leads to it."""
     if type(kind).__name__ not in PLAIN_METACLASSES:
         return True
     return any("__init_subclass__" in vars(base) for base in kind.__mro__[1:] if base.__name__ not in PLAIN_BASES)
@@ -47,17 +47,17 @@ class ReachedClasses:
         of: type,
         file: str,
         variables: dict[str, Any],
-        own: Callable[..., str],
+        path_in_tree: Callable[..., str],
         *,
         is_decorated: bool,
     ) -> None:
         """Add a class of the tree that is among the bases of another, `of`."""
         self._classes[each] = file, variables
-        foreign = [base for base in of.__mro__ if base is not object and not own(_module_of(base))]
+        foreign = [base for base in of.__mro__ if base is not object and not path_in_tree(_module_of(base))]
         self._by_others.setdefault(each, set()).update(*map(vars, foreign))
         self._children.setdefault(each, set()).add(of)
         self._foreign.update(foreign)
-        members = {(own(_module_of(base)), base.__qualname__) for base in of.__mro__}
+        members = {(path_in_tree(_module_of(base)), base.__qualname__) for base in of.__mro__}
         self._related.setdefault(each, set()).update(members)
         is_plain = type(each).__name__ not in MAKES_MEMBERS and all(map(_is_plain, foreign))
         if is_decorated or not is_plain or is_registered(each):
@@ -103,13 +103,13 @@ class ReachedClasses:
         )
 
     def _is_overridden(self, each: type, name: str) -> bool:
-        """Return whether no object of a class comes to a member of it, since all have another one of this name."""
+        """Return True if no object of a class comes to a member of it, since all have another one of this name."""
         if not self._overridden.isdisjoint((name, ANY)):
             return False
         return all(self._has_other(child, each, name) for child in self._children[each])
 
     def _has_other(self, child: type, each: type, name: str) -> bool:
-        """Return whether a class of the tree comes before another in the order of a child's bases, and has a member."""
+        """Return True if a class of the tree comes before another in the order of a child's bases, and has a member."""
         for base in child.__mro__:
             if base is each or base in self._foreign:  # which may take the member of what comes after it
                 return False

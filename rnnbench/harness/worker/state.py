@@ -16,7 +16,7 @@ from rnnbench.harness.machine import global_state
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import Request
-from rnnbench.harness.worker.own_settings import OwnSettings, kept, overruled, set_since
+from rnnbench.harness.worker.own_settings import OwnSettings, overruled, set_since, without_suite
 from rnnbench.harness.worker.prepared_case import PreparedCase
 from rnnbench.harness.worker.under_test import Tracer
 from rnnbench.harness.worker.user_files import UsedFiles
@@ -87,7 +87,7 @@ class WorkerState:
         """Let the settings that a case's own code has changed hold for it, but for those that the suite decides."""
         changed = set_since(self.settings)
         self.overruled |= overruled(changed)
-        self.settings = self.settings | kept(changed)
+        self.settings = self.settings | without_suite(changed)
         self.restore_torch()
 
     def learn_pulse(self, best_pulse: float | None) -> None:
@@ -106,7 +106,7 @@ class WorkerState:
             self.make_importable(target, root)
         self.code_settings.load(case.named_code, root)
         imported = self.code_settings.of((case.cell, case.workload.optimizer, case.workload.loss))
-        self.settings = self.place_settings | kept(imported)
+        self.settings = self.place_settings | without_suite(imported)
         self.overruled = overruled(imported)
         self.restore_torch()
         if case.workload.phase == "loading":

@@ -33,8 +33,8 @@ from rnnbench.workloads.prepare import Built
 
 HARNESS = os.path.join("rnnbench", "harness", "")  # noqa: PTH118 - what measures is no part of a case
 SITE_FOLDERS = {"site-packages", "dist-packages"}
-STARTS_PROCESS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
-LISTS = ("os.listdir", "os.scandir")
+PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec")
+LISTING_EVENTS = ("os.listdir", "os.scandir")
 # How the names of the files of Python's own code begin that imports a package, or reads its version.
 LOOKS_FOR_PACKAGES = (IMPORT_SYSTEM, importlib.metadata.__file__)
 TEXT_READERS = {id(each.__code__) for each in (inspect.getdoc, inspect.getcomments, inspect.findsource)}
@@ -72,7 +72,7 @@ class Tracer:
             threading.settrace(of_threads)
             self._ran = None  # which lets the arguments of its functions go
 
-    def own(self, variables: Mapping[str, Any], code: CodeType | None = None) -> str:
+    def path_in_tree(self, variables: Mapping[str, Any], code: CodeType | None = None) -> str:
         """Return the path below the tree of the file of a module or function; empty if it is not the tree's own.
 
         A function that was made from a text belongs to the module that made it.
@@ -89,14 +89,14 @@ class Tracer:
             return  # statements of a module or class count as the module's
         if id(code) in TEXT_READERS:
             self._add(READS_TEXT)
-        if self.own(variables, code):
+        if self.path_in_tree(variables, code):
             # `__class__` is the function's own class, for `super`; those of the objects are among the others.
             ran[place] = code, variables, [value for name, value in frame.f_locals.items() if name != "__class__"]
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._ran is None:
             return
-        if event in STARTS_PROCESS:
+        if event in PROCESS_EVENTS:
             frame, is_installed = self._place()
             words = [os.path.abspath(word) for word in _words(arguments) if os.path.exists(word)]  # noqa: PTH100, PTH110
             # An installed package may start one while it is imported: what runs there is none of the tree's code.
@@ -108,7 +108,7 @@ class Tracer:
             if reader_of_event() == "code":
                 self._add_path(file)
         elif (
-            event in LISTS
+            event in LISTING_EVENTS
             and isinstance(arguments[0], str | bytes | os.PathLike | None)
             and reader_of_event() == "code"
             and not self._place()[1]
@@ -119,13 +119,13 @@ class Tracer:
         """Return the innermost frame of the tree, and whether an installed package is imported or looked for in it."""
         frame: FrameType | None = sys._getframe(1)
         is_installed = False
-        while frame is not None and not self.own(frame.f_globals, frame.f_code):
+        while frame is not None and not self.path_in_tree(frame.f_globals, frame.f_code):
             is_installed = is_installed or frame.f_code.co_filename.startswith(LOOKS_FOR_PACKAGES)
             frame = frame.f_back
         return frame, is_installed
 
     def _in_words(self, frame: FrameType | None) -> str:
-        return "" if frame is None else f" by {self.own(frame.f_globals, frame.f_code)}:{frame.f_lineno}"
+        return "" if frame is None else f" by {self.path_in_tree(frame.f_globals, frame.f_code)}:{frame.f_lineno}"
 
     def _add_path(self, file: str) -> None:
         path = os.path.realpath(file)
@@ -135,7 +135,7 @@ class Tracer:
     def _add(self, doubt: Doubt) -> None:
         """Add a doubt about what runs now, by the innermost file of the tree that does it."""
         frame, _ = self._place()
-        self._doubts[doubt].add("" if frame is None else self.own(frame.f_globals, frame.f_code))
+        self._doubts[doubt].add("" if frame is None else self.path_in_tree(frame.f_globals, frame.f_code))
 
 
 def _words(arguments: tuple[Any, ...]) -> list[str]:
@@ -170,13 +170,13 @@ def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     doubts = Doubts(set)
     with stance, closing(timed), timed.mode(), tracer.following(doubts) as calling:
         _call(timed)
-    found, may_do = _code_of(tracer, calling, building, [built, timed], is_compiled=is_compiled)
+    case_code, may_do = _code_of(tracer, calling, building, [built, timed], is_compiled=is_compiled)
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
         may_do.add(Doubt("code", "it compiles itself"))
-    before = {doubt for doubt, places in tracer.doubts.items() if places & {"", *found.files}}
-    every = before | may_do | doubts.keys() | (found.doubts & {READS_TEXT})
-    return {"code": sorted(found.code), "doubts": [asdict(doubt) for doubt in sorted(every)]}
+    before = {doubt for doubt, places in tracer.doubts.items() if places & {"", *case_code.files}}
+    every = before | may_do | doubts.keys() | (case_code.doubts & {READS_TEXT})
+    return {"code": sorted(case_code.code), "doubts": [asdict(doubt) for doubt in sorted(every)]}
 
 
 def _code_of(
@@ -187,13 +187,15 @@ def _code_of(
     Annotations of functions count if some of this code may read them.
     """
     for annotated in (False, True):
-        found = CaseCode(tracer.tree, tracer.own, tracer.loaded, whole_modules=is_compiled, annotated=annotated)
-        found.follow(calling, objects)
-        may_do = {*found.doubts}
-        found.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
-        if not found.reads_annotations:
+        case_code = CaseCode(
+            tracer.tree, tracer.path_in_tree, tracer.loaded, whole_modules=is_compiled, annotated=annotated
+        )
+        case_code.follow(calling, objects)
+        may_do = {*case_code.doubts}
+        case_code.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
+        if not case_code.reads_annotations:
             break
-    return found, may_do
+    return case_code, may_do
 
 
 def _call(timed: TimedCall) -> None:

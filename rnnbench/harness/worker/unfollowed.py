@@ -14,10 +14,10 @@ RUNS_ANY = Doubt("code", "it may run any code, by a name made at run time")
 READS_TEXT = Doubt("text", "it may read the text of its code, such as docstrings")
 OPENS_PATHS = Doubt("path", "it may open files by their paths")
 DRAWS_DATA = Doubt("code", "it draws from a data set, with code that may run in other processes")
-STARTS_PROCESS = Doubt("code", "it may start a process")
+MAY_START_PROCESS = Doubt("code", "it may start a process")
 
 # Names that mean this of whatever they are taken from.
-ATTRIBUTES: dict[Doubt, set[str]] = {
+DOUBTFUL_ATTRIBUTES: dict[Doubt, set[str]] = {
     RUNS_ANY: {
         *("__globals__", "__builtins__", "__import__", "__subclasses__", "import_module", "run_module", "run_path"),
         *("_getframe", "_current_frames", "currentframe", "f_globals", "get_objects", "get_referrers"),
@@ -78,7 +78,7 @@ OBJECTS: dict[Doubt, dict[str, tuple[str, ...]]] = {
         "hydra.utils": ("instantiate", "get_class", "get_method", "get_object"),
         "torch.utils.cpp_extension": ("load", "load_inline"),
     },
-    STARTS_PROCESS: PROCESSES,
+    MAY_START_PROCESS: PROCESSES,
     READS_TEXT: {
         "inspect": ("stack", "getdoc", "getcomments", "getsource", "getsourcelines", "findsource"),
         "ast": ("parse",),
@@ -112,7 +112,7 @@ def doubts_of_names(names: Iterable[str], imports: Iterable[tuple[str, tuple[str
     last = {name.rpartition(".")[2] for name in names if name != "__file__"}  # which may only tell a folder
     dotted = {".".join(name.split(".")[:length]) for name in names for length in range(2, name.count(".") + 1)}
     dotted |= {*names, *(f"{module}.{member}" for module, members in imports for member in members)}
-    for doubt, attributes in ATTRIBUTES.items():
+    for doubt, attributes in DOUBTFUL_ATTRIBUTES.items():
         # Python's own `open` is an object, and code may have a function of this name.
         if last & attributes - {"open"} or (".open" in dotted and "open" in attributes):
             yield doubt
@@ -130,14 +130,14 @@ def doubts_of_names(names: Iterable[str], imports: Iterable[tuple[str, tuple[str
 
 def doubtful_objects() -> dict[int, set[Doubt]]:
     """Return the doubts about code that holds some loaded objects under any name, by the addresses of these."""
-    found = defaultdict[int, set[Doubt]](set)
+    doubts = defaultdict[int, set[Doubt]](set)
     for name in WHOLE_MODULES:
         if name in sys.modules:
-            found[id(sys.modules[name])].add(RUNS_ANY)
+            doubts[id(sys.modules[name])].add(RUNS_ANY)
     for doubt, objects in OBJECTS.items():
         for module, members in objects.items():
             loaded = vars(sys.modules.get(module, object))  # not `getattr`, for which some modules import others
             for member in members:
                 if member in loaded:
-                    found[id(loaded[member])].add(doubt)
-    return found
+                    doubts[id(loaded[member])].add(doubt)
+    return doubts

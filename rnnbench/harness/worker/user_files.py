@@ -17,8 +17,8 @@ from rnnbench.harness.worker import code_parts
 from rnnbench.project import module_folders, nearest_project
 
 # Modules that can't be under test; they would be most of the data sent.
-LEFT_OUT = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
-INSTALLED = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
+LEFT_OUT_MODULES = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
+INSTALLED_PATHS = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
 OPENS = ("open", "ctypes.dlopen")  # audit events
 IMPORT_SYSTEM = "<frozen importlib"  # how the names of its files begin
 READS_FOR_IMPORT = ("get_code", "_fill_cache", "path_hook_for_FileFinder")  # its functions that open and list
@@ -29,7 +29,7 @@ class UsedFiles:
     """Tells each imported module once, and each file or library that Python code opens, but for installed packages."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()  # names of modules and absolute paths
+        self._names_in_replies: set[str] = set()  # names of modules and absolute paths
         self._opened: dict[str, None] = {}
         self._read: dict[str, None] = {}  # of these, what was opened by anything but an import
         self._told_read: set[str] = set()
@@ -39,7 +39,7 @@ class UsedFiles:
         sys.addaudithook(self._note)
 
     def new(self) -> dict[str, Any]:
-        """Return what was used since the last call.
+        """Return the files that were used since the last call.
 
         These are the modules `imported` with their files, the files `opened`, and those that were `read`: opened by
         anything but an import.
@@ -50,14 +50,18 @@ class UsedFiles:
         read = [*self._read]
         self._read = {}
         for name, module in list(sys.modules.items()):
-            if name in self._told or name.partition(".")[0] in LEFT_OUT or not isinstance(module, ModuleType):
+            if (
+                name in self._names_in_replies
+                or name.partition(".")[0] in LEFT_OUT_MODULES
+                or not isinstance(module, ModuleType)
+            ):
                 continue
-            self._told.add(name)
+            self._names_in_replies.add(name)
             # Bypasses the module's own `__getattr__`: reading an attribute of a lazy module would import it.
             file = object.__getattribute__(module, "__dict__").get("__file__")
             if isinstance(file, str):
                 imported[name] = str(Path(file).absolute())
-        self._told.update(opened)
+        self._names_in_replies.update(opened)
         self._told_read.update(read)
         return {"imported": imported, "opened": opened, "read": read}
 
@@ -66,7 +70,7 @@ class UsedFiles:
         if file is None:
             return
         reader = reader_of_event()
-        if file not in self._told and reader != "rnnbench":
+        if file not in self._names_in_replies and reader != "rnnbench":
             self._opened[file] = None
         if file not in self._told_read and reader == "code":
             self._read[file] = None
@@ -79,7 +83,7 @@ def opened_file(event: str, arguments: tuple[Any, ...]) -> str | None:
     file = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - the current folder may change later
     # Python writes bytecode under another name first: mine.cpython-311.pyc.1234
     is_bytecode = f"{os.sep}__pycache__{os.sep}" in file
-    return None if file.startswith(INSTALLED) or is_bytecode else file
+    return None if file.startswith(INSTALLED_PATHS) or is_bytecode else file
 
 
 def reader_of_event() -> Literal["import", "message", "rnnbench", "code"]:
@@ -126,14 +130,14 @@ class UserModules(MetaPathFinder):
         if is_own(cell) and target.endswith(".py"):
             folder = str((root / target).resolve().parent)
         elif is_own(cell) and name not in sys.stdlib_module_names:
-            found = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
-            folder = self._named[name] = next(found, "")
+            folders = (folder for folder in self._folders if PathFinder.find_spec(name, [folder]))
+            folder = self._named[name] = next(folders, "")
         if folder and folder not in sys.path:
             sys.path.append(folder)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Python's protocol for finders; returns None for modules that this finder does not handle."""
+        """Find a module by Python's protocol; returns None for modules that this finder does not handle."""
         folder = self._named.get(fullname)
         return PathFinder.find_spec(fullname, [folder]) if folder else None

@@ -28,21 +28,21 @@ def times(factor: float, ceiling: Ceiling = FIRST) -> Ceiling:
 
 
 def test_rates_are_taken_from_the_cache_after_two_runs_that_agree(tmp_path: Path) -> None:
-    assert KeptRates(tmp_path, SOFTWARE).known(FIRST.place) is None
+    assert KeptRates(tmp_path, SOFTWARE).ceiling_at(FIRST.place) is None
     assert KeptRates(tmp_path, SOFTWARE).keep(FIRST) == FIRST
-    assert KeptRates(tmp_path, SOFTWARE).known(FIRST.place) is None
+    assert KeptRates(tmp_path, SOFTWARE).ceiling_at(FIRST.place) is None
     best = KeptRates(tmp_path, SOFTWARE).keep(times(1.02))
     assert best.macs_per_second == pytest.approx(1.02 * 4e10)
-    assert KeptRates(tmp_path, SOFTWARE).known(FIRST.place) == best
+    assert KeptRates(tmp_path, SOFTWARE).ceiling_at(FIRST.place) == best
 
 
 def test_rates_of_a_quiet_core_are_kept_at_once_and_those_of_a_shared_one_never(tmp_path: Path) -> None:
     rates = KeptRates(tmp_path, SOFTWARE)
     for _ in range(3):  # equal, and equally wrong
         rates.keep(FIRST, quiet_share=0.1)
-        assert rates.known(FIRST.place) is None
+        assert rates.ceiling_at(FIRST.place) is None
     best = rates.keep(times(1.9), quiet_share=0.9)
-    assert rates.known(FIRST.place) == best
+    assert rates.ceiling_at(FIRST.place) == best
     assert best.macs_per_second == pytest.approx(1.9 * 4e10)
 
 
@@ -54,9 +54,9 @@ def test_a_run_on_a_busy_core_is_not_believed_and_does_not_lower_what_a_quiet_on
     rates.keep(FIRST)
     best = rates.keep(times(factor))
     assert best.macs_per_second == max(1.0, factor) * 4e10
-    assert rates.known(FIRST.place) is None
+    assert rates.ceiling_at(FIRST.place) is None
     rates.keep(times(max(1.0, factor)))
-    assert rates.known(FIRST.place) is not None
+    assert rates.ceiling_at(FIRST.place) is not None
 
 
 def test_a_higher_rate_in_a_later_run_makes_the_kept_one_doubtful(tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_a_higher_rate_in_a_later_run_makes_the_kept_one_doubtful(tmp_path: Path
     for _ in range(2):
         rates.keep(FIRST)
     rates.correct(times(1 + MAX_APART / 2))
-    assert rates.known(FIRST.place) is not None
+    assert rates.ceiling_at(FIRST.place) is not None
     rates.correct(times(1.5))
-    assert rates.known(FIRST.place) is None
+    assert rates.ceiling_at(FIRST.place) is None
     rates.keep(FIRST)  # from a busy moment
-    assert rates.known(FIRST.place) is None
+    assert rates.ceiling_at(FIRST.place) is None
     assert rates.keep(times(1.5)).macs_per_second == 1.5 * 4e10
-    assert rates.known(FIRST.place) is not None
+    assert rates.ceiling_at(FIRST.place) is not None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_rates_are_those_of_a_machine_its_software_and_a_place(
     for name, value in change.get("variables", {}).items():
         monkeypatch.setenv(name, value)
     changed = KeptRates(tmp_path, change.get("software", SOFTWARE))
-    assert changed.known(change.get("place", FIRST.place)) is None
+    assert changed.ceiling_at(change.get("place", FIRST.place)) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_nothing_is_kept_without_a_folder_of_unknown_software_or_of_a_gpu(
     for _ in range(3):
         assert rates.keep(ceiling) == ceiling
     rates.correct(times(2.0, ceiling))
-    assert rates.known(ceiling.place) is None
+    assert rates.ceiling_at(ceiling.place) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,7 +120,7 @@ def test_a_broken_file_is_measured_again(content: bytes, tmp_path: Path) -> None
         rates.keep(FIRST)
     [file] = tmp_path.iterdir()
     file.write_bytes(content)
-    assert rates.known(FIRST.place) is None
+    assert rates.ceiling_at(FIRST.place) is None
     assert rates.keep(FIRST) == FIRST
 
 

@@ -129,7 +129,7 @@ def test_a_run_forks_its_replicates(tmp_path: Path) -> None:
         return workers[-1]
 
     with started([group], settings, start_worker=start) as begun:
-        Runner([group], settings, begun, folder, root=tmp_path, start_worker=start).run()
+        Runner([group], settings, begun, folder, root=tmp_path).run()
     folder.close()
     timing = [worker for worker in workers if worker.name != OBSERVER]
     assert [type(worker._process) for worker in timing] == [ForkedProcess, ForkedProcess]

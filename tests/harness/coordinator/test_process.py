@@ -18,7 +18,7 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.process import (
-    MAX_BYTES,
+    MAX_PRINTED_BYTES,
     WorkerProcess,
     WorkerStart,
     deadline_seconds,
@@ -83,8 +83,8 @@ def test_a_case_that_prints_and_reads_does_not_disturb_the_protocol(worker, tmp_
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the files of another process")
 def test_what_a_case_prints_is_bounded(worker, tmp_path) -> None:
-    assert prepare(worker, tmp_path, f"os.write(2, b'x' * {MAX_BYTES + 1})")["ok"]
-    assert Path(f"/proc/{worker.pid}/fd/2").stat().st_size <= MAX_BYTES
+    assert prepare(worker, tmp_path, f"os.write(2, b'x' * {MAX_PRINTED_BYTES + 1})")["ok"]
+    assert Path(f"/proc/{worker.pid}/fd/2").stat().st_size <= MAX_PRINTED_BYTES
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,8 @@ def test_what_a_case_prints_is_bounded(worker, tmp_path) -> None:
         ("os.kill(os.getpid(), 40)", "the worker was killed by signal 40"),
         ("print('last words', file=sys.stderr); os._exit(3)", "the worker exited with 3: last words"),
         (
-            f"os.write(2, b'x' * {MAX_BYTES + 1}); time.sleep(1.2); os.write(2, b'\\nmore\\xff\\n'); os._exit(3)",
+            f"os.write(2, b'x' * {MAX_PRINTED_BYTES + 1}); time.sleep(1.2); "
+            "os.write(2, b'\\nmore\\xff\\n'); os._exit(3)",
             "the worker exited with 3: more\ufffd",
         ),
     ],

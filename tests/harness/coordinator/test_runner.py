@@ -272,7 +272,7 @@ def begin(
     settings = Settings(budget_seconds=None if left is None else left + START_SECONDS)
     options: dict[str, Any] = {"start_worker": workers, "now": workers.clock}
     with started(groups, settings, **options) as begun:
-        runner = Runner(groups, settings, begun, folder, root=parent, **options)
+        runner = Runner(groups, settings, begun, folder, root=parent)
         folder.write_info(INFO)
         runner.begin()
         runner.observe()

@@ -13,6 +13,7 @@ import pytest
 from rnnbench import load, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import (
+    NEW_RUN,
     RunState,
     read_state,
     refuse_other_machine,
@@ -79,7 +80,7 @@ SETTINGS = Settings(replicates=2, max_replicates=2, windows=2, precision=None)
 CASES = {case.key for group in GROUPS for case in group.cases}
 
 
-def measure(folder: RunFolder, state: RunState | None = None) -> None:
+def measure(folder: RunFolder, state: RunState = NEW_RUN) -> None:
     """Measure as `rnnbench run` does, or with a state as `--resume` does."""
     run_into(folder, GROUPS, SETTINGS, state=state, workers=FakeWorkers(), seed=2)
     folder.close()

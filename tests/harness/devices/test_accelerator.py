@@ -147,7 +147,7 @@ def test_torch_before_2_10_tells_no_memory_and_nothing_else_is_missing(
     for name in ("memory_reserved", "max_memory_reserved", "reset_peak_memory_stats", "empty_cache", "get_memory_info"):
         monkeypatch.delattr(FakeModule, name)
     device = opened(module)
-    assert device.memory_bytes == accelerator.UNKNOWN_BYTES
+    assert device.memory_bytes == accelerator.UNKNOWN_MEMORY_BYTES
     [reason] = device.memory(TimedCall(lambda: None, torch.inference_mode)).missing.values()
     assert reason.startswith("torch does not tell the memory of cpu:1: ")
     Accelerator.empty_cache()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rnnbench.harness.devices import Cpu, Meter, cpu, why_not
-from rnnbench.harness.machine.cores import WAITS
+from rnnbench.harness.machine.cores import SCHEDSTAT
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.run_info import Cache, Processor
 
@@ -193,7 +193,7 @@ if other.is_alive():
 
 
 @pytest.mark.parametrize("other", ["process", "thread"])
-@pytest.mark.skipif(not WAITS.exists(), reason="only Linux tells how long a thread waits for a core")
+@pytest.mark.skipif(not SCHEDSTAT.exists(), reason="only Linux tells how long a thread waits for a core")
 def test_waiting_for_a_core_that_another_process_has_does_not_count_but_threads_of_the_own_process_do(
     other: str,
 ) -> None:

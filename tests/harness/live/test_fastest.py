@@ -29,9 +29,12 @@ def chosen(quiet: Mapping[str, float], shared: Mapping[str, float], blocks: Mapp
     """What is known of ways that take so many seconds in quiet blocks, and others in the median of all blocks."""
     stop, rng = Fastest(list(quiet)), random.Random(0)
     while stop.wanted()[1]:
-        noise = {name: math.exp(rng.gauss(0.0, 0.002)) for name in stop.left}
+        noise = {name: math.exp(rng.gauss(0.0, 0.002)) for name in stop.candidates}
         stop.add(
-            {name: round_of(quiet[name] * noise[name], shared[name] * noise[name], blocks[name]) for name in stop.left},
+            {
+                name: round_of(quiet[name] * noise[name], shared[name] * noise[name], blocks[name])
+                for name in stop.candidates
+            },
             1.0,
         )
     return stop
@@ -53,7 +56,7 @@ def test_ways_are_compared_by_their_quiet_blocks_if_all_that_may_be_the_fastest_
     shared["as given"] = 9.0
     stop = chosen(quiet, shared, {"as given": 0, "hoisted": 20, "compiled": 20})
     assert stop.fastest() == "compiled"  # after `as given`, which is much slower, was left out by all blocks
-    assert stop.left == ["compiled"]
+    assert stop.candidates == ["compiled"]
 
 
 def test_ways_that_are_surely_slower_are_left_out_of_later_rounds() -> None:
@@ -112,4 +115,4 @@ def test_another_case_must_be_no_slower_than_the_first_for_sure_or_very_much_fas
         stop = Fastest(["first", "second"])
         for seconds in second:
             stop.add({"first": steady(1.0), "second": steady(seconds)}, 1.0)
-        assert (stop.fastest(), stop.left) == (chosen, ["first", "second"])
+        assert (stop.fastest(), stop.candidates) == (chosen, ["first", "second"])

@@ -110,7 +110,7 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     (tmp_path / "bin").mkdir()
     repository.executable(tmp_path / "bin" / "git", "exec sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(git, "SECONDS", 0.2)
+    monkeypatch.setattr(git, "GIT_SECONDS", 0.2)
     with pytest.raises(UserError, match=r"`git rev-parse` fails: .* timed out after 0\.2 seconds"):
         git.top(repo)
     with pytest.raises(UserError, match=r"`git worktree` fails: .* timed out after 0\.2 seconds"):

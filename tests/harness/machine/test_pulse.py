@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from rnnbench.harness.machine import pulse
-from rnnbench.harness.machine.pulse import LOOKS, MAX_WAIT_SECONDS, Pulses
+from rnnbench.harness.machine.pulse import LEVEL_PULSES, MAX_WAIT_SECONDS, Pulses
 
 BEST = 5e-6
 SHARED = 1.7 * BEST
@@ -164,7 +164,7 @@ def test_the_only_choice_costs_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_thread_is_put_back_if_it_is_interrupted_while_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(cores: set[int], look: int) -> float:
-        if look == LOOKS // 2:
+        if look == LEVEL_PULSES // 2:
             raise KeyboardInterrupt
         return BEST
 

@@ -35,7 +35,7 @@ def test_what_changes_the_speed_of_libraries_is_recorded_and_told(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert variables.known() == {name: settings[name] for name in recorded.split()}
+    assert variables.settings() == {name: settings[name] for name in recorded.split()}
     assert "; ".join(variables.library_notes()).startswith(note)
 
 

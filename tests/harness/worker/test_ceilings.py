@@ -113,7 +113,7 @@ def test_a_type_of_16_bits_is_multiplied_by_its_own_units_or_as_float32(
     assert ceilings.kernel_for(dtype, sets) == kernel
 
 
-@pytest.mark.parametrize("kernel", ceilings.KERNELS)
+@pytest.mark.parametrize("kernel", ceilings.KERNEL_DEFINITIONS)
 def test_every_kernel_can_be_built_also_where_the_processor_lacks_its_instruction(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: str
 ) -> None:

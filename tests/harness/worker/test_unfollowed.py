@@ -8,10 +8,10 @@ import pytest
 
 from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.unfollowed import (
+    MAY_START_PROCESS,
     OPENS_PATHS,
     READS_TEXT,
     RUNS_ANY,
-    STARTS_PROCESS,
     doubtful_objects,
     doubts_of_names,
 )
@@ -26,7 +26,7 @@ from rnnbench.harness.worker.unfollowed import (
         ({".loads"}, [("pickle", ("loads",))], {RUNS_ANY}),  # from pickle import loads, in a function
         ({"p.loads", ".loads"}, [("pickle", ())], {RUNS_ANY}),  # import pickle as p
         ({"json.loads", ".loads"}, [("json", ())], set()),
-        ({"subprocess.run", ".run"}, [], {STARTS_PROCESS, OPENS_PATHS}),
+        ({"subprocess.run", ".run"}, [], {MAY_START_PROCESS, OPENS_PATHS}),
         ({".run"}, [], set()),
         ({".__doc__"}, [], {READS_TEXT}),
         ({"torch.stack", ".stack"}, [], set()),
