@@ -91,8 +91,8 @@ def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[s
     """The files of the report of a run."""
     times = read_run(run)
     profiles = read_profiles(run) if profiles is None else profiles
-    found = why.sections(times, profiles) if profiles else []
-    return files(run_page(summarize(times), noise(times), read_info(run), profiled=found))
+    sections = why.sections(times, profiles) if profiles else []
+    return files(run_page(summarize(times), noise(times), read_info(run), profiled=sections))
 
 
 def _wide() -> dict[str, bytes]:

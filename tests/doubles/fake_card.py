@@ -99,10 +99,10 @@ class FakeCard:
         self.wait()
         self.empty_cache()
         self.recordings += 1
-        own = pool or self.new_pool()
-        self.in_use[own] = self.in_use.get(own, 0) + 1
+        pool_in_use = pool or self.new_pool()
+        self.in_use[pool_in_use] = self.in_use.get(pool_in_use, 0) + 1
         self.peak = max(self.peak, self.reserved())
-        weakref.finalize(graph, self._free, own)
+        weakref.finalize(graph, self._free, pool_in_use)
         stream = stream or FakeStream()
         self.recorder = graph.recorder = Recorder(self, stream)
         stream.records = True
@@ -181,28 +181,30 @@ class Recorder(TorchDispatchMode):
         if self._card.stream is not self._stream:
             raise RuntimeError(f"{NOT_PERMITTED}: {function} runs on another stream, and its memory is not of the pool")
         result = function(*args, **(kwargs or {}))
-        given = {_storage(tensor) for tensor in _tensors((args, kwargs))}
-        made = [(place, each.data) for place, each in enumerate(_tensors(result)) if _storage(each) not in given]
-        self._own |= {_storage(tensor) for _, tensor in made}
-        kept = tree_map(self._address, (args, kwargs or {}))
-        self._steps.append((function, *kept, made))
+        storages = {_storage(tensor) for tensor in _tensors((args, kwargs))}
+        new_tensors = [
+            (place, each.data) for place, each in enumerate(_tensors(result)) if _storage(each) not in storages
+        ]
+        self._own |= {_storage(tensor) for _, tensor in new_tensors}
+        addresses = tree_map(self._address, (args, kwargs or {}))
+        self._steps.append((function, *addresses, new_tensors))
         return result
 
     def forget_values(self) -> None:
         """A recording computes nothing: what was made in it has no values before the first replay."""
         with torch.inference_mode():
-            for *_, made in self._steps:
-                for _, tensor in made:
+            for *_, new_tensors in self._steps:
+                for _, tensor in new_tensors:
                     if tensor.is_floating_point():
                         tensor.fill_(float("nan"))
 
     def replay(self) -> None:
         """Run the operators again."""
         with torch.inference_mode():
-            for function, args, kwargs, made in self._steps:
+            for function, args, kwargs, new_tensors in self._steps:
                 result = function(*tree_map(_read, args), **tree_map(_read, kwargs))
                 results = _tensors(result)
-                for place, tensor in made:
+                for place, tensor in new_tensors:
                     tensor.copy_(results[place])
 
     def _address(self, value: Any) -> Any:

@@ -138,10 +138,10 @@ class Driver:
         self.cards[card].refused = dict.fromkeys(["open", *FUNCTIONS, *OTHERS], pynvml.NVML_ERROR_GPU_IS_LOST)
 
     def _by_uuid(self, uuid: str) -> Any:
-        known = {card.uuid: card for card in [*self.cards, *self.instances]}
-        if uuid not in known:
+        cards_by_uuid = {card.uuid: card for card in [*self.cards, *self.instances]}
+        if uuid not in cards_by_uuid:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return self._ask(known[uuid], "open")
+        return self._ask(cards_by_uuid[uuid], "open")
 
     @staticmethod
     def _ask(card: Any, name: str, *rest: Any) -> Any:

@@ -258,8 +258,8 @@ def run_into(
     **options: Any,
 ) -> Runner:
     """Do a whole run as `rnnbench run` does and return its runner; `options` go to the runner, but the seed."""
-    given: dict[str, Any] = {"start_worker": workers, "now": workers.clock} if workers else {}
-    with started(groups, settings, seed=options.pop("seed", None), **given) as start:
+    doubles: dict[str, Any] = {"start_worker": workers, "now": workers.clock} if workers else {}
+    with started(groups, settings, seed=options.pop("seed", None), **doubles) as start:
         runner = Runner(groups, settings, start, folder, root=folder.path.parent, **options)
         folder.write_info(INFO)
         runner.run()

@@ -177,37 +177,37 @@ def _miss_goals(names: Sequence[str], share: float) -> int:
     for name, table in simulated.items():
         tables[name] = _simulated(table, share)
         print(f"{name}: made", flush=True)
-    found = goals.compared(tables)
-    print(markdown(found.sort_values("p-value")))
-    print(f"{int(found['missed'].sum())} of {len(found)} shares miss their goals")
-    return int(found["missed"].any())
+    misses = goals.compared(tables)
+    print(markdown(misses.sort_values("p-value")))
+    print(f"{int(misses['missed'].sum())} of {len(misses)} shares miss their goals")
+    return int(misses["missed"].any())
 
 
 def _keep(name: str, rows: pd.DataFrame, seconds: float, about: made.Made) -> None:
     """Write a whole table as CSV, with the kept rows that stay, and what is shown of it as Markdown."""
     table, file = TABLES[name], FOLDER / f"{name}.csv"
-    kept = pd.read_csv(file, keep_default_na=not table.takes_options) if file.exists() else rows.head(0)
+    stored = pd.read_csv(file, keep_default_na=not table.takes_options) if file.exists() else rows.head(0)
     summary = table.summary or (lambda rows: rows)
     rows = rows.assign(**{column: value for column, value in about.columns().items() if column not in rows})
-    shown = rows
+    visible_rows = rows
     if table.takes_options:
         kind = rows.columns[0]
-        kept = kept[~kept[kind].isin(rows[kind])].reindex(columns=rows.columns, fill_value="")
-        shown = rows = pd.concat([kept, rows], ignore_index=True)
+        stored = stored[~stored[kind].isin(rows[kind])].reindex(columns=rows.columns, fill_value="")
+        visible_rows = rows = pd.concat([stored, rows], ignore_index=True)
     elif table.is_of_processor:
-        rows = beside_other_processors(rows, kept, about.processor)
+        rows = beside_other_processors(rows, stored, about.processor)
         summary = partial(of_each_processor, summary)
-        shown = rows.drop(columns=[made.COMMIT, made.QUIET])
+        visible_rows = rows.drop(columns=[made.COMMIT, made.QUIET])
     elif name != "pairs":  # whose summary names the processor and the session of each row
-        shown = made.without(rows)
+        visible_rows = made.without(rows)
     rows.to_csv(file, index=False)
-    said = "; ".join(filter(None, [f"`python -m tests.validation {name}`, {seconds:.0f} s", made.said_of(rows)]))
-    file.with_suffix(".md").write_text(f"{said}\n\n{markdown(summary(shown))}", encoding="utf-8")
+    heading = "; ".join(filter(None, [f"`python -m tests.validation {name}`, {seconds:.0f} s", made.said_of(rows)]))
+    file.with_suffix(".md").write_text(f"{heading}\n\n{markdown(summary(visible_rows))}", encoding="utf-8")
 
 
-def beside_other_processors(table: pd.DataFrame, kept: pd.DataFrame, here: str) -> pd.DataFrame:
+def beside_other_processors(table: pd.DataFrame, stored: pd.DataFrame, here: str) -> pd.DataFrame:
     """Return a table of this processor below the kept rows of others."""
-    others = kept[kept["processor"] != here] if len(kept) else kept
+    others = stored[stored["processor"] != here] if len(stored) else stored
     return pd.concat([others, table.assign(processor=here)], ignore_index=True)
 
 

@@ -234,9 +234,9 @@ def _tried(
     with tempfile.TemporaryDirectory() as parent:
         head = Path(parent, "head")
         write(head, {**{file: (base / file).read_text() for file in FILES}, name: text})
-        said = same(name, before, in_child(reached, head))
+        cells = same(name, before, in_child(reached, head))
         return [
-            (kind, cell in said, outcomes[cell] == in_child(truth, head, cell), f"{cell} by {name}:\n{text}")
+            (kind, cell in cells, outcomes[cell] == in_child(truth, head, cell), f"{cell} by {name}:\n{text}")
             for cell in CELLS
         ]
 

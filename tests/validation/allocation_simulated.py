@@ -66,9 +66,9 @@ def one_run(
         for group in visits:
             each = by_group[group]
             quiet = rng.uniform(*sharing.quiet) if sharing.by == "visit" else of_run
-            seconds, own = _visited(each, Machine(rng, quiet, sharing.bout), planner, rng)
+            seconds, own_seconds = _visited(each, Machine(rng, quiet, sharing.bout), planner, rng)
             spent += seconds
-            clocked += own
+            clocked += own_seconds
     record = {group: planner._records[group] for group in by_group}
     for group in by_group:
         loop = group.cases[0].key
@@ -115,12 +115,12 @@ def _visited(each: Simulated, machine: Machine, planner: Planner, rng: random.Ra
     halves = turns_taken(machine, costs, dict(zip(costs, each.responses, strict=True)), asked)
     # `blocks` are seconds of a call, and each block is as long as a call of the slower one.
     block = max(*costs.values(), Cpu.blocks.seconds)
-    own = sum(len(taken.blocks) * block for taken in halves[reference])
+    own_seconds = sum(len(taken.blocks) * block for taken in halves[reference])
     of_halves = [{arm: halves[arm][number].times() for arm in halves} for number in range(2)]
-    turns = TurnsTaken(asked, own, machine.seconds, (of_halves[0], of_halves[1]), quiet_share=1.0)
+    turns = TurnsTaken(asked, own_seconds, machine.seconds, (of_halves[0], of_halves[1]), quiet_share=1.0)
     seconds = each.overhead + machine.seconds
     planner.add_visit(each.group, seconds, whole(halves), turns)
-    return seconds, 2 * own
+    return seconds, 2 * own_seconds
 
 
 def gain(runs: int) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def gain(runs: int) -> pd.DataFrame:
     rows = []
     for (name, sharing), calls in itertools.product(SHARINGS.items(), CALLS):
         for word, planner_type in (("as the suite says", FixedPlanner), ("chosen", Planner)):
-            found = pd.concat(
+            results = pd.concat(
                 one_run(planner_type, sharing, CALLS[calls], BUDGET, f"{name} {calls} {run}") for run in range(runs)
             )
             rows.append(
@@ -136,16 +136,16 @@ def gain(runs: int) -> pd.DataFrame:
                     "the core is": name,
                     "calls of the reference": calls,
                     "length of turns": word,
-                    "groups": len(found),
-                    "undisturbed": found["undisturbed"].mean(),
-                    "undisturbed within 2%": (found["undisturbed"] & (found["half-width"] < 0.02)).mean(),
-                    "half-width": found["half-width"].median(),
-                    "half-width of the worst tenth": found["half-width"].quantile(0.9),
-                    "typical error": np.sqrt((found["error"] ** 2).mean()),
-                    "covered": found["covered"].mean(),
-                    "replicates": found["replicates"].mean(),
-                    "clocked": found["clocked"].mean(),
-                    "spent, at most": found["spent"].max(),
+                    "groups": len(results),
+                    "undisturbed": results["undisturbed"].mean(),
+                    "undisturbed within 2%": (results["undisturbed"] & (results["half-width"] < 0.02)).mean(),
+                    "half-width": results["half-width"].median(),
+                    "half-width of the worst tenth": results["half-width"].quantile(0.9),
+                    "typical error": np.sqrt((results["error"] ** 2).mean()),
+                    "covered": results["covered"].mean(),
+                    "replicates": results["replicates"].mean(),
+                    "clocked": results["clocked"].mean(),
+                    "spent, at most": results["spent"].max(),
                 }
             )
     return pd.DataFrame(rows)

@@ -101,15 +101,15 @@ def _run(number: int, only: str, budget: float) -> Iterator[dict[str, object]]:
         if not written.exists():
             raise RuntimeError(done.stdout + done.stderr)
         for case in ElementTree.parse(written).iter("testcase"):
-            known = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
-            said = known.get("rnnbench", "no answer").partition("\n")[0]
+            properties = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+            answer_text = properties.get("rnnbench", "no answer").partition("\n")[0]
             yield {
                 "run": number,
                 "test": case.attrib["name"],
-                "answer": next((answer for answer in ANSWERS if said.startswith(answer)), "no answer"),
-                "seconds": round(float(known["own seconds"]), 2),
+                "answer": next((answer for answer in ANSWERS if answer_text.startswith(answer)), "no answer"),
+                "seconds": round(float(properties["own seconds"]), 2),
                 "seconds of the run": round(seconds, 1),
-                "said": said,
+                "said": answer_text,
             }
 
 

@@ -88,8 +88,8 @@ def _searched(folder: Path, kind: str, rng: np.random.Generator) -> dict[str, An
     seconds = round(time.monotonic() - started, 1)
     truth = {shas[place] for place in chosen}
     if done.returncode == 2:
-        said = re.sub(r"[0-9a-f]{7}", "…", done.stderr.strip().splitlines()[-1])
-        return {"answer": f"error: {said[:120]}", "right": not truth, "wrong": 0, "seconds": seconds}
+        message = re.sub(r"[0-9a-f]{7}", "…", done.stderr.strip().splitlines()[-1])
+        return {"answer": f"error: {message[:120]}", "right": not truth, "wrong": 0, "seconds": seconds}
     causes = json.loads(done.stdout)["causes"]
     confirmed = {cause["commit"]["sha"] for cause in causes if cause["is_confirmed"]}
     others = {cause["commit"]["sha"] for cause in causes} - confirmed

@@ -140,10 +140,10 @@ def _history(rng: np.random.Generator, slow: int, noise: Noise, *, seen: bool) -
     keys = [case.key for case in cases]
     total = runner.compare(path[0], path[-1], keys, MARGIN)
     chosen = cases_to_search(total, {case.key: case for case in cases})
-    found: set[int] = set()
+    places_found: set[int] = set()
     if chosen:
         search = Search(runner, path, total, dict.fromkeys(chosen, "vanilla"), MARGIN)
         with suppress(BudgetSpent):
             search.run()
-        found = {int(cause.commit.sha) for cause in search.causes if cause.is_confirmed}
-    return {"slow": {int(place) for place in places}, "found": found, "seconds": runner.seconds}
+        places_found = {int(cause.commit.sha) for cause in search.causes if cause.is_confirmed}
+    return {"slow": {int(place) for place in places}, "found": places_found, "seconds": runner.seconds}

@@ -107,8 +107,9 @@ def centred(pool: Pool, *, is_equal: bool) -> Pool:
 
     Few pairs of a case differ from these by chance. Its means over all blocks stay: they depend on its responses.
     """
-    known = [ratio for pairs in pool for ratio in pairs if ratio.is_quiet]
-    means = {name: 0.0 if is_equal else fmean(getattr(ratio, name) for ratio in known) for name in OF_QUIET if known}
+    quiet_ratios = [ratio for pairs in pool for ratio in pairs if ratio.is_quiet]
+    names = OF_QUIET if quiet_ratios else ()
+    means = {name: 0.0 if is_equal else fmean(getattr(ratio, name) for ratio in quiet_ratios) for name in names}
     result = []
     for pairs in pool:
         quiet = [ratio for ratio in pairs if ratio.is_quiet]
@@ -147,13 +148,13 @@ class SharedRunner:
         for group in groups:
             key = group.cases[0].key
             pairs = self._pairs[key]
-            drawn = pairs[int(self._rng.integers(len(pairs)))]
-            drawn = moved(drawn, dict.fromkeys((*OF_ALL, *OF_QUIET), self._logs[key] + common))
+            ratio = pairs[int(self._rng.integers(len(pairs)))]
+            ratio = moved(ratio, dict.fromkeys((*OF_ALL, *OF_QUIET), self._logs[key] + common))
             if self._by == ALL:
-                drawn = replace(drawn, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan)
+                ratio = replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan)
             elif self._by == WHOLE:
-                drawn = replace(drawn, quiet_clipped=math.nan)
-            self.ratios[key].append(replace(drawn, pair=self.replicates))
+                ratio = replace(ratio, quiet_clipped=math.nan)
+            self.ratios[key].append(replace(ratio, pair=self.replicates))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
 
@@ -214,7 +215,7 @@ def _row(suites: int, budget_seconds: float, sharing: str, name: str, by: str, e
     pairs = np.array([check[1] for check in checks])
     is_slow = np.arange(CASES) < (0 if change == CHANGES["nothing slower"] else change.cases)
     others, slow = words[:, ~is_slow], words[:, is_slow]
-    found = slow == "regressed"
+    is_slower = slow == "regressed"
     row = {
         "the core is": sharing,
         "truth": name,
@@ -229,8 +230,8 @@ def _row(suites: int, budget_seconds: float, sharing: str, name: str, by: str, e
     if not is_slow.any():
         return row
     return row | {
-        "slower: found": float(found.mean()),
+        "slower: found": float(is_slower.mean()),
         "slower: unchanged": float((slow == "unchanged").mean()),
-        "slower: found in 5 pairs": float((found & (pairs[:, is_slow] <= 5)).mean()),
-        "slower: found in 6 pairs": float((found & (pairs[:, is_slow] <= 6)).mean()),
+        "slower: found in 5 pairs": float((is_slower & (pairs[:, is_slow] <= 5)).mean()),
+        "slower: found in 6 pairs": float((is_slower & (pairs[:, is_slow] <= 6)).mean()),
     }

@@ -139,8 +139,8 @@ def document(tree: Any) -> st.SearchStrategy[bytes]:
 
 def torn(records: Sequence[Any]) -> st.SearchStrategy[bytes]:
     """Return lines that rnnbench wrote, as crashes and copies leave them: some lost, doubled or moved, the last cut."""
-    kept = st.lists(st.sampled_from(records), max_size=2 * len(records)).map(text_of)
-    return st.tuples(st.one_of(kept, st.just(text_of(records))), st.integers(0, 60)).map(
+    whole_lines = st.lists(st.sampled_from(records), max_size=2 * len(records)).map(text_of)
+    return st.tuples(st.one_of(whole_lines, st.just(text_of(records))), st.integers(0, 60)).map(
         lambda pair: pair[0][: len(pair[0]) - pair[1]]
     )
 
@@ -200,9 +200,9 @@ def only_expressions() -> Target:
 def _run(parent: Path) -> Path:
     """A small run of two groups with everything that a run can have, profiles included."""
     cases = [small.case("gru", batch_size=size) for size in (1, 2)]
-    own = {case: [[0.002, 0.003], [0.0021, 0.0022], [0.002, 0.0025]] for case in cases}
+    times = {case: [[0.002, 0.003], [0.0021, 0.0022], [0.002, 0.0025]] for case in cases}
     references = {small.reference_case("gru", batch_size=size): [[0.001, 0.0011]] * 3 for size in (1, 2)}
-    path = stored.folder(parent, own | references)
+    path = stored.folder(parent, times | references)
     info = json.loads((path / "run.json").read_text())
     ceiling = made_up_ceiling("cpu", "float64", 1, 1e9, ((1024, 1e9), (4096, 1e8)), 1e-6, None)
     processor = stored.PROCESSOR.to_json()
@@ -218,7 +218,7 @@ def _run(parent: Path) -> Path:
     info["environment"] = {"machine": machine, "worker": worker, "software": {"variables": {}}, "load": {"a": None}}
     info["resolved"] = SUITE
     (path / "run.json").write_text(json.dumps(info))
-    profiles = [profile(case=case.key, causes=(cause(),)) for case in (*own, *references)]
+    profiles = [profile(case=case.key, causes=(cause(),)) for case in (*times, *references)]
     profiles[0] = replace(profiles[0], kernels=Kernels(3, {"products": 1e-5}), files={"trace": "t"})
     (path / "profiles.jsonl").write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in profiles))
     return path
@@ -240,8 +240,8 @@ def run_folders() -> Target:
         head = read_stored(run)
         margins = dict.fromkeys([*base.measurements, *head.measurements], 0.02)
         for sides in ((base, head), (head, base)):
-            found = verdicts.of(compare(*sides, margins))
-            "\n".join([found.json(), outputs.junit(found), outputs.markdown(found)]).encode()
+            result = verdicts.of(compare(*sides, margins))
+            "\n".join([result.json(), outputs.junit(result), outputs.markdown(result)]).encode()
         if next(number) % RENDERED == 0:
             screens.of_run(summary, info)
             why.sections(times, profiles)

@@ -241,18 +241,18 @@ def _checked(commit: Commit, repo: Path, out: str) -> Checked:
 def row(commit: Commit, done: Sequence[Checked]) -> dict[str, object]:
     """Sum up the checks of a commit."""
     expected = f"{commit.code}{f': {commit.slower}' if commit.slower else ''}"
-    said, cases = Counter[str](), Counter[str]()
+    answers, cases = Counter[str](), Counter[str]()
     for each in done:
         findings = [json.loads(line) for line in each.output.splitlines()]
         named = {finding["cell"].rpartition(":")[2] for finding in findings if finding["verdict"] == "regressed"}
-        said[f"{each.code}{f': {listed}' if (listed := ', '.join(sorted(named))) else ''}"] += 1
+        answers[f"{each.code}{f': {listed}' if (listed := ', '.join(sorted(named))) else ''}"] += 1
         cases.update(finding["verdict"] or "not compared" for finding in findings)
     return {
         "what": commit.about,
         "expected": expected,
         "checks": len(done),
-        "right": said[expected],
-        "others said": "; ".join(f"{number} x {text}" for text, number in said.items() if text != expected),
+        "right": answers[expected],
+        "others said": "; ".join(f"{number} x {text}" for text, number in answers.items() if text != expected),
         "cases": ", ".join(f"{number} {verdict}" for verdict, number in cases.most_common()),
         "error": next((" ".join(each.errors.split())[-160:] for each in done if not each.output), ""),
         "seconds": round(median(each.seconds for each in done)),

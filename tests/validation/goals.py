@@ -110,8 +110,8 @@ def compared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Raises ValueError if a goal of one of the tables is for none of its rows.
     """
     rows = [row for goal in GOALS if goal.table in tables for row in _compared(goal, tables[goal.table])]
-    found = pd.DataFrame(rows)
-    return found.assign(missed=found["p-value"] < CHANCE / max(1, len(found))) if rows else found
+    table = pd.DataFrame(rows)
+    return table.assign(missed=table["p-value"] < CHANCE / max(1, len(table))) if rows else table
 
 
 def _compared(goal: Goal, table: pd.DataFrame) -> list[dict[str, object]]:

@@ -51,11 +51,11 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
         module = KINDS[kind](INPUT, hidden)
         input = torch.randn(steps, batch, INPUT)
         started = time.monotonic()
-        found = rnnbench.fastest(module, input, phase=phase, budget=budget, progress=False)
+        fastest = rnnbench.fastest(module, input, phase=phase, budget=budget, progress=False)
         seconds = time.monotonic() - started
-        [row] = found.frame[found.frame["is_chosen"]].to_dict("records")
-        left_out = found.frame["way"][(found.frame["reason"] != "") & ~found.frame["is_chosen"]]
-        given, handed_back = clocked(module, found, input, phase, blocks)
+        [row] = fastest.frame[fastest.frame["is_chosen"]].to_dict("records")
+        left_out = fastest.frame["way"][(fastest.frame["reason"] != "") & ~fastest.frame["is_chosen"]]
+        seconds_as_given, handed_back = clocked(module, fastest, input, phase, blocks)
         yield {
             "module": kind,
             "hidden": hidden,
@@ -64,10 +64,10 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
             "way": row["way"],
             "sure": bool(row["is_sure"]),
             "left out": ", ".join(left_out) or "none",
-            "as given (us)": 1e6 * median(given),
-            "quiet": float(np.quantile(handed_back, QUIET) / np.quantile(given, QUIET)),
-            "minimum": min(handed_back) / min(given),
-            "median": median(handed_back) / median(given),
+            "as given (us)": 1e6 * median(seconds_as_given),
+            "quiet": float(np.quantile(handed_back, QUIET) / np.quantile(seconds_as_given, QUIET)),
+            "minimum": min(handed_back) / min(seconds_as_given),
+            "median": median(handed_back) / median(seconds_as_given),
             "said": row["ratio"],  # by the search
             "budget (s)": budget,
             "spent": seconds / budget,
@@ -76,7 +76,7 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
 
 def clocked(
     module: nn.Module,
-    found: nn.Module,
+    fastest: nn.Module,
     input: torch.Tensor,
     phase: str,
     blocks: int,
@@ -84,7 +84,7 @@ def clocked(
     most_seconds: float = MOST_SECONDS,
 ) -> tuple[list[float], list[float]]:
     """Return seconds per call of the given module and of the one that was handed back, for each block."""
-    runs = [_call(each, input, phase) for each in (module, found)]
+    runs = [_call(each, input, phase) for each in (module, fastest)]
     seconds: list[list[float]] = [[], []]
     order = random.Random(0)
     for run in runs:

@@ -206,7 +206,7 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
         for commit, parent, subject in commits(package):
             base, head = (Path(scratch, each) for each in (parent, commit))
             files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
-            said = verdicts(files, base, head, states[parent]["answers"], states[commit]["answers"], package.cases)
+            clauses = verdicts(files, base, head, states[parent]["answers"], states[commit]["answers"], package.cases)
             for case in package.cases:
                 runs = [states[each]["ran"].get(case) for each in (parent, commit)]
                 could, why = could_change(base, head, files, *runs)
@@ -218,8 +218,8 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
                     "revision": commit[:8],
                     "subject": subject,
                     "case": case.partition(":")[2],
-                    "timed": "yes" if said[case] else "no",
-                    "clause": said[case] or "runs the same code",
+                    "timed": "yes" if clauses[case] else "no",
+                    "clause": clauses[case] or "runs the same code",
                     "could be affected": could,
                     "by the rule": why,
                 }
@@ -240,8 +240,8 @@ def answers(package: Package, scratch: Path, *, judge: bool = True) -> dict[str,
         code[name] = "\n".join(line for line in imported if line.endswith(".py"))
     first = {text: name for name, text in code.items()}
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork")) as pool:
-        told = pool.map(_asked, [(scratch / name, package.cases, judge) for name in first.values()])
-        of_code = dict(zip(first, told, strict=True))
+        replies = pool.map(_asked, [(scratch / name, package.cases, judge) for name in first.values()])
+        of_code = dict(zip(first, replies, strict=True))
     return {name: of_code[text] for name, text in code.items()}
 
 
@@ -339,7 +339,7 @@ def write_answers(file: Path, repositories: Sequence[str] = ()) -> None:
                 base, head = (Path(scratch, each) for each in (parent, commit))
                 files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
                 before, after = (states[each]["answers"] for each in (parent, commit))
-                said = verdicts(files, base, head, before, after, package.cases)
+                clauses = verdicts(files, base, head, before, after, package.cases)
                 rows += [
                     {
                         "package": package.repository,
@@ -348,7 +348,7 @@ def write_answers(file: Path, repositories: Sequence[str] = ()) -> None:
                         "before": "yes" if clause else "no",
                         "clause before": clause,
                     }
-                    for case, clause in said.items()
+                    for case, clause in clauses.items()
                 ]
     file.write_text(json.dumps(rows))
 

@@ -32,13 +32,13 @@ SPOILT, STALL = 0.02, 0.03  # share of spoilt points, and the mean of what a sta
 def simulated(rng: np.random.Generator, true: np.ndarray, bias: float = RUN_BIAS, correlation: float = 0.0) -> History:
     """The history of runs with the given true log-ratios (cases, runs); `correlation`: of neighbouring runs' biases."""
     cases, runs = true.shape
-    known = [small.case("gru", batch_size=number + 1) for number in range(cases)]
+    run_cases = [small.case("gru", batch_size=number + 1) for number in range(cases)]
     biases = np.exp(BIAS_OF_CASES * rng.standard_normal((cases, 1))) * wandering(rng, correlation, (cases, runs), bias)
     spoilt = np.where(rng.random((cases, runs)) < SPOILT, rng.exponential(STALL, (cases, runs)), 0.0)
     spread = SPREAD * np.exp(SPREAD_OF_SPREADS * rng.standard_normal((cases, runs)))
     noise = spread[:, :, None] * rng.standard_normal((cases, runs, REPLICATES))
     logs = (true + biases + spoilt)[:, :, None] + noise
-    return history([stored_run(number, known, logs[:, number]) for number in range(runs)])
+    return history([stored_run(number, run_cases, logs[:, number]) for number in range(runs)])
 
 
 def wandering(rng: np.random.Generator, correlation: float, shape: tuple[int, int], spread: float) -> np.ndarray:

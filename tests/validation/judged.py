@@ -134,28 +134,28 @@ def _texts(file: Path) -> dict[str, str]:
     if not file.exists() or file.suffix != ".py":
         return {}
     tree = ast.parse(file.read_bytes())
-    found: dict[str, str] = {}
-    _collect(tree.body, "", found)
-    return found
+    texts: dict[str, str] = {}
+    _collect(tree.body, "", texts)
+    return texts
 
 
-def _collect(body: Iterable[ast.stmt], prefix: str, found: dict[str, str]) -> None:
+def _collect(body: Iterable[ast.stmt], prefix: str, texts: dict[str, str]) -> None:
     for node in body:
         if isinstance(node, FUNCTIONS):
-            found[f"{prefix}{node.name}"] = found.get(f"{prefix}{node.name}", "") + f"{_plain(node)}\n"
+            texts[f"{prefix}{node.name}"] = texts.get(f"{prefix}{node.name}", "") + f"{_plain(node)}\n"
         elif isinstance(node, ast.ClassDef):
             bases = ", ".join(map(ast.unparse, [*node.bases, *node.decorator_list]))
-            found[f"{prefix}{node.name}"] = f"({bases})"
-            _collect(node.body, f"{prefix}{node.name}.", found)
+            texts[f"{prefix}{node.name}"] = f"({bases})"
+            _collect(node.body, f"{prefix}{node.name}.", texts)
         elif isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
             continue
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_value(node.value):
             name = node.targets[0].id
             if not (name.startswith("__") and name.endswith("__")):
-                found[f"{prefix}{name}"] = ast.unparse(node)
+                texts[f"{prefix}{name}"] = ast.unparse(node)
         else:
             place = prefix.removesuffix(".")
-            found[place] = f"{found.get(place, '')}\n{ast.unparse(node)}"
+            texts[place] = f"{texts.get(place, '')}\n{ast.unparse(node)}"
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -35,18 +35,18 @@ def rows(
     pool = np.sort(np.concatenate([replicate(kind, STEPS, rng) for _ in range(truth_replicates)]))
     truth = {name: float(pool[math.ceil(share * len(pool)) - 1]) for name, share in LATENCIES.items()}
     truth["late_share"] = float((pool > PERIOD).mean())
-    found: dict[tuple[int, str], list[tuple[float, float, float]]] = {
+    intervals_of: dict[tuple[int, str], list[tuple[float, float, float]]] = {
         (replicates, name): [] for replicates in REPLICATES for name in truth
     }
     for _ in range(runs):
-        drawn = [replicate(kind, STEPS, rng) for _ in range(max(REPLICATES))]
+        samples = [replicate(kind, STEPS, rng) for _ in range(max(REPLICATES))]
         for replicates in REPLICATES:
-            steps = drawn[:replicates]
+            steps = samples[:replicates]
             for name, share in LATENCIES.items():
-                found[replicates, name].append(quantile(steps, share))
+                intervals_of[replicates, name].append(quantile(steps, share))
             late = share_of([int((each > PERIOD).sum()) for each in steps], [STEPS] * replicates)
-            found[replicates, "late_share"].append(late)
-    for (replicates, name), intervals in found.items():
+            intervals_of[replicates, "late_share"].append(late)
+    for (replicates, name), intervals in intervals_of.items():
         true = truth[name]
         _, lower, upper = np.array(intervals).T
         is_known = ~np.isnan(lower)

@@ -102,10 +102,10 @@ def measured(sharing: Sharing, correlation: float, rounds: int, rng: random.Rand
 
 def covered(times: Mapping[str, Sequence[RoundTimes]], rounds: int) -> pd.DataFrame:
     """A row for each case of a process after so many rounds: its interval by quiet blocks and by all, and the truth."""
-    first = {name: own[:rounds] for name, own in times.items()}
-    blind = {name: [replace(each, quiet=None) for each in own] for name, own in first.items()}
+    first = {name: windows[:rounds] for name, windows in times.items()}
+    blind = {name: [replace(each, quiet=None) for each in windows] for name, windows in first.items()}
     truth = pd.Series({f"case {number}": ratio for number, ratio in enumerate(RATIOS)})
-    frame, by_all = (compare(own, REFERENCE).loc[truth.index] for own in (first, blind))
+    frame, by_all = (compare(windows, REFERENCE).loc[truth.index] for windows in (first, blind))
     is_undisturbed = frame["state"].eq(UNDISTURBED)
     return pd.DataFrame(
         {
@@ -157,7 +157,7 @@ def answers(
             for ratio in ratios:
                 rng = random.Random(f"answers {name} {kind} {ratio}")
                 asked = [answer(sharing, responses, ratio, rng) for _ in range(processes)]
-                said = pd.DataFrame(
+                table = pd.DataFrame(
                     {"answer": [each.answer for each in asked], "state": [each.state for each in asked]}
                 )
                 rows.append(
@@ -167,11 +167,11 @@ def answers(
                         "true ratio": ratio,
                         "factor": FACTOR,
                         "runs": processes,
-                        "slower": said["answer"].eq("slower").mean(),
-                        "of these on a shared core": (said["answer"].eq("slower") & said["state"].eq(SHARED)).mean(),
-                        "not slower": said["answer"].eq("not slower").mean(),
-                        "undecided": said["answer"].isna().mean(),
-                        "undisturbed": said["state"].eq(UNDISTURBED).mean(),
+                        "slower": table["answer"].eq("slower").mean(),
+                        "of these on a shared core": (table["answer"].eq("slower") & table["state"].eq(SHARED)).mean(),
+                        "not slower": table["answer"].eq("not slower").mean(),
+                        "undecided": table["answer"].isna().mean(),
+                        "undisturbed": table["state"].eq(UNDISTURBED).mean(),
                         "median rounds": median(len(each.ratios) for each in asked),
                     }
                 )
@@ -180,8 +180,8 @@ def answers(
 
 def answer(sharing: Sharing, responses: tuple[float, float], ratio: float, rng: random.Random) -> Question:
     """What is known of two calls of one process after the budget, or before with an answer."""
-    own = ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
-    costs = {THAN: REFERENCE_SECONDS, MINE: REFERENCE_SECONDS * own}
+    process_ratio = ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
+    costs = {THAN: REFERENCE_SECONDS, MINE: REFERENCE_SECONDS * process_ratio}
     process = Process(rng, sharing, 0.5, costs, dict(zip((MINE, THAN), responses, strict=True)))
     question, turns = Question(FACTOR), process.turns()
     turns.until(question, process.machine() + BUDGET_SECONDS)

@@ -45,11 +45,11 @@ def this_processor() -> str:
 
 def quiet_share() -> float:
     """Return the share of some pulses that are quiet now, compared with the best one that the user's cache keeps."""
-    kept = KeptPulse(private_folder(), sys.version.split()[0])
-    known = kept.best_seconds()
-    pulses = Pulses(math.inf if known is None else known)
+    store = KeptPulse(private_folder(), sys.version.split()[0])
+    best = store.best_seconds()
+    pulses = Pulses(math.inf if best is None else best)
     taken = [pulses.take() for _ in range(PULSES)]
-    kept.keep(pulses.best)
+    store.keep(pulses.best)
     return sum(map(pulses.is_quiet, taken)) / PULSES
 
 
@@ -61,11 +61,11 @@ def said_of(table: pd.DataFrame) -> str:
     if COMMIT not in table.columns:
         return ""
     commits = [str(each) for each in table[COMMIT].dropna().unique() if str(each)]
-    said = [f"commit {', '.join(commits)}"] if commits else []
+    parts = [f"commit {', '.join(commits)}"] if commits else []
     if QUIET in table.columns:
-        known = table[[PROCESSOR, QUIET]].dropna().drop_duplicates()
-        said += [f"{name}, {share:.0%} of pulses quiet" for name, share in known.itertuples(index=False)]
-    return "; ".join(said)
+        machines = table[[PROCESSOR, QUIET]].dropna().drop_duplicates()
+        parts += [f"{name}, {share:.0%} of pulses quiet" for name, share in machines.itertuples(index=False)]
+    return "; ".join(parts)
 
 
 def without(table: pd.DataFrame) -> pd.DataFrame:

@@ -85,9 +85,9 @@ class MadeUp:
         made = count()
 
         def pair() -> tuple[np.ndarray, np.ndarray]:
-            own, common = self.draw(rng, (CASES,)), self.draw(rng, (1,))
+            of_cases, common = self.draw(rng, (CASES,)), self.draw(rng, (1,))
             factor = math.exp(self.unlike_pairs * rng.standard_normal()) * (self.first_pairs if next(made) < 2 else 1.0)
-            scatter = factor * spreads * (math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * own)
+            scatter = factor * spreads * (math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * of_cases)
             return scatter + _stalls(rng, self.spoilt), scatter + _stalls(rng, self.spoilt_mean)
 
         return pair

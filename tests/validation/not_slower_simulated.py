@@ -72,20 +72,20 @@ def intervals(series: int) -> pd.DataFrame:
     rows = []
     for correlation in CORRELATIONS:
         rng = np.random.default_rng(1)
-        drawn = WANDERING * noise(rng, correlation, (series, LONGEST))
+        log_ratios = WANDERING * noise(rng, correlation, (series, LONGEST))
         elsewhere = PROCESS_SPREAD * rng.standard_normal((series, 1))
-        answers = [_answer(logs) for logs in drawn + elsewhere + math.log(FACTOR)]
+        answers = [_answer(logs) for logs in log_ratios + elsewhere + math.log(FACTOR)]
         for rounds in ROUNDS:
-            known = [(estimate(logs), logs.tolist()) for logs in drawn[:, :rounds]]
-            shown = [widened(independent, logs) for independent, logs in known]
-            widths = [widening(logs) for _, logs in known]
+            estimates = [(estimate(logs), logs.tolist()) for logs in log_ratios[:, :rounds]]
+            wider = [widened(independent, logs) for independent, logs in estimates]
+            widths = [widening(logs) for _, logs in estimates]
             rows.append(
                 {
                     "correlation of rounds": correlation,
                     "rounds": rounds,
                     "series": series,
-                    "for independent rounds, covered": _covered([independent for independent, _ in known]),
-                    "covered": _covered(shown),
+                    "for independent rounds, covered": _covered([independent for independent, _ in estimates]),
+                    "covered": _covered(wider),
                     "wider, median": float(np.median(widths)),
                     "wider, mean": float(np.mean(widths)),
                     "called slower at the factor, to the end": answers.count("slower") / series,

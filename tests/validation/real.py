@@ -159,17 +159,17 @@ def of_states(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarize `unlike`: a row for what ran beside the runs and for each state that cases are said to be in."""
     table = []
     for (beside, state), part in rows.fillna({"state": ""}).groupby(["beside", "state"], sort=False):
-        known = part[part["covers"].notna()]
+        with_interval = part[part["covers"].notna()]
         table.append(
             {
                 "beside": beside,
                 "state": state or "quiet",
                 "cases": len(part),
-                "intervals": len(known),
-                "covered": known["covers"].astype(float).mean(),
-                "half_width": float(np.log((known["high"] / known["low"]).median()) / 2),
-                "median_error": known["error"].median(),
-                "largest_error": known["error"].abs().max(),
+                "intervals": len(with_interval),
+                "covered": with_interval["covers"].astype(float).mean(),
+                "half_width": float(np.log((with_interval["high"] / with_interval["low"]).median()) / 2),
+                "median_error": with_interval["error"].median(),
+                "largest_error": with_interval["error"].abs().max(),
                 "quiet pulses of the cases": part["quiet pulses of the case"].mean(),
             }
         )

@@ -90,8 +90,8 @@ def record(rows: pd.DataFrame) -> pd.DataFrame:
     for (beside, margin, budget), part in rows.groupby(["beside", "margin", "seconds per case"], sort=False):
         slower, equal = part[part["is slower"]], part[~part["is slower"]]
         shares = slower["verdict"].eq("regressed").groupby(slower["change"]).mean()
-        found = dict(zip(shares.index.to_list(), shares.to_list(), strict=True))
-        clear = [change for change, share in found.items() if share >= FOUND]
+        shares_by_change = dict(zip(shares.index.to_list(), shares.to_list(), strict=True))
+        clear = [change for change, share in shares_by_change.items() if share >= FOUND]
         checks = part.groupby(["change", "check"])
         alarms = equal["verdict"].isin(["regressed", "improved"]).groupby([equal["change"], equal["check"]]).any()
         table.append(
@@ -101,7 +101,7 @@ def record(rows: pd.DataFrame) -> pd.DataFrame:
                 "budget per case (s)": budget,
                 "checks": checks.ngroups,
                 "smallest change found in 90%": f"{min(clear):.0%}" if clear else "none",
-                "found": ", ".join(f"{change:.0%}: {share:.0%}" for change, share in found.items()),
+                "found": ", ".join(f"{change:.0%}: {share:.0%}" for change, share in shares_by_change.items()),
                 "equal: decided": float(equal["verdict"].ne("undecided").mean()),
                 "checks with a false alarm": f"{int(alarms.sum())} of {checks.ngroups}",
                 "undisturbed": float(part["state"].eq("undisturbed").mean()),

@@ -36,13 +36,13 @@ def _deviation(file: Path) -> dict[str, Any]:
         here = trace["visit"] == visit
         times = {case: _times(trace, here & (trace["case"] == case), quiet) for case in np.unique(trace["case"][here])}
         base = next((case for case in times if "implementation=torch.nn" in str(trace["cases"][case])), None)
-        for case, own in times.items():
+        for case, windows in times.items():
             if base is None or case == base:
                 continue
-            blocks = [each.quiet.blocks if each.quiet else 0 for each in (own, times[base])]
+            blocks = [each.quiet.blocks if each.quiet else 0 for each in (windows, times[base])]
             if min(blocks) >= LEAST:
-                shared[case].append(log_ratio(own, times[base]))
-                undisturbed[case].append(undisturbed_log_ratio(own, times[base])[0])
+                shared[case].append(log_ratio(windows, times[base]))
+                undisturbed[case].append(undisturbed_log_ratio(windows, times[base])[0])
     return {
         "recording": file.stem,
         "quiet blocks": quiet.mean(),
@@ -59,8 +59,8 @@ def _of_halves(file: Path) -> dict[str, Any]:
     for visit in np.unique(trace["visit"]):
         here = trace["visit"] == visit
         for case in np.unique(trace["case"][here]):
-            own = here & (trace["case"] == case)
-            halves = [own & (trace["round"] % 2 == half) for half in (0, 1)]
+            blocks = here & (trace["case"] == case)
+            halves = [blocks & (trace["round"] % 2 == half) for half in (0, 1)]
             if not all(half.any() for half in halves):
                 continue
             times = [_times(trace, half, quiet) for half in halves]
@@ -72,7 +72,9 @@ def _of_halves(file: Path) -> dict[str, Any]:
             logs["low"].append(undisturbed_log_ratio(*times)[0])
             logs["mean"].append(np.log(one.mean / other.mean))
             logs["clipped mean"].append(np.log(one.clipped / other.clipped))
-    return {"halves": len(logs["low"])} | {f"halves: {name}": float(np.std(own)) for name, own in logs.items() if own}
+    return {"halves": len(logs["low"])} | {
+        f"halves: {name}": float(np.std(ratios)) for name, ratios in logs.items() if ratios
+    }
 
 
 def _quiet(trace: Any) -> np.ndarray:

@@ -44,11 +44,11 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
     module = MODULES[name](INPUT, hidden).eval()
     started = time.monotonic()
     first, *others = SEARCHED
-    found = rnnbench.fastest(module, torch.randn(*first, INPUT), shapes=others, budget="2m", progress=False)
+    module_in_ways = rnnbench.fastest(module, torch.randn(*first, INPUT), shapes=others, budget="2m", progress=False)
     seconds = time.monotonic() - started
     for shape in (*SEARCHED, *HELD_OUT):
         input = torch.randn(*shape, INPUT)
-        run = found._run
+        run = module_in_ways._run
         state, kind = run.zeros(input), run.kind
         calls: Any = {each: partial(way(kind, each), module, input, state) for each in names(run, input, state)}
         with torch.inference_mode():
@@ -58,7 +58,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
             turns = live.turns
             turns.until(Precision(list(calls), AS_GIVEN, Settings(replicates=ROUNDS, precision=None)))
         least = {each: pd.Series([one.median for one in taken]).median() for each, taken in turns.times.items()}
-        chosen = found.way_for(CallShape.of(input, "inference"))
+        chosen = module_in_ways.way_for(CallShape.of(input, "inference"))
         best = min(least, key=lambda each: least[each])
         yield {
             "module": name,

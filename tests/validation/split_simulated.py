@@ -62,15 +62,15 @@ def one_run(sharing: Sharing, long_seconds: float, seed: str, *, may_split: bool
             if case in group.cases:
                 sample.append(undisturbed_log_ratio(times[case.key], times[REFERENCE.key]))
     rows = []
-    for case, known in zip(samples, undisturbed_estimates_of([*samples.values()]), strict=True):
+    for case, estimate in zip(samples, undisturbed_estimates_of([*samples.values()]), strict=True):
         truth = math.log(seconds[case] / REFERENCE_SECONDS)
         rows.append(
             {
                 "case": "short" if case == SHORT else "long",
-                "is undisturbed": known.has_interval,
-                "half-width": (known.upper - known.lower) / 2,
-                "error": known.value - truth if known.has_interval else math.nan,
-                "covered": known.lower <= truth <= known.upper if known.has_interval else math.nan,
+                "is undisturbed": estimate.has_interval,
+                "half-width": (estimate.upper - estimate.lower) / 2,
+                "error": estimate.value - truth if estimate.has_interval else math.nan,
+                "covered": estimate.lower <= truth <= estimate.upper if estimate.has_interval else math.nan,
                 "visits": len(samples[case]),
             }
         )
@@ -84,8 +84,8 @@ def gain(runs: int) -> pd.DataFrame:
         for long_seconds in LONG_SECONDS:
             for word, may_split in (("whole", False), ("split", True)):
                 run = partial(one_run, sharing, long_seconds, may_split=may_split)
-                found = pd.concat([run(f"{name} {long_seconds} {number}") for number in range(runs)])
-                table = found.groupby("case", sort=False).agg(
+                results = pd.concat([run(f"{name} {long_seconds} {number}") for number in range(runs)])
+                table = results.groupby("case", sort=False).agg(
                     **{
                         "runs": ("is undisturbed", "size"),
                         "undisturbed": ("is undisturbed", "mean"),

@@ -72,22 +72,22 @@ def row(cases: int, kind: Kind) -> dict[str, Any]:
     rng = np.random.default_rng([*str(kind).encode()])
     draws = {REAL_NOISE: _real, MODES: _two_modes}
     draw = draws[kind.noise](kind.cases) if kind.noise in draws else _made_up(kind)
-    found = pd.concat([one_run(kind, draw(rng)) for _ in range(max(1, cases // kind.cases))])
+    runs = pd.concat([one_run(kind, draw(rng)) for _ in range(max(1, cases // kind.cases))])
     if kind.noise == MODES:
-        found = found[found.index < kind.cases // 4]  # of each run, only the cases with two modes
-    early = found[found["replicates"] == kind.least]
+        runs = runs[runs.index < kind.cases // 4]  # of each run, only the cases with two modes
+    early = runs[runs["replicates"] == kind.least]
     return {
         "noise": kind.noise,
         "spread": kind.spread,
         "cases of a run": kind.cases,
         "least": kind.least,
-        "cases": len(found),
-        "covered": found["covers"].mean(),
+        "cases": len(runs),
+        "covered": runs["covers"].mean(),
         "covered by the least": early["covers"].mean(),
-        "ended with the least": len(early) / len(found),
-        "replicates": found["replicates"].mean(),
-        "half-width": found["half_width"].median(),
-        "covered if each were alone": found["covers_alone"].mean(),
+        "ended with the least": len(early) / len(runs),
+        "replicates": runs["replicates"].mean(),
+        "half-width": runs["half_width"].median(),
+        "covered if each were alone": runs["covers_alone"].mean(),
     }
 
 
@@ -139,13 +139,13 @@ def one_run(kind: Kind, values: np.ndarray) -> pd.DataFrame:
             samples[group].append(value)
             loop, reference = (case.key for case in group.cases)
             planner.add_visit(group, 1.0, {loop: steady(np.exp(value)), reference: steady(1.0)})
-    shown = estimates_of(list(samples.values()))
+    intervals = estimates_of(list(samples.values()))
     alone = [estimate(sample) for sample in samples.values()]
     return pd.DataFrame(
         {
             "replicates": [len(sample) for sample in samples.values()],
-            "covers": [interval.lower <= 0 <= interval.upper for interval in shown],
-            "half_width": [(interval.upper - interval.lower) / 2 for interval in shown],
+            "covers": [interval.lower <= 0 <= interval.upper for interval in intervals],
+            "half_width": [(interval.upper - interval.lower) / 2 for interval in intervals],
             "covers_alone": [interval.lower <= 0 <= interval.upper for interval in alone],
         }
     )

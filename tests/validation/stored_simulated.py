@@ -46,7 +46,7 @@ def error_rates(
         verdicts = np.array([_verdicts(rng, slower, unlikeness) for _ in range(pairs)])
         changed = slower > MARGIN
         called = np.isin(verdicts[:, ~changed], ["regressed", "improved"])
-        found = (verdicts[:, changed] == "regressed").mean() if changed.any() else math.nan
+        share_found = (verdicts[:, changed] == "regressed").mean() if changed.any() else math.nan
         rows.append(
             {
                 "truth": name,
@@ -54,7 +54,7 @@ def error_rates(
                 "pairs of runs": pairs,
                 "pairs with a false verdict": float(called.any(axis=1).mean()),
                 "cases with one": float(called.mean()),
-                "changed cases: regressed": float(found),
+                "changed cases: regressed": float(share_found),
                 "other cases: unchanged": float((verdicts[:, ~changed] == "unchanged").mean()),
             }
         )
@@ -74,5 +74,5 @@ def simulated_run(rng: np.random.Generator, true: np.ndarray, spreads: float | n
     """The frame `case_ratios` of a run with these true log-ratios; `spreads`: by which those of another run differ."""
     run = rng.standard_normal(CASES) * spreads / math.sqrt(2)
     logs = true[:, None] + run[:, None] + rng.normal(0, SPREAD, (CASES, REPLICATES))
-    known = locations(list(logs))
-    return pd.DataFrame({"low": known, "mean": known}, [str(case) for case in range(CASES)])
+    places = locations(list(logs))
+    return pd.DataFrame({"low": places, "mean": places}, [str(case) for case in range(CASES)])

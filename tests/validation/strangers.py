@@ -119,14 +119,17 @@ def _command(*arguments: str) -> str:
 
 
 def _row(name: str, summary: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, object]:
-    own = summary[summary["cell"] == f"cells.py:{name}"].set_index("phase")
-    row: dict[str, object] = {"cell": name, "timed against": f"torch.nn.{str(own['reference'].iloc[0]).upper()}"}
+    rows_of_cell = summary[summary["cell"] == f"cells.py:{name}"].set_index("phase")
+    row: dict[str, object] = {
+        "cell": name,
+        "timed against": f"torch.nn.{str(rows_of_cell['reference'].iloc[0]).upper()}",
+    }
     for phase in ("inference", "training"):
-        case = own.loc[phase]
+        case = rows_of_cell.loc[phase]
         is_timed = case["status"] == "measured"
         ratio = f"{case['ratio']:.2f} ({case['ratio_low']:.2f} to {case['ratio_high']:.2f})"
         row[f"{phase}: ratio (95%)"] = ratio if is_timed else f"{case['status']}: {case['reason']}"
-    found = verdicts[verdicts["cell"] == f"cells.py:{name}"]
-    row["compared"] = str(own["parity"].iloc[0])
-    row["check of equal code"] = ", ".join(found["verdict"].fillna("not compared").unique())
+    verdicts_of_cell = verdicts[verdicts["cell"] == f"cells.py:{name}"]
+    row["compared"] = str(rows_of_cell["parity"].iloc[0])
+    row["check of equal code"] = ", ".join(verdicts_of_cell["verdict"].fillna("not compared").unique())
     return row

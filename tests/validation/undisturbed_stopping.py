@@ -62,21 +62,21 @@ def coverage(cases: int) -> pd.DataFrame:
 def row(cases: int, kind: Kind) -> dict[str, Any]:
     """Return the row of `coverage` for one kind of run."""
     rng = np.random.default_rng([*f"{kind.noise} {kind.spread} {kind.cases}".encode()])  # equal runs for each `least`
-    found = pd.concat([one_run(kind, *_drawn(kind, rng)) for _ in range(max(1, cases // kind.cases))])
+    runs = pd.concat([one_run(kind, *_drawn(kind, rng)) for _ in range(max(1, cases // kind.cases))])
     if kind.noise == MODES:
-        found = found[found.index < kind.cases // 4]  # of each run, only the cases with two modes
-    early = found[found["replicates"] == kind.least]
+        runs = runs[runs.index < kind.cases // 4]  # of each run, only the cases with two modes
+    early = runs[runs["replicates"] == kind.least]
     return {
         "noise": kind.noise,
         "spread": kind.spread,
         "cases of a run": kind.cases,
         "least": kind.least,
-        "cases": len(found),
-        "covered": found["covers"].mean(),
+        "cases": len(runs),
+        "covered": runs["covers"].mean(),
         "covered by the least": early["covers"].mean(),
-        "ended with the least": len(early) / len(found),
-        "replicates": found["replicates"].mean(),
-        "half-width": found["half_width"].median(),
+        "ended with the least": len(early) / len(runs),
+        "replicates": runs["replicates"].mean(),
+        "half-width": runs["half_width"].median(),
     }
 
 
@@ -117,11 +117,11 @@ def one_run(kind: Kind, values: np.ndarray, blocks: np.ndarray) -> pd.DataFrame:
                 samples[group].append((value, number))
                 loop, reference = (case.key for case in group.cases)
                 planner.add_visit(group, 1.0, {loop: quiet(np.exp(value), number), reference: quiet(1.0, number)})
-    shown = undisturbed_estimates_of(list(samples.values()))
+    intervals = undisturbed_estimates_of(list(samples.values()))
     return pd.DataFrame(
         {
             "replicates": [len(sample) for sample in samples.values()],
-            "covers": [interval.lower <= 0 <= interval.upper for interval in shown],
-            "half_width": [(interval.upper - interval.lower) / 2 for interval in shown],
+            "covers": [interval.lower <= 0 <= interval.upper for interval in intervals],
+            "half_width": [(interval.upper - interval.lower) / 2 for interval in intervals],
         }
     )

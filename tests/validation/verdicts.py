@@ -105,10 +105,10 @@ def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
         }
 
 
-def rates(found: pd.DataFrame) -> pd.DataFrame:
+def rates(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each kind, budget and slowdown: verdicts of the cases, and the suites with a false alarm."""
     rows = []
-    for (kind, budget, slowdown), cases in found.groupby(["kind", "budget", "slowdown"]):
+    for (kind, budget, slowdown), cases in table.groupby(["kind", "budget", "slowdown"]):
         verdicts = cases["verdict"].value_counts()
         alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique()
         names = ("regressed", "undecided", "unchanged", "improved")

@@ -134,9 +134,9 @@ def lives(command: Command, seconds: float) -> bool:
 def moments(times: int, seconds: float, seed: int) -> list[float]:
     """Times spread evenly over a life, one drawn at random from each equal part, in random order."""
     rng = random.Random(seed)
-    drawn = [(number + rng.random()) / times * seconds for number in range(times)]
-    rng.shuffle(drawn)
-    return drawn
+    times_of_kills = [(number + rng.random()) / times * seconds for number in range(times)]
+    rng.shuffle(times_of_kills)
+    return times_of_kills
 
 
 def runs(folder: Path) -> Sequence[Path]:
