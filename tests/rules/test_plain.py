@@ -24,7 +24,8 @@ MAX_LINES = 60  # of a function, without its docstring
 MANY = 8  # parameters
 MAX_WITH_MANY = 0.007  # of all functions, without those whose parameters are options of users
 MAX_SEVERAL = 15  # assignments of several names at once, in 1,000 statements, without swaps
-MAX_THREE = 1.8  # of three names or more, without `_`: gates, shapes, parts of a text
+MAX_THREE = 1.7  # of three names or more, without `_`: gates, shapes, parts of a text
+MAX_LONG_CONDITIONALS = 10  # conditional expressions over several lines, in all of the package
 FACTS = re.compile(r"\b(parity|sentence|reason|notes?|subject|answer|told)(\[[^\]]*\])?$")
 READERS = {"startswith", "endswith", "partition", "rpartition", "split", "removeprefix", "removesuffix"}
 # Where what another program or the user's own code has said is cut to a line.
@@ -104,6 +105,17 @@ def test_a_tuple_on_the_left_is_one_value_that_has_parts() -> None:
                 if is_plain and not depends and len(targets) == len(node.value.elts):
                     squeezed.append(f"{name}:{node.lineno} {ast.unparse(node)}")
     assert squeezed == []
+
+
+def test_a_conditional_expression_fits_one_line() -> None:
+    """A longer one is an `if` with two branches."""
+    long = [
+        f"{name}:{node.lineno}"
+        for name, tree in files()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.IfExp) and node.end_lineno != node.lineno
+    ]
+    assert len(long) <= MAX_LONG_CONDITIONALS, long
 
 
 def set_by(node: ast.stmt) -> list[str]:
