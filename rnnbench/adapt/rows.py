@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rnnbench.adapt.contract import TRIAL_ROWS, on_trial, seed
 from rnnbench.cells import CellError
 
-ROUNDED = 1e-3  # of the largest value: the most that rounding may change
+ROUNDING_SHARE = 1e-3  # of the largest value: the most that rounding may change
 ROW_CHANGE = 3.0  # is added to each value of the first row
 
 Results = Callable[[nn.Module, Tensor, tuple[Tensor, ...]], Sequence[Tensor]]  # of a module, an input and a state
@@ -69,4 +69,4 @@ def _mixed(module: nn.Module, run: Results, input: Tensor, state: Sequence[Tenso
 def _are_apart(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors differ by more than rounding; False for whole numbers and what is not finite."""
     is_compared = one.is_floating_point() and bool(one.isfinite().all()) and bool(other.isfinite().all())
-    return is_compared and float((one - other).abs().max()) > ROUNDED * float(other.abs().max())
+    return is_compared and float((one - other).abs().max()) > ROUNDING_SHARE * float(other.abs().max())
