@@ -147,7 +147,7 @@ class KeptWays:
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
     layer: KeptLayer | None = None
     equal_layer: Mapping[str, Any] | None = None  # see `rnnbench.speedup.equal_layer`
-    # Rnnbench's own C: the types of products, or `lstm` -> file, and the checksum of its source
+    # Rnnbench's own C: the types of products, or cells such as `lstm` -> file, and the checksum of its source
     libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rnnbench: str = ""
     format: int = FORMAT

@@ -18,7 +18,6 @@ from rnnbench.text import first_line
 AS_GIVEN = "as given"
 EQUAL_LAYER = "torch.nn"
 FUSED = "fused"
-LSTM = "lstm"  # the library of the way `fused`
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 
 
@@ -35,12 +34,13 @@ def open_packages(folder: Path, manifest: KeptWays) -> dict[str, RunPackage]:
 def _load_libraries(folder: Path, manifest: KeptWays) -> None:
     """Load rnnbench's own C; packages look for the symbols of its products in the process."""
     for name, (file, source) in manifest.libraries.items():
-        from rnnbench.kernels import direct, lstm
+        from rnnbench.kernels import direct, recurrence
 
-        if direct.source_key(lstm.SOURCE if name == LSTM else direct.SOURCE) != source:
+        cell = recurrence.CELLS.get(name)
+        if direct.source_key(cell.source if cell else direct.SOURCE) != source:
             raise UserError(f"{folder}: it uses C code of rnnbench {manifest.rnnbench}, which this one lacks; {AGAIN}")
-        if name == LSTM:
-            lstm.use_library(folder / file)
+        if cell:
+            recurrence.use_library(cell, folder / file)
         else:
             direct.open_library(folder / file, name)
 
@@ -179,9 +179,13 @@ class KeptRuns:
         from rnnbench.speedup import fused
         from rnnbench.speedup.equal_layer import EqualLayer
 
+        first = state[0] if len(state) == 1 else state
         if self.manifest.equal_layer is None:
-            return fused.run_layer(self.holder, steps, state)
-        return fused.run_cell(EqualLayer.from_json(self.manifest.equal_layer), self.holder, steps, state)
+            outputs, final = fused.run_layer(self.holder, steps, first)
+        else:
+            layer = EqualLayer.from_json(self.manifest.equal_layer)
+            outputs, final = fused.run_cell(layer, self.holder, steps, first)
+        return outputs, parts_of(final)
 
 
 def parts_of(state: Any) -> StateParts:

@@ -25,12 +25,11 @@ from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.kernels import direct, lstm
-from rnnbench.speedup import kept_module
+from rnnbench.kernels import direct, recurrence
+from rnnbench.speedup import fused, kept_module
 from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, rows_are_apart
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
-from rnnbench.speedup.kept_code import LSTM
 from rnnbench.speedup.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
@@ -269,9 +268,12 @@ class _Saving:
         files = {value: direct.library_file(dtype) for dtype, value in direct.VALUES.items() if value in called}
         sources = dict.fromkeys(files, direct.SOURCE)
         if any(row.way == FUSED for row in rows):
-            lstm.functions()
-            files[LSTM] = lstm.library_file()
-            sources[LSTM] = lstm.SOURCE
+            layer = self._equal_layer(rows)
+            cell = fused.layer_code(self.run.module) if layer is None else recurrence.CELLS[layer["function"]]
+            assert cell is not None
+            recurrence.functions(cell)
+            files[cell.name] = recurrence.library_file(cell)
+            sources[cell.name] = cell.source
         for file in files.values():
             shutil.copy(file, self.folder / file.name)
         return {name: (file.name, direct.source_key(sources[name])) for name, file in files.items()}

@@ -71,11 +71,11 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     if run.kind == "layer" and (getattr(layer, "proj_size", None) or getattr(layer, "nonlinearity", "tanh") != "tanh"):
         return [AS_GIVEN]  # there is no hand-written cell of this kind
     equal = equal_layer(layer, input, state) if run.kind == "cell" else None
-    is_lstm = fused.can_fuse(layer, input) if run.kind == "layer" else equal is not None and fused.is_lstm(equal, input)
+    fusible = layer if run.kind == "layer" else equal
     may: dict[WayName, bool] = {
         "hoisted": run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)),
         "torch.nn": equal is not None,
-        "fused": is_lstm,
+        "fused": fusible is not None and fused.can_fuse(fusible, input),
         "compiled": True,
         "prepacked": not input.is_cuda,
         **dict.fromkeys(MODES, input.is_cuda),

@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "cli": 950,
     "check": 1830,
     "harness": 6300,
-    "kernels": 770,
+    "kernels": 830,
     "profiling": 1270,
     "pytest_plugin": 220,
     "report": 5030,

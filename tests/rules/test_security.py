@@ -193,6 +193,6 @@ def test_every_library_that_the_package_loads_is_torchs_the_systems_or_from_a_tr
     }
     assert {file: len(lines) for file, lines in loading.items() if lines} == {
         "kernels/direct.py": 2,  # of a trusted folder, and torch's own
-        "kernels/lstm.py": 1,  # of a trusted folder
+        "kernels/recurrence.py": 1,  # of a trusted folder
         "harness/worker/ceilings.py": 1,  # of a scratch folder of the run
     }

@@ -23,7 +23,7 @@ import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.errors import UserError
-from rnnbench.kernels import lstm
+from rnnbench.kernels import recurrence
 from rnnbench.speedup import kept, kept_module
 from tests.adapt.layers import BatchFirst, Reversed
 from tests.doubles.packages import FakeCompiler, installed
@@ -324,15 +324,26 @@ def test_a_cell_that_runs_as_a_layer_of_torch_needs_neither_class_nor_compiler(t
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("module", [nn.LSTM(4, 6, num_layers=2, bidirectional=True), nn.LSTMCell(4, 6), LSTMCell(4, 6)])
-def test_the_fused_lstm_is_kept_with_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+@pytest.mark.parametrize(
+    ("module", "cell"),
+    [
+        (nn.LSTM(4, 6, num_layers=2, bidirectional=True), "lstm"),
+        (nn.LSTMCell(4, 6), "lstm"),
+        (LSTMCell(4, 6), "lstm"),
+        (nn.GRU(4, 6, num_layers=2), "gru"),
+        (nn.RNNCell(4, 6), "rnn_tanh"),
+    ],
+)
+def test_a_fused_layer_is_kept_with_its_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, cell: str
+) -> None:
     input = torch.randn(5, 3, 4)
     folder = saved(tmp_path, module, input, "fused")
-    [library] = folder.glob("rnnbench-lstm-*.so")
-    monkeypatch.setattr(lstm, "_shipped", [])
+    [library] = folder.glob(f"rnnbench-{cell.partition('_')[0]}-*.so")
+    monkeypatch.setattr(recurrence, "_libraries", {})
     loaded = rnnbench.load_fastest(folder)
-    assert lstm._shipped == [library]
-    like = module if isinstance(module, nn.LSTM) else rnnbench.unroll(module)
+    assert recurrence._libraries == {cell: library}
+    like = module if isinstance(module, nn.RNNBase) else rnnbench.unroll(module)
     with torch.no_grad(), warnings.catch_warnings(action="error"):
         torch.testing.assert_close(loaded(input), like(input))
 

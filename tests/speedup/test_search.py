@@ -70,7 +70,7 @@ def fast(module: Any, input: Any = None, **options: Any) -> Any:
 @pytest.mark.parametrize(
     ("module", "all_ways"),
     [
-        (nn.GRU(4, 6), ["as given", "hoisted", "compiled", "prepacked"]),
+        (nn.GRU(4, 6), ["as given", "hoisted", "fused", "compiled", "prepacked"]),
         (nn.LSTM(4, 6, num_layers=2, bidirectional=True), ["as given", "hoisted", "fused", "compiled", "prepacked"]),
         (nn.RNN(4, 6, nonlinearity="relu"), ["as given"]),
         (nn.LSTM(4, 6, proj_size=2), ["as given"]),
@@ -160,8 +160,8 @@ def test_a_way_whose_compilation_the_budget_does_not_hold_is_left_out_and_says_s
 ) -> None:
     monkeypatch.setattr(compiling, "START_SECONDS", 1000.0)
     table = fast(nn.GRU(4, 6), budget="60s").frame.set_index("way")
-    assert table["is_chosen"]["hoisted"]
-    assert not table["is_sure"]["hoisted"]
+    assert table["is_chosen"]["fused"]
+    assert not table["is_sure"]["fused"]
     assert table["reason"]["compiled"].startswith("compiling it takes about ")
     assert "give budget='" in table["reason"]["prepacked"]
 
@@ -264,8 +264,8 @@ def test_what_must_not_be_used_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(compiled, "check", missing)
     table = fast(nn.GRU(4, 6)).frame
-    assert list(table["reason"]) == ["", "", "there is no compiler", "there is no compiler"]
-    assert list(table["way"][table["is_chosen"]]) == ["hoisted"]
+    assert list(table["reason"]) == ["", "", "", "there is no compiler", "there is no compiler"]
+    assert list(table["way"][table["is_chosen"]]) == ["fused"]
 
 
 @pytest.mark.usefixtures("seconds")
