@@ -41,7 +41,6 @@ MAX_SHARED_CONSTANTS = 152  # names of constants that several modules set, witho
 # Constants that several modules set, each for its own output or test, with one meaning.
 CONVENTIONS = {
     "MAX_NAMED": "how many names a message lists before it says how many more there are",
-    "MAX_ROWS": "how many rows an output shows",
 }
 
 
