@@ -197,6 +197,7 @@ def fastest(
     budget: str | float = "60s",
     threads: int | None = 1,
     ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None = None,
+    peers: bool = True,
     progress: bool = True,
 ) -> FastestModule:
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
@@ -235,6 +236,9 @@ def fastest(
         threads: How many torch uses in the search; None: its current number. Give the number that the module will run
             with.
         ways: The `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
+        peers: Whether to compare other ways to run the module too, in what is left of the budget: in inference on a
+            processor, torch.compile with its setting `allow_rnn`, a compiled `scan` of torch, ONNX Runtime and OpenVINO
+            (rnnbench's extra `peers` installs them). They are never handed back.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
@@ -261,7 +265,7 @@ def fastest(
         return FastestModule(recognised(module, input)[0], ways_table(ways))
     seconds = argument("budget", budget) or 0.0
     with shown_rounds(is_wanted=progress) as on_progress, with_threads(threads):
-        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress))
+        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress, has_peers=peers))
 
 
 @for_users

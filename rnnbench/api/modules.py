@@ -6,7 +6,7 @@ from torch import nn
 
 from rnnbench.api import for_users
 from rnnbench.cells.weights import copy_weights
-from rnnbench.speedup.ways import Unrolled
+from rnnbench.speedup.run_in_ways import Unrolled
 from rnnbench.workloads.model import Headed
 
 Mine = TypeVar("Mine", bound=nn.Module)

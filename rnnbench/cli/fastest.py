@@ -37,12 +37,24 @@ TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a fol
     help="Keep the fastest ways of one module: their compiled code in a new folder, for `rnnbench.load_fastest`, or "
     "their names in a CSV file, for `rnnbench.fastest`.  [default: none]",
 )
-def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None) -> None:
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    show_default=True,
+    help="Whether to compare torch.compile with allow_rnn, a compiled scan, ONNX Runtime and OpenVINO, too.",
+)
+def fastest(
+    suite: str, only: tuple[str, ...], device: str | None, budget: float, save: Path | None, peers: bool
+) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
     These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
     that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
     here (prepacked). Variants with different results are rejected. The ways are timed alternately, in this process.
+
+    Then, in inference on a CPU and in what is left of the budget, peers are compared: torch.compile with allow_rnn, a
+    compiled scan, and ONNX Runtime and OpenVINO if they are installed (pip install onnx onnxruntime openvino). A table
+    has the times of all, the errors, and after how many calls compiling or converting pays off. No peer is ever chosen.
 
     A folder has the compiled code of each shape for inference on this kind of processor, and random weights:
     `rnnbench.load_fastest(DIR)` loads it without compiling, and its `load_state_dict` takes yours.
@@ -89,7 +101,7 @@ def fastest(suite: str, only: tuple[str, ...], device: str | None, budget: float
         name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
         try:
             with shown_rounds() as on_progress:
-                run, table = find_wanted(module, shapes, chosen_suite.file.parent, budget, on_progress)
+                run, table = find_wanted(module, shapes, chosen_suite.file.parent, budget, on_progress, has_peers=peers)
             runs[module] = run
             tables[module] = table
             output.say(described(name, table))

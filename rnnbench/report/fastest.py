@@ -1,6 +1,7 @@
-"""What `rnnbench.fastest` returns: a module, which says in which way each shape runs."""
+"""What `rnnbench.fastest` returns: a module, which says in which way each shape runs, and how its peers compare."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,25 @@ from rnnbench.analysis.summary import SHARED
 from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
-from rnnbench.report.words.units import duration, ratio_with_interval
+from rnnbench.report.words.units import MISSING, duration, ratio_with_interval
 from rnnbench.speedup.batches import described_ranges
 from rnnbench.speedup.kept import KeptWays
 from rnnbench.speedup.kept_shapes import other_sizes
+from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.saving import save
 from rnnbench.speedup.shapes import SHAPE, codes_of
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, RunInWays
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, PEERS
 from rnnbench.text import listed, plural, rounded_up
 
 WAY_COLUMNS = ("batch_size", "seq_len", "phase", "threads", "way")
+ONLY_COMPARED = "*"  # behind the name of a peer
 
 
-def described(module_text: str, ways: pd.DataFrame) -> str:
-    """Return a line for the module, and one for each shape of its table of ways."""
+def described(module_text: str, ways: pd.DataFrame, *, has_tables: bool = True) -> str:
+    """Return a line for the module, and one for each shape of its table of ways.
+
+    `has_tables`: whether a table follows each shape at which peers were timed.
+    """
     lines = [f"Fastest way to run {one_line(module_text)}"]
     for _, rows in ways.groupby(list(SHAPE), sort=False):
         chosen: Any = next(rows[rows["is_chosen"]].itertuples())
@@ -38,23 +44,62 @@ def described(module_text: str, ways: pd.DataFrame) -> str:
         if is_timed and not chosen.is_sure:
             way += "; another way may be faster: give it more time"
         threads = plural(int(chosen.threads), "thread")
-        way += _price(rows, chosen)
+        way += _price(chosen)
         lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}, {threads}: {way}")
         lines += [
             f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
-            for other in rows[rows["reason"] != ""].itertuples()
+            for other in rows[(rows["reason"] != "") & ~rows["way"].isin(PEERS)].itertuples()
         ]
-    return "\n".join([*lines, *_others(ways)])
+        lines += _beside_peers(rows) if has_tables else []
+    return "\n".join([*lines, *_peers_left_out(ways), *_others(ways)])
 
 
-def _price(rows: pd.DataFrame, chosen: Any) -> str:
+def compared_in_words(rows: pd.DataFrame, columns: Sequence[str] = ("way",)) -> pd.DataFrame:
+    """Return the ways and peers that were timed, of each shape the fastest first, as a reader sees them.
+
+    `columns`: of the rows that come first.
+    """
+    sizes = [name for name in columns if name != "way"]
+    timed = rows[rows["seconds"].notna()].sort_values([*sizes, "ratio"], kind="stable")
+    words = in_words(timed[[*columns, "seconds", "ratio", "ratio_low", "ratio_high"]])
+    words["way"] += [ONLY_COMPARED if way in PEERS else "" for way in timed["way"]]
+    words["largest error"] = [MISSING if math.isnan(error) else f"{error:.1e}" for error in timed["error"]]
+    words["compiled or converted in"] = timed["compile_seconds"].map(duration)
+    words["pays off after"] = timed["break_even_calls"].map(_calls)
+    return words
+
+
+def _calls(number: float) -> str:
+    if math.isnan(number):
+        return MISSING
+    return "never" if math.isinf(number) else plural(int(number), "call")
+
+
+def _beside_peers(rows: pd.DataFrame) -> list[str]:
+    """Return a table of the ways and the peers at a shape, if a peer was timed."""
+    if rows["seconds"][rows["way"].isin(PEERS)].isna().all():
+        return []
+    table = compared_in_words(rows).to_string(index=False).split("\n")
+    return [f"    {line}" for line in (*table, f"{ONLY_COMPARED} only compared, never handed back")]
+
+
+def _peers_left_out(ways: pd.DataFrame) -> list[str]:
+    """Say which peers were not timed at any shape, and why; those that have the reason in common together."""
+    peers = ways[ways["way"].isin(PEERS)]
+    timed = set(peers["way"][peers["seconds"].notna()])
+    left_out: dict[str, dict[str, None]] = {}
+    for row in peers[~peers["way"].isin(timed)].itertuples():
+        left_out.setdefault(str(row.reason), {})[str(row.way)] = None
+    return [f"  not compared with {listed([*names])}: {one_line(reason)}" for reason, names in left_out.items()]
+
+
+def _price(chosen: Any) -> str:
     """Say what compiling a way has cost, and after how many calls it pays off; empty for a way that is not compiled."""
     cost = chosen.compile_seconds
     if not math.isfinite(cost):
         return ""
-    as_given = rows[rows["way"] == AS_GIVEN]["seconds"]
-    saved = as_given.iloc[0] - chosen.seconds if len(as_given) else math.nan
-    calls = f", which {plural(math.ceil(cost / saved), 'call')} pay for" if saved > 0 else ""
+    is_paid = math.isfinite(chosen.break_even_calls)
+    calls = f", which {plural(int(chosen.break_even_calls), 'call')} pay for" if is_paid else ""
     return f"; compiled in {duration(cost)}{calls}"
 
 
@@ -85,7 +130,7 @@ def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
     rows: Any = compiled.itertuples()
     for row in rows:
         others = ways[(ways[list(SHAPE)] == [getattr(row, name) for name in SHAPE]).all(axis=1)]
-        others = others[~others["way"].isin(COMPILED) & others["seconds"].notna()].sort_values("seconds")
+        others = others[~others["way"].isin((*COMPILED, *PEERS)) & others["seconds"].notna()].sort_values("seconds")
         if len(others) and math.isfinite(row.seconds):
             name = str(others["way"].iloc[0])
             slowest[name] = max(slowest.get(name, 0.0), others["seconds"].iloc[0] / row.seconds)
@@ -137,14 +182,17 @@ class FastestModule(RunInWays):
         return Path(folder)
 
     def __repr__(self) -> str:
-        """Say which way runs which shape."""
-        text = repr(self._run.given)
-        return described(type(self._run.given).__name__ if "\n" in text else text, self.frame)
+        """Say which way runs which shape, and how long the ways and peers take."""
+        return described(self._name(), self.frame)
 
     def _repr_html_(self) -> str:
         """Say which way runs which shape, and show the times of all ways."""
-        first, *more = repr(self).split("\n")
+        first, *more = described(self._name(), self.frame, has_tables=False).split("\n")
         timed = self.frame[self.frame["seconds"].notna()]
-        rows = in_words(timed[[*WAY_COLUMNS, "seconds", "ratio", "ratio_low", "ratio_high"]]).to_html(index=False)
+        rows = compared_in_words(timed, WAY_COLUMNS).to_html(index=False)
         paragraphs = "".join(f"<p>{escape(line.strip())}</p>" for line in more)
         return f"<p><b>{escape(first)}</b></p>{paragraphs}{rows if len(timed) else ''}"
+
+    def _name(self) -> str:
+        text = repr(self._run.given)
+        return type(self._run.given).__name__ if "\n" in text else text

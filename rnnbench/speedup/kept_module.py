@@ -195,8 +195,9 @@ class KeptModule(nn.Module):
         eager = [shape for shape in self.manifest.shapes if not shape.units]
         if self.manifest.kind != "cell" and all(shape.way == AS_GIVEN for shape in eager):
             return self._holder
+        from rnnbench.speedup.run_in_ways import RunInWays
         from rnnbench.speedup.search import recognised
-        from rnnbench.speedup.ways import RunInWays, ways_table
+        from rnnbench.speedup.ways import ways_table
 
         trial = self._trial
         input = trial["input"].transpose(0, 1) if self.manifest.is_batch_first else trial["input"]

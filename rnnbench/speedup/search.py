@@ -3,11 +3,11 @@
 The module is the user's (`rnnbench.fastest(...)`), or one that a suite's cases name (`rnnbench fastest SUITE`).
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +22,7 @@ from rnnbench.adapt.kinds import RunModule, run_module, why_only_as_given
 from rnnbench.adapt.order import reads_batch_first
 from rnnbench.analysis.estimate import as_ratio, estimate_columns
 from rnnbench.cells import CellError, load, spec
-from rnnbench.cells.states import BATCHED, State, convert, copied, leaves, torch_dtype
+from rnnbench.cells.states import BATCHED, State, convert, copied, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
 from rnnbench.harness.devices.self_test import why_not_timed
@@ -33,70 +33,32 @@ from rnnbench.harness.live.live_cases import (
     keep_process,
     keep_tensors,
     timed_call,
-    with_gradients,
 )
 from rnnbench.harness.live.live_parity import rounded_to
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
+from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
+from rnnbench.speedup.peers import PeerBudget, peer_rows
+from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import (
-    ALONE,
-    AS_GIVEN,
-    COMPILED,
-    INFERENCE_STEPS,
-    TRAINING_STEPS,
-    RunInWays,
-    WayName,
-    by_step,
-    names,
-    run_in_way,
-    ways_table,
-)
-from rnnbench.store.metrics import Unavailable
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, ways_table
 from rnnbench.store.records import Case, Phase, Workload
-from rnnbench.text import ending, first_line, plural
-from rnnbench.workloads import compiled
-from rnnbench.workloads.counts import operator_calls
+from rnnbench.text import ending, first_line
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.make_model import make_whole
-from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
 from rnnbench.workloads.phases import TimedCall
-from rnnbench.workloads.processor import in_plain_words, why_unable
+from rnnbench.workloads.processor import in_plain_words
 
 FastestPhase = Literal["inference", "training"]
 PHASES: tuple[Phase, ...] = get_args(FastestPhase)
-COMPILED_AGAIN = (
-    "it would be compiled again in each call: something that its code depends on changes, such as a counter"
-)
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 LEFT_OUT = (
     "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
     "directions: give a module that runs these itself"
 )
-
-
-@dataclass(frozen=True)
-class RunSubject:
-    """A module with one of its inputs, in a phase."""
-
-    run: RunModule
-    input: Tensor  # (seq, batch, ...)
-    state: State  # as torch.nn's layers take it; None if the module makes its own
-    args: tuple[Any, ...]  # of a call of the user's: the input in the module's own layout, and the state if it is given
-    phase: Phase
-
-    def call(self, name: WayName, steps: int | None = None) -> tuple[Tensor, State]:
-        """Run the module in a way, over the first steps if their number is given.
-
-        A first step that the module takes without a state is left out, since all ways take it alike.
-        """
-        given = self.input
-        if len(given) > 1 and len(self.args) == 1 and self.run.begins_itself(None):
-            given = given[1:]
-        return run_in_way(self.run, name, by_step(self.run, given[:steps]), self.state)
 
 
 @in_plain_words()
@@ -107,8 +69,10 @@ def find(
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
+    *,
+    has_peers: bool = True,
 ) -> tuple[RunModule, pd.DataFrame]:
-    """Measure the ways to run a module; see `rnnbench.fastest`.
+    """Measure the ways to run a module, and its peers if they are asked for; see `rnnbench.fastest`.
 
     Raises TypeError and ValueError for other arguments, and CannotRun if this processor can't run the module.
     """
@@ -118,7 +82,7 @@ def find(
     deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
     inputs = [first, *_others(run, shapes or (), first)]
-    rows: list[dict[str, Any]] = []
+    searched: list[tuple[RunSubject, list[dict[str, Any]]]] = []
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
@@ -127,8 +91,13 @@ def find(
         # A copy is measured: a call may change more of a module than can be put back.
         subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
-        rows += _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
-    return run, ways_table(rows)
+        rows = _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
+        searched.append((subject, rows))
+    for number, (subject, rows) in enumerate(searched if has_peers else ()):
+        seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
+        budget = PeerBudget(time.monotonic() + seconds, budget_seconds, len(inputs))
+        rows.extend(peer_rows(subject, rows, budget, on_progress))
+    return run, ways_table(row for _, rows in searched for row in rows)
 
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
@@ -194,7 +163,7 @@ def _of_shape(
         keep_tensors(run.module, put_back)  # of one that can't be copied
         compiler = Compiler(
             partial(why_not, subject),
-            partial(_operators, subject),
+            subject.operators,
             Place(str(subject.input.device), subject.phase),
             deadline=deadline,
             budget_seconds=budget_seconds,
@@ -203,7 +172,8 @@ def _of_shape(
         )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
-            name: {**shape, **_untimed_row(name, refusal)} for name, refusal in refusals.items()
+            name: {**shape, **_untimed_row(name, refusal), "error": subject.errors.get(name, math.nan)}
+            for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
         for name in rows:
@@ -261,83 +231,6 @@ def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]
     return refusals
 
 
-def _operators(subject: RunSubject) -> int:
-    """Count the operators of the piece of a call that is compiled at once."""
-    steps = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[subject.phase]
-    piece = None if subject.run.kind == "sequence" else steps
-    eager: WayName = "hoisted" if subject.run.kind == "layer" else AS_GIVEN
-    return operator_calls(TimedCall(lambda: subject.call(eager, piece), torch.no_grad))
-
-
-def varies(subject: RunSubject) -> str:
-    """Return why outputs can't be compared: two calls with one input give different ones; empty if they are equal.
-
-    Raises ValueError if a call returns no tensor of a batch of sequences.
-    """
-    with torch.no_grad():
-        (outputs, final), (again, _) = (tree_map_only(Tensor, Tensor.clone, subject.call(AS_GIVEN)) for _ in range(2))
-    if not isinstance(outputs, Tensor) or (final is not ALONE and outputs.dim() < BATCHED):
-        raise ValueError(
-            f"module: a call returns {tuple(getattr(outputs, 'shape', ())) or type(outputs).__name__}; expected "
-            "outputs, or (outputs, state) as torch.nn's layers return it, or a cell (`cell(input, state) -> state`)"
-        )
-    if torch.equal(outputs, again):
-        return ""
-    return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
-
-
-def why_not(subject: RunSubject, name: Any) -> str:
-    """Return why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
-    from torch._dynamo.utils import counters
-
-    try:
-        if name in COMPILED:
-            compiled.check(str(subject.input.device))
-        counters.clear()  # the process may have compiled something else
-        _check_parity(subject, name)
-        if breaks := sum(counters["graph_break"].values()):
-            return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}"
-        graphs = []
-        with torch.inference_mode() if subject.phase == "inference" else with_gradients():
-            for _ in range(2):  # the first may have reason to be compiled again, after other calls
-                subject.call(name)
-                graphs.append(counters["stats"]["unique_graphs"])
-    except (Skip, ParityError, Unavailable) as reason:
-        return str(reason)
-    except (Exception, SystemExit) as error:
-        return why_unable(error) or ending(error, "the module")
-    return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
-
-
-def _check_parity(subject: RunSubject, name: WayName) -> None:
-    """Compare outputs, final states and, in training, the gradients of all parameters; raises ParityError."""
-    types: list[list[torch.dtype]] = []  # of what a call in each way returned
-    has_state = subject.state is not None
-
-    def run(subject: RunSubject, name: WayName, *_: object) -> tuple[Tensor, State]:
-        outputs, final = subject.call(name)
-        final = () if final is ALONE else final
-        types.append([outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))])
-        return outputs, final
-
-    reference = replace(subject, run=replace(subject.run, module=deepcopy(subject.run.module)))
-    ways: Any = (subject, name), (reference, AS_GIVEN)
-    candidate, expected = ((side.run.module, partial(run, side, way)) for side, way in ways)
-    gradients: Gradients = "parameters" if subject.phase == "training" else "none"
-    found = errors(candidate, expected, dict, subject.input, (), gradients=gradients, final_state=has_state)
-    if types[0] != types[1]:
-        given, mine = (", ".join(str(dtype)[6:] for dtype in of_side) for of_side in types)
-        raise ParityError(f"it returns {mine}, but the given module returns {given}")
-    kind = subject.input.device.type
-    counted = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else types[0][0]
-    tolerance_of: Any = rounded_to(counted, str(subject.input.device))
-    if tolerance_of not in TOLERANCES:
-        raise ParityError(f"no tolerance is known for {tolerance_of}")
-    steps, batch = subject.input.shape[:2]
-    hidden = leaves(subject.state)[0].shape[-1] if has_state else 1
-    check_errors(found, tolerance_of, "the given module's", steps=steps, batch=batch, hidden=hidden, output=hidden)
-
-
 def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], str]:
     """Return modules with their shapes (seq, batch), and which cases are left out; empty if none is.
 
@@ -363,6 +256,8 @@ def find_wanted(
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
+    *,
+    has_peers: bool = True,
 ) -> tuple[RunModule, pd.DataFrame]:
     """Return a module with random weights, and its ways at its shapes (seq, batch); `root`: the suite's folder.
 
@@ -378,7 +273,7 @@ def find_wanted(
             built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-            return find(built, input, sizes.phase, others, budget_seconds, on_progress)
+            return find(built, input, sizes.phase, others, budget_seconds, on_progress, has_peers=has_peers)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)
             raise UserError(first_line(fault) if is_said else ending(fault)) from fault

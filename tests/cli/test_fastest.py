@@ -86,7 +86,7 @@ def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str,
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
-    def search(module: Case, *_: object) -> tuple[None, None]:
+    def search(module: Case, *_: object, has_peers: bool) -> tuple[None, None]:
         if module.cell in bad:
             raise UserError("its state is not known")
         return None, None
@@ -105,7 +105,7 @@ def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeyp
 
 
 def test_the_fastest_ways_of_a_class_are_kept_in_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def search(module: Case, shapes: list[tuple[int, int]], root: Path, *_: object) -> tuple[Any, Any]:
+    def search(module: Case, shapes: list[tuple[int, int]], root: Path, *_: object, **__: object) -> tuple[Any, Any]:
         steps, batch = shapes[0]
         found = rnnbench.fastest(
             load(module.cell, root)(64, 32),

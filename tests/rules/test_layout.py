@@ -70,7 +70,7 @@ MAX_STATEMENTS = {
     "profiling": 1270,
     "pytest_plugin": 220,
     "report": 5030,
-    "speedup": 2110,
+    "speedup": 2560,
     "slurm": 500,
     "store": 1050,
     "suite": 730,

@@ -21,8 +21,10 @@ from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.live_cases import timed_call
 from rnnbench.harness.live.loop import Fastest
 from rnnbench.harness.machine import global_state
-from rnnbench.speedup import compiling, search, ways
+from rnnbench.speedup import agreement, compiling, search, ways
+from rnnbench.speedup.agreement import why_not
 from rnnbench.speedup.equal_layer import equal_layer
+from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.search import find_wanted, wanted
 from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import names, way
@@ -63,7 +65,8 @@ def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, fl
 
 
 def fast(module: Any, input: Any = None, **options: Any) -> Any:
-    return rnnbench.fastest(module, torch.randn(5, 3, 4) if input is None else input, progress=False, **options)
+    given = torch.randn(5, 3, 4) if input is None else input
+    return rnnbench.fastest(module, given, progress=False, **{"peers": False, **options})
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
@@ -192,7 +195,7 @@ def test_a_slow_compilation_does_not_rule_the_next_search(monkeypatch: pytest.Mo
 def test_a_compilation_that_does_not_end_in_time_is_ended_and_the_choice_is_not_sure(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], budget: str
 ) -> None:
-    check, parent = search.why_not, os.getpid()
+    check, parent = why_not, os.getpid()
 
     def endless(subject: Any, name: Any) -> str:
         if name != "compiled":
@@ -279,7 +282,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
         outputs, state = run(module, name, *arguments)
         return outputs * (1 + 2**-11 * (name == "torch.nn")), state
 
-    monkeypatch.setattr(search, "run_in_way", rounded)
+    monkeypatch.setattr(agreement, "run_in_way", rounded)
     monkeypatch.setattr(Cpu, "lacks", {} if may_round else {"tf32": "no such units"})
     monkeypatch.setattr(global_state, "tf32_allowed", lambda: (False, True))  # torch's own start
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "torch.nn"])
@@ -427,7 +430,7 @@ class Clockwork(nn.GRUCell):
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, progress=False)
+    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, peers=False, progress=False)
     assert "compiled again in each call" in repr(found)
 
 
@@ -444,7 +447,7 @@ def test_what_is_timed_is_what_is_handed_back(monkeypatch: pytest.MonkeyPatch, p
     monkeypatch.setattr(search, "timed_call", kept)
     found = fast(module, phase=phase)
     assert len(timed) == len(found.frame)
-    assert all(isinstance(run, ways.RunInWays) for run in timed)
+    assert all(isinstance(run, RunInWays) for run in timed)
     assert [run.way_for(CallShape(5, 3, 4, "float32", "cpu", 1, phase)) for run in timed] == list(found.frame["way"])
 
 
@@ -485,7 +488,7 @@ def test_cases_of_one_module_become_its_shapes() -> None:
 
 
 def test_modules_are_built_as_the_case_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "find", lambda module, *_: (None, module))
+    monkeypatch.setattr(search, "find", lambda module, *_, **__: (None, module))
     stack = small.reference_case("lstm", num_layers=2, bidirectional=True, dtype="float32")
     relu = case("vanilla", nonlinearity="relu")
     modules = wanted([case(dtype="float64"), stack, relu])[0]

@@ -21,8 +21,9 @@ import rnnbench
 from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import search, ways
+from rnnbench.speedup.run_in_ways import as_given_shapes
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import WayName, as_given_shapes
+from rnnbench.speedup.ways import WayName
 from rnnbench.workloads import compiled
 from rnnbench.workloads.processor import why_not
 from tests.adapt.test_kinds import CHANGES, Plain
@@ -277,7 +278,7 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
     compiled_rows = [*others, row(shape(), "compiled", compile_seconds=22.0)]
     assert repr(fast(nn.GRU(5, 6), rows=compiled_rows)).splitlines()[1:] == [
         "  batch 3, length 7, inference, 1 thread: compiled, 1.00 ms, 0.500× (0.400–0.600) the time as given; compiled "
-        "in 22.0 s, which 11,000 calls pay for",
+        "in 22.0 s, which 22,000 calls pay for",
         "  other lengths at batch 3: in blocks, by the same code, and the steps that are left without it",
         "  other batch sizes in inference: 2 as 3, 1.5 times the time of code of its own at most; 4 to 6 in calls of "
         "3, no slower than without a compiler",
@@ -320,7 +321,7 @@ def test_a_search_within_autocast_is_for_calls_within_it(
         pytest.skip(f"this processor can't run {kind} in bfloat16: {reason}")
     layer = getattr(nn, kind)(5, 6).eval()
     with torch.autocast("cpu", torch.bfloat16):
-        found = rnnbench.fastest(layer, INPUT, budget=0.1, progress=False)
+        found = rnnbench.fastest(layer, INPUT, budget=0.1, peers=False, progress=False)
         torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0.05, atol=0.05)
         assert "autocast to bfloat16" in found.frame.dtype[0]
     torch.testing.assert_close(found(INPUT), layer(INPUT), rtol=0, atol=0)
