@@ -100,8 +100,8 @@ class Compiler:
     def refusal(self, name: str) -> Refusal:
         """Return why a way can't be used, or can't be compiled before the deadline."""
         begun = time.monotonic()
-        found = self._refused(name)
-        return found if found.reason else replace(found, compile_seconds=time.monotonic() - begun)
+        refusal = self._refused(name)
+        return refusal if refusal.reason else replace(refusal, compile_seconds=time.monotonic() - begun)
 
     def _refused(self, name: str) -> Refusal:
         check = partial(self._check, name)
@@ -111,8 +111,10 @@ class Compiler:
         def show(seconds: float) -> None:
             self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
 
-        found = compiled_in_child(check, self._deadline, show)
-        return replace(found, reason=f"{found.reason}; {self._more(name)}") if found.is_untried else found
+        refusal = compiled_in_child(check, self._deadline, show)
+        if not refusal.is_untried:
+            return refusal
+        return replace(refusal, reason=f"{refusal.reason}; {self._more(name)}")
 
     def _refused_here(self, name: str, check: Callable[[], str]) -> Refusal:
         """Compile a way in this process, which can't be ended, unless it seems to take too long."""

@@ -89,25 +89,25 @@ def model_bytes(recurrence: Recurrence, steps: int, batch: int) -> bytes:
     hidden = recurrence.hidden_size
     features = recurrence.layers[0][0][0].shape[-1]
     directions = len(recurrence.layers[0])
-    graph = _Graph(recurrence)
+    builder = _Graph(recurrence)
     sizes = [len(recurrence.layers) * directions, batch, hidden]
 
     def value(name: str, shape: list[int]) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    graph.build()
+    builder.build()
     states = recurrence.states
-    made = helper.make_graph(
-        graph.nodes,
+    graph = helper.make_graph(
+        builder.nodes,
         "recurrence",
         [value("input", [steps, batch, features]), *(value(name, sizes) for name in states)],
         [
             value("outputs", [steps, batch, directions * hidden]),
             *(value(f"final_{name}", sizes) for name in states),
         ],
-        graph.constants,
+        builder.constants,
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     return bytes(model.SerializeToString())
 
 
@@ -125,14 +125,14 @@ class _Graph:
         directions = len(layers[0])
         starts = self._states_of_layers(len(layers), directions)
         ends: dict[str, list[str]] = {name: [] for name in self.recurrence.states}
-        shown = "input"
+        values = "input"
         for number, weights in enumerate(layers):
             first = [starts[name][number] for name in self.recurrence.states]
             last = [f"{name}_end_{number}" for name in self.recurrence.states]
-            shown = self._layer(number, weights, shown, first, last)
+            values = self._layer(number, weights, values, first, last)
             for name, each in zip(self.recurrence.states, last, strict=True):
                 ends[name].append(each)
-        self._add("Identity", [shown], ["outputs"])
+        self._add("Identity", [values], ["outputs"])
         for name, parts in ends.items():
             self._add("Concat", parts, [f"final_{name}"], axis=0)
 
@@ -147,7 +147,7 @@ class _Graph:
             self._add("Split", [name, sizes], parts[name], axis=0)
         return parts
 
-    def _layer(self, number: int, weights: Any, shown: str, first: list[str], last: list[str]) -> str:
+    def _layer(self, number: int, weights: Any, values: str, first: list[str], last: list[str]) -> str:
         """Add the operator of one layer; returns the name of its outputs (seq, batch, directions * hidden)."""
         operator = OPERATORS[self.recurrence.function]
         gates = GATE_ORDER[operator]
@@ -167,7 +167,7 @@ class _Graph:
         if operator == "RNN":
             options["activations"] = ["Relu" if self.recurrence.function == "rnn_relu" else "Tanh"] * directions
         by_direction = f"by_direction_{number}"  # (seq, directions, batch, hidden)
-        self._add(operator, [shown, *matrices, biases, "", *first], [by_direction, *last], **options)
+        self._add(operator, [values, *matrices, biases, "", *first], [by_direction, *last], **options)
         outputs = f"outputs_{number}"
         if directions == 1:
             self._add("Squeeze", [by_direction, self._constant(f"axis_{number}", np.array([1]))], [outputs])

@@ -144,12 +144,12 @@ def _refusals(
     subject: RunSubject, budget: PeerBudget, on_progress: Callable[[Progress], None]
 ) -> dict[PeerName, Refusal]:
     """Open all peers and compare what they compute; returns for each why it is not timed, if it is not."""
-    left = budget.deadline - time.monotonic()
+    seconds = budget.deadline - time.monotonic()
     compiler = Compiler(
         partial(why_not, subject),
         subject.operators,
         Place(str(subject.input.device), subject.phase),
-        deadline=budget.deadline - min(CLOCK_SECONDS, left / 2),
+        deadline=budget.deadline - min(CLOCK_SECONDS, seconds / 2),
         budget_seconds=budget.seconds,
         shapes=budget.shapes,
         on_progress=on_progress,

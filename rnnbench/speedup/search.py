@@ -192,11 +192,11 @@ def _of_shape(
             raise KeyboardInterrupt
     fastest = stop.fastest()
     for each, times in stop.times.items():
-        told = stop.told(each, AS_GIVEN)
+        figures = stop.told(each, AS_GIVEN)
         rows[each] |= {
-            "seconds": told.seconds,
-            **estimate_columns("ratio", as_ratio(told.log_ratio)),
-            "state": told.state,
+            "seconds": figures.seconds,
+            **estimate_columns("ratio", as_ratio(figures.log_ratio)),
+            "state": figures.state,
             "replicates": len(times),
             "is_chosen": each == fastest,
             "is_sure": (stop.is_sure and has_tried_all) or each != fastest,
@@ -269,8 +269,8 @@ def find_wanted(
         torch.set_num_threads(sizes.threads)
         torch.manual_seed(0)
         try:
-            found = spec(module.cell, sizes.reference)
-            built = make_whole(sizes, found, load(found.target, root), sizes.input_size)
+            cell = spec(module.cell, sizes.reference)
+            built = make_whole(sizes, cell, load(cell.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
             return find(built, input, sizes.phase, others, budget_seconds, on_progress, has_peers=has_peers)

@@ -202,9 +202,9 @@ def _by_equal_layer(run: Callable[[EqualLayer, nn.Module, Tensor, State], tuple[
 
     def of_cell(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         traits, layer = layers.get(module, ((), None))
-        if not is_alike(traits, found := traits_of(module)):
+        if not is_alike(traits, traits_now := traits_of(module)):
             layer = equal_layer(module, input, state)
-            layers[module] = found, layer
+            layers[module] = traits_now, layer
         return as_given(module, input, state) if layer is None else run(layer, module, input, state)
 
     return of_cell
