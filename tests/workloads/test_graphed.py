@@ -55,7 +55,7 @@ def test_a_recording_agrees_after_replay_in_the_mode_in_which_it_is_timed(record
 def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) -> None:
     built = build(small.case("gru", "cudagraph"), Path())
     timed = built.timed_call()
-    assert built.runner()._given[0].data_ptr() == built.input.data_ptr()  # type: ignore[index]
+    assert built.runner()._arguments[0].data_ptr() == built.input.data_ptr()  # type: ignore[index]
     with timed.mode():
         output: Any = timed.call()
     torch.testing.assert_close(output[0], built.reference(built.input, built.layer_state)[0])
