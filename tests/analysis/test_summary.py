@@ -26,7 +26,7 @@ from rnnbench.analysis.summary import (
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.harness.devices import Device
 from rnnbench.harness.turns.schedule import calibrate
-from rnnbench.store.frames import with_categories
+from rnnbench.store.frames import with_categories, with_sentences
 from rnnbench.store.records import Measurement
 from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
@@ -166,7 +166,7 @@ def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
     ]
     table = summarized(joined([read(path) for path in paths]))
     known = summarize(load(paths))
-    pd.testing.assert_frame_equal(known, with_categories(table)[[*known]])
+    pd.testing.assert_frame_equal(known, with_categories(with_sentences(table))[[*known]])
     assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
     assert table["replicates"].tolist() == [6, 6, 4, 4]
 
