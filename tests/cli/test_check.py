@@ -49,7 +49,7 @@ def test_the_verdict_stands_without_a_summary_and_later_steps_of_a_job_learn_its
     assert outputs.read_text() == f"check=results/{folder.name}\n"
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo: Path, tmp_path: Path) -> None:
     (repo / "mine.py").write_text(cells(SLOW))
     summary = tmp_path / "summary.md"
