@@ -166,7 +166,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     assert operators["head"] > 4 * operators["base"]
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_a_stored_run_as_the_base_is_compared_by_ratios_to_torch_nn(repo: Path) -> None:
     suite = MINE.replace("windows = 2", "windows = 2\nreplicates = 4\nmax_replicates = 4")
     (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))
