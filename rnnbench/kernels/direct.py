@@ -49,8 +49,8 @@ def build(source: Path, options: Sequence[str], file: Path) -> None:
         unfinished.chmod(0o755)  # whatever the umask is: what others can write is not loaded
         unfinished.replace(file)
     except (OSError, subprocess.SubprocessError) as fault:
-        said = str(getattr(fault, "stderr", None) or fault).strip().splitlines()
-        raise Unavailable(f"{compiler} can't build {source.name}: {said[0][:200]}") from None
+        lines = str(getattr(fault, "stderr", None) or fault).strip().splitlines()
+        raise Unavailable(f"{compiler} can't build {source.name}: {lines[0][:200]}") from None
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class DirectProducts:
         """Return what the function in C is told of the tensors that `into` takes, in its order."""
         result, left, right, _, added, left_2, right_2 = forms
         assert result is not None
-        told = [*result[0], result[1][0], 0 if added is None else added[1][0]]
+        numbers = [*result[0], result[1][0], 0 if added is None else added[1][0]]
         for x, factor in ((left, right), (left_2, right_2)):
             if x is None or factor is None:
-                told += [0, 0, 0, 0]
+                numbers += [0, 0, 0, 0]
             else:
                 is_packed = len(factor[0]) > 2  # dimensions
-                told += [x[0][1], x[1][0], factor[1][-2], factor[1][0] if is_packed else self.panel]
-        return told
+                numbers += [x[0][1], x[1][0], factor[1][-2], factor[1][0] if is_packed else self.panel]
+        return numbers
 
     def panels(self, inner: int, columns: int) -> tuple[int, int, int]:
         """Return the shape of a packed right factor."""

@@ -121,8 +121,8 @@ class Matrix(NamedTuple):
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """Return a matrix of equal values that is stored this way; rows that lie in one place stay there."""
-        made = torch.empty_strided(self.shape, self.strides, dtype=dtype, device="cpu")
-        return made.fill_(0.5) if 0 not in self.strides else made.new_full((), 0.5).expand(self.shape)
+        matrix = torch.empty_strided(self.shape, self.strides, dtype=dtype, device="cpu")
+        return matrix.fill_(0.5) if 0 not in self.strides else matrix.new_full((), 0.5).expand(self.shape)
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ def fastest_library(products: SharedProducts) -> str:
     it is rnnbench's if torch's own does not save more than `MIN_SAVED_APART`.
     """
     seconds = library_seconds(products)
-    own = [name for name in OWN if name in seconds] if products.has_added else []
-    usual = min(own, key=seconds.__getitem__, default=torch_library(products.dtype))
+    own_names = [name for name in OWN if name in seconds] if products.has_added else []
+    usual = min(own_names, key=seconds.__getitem__, default=torch_library(products.dtype))
     best = min(seconds, key=seconds.__getitem__)
-    saved = MIN_SAVED_APART if own else MIN_SAVED
+    saved = MIN_SAVED_APART if own_names else MIN_SAVED
     return best if seconds[best] < (1 - saved) * seconds[usual] else usual
 
 
@@ -158,13 +158,13 @@ def library_seconds(products: SharedProducts) -> dict[str, float]:
     with torch.inference_mode():
         left = products.left.tensor(products.dtype)
         right = products.right.tensor(products.dtype)
-        made = product_calls(left, right.t())
+        calls = product_calls(left, right.t())
         empty = product_calls(left[:1, :1], right[:1, :1])
         usual = torch_library(products.dtype)
-        timed = {usual: made[usual].multiply}
-        for name in (name for name in OWN if name in made):
-            timed |= {name: made[name].multiply, f"calling {name}": empty[DIRECT_PACKED].multiply}
-            if (pack := made[name].pack) is not None:
+        timed = {usual: calls[usual].multiply}
+        for name in (name for name in OWN if name in calls):
+            timed |= {name: calls[name].multiply, f"calling {name}": empty[DIRECT_PACKED].multiply}
+            if (pack := calls[name].pack) is not None:
                 timed[f"packing for {name}"] = pack
         taken = shortest(timed)
     # Python's way to C, which compiled code does not go, is that of a product of two numbers. A product of a few
@@ -186,8 +186,8 @@ def shortest(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     counts = {name: max(1, math.ceil(BLOCK_SECONDS / max(timer.timeit(1), 1e-7))) for name, timer in timers.items()}
     taken = dict.fromkeys(calls, math.inf)
     end = perf_counter() + MAX_SECONDS
-    for made in range(ROUNDS):
-        if made >= MIN_ROUNDS and perf_counter() > end:
+    for rounds in range(ROUNDS):
+        if rounds >= MIN_ROUNDS and perf_counter() > end:
             break
         for name, timer in timers.items():
             taken[name] = min(taken[name], timer.timeit(counts[name]) / counts[name])

@@ -116,9 +116,9 @@ def share_transposes(graph: fx.Graph) -> None:
     """Let all steps use one transpose of a weight, where each step has made its own."""
     first: dict[Any, Any] = {}
     for node in [node for node in graph.nodes if _is(node, aten.permute.default) and node.args[0].op == "placeholder"]:
-        known = first.setdefault((node.args[0], tuple(node.args[1])), node)
-        if known is not node:
-            node.replace_all_uses_with(known)
+        transpose = first.setdefault((node.args[0], tuple(node.args[1])), node)
+        if transpose is not node:
+            node.replace_all_uses_with(transpose)
             graph.erase_node(node)
 
 

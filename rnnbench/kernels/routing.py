@@ -74,9 +74,9 @@ def operators() -> tuple[Any, Any]:
     product.register_fake(lambda x, right, bias, added, outputs, *second: x.new_empty(len(x), outputs))
     packing = torch.library.custom_op("rnnbench::pack_into_panels", pack, mutates_args=(), device_types="cpu")
     packing.register_fake(lambda right: right.new_empty(direct.load(right.dtype).panels(*right.shape)))
-    own: Any = torch.ops.rnnbench
-    _lower(own.direct_product.default, own.pack_into_panels.default)
-    return own.direct_product.default, own.pack_into_panels.default
+    namespace: Any = torch.ops.rnnbench
+    _lower(namespace.direct_product.default, namespace.pack_into_panels.default)
+    return namespace.direct_product.default, namespace.pack_into_panels.default
 
 
 def _lower(product: Any, packing: Any) -> None:

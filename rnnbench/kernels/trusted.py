@@ -24,14 +24,14 @@ def why_not_trusted(path: Path) -> str:
     """
     for place in dict.fromkeys((path.absolute(), path.resolve())):
         for each in (place, *place.parents):
-            found = each.lstat()
-            known = {ROOT, os.geteuid()} | ({UNMAPPED} if each != place else set())
-            if found.st_uid not in known:
-                return f"{each} belongs to {_user(found.st_uid)}"
-            is_restricted = each != place and bool(found.st_mode & stat.S_ISVTX)
-            if stat.S_ISLNK(found.st_mode) or is_restricted:
+            status = each.lstat()
+            owners = {ROOT, os.geteuid()} | ({UNMAPPED} if each != place else set())
+            if status.st_uid not in owners:
+                return f"{each} belongs to {_user(status.st_uid)}"
+            is_restricted = each != place and bool(status.st_mode & stat.S_ISVTX)
+            if stat.S_ISLNK(status.st_mode) or is_restricted:
                 continue
-            if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid)):
+            if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)):
                 return f"others can write to {each}"
     return ""
 
