@@ -28,7 +28,8 @@ from rnnbench.suite.accepted import Acceptance
 Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
 LACKS = "the base lacks what it measures"
 NOT_COUNTED_HERE = "its instructions were not counted"
-UNTIMED: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
+# After these rules the row has only its reason: no ratio, no counts, and no family.
+WITHOUT_NUMBERS: tuple[RuleName, ...] = ("one side", "apart", "same code", "new", "mended", "status")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +237,7 @@ def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
         is_kept=evidence.is_kept,
         definitions=evidence.definitions,
     )
-    if ruling.rule in UNTIMED:
+    if ruling.rule in WITHOUT_NUMBERS:
         return replace(row, is_broken=evidence.head is not None and evidence.head.status == "failed")
     sides = [side for side in (evidence.base, evidence.head) if side is not None]
     row = replace(

@@ -42,12 +42,13 @@ TABLES = {
     "causes": {"store/profiles.py"},
     "rules": {"analysis/comparison.py", "analysis/decide.py"},
 }
-# What asks for a member by its name beside the tables: a way of `fastest` that is called as an implementation is, data
-# sets, where a note is made, the causes that an implementation removes, and the rules that a file's witness stands for.
+# What asks for a member by its name beside the tables. Implementations: ways of `fastest` and loaders of data sets that
+# have the same names. Notes: where they are made. Causes: what finds them, and the implementations that leave them out.
+# Rules: what is shown of them.
 BESIDE = {
     "implementations": {
         *("speedup/ways.py", "speedup/search.py", "speedup/packages.py"),
-        *("workloads/phases.py", "suite/axes.py"),
+        *("workloads/data.py", "suite/axes.py"),
     },
     "notes": {"harness/coordinator/session.py", "slurm/sweep.py", "analysis/run_times.py"},
     "causes": {"profiling/causes.py", "profiling/operators.py", "store/implementations.py"},
