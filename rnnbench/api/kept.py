@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from rnnbench.api import for_users
-from rnnbench.speedup.kept_module import KeptModule, load
+from rnnbench.speedup.kept.module import KeptModule, load
 
 
 @for_users

@@ -84,7 +84,7 @@ def fastest(
     from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
     from rnnbench.report.words.names import say_all
-    from rnnbench.speedup.saving import save as keep
+    from rnnbench.speedup.kept.saving import save as keep
     from rnnbench.speedup.search import SIZES, find_wanted, wanted
     from rnnbench.suite.outline import cases_of
 
@@ -124,7 +124,7 @@ def fastest(
 
 def _refuse_save(save: Path, modules: "list[Case]") -> None:
     """Raise an error if --save can't be done, before the search."""
-    from rnnbench.speedup.saving import refuse_existing
+    from rnnbench.speedup.kept.saving import refuse_existing
 
     if len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
         raise click.UsageError("--save keeps the ways of one module: choose it with --only 'cell=... hidden_size=...'")

@@ -14,10 +14,10 @@ from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import MISSING, duration, ratio_with_interval
 from rnnbench.speedup.batches import described_ranges
-from rnnbench.speedup.kept import KeptWays
-from rnnbench.speedup.kept_shapes import other_sizes
+from rnnbench.speedup.kept.manifest import KeptWays
+from rnnbench.speedup.kept.saving import save
+from rnnbench.speedup.kept.shapes import other_sizes
 from rnnbench.speedup.run_in_ways import RunInWays
-from rnnbench.speedup.saving import save
 from rnnbench.speedup.shapes import SHAPE, codes_of
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, PEERS
 from rnnbench.text import listed, plural, rounded_up

@@ -40,7 +40,7 @@ from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
-from rnnbench.speedup.peers import PeerBudget, peer_rows
+from rnnbench.speedup.peers.comparing import PeerBudget, peer_rows
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, ways_table

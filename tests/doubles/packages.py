@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnbench.speedup import kept_code, packages, saving
-from rnnbench.speedup.packages import CodeUnit, Package, _Lifted
+from rnnbench.speedup.kept import code as kept_code
+from rnnbench.speedup.kept import packages, saving
+from rnnbench.speedup.kept.packages import CodeUnit, Package, _Lifted
 from rnnbench.workloads import compiled
 
 Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]

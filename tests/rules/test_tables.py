@@ -47,7 +47,7 @@ TABLES = {
 # Rules: what is shown of them.
 BESIDE = {
     "implementations": {
-        *("speedup/ways.py", "speedup/search.py", "speedup/packages.py"),
+        *("speedup/ways.py", "speedup/search.py", "speedup/agreement.py", "speedup/kept/packages.py"),
         *("workloads/data.py", "suite/axes.py"),
     },
     "notes": {"harness/coordinator/session.py", "slurm/sweep.py", "analysis/run_times.py"},

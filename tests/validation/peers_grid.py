@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import rnnbench
 from rnnbench.speedup.agreement import RunSubject, why_not
-from rnnbench.speedup.peers import PEER_ROWS, called
+from rnnbench.speedup.peers.comparing import PEER_ROWS, called
 from rnnbench.speedup.search import recognised
 from tests.validation.fastest_grid import Place
 

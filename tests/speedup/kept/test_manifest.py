@@ -12,8 +12,9 @@ from torch import nn
 
 import rnnbench
 from rnnbench.errors import UserError
-from rnnbench.speedup import kept, kept_code
-from rnnbench.speedup.kept import Machine
+from rnnbench.speedup.kept import code as kept_code
+from rnnbench.speedup.kept import manifest
+from rnnbench.speedup.kept.manifest import Machine
 from tests.doubles.packages import installed
 
 INTEL = "sse2 avx avx2 fma bmi2 avx512f avx512dq avx512bw avx512vl avx512_bf16 amx_tile"
@@ -45,7 +46,7 @@ def of_processor(name: str, flags: str) -> str:
 
 
 def changed(folder: Path, change: Any) -> None:
-    file = folder / kept.MANIFEST
+    file = folder / manifest.MANIFEST
     raw = json.loads(file.read_text())
     change(raw)
     file.write_text(json.dumps(raw))
@@ -65,7 +66,7 @@ def changed(folder: Path, change: Any) -> None:
 def test_code_goes_only_to_a_processor_that_has_all_of_its_instructions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: str, here: str, words: str
 ) -> None:
-    monkeypatch.setattr(kept, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(manifest, "CPUINFO", tmp_path / "cpuinfo")
     machines = []
     for name, flags in (("There", saved), ("Here", here)):
         (tmp_path / "cpuinfo").write_text(of_processor(name, flags))
@@ -79,7 +80,7 @@ def test_code_goes_only_to_a_processor_that_has_all_of_its_instructions(
 def test_a_processor_of_arm_tells_its_instructions_under_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(manifest, "CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd sve bf16\nCPU part\t: 0xd4f\n")
     assert Machine.here().flags == ("asimd", "bf16", "fp", "sve")
 
@@ -120,12 +121,12 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
         rnnbench.load_fastest(tmp_path)
     with pytest.raises(UserError, match=r"no fastest\.json can be read there"):
         rnnbench.load_fastest(tmp_path / "nothing")
-    text = (folder / kept.MANIFEST).read_text()
+    text = (folder / manifest.MANIFEST).read_text()
     for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 2}', text.replace('"shapes"', '"forms"')):
-        (folder / kept.MANIFEST).write_text(damaged)
+        (folder / manifest.MANIFEST).write_text(damaged)
         with pytest.raises(UserError, match=r"fastest\.json is damaged"):
             rnnbench.load_fastest(folder)
-    (folder / kept.MANIFEST).write_text(text)
+    (folder / manifest.MANIFEST).write_text(text)
     changed(folder, lambda raw: raw.update(format=99))
     with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 2"):
         rnnbench.load_fastest(folder)
@@ -155,13 +156,13 @@ def test_code_that_can_not_be_loaded_is_an_error_in_one_sentence(folder: Path, m
 
 
 def test_what_is_written_is_what_is_read(folder: Path) -> None:
-    about = kept.read(folder)
+    about = manifest.read(folder)
     assert about.machine == Machine.here()
     about.write(folder)
-    assert kept.read(folder) == about
+    assert manifest.read(folder) == about
     assert asdict(about)["shapes"][0]["compile_seconds"] == 2.0
     changed(folder, lambda raw: raw["machine"].update(flags=[]))
-    assert kept.read(folder) == replace(about, machine=replace(about.machine, flags=()))
+    assert manifest.read(folder) == replace(about, machine=replace(about.machine, flags=()))
 
 
 def test_the_loader_that_torch_documents_is_used_where_the_direct_one_is_not_there(

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.adapt.contract import on_trial
 from rnnbench.cells.lstm import LSTMCell
-from rnnbench.speedup import sessions
 from rnnbench.speedup.agreement import PeerSession, RunSubject, why_not
-from rnnbench.speedup.peers import PEER_ROWS, called, compiling_peers
+from rnnbench.speedup.peers import sessions
+from rnnbench.speedup.peers.comparing import PEER_ROWS, called, compiling_peers
 from rnnbench.speedup.search import recognised
 from rnnbench.store.metrics import Unavailable
 
@@ -113,7 +113,7 @@ def test_the_operators_of_onnx_compute_what_the_module_computes(peer: Any, has_s
 )
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 def test_what_has_no_operator_of_onnx_says_so(module: nn.Module, input: Tensor, reason: str) -> None:
-    from rnnbench.speedup.onnx_model import recurrence_of
+    from rnnbench.speedup.peers.onnx_model import recurrence_of
 
     subject = subject_of(module, input)
     with pytest.raises(Unavailable, match=reason):
@@ -144,7 +144,7 @@ def test_what_torch_compiles_computes_what_the_module_computes() -> None:
 
 IMPORT = """
 import sys, torch
-from rnnbench.speedup import sessions
+from rnnbench.speedup.peers import sessions
 threads = torch.get_num_threads()
 for name in ("onnx", "onnxruntime", "openvino"):
     sessions.package(name)

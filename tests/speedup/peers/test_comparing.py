@@ -12,7 +12,7 @@ import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.speedup import compiling, peers, search
 from rnnbench.speedup.agreement import PeerSession, RunSubject
-from rnnbench.speedup.peers import CONSTANT, Peer
+from rnnbench.speedup.peers.comparing import CONSTANT, Peer
 from rnnbench.speedup.ways import AS_GIVEN, PEERS, run_in_way, ways_table
 from rnnbench.store.metrics import Unavailable
 from rnnbench.workloads import compiled

@@ -17,7 +17,7 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.states import State, leaves
 from rnnbench.speedup.agreement import PeerSession, RunSubject
-from rnnbench.speedup.onnx_model import Recurrence, model_bytes, recurrence_of
+from rnnbench.speedup.peers.onnx_model import Recurrence, model_bytes, recurrence_of
 from rnnbench.speedup.ways import ALONE, by_step, call, cell_by, has_cell, layer_by
 from rnnbench.store.metrics import Unavailable
 from rnnbench.workloads.implementations import SequenceOptions

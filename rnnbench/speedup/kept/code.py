@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnnbench.errors import UserError
 from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, run_in_batches
-from rnnbench.speedup.kept import AGAIN, KeptShape, KeptUnit, KeptWays
+from rnnbench.speedup.kept.manifest import AGAIN, KeptShape, KeptUnit, KeptWays
 from rnnbench.text import first_line
 
 # ways
@@ -49,7 +49,7 @@ def run_package(file: Path) -> RunPackage:
     """Load a package, and return a function that runs it. Raises RuntimeError or OSError.
 
     torch's own `aoti_load_package` first compiles test programs, for seconds, to warn of another processor (PyTorch's
-    issue 191715); `kept.check` has compared the processor. So what it calls then is called here, and
+    issue 191715); `manifest.check` has compared the processor. So what it calls then is called here, and
     `aoti_load_package` only where a torch has no such class, or one with other arguments.
     """
     try:

@@ -26,11 +26,12 @@ from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.kernels import direct, recurrence
-from rnnbench.speedup import fused, kept_module
+from rnnbench.speedup import fused
 from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, rows_are_apart
 from rnnbench.speedup.equal_layer import equal_layer
-from rnnbench.speedup.kept import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
-from rnnbench.speedup.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
+from rnnbench.speedup.kept import module as kept_module
+from rnnbench.speedup.kept.manifest import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
+from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__

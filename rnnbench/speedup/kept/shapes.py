@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from rnnbench.speedup.batches import BatchCode, described_ranges, serving_code
-from rnnbench.speedup.kept import KeptShape, KeptWays
-from rnnbench.speedup.kept_code import EQUAL_LAYER, FUSED, LoadedShape
+from rnnbench.speedup.kept.code import EQUAL_LAYER, FUSED, LoadedShape
+from rnnbench.speedup.kept.manifest import KeptShape, KeptWays
 from rnnbench.speedup.shapes import in_blocks
 from rnnbench.text import listed, plural, rounded_up
 

@@ -24,7 +24,8 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.errors import UserError
 from rnnbench.kernels import recurrence
-from rnnbench.speedup import kept, kept_module
+from rnnbench.speedup.kept import manifest
+from rnnbench.speedup.kept import module as kept_module
 from tests.adapt.layers import BatchFirst, Reversed
 from tests.doubles.packages import FakeCompiler, installed
 
@@ -537,7 +538,7 @@ def test_a_real_package_that_calls_rnnbench_s_own_products_runs_in_a_fresh_proce
     monkeypatch.setattr(routing, "fastest_library", lambda products: "rnnbench")  # whatever the machine does now
     torch.manual_seed(0)
     folder = saved(tmp_path, GRUCell(4, 32), torch.randn(3, 2, 4), "prepacked")
-    about = json.loads((folder / kept.MANIFEST).read_text())
+    about = json.loads((folder / manifest.MANIFEST).read_text())
     assert about["libraries"]
     assert about["shapes"][0]["compile_seconds"] > 0
     done = subprocess.run([sys.executable, "-c", REAL, str(folder)], capture_output=True, text=True, check=False)

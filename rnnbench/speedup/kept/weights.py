@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.kept import AGAIN, KeptLayer
+from rnnbench.speedup.kept.manifest import AGAIN, KeptLayer
 from rnnbench.text import first_line, listed
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.errors import UserError
-from rnnbench.speedup import kept_module
+from rnnbench.speedup.kept import module as kept_module
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.doubles.packages import FakeCompiler, installed

@@ -25,9 +25,9 @@ from rnnbench.harness.live.live_cases import LiveCase, keep_process, keep_tensor
 from rnnbench.harness.live.loop import Fastest, LiveTurns, named
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.speedup import sessions
 from rnnbench.speedup.agreement import PeerSession, RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
+from rnnbench.speedup.peers import sessions
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import SHAPE
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, PeerName, by_step, ways_table

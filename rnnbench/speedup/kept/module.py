@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from rnnbench.errors import UserError
 from rnnbench.speedup.batches import StateParts, relative_error
-from rnnbench.speedup.kept import AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, read
-from rnnbench.speedup.kept_code import (
+from rnnbench.speedup.kept.code import (
     AS_GIVEN,
     EQUAL_LAYER,
     FUSED,
@@ -28,8 +27,9 @@ from rnnbench.speedup.kept_code import (
     open_packages,
     parts_of,
 )
-from rnnbench.speedup.kept_shapes import LoadedShapes, other_sizes
-from rnnbench.speedup.kept_weights import holder_of, layer_with_weights, read_tensors, with_weights
+from rnnbench.speedup.kept.manifest import AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, read
+from rnnbench.speedup.kept.shapes import LoadedShapes, other_sizes
+from rnnbench.speedup.kept.weights import holder_of, layer_with_weights, read_tensors, with_weights
 from rnnbench.text import listed
 
 
