@@ -72,7 +72,10 @@ def _without(
     additions: Sequence[ProgramCall] = (),
     there: int = 0,
 ) -> Program:
-    """Return a program without some calls, each with what takes the place of its result; `added` are made `there`."""
+    """Return a program without some calls, each with what takes the place of its result.
+
+    `additions`: calls that are made in their place; `there`: the ordinal of that place.
+    """
     gone = {call for call, _ in replacements}
     calls = [call for call in program.calls if call not in gone]
     calls += [replace(call, ordinal=there) for call in additions]

@@ -126,7 +126,13 @@ METRICS = (
     Metric(
         "forward_backward_bytes", "forward/backward (torchinfo)", "bytes", "torchinfo's estimate for a step", "summary"
     ),
-    Metric("parameter_bytes", "params (torchinfo)", "bytes", "of the parameters, as torchinfo counts", "summary"),
+    Metric(
+        "parameter_bytes",
+        "params (torchinfo)",
+        "bytes",
+        "of parameters, as torchinfo counts: without those of modules that have submodules",
+        "summary",
+    ),
     Metric(
         "compile_seconds",
         "compiling",

@@ -13,7 +13,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Case
 from tests.doubles import commands
 from tests.doubles.packages import installed
-from tests.speedup.test_kept_module import row
+from tests.speedup.kept.test_module import row
 
 MINE = """
 import torch

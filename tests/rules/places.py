@@ -37,11 +37,7 @@ PARTICIPLES = {
 }
 MAX_PARTICIPLES = 610  # all of them together
 VERBS = {"read"}  # also the name of functions: it counts only as the name of a value
-MAX_SHARED_CONSTANTS = 25  # names of constants that several modules set, without CONVENTIONS
-# Constants that several modules set, each for its own output or test, with one meaning.
-CONVENTIONS = {
-    "MAX_NAMED": "how many names a message lists before it says how many more there are",
-}
+MAX_SHARED_CONSTANTS = 25  # names of constants that several modules set
 
 
 @dataclass(frozen=True)
@@ -119,11 +115,11 @@ def constants() -> Iterator[Place]:
 
 
 def shared_constants() -> dict[str, list[Place]]:
-    """Return the places of each name of a constant that several modules set, without CONVENTIONS."""
+    """Return the places of each name of a constant that several modules set."""
     places: dict[str, list[Place]] = {}
     for place in constants():
         places.setdefault(place.name, []).append(place)
-    return {name: each for name, each in places.items() if len(each) > 1 and name not in CONVENTIONS}
+    return {name: each for name, each in places.items() if len(each) > 1}
 
 
 def print_numbers() -> None:

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from .places import (
-    CONVENTIONS,
     MAX_PARTICIPLES,
     MAX_SHARED_CONSTANTS,
     PARTICIPLES,
-    constants,
     participles,
     shared_constants,
 )
@@ -151,8 +149,6 @@ def test_hardly_an_identifier_is_a_participle() -> None:
 def test_hardly_a_name_stands_for_several_constants() -> None:
     shared = shared_constants()
     assert len(shared) <= MAX_SHARED_CONSTANTS, {name: [place.module for place in shared[name]] for name in shared}
-    modules_of = Counter(place.name for place in constants())
-    assert [name for name in CONVENTIONS if modules_of[name] < 3] == []
 
 
 def test_no_module_is_named_as_its_room_or_nearly_as_another_of_it() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.speedup.test_sessions import skip_without
+from tests.speedup.peers.test_sessions import skip_without
 from tests.validation import peers_grid
 from tests.validation.fastest_grid import Place
 

@@ -15,7 +15,7 @@ from rnnbench.speedup.kept import module as kept_module
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.doubles.packages import FakeCompiler, installed
-from tests.speedup.test_kept_module import Plain, row
+from tests.speedup.kept.test_module import Plain, row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUT = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0))

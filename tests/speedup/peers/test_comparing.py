@@ -102,7 +102,7 @@ def test_a_fault_of_a_peer_is_a_row_with_its_reason(open_with: Any) -> None:
     found = fast(nn.GRU(4, 6))
     table = found.frame.set_index("way")
     assert table["reason"]["onnxruntime"] == "there is no such operator"
-    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_peers.py:42)"
+    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_comparing.py:42)"
     assert "is off by 1.0e-02 of the given module's largest value" in table["reason"]["allow_rnn"]
     assert table["error"]["allow_rnn"] == pytest.approx(0.01, rel=0.01)
     assert table["seconds"]["compiled scan"] == 2.5
