@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import rnnbench
 from rnnbench.cells.gru import GRUCell
-from rnnbench.speedup import compiling, peers, search
+from rnnbench.speedup import compiling, search
 from rnnbench.speedup.agreement import PeerSession, RunSubject
+from rnnbench.speedup.peers import comparing
 from rnnbench.speedup.peers.comparing import CONSTANT, Peer
 from rnnbench.speedup.ways import AS_GIVEN, PEERS, run_in_way, ways_table
 from rnnbench.store.metrics import Unavailable
@@ -49,13 +50,13 @@ def open_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(compiling, "can_be_ended", lambda device: False)  # all in this process
     monkeypatch.setattr(compiled, "check", lambda device: None)
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "hoisted"])
-    for module in (search, peers):
+    for module in (search, comparing):
         monkeypatch.setattr(module, "LiveTurns", FixedTurns)
 
     def replace(**openers: Any) -> None:
         named = {name.replace("_", " ") if name == "compiled_scan" else name: each for name, each in openers.items()}
         rows = [Peer(name, each, CONSTANT) for name, each in named.items()]  # type: ignore[arg-type]
-        monkeypatch.setattr(peers, "PEER_ROWS", rows)
+        monkeypatch.setattr(comparing, "PEER_ROWS", rows)
 
     return replace
 
@@ -102,7 +103,7 @@ def test_a_fault_of_a_peer_is_a_row_with_its_reason(open_with: Any) -> None:
     found = fast(nn.GRU(4, 6))
     table = found.frame.set_index("way")
     assert table["reason"]["onnxruntime"] == "there is no such operator"
-    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_comparing.py:42)"
+    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_comparing.py:43)"
     assert "is off by 1.0e-02 of the given module's largest value" in table["reason"]["allow_rnn"]
     assert table["error"]["allow_rnn"] == pytest.approx(0.01, rel=0.01)
     assert table["seconds"]["compiled scan"] == 2.5
@@ -117,7 +118,7 @@ def test_a_peer_that_fails_when_it_is_timed_fails_alone_with_the_other_peers(
             raise RuntimeError("openvino: no memory")
 
     open_with(onnxruntime=right, openvino=right)
-    monkeypatch.setattr(peers, "LiveTurns", FailingTurns)
+    monkeypatch.setattr(comparing, "LiveTurns", FailingTurns)
     table = fast(nn.GRU(4, 6)).frame.set_index("way")
     assert table["is_chosen"]["hoisted"]
     assert table["reason"]["onnxruntime"] == "the peers could not be timed: openvino: no memory"
@@ -129,7 +130,7 @@ def test_a_peer_that_is_not_installed_is_named_once_with_the_extra_that_brings_i
 ) -> None:
     open_with()
     rows = [Peer(name, right, CONSTANT, packages=("no_such_package",)) for name in ("onnxruntime", "openvino")]
-    monkeypatch.setattr(peers, "PEER_ROWS", rows)
+    monkeypatch.setattr(comparing, "PEER_ROWS", rows)
     text = repr(fast(nn.GRU(4, 6), shapes=[(7, 3), (9, 3)]))
     reason = "no_such_package is not installed: pip install no_such_package, or the extra `peers` of rnnbench"
     assert f"  not compared with onnxruntime and openvino: {reason}" in text.splitlines()
@@ -139,7 +140,7 @@ def test_a_search_that_has_taken_the_budget_tries_no_peer_and_says_so(
     open_with: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_with(onnxruntime=broken)
-    monkeypatch.setattr(peers, "time", type("Late", (), {"monotonic": staticmethod(lambda: time.monotonic() + 59)}))
+    monkeypatch.setattr(comparing, "time", type("Late", (), {"monotonic": staticmethod(lambda: time.monotonic() + 59)}))
     table = fast(nn.GRU(4, 6), budget="60s").frame.set_index("way")
     assert table["reason"]["onnxruntime"] == "the search for the fastest way took the budget; give budget='2m'"
     assert table["is_sure"]["hoisted"]
