@@ -116,6 +116,13 @@ TABLES = {
     "fastest-lstm": Table(
         fastest_grid.lstms, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
     ),
+    "fastest-gru-rnn": Table(
+        fastest_grid.grus_and_rnns,
+        summary=fastest_grid.summary,
+        is_of_processor=True,
+        takes_share=True,
+        if_named=True,
+    ),
     "fastest-training": Table(
         fastest_grid.training, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
     ),

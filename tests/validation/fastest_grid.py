@@ -1,9 +1,9 @@
-"""How long the LSTMs that `rnnbench.fastest` hands back take over a grid of sizes, and training of all layers.
+"""How long the layers that `rnnbench.fastest` hands back take over a grid of sizes, in inference and in training.
 
 Each place of a grid is a search of its own, on a copy of torch.nn's layer. Then both modules are called as in
 `handed_back`. `ratio` is the median of the ratios of adjacent blocks, with the 95% interval of a bootstrap over twenty
-stretches of the clock; `quiet` is the ratio of the 5% quantiles. The budget of the grid of LSTMs is too short
-for ways that are compiled: what is handed back can only be slower than with more.
+stretches of the clock; `quiet` is the ratio of the 5% quantiles. The budget of the grids in inference is too
+short for ways that are compiled: what is handed back can only be slower than with more.
 """
 
 import random
@@ -48,10 +48,9 @@ class Place:
         return module
 
 
-LSTMS = tuple(
-    Place("LSTM", hidden, batch, length, threads, "inference")
-    for hidden, batch, length, threads in product((64, 128, 256, 512), (1, 8, 32), (16, 64, 256), (1, 2))
-)
+SIZES = tuple(product((64, 128, 256, 512), (1, 8, 32), (16, 64, 256), (1, 2)))  # hidden, batch, length, threads
+LSTMS = tuple(Place("LSTM", *sizes, phase="inference") for sizes in SIZES)
+GRUS_AND_RNNS = tuple(Place(kind, *sizes, phase="inference") for kind, sizes in product(("GRU", "RNN"), SIZES))
 # The places of the suite `ladder-wide` in training, on one thread.
 TRAINING = tuple(
     [
@@ -69,6 +68,13 @@ def lstms(
     share: float = 1.0, places: Sequence[Place] = LSTMS, budget: float = 12.0, blocks: int = BLOCKS
 ) -> pd.DataFrame:
     """Return a row for each place of a share of the grid of LSTMs in inference."""
+    return _table(places, share, budget, blocks)
+
+
+def grus_and_rnns(
+    share: float = 1.0, places: Sequence[Place] = GRUS_AND_RNNS, budget: float = 12.0, blocks: int = BLOCKS
+) -> pd.DataFrame:
+    """Return a row for each place of a share of the grid of GRUs and RNNs in inference."""
     return _table(places, share, budget, blocks)
 
 

@@ -319,7 +319,7 @@ def test_a_share_of_the_grid_of_lstms_is_clocked() -> None:
     assert row["low"] <= row["ratio"] <= row["high"]
     assert row["way"] in ("as given", "hoisted", "fused")
     assert "of 1 at most 0.9" in last["module"]
-    assert (len(fastest_grid.LSTMS), len(fastest_grid.TRAINING)) == (72, 48)
+    assert (len(fastest_grid.LSTMS), len(fastest_grid.GRUS_AND_RNNS), len(fastest_grid.TRAINING)) == (72, 144, 48)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
