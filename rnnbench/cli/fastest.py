@@ -49,8 +49,10 @@ def fastest(
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
     These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
-    that computes the same; torch.compile (compiled); torch.compile with each product in the library that is fastest
-    here (prepacked). Variants with different results are rejected. The ways are timed alternately, in this process.
+    that computes the same (torch.nn), and that layer in rnnbench's own C (fused); torch.compile (compiled);
+    torch.compile with each product in the library that is fastest here (prepacked), on a GPU its modes instead
+    (reduce-overhead, max-autotune). Variants with different results are rejected. The ways are timed alternately, in
+    this process.
 
     Then, in inference on a CPU and in what is left of the budget, peers are compared: torch.compile with allow_rnn, a
     compiled scan, and ONNX Runtime and OpenVINO if they are installed (pip install onnx onnxruntime openvino). A table

@@ -3,10 +3,14 @@
 A way is called as torch.nn's layers are, with the module in front: `way(module, input, state) -> (outputs, state)`,
 with `input` (seq, batch, features) and states (layers, batch, hidden), `h` or `(h, c)`. Ways have no weights and no
 state of their own: they read the module's parameters in each call.
+
+`WAYS` has a row for each, and all that tells ways apart asks it. To add one, write its function and its row, and name
+it in `WayName` and where users read which ways are tried (a test says where).
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,12 +30,14 @@ from rnnbench.speedup.batched_ways import call_by_step, in_batches
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.speedup.one_form import in_one_form
 from rnnbench.speedup.shapes import SHAPE, WayOfCall, in_blocks
+from rnnbench.store import implementations
 from rnnbench.text import listed
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import Run, SequenceOptions, eager, hoisted, loop, step_by_step
+from rnnbench.workloads.implementations import RUNNERS, Run, SequenceOptions, eager, loop
 from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
+RunEqual = Callable[[EqualLayer, nn.Module, Tensor, State], tuple[Tensor, State]]  # (equal layer, cell, input, state)
 WayName = Literal[
     "as given", "hoisted", "torch.nn", "fused", "compiled", "prepacked", "reduce-overhead", "max-autotune"
 ]
@@ -39,8 +45,6 @@ PeerName = Literal["onnxruntime", "openvino", "allow_rnn", "compiled scan"]
 
 AS_GIVEN: WayName = "as given"
 FUSED: WayName = "fused"  # which needs no zeros for a first state
-MODES: tuple[WayName, ...] = ("reduce-overhead", "max-autotune")  # of torch.compile, for a GPU
-COMPILED: tuple[WayName, ...] = ("compiled", "prepacked", *MODES)
 COMPILED_PEERS: tuple[PeerName, ...] = ("allow_rnn", "compiled scan")  # by torch.compile
 PEERS: tuple[PeerName, ...] = get_args(PeerName)  # which are compared with the ways, and never chosen
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
@@ -64,30 +68,125 @@ UNMEASURED: dict[str, Any] = {
 }
 
 
-def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
-    """Return the ways in which a module may be run; `AS_GIVEN` is the first.
+@dataclass(frozen=True)
+class CallToRun:
+    """What decides in which ways a call may run."""
 
-    `input` and `state`: of a call, as ways take them.
-    """
-    layer: Any = run.module
-    if run.kind == "layer" and not has_cell(layer):
-        return [AS_GIVEN]
-    equal = equal_layer(layer, input, state) if run.kind == "cell" else None
-    fusible = layer if run.kind == "layer" else equal
-    may: dict[WayName, bool] = {
-        "hoisted": run.kind == "layer" or (run.kind == "cell" and can_hoist(layer)),
-        "torch.nn": equal is not None,
-        "fused": fusible is not None and fused.can_fuse(fusible, input),
-        "compiled": True,
-        "prepacked": not input.is_cuda,
-        **dict.fromkeys(MODES, input.is_cuda),
-    }
-    return [AS_GIVEN, *(name for name, is_possible in may.items() if is_possible)]
+    run: RunModule
+    input: Tensor  # (seq, batch, features)
+    equal: EqualLayer | None  # the layer of torch.nn that computes the same as a cell
+
+    @property
+    def is_open(self) -> bool:
+        """Whether rnnbench can change how it runs: a layer without a hand-written cell only runs as given."""
+        return self.run.kind != "layer" or has_cell(self.run.module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayRow:
+    """A way: when a module may run so, and what runs each kind of module."""
+
+    name: WayName
+    is_possible: Callable[[CallToRun], bool]
+    steps: implementations.Implementation  # which runs the steps of a cell, and says whether they are compiled
+    layer: Way | None = None  # runs a layer; None: `steps` runs rnnbench's cell with the layer's weights
+    equal: RunEqual | None = None  # runs a cell by the layer that computes the same; None: `steps` runs the cell
+    is_mode: bool = False  # of torch.compile, by this name, in place of rnnbench's options
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether torch.compile makes its code; if not, a module for whole sequences runs as given."""
+        return self.steps in implementations.COMPILED
+
+    @property
+    def has_own_library(self) -> bool:
+        """Whether each product is made in the library that is fastest here."""
+        return self.steps in implementations.WITH_OWN_LIBRARY
+
+    @property
+    def run(self) -> Any:
+        """What runs the steps of a cell, before it is compiled: a `Run`; None if `layer` and `equal` run all."""
+        return RUNNERS[self.steps].run
 
 
 def has_cell(layer: Any) -> bool:
     """Return whether rnnbench has a hand-written cell for a layer of torch.nn."""
     return not getattr(layer, "proj_size", None) and getattr(layer, "nonlinearity", "tanh") == "tanh"
+
+
+def always(trial: CallToRun) -> bool:
+    """Return True."""
+    return True
+
+
+def may_hoist(trial: CallToRun) -> bool:
+    """Return whether the products of the input can be made for all steps at once."""
+    kind = trial.run.kind
+    return trial.is_open and (kind == "layer" or (kind == "cell" and can_hoist(trial.run.module)))
+
+
+def has_equal(trial: CallToRun) -> bool:
+    """Return whether a layer of torch.nn computes the same as the cell."""
+    return trial.equal is not None
+
+
+def may_fuse(trial: CallToRun) -> bool:
+    """Return whether rnnbench's C has the layer, or the one that computes the same as the cell."""
+    layer: Any = trial.run.module if trial.run.kind == "layer" else trial.equal
+    return trial.is_open and layer is not None and fused.can_fuse(layer, trial.input)
+
+
+def may_compile(trial: CallToRun) -> bool:
+    """Return whether there is something to compile."""
+    return trial.is_open
+
+
+def on_processor(trial: CallToRun) -> bool:
+    """Return whether there is something to compile, for a processor."""
+    return trial.is_open and not trial.input.is_cuda
+
+
+def on_gpu(trial: CallToRun) -> bool:
+    """Return whether there is something to compile, for a GPU."""
+    return trial.is_open and trial.input.is_cuda
+
+
+def call(module: nn.Module, input: Any, state: State) -> Any:
+    """Call a module as it is."""
+    return module(input) if state is None else module(input, state)
+
+
+# The simplest first. The order has a meaning: of ways within 1% of each other, the first is chosen (`Fastest` of
+# `rnnbench/harness/live/loop.py`), and the one as given unless another is shown to be no slower.
+WAYS = (
+    WayRow(name="as given", is_possible=always, steps="loop", layer=call),
+    WayRow(name="hoisted", is_possible=may_hoist, steps="hoisted"),
+    WayRow(name="torch.nn", is_possible=has_equal, steps="torch.nn", layer=call, equal=EqualLayer.__call__),
+    WayRow(name="fused", is_possible=may_fuse, steps="torch.nn", layer=fused.run_layer, equal=fused.run_cell),
+    WayRow(name="compiled", is_possible=may_compile, steps="compiled"),
+    WayRow(name="prepacked", is_possible=on_processor, steps="prepacked"),
+    WayRow(name="reduce-overhead", is_possible=on_gpu, steps="compiled", is_mode=True),
+    WayRow(name="max-autotune", is_possible=on_gpu, steps="compiled", is_mode=True),
+)
+ROWS_BY_NAME: dict[str, WayRow] = {row.name: row for row in WAYS}
+COMPILED: tuple[WayName, ...] = tuple(row.name for row in WAYS if row.is_compiled)
+
+
+def row_of(name: str) -> WayRow:
+    """Return the row of a way. Raises ValueError if there is none of this name."""
+    if name not in ROWS_BY_NAME:
+        raise ValueError(f"ways: a way is one of {', '.join(ROWS_BY_NAME)}; not {name!r}")
+    return ROWS_BY_NAME[name]
+
+
+def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
+    """Return the ways in which a module may be run, in the order of `WAYS`; `AS_GIVEN` is the first.
+
+    `input` and `state`: of a call, as ways take them.
+    """
+    equal = equal_layer(run.module, input, state) if run.kind == "cell" else None
+    trial = CallToRun(run, input, equal)
+    return [row.name for row in WAYS if row.is_possible(trial)]
 
 
 def run_in_way(
@@ -116,20 +215,12 @@ def way(kind: Kind, name: WayName, blocks: tuple[int, ...] = ()) -> Way:
 
     `blocks`: of steps for which a compiled way has code; then nothing is compiled, and other steps run without it.
     """
-    match kind, name:
-        case "cell", "torch.nn" | "fused":
-            return _by_equal_layer(fused.run_cell if name == FUSED else EqualLayer.__call__)
-        case "layer", "fused":
-            return fused.run_layer
-        case _, "as given" | "torch.nn":
-            return cell_by(loop) if kind == "cell" else call
-        case "sequence", _:
-            return _compiled(call, name)
-        case _, "hoisted":
-            run: Run = hoisted
-        case _:
-            run = _in_blocks(name, blocks) if blocks else _in_pieces(name)
-    return layer_by(run) if kind == "layer" else cell_by(run)
+    row = row_of(name)
+    if kind == "sequence":
+        return _compiled(call, row) if row.is_compiled else call
+    if kind == "cell":
+        return _by_equal_layer(row.equal) if row.equal else cell_by(_run_of(row, blocks))
+    return row.layer or layer_by(_run_of(row, blocks))
 
 
 def way_of_call(kind: Kind, plan: WayOfCall, dim: int) -> Way:
@@ -143,10 +234,19 @@ def way_of_call(kind: Kind, plan: WayOfCall, dim: int) -> Way:
     return in_batches(by, without, plan.batch_size, dim)
 
 
+def _run_of(row: WayRow, blocks: tuple[int, ...]) -> Run:
+    """Return what runs the steps of a cell."""
+    if not row.is_compiled:
+        run: Run = row.run
+        return run
+    return _in_blocks(row.name, blocks) if blocks else _in_pieces(row.name)
+
+
 @cache
 def compiled_steps(name: Any) -> Run:
     """Return what a compiled way runs in one piece."""
-    return _compiled(step_by_step if name == "prepacked" else eager, name)
+    row = row_of(name)
+    return _compiled(row.run, row)
 
 
 def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
@@ -170,20 +270,15 @@ def _in_pieces(name: Any) -> Run:
     return in_pieces
 
 
-def _compiled(function: Callable[..., Any], name: Any) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], row: WayRow) -> Callable[..., Any]:
     """Return a function compiled in a way, `function(module, input, state, ...)`.
 
     The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
     """
-    if name not in MODES:
-        return in_one_form(compiled.compiled(function, name))
-    run = in_one_form(torch.compile(function, dynamic=False, mode=name))
+    if not row.is_mode:
+        return in_one_form(compiled.compiled(function, row.steps))
+    run = in_one_form(torch.compile(function, dynamic=False, mode=row.name))
     return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
-
-
-def call(module: nn.Module, input: Any, state: State) -> Any:
-    """Call a module as it is."""
-    return module(input) if state is None else module(input, state)
 
 
 def cell_by(run: Run) -> Way:
@@ -196,7 +291,7 @@ def cell_by(run: Run) -> Way:
     return of_cell
 
 
-def _by_equal_layer(run: Callable[[EqualLayer, nn.Module, Tensor, State], tuple[Tensor, State]]) -> Way:
+def _by_equal_layer(run: RunEqual) -> Way:
     layers: WeakKeyDictionary[nn.Module, tuple[list[Any], EqualLayer | None]] = WeakKeyDictionary()
     as_given = cell_by(loop)
 
@@ -245,14 +340,14 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed = [*SHAPE, "way"]
-    ways = get_args(WayName)
-    if any(record.get("way") not in (*ways, *PEERS) or not record.keys() >= set(SHAPE) for record in records):
-        raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ways)}")
+    if any(record.get("way") not in (*ROWS_BY_NAME, *PEERS) or not record.keys() >= set(SHAPE) for record in records):
+        raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ROWS_BY_NAME)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
     table = table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
     peers = table["way"].isin(PEERS)
     if not table[peers & table["is_chosen"].astype(bool)].empty:
-        raise ValueError(f"ways: {listed(PEERS)} are only compared; a way that is chosen is one of {', '.join(ways)}")
+        ways = ", ".join(ROWS_BY_NAME)
+        raise ValueError(f"ways: {listed(PEERS)} are only compared; a way that is chosen is one of {ways}")
     cost = table["compile_seconds"].astype(float)
     saved = table["seconds"].astype(float) * (1 / table["ratio"].astype(float) - 1)  # in each call
     place = [*table.columns].index("compile_seconds") + 1

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from rnnbench.analysis.comparison import RuleName
+from rnnbench.speedup.ways import WayName
 from rnnbench.store.implementations import Swept
 from rnnbench.store.notes import NoteKind
 from rnnbench.store.profiles import CauseKind
@@ -15,7 +16,7 @@ from rnnbench.store.profiles import CauseKind
 from .test_layout import PACKAGE, parsed
 
 # Words that also stand for something else, or that suites and users write by default.
-COMMON = {"loop", "sequence", "scan", "compiled", "torch.nn", "per_item"}
+COMMON = {"loop", "sequence", "scan", "compiled", "torch.nn", "per_item", "as given"}
 COMMON |= {
     "budget",
     "precision",
@@ -35,24 +36,30 @@ KINDS = {
     "notes": get_args(NoteKind),
     "causes": get_args(CauseKind),
     "rules": get_args(RuleName),
+    "ways": get_args(WayName),
 }
 TABLES = {
     "implementations": {"store/implementations.py", "workloads/implementations.py"},
     "notes": {"store/notes.py"},
     "causes": {"store/profiles.py"},
     "rules": {"analysis/comparison.py", "analysis/decide.py"},
+    "ways": {"speedup/ways.py"},
 }
 # What asks for a member by its name beside the tables. Implementations: ways of `fastest` and loaders of data sets that
 # have the same names. Notes: where they are made. Causes: what finds them, and the implementations that leave them out.
-# Rules: what is shown of them.
+# Rules: what is shown of them. Ways: the implementations of these names; what loads folders, without importing much.
 BESIDE = {
     "implementations": {
-        *("speedup/ways.py", "speedup/search.py", "speedup/agreement.py", "speedup/kept/packages.py"),
+        *("speedup/ways.py", "speedup/agreement.py"),
         *("workloads/data.py", "suite/axes.py"),
     },
     "notes": {"harness/coordinator/session.py", "slurm/sweep.py", "analysis/run_times.py"},
     "causes": {"profiling/causes.py", "profiling/operators.py", "store/implementations.py"},
     "rules": {"report/verdicts/rows.py", "check/live.py"},
+    "ways": {
+        *("store/implementations.py", "workloads/implementations.py"),
+        *("speedup/kept/code.py", "speedup/compiling.py", "speedup/agreement.py"),
+    },
 }
 MOST = 3  # modules that a member needs
 READERS = {  # who may read facts out of sentences: those of files of older versions, and of frames that users hold

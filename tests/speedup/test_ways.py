@@ -4,11 +4,12 @@ Whatever a user changes after the search, each call computes what the module its
 """
 
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -18,12 +19,15 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
+from rnnbench import cells
 from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.gru import GRUCell
+from rnnbench.cli.fastest import fastest as command
 from rnnbench.speedup import search, ways
 from rnnbench.speedup.run_in_ways import as_given_shapes
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import WayName
+from rnnbench.speedup.ways import WAYS, WayName
+from rnnbench.store import implementations
 from rnnbench.workloads import compiled
 from rnnbench.workloads.processor import why_not
 from tests.adapt.test_kinds import CHANGES, Plain
@@ -31,6 +35,13 @@ from tests.adapt.test_kinds import CHANGES, Plain
 pytestmark = pytest.mark.usefixtures("one_thread", "not_compiled")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
 LAYERS = [nn.GRU, nn.LSTM, nn.RNN]
+ALL_WAYS = ", ".join(each.name for each in WAYS)
+CELLS_PAGE = Path(cells.__path__[0]) / "README.md"
+LISTS = {  # where users read which ways are tried: a text, and what the list stands between
+    "rnnbench fastest": (str(command.help), "These ways are tried", "are rejected"),
+    "rnnbench.fastest": (str(rnnbench.fastest.__doc__), "These ways are tried", "A way is used only"),
+    "cells/README.md": (CELLS_PAGE.read_text(encoding="utf-8"), "## The fastest way", "It rejects a way"),
+}
 
 
 def shape(seq_len: int = 7, batch_size: int = 3, *, trains: bool = False, dtype: str = "float32") -> CallShape:
@@ -292,8 +303,33 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
     assert fast(nn.GRU(5, 6), rows=tmp_path / "older.csv").frame["state"].tolist() == ["", "", ""]
     shared = fast(nn.GRU(5, 6), rows=[given, row(shape(), "hoisted") | {"state": "on a shared core"}])
     assert "0.500× (0.400–0.600) the time as given, on a shared core" in repr(shared)
-    with pytest.raises(ValueError, match=r"ways: a row needs seq_len, .*, way; a way is one of as given, hoisted, "):
+    with pytest.raises(ValueError, match=rf"ways: a row needs seq_len, .*, way; a way is one of {ALL_WAYS}$"):
         fast(nn.GRU(5, 6), rows=[row(shape(), "by magic")])  # type: ignore[arg-type]
+
+
+def test_a_way_has_one_row_and_a_name_without_a_row_is_refused() -> None:
+    assert tuple(each.name for each in WAYS) == get_args(WayName)
+    unknown: Any = "by magic"
+    for by_name in (lambda: ways.way("cell", unknown), lambda: ways.compiled_steps(unknown)):
+        with pytest.raises(ValueError, match=rf"^ways: a way is one of {ALL_WAYS}; not 'by magic'$"):
+            by_name()
+
+
+def test_the_compiled_ways_are_the_compiled_implementations_and_the_modes_of_torch_compile() -> None:
+    assert [*ways.COMPILED] == [*implementations.COMPILED, *(each.name for each in WAYS if each.is_mode)]
+
+
+def test_a_module_for_whole_sequences_is_compiled_only_by_ways_that_compile() -> None:
+    alone = [each.name for each in WAYS if ways.way("sequence", each.name) is ways.call]
+    assert alone == [each.name for each in WAYS if not each.is_compiled]
+
+
+@pytest.mark.parametrize("place", LISTS)
+@pytest.mark.parametrize("name", [each.name for each in WAYS])
+def test_users_read_of_each_way_where_the_ways_are_listed(place: str, name: str) -> None:
+    text, start, end = LISTS[place]
+    words = " ".join(text.partition(start)[2].partition(end)[0].split())
+    assert re.search(rf"[(` ]{re.escape(name)}[`),;]", words), f"{place}: say what {name} does"
 
 
 @torch.no_grad()

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.kinds import CELL_OF, RunModule
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
-from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call
+from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call, row_of
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import SequenceOptions, Skip, eager, step_by_step
+from rnnbench.workloads.implementations import SequenceOptions, Skip
 
 PRODUCT_SYMBOL = re.compile(rb"aoti_torch_cpu_rnnbench_[a-z]+_([a-z]+)\0")
 Recur = Callable[[nn.Module, Tensor, State], tuple[Any, ...]]  # (module, input, state) -> outputs and final state
@@ -68,7 +68,7 @@ def units(run: RunModule, way: WayName, features: tuple[int, ...]) -> list[CodeU
     module: Any = run.module
     if run.kind == "sequence":
         return [CodeUnit(module, _whole, {name: name for name in _names(module)}, features)]
-    recur = _stepwise(step_by_step if way == "prepacked" else eager)
+    recur = _stepwise(row_of(way).run)
     if run.kind == "cell":
         prefix = "given." if isinstance(module, Adapted) else ""
         return [CodeUnit(module, recur, {name: name.removeprefix(prefix) for name in _names(module)}, features)]
@@ -153,7 +153,7 @@ def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence
     if not hasattr(torch._inductor, "aoti_compile_and_package"):
         raise Skip(f"torch {torch.__version__} makes no packages of compiled code")
     started = time.perf_counter()
-    passes = LoopPasses(Counter() if way == "prepacked" else None)
+    passes = LoopPasses(Counter() if row_of(way).has_own_library else None)
     options = {**compiled.PACKAGE_OPTIONS, "post_grad_custom_pre_pass": passes}
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # torch's, of its own code
         program = exported(unit, input, state)
