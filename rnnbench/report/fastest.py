@@ -62,7 +62,7 @@ def compared_in_words(rows: pd.DataFrame, columns: Sequence[str] = ("way",)) -> 
     sizes = [name for name in columns if name != "way"]
     timed = rows[rows["seconds"].notna()].sort_values([*sizes, "ratio"], kind="stable")
     words = in_words(timed[[*columns, "seconds", "ratio", "ratio_low", "ratio_high"]])
-    words["way"] += [ONLY_COMPARED if way in PEERS else "" for way in timed["way"]]
+    words["way"] = [f"{way}{ONLY_COMPARED}" if way in PEERS else way for way in timed["way"]]
     words["largest error"] = [MISSING if math.isnan(error) else f"{error:.1e}" for error in timed["error"]]
     words["compiled or converted in"] = timed["compile_seconds"].map(duration)
     words["pays off after"] = timed["break_even_calls"].map(_calls)

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 import rnnbench
 from rnnbench.cells.gru import GRUCell
+from rnnbench.report.fastest import compared_in_words
 from rnnbench.speedup import compiling, search
 from rnnbench.speedup.agreement import PeerSession, RunSubject
 from rnnbench.speedup.peers import comparing
 from rnnbench.speedup.peers.comparing import CONSTANT, Peer
+from rnnbench.speedup.shapes import SHAPE
 from rnnbench.speedup.ways import AS_GIVEN, PEERS, run_in_way, ways_table
 from rnnbench.store.metrics import Unavailable
 from rnnbench.workloads import compiled
@@ -103,7 +105,7 @@ def test_a_fault_of_a_peer_is_a_row_with_its_reason(open_with: Any) -> None:
     found = fast(nn.GRU(4, 6))
     table = found.frame.set_index("way")
     assert table["reason"]["onnxruntime"] == "there is no such operator"
-    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_comparing.py:43)"
+    assert table["reason"]["openvino"] == "openvino raised KeyError: 'LSTM' (test_comparing.py:45)"
     assert "is off by 1.0e-02 of the given module's largest value" in table["reason"]["allow_rnn"]
     assert table["error"]["allow_rnn"] == pytest.approx(0.01, rel=0.01)
     assert table["seconds"]["compiled scan"] == 2.5
@@ -179,3 +181,7 @@ def test_settings_of_torch_compile_for_peers_end_with_the_comparison(open_with: 
     assert seen == [True]
     assert not getattr(config, "allow_rnn", False)
     assert not config.capture_scalar_outputs
+
+
+def test_a_table_of_which_nothing_was_timed_has_no_row() -> None:
+    assert compared_in_words(ways_table([{**dict.fromkeys(SHAPE, 1), "way": "as given"}])).empty
