@@ -8,6 +8,7 @@ the shortest blocks, which nothing has disturbed. `error` is the largest relativ
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import product
 from statistics import median
 from typing import Any
@@ -17,13 +18,16 @@ import torch
 from torch import Tensor, nn
 
 import rnnbench
+from rnnbench.errors import UserError
 from rnnbench.speedup.agreement import RunSubject, why_not
 from rnnbench.speedup.peers.comparing import PEER_ROWS, called
 from rnnbench.speedup.search import recognised
+from rnnbench.text import listed
 from tests.validation.fastest_grid import Place
 
 INPUT = 64
 BLOCK_SECONDS, BLOCKS, LEAST_BLOCKS, MOST_SECONDS = 0.003, 60, 8, 1.5
+PACKAGES = ("onnx", "onnxruntime", "openvino")
 PLACES = tuple(
     Place(kind, hidden, batch, length, threads, "inference")
     for kind, hidden, batch, length, threads in product(
@@ -34,7 +38,9 @@ Call = Callable[[], object]
 
 
 def peers(share: float = 1.0, places: Sequence[Place] = PLACES, blocks: int = BLOCKS) -> pd.DataFrame:
-    """Return a row for each place of a share of the grid."""
+    """Return a row for each place of a share of the grid. Needs the packages of the extra `peers`."""
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise UserError(f"fastest-peers needs {listed(missing)}: pip install {' '.join(missing)}")
     chosen = random.Random(0).sample(places, max(1, round(share * len(places))))
     threads = torch.get_num_threads()
     try:
@@ -70,12 +76,11 @@ def _runs(module: nn.Module, input: Tensor, place: Place) -> tuple[dict[str, Cal
     """Return the calls that take turns, and what each conversion took and how far its results are off."""
     runs: dict[str, Call] = {"as given": lambda: module(input)}
     facts: dict[str, object] = {}
-    if place.kind == "LSTM":
-        steps, batch, features = input.shape
-        sizes = {"seq_len": steps, "batch_size": batch, "input_size": features, "threads": place.threads}
-        row = {**sizes, "dtype": "float32", "device": "cpu", "phase": "inference", "way": "fused"}
-        fused = rnnbench.fastest(module, input, ways=[row])
-        runs["fused"] = lambda: fused(input)
+    steps, batch, features = input.shape
+    sizes = {"seq_len": steps, "batch_size": batch, "input_size": features, "threads": place.threads}
+    row = {**sizes, "dtype": "float32", "device": "cpu", "phase": "inference", "way": "fused"}
+    fused = rnnbench.fastest(module, input, ways=[row])
+    runs["fused"] = lambda: fused(input)
     run, steps_first, _ = recognised(module, input)
     subject = RunSubject(run, steps_first, run.first_state(steps_first), (input,), "inference")
     for peer in PEER_ROWS:
