@@ -16,14 +16,12 @@ bench: .venv/.installed  ## Measure the quick suite and write its report; the la
 # cores: tests also wait.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --timeout 300 --timeout-method thread
 PARALLEL = --numprocesses "$$(($$(nproc) + 1))"
-# One more here: the tests of Slurm wait in a process of their own, and those of the browser in another.
-WAITING = --numprocesses "$$(($$(nproc) + 2))"
 QUICK = not slow and not needs and not alone
 test: .venv/.installed  ## The tests that take seconds and need no other program, on all cores.
 	$(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)"
 
 test-rest: .venv/.installed  ## The others: programs, long tests (EXCEPT=a folder), and at the end what judges real times by itself.
-	$(PYTEST) $(WAITING) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" \
+	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" \
 		$$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py --exclude-dir=$(or $(EXCEPT),none))
 	$(PYTEST) -m alone $$(grep -rlE "mark.(alone|cuda)|NEEDS_DEVICE" tests --include=test_*.py)
 

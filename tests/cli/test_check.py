@@ -49,7 +49,7 @@ def test_the_verdict_stands_without_a_summary_and_later_steps_of_a_job_learn_its
     assert outputs.read_text() == f"check=results/{folder.name}\n"
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo: Path, tmp_path: Path) -> None:
     (repo / "mine.py").write_text(cells(SLOW))
     summary = tmp_path / "summary.md"
@@ -166,7 +166,7 @@ def test_a_package_that_both_sides_find_by_pythonpath_stops_the_check_and_the_ad
     assert operators["head"] > 4 * operators["base"]
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_stored_run_as_the_base_is_compared_by_ratios_to_torch_nn(repo: Path) -> None:
     suite = MINE.replace("windows = 2", "windows = 2\nreplicates = 4\nmax_replicates = 4")
     (repo / "mine.toml").write_text(suite.replace("batch_size = 2", "batch_size = [1, 2, 3, 4, 5, 6]"))

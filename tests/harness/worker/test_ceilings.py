@@ -66,7 +66,7 @@ def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> N
     assert (both.copies, both.dispatch_seconds, both.macs_per_second) == (first.copies, 4e-7, 9e10)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_no_product_is_faster_than_multiply_adds_on_registers(short: None, tmp_path: Path, dtype: DType) -> None:
     native = ceilings.load(dtype, tmp_path)
