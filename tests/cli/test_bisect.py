@@ -65,7 +65,7 @@ def test_a_commit_that_only_the_clock_sees_is_named_and_an_interrupted_search_go
             process.send_signal(signal.SIGINT)
             break
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "(--resume goes on from there)" in errors
     [folder] = (tmp_path / "out").iterdir()
     began = time.monotonic()
