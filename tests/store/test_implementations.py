@@ -1,5 +1,7 @@
 """The table of implementations: each that a suite can name has one row here, and one that builds it."""
 
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -20,6 +22,7 @@ from rnnbench.store.implementations import (
 from rnnbench.store.profiles import CAUSES
 from rnnbench.workloads.implementations import RUNNERS
 
+ROOT = Path(__file__).parents[2]
 OF_DATA = {"per_item", "vectorised"}
 
 
@@ -50,6 +53,12 @@ def test_what_tells_implementations_apart_is_in_their_rows() -> None:
 )
 def test_a_series_is_named_by_its_cell_and_its_implementation(implementation: Implementation, name: str | None) -> None:
     assert series_name("LSTM", implementation) == (name or "LSTM an older one")
+
+
+def test_the_page_of_suites_says_what_each_implementation_is() -> None:
+    page = (ROOT / "suites" / "README.md").read_text()
+    ladder = page.partition("## Implementations: the ladder")[2].partition("\n\nFor `compiled`")[0]
+    assert {*re.findall(r"^\| `([\w.-]+)` \|", ladder, re.MULTILINE)} == {*get_args(Implementation)} - OF_DATA
 
 
 def test_eighty_cells_of_one_figure_look_unlike() -> None:
