@@ -340,7 +340,11 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed = [*SHAPE, "way"]
-    if any(record.get("way") not in (*ROWS_BY_NAME, *PEERS) or not record.keys() >= set(SHAPE) for record in records):
+    is_other_file = isinstance(given, pd.DataFrame) and not {*needed} <= {*given.columns}  # which may have no row
+    is_other_row = any(
+        record.get("way") not in (*ROWS_BY_NAME, *PEERS) or not record.keys() >= set(SHAPE) for record in records
+    )
+    if is_other_file or is_other_row:
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ROWS_BY_NAME)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
     table = table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})

@@ -307,6 +307,12 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
         fast(nn.GRU(5, 6), rows=[row(shape(), "by magic")])  # type: ignore[arg-type]
 
 
+def test_a_file_that_is_no_table_of_ways_is_refused_also_if_it_has_no_row(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("cell,seconds\n")
+    with pytest.raises(ValueError, match="ways: a row needs seq_len, "):
+        fast(nn.GRU(5, 6), rows=tmp_path / "other.csv")
+
+
 def test_a_way_has_one_row_and_a_name_without_a_row_is_refused() -> None:
     assert tuple(each.name for each in WAYS) == get_args(WayName)
     unknown: Any = "by magic"
