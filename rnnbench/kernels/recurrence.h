@@ -320,15 +320,19 @@ static void forward(const layer *all, long from, long to, long threads, long *ar
     long at_once = 1;
     if (SUMS == GATES && all->batch <= MOST_ROWS) at_once = widest(all->batch, MOST_GROUPS) / PANEL_GROUPS;
     if (at_once < 1) at_once = 1;
+    const long visits = quotient_above(to - from, at_once);
     pack_all(all, from, to);
     for (long number = 0; number < all->steps; number++) {
         const long step = all->is_reverse ? all->steps - 1 - number : number;
         const long previous = number ? (all->is_reverse ? step + 1 : step - 1) : -1;
-        for (long panel = from; panel < to; panel += at_once)
+        for (long visit = 0; visit < visits; visit++) {
+            /* Each second step goes through the panels backward: the last ones are still in the cache. */
+            const long panel = from + at_once * (number % 2 ? visits - 1 - visit : visit);
             for (long part = 0; part < parts; part++) {
                 const long row = part * all->batch / parts, end = (part + 1) * all->batch / parts;
                 step_rows(all, step, previous, panel, smaller(at_once, to - panel), row, end - row);
             }
+        }
         if (threads > 1 && number + 1 < all->steps) meet(arrived, threads * (number + 1));
     }
     const long last = all->is_reverse ? 0 : all->steps - 1, unit = from * PANEL_UNITS;

@@ -32,7 +32,7 @@ from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Phase
 from rnnbench.text import as_budget, rounded_up
 
-COMPILING_SHARE = 0.75  # of what is left of the budget; the rest is for the clock
+COMPILING_SHARE = 0.75  # of the time that a search at a shape begins with; the rest is for the clock
 AGAIN_SHARE = 0.25  # of the time of a compilation, at most, that this process needs for what it finds in the cache
 LEAST_SECONDS = 2.0  # for a compilation; in less nothing is begun
 LOOK_SECONDS = 0.2  # between two looks at a child
@@ -85,12 +85,14 @@ class Compiler:
     ) -> None:
         """`check`: compiles a way and returns why it can't be used; `operators`: counts them in a call.
 
-        `deadline`: by `time.monotonic`; `budget_seconds`: of the user, for so many `shapes`.
+        `deadline`: of the whole search, by `time.monotonic`; `budget_seconds`: of the user, for so many `shapes`.
         """
         self._check = check
         self._operators = operators
         self._place = place
         self._deadline = deadline
+        begun = time.monotonic()
+        self._last_moment = begun + COMPILING_SHARE * (deadline - begun)  # for all ways together
         self._on_progress = on_progress
         self._budget_seconds = budget_seconds
         self._shapes = shapes
@@ -111,7 +113,7 @@ class Compiler:
         def show(seconds: float) -> None:
             self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
 
-        refusal = compiled_in_child(check, self._deadline, show)
+        refusal = compiled_in_child(check, self._last_moment, show)
         if not refusal.is_untried:
             return refusal
         return replace(refusal, reason=f"{refusal.reason}; {self._more(name)}")
@@ -120,7 +122,7 @@ class Compiler:
         """Compile a way in this process, which can't be ended, unless it seems to take too long."""
         expected = self._expected(name)
         started = time.monotonic()
-        if (seconds := expected * self._pace) > COMPILING_SHARE * (self._deadline - started):
+        if (seconds := expected * self._pace) > self._last_moment - started:
             takes = f"compiling it takes about {rounded_up(seconds)} on this machine now"
             return Refusal(f"{takes}, which the budget does not hold; {self._more(name)}", is_untried=True)
         self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
@@ -157,11 +159,11 @@ def compiled_in_child(
 ) -> Refusal:
     """Check a way in a child, which compiles it, and then here; returns why the way can't be used, if it can't.
 
-    `check`: compiles and returns this reason. `deadline`, by `time.monotonic`: of all that is to be done. `on_wait`
-    gets the seconds that are left for the child.
+    `check`: compiles and returns this reason. `deadline`, by `time.monotonic`: of both. `on_wait` gets the
+    seconds that are left for the child.
     """
     begun = time.monotonic()
-    left = COMPILING_SHARE * (deadline - begun) / (1 + AGAIN_SHARE)
+    left = (deadline - begun) / (1 + AGAIN_SHARE)
     if left < LEAST_SECONDS:
         return Refusal(f"there were only {max(0.0, left):.1f} s to compile it", is_untried=True)
     import_module("torch._inductor.compile_fx")  # once for all children

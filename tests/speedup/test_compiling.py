@@ -105,7 +105,7 @@ def test_a_compilation_is_ended_at_its_deadline_and_one_that_has_too_little_time
         while True:
             time.sleep(1.0)
 
-    late = compiled_in_child(endless, time.monotonic() + 4 * compiling.LEAST_SECONDS)
+    late = compiled_in_child(endless, time.monotonic() + 2 * compiling.LEAST_SECONDS)
     assert late.is_untried
     assert late.reason.startswith("compiling it did not end within ")
     early = compiled_in_child(endless, time.monotonic() + compiling.LEAST_SECONDS)
@@ -167,3 +167,20 @@ def test_a_compilation_is_a_stage_of_its_own_before_the_first_round(
     [step] = steps
     assert (step.replicate, step.visits_done, step.visits, step.stage) == (0, 0, 1, "compiling (compiled)")
     assert step.seconds_left
+
+
+def test_all_ways_together_leave_a_quarter_of_the_time_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines = list[float]()
+
+    def late(check: Callable[[], str], deadline: float, show: Callable[[float], None]) -> Refusal:
+        deadlines.append(deadline)
+        return Refusal("compiling it did not end", is_untried=True)
+
+    monkeypatch.setattr(compiling, "compiled_in_child", late)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    limits: dict[str, Any] = {"deadline": 180.0, "budget_seconds": 80.0, "shapes": 1, "on_progress": print}
+    compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), **limits)
+    assert compiler.refusal("prepacked").is_untried
+    monkeypatch.setattr(time, "monotonic", lambda: 150.0)
+    assert compiler.refusal("compiled").is_untried
+    assert deadlines == [160.0, 160.0]
