@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from rnnbench.kernels import direct, libraries, passes
-from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library
+from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library, hints
 from rnnbench.kernels.passes import aten, install, new_node, share_transposes, stack_sums
 
 PRODUCTS = (aten.mm.default, aten.addmm.default)
@@ -28,10 +28,14 @@ ProductSet = tuple[Any, Matrix]  # what products have in common: their right fac
 class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
 
-    def __init__(self, made: Counter[str] | None = None) -> None:
-        """`made`: have products made where they are fastest here, and count those of each library."""
+    def __init__(self, made: Counter[str] | None = None, sizes: Sequence[tuple[int, ...]] = ()) -> None:
+        """`made`: have products made where they are fastest here, and count those of each library.
+
+        `sizes`: of the example inputs of a graph that takes others, too; the libraries are the fastest at these.
+        """
         install()
         self._made = made
+        self._sizes = sizes
         self.has_short_exponentials = made is not None
         self._key = str(made is None or direct.available())  # loaded, since a graph from torch's cache may call them
 
@@ -43,10 +47,14 @@ class LoopPasses(CustomGraphPass):
             self._made.update(route_products(graph, fastest_library))
         graph.eliminate_dead_code()
 
+    def at(self, sizes: Sequence[tuple[int, ...]]) -> "LoopPasses":
+        """Return the same passes for a graph whose example inputs have these sizes."""
+        return LoopPasses(self._made, sizes)
+
     def uuid(self) -> Any:
         """Return the key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
         files = (*(module.__file__ for module in (passes, libraries, direct)), __file__)
-        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._key}")
+        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._key} {self._sizes}")
 
 
 @cache
@@ -71,7 +79,7 @@ def operators() -> tuple[Any, Any]:
         return direct.load(right.dtype).pack(right)
 
     product = torch.library.custom_op("rnnbench::direct_product", multiply, mutates_args=(), device_types="cpu")
-    product.register_fake(lambda x, right, bias, added, outputs, *second: x.new_empty(len(x), outputs))
+    product.register_fake(lambda x, right, bias, added, outputs, *second: x.new_empty(x.shape[0], outputs))
     packing = torch.library.custom_op("rnnbench::pack_into_panels", pack, mutates_args=(), device_types="cpu")
     packing.register_fake(lambda right: right.new_empty(direct.load(right.dtype).panels(*right.shape)))
     namespace: Any = torch.ops.rnnbench
@@ -221,6 +229,6 @@ def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
     [added] = [argument for argument in users[0].args if argument is not product]
     value = product.meta["val"]
     other = added.meta["val"] if isinstance(added, fx.Node) else None
-    if other is None or (other.shape, other.dtype) != (value.shape, value.dtype):
+    if other is None or (hints(other.shape), other.dtype) != (hints(value.shape), value.dtype):
         return product, None
     return users[0], added

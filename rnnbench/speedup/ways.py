@@ -62,6 +62,7 @@ UNMEASURED: dict[str, Any] = {
     "replicates": 0,
     "error": math.nan,  # the largest of its results and gradients, relative to the largest value of the module as given
     "compile_seconds": math.nan,  # to compile or convert it, on a machine as busy as it was then
+    "any_batch": False,  # whether its code runs every batch size of 2 and more
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
     "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, leaves, rebuilt
+from rnnbench.kernels.libraries import hints
 from rnnbench.kernels.trusted import compiler_folder
 from rnnbench.store.implementations import WITH_OWN_LIBRARY, Implementation
 from rnnbench.store.metrics import Readings
@@ -37,7 +38,8 @@ COMPILER_OPTIONS: dict[str, Any] = {
 }
 # The same for packages, whose C++ is called without Python by itself.
 PACKAGE_OPTIONS = {name: value for name, value in COMPILER_OPTIONS.items() if not name.startswith("cpp_wrapper")}
-PARTITIONER = "custom_partitioner_fn"  # another option, which torch 2.8 lacks
+PASSES = "post_grad_custom_pre_pass"  # other options; torch 2.8 lacks the second
+PARTITIONER = "custom_partitioner_fn"
 COMPILER_REMEDY = (
     "install a C++ compiler with Python's headers (on a GPU also CUDA's headers and Triton), set TMPDIR to a folder "
     "without spaces that is not mounted `noexec`"
@@ -211,7 +213,7 @@ def inductor(passes: Any) -> Callable[..., Any]:
 
     C++ around kernels of CUDA needs its headers and libcuda, which a torch that pip installed does not bring.
     """
-    on_cpu = {**COMPILER_OPTIONS, "post_grad_custom_pre_pass": passes}
+    on_cpu = {**COMPILER_OPTIONS, PASSES: passes}
     if PARTITIONER in torch._inductor.list_options():
         from rnnbench.kernels.saved_tensors import StackedSavedTensors
 
@@ -220,8 +222,13 @@ def inductor(passes: Any) -> Callable[..., Any]:
     def compile_graph(graph: Any, inputs: list[Any]) -> Any:
         from torch._inductor.compile_fx import compile_fx
 
-        is_on_cpu = all(part.is_cpu for part in inputs if isinstance(part, Tensor))
-        return compile_fx(graph, inputs, config_patches=on_cpu if is_on_cpu else None)
+        tensors = [part for part in inputs if isinstance(part, Tensor)]
+        if not all(part.is_cpu for part in tensors):
+            return compile_fx(graph, inputs)
+        options = on_cpu
+        if len(tensors) < len(inputs):  # a size that may be any number is an input, too
+            options = on_cpu | {PASSES: passes.at([hints(part.shape) for part in tensors])}
+        return compile_fx(graph, inputs, config_patches=options)
 
     return compile_graph
 

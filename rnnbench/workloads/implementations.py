@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.steps import can_step_directly, run_usual
@@ -76,9 +77,10 @@ def eager(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions
 def step_by_step(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
     """`eager`, but not hoisted where rnnbench's own products make a step of `MANY_BATCH_ROWS` sequences or more.
 
-    They are as fast for such a step as for all steps at once, whose result is too large for the caches.
+    They are as fast for such a step as for all steps at once, whose result is too large for the caches. Code for any
+    batch size is hoisted: to ask for its size would make code for a part of the sizes.
     """
-    is_wide = input.shape[1] >= MANY_BATCH_ROWS and input.dtype in DIRECT_DTYPES
+    is_wide = statically_known_true(input.shape[1] >= MANY_BATCH_ROWS) and input.dtype in DIRECT_DTYPES
     return (loop if is_wide else eager)(cell, input, state, options)
 
 

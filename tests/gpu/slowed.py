@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from rnnbench.analysis.comparison import Finding
+from rnnbench.report.words.units import ratio_with_interval
 from tests.validation.verdicts import one_check
 
 SLOWED = "GRUSlow"
@@ -28,13 +29,21 @@ def is_slowed(finding: Finding) -> bool:
     return str(finding.case.axes()["cell"]).endswith(f":{SLOWED}")
 
 
+def change(finding: Finding) -> str:
+    """Return the ratio with its interval and the pairs behind it, or why there is none."""
+    if finding.low is None:
+        return finding.reason
+    ratio = ratio_with_interval(finding.low.value, finding.low.lower, finding.low.upper)
+    return f"{ratio} {finding.state} {finding.replicates} pairs".replace("  ", " ")
+
+
 def main(device: str, budget_seconds: float) -> int:
     """Print each case's verdict and return whether one is wrong."""
     findings = one_check({SLOWED: 0.05, SAME: 0.0}, budget_seconds, device=device, only=ONLY).findings
     for finding in findings:
-        axes, change = finding.case.axes(), f"{finding.low.value:.3f}" if finding.low else finding.reason
+        axes = finding.case.axes()
         name = f"{str(axes['cell']).rpartition(':')[2]} {axes['phase']} batch {axes['batch_size']}"
-        print(f"{name:<32} {finding.time_verdict!s:<13} {change}{'   wrong' if is_wrong(finding) else ''}")
+        print(f"{name:<32} {finding.time_verdict!s:<13} {change(finding)}{'   wrong' if is_wrong(finding) else ''}")
     slowed = [finding for finding in findings if is_slowed(finding)]
     caught, cleared, wrong = counts(findings)
     others = len(findings) - len(slowed)

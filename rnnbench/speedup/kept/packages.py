@@ -154,7 +154,7 @@ def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence
         raise Skip(f"torch {torch.__version__} makes no packages of compiled code")
     started = time.perf_counter()
     passes = LoopPasses(Counter() if row_of(way).has_own_library else None)
-    options = {**compiled.PACKAGE_OPTIONS, "post_grad_custom_pre_pass": passes}
+    options = {**compiled.PACKAGE_OPTIONS, compiled.PASSES: passes}
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # torch's, of its own code
         program = exported(unit, input, state)
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=options)
