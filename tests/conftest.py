@@ -155,7 +155,7 @@ def not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from rnnbench.workloads import compiled
 
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
-    caches = (ways.way, ways.compiled_steps)
+    caches = (ways.way, ways.compiled_steps, ways.compiled_whole)
     for each in caches:
         each.cache_clear()
     yield

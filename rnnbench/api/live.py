@@ -198,6 +198,7 @@ def fastest(
     threads: int | None = 1,
     ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None = None,
     peers: bool = True,
+    any_batch: bool = False,
     progress: bool = True,
 ) -> FastestModule:
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
@@ -239,6 +240,9 @@ def fastest(
         peers: Whether to compare other ways to run the module too, in what is left of the budget: in inference on a
             processor, torch.compile with its setting `allow_rnn`, a compiled `scan` of torch, ONNX Runtime and OpenVINO
             (rnnbench's extra `peers` installs them). They are never handed back.
+        any_batch: Whether compiled code shall run every batch size of 2 and more, in inference. It takes 2 to 10%
+            longer than code for one size, calls of less than half a millisecond up to 30%, and 1.4 times as long to
+            compile (`python -m tests.validation any-batch`). A batch of 1 has code of its own.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
@@ -248,9 +252,8 @@ def fastest(
         that is made from weights is kept from call to call. Where the module runs as given, a call of the result is a
         call of the module and one function in Python more. A shape that was not measured runs as the nearest one that
         was, but is never compiled in a call: another length runs in blocks by the code that is there for its batch
-        size. In inference another batch size runs by that code, too, with rows added or in several calls, where that is
-        surely no slower than the fastest way without a compiler, which runs all others and warns once. The printed
-        module says what that costs.
+        size, and another batch size by that for any batch size. Where there is none, the fastest way without a compiler
+        runs and warns once. The printed module says what that costs.
         These calls run as given: with gradients if only inference was measured (or the reverse), of another dtype,
         within autocast (unless the search was, too), and with a packed sequence. Each way draws its own random numbers,
         such as those of dropout. `.frame` has what was measured, and the printed module says which way runs which
@@ -265,7 +268,8 @@ def fastest(
         return FastestModule(recognised(module, input)[0], ways_table(ways))
     seconds = argument("budget", budget) or 0.0
     with shown_rounds(is_wanted=progress) as on_progress, with_threads(threads):
-        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress, has_peers=peers))
+        options = {"has_peers": peers, "any_batch": any_batch}
+        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress, **options))
 
 
 @for_users

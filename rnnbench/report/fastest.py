@@ -13,12 +13,11 @@ from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import MISSING, duration, ratio_with_interval
-from rnnbench.speedup.batches import described_ranges
 from rnnbench.speedup.kept.manifest import KeptWays
 from rnnbench.speedup.kept.saving import save
 from rnnbench.speedup.kept.shapes import other_sizes
 from rnnbench.speedup.run_in_ways import RunInWays
-from rnnbench.speedup.shapes import SHAPE, codes_of
+from rnnbench.speedup.shapes import SHAPE
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, PEERS
 from rnnbench.text import listed, plural, rounded_up
 
@@ -111,13 +110,11 @@ def _others(ways: pd.DataFrame) -> list[str]:
     batches = listed([str(batch) for batch in dict.fromkeys(compiled["batch_size"])])
     about = compiled["compile_seconds"].median()
     cost = f" (about {rounded_up(about)} each)" if math.isfinite(about) else ""
-    lines = [f"  other lengths at batch {batches}: in blocks, by the same code, and the steps that are left without it"]
-    inference = ways[(ways["phase"] == "inference") & (ways["threads"] == ways["threads"].iloc[0])]
-    codes = {code.batch_size: code for code in codes_of(inference, COMPILED).values()}
-    if ranges := described_ranges(codes.values()):
-        lines.append(f"  other batch sizes in inference: {ranges}")
-    if len(alone := _ways_alone(ways, compiled)):
-        lines.append(f"  {'all others' if ranges else 'other batch sizes'}: {alone}")
+    has_any_batch = bool(compiled["any_batch"].any())
+    at = ", at every batch size of 2 and more" if has_any_batch else f" at batch {batches}"
+    lines = [f"  other lengths{at}: in blocks, by the same code, and the steps that are left without it"]
+    if not has_any_batch and len(alone := _ways_alone(ways, compiled)):
+        lines.append(f"  other batch sizes: {alone}; any_batch=True compiles code for 2 and more")
     return [
         *lines,
         f"  no call compiles a shape that was not asked for: give it in `shapes`{cost}; anything else runs as given",

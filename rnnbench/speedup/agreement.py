@@ -14,6 +14,7 @@ from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.live.live_cases import with_gradients
 from rnnbench.harness.live.live_parity import rounded_to
+from rnnbench.speedup.shapes import WayOfCall
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -24,10 +25,11 @@ from rnnbench.speedup.ways import (
     WayName,
     by_step,
     run_in_way,
+    way_of_call,
 )
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Phase
-from rnnbench.text import ending, plural
+from rnnbench.text import ending, first_line, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.counts import operator_calls
 from rnnbench.workloads.implementations import Skip
@@ -51,6 +53,7 @@ class RunSubject:
     state: State  # as torch.nn's layers take it; None if the module makes its own
     args: tuple[Any, ...]  # of a call of the user's: the input in the module's own layout, and the state if it is given
     phase: Phase
+    any_batch: bool = False  # whether compiled code shall run every batch size of 2 and more
     sessions: dict[str, PeerSession] = field(default_factory=dict)  # of peers
     errors: dict[str, float] = field(default_factory=dict)  # the largest relative error of each way that was compared
 
@@ -65,7 +68,8 @@ class RunSubject:
         batch = by_step(self.run, self.batch[:steps])
         if session := self.sessions.get(name):
             return session(self.run, batch, self.state)
-        return run_in_way(self.run, name, batch, self.state)
+        by = way_of_call(self.run, WayOfCall(name, any_batch=self.any_batch and name in COMPILED))
+        return run_in_way(self.run, name, batch, self.state, by)
 
     def operators(self) -> int:
         """Count the operators of the piece of a call that is compiled at once."""
@@ -103,6 +107,8 @@ def why_not(subject: RunSubject, name: Any) -> str:
         _check_parity(subject, name)
         if breaks := sum(counters["graph_break"].values()):
             return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}"
+        if subject.any_batch and name in COMPILED:
+            _check_other_batch(subject, name)
         graphs = []
         with torch.inference_mode() if subject.phase == "inference" else with_gradients():
             for _ in range(2):  # the first may have reason to be compiled again, after other calls
@@ -113,6 +119,19 @@ def why_not(subject: RunSubject, name: Any) -> str:
     except (Exception, SystemExit) as error:
         return why_unable(error) or ending(error, "the module")
     return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
+
+
+def _check_other_batch(subject: RunSubject, name: Any) -> None:
+    """Run the code of a way at another batch size; raises ParityError if it has none for it, or gives other results."""
+    with_one_more = partial(tree_map_only, Tensor, lambda part: torch.cat((part, part[:, :1]), 1))
+    other = replace(subject, input=with_one_more(subject.input), state=with_one_more(subject.state), errors={})
+    try:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            _check_parity(other, name)
+    except ParityError:
+        raise
+    except Exception as error:  # whatever torch's compiler or a stranger's code raises
+        raise ParityError(f"its code runs this batch size alone ({first_line(error)}); leave any_batch out") from error
 
 
 def _check_parity(subject: RunSubject, name: Any) -> None:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnbench.adapt.kinds import RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves
 from rnnbench.harness.live.live_cases import calls_on_trial
-from rnnbench.speedup.shapes import SHAPE, CallShape, MeasuredShapes, WayOfCall, codes_of
+from rnnbench.speedup.shapes import SHAPE, CallShape, MeasuredShapes, WayOfCall
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
@@ -123,15 +123,18 @@ def _measured(run: RunModule, frame: pd.DataFrame, chosen: Mapping[CallShape, Wa
     fastest: dict[CallShape, str] = dict.fromkeys(chosen, AS_GIVEN)
     for row in timed.sort_values("seconds", ascending=False).itertuples():
         fastest[CallShape(*(getattr(row, name) for name in SHAPE))] = str(row.way)
+    of_any_batch = frame[frame["is_chosen"].astype(bool) & frame["any_batch"].astype(bool)]
+    any_batch = {CallShape(*shape) for shape in of_any_batch[[*SHAPE]].itertuples(index=False)}
     first = 1 if run.begins_with == "step" else 0  # step, which is no part of a piece
+    is_whole = run.kind == "sequence"
 
     def pieces(shape: CallShape) -> list[int]:
-        if run.kind == "sequence":
-            return []
+        if is_whole:
+            return [shape.seq_len]
         most = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[shape.phase]
         return compiled.pieces_of(shape.seq_len - first, most)
 
-    return MeasuredShapes(chosen, fastest, COMPILED, codes_of(frame, COMPILED), pieces, AS_GIVEN)
+    return MeasuredShapes(chosen, fastest, COMPILED, any_batch, pieces, AS_GIVEN, is_whole)
 
 
 class RunInWays(nn.Module):
@@ -221,15 +224,14 @@ class RunInWays(nn.Module):
         if plan.reason and not self._has_warned:
             object.__setattr__(self, "_has_warned", True)
             warnings.warn(
-                f"{type(given).__name__} runs without compiled code: {plan.reason}; give rnnbench.fastest such shapes "
-                "(said once)",
+                f"{type(given).__name__} runs without compiled code: {plan.reason} (said once)",
                 stacklevel=2,
             )
         name: Any = plan.name
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
-        by = way_of_call(run.kind, plan, 0 if run.kind == "sequence" and run.is_batch_first else 1)
+        by = way_of_call(run, plan)
         if run.kind == "cell":
             outputs, final = run.run_steps(by, steps, state)
             return by_step(run, outputs), final

@@ -40,6 +40,7 @@ from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
+from rnnbench.speedup.one_form import LEAST_ANY_BATCH
 from rnnbench.speedup.peers.comparing import PeerBudget, peer_rows
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
@@ -71,6 +72,7 @@ def find(
     on_progress: Callable[[Progress], None],
     *,
     has_peers: bool = True,
+    any_batch: bool = False,
 ) -> tuple[RunModule, pd.DataFrame]:
     """Measure the ways to run a module, and its peers if they are asked for; see `rnnbench.fastest`.
 
@@ -82,6 +84,8 @@ def find(
     deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
     inputs = [first, *_others(run, shapes or (), first)]
+    if any_batch:
+        _check_any_batch(phase, inputs)
     searched: list[tuple[RunSubject, list[dict[str, Any]]]] = []
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
@@ -89,7 +93,8 @@ def find(
         begun = tree_map_only(Tensor, Tensor.detach, begun)
         args = (by_step(run, given), *(() if state is None else (begun,)))
         # A copy is measured: a call may change more of a module than can be put back.
-        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase)
+        has_any_batch = any_batch and given.shape[1] >= LEAST_ANY_BATCH
+        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase, has_any_batch)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
         rows = _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
         searched.append((subject, rows))
@@ -98,6 +103,17 @@ def find(
         budget = PeerBudget(time.monotonic() + seconds, budget_seconds, len(inputs))
         rows.extend(peer_rows(subject, rows, budget, on_progress))
     return run, ways_table(row for _, rows in searched for row in rows)
+
+
+def _check_any_batch(phase: Phase, inputs: Sequence[Tensor]) -> None:
+    """Raise ValueError if no code for any batch size can be compiled for inputs (seq, batch, ...)."""
+    if phase != "inference":
+        raise ValueError(f"any_batch: code for any batch size is for phase='inference'; found phase={phase!r}")
+    if all(each.shape[1] < LEAST_ANY_BATCH for each in inputs):
+        raise ValueError(
+            f"any_batch: code for any batch size runs {LEAST_ANY_BATCH} sequences and more; give an input or shapes "
+            "with as many"
+        )
 
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
@@ -172,13 +188,19 @@ def _of_shape(
         )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
-            name: {**shape, **_untimed_row(name, refusal), "error": subject.errors.get(name, math.nan)}
+            name: {
+                **shape,
+                **_untimed_row(name, refusal),
+                "error": subject.errors.get(name, math.nan),
+                "any_batch": subject.any_batch and name in COMPILED,
+            }
             for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
         for name in rows:
             if not rows[name]["reason"]:
-                handed_back = RunInWays(run, ways_table([{**shape, "way": name}]))
+                columns = {**shape, "way": name, "any_batch": rows[name]["any_batch"]}
+                handed_back = RunInWays(run, ways_table([columns]))
                 with named(name):
                     calls[name] = timed_call(LiveCase(name, handed_back, subject.args), subject.phase, put_back)
         if len(calls) == 1:
@@ -258,6 +280,7 @@ def find_wanted(
     on_progress: Callable[[Progress], None],
     *,
     has_peers: bool = True,
+    any_batch: bool = False,
 ) -> tuple[RunModule, pd.DataFrame]:
     """Return a module with random weights, and its ways at its shapes (seq, batch); `root`: the suite's folder.
 
@@ -273,7 +296,8 @@ def find_wanted(
             built = make_whole(sizes, cell, load(cell.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-            return find(built, input, sizes.phase, others, budget_seconds, on_progress, has_peers=has_peers)
+            options = {"has_peers": has_peers, "any_batch": any_batch}
+            return find(built, input, sizes.phase, others, budget_seconds, on_progress, **options)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)
             raise UserError(first_line(fault) if is_said else ending(fault)) from fault

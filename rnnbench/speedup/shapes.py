@@ -1,22 +1,19 @@
 """The shape of a call, and the way in which one that was not measured runs: none that would be compiled in the call.
 
-Code that is compiled for so many steps serves every length at its batch size: it runs as many blocks as fit, and what
-is left runs without a compiler. In inference it also serves other batch sizes where it is surely no slower than a way
-without a compiler (see `batches`); the others run in the fastest of these at the nearest shape.
+Code that is compiled for so many steps serves every length at its batch size, and at all others of 2 and more if it was
+compiled for any batch size: it runs as many blocks as fit, and what is left runs without a compiler. Calls for which
+there is no code run in the fastest way without a compiler at the nearest shape.
 """
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from rnnbench.speedup.batches import BatchCode, serving_code
-
-if TYPE_CHECKING:
-    import pandas as pd
+from rnnbench.speedup.one_form import LEAST_ANY_BATCH
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,10 @@ class WayOfCall(NamedTuple):
     """How a call runs."""
 
     name: str  # of the way
-    blocks: tuple[int, ...] = ()  # steps for which code is there, the most first; empty if there is code for the shape
-    batch_size: int = 0  # for which code is there; 0 if it is that of the call
-    without: str = ""  # the way without a compiler that is used if the rows of a batch are not computed apart
+    # Steps for which there is code, the most first: then nothing is compiled, and other steps run without a compiler.
+    # Empty for a shape that was measured, whose code is compiled if it is not there.
+    blocks: tuple[int, ...] = ()
+    any_batch: bool = False  # whether its code is that for any batch size
     reason: str = ""  # why it runs without compiled code although other shapes have it
 
 
@@ -70,59 +68,49 @@ class MeasuredShapes:
     chosen: Mapping[CallShape, str]
     without_compiler: Mapping[CallShape, str]  # the fastest way of those that are not compiled
     compiled: Collection[str]  # the names of ways that are compiled
-    codes: Mapping[CallShape, BatchCode]  # what is known of the compiled code of a shape
+    any_batch: Collection[CallShape]  # those whose compiled code runs every batch size of 2 and more
     pieces: Callable[[CallShape], Sequence[int]]  # the steps for which a compiled way has code at a shape
     as_given: str
+    is_whole: bool  # a call is one piece, of any length: code of other lengths is of no use
 
     def way_of(self, shape: CallShape) -> WayOfCall:
         """Return how a call of any shape runs: as given if no measured shape tells anything about it."""
         if shape in self.chosen:
-            return WayOfCall(self.chosen[shape])
-        nearest = min(self.chosen, key=shape.distance, default=None)
-        if nearest is None or math.isinf(shape.distance(nearest)):
+            return WayOfCall(self.chosen[shape], any_batch=shape in self.any_batch)
+        alike = [each for each in sorted(self.chosen, key=shape.distance) if math.isfinite(shape.distance(each))]
+        if not alike:
             return WayOfCall(self.as_given)
-        name = self.chosen[nearest]
-        if name not in self.compiled:
-            return WayOfCall(name)
-        if blocks := self._blocks(name, shape):
-            return WayOfCall(name, blocks)
-        code = serving_code(shape.batch_size, self._codes(name, shape)) if shape.phase == "inference" else None
-        if code is None:
-            about = f"batch {shape.batch_size}, length {shape.seq_len} has no compiled code"
-            return WayOfCall(self.without_compiler[nearest], reason=about)
-        at_batch = replace(shape, batch_size=code.batch_size)
-        blocks = () if self.chosen.get(at_batch) == name else self._blocks(name, at_batch)
-        return WayOfCall(name, blocks, code.batch_size, self.without_compiler[nearest])
+        nearest = alike[0]
+        if self.chosen[nearest] not in self.compiled:
+            return WayOfCall(self.chosen[nearest])
+        for each in alike:
+            plan = WayOfCall(self.chosen[each], self._blocks(each, shape), each in self.any_batch)
+            if plan.name in self.compiled and plan.blocks:
+                return plan
+        can_have_any_batch = shape.batch_size >= LEAST_ANY_BATCH and shape.phase == "inference"
+        reason = (
+            f"batch {shape.batch_size}, length {shape.seq_len} has no compiled code; give rnnbench.fastest such shapes"
+            f"{', or any_batch=True' if can_have_any_batch else ''}"
+        )
+        return WayOfCall(self.without_compiler[nearest], reason=reason)
 
-    def _blocks(self, name: str, shape: CallShape) -> tuple[int, ...]:
-        """Return the steps, in descending order, for which a way has code at a batch size, as far as they fit."""
-        # With other lengths alone they have code in common.
-        alike = [each for each in self.chosen if replace(each, seq_len=shape.seq_len) == shape]
-        blocks = {steps for each in alike if self.chosen[each] == name for steps in self.pieces(each)}
+    def _blocks(self, measured: CallShape, shape: CallShape) -> tuple[int, ...]:
+        """Return the steps, in descending order, of the code that a call can use like that of a measured shape."""
+        # Shapes with the same code but for the length, and for the batch size if that may be any.
+        way = self.chosen[measured], measured in self.any_batch
+        alike = [each for each in self.chosen if (self.chosen[each], each in self.any_batch) == way]
+        fitting = [each for each in alike if self._runs(each, shape)]
+        blocks = {steps for each in fitting for steps in self.pieces(each)}
         return tuple(sorted((steps for steps in blocks if 0 < steps <= shape.seq_len), reverse=True))
 
-    def _codes(self, name: str, shape: CallShape) -> list[BatchCode]:
-        """Return the code of a way that can run this length, for each batch size that of the nearest length."""
-        by_batch: dict[int, BatchCode] = {}
-        for each in sorted(self.codes, key=shape.distance, reverse=True):
-            at_batch = replace(shape, batch_size=each.batch_size)
-            is_alike = self.chosen[each] == name and replace(each, seq_len=shape.seq_len) == at_batch
-            if is_alike and (each == at_batch or self._blocks(name, at_batch)):
-                by_batch[each.batch_size] = self.codes[each]
-        return [*by_batch.values()]
-
-
-def codes_of(frame: "pd.DataFrame", compiled: Collection[str]) -> dict[CallShape, BatchCode]:
-    """Return what the table of ways says of each shape whose way is compiled; `compiled`: the names of such ways."""
-    codes = {}
-    sizes: Any
-    for sizes, rows in frame.groupby(list(SHAPE), sort=False):
-        chosen: Any = next(rows[rows["is_chosen"].astype(bool)].itertuples(), None)
-        if chosen is not None and chosen.way in compiled:
-            shape = CallShape(*sizes)
-            without = rows[~rows["way"].isin(compiled)]["seconds"].min()
-            codes[shape] = BatchCode(shape.batch_size, chosen.seconds / shape.seq_len, without / shape.seq_len)
-    return codes
+    def _runs(self, measured: CallShape, shape: CallShape) -> bool:
+        """Return whether the code of a measured shape runs blocks of a call."""
+        if self.is_whole and measured.seq_len != shape.seq_len:
+            return False
+        alike = replace(measured, seq_len=shape.seq_len)
+        if measured in self.any_batch and shape.batch_size >= LEAST_ANY_BATCH:
+            alike = replace(alike, batch_size=shape.batch_size)
+        return alike == shape
 
 
 def in_blocks(steps: int, blocks: Sequence[int]) -> list[int]:

@@ -26,9 +26,8 @@ from rnnbench.adapt.calls import can_hoist
 from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.speedup import fused
-from rnnbench.speedup.batched_ways import call_by_step, in_batches
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.speedup.one_form import in_one_form
+from rnnbench.speedup.one_form import BatchDims, in_one_form
 from rnnbench.speedup.shapes import SHAPE, WayOfCall, in_blocks
 from rnnbench.store import implementations
 from rnnbench.text import listed
@@ -210,58 +209,66 @@ def by_step(run: RunModule, batch: Tensor) -> Tensor:
     return batch.transpose(0, 1) if run.is_batch_first else batch
 
 
+def way_of_call(run: RunModule, plan: WayOfCall) -> Way:
+    """Return what runs a call of a module."""
+    if run.kind == "sequence" and row_of(plan.name).is_compiled:
+        dims = BatchDims(0 if run.is_batch_first else 1, 1)
+        whole = compiled_whole(plan.name, dims if plan.any_batch else None)
+        return _without_compiling(whole) if plan.blocks else whole
+    return way(run.kind, plan.name, plan.blocks, any_batch=plan.any_batch)
+
+
 @cache
-def way(kind: Kind, name: WayName, blocks: tuple[int, ...] = ()) -> Way:
+def way(kind: Kind, name: str, blocks: tuple[int, ...] = (), *, any_batch: bool = False) -> Way:
     """Return the way of this name; compiled code is shared by all modules of a process.
 
-    `blocks`: of steps for which a compiled way has code; then nothing is compiled, and other steps run without it.
+    `blocks`, `any_batch`: see `WayOfCall`.
     """
     row = row_of(name)
     if kind == "sequence":
-        return _compiled(call, row) if row.is_compiled else call
+        return compiled_whole(name, None) if row.is_compiled else call
     if kind == "cell":
-        return _by_equal_layer(row.equal) if row.equal else cell_by(_run_of(row, blocks))
-    return row.layer or layer_by(_run_of(row, blocks))
+        return _by_equal_layer(row.equal) if row.equal else cell_by(_run_of(row, blocks, any_batch))
+    return row.layer or layer_by(_run_of(row, blocks, any_batch))
 
 
-def way_of_call(kind: Kind, plan: WayOfCall, dim: int) -> Way:
-    """Return what runs a call; `dim`: of the batch in input and outputs of a module for whole sequences."""
-    name: Any = plan.name
-    by = way(kind, name, plan.blocks)
-    if not plan.batch_size:
-        return by
-    name = plan.without
-    without = call_by_step if kind == "layer" and name == AS_GIVEN else way(kind, name)
-    return in_batches(by, without, plan.batch_size, dim)
-
-
-def _run_of(row: WayRow, blocks: tuple[int, ...]) -> Run:
+def _run_of(row: WayRow, blocks: tuple[int, ...], any_batch: bool) -> Run:
     """Return what runs the steps of a cell."""
     if not row.is_compiled:
         run: Run = row.run
         return run
-    return _in_blocks(row.name, blocks) if blocks else _in_pieces(row.name)
+    steps = compiled_steps(row.name, any_batch=any_batch)
+    return _in_blocks(steps, blocks) if blocks else _in_pieces(steps)
 
 
 @cache
-def compiled_steps(name: Any) -> Run:
+def compiled_steps(name: Any, *, any_batch: bool = False) -> Run:
     """Return what a compiled way runs in one piece."""
     row = row_of(name)
-    return _compiled(row.run, row)
+    return _compiled(row.run, row, BatchDims(1, 0) if any_batch else None)
 
 
-def _in_blocks(name: Any, blocks: tuple[int, ...]) -> Run:
-    run = compiled_steps(name)
+@cache
+def compiled_whole(name: Any, any_batch: BatchDims | None) -> Way:
+    """Return a compiled way of modules for whole sequences."""
+    return _compiled(call, row_of(name), any_batch)
 
-    def without_compiling(*given: Any) -> tuple[Tensor, State]:
-        with torch.compiler.set_stance("eager_on_recompile"):  # should code not fit nevertheless
+
+def _without_compiling(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return compiled code that compiles nothing: what has no code runs as it is written."""
+
+    def without_compiling(*given: Any) -> Any:
+        with torch.compiler.set_stance("eager_on_recompile"):
             return run(*given)
 
-    return compiled.in_blocks(partial(in_blocks, blocks=blocks), without_compiling, eager)
+    return without_compiling
 
 
-def _in_pieces(name: Any) -> Run:
-    run = compiled_steps(name)
+def _in_blocks(run: Run, blocks: tuple[int, ...]) -> Run:
+    return compiled.in_blocks(partial(in_blocks, blocks=blocks), _without_compiling(run), eager)
+
+
+def _in_pieces(run: Run) -> Run:
     inference = compiled.in_pieces(INFERENCE_STEPS, run)
     training = compiled.in_pieces(TRAINING_STEPS, run)
 
@@ -271,13 +278,13 @@ def _in_pieces(name: Any) -> Run:
     return in_pieces
 
 
-def _compiled(function: Callable[..., Any], row: WayRow) -> Callable[..., Any]:
-    """Return a function compiled in a way, `function(module, input, state, ...)`.
+def _compiled(function: Callable[..., Any], row: WayRow, any_batch: BatchDims | None) -> Callable[..., Any]:
+    """Return a function compiled in a way, `function(module, input, state, ...)`; see `in_one_form`.
 
     The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
     """
     if not row.is_mode:
-        return in_one_form(compiled.compiled(function, row.steps))
+        return in_one_form(compiled.compiled(function, row.steps), any_batch)
     run = in_one_form(torch.compile(function, dynamic=False, mode=row.name))
     return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
 

@@ -223,12 +223,11 @@ def inductor(passes: Any) -> Callable[..., Any]:
         from torch._inductor.compile_fx import compile_fx
 
         tensors = [part for part in inputs if isinstance(part, Tensor)]
-        if not all(part.is_cpu for part in tensors):
-            return compile_fx(graph, inputs)
         options = on_cpu
-        if len(tensors) < len(inputs):  # a size that may be any number is an input, too
+        if any(isinstance(part, torch.SymInt) for part in inputs):  # a size that may be any number is an input, too
             options = on_cpu | {PASSES: passes.at([hints(part.shape) for part in tensors])}
-        return compile_fx(graph, inputs, config_patches=options)
+        is_on_cpu = all(part.is_cpu for part in tensors)
+        return compile_fx(graph, inputs, config_patches=options if is_on_cpu else None)
 
     return compile_graph
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -367,6 +368,18 @@ class InDict(nn.Module):
             ValueError,
             r"batch, 4\), each 1 or more; found \[5, 3, 9\]",
         ),
+        (
+            (nn.GRU(4, 6), torch.ones(5, 3, 4)),
+            {"any_batch": True, "phase": "training"},
+            ValueError,
+            "any_batch: code for any batch size is for phase='inference'; found phase='training'",
+        ),
+        (
+            (nn.GRU(4, 6), torch.ones(5, 1, 4)),
+            {"any_batch": True, "shapes": [(9, 1)]},
+            ValueError,
+            "any_batch: code for any batch size runs 2 sequences and more; give an input or shapes with as many",
+        ),
         ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"budget": "soon"}, ValueError, "'soon' is not a duration; expected"),
         (
             (nn.GRU(4, 6), (torch.ones(5, 3, 4), torch.ones(3, 6))),
@@ -427,6 +440,41 @@ class Clockwork(nn.GRUCell):
 
 
 @pytest.mark.slow
+class AsksForItsBatch(nn.Module):
+    """A cell that computes something else at another batch size than three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden_size = 6
+        self.weight = nn.Parameter(torch.rand(6, 4))
+
+    def forward(self, input: Tensor, state: Tensor) -> Tensor:
+        return torch.tanh(input @ self.weight.t() + state * (2.0 if input.shape[0] == 3 else 0.5))
+
+
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("cell", [GRUCell(4, 6), AsksForItsBatch()])
+def test_code_for_any_batch_size_is_tried_at_another_one_and_refused_if_it_has_none(
+    monkeypatch: pytest.MonkeyPatch, cell: nn.Module
+) -> None:
+    monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
+    monkeypatch.setattr(Fastest, "fastest", lambda stop: "compiled")
+    found = fast(cell, torch.randn(2, 3, 4), any_batch=True)
+    compiled_row = found.frame.set_index("way").loc["compiled"]
+    if isinstance(cell, AsksForItsBatch):
+        assert re.match(r"its code runs this batch size alone \(.*\); leave any_batch out", compiled_row["reason"])
+        return
+    assert compiled_row["any_batch"]
+    assert not compiled_row["reason"]
+    unrolled = rnnbench.unroll(cell)
+    with torch.inference_mode():
+        before = counters["stats"]["unique_graphs"]
+        for batch in (3, 2, 7):
+            input = torch.randn(2, batch, 4)
+            torch.testing.assert_close(found(input), unrolled(input))
+        assert counters["stats"]["unique_graphs"] == before > 0
+
+
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])

@@ -163,6 +163,45 @@ def test_other_shapes_run_as_the_nearest_that_was_measured_and_nothing_is_compil
     assert fast(nn.GRU(5, 6), rows=rows).way_for(asked) == way
 
 
+ANY_BATCH = [
+    row(shape(40, 1), "compiled"),
+    row(shape(40, 8), "prepacked", any_batch=True),
+    row(shape(6, 32), "prepacked", any_batch=True),
+    row(shape(40, 8), "as given", is_chosen=False),
+]
+GRU_CELL = GRUCell(5, 6)
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "way", "blocks"),
+    [
+        (GRU_CELL, shape(40, 8), "prepacked", ()),
+        (GRU_CELL, shape(40, 2), "prepacked", (40, 6)),  # although batch 1 is nearer
+        (GRU_CELL, shape(50, 1000), "prepacked", (40, 6)),
+        (GRU_CELL, shape(6, 8), "prepacked", (6,)),
+        (GRU_CELL, shape(6, 1), "as given", ()),  # neither the code for 40 steps nor that for 2 sequences
+        (GRU_CELL, shape(80, 1), "compiled", (40,)),
+        (GRU_CELL, shape(5, 9), "as given", ()),  # fewer steps than any code has
+        (GRU_CELL, shape(40, 8, trains=True), "as given", ()),
+    ],
+)
+def test_code_for_any_batch_size_runs_every_call_of_two_sequences_and_more(
+    module: nn.Module, asked: CallShape, way: str, blocks: tuple[int, ...]
+) -> None:
+    plan = fast(module, rows=ANY_BATCH).how(asked)
+    assert (plan.name, plan.blocks) == (way, blocks)
+    assert plan.any_batch == (way == "prepacked")
+    assert bool(plan.reason) == (way == "as given" and asked.phase == "inference")
+
+
+def test_code_for_any_batch_size_of_a_module_for_whole_sequences_runs_its_own_length() -> None:
+    module = fast(Masked(), rows=ANY_BATCH)
+    assert module.how(shape(40, 2)).blocks == (40,)
+    assert module.how(shape(6, 2)).blocks == (6,)
+    assert module.how(shape(46, 2)).reason.endswith("give rnnbench.fastest such shapes, or any_batch=True")
+    assert module.how(shape(46, 1)).reason.endswith("give rnnbench.fastest such shapes")
+
+
 def python_calls(call: Callable[[], object]) -> int:
     """How many functions in Python a call of `call` calls."""
     made: list[str] = []
@@ -281,6 +320,9 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
         "    prepacked is not used: there is no compiler",
         "  other sizes: as the nearest of these; anything else as given",
     ]
+    assert "  other lengths, at every batch size of 2 and more: in blocks, by the same code" in repr(
+        fast(nn.GRU(5, 6), rows=[row(shape(), "compiled", any_batch=True)])
+    )
     table.to_csv(tmp_path / "ways.csv", index=False)
     others = [
         row(shape(), "as given", is_chosen=False, seconds=3e-3),
@@ -291,9 +333,7 @@ def test_the_table_and_the_text_show_which_way_runs_which_shape(tmp_path: Path) 
         "  batch 3, length 7, inference, 1 thread: compiled, 1.00 ms, 0.500× (0.400–0.600) the time as given; compiled "
         "in 22.0 s, which 22,000 calls pay for",
         "  other lengths at batch 3: in blocks, by the same code, and the steps that are left without it",
-        "  other batch sizes in inference: 2 as 3, 1.5 times the time of code of its own at most; 4 to 6 in calls of "
-        "3, no slower than without a compiler",
-        "  all others: hoisted, 2 times the time at most",
+        "  other batch sizes: hoisted, 2 times the time at most; any_batch=True compiles code for 2 and more",
         "  no call compiles a shape that was not asked for: give it in `shapes` (about 30 s each); anything else runs "
         "as given",
     ]
@@ -419,19 +459,20 @@ def test_a_call_of_a_new_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch)
     ways.compiled_steps.cache_clear()
     ways.way.cache_clear()
     cell = Plain()
-    rows = [row(shape(4), "compiled"), row(shape(4), "as given", is_chosen=False, seconds=1e-2)]
+    chosen = row(shape(4), "compiled", any_batch=True)
+    rows = [chosen, row(shape(4), "as given", is_chosen=False, seconds=1e-2)]
     module = fast(cell, rows=rows)
     inputs = [torch.randn(steps, batch, 5) for steps, batch in ((4, 3), (9, 3), (4, 2), (4, 1), (12, 7), (3, 3))]
     with torch.inference_mode():
         module(inputs[0])
         before = counters["stats"]["unique_graphs"]
-        with pytest.warns(UserWarning, match="batch 3, length 3 has no compiled code"):
+        with pytest.warns(UserWarning, match="batch 1, length 4 has no compiled code; give rnnbench.fastest such"):
             outputs = [module(input) for input in inputs]
         torch.testing.assert_close(outputs, [rnnbench.unroll(cell)(input) for input in inputs])
         calls: list[Any] = []
         sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
         try:
-            for input in (inputs[0], *inputs[2:5]):
+            for input in (inputs[0], inputs[2], inputs[4]):
                 module(input)
         finally:
             sys.setprofile(None)
