@@ -22,6 +22,7 @@ import pandas as pd
 from tests.validation import (
     affected,
     allocation_simulated,
+    any_batch,
     asserted,
     bisect_real,
     bisect_simulated,
@@ -125,6 +126,9 @@ TABLES = {
     ),
     "fastest-training": Table(
         fastest_grid.training, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
+    ),
+    "any-batch": Table(
+        any_batch.any_batch, summary=any_batch.summary, is_of_processor=True, takes_share=True, if_named=True
     ),
     "fastest-peers": Table(peers_grid.peers, summary=peers_grid.summary, is_live=True, takes_share=True, if_named=True),
     "unlike-coverage": Table(lambda: real.unlike(8), summary=real.of_states, is_live=True, if_named=True),
