@@ -1,8 +1,10 @@
 """`rnnbench fastest`."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +22,8 @@ from rnnbench.cli.options import (
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rnnbench.store.records import Case
 
 TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a folder
@@ -75,7 +79,7 @@ def fastest(
     \b
     Examples:
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save my-gru
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference batch_size=32' --any-batch --save my-gru
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference batch_size=8' --any-batch
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
@@ -94,12 +98,11 @@ def fastest(
     import pandas as pd
 
     from rnnbench.project import folders_here
-    from rnnbench.report.fastest import described, described_kept
+    from rnnbench.report.fastest import described_kept
     from rnnbench.report.page import page
     from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.report.words.names import say_all
     from rnnbench.speedup.kept.saving import save as keep
-    from rnnbench.speedup.search import SIZES, find_wanted, wanted
+    from rnnbench.speedup.search import find_wanted, wanted
     from rnnbench.suite.outline import cases_of
 
     modules, left_out = wanted(cases_of(groups))
@@ -108,31 +111,10 @@ def fastest(
     if save is not None:
         _refuse_save(save, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
-    tables = {}
-    runs = {}
-    faults = []
-    for module, shapes in modules.items():
-        name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
-        try:
-            with shown_rounds() as on_progress:
-                run, table = find_wanted(
-                    module,
-                    shapes,
-                    chosen_suite.file.parent,
-                    budget,
-                    on_progress,
-                    has_peers=peers,
-                    any_batch=any_batch and module.workload.phase == "inference",
-                )
-            runs[module] = run
-            tables[module] = table
-            output.say(described(name, table))
-        except UserError as fault:  # the other cells of the suite can still be searched
-            faults.append(f"{name}: {fault}")
-    if not tables:
-        raise UserError("; ".join(dict.fromkeys(faults)))
-    for reason in filter(None, [left_out, *faults]):
-        output.note(f"left out: {reason}")
+    search = partial(
+        find_wanted, root=chosen_suite.file.parent, budget_seconds=budget, has_peers=peers, any_batch=any_batch
+    )
+    runs, tables = _searched(modules, left_out, search)
     if is_table and save is not None:
         page.write(save, pd.concat(tables.values()).to_csv(index=False).encode(), save)
     elif save is not None:
@@ -142,6 +124,36 @@ def fastest(
         output.say("\n".join(described_kept(ways)))
     if save is not None:
         output.say_path(save)
+
+
+def _searched(
+    modules: "Mapping[Case, Sequence[tuple[int, int]]]", left_out: str, search: Callable[..., Any]
+) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Search for the ways of modules at their shapes, and say what was found; return modules that run, and tables.
+
+    Raises UserError if there are none.
+    """
+    from rnnbench.report.fastest import described
+    from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.report.words.names import say_all
+    from rnnbench.speedup.search import SIZES
+
+    runs = {}
+    tables = {}
+    faults = []
+    for module, shapes in modules.items():
+        name = f"{module.cell}, {say_all(SIZES, (getattr(module.workload, size) for size in SIZES))}"
+        try:
+            with shown_rounds() as on_progress:
+                runs[module], tables[module] = search(module, shapes, on_progress=on_progress)
+            output.say(described(name, tables[module]))
+        except UserError as fault:  # the other cells of the suite can still be searched
+            faults.append(f"{name}: {fault}")
+    if not tables:
+        raise UserError("; ".join(dict.fromkeys(faults)))
+    for reason in filter(None, [left_out, *faults]):
+        output.note(f"left out: {reason}")
+    return runs, tables
 
 
 def _refuse_save(save: Path, modules: "list[Case]") -> None:

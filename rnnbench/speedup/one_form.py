@@ -37,12 +37,12 @@ def in_one_form(run: Callable[..., Any], any_batch: BatchDims | None = None) -> 
         if _needs_gradients(module, input, state):
             return run(module, input.contiguous(), tree_map_only(Tensor, Tensor.contiguous, state), *options)
         with torch.inference_mode(mode=False), torch.no_grad():
-            given = _usual(input)
-            begun = tree_map_only(Tensor, _usual, state)
+            input = _usual(input)
+            state = tree_map_only(Tensor, _usual, state)
             if any_batch is not None and input.shape not in (shapes := seen.setdefault(module, set())):
                 shapes.add(input.shape)
-                given, begun = _marked(given, begun, any_batch)
-            return run(module, given, begun, *options)
+                input, state = _marked(input, state, any_batch)
+            return run(module, input, state, *options)
 
     return run_in_one_form
 

@@ -188,13 +188,7 @@ def _of_shape(
         )
         refusals = _refusals(subject, compiler)
         rows: dict[str, dict[str, Any]] = {
-            name: {
-                **shape,
-                **_untimed_row(name, refusal),
-                "error": subject.errors.get(name, math.nan),
-                "any_batch": subject.any_batch and name in COMPILED,
-            }
-            for name, refusal in refusals.items()
+            name: {**shape, **_untimed_row(subject, name, refusal)} for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
         for name in rows:
@@ -228,13 +222,15 @@ def _of_shape(
     return [*rows.values()]
 
 
-def _untimed_row(way: WayName, refusal: Refusal) -> dict[str, Any]:
+def _untimed_row(subject: RunSubject, way: WayName, refusal: Refusal) -> dict[str, Any]:
     """Return what is known of a way before it is timed."""
     return {
         "way": way,
         "is_chosen": way == AS_GIVEN,
         "reason": refusal.reason,
         "compile_seconds": refusal.compile_seconds,
+        "any_batch": subject.any_batch and way in COMPILED,
+        "error": subject.errors.get(way, math.nan),
     }
 
 
@@ -284,7 +280,7 @@ def find_wanted(
 ) -> tuple[RunModule, pd.DataFrame]:
     """Return a module with random weights, and its ways at its shapes (seq, batch); `root`: the suite's folder.
 
-    Raises UserError if it can't be built or run.
+    `any_batch` is for inference alone. Raises UserError if it can't be built or run.
     """
     sizes = module.workload
     (first, *others) = shapes
@@ -296,7 +292,7 @@ def find_wanted(
             built = make_whole(sizes, cell, load(cell.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-            options = {"has_peers": has_peers, "any_batch": any_batch}
+            options = {"has_peers": has_peers, "any_batch": any_batch and sizes.phase == "inference"}
             return find(built, input, sizes.phase, others, budget_seconds, on_progress, **options)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)

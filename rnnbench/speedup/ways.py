@@ -257,9 +257,9 @@ def compiled_whole(name: Any, any_batch: BatchDims | None) -> Way:
 def _without_compiling(run: Callable[..., Any]) -> Callable[..., Any]:
     """Return compiled code that compiles nothing: what has no code runs as it is written."""
 
-    def without_compiling(*given: Any) -> Any:
+    def without_compiling(*arguments: Any) -> Any:
         with torch.compiler.set_stance("eager_on_recompile"):
-            return run(*given)
+            return run(*arguments)
 
     return without_compiling
 

@@ -86,7 +86,7 @@ def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str,
 def test_a_cell_that_can_not_be_searched_leaves_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"ugrnn"}
 
-    def search(module: Case, *_: object, has_peers: bool, any_batch: bool) -> tuple[None, None]:
+    def search(module: Case, *_: object, **options: object) -> tuple[None, None]:
         if module.cell in bad:
             raise UserError("its state is not known")
         return None, None
