@@ -14,7 +14,8 @@ from rnnbench.adapt.contract import on_trial
 from rnnbench.cells import CellError
 from rnnbench.cells.states import State, leaves, rebuilt, tensors_of
 from rnnbench.harness.live.live_cases import keep_process
-from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, are_close, rows_are_apart, run_in_batches
+from rnnbench.speedup.batches import are_close, rows_are_apart, run_in_batches
+from rnnbench.speedup.kept.code import BatchResults, RunParts, StateParts
 from rnnbench.workloads.parity import TOLERANCES
 
 ModuleWay = Callable[[Any, Tensor, State], Any]  # see `rnnbench.speedup.ways`

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rnnbench.speedup.kept.code import BatchResults, RunParts, StateParts
+
 CHEAP = 1.05  # times the time of code of its own: such a batch size counts as served by the code that is there
 MOST_ROWS = 10_000  # of the batch sizes that are described
 MOST_RANGES = 6  # of these that are named
 CHANGE = 3.0  # of each value of the rows that a trial adds
 ROUNDED = 1e-3  # of the largest value: the most that rounding may change in a trial
-StateParts = tuple[Tensor, ...]
-BatchResults = tuple[Tensor, StateParts]  # outputs and final state
-RunParts = Callable[[Tensor, StateParts], BatchResults]  # of an input and a state
 
 
 @dataclass(frozen=True)
