@@ -141,10 +141,10 @@ def described_kept(kept: KeptWays) -> list[str]:
         about = f"compiled in {duration(shape.compile_seconds)}" if shape.compile_seconds else "needs no compiled code"
         if shape.units and not shape.compile_seconds:
             about = "by the code of another shape"
-        if shape.reason:
+        if shape.reason and not shape.units:
             about = f"not compiled: {one_line(shape.reason)}"
         lines.append(f"  kept: batch {shape.batch_size}, length {shape.seq_len}, {shape.way}, {about}")
-    return [*lines, *other_sizes(kept, has_class=kept.layer is not None)]
+    return [*lines, *other_sizes(kept)]
 
 
 class FastestModule(RunInWays):

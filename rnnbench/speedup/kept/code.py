@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, run_in_batches
 from rnnbench.speedup.kept.manifest import AGAIN, KeptShape, KeptUnit, KeptWays
 from rnnbench.text import first_line
 
@@ -18,6 +17,9 @@ from rnnbench.text import first_line
 AS_GIVEN = "as given"
 EQUAL_LAYER = "torch.nn"
 FUSED = "fused"
+StateParts = tuple[Tensor, ...]
+BatchResults = tuple[Tensor, StateParts]  # outputs and final state
+RunParts = Callable[[Tensor, StateParts], BatchResults]  # of an input and a state
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 
 
@@ -113,7 +115,6 @@ class LoadedShape:
 
     shape: KeptShape
     units: Sequence[LoadedUnit]
-    is_of_other_batch: bool = False  # than a call: its code runs the call with rows added, or several times
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,6 @@ class KeptRuns:
 
         Also if the weights have another form now than those that the code was compiled for.
         """
-        run = self._run_of_code(loaded)
-        if run is None or not loaded.is_of_other_batch:
-            return run
-        return lambda steps, state: run_in_batches(run, steps, state, loaded.shape.batch_size)
-
-    def _run_of_code(self, loaded: LoadedShape) -> RunParts | None:
         if loaded.units:
             if not all(unit.fits() for unit in loaded.units):
                 return None

@@ -22,7 +22,8 @@ from rnnbench.text import first_few, plural
 MANIFEST = "fastest.json"
 WEIGHTS = "weights.pt"
 TRIAL = "trial.pt"
-FORMAT = 2  # of the folder
+FORMAT = 3  # of the folder
+SMALLEST_BATCH = 2  # that code for any batch size runs: torch compiles a batch of 1 for itself
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
 CODE_FLAGS = (
@@ -113,7 +114,18 @@ class KeptShape:
     seconds: float | None = None  # of a call
     ratio: float | None = None  # to the module as given
     compile_seconds: float = 0.0
-    reason: str = ""  # why it is not compiled although its way is
+    any_batch: bool = False  # whether the code runs each batch size from `SMALLEST_BATCH`
+    reason: str = ""  # why it is not compiled although its way is, or not for any batch size although that was wanted
+
+    def runs_batch(self, batch_size: int) -> bool:
+        """Return whether compiled code of this shape runs batches of a size."""
+        is_any = self.any_batch and batch_size >= SMALLEST_BATCH
+        return bool(self.units) and (is_any or batch_size == self.batch_size)
+
+    def __str__(self) -> str:
+        """Say which sizes it is for."""
+        batch = f"{SMALLEST_BATCH} and more" if self.any_batch else str(self.batch_size)
+        return f"batch {batch}, length {self.seq_len}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,6 @@ class KeptWays:
     directions: int
     tolerance: float
     shapes: tuple[KeptShape, ...]
-    rows_apart: bool = False  # each sequence of a batch is computed by itself, so code serves other batch sizes, too
     files: Mapping[str, KeptFile] = field(default_factory=dict)
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
     layer: KeptLayer | None = None

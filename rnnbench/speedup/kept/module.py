@@ -4,10 +4,10 @@ To load it takes as long as to read the files and to open the compiled code: not
 shapes need is imported when they come.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.batches import StateParts, relative_error
 from rnnbench.speedup.kept.code import (
     AS_GIVEN,
     EQUAL_LAYER,
@@ -24,10 +23,11 @@ from rnnbench.speedup.kept.code import (
     LoadedShape,
     LoadedUnit,
     RunPackage,
+    StateParts,
     open_packages,
     parts_of,
 )
-from rnnbench.speedup.kept.manifest import AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, read
+from rnnbench.speedup.kept.manifest import AGAIN, TRIAL, WEIGHTS, KeptWays, check, read
 from rnnbench.speedup.kept.shapes import LoadedShapes, other_sizes
 from rnnbench.speedup.kept.weights import holder_of, layer_with_weights, read_tensors, with_weights
 from rnnbench.text import listed
@@ -46,7 +46,7 @@ def load(folder: Path, as_given: nn.Module | None = None) -> "KeptModule":
     holder = holder_of(weights, manifest.volatile) if module is None else module
     trials = read_tensors(folder / TRIAL)
     loaded = KeptModule(
-        manifest, folder, holder, open_packages(folder, manifest), trials[0], has_class=module is not None
+        manifest, folder, holder, open_packages(folder, manifest), trials[0][0], has_class=module is not None
     )
     loaded.train(manifest.training)
     loaded.check(trials)
@@ -178,7 +178,7 @@ class KeptModule(nn.Module):
     def _as_given(self, reason: str, input: Any, state: Any, more: Mapping[str, Any]) -> Any:
         """Run a call as given, and say once for which reason, if there is one."""
         if not self._has_class:
-            shapes = listed([_sizes(shape) for shape in self.manifest.shapes])
+            shapes = listed([*dict.fromkeys(map(str, self.manifest.shapes))])
             raise ValueError(
                 f"{reason or 'this shape runs as given'}; {self.folder} keeps {shapes} of {self.manifest.module}. To "
                 "run anything else, give the module: rnnbench.load_fastest(folder, as_given=module)"
@@ -217,35 +217,31 @@ class KeptModule(nn.Module):
         ]
         return RunInWays(run, ways_table(rows))
 
-    def check(self, trials: Sequence[Mapping[str, Any]]) -> None:
+    def check(self, trials: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """Compare the outputs of the trial inputs with those of the machine that saved; raises UserError.
 
-        Code that may serve other batch sizes also runs a row fewer, in whose place it gets a copy of the last one.
+        `trials`: of each shape; code for any batch size has two, of other sizes.
         """
-        for trial, loaded in zip(trials, self._shapes.shapes, strict=True):
-            batch_size = loaded.shape.batch_size
-            self._compare(trial, loaded, batch_size)
-            if loaded.units and self.manifest.rows_apart and batch_size > 1:
-                self._compare(trial, replace(loaded, is_of_other_batch=True), batch_size - 1)
+        for of_shape, loaded in zip(trials, self._shapes.shapes, strict=True):
+            for trial in of_shape:
+                self._compare(trial, loaded)
 
-    def _compare(self, trial: Mapping[str, Any], loaded: LoadedShape, rows: int) -> None:
-        """Run the first rows of a trial input by the code of a shape; raises UserError if it is off."""
+    def _compare(self, trial: Mapping[str, Any], loaded: LoadedShape) -> None:
+        """Run a trial input by the code of a shape; raises UserError if it is off."""
         run = self._runs.run_of(loaded)
         if run is None:
             return
         with torch.inference_mode():
-            outputs, final = run(
-                trial["input"][:, :rows], tuple(part[:, :rows].contiguous() for part in trial["state"])
-            )
+            outputs, final = run(trial["input"], tuple(trial["state"]))
         values = {"outputs": (outputs, trial["outputs"])}
         values |= {f"final state ({index})": pair for index, pair in enumerate(zip(final, trial["final"], strict=True))}
-        for name, (value, whole) in values.items():
-            is_whole = rows == loaded.shape.batch_size
-            error = relative_error(value, whole if is_whole else whole[:, :rows])
+        for name, (value, expected) in values.items():
+            error = relative_error(value, expected)
             if not error <= self.manifest.tolerance:
+                steps, batch = trial["input"].shape[:2]
                 raise UserError(
-                    f"{self.folder}: the {name} of its trial input (batch {rows}, length {loaded.shape.seq_len}) are "
-                    f"off by {error:.1e} of the largest value here; {self.manifest.tolerance:.0e} is allowed; {AGAIN}"
+                    f"{self.folder}: the {name} of its trial input (batch {batch}, length {steps}) are off by "
+                    f"{error:.1e} of the largest value here; {self.manifest.tolerance:.0e} is allowed; {AGAIN}"
                 )
 
     def train(self, mode: bool = True) -> "KeptModule":
@@ -284,14 +280,20 @@ class KeptModule(nn.Module):
             way = shape.way if shape.units or shape.way in (AS_GIVEN, EQUAL_LAYER, FUSED) else f"{shape.way}, as given"
             timed = "" if shape.seconds is None else f", {1e3 * shape.seconds:.3g} ms when it was measured"
             timed += "" if shape.ratio is None else f", {shape.ratio:.2f} times the time as given"
-            lines.append(f"  {_sizes(shape)}: {way}{timed}")
+            lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}: {way}{timed}")
         others = "as given" if self._has_class else "refused, unless the module is given: as_given=module"
-        lines += other_sizes(self.manifest, has_class=self._has_class)
+        lines += other_sizes(self.manifest)
         return "\n".join([*lines, f"  all others, gradients and other types: {others}"])
 
 
-def _sizes(shape: KeptShape) -> str:
-    return f"batch {shape.batch_size}, length {shape.seq_len}"
+def relative_error(values: Tensor, expected: Tensor) -> float:
+    """Return the largest difference in shares of the largest value; infinite for other shapes, NaN if it is NaN."""
+    if values.shape != expected.shape or values.dtype != expected.dtype:
+        return math.inf
+    if not expected.numel():
+        return 0.0
+    largest = float(expected.abs().max())
+    return float((values - expected).abs().max()) / max(largest, 1e-30)
 
 
 def _whole_state(parts: Sequence[Tensor]) -> Any:

@@ -7,7 +7,7 @@ half of it. A folder that is there already is never touched.
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,16 +21,25 @@ from torch.utils._pytree import tree_map_only
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.contract import on_trial
 from rnnbench.adapt.kinds import CELL_OF, RunModule, why_only_as_given
-from rnnbench.cells.states import State, leaves, rebuilt
+from rnnbench.cells.states import State, leaves
 from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.kernels import direct, recurrence
 from rnnbench.speedup import fused
-from rnnbench.speedup.batches import BatchResults, RunParts, StateParts, rows_are_apart
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import module as kept_module
-from rnnbench.speedup.kept.manifest import TRIAL, WEIGHTS, KeptFile, KeptLayer, KeptShape, KeptUnit, KeptWays, Machine
+from rnnbench.speedup.kept.manifest import (
+    SMALLEST_BATCH,
+    TRIAL,
+    WEIGHTS,
+    KeptFile,
+    KeptLayer,
+    KeptShape,
+    KeptUnit,
+    KeptWays,
+    Machine,
+)
 from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
@@ -107,6 +116,15 @@ def _rows(frame: pd.DataFrame) -> list[Any]:
     return list(rows.itertuples())
 
 
+@dataclass(frozen=True)
+class _ShapeCode:
+    """The compiled code of a shape; none for a way that is not compiled."""
+
+    units: tuple[KeptUnit, ...] = ()
+    other_trials: tuple[dict[str, Any], ...] = ()  # of another batch size; empty if the code runs one alone
+    reason: str = ""  # see `KeptShape`
+
+
 @dataclass
 class _Saving:
     """One folder in the making."""
@@ -115,7 +133,7 @@ class _Saving:
     folder: Path
     on_progress: Callable[[Progress], None]
     packages: dict[Any, Package] = field(default_factory=dict)  # by what their code depends on
-    trials: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[list[dict[str, Any]]] = field(default_factory=list)  # of each shape
     returns_state: bool = True
 
     def manifest(self, rows: list[Any]) -> KeptWays:
@@ -132,7 +150,7 @@ class _Saving:
         torch.save(self.trials, self.folder / TRIAL)
         libraries = self._libraries(rows)
         self._refuse_nothing(shapes)
-        first = self.trials[0]
+        first = self.trials[0][0]
         return KeptWays(
             machine=Machine.here(),
             module=type(module).__name__,
@@ -148,7 +166,6 @@ class _Saving:
             directions=2 if getattr(module, "bidirectional", False) else 1,
             tolerance=TOLERANCES.get(dtype, TOLERANCES["float32"]),  # type: ignore[call-overload]
             shapes=shapes,
-            rows_apart=self._are_rows_apart(),
             files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
             volatile=tuple(name for name in tensors if name not in module.state_dict()),
             layer=_kept_layer(module) if run.kind == "layer" else None,
@@ -169,36 +186,33 @@ class _Saving:
 
     def _shape(self, row: Any, number: int, of: int) -> KeptShape:
         """Compile what a shape needs, and run its trial."""
-        run = self.run
         way = row.way
+        steps = int(row.seq_len)
+        batch_size = int(row.batch_size)
         packages_before = len(self.packages)
-        kept_units: list[KeptUnit] = []
-        reason = ""
+        code = _ShapeCode()
         with torch.no_grad(), with_threads(int(row.threads)):
-            input = self._input(int(row.seq_len), int(row.batch_size))
-            state = self._first_state(input)
-            self._try(input, state)
-            pieces = pieces_of(run, len(input))
+            trial = self._trial(steps, batch_size)
             if way in COMPILED:
                 stage = f"compiling ({way}), shape {number + 1} of {of}"
                 seconds = None if pd.isna(row.compile_seconds) else float(row.compile_seconds)
                 self.on_progress(Progress(0, number, of, seconds, stage=stage))
-                try:
-                    kept_units = self._units(way, pieces, input, state)
-                except Skip as fault:
-                    reason = str(fault)
+                code = self._code(way, trial, any_batch=bool(row.any_batch))
+            self.trials.append([trial, *code.other_trials])
+        is_lost = way in COMPILED and not code.units
         new = [*self.packages.values()][packages_before:]
         return KeptShape(
-            seq_len=len(input),
-            batch_size=input.shape[1],
+            seq_len=steps,
+            batch_size=batch_size,
             threads=int(row.threads),
-            way=AS_GIVEN if reason else way,
-            pieces=tuple(pieces),
-            units=tuple(kept_units),
-            seconds=None if reason or pd.isna(row.seconds) else float(row.seconds),
-            ratio=None if reason or way == AS_GIVEN or pd.isna(row.ratio) else float(row.ratio),
+            way=AS_GIVEN if is_lost else way,
+            pieces=tuple(pieces_of(self.run, steps)),
+            units=code.units,
+            seconds=None if is_lost or pd.isna(row.seconds) else float(row.seconds),
+            ratio=None if is_lost or way == AS_GIVEN or pd.isna(row.ratio) else float(row.ratio),
             compile_seconds=sum(package.compile_seconds for package in new),
-            reason=reason,
+            any_batch=bool(code.other_trials),
+            reason=code.reason,
         )
 
     def _input(self, steps: int, batch: int) -> Tensor:
@@ -218,45 +232,80 @@ class _Saving:
             state = self.run.zeros(input)
         return tree_map_only(Tensor, Tensor.detach, state)
 
-    def _try(self, input: Tensor, state: State) -> None:
-        """Keep what the module as given returns."""
+    def _trial(self, steps: int, batch_size: int) -> dict[str, Any]:
+        """Return an input and a state of these sizes, and what the module as given makes of them."""
+        input = self._input(steps, batch_size)
+        state = self._first_state(input)
         outputs, final = run_in_way(self.run, AS_GIVEN, by_step(self.run, input), state)
         self.returns_state = final is not ALONE
         trial = {"input": input, "outputs": by_step(self.run, outputs)}
         parts = {"state": _parts(state), "final": _parts(final if self.returns_state else None)}
-        self.trials.append(
-            {name: each.detach().contiguous().clone() for name, each in trial.items()}
-            | {name: [part.detach().contiguous().clone() for part in each] for name, each in parts.items()}
-        )
+        return {name: each.detach().contiguous().clone() for name, each in trial.items()} | {
+            name: [part.detach().contiguous().clone() for part in each] for name, each in parts.items()
+        }
 
-    def _units(self, way: WayName, pieces: list[int], input: Tensor, state: State) -> list[KeptUnit]:
+    def _code(self, way: WayName, trial: Mapping[str, Any], *, any_batch: bool) -> "_ShapeCode":
+        """Compile what a way runs: for any batch size if that is wanted and can be, or for that of a trial alone."""
+        reason = ""
+        input = trial["input"]
+        state = trial["state"]
+        for is_any in (True, False) if any_batch else (False,):
+            try:
+                others = (self._trial_of_more(input),) if is_any else ()
+                return _ShapeCode(self._units(way, input, state, any_batch=is_any), others, reason)
+            except Skip as fault:
+                reason = str(fault)
+        return _ShapeCode(reason=reason)
+
+    def _trial_of_more(self, input: Tensor) -> dict[str, Any]:
+        """Return a trial of one sequence more than those of an input. Raises Skip if the module takes no more."""
+        more = input.shape[1] + 1
+        try:
+            return self._trial(len(input), more)
+        except Exception as error:  # whatever a stranger's code raises
+            raise Skip(f"{ending(error, 'the module')} at batch {more}") from error
+
+    def _units(self, way: WayName, input: Tensor, parts: Sequence[Tensor], *, any_batch: bool) -> tuple[KeptUnit, ...]:
         """Compile what a way runs; raises Skip if that can't be."""
         compiled.check(ON)
         if reason := why_only_as_given(self.run.module, self.run.kind):
             raise Skip(reason)
-        parts = _parts(state)
+        if any_batch and input.shape[1] < SMALLEST_BATCH:
+            raise Skip("torch compiles a batch of 1 for this size alone")
+        is_turned = self.run.kind == "sequence" and self.run.is_batch_first
+        any_batch_in = int(not is_turned) if any_batch else None
         code_units = units(self.run, way, tuple(input.shape[2:]))
         kept = []
         for index, unit in enumerate(code_units):
-            of_unit = parts if len(code_units) == 1 else tuple(part[index : index + 1] for part in parts)
+            of_unit = [part if len(code_units) == 1 else part[index : index + 1] for part in parts]
             packages = {}
-            for steps in dict.fromkeys(pieces):
+            for steps in dict.fromkeys(pieces_of(self.run, len(input))):
                 piece = by_step(self.run, input)
                 if self.run.kind != "sequence":
                     piece = input.new_zeros(steps, input.shape[1], *unit.features)
-                packages[str(steps)] = self._package(unit, way, piece.contiguous(), of_unit).name
+                packages[str(steps)] = self._package(unit, way, piece.contiguous(), of_unit, any_batch_in).name
             kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
-        return kept
+        return tuple(kept)
 
-    def _package(self, unit: CodeUnit, way: WayName, input: Tensor, state: tuple[Tensor, ...]) -> Package:
-        """Return the package of a unit for these shapes, which units of equal sizes share."""
+    def _package(
+        self, unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], any_batch_in: int | None
+    ) -> Package:
+        """Return the package of a unit for these shapes, which units of equal sizes share.
+
+        `any_batch_in`: see `exported`.
+        """
         code = type(unit.module) if self.run.kind == "layer" else None
-        forms = tuple(map(_form, (input, *state, *unit.tensors())))
-        key = (way, code, torch.get_num_threads(), tuple(unit.weights), forms)
+        arguments = [input, *state]
+        if any_batch_in is not None:  # code for any batch size is shared by all
+            of_one = (input.select(any_batch_in, 0), *(part.select(1, 0) for part in state))
+            arguments = [part.clone(memory_format=torch.contiguous_format) for part in of_one]
+        forms = tuple(map(_form, (*arguments, *unit.tensors())))
+        key = (way, code, torch.get_num_threads(), tuple(unit.weights), any_batch_in, forms)
         if key not in self.packages:
             file = self.folder / f"package-{len(self.packages) + 1}.pt2"
             try:
-                self.packages[key] = compile_package(unit, way, input, [part.contiguous() for part in state], file)
+                parts = [part.contiguous() for part in state]
+                self.packages[key] = compile_package(unit, way, input, parts, file, any_batch_in)
             except Skip:
                 raise
             except Exception as error:  # whatever torch or a stranger's code raises
@@ -286,24 +335,6 @@ class _Saving:
         input = self._input(MODE_STEPS, MODE_STEPS)
         layer = equal_layer(self.run.module, input, self._first_state(input))
         return None if layer is None else layer.to_json("given." if isinstance(self.run.module, Adapted) else "")
-
-    def _are_rows_apart(self) -> bool:
-        """Return whether each sequence of a batch is computed by itself, in the module's mode."""
-        input = self._input(MODE_STEPS, MODE_STEPS)
-        state = self._first_state(input)
-
-        def run_of(module: nn.Module) -> RunParts:
-            copied = replace(self.run, module=module)
-
-            def run(input: Tensor, parts: StateParts) -> BatchResults:
-                begun = rebuilt(state, iter(parts)) if parts else state
-                outputs, final = run_in_way(copied, AS_GIVEN, by_step(copied, input), begun)
-                return by_step(copied, outputs), () if final is ALONE else _parts(final)
-
-            return run
-
-        with torch.no_grad():
-            return rows_are_apart(self.run.module, run_of, input, _parts(state))
 
     def _does_mode_matter(self) -> bool:
         """Return whether `train` and `eval` may change what is computed, by the programs of two steps."""

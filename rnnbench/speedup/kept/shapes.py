@@ -1,17 +1,15 @@
-"""Which code of a folder runs a call: that of its shape, of other lengths in blocks, or of another batch size."""
+"""Which code of a folder runs a call: that of its shape, that for any batch size, or of other lengths in blocks."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from rnnbench.speedup.batches import BatchCode, described_ranges, serving_code
 from rnnbench.speedup.kept.code import EQUAL_LAYER, FUSED, LoadedShape
-from rnnbench.speedup.kept.manifest import KeptShape, KeptWays
+from rnnbench.speedup.kept.manifest import SMALLEST_BATCH, KeptShape, KeptWays
 from rnnbench.speedup.shapes import in_blocks
-from rnnbench.text import listed, plural, rounded_up
+from rnnbench.text import listed, plural, printable, rounded_up
 
 LONG = 256  # steps: the length for which it is said what it costs
 ByThreads = dict[int, LoadedShape]
@@ -42,17 +40,21 @@ class LoadedShapes:
         ]
         return (
             {each.shape.threads: each for each in measured}
-            or self._of_blocks(seq_len, batch_size)
-            or self._of_batches(seq_len, batch_size)
+            or self._by_code(seq_len, batch_size)
             or self._without_code(seq_len, batch_size)
         )
 
-    def _of_blocks(self, seq_len: int, batch_size: int) -> ByThreads:
-        """Return how a length that is not kept runs by the code of others at its batch size; empty if it can't."""
-        alike = [each for each in self.shapes if each.units and each.shape.batch_size == batch_size]
+    def _by_code(self, seq_len: int, batch_size: int) -> ByThreads:
+        """Return how sizes that are not kept run by the code that runs this batch size; empty if it can't.
+
+        Code of this length comes before that of others, and code for this batch size alone before code for any.
+        """
+        alike = [each for each in self.shapes if each.shape.runs_batch(batch_size)]
+        of_length = [each for each in alike if each.shape.seq_len == seq_len]
+        if of_length or self.manifest.kind == "sequence":
+            alike = of_length
+        alike.sort(key=lambda each: not each.shape.any_batch)
         by_threads: ByThreads = {}
-        if self.manifest.kind == "sequence":
-            return by_threads
         for threads in {each.shape.threads for each in alike}:
             first, *others = [each for each in alike if each.shape.threads == threads]
             units = []
@@ -63,34 +65,10 @@ class LoadedShapes:
                 units.append(replace(unit, packages=packages))
             sizes = in_blocks(seq_len, sorted(units[0].packages, reverse=True))
             if sum(sizes) == seq_len > 0:
-                shape = replace(first.shape, seq_len=seq_len, pieces=tuple(sizes), seconds=None, ratio=None)
+                changes: dict[str, Any] = {"seq_len": seq_len, "batch_size": batch_size, "pieces": tuple(sizes)}
+                shape = replace(first.shape, **changes, seconds=None, ratio=None)
                 by_threads[threads] = LoadedShape(shape, units)
         return by_threads
-
-    def _of_batches(self, seq_len: int, batch_size: int) -> ByThreads:
-        """Return how a batch size that is not kept runs by the code of another one; empty if it can't, or is slower.
-
-        Without the module as given any code that is right is used, since the call would be refused.
-        """
-        if not self.manifest.rows_apart or not batch_size:
-            return {}
-        by_batch: dict[int, ByThreads] = {}
-        for each in self.shapes:
-            size = each.shape.batch_size
-            if each.units and size not in by_batch:
-                same = [other for other in self.shapes if other.units and other.shape.batch_size == size]
-                measured = {other.shape.threads: other for other in same if other.shape.seq_len == seq_len}
-                if runs := measured or self._of_blocks(seq_len, size):
-                    by_batch[size] = runs
-        with_code = [each.shape for each in self.shapes if each.units]
-        codes = [_code(next(each for each in with_code if each.batch_size == size)) for size in by_batch]
-        code = serving_code(batch_size, codes)
-        if code is None and codes and not self.has_class:
-            code = min(codes, key=lambda each: each.calls(batch_size) * each.batch_size)
-        if code is None:
-            return {}
-        runs = by_batch[code.batch_size]
-        return {threads: replace(each, is_of_other_batch=True) for threads, each in runs.items()}
 
     def _without_code(self, seq_len: int, batch_size: int) -> ByThreads:
         """Return how a cell whose class is not there runs as a layer of torch.nn, of any length and batch size."""
@@ -101,31 +79,10 @@ class LoadedShapes:
         return {each.shape.threads: LoadedShape(replace(each.shape, **changes), ()) for each in alike}
 
 
-def _code(shape: KeptShape) -> BatchCode:
-    """Return what was measured of a kept shape."""
-    if shape.seconds is None or not shape.ratio:
-        return BatchCode(shape.batch_size, math.nan, math.nan)
-    seconds = shape.seconds / shape.seq_len
-    return BatchCode(shape.batch_size, seconds, seconds / shape.ratio)
-
-
-def other_sizes(manifest: KeptWays, *, has_class: bool) -> list[str]:
+def other_sizes(manifest: KeptWays) -> list[str]:
     """Say how lengths and batch sizes that a folder does not keep run, and what it would cost to keep a long one."""
     shapes = [shape for shape in manifest.shapes if shape.units]
-    if not shapes:
-        return []
-    lines = [_other_lengths(manifest, shapes)]
-    if not manifest.rows_apart:
-        return [*lines, "  other batch sizes: not by this code, since each sequence has an effect on the others"]
-    codes = {shape.batch_size: _code(shape) for shape in shapes}
-    ranges = described_ranges(codes.values())
-    if ranges:
-        lines.append(f"  other batch sizes: {ranges}")
-    if not has_class:
-        lines.append(
-            "  without the module as given, all other batch sizes run by this code, too, however long it takes"
-        )
-    return lines
+    return [_other_lengths(manifest, shapes), _other_batch_sizes(shapes)] if shapes else []
 
 
 def _other_lengths(manifest: KeptWays, shapes: Sequence[KeptShape]) -> str:
@@ -138,3 +95,16 @@ def _other_lengths(manifest: KeptWays, shapes: Sequence[KeptShape]) -> str:
     if sum(sizes) == LONG:
         return f"{line}; {LONG} steps are {plural(len(sizes), 'call')} of it, and nothing more is compiled"
     return f"{line}; to keep {LONG} steps, about {rounded_up(most * min(LONG, 64))} of compiling"
+
+
+def _other_batch_sizes(shapes: Sequence[KeptShape]) -> str:
+    if any(shape.any_batch for shape in shapes):
+        return f"  other batch sizes: {SMALLEST_BATCH} and more, by the same code"
+    sizes = listed([*dict.fromkeys(str(shape.batch_size) for shape in shapes)])
+    remedy = f"rnnbench.fastest(..., any_batch=True) compiles code for every batch size of {SMALLEST_BATCH} and more"
+    return f"  other batch sizes: not by this code, only batch {sizes}; {printable(_reason(shapes)) or remedy}"
+
+
+def _reason(shapes: Sequence[KeptShape]) -> str:
+    """Return why code that was wanted for any batch size is not; empty if none was wanted."""
+    return next((shape.reason for shape in shapes if shape.reason), "")

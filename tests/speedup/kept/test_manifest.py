@@ -122,13 +122,13 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
     with pytest.raises(UserError, match=r"no fastest\.json can be read there"):
         rnnbench.load_fastest(tmp_path / "nothing")
     text = (folder / manifest.MANIFEST).read_text()
-    for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 2}', text.replace('"shapes"', '"forms"')):
+    for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 3}', text.replace('"shapes"', '"forms"')):
         (folder / manifest.MANIFEST).write_text(damaged)
         with pytest.raises(UserError, match=r"fastest\.json is damaged"):
             rnnbench.load_fastest(folder)
     (folder / manifest.MANIFEST).write_text(text)
     changed(folder, lambda raw: raw.update(format=99))
-    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 2"):
+    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 3"):
         rnnbench.load_fastest(folder)
 
 
