@@ -16,7 +16,7 @@ from unittest import mock
 import hypothesis
 import pytest
 
-from tests.doubles import forks
+from tests.doubles import audit_hooks, forks
 from tests.doubles.once import made_once
 
 gc.disable()  # until all tests are collected
@@ -45,6 +45,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Else torch.compile builds six programs for each new cache, only to see that the compiler knows this processor.
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 forks.fork_workers()
+audit_hooks.end_hooks_with_their_objects()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts pytest in the background ignores SIGINT, and programs that a test interrupts inherit that.
