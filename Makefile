@@ -20,9 +20,9 @@ QUICK = not slow and not needs and not alone
 test: .venv/.installed  ## The tests that take seconds and need no other program, on all cores.
 	$(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)"
 
-test-rest: .venv/.installed  ## The others: programs, long tests (EXCEPT=a folder), and at the end what judges real times by itself.
-	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone" \
-		$$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py --exclude-dir=$(or $(EXCEPT),none))
+test-rest: .venv/.installed  ## The others: programs, long tests (EXCEPT=a mark), and at the end what judges real times by itself.
+	$(PYTEST) $(PARALLEL) --dist loadgroup --maxschedchunk 1 -m "(slow or needs) and not alone$(if $(EXCEPT), and not $(EXCEPT))" \
+		$$(grep -rlE "mark\.(slow|needs)" tests --include=test_*.py)
 	$(PYTEST) -m alone $$(grep -rlE "mark.(alone|cuda)|NEEDS_DEVICE" tests --include=test_*.py)
 
 # A processor without AVX-512, whatever this one has: oneDNN, torch's kernels and torch.compile use no newer instructions.

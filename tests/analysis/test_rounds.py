@@ -92,7 +92,7 @@ def test_what_independent_values_lose_falls_with_their_number(rounds: int, most:
 @pytest.mark.parametrize("kind", [0.5, HEAVY])
 @pytest.mark.parametrize("rounds", [6, 8, 10, 20, 60])
 def test_intervals_of_rounds_that_resemble_their_neighbours_hold_the_truth(kind: float | str, rounds: int) -> None:
-    drawn = noise(np.random.default_rng(1), kind, (1000, rounds)).tolist()
+    drawn = noise(np.random.default_rng(1), kind, (500, rounds)).tolist()
     intervals = [widened(estimates_of([logs])[0], logs) for logs in drawn]
     assert 0.93 <= np.mean([interval.lower <= 0 <= interval.upper for interval in intervals]) <= 0.98
 
@@ -153,8 +153,9 @@ def taken(noise: str, seed: int, turns: int, slope: float = 0.0) -> Mapping[str,
 @pytest.mark.parametrize("turns", [BLOCKS * TURNS, 80, 400])
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_is_called_growth_at_most_once_in_a_hundred_times(noise: str, turns: int) -> None:
-    called = sum(bool(growing(taken(noise, seed, turns))) for seed in range(400))
-    assert called <= 4
+    # With 3 in 100, more than 2 of 200 would be called growth in 15 of 16 tries, and there are 15 noises and lengths.
+    called = sum(bool(growing(taken(noise, seed, turns))) for seed in range(200))
+    assert called <= 2
 
 
 @pytest.mark.parametrize("noise", NOISES)

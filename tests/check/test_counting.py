@@ -348,6 +348,7 @@ def test_a_function_belongs_to_a_part_of_the_call(file: str, function: str, part
     assert part_of(file, function) == part
 
 
+@pytest.mark.weekly
 @pytest.mark.needs("valgrind")
 def test_two_workers_under_callgrind_count_the_same_and_see_one_more_operator(tmp_path: Path) -> None:
     """The whole way once: a GRU, and the same with one addition in one of its steps, on both sides at once."""

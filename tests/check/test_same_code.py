@@ -245,6 +245,7 @@ def test_an_empty_file_that_was_added_or_removed_is_of_a_kind_of_its_own(tmp_pat
         assert changed_files(base, head) == {"=": "empty", "gone": "empty", "filled": "other"}
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
     done = subprocess.run(
@@ -256,6 +257,8 @@ def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
     assert said > cases / 2
 
 
+@pytest.mark.weekly
+@pytest.mark.slow
 def test_code_that_is_found_by_a_computed_name_and_texts_that_code_reads_are_never_called_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.validation.planted_edits", "13"], capture_output=True, text=True, check=True

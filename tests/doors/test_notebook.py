@@ -22,6 +22,7 @@ def printed_tables(kept: Any) -> list[str]:
     return [notebook.printed(cell) for cell in kept.cells if cell.cell_type == "code"][1 : 1 + TABLES]
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_it_runs_and_its_cells_agree_with_those_of_torch() -> None:

@@ -35,6 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | who | {"PATH": path, "GITHUB_ACTIONS": "", "COLUMNS": "120"}
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "my-cell"

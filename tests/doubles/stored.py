@@ -11,10 +11,19 @@ import pandas as pd
 from rnnbench import load
 from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.replicate_times import LEVELS
-from rnnbench.analysis.run_times import RunTimes, of_frames, read
+from rnnbench.analysis.run_times import RunTimes, of_frames, read, read_whole
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.frames import CASE_COLUMNS, OF_WINDOWS, QUANTILES, without_categories
+from rnnbench.store.frames import (
+    CASE_COLUMNS,
+    OF_WINDOWS,
+    QUANTILES,
+    SCHEMA,
+    window_frame,
+    window_tables,
+    with_sentences,
+    without_categories,
+)
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement, Window
 from rnnbench.store.run_info import Cache, Processor, RunInfo
@@ -124,9 +133,10 @@ def several(slower: Sequence[float]) -> dict[Case, list[list[float]]]:
 
 def rows(path: Path) -> pd.DataFrame:
     """A row for each window with all that is known of its case, and one for each case without windows."""
-    run = load(path)
-    cases = without_categories(run.frame)
-    windows = without_categories(run.windows)
+    info, measurements, times = read_whole(path)
+    row_of = {key: row for row, key in enumerate(measurements)}
+    cases = with_sentences(times.cases)
+    windows = without_categories(window_frame(times.cases, window_tables(path, info.id, row_of, SCHEMA.names)))
     return cases[CASE_COLUMNS].merge(windows[["case", *OF_WINDOWS]], on="case", how="left")
 
 

@@ -185,6 +185,7 @@ def assert_equal_gradients_of(function: Callable[..., Any], inputs: list[Tensor]
     return kept
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 @NEEDS_PARTITIONER
 def test_many_small_tensors_are_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +213,7 @@ def views(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(parts).sum(0) * y
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 @NEEDS_PARTITIONER
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tests.validation import asserted, real, record
 from tests.validation.record import Question
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.weekly]
 
 
 def unlike_row(run: int, ratio: float, state: str = "undisturbed", half: float = 0.01) -> dict[str, object]:

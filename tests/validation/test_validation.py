@@ -46,7 +46,7 @@ from tests.validation import (
 from tests.validation.faults.command import Command
 from tests.validation.shared_simulated import SHARINGS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.weekly]
 
 
 def test_simulated_intervals_cover_the_truth_for_arms_of_very_different_length() -> None:

@@ -14,6 +14,12 @@ BEST = 5e-6
 SHARED = 1.7 * BEST
 
 
+@pytest.fixture(autouse=True)
+def whole_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks as long as those of a run; those of other tests are short."""
+    monkeypatch.setattr(pulse, "LEVEL_PULSES", LEVEL_PULSES)
+
+
 def taking(seconds: Iterable[float], best: float = BEST) -> Pulses:
     """Pulses that take these seconds, one after the other."""
     return Pulses(best, take=iter(seconds).__next__)
