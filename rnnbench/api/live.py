@@ -240,9 +240,9 @@ def fastest(
         peers: Whether to compare other ways to run the module too, in what is left of the budget: in inference on a
             processor, torch.compile with its setting `allow_rnn`, a compiled `scan` of torch, ONNX Runtime and OpenVINO
             (rnnbench's extra `peers` installs them). They are never handed back.
-        any_batch: Whether compiled code shall run every batch size of 2 and more, in inference. It takes 2 to 10%
-            longer than code for one size, calls of less than half a millisecond up to 30%, and 1.4 times as long to
-            compile (`python -m tests.validation any-batch`). A batch of 1 has code of its own.
+        any_batch: Whether compiled code shall run every batch size of 2 and more, in inference. A call takes 2 to 10%
+            longer than by code for one size, and up to 25% if it is shorter than a millisecond. A batch of 1 has code
+            of its own.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
