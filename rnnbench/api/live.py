@@ -241,8 +241,8 @@ def fastest(
             processor, torch.compile with its setting `allow_rnn`, a compiled `scan` of torch, ONNX Runtime and OpenVINO
             (rnnbench's extra `peers` installs them). They are never handed back.
         any_batch: Whether compiled code shall run every batch size of 2 and more, in inference. A call takes 2 to 10%
-            longer than by code for one size, and up to 25% if it is shorter than a millisecond. A batch of 1 has code
-            of its own.
+            longer than by code for one size, and up to 25% if it is shorter than a millisecond (`python -m
+            tests.validation any-batch` in a checkout). A batch of 1 has code of its own.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:

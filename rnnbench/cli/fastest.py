@@ -24,6 +24,9 @@ from rnnbench.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
+
+    from rnnbench.adapt.kinds import RunModule
     from rnnbench.store.records import Case
 
 TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a folder
@@ -50,8 +53,8 @@ TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a fol
 @click.option(
     "--any-batch",
     is_flag=True,
-    help="Compile code for every batch size of 2 and more, in inference. Calls take 2 to 10% longer than by code for "
-    "one, and up to 25% if they are shorter than a millisecond.",
+    help="Compile code for every batch size of 2 and more, in inference. Its calls take somewhat longer than those of "
+    "code for one batch size.",
 )
 def fastest(
     suite: str,
@@ -129,7 +132,7 @@ def fastest(
 
 def _searched(
     modules: "Mapping[Case, Sequence[tuple[int, int]]]", left_out: str, search: Callable[..., Any]
-) -> tuple[dict[Any, Any], dict[Any, Any]]:
+) -> "tuple[dict[Case, RunModule], dict[Case, pd.DataFrame]]":
     """Search for the ways of modules at their shapes, and say what was found; return modules that run, and tables.
 
     Raises UserError if there are none.

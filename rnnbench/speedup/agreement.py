@@ -29,7 +29,7 @@ from rnnbench.speedup.ways import (
 )
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Phase
-from rnnbench.text import ending, first_line, plural
+from rnnbench.text import ending, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.counts import operator_calls
 from rnnbench.workloads.implementations import Skip
@@ -126,12 +126,19 @@ def _check_other_batch(subject: RunSubject, name: Any) -> None:
     with_one_more = partial(tree_map_only, Tensor, lambda part: torch.cat((part, part[:, :1]), 1))
     other = replace(subject, input=with_one_more(subject.input), state=with_one_more(subject.state), errors={})
     try:
+        with torch.no_grad():
+            other.call(AS_GIVEN)
+    except Exception as error:  # whatever a stranger's code raises
+        at = f"at batch {other.input.shape[1]}"
+        raise ParityError(f"{ending(error, 'the module')} {at}; leave any_batch out") from error
+    try:
         with torch.compiler.set_stance("fail_on_recompile"):
             _check_parity(other, name)
     except ParityError:
         raise
-    except Exception as error:  # whatever torch's compiler or a stranger's code raises
-        raise ParityError(f"its code runs this batch size alone ({first_line(error)}); leave any_batch out") from error
+    except Exception as error:  # of torch's compiler, which would have to compile again
+        alone = "its code runs this batch size alone, as where the module asks for the size"
+        raise ParityError(f"{alone}; leave any_batch out") from error
 
 
 def _check_parity(subject: RunSubject, name: Any) -> None:

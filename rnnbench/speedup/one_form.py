@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-LEAST_ANY_BATCH = 2  # sequences
+SMALLEST_BATCH = 2  # that code for any batch size runs: torch compiles a batch of 1 for itself
 
 
 class BatchDims(NamedTuple):
@@ -53,7 +53,7 @@ def _marked(input: Tensor, state: Any, dims: BatchDims) -> tuple[Tensor, Any]:
 
     def marked(tensor: Tensor, dim: int) -> Tensor:
         tensor = tensor.detach()
-        if tensor.dim() > dim and tensor.shape[dim] == batch_size >= LEAST_ANY_BATCH:
+        if tensor.dim() > dim and tensor.shape[dim] == batch_size >= SMALLEST_BATCH:
             torch._dynamo.maybe_mark_dynamic(tensor, dim)
         return tensor
 

@@ -40,7 +40,7 @@ from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
-from rnnbench.speedup.one_form import LEAST_ANY_BATCH
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.speedup.peers.comparing import PeerBudget, peer_rows
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
@@ -93,7 +93,7 @@ def find(
         begun = tree_map_only(Tensor, Tensor.detach, begun)
         args = (by_step(run, given), *(() if state is None else (begun,)))
         # A copy is measured: a call may change more of a module than can be put back.
-        has_any_batch = any_batch and given.shape[1] >= LEAST_ANY_BATCH
+        has_any_batch = any_batch and given.shape[1] >= SMALLEST_BATCH
         subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase, has_any_batch)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
         rows = _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
@@ -109,9 +109,9 @@ def _check_any_batch(phase: Phase, inputs: Sequence[Tensor]) -> None:
     """Raise ValueError if no code for any batch size can be compiled for inputs (seq, batch, ...)."""
     if phase != "inference":
         raise ValueError(f"any_batch: code for any batch size is for phase='inference'; found phase={phase!r}")
-    if all(each.shape[1] < LEAST_ANY_BATCH for each in inputs):
+    if all(each.shape[1] < SMALLEST_BATCH for each in inputs):
         raise ValueError(
-            f"any_batch: code for any batch size runs {LEAST_ANY_BATCH} sequences and more; give an input or shapes "
+            f"any_batch: code for any batch size runs {SMALLEST_BATCH} sequences and more; give an input or shapes "
             "with as many"
         )
 
@@ -191,10 +191,9 @@ def _of_shape(
             name: {**shape, **_untimed_row(subject, name, refusal)} for name, refusal in refusals.items()
         }
         has_tried_all = not any(refusal.is_untried for refusal in refusals.values())
-        for name in rows:
-            if not rows[name]["reason"]:
-                columns = {**shape, "way": name, "any_batch": rows[name]["any_batch"]}
-                handed_back = RunInWays(run, ways_table([columns]))
+        for name, row in rows.items():
+            if not row["reason"]:
+                handed_back = RunInWays(run, ways_table([row | {"is_chosen": True}]))
                 with named(name):
                     calls[name] = timed_call(LiveCase(name, handed_back, subject.args), subject.phase, put_back)
         if len(calls) == 1:

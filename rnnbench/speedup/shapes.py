@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from rnnbench.speedup.one_form import LEAST_ANY_BATCH
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class MeasuredShapes:
             plan = WayOfCall(self.chosen[each], self._blocks(each, shape), each in self.any_batch)
             if plan.name in self.compiled and plan.blocks:
                 return plan
-        can_have_any_batch = shape.batch_size >= LEAST_ANY_BATCH and shape.phase == "inference"
+        can_have_any_batch = shape.batch_size >= SMALLEST_BATCH and shape.phase == "inference"
         reason = (
             f"batch {shape.batch_size}, length {shape.seq_len} has no compiled code; give rnnbench.fastest such shapes"
             f"{', or any_batch=True' if can_have_any_batch else ''}"
@@ -108,7 +108,7 @@ class MeasuredShapes:
         if self.is_whole and measured.seq_len != shape.seq_len:
             return False
         alike = replace(measured, seq_len=shape.seq_len)
-        if measured in self.any_batch and shape.batch_size >= LEAST_ANY_BATCH:
+        if measured in self.any_batch and shape.batch_size >= SMALLEST_BATCH:
             alike = replace(alike, batch_size=shape.batch_size)
         return alike == shape
 

@@ -356,6 +356,7 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ROWS_BY_NAME)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
     table = table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
+    table["any_batch"] = table["any_batch"].eq(True)  # not in rows of an older table, which have no such column
     peers = table["way"].isin(PEERS)
     if not table[peers & table["is_chosen"].astype(bool)].empty:
         ways = ", ".join(ROWS_BY_NAME)

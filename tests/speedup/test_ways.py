@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -192,6 +193,14 @@ def test_code_for_any_batch_size_runs_every_call_of_two_sequences_and_more(
     assert (plan.name, plan.blocks) == (way, blocks)
     assert plan.any_batch == (way == "prepacked")
     assert bool(plan.reason) == (way == "as given" and asked.phase == "inference")
+
+
+def test_rows_of_a_table_without_the_column_have_code_for_one_batch_size_alone() -> None:
+    older = pd.DataFrame([row(shape(40, 8), "compiled")])
+    newer = pd.DataFrame([row(shape(6, 8), "compiled", any_batch=True)])
+    module: Any = rnnbench.fastest(GRU_CELL, INPUT, ways=pd.concat([older, newer]))
+    assert list(module.frame["any_batch"]) == [False, True]
+    assert module.how(shape(40, 9)).blocks == (6,)
 
 
 def test_code_for_any_batch_size_of_a_module_for_whole_sequences_runs_its_own_length() -> None:

@@ -17,13 +17,13 @@ from typing import Any, Self
 import torch
 
 from rnnbench.errors import UserError
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.text import first_few, plural
 
 MANIFEST = "fastest.json"
 WEIGHTS = "weights.pt"
 TRIAL = "trial.pt"
 FORMAT = 3  # of the folder
-SMALLEST_BATCH = 2  # that code for any batch size runs: torch compiles a batch of 1 for itself
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
 CODE_FLAGS = (

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.kinds import CELL_OF, RunModule
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
-from rnnbench.speedup.kept.manifest import SMALLEST_BATCH
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call, row_of
 from rnnbench.text import message_of
 from rnnbench.workloads import compiled

@@ -30,7 +30,6 @@ from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import module as kept_module
 from rnnbench.speedup.kept.manifest import (
-    SMALLEST_BATCH,
     TRIAL,
     WEIGHTS,
     KeptFile,
@@ -41,6 +40,7 @@ from rnnbench.speedup.kept.manifest import (
     Machine,
 )
 from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__

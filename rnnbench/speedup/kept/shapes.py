@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from rnnbench.speedup.kept.code import EQUAL_LAYER, FUSED, LoadedShape
-from rnnbench.speedup.kept.manifest import SMALLEST_BATCH, KeptShape, KeptWays
+from rnnbench.speedup.kept.manifest import KeptShape, KeptWays
+from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.speedup.shapes import in_blocks
 from rnnbench.text import listed, plural, printable, rounded_up
 
