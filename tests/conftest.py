@@ -8,7 +8,7 @@ import signal
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,7 +16,7 @@ from unittest import mock
 import hypothesis
 import pytest
 
-from tests.doubles import audit_hooks, forks
+from tests.doubles import audit_hooks, forks, programs
 from tests.doubles.once import made_once
 
 gc.disable()  # until all tests are collected
@@ -39,6 +39,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # its workers share this one's cach
         os.environ.setdefault("MPLCONFIGDIR", str(fonts))  # else matplotlib would look for all fonts again
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="rnnbench-tests-")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+    programs.make_folder()
 
 # On a shared machine two threads wait for each other longer than a test's calls take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -74,6 +75,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(mark.args[0]))
             if not all(map(shutil.which, commands)):
                 item.add_marker(pytest.mark.skip(reason=f"{MISSING} {mark.args[0]}: apt-get install {packages}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide what a fresh machine lacks from each test without the mark `needs`, and from its fixtures."""
+    if item.get_closest_marker("needs"):
+        return (yield)
+    with programs.only_those_of_a_fresh_machine():
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -106,9 +106,10 @@ def test_the_time_limit_leaves_room_for_the_start_and_a_case_that_hangs() -> Non
 
 def test_a_job_has_no_accounting_key_of_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script"
-    sbatch = tmp_path / "sbatch"
-    sbatch.write_text(f"#!/bin/sh\ncat $1 > {script}\necho Submitted batch job 12\n")
-    sbatch.chmod(0o755)
+    commands = {"sbatch": f"cat $1 > {script}\necho Submitted batch job 12", "srun": "exit 1"}  # submitit needs both
+    for name, text in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     parameters = queue.job_parameters(0, 1, Settings(), {})
     assert queue.submit(tmp_path / "logs", "mine", print, [], parameters) == "12"
