@@ -30,7 +30,6 @@ from rnnbench.check.paired import PairedRunner
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerProcess, WorkerStart, in_parallel
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import CounterName, choose_counter
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Progress
@@ -39,6 +38,7 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Case, Group
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of
+from rnnbench.temporary import scratch
 from rnnbench.text import plural
 
 InstructionsMode = Literal["show", "gate"]

@@ -25,6 +25,7 @@ from rnnbench.store.implementations import Implementation
 from rnnbench.store.records import Case, Group
 from rnnbench.suite import places, suites
 from rnnbench.suite.outline import cases_of, grouped
+from rnnbench.temporary import scratch
 
 PACKAGE_FILE = Path("rnnbench/__init__.py")
 # References that a commit can't change: they belong to torch, or to rnnbench. Another cell is a part of the code.
@@ -154,7 +155,7 @@ class Project:
             is_foreign = is_shipped and not (self.repository / PACKAGE_FILE).is_file()
             self.within = None if is_foreign else file.relative_to(self.repository)
         # A folder of which only this rnnbench can be imported, so that another interpreter imports its own torch.
-        self._scratch = stack.enter_context(git.scratch("package"))
+        self._scratch = stack.enter_context(scratch("package"))
         (self._scratch / "rnnbench").symlink_to(PACKAGE_PARENT / "rnnbench")
         self._sources = []
         for folder in map(Path, sources):

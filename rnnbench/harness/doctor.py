@@ -10,7 +10,6 @@ from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
 from rnnbench.harness.machine.cores import cpu_cores
-from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.machine.perf_event import choose_counter
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import read_info
@@ -18,6 +17,7 @@ from rnnbench.store.metrics import Unavailable
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.file import Settings
+from rnnbench.temporary import scratch
 
 DOCTOR_CASES = ["cell=lstm,gru hidden_size=32 seq_len=8,16"]  # of the suite `quick`
 DOCTOR_SETTINGS = Settings(replicates=6, precision=None)

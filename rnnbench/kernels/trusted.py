@@ -4,12 +4,12 @@ import atexit
 import grp
 import os
 import pwd
-import shutil
 import stat
-import tempfile
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from rnnbench.temporary import scratch
 from rnnbench.user_cache import private_folder
 
 ROOT = 0
@@ -77,6 +77,7 @@ def trusted_folder(file: str) -> Path:
 @cache
 def process_folder() -> Path:
     """Return a folder that only the caller can read; it is removed at the end of the process."""
-    folder = Path(tempfile.mkdtemp(prefix="rnnbench.products."))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stack = ExitStack()
+    folder = stack.enter_context(scratch("products"))
+    atexit.register(stack.close)
     return folder

@@ -58,14 +58,14 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out: some 5% more than it has, to notice a room that doubles.
 MAX_STATEMENTS = {
-    ".": 210,
+    ".": 260,
     "adapt": 1090,
     "analysis": 2490,
     "api": 230,
     "cells": 690,
     "cli": 950,
     "check": 1830,
-    "harness": 6300,
+    "harness": 6250,
     "kernels": 830,
     "profiling": 1270,
     "pytest_plugin": 220,

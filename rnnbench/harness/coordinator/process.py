@@ -29,10 +29,10 @@ from rnnbench.harness.coordinator.origin import (
     worker_environment,
 )
 from rnnbench.harness.machine.families import end_family
-from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.implementations import COMPILED
 from rnnbench.suite.file import Settings
+from rnnbench.temporary import scratch
 from rnnbench.text import last_line
 
 OUTPUT_LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply

@@ -15,7 +15,6 @@ from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, WorkerStart, compiler_cache, ready
 from rnnbench.harness.devices import BACKENDS, backend, is_forkable, kinds_to_ask, nvml
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.git import scratch
 from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
@@ -23,6 +22,7 @@ from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import grouped
 from rnnbench.suite.suites import Suite
+from rnnbench.temporary import scratch
 from rnnbench.user_cache import private_folder
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and

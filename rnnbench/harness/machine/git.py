@@ -1,17 +1,16 @@
-"""The git commands that rnnbench needs, and temporary folders; a refusal becomes an error in words."""
+"""The git commands that rnnbench needs; a refusal becomes an error in words."""
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UserError
+from rnnbench.temporary import PREFIX, remove_abandoned, scratch
 from rnnbench.text import writable
 
 # git sets these for its hooks, and a hook may run rnnbench: they would name the repository instead of the folder.
@@ -20,7 +19,6 @@ GIT_SECONDS = 60.0  # timeout of a git command
 OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 QUIET_GIT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 WORKTREE = "base"  # in the name of a temporary worktree's folder
-LOCK = "lock"  # a file there, which its process holds
 # The address of a remote, whose groups are its host and its path: https://, ssh:// or user@host:path.
 REMOTE = r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/]+@)([\w.-]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/?"
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
@@ -146,55 +144,29 @@ def web_address(repository: Path) -> str | None:
 
 
 @contextmanager
-def scratch(kind: str) -> Iterator[Path]:
-    """Make a temporary folder that is removed at the end; raises UserError if there is no room for one."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f"rnnbench.{kind}.", ignore_cleanup_errors=True)
-    except OSError as fault:
-        raise UserError(
-            f"no temporary folder can be made: {fault.strerror}; set TMPDIR to a folder that has room"
-        ) from None
-    with folder as name:
-        yield Path(name)
-
-
-@contextmanager
 def worktree(repository: Path, revision: str) -> Iterator[Path]:
     """Make a temporary worktree of a revision, always removed at the end; raises UserError with git's message.
 
     If this process is killed, the next one that makes a worktree of the repository removes it.
     """
-    _remove_abandoned(repository)
+    remove_abandoned()
+    _forget_removed(repository)
     try:
-        with scratch(WORKTREE) as parent, (parent / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with scratch(WORKTREE) as parent:
             _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(parent / "tree"), revision)
             yield parent / "tree"
     finally:
         _ask(repository, "worktree", "prune")  # if it fails, the next worktree prunes this one
 
 
-def _remove_abandoned(repository: Path) -> None:
-    """Remove the temporary worktrees of a repository whose processes have ended without doing so."""
+def _forget_removed(repository: Path) -> None:
+    """Have git forget the temporary worktrees of a repository that are gone, as after a kill."""
     listed = _ask(repository, "worktree", "list", "--porcelain") or ""
     for line in listed.splitlines():
         kind, _, path = line.partition(" ")
-        tree = Path(path)
-        is_temporary = tree.name == "tree" and tree.parent.name.startswith(f"rnnbench.{WORKTREE}.")
-        if kind == "worktree" and is_temporary and _is_abandoned(tree.parent):
+        if kind == "worktree" and f"/{PREFIX}{WORKTREE}." in path and not Path(path).exists():
             _ask(repository, "worktree", "unlock", "--", path)  # git locks one while it makes it
-            shutil.rmtree(tree.parent, ignore_errors=True)
     _ask(repository, "worktree", "prune")
-
-
-def _is_abandoned(folder: Path) -> bool:
-    """Return True if a folder is one that `worktree` made, and no process holds it any more."""
-    try:
-        with (folder / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, another user's, gone, or without a lock: not one of these
-        return False
-    return True
 
 
 def files(tree: Path, *, has_submodules: bool = True) -> list[str] | None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -155,17 +154,6 @@ def test_no_hook_runs_at_a_checkout(repo: Path, tmp_path: Path) -> None:
     repository.executable(repo / ".git" / "hooks" / "post-checkout", f"touch {tmp_path}/ran")
     with git.worktree(repo, "HEAD"):
         assert not (tmp_path / "ran").exists()
-
-
-def test_a_temporary_folder_is_there_and_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with git.scratch("trial") as folder:
-        (folder / "file").write_text("x")
-        assert folder.parent == tmp_path
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"no temporary folder can be made: .*; set TMPDIR to a folder that has room"):
-        git.scratch("trial").__enter__()
 
 
 @pytest.mark.parametrize(
