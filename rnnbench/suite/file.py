@@ -144,7 +144,7 @@ class Settings(SuiteTable):
     max_replicates: Annotated[WholeSize, Field(validation_alias=AliasChoices("max_replicates", "most_replicates"))] = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
-    window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.01
+    window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     preheat_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0  # of work on a GPU before the turns of a visit
     compiled_steps: WholeSize = 32  # that torch.compile gets in one piece

@@ -21,7 +21,6 @@ import pandas as pd
 
 from tests.validation import (
     affected,
-    allocation_simulated,
     any_batch,
     asserted,
     bisect_real,
@@ -83,7 +82,6 @@ TABLES = {
     "busy-coverage": Table(lambda: real.coverage(8, busy=4), is_live=True),
     "shared-simulated": Table(shared_simulated.coverage, 10),
     "split-simulated": Table(split_simulated.gain, 10),
-    "allocation-simulated": Table(allocation_simulated.gain, 10),
     "undisturbed-stopping": Table(undisturbed_stopping.coverage, 1200),
     "stopping-simulated": Table(stopping_simulated.coverage, 1200),
     "latency-simulated": Table(latency_simulated.coverage, 2000),

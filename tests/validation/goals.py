@@ -48,10 +48,6 @@ GOALS = (
         rows="case == 'short' and group == 'split' and `the core is` != 'always shared'",
     ),
     Goal(
-        *("allocation-simulated", "undisturbed", "at least", 0.90, "groups"),
-        rows="`length of turns` == 'chosen' and `the core is` != 'always shared'",
-    ),
-    Goal(
         *("undisturbed-stopping", "covered", "at least", 0.93, "cases"),
         rows="least == 4",
         but="noise in ['two modes', 'skewed']",

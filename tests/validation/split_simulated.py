@@ -54,7 +54,7 @@ def one_run(sharing: Sharing, long_seconds: float, seed: str, *, may_split: bool
         quiet = rng.uniform(*sharing.quiet) if sharing.by == "visit" else of_run
         machine = Machine(rng, quiet, sharing.bout)
         costs = {case.key: seconds[case] * math.exp(rng.gauss(0, PROCESS_SPREAD)) for case in group.cases}
-        times = whole(turns_taken(machine, costs, responses, planner.case_seconds(group)))
+        times = whole(turns_taken(machine, costs, responses, planner.case_seconds))
         took = VISIT_SECONDS + PREPARE_SECONDS * len(costs) + machine.seconds
         spent += START_SECONDS + took
         planner.add_visit(group, took, times)

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
@@ -23,7 +22,6 @@ from tests.doubles import repository, stored
 from tests.doubles import workload as small
 from tests.validation import __main__ as program
 from tests.validation import (
-    allocation_simulated,
     bisect_simulated,
     checks_simulated,
     fastest_grid,
@@ -144,14 +142,6 @@ def test_a_short_call_is_undisturbed_beside_its_reference_alone_where_it_is_not_
     assert not whole["is undisturbed"]
     assert split["is undisturbed"]
     assert abs(split["error"]) < 0.03
-
-
-def test_a_run_whose_turns_get_their_length_ends_with_its_budget_and_leaves_no_group_out() -> None:
-    sharing = shared_simulated.SHARINGS["quiet 20-50% of a visit"]
-    found = allocation_simulated.one_run(Planner, sharing, (1e-4, 4e-4), 15.0, "3")
-    assert found["spent"].max() < 1.1
-    assert found["replicates"].min() >= 2
-    assert found["undisturbed"].mean() > 0.5
 
 
 def test_undisturbed_runs_that_end_after_four_replicates_have_intervals_that_mostly_hold() -> None:

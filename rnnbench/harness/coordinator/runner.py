@@ -23,7 +23,6 @@ from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
-from rnnbench.harness.turns.allocation import turns_taken
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
 from rnnbench.harness.turns.split import split
@@ -313,11 +312,10 @@ class Runner(Visitor):
                 break
             if not self.workers:  # the last visit ended with none
                 self.start()
-            case_seconds = self.planner.case_seconds(group)
-            visit = self.visit(group, case_seconds)
+            visit = self.visit(group, self.planner.case_seconds)
             windows = visit.windows[SIDE]
-            turns = turns_taken(windows, case_seconds, visit.turn_seconds)
-            self.planner.add_visit(group, visit.seconds, times_by_case(windows), turns)
+            has_pulses = any(window.pulses for window in windows)
+            self.planner.add_visit(group, visit.seconds, times_by_case(windows), has_pulses=has_pulses)
             self._timed.update(window.case for window in windows)
             self._leave_out_references([group])
             visited.append(group)

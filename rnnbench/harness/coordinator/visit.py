@@ -43,7 +43,6 @@ class Visited:
 
     windows: dict[str, list[Window]]  # of each side
     seconds: float
-    turn_seconds: float  # of these, in which the cases took turns
 
 
 class CaseFault(Exception):
@@ -191,14 +190,14 @@ class Visitor(ABC):
         began = self.seconds
         while True:
             try:
-                windows, turn_seconds = self._visit(group, case_seconds, is_observed=is_observed)
-                return Visited(windows, self.seconds - began, turn_seconds)
+                windows = self._visit(group, case_seconds, is_observed=is_observed)
+                return Visited(windows, self.seconds - began)
             except CaseFault as fault:
                 if fault.case is not None:
                     self.recorders[fault.side].note_fault(fault.case, fault.reply)
             self.close()
             if not is_compared(group, self.failed):
-                return Visited({side: [] for side in self.recorders}, self.seconds - began, 0.0)
+                return Visited({side: [] for side in self.recorders}, self.seconds - began)
             self.start()
             began = self.seconds
 
@@ -210,8 +209,8 @@ class Visitor(ABC):
             call, flush = self._seconds.get(place, (shortest, window.host_seconds / window.calls - shortest))
             self._seconds[place] = min(call, shortest), flush
 
-    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> tuple[dict[str, list[Window]], float]:
-        """Return the windows of each side, and the seconds of all turns."""
+    def _visit(self, group: Group, case_seconds: float, *, is_observed: bool) -> dict[str, list[Window]]:
+        """Return the windows of each side."""
         workers = self.workers.values()
         choices = core_choices(group.workload.device, group.workload.cores)
         untimed = [choices[0]] * len(workers)
@@ -227,21 +226,18 @@ class Visitor(ABC):
         windows: dict[str, list[Window]] = {side: [] for side in self.workers}
         if not is_compared(group, self.failed):
             ready = []
-        turn_seconds = 0.0
         if ready:
             timed = self._pulses.quietest(choices)
             ready = self.timed_together(group, ready)
             _pin(workers, [timed] * len(workers))
-            began = self.seconds
             windows = self._time(ready, case_seconds)
-            turn_seconds = self.seconds - began
             _pin(workers, untimed)
         self.on_each(partial(self._end, ready, is_observed=is_observed), at_once=apart)
         for side, taken in windows.items():
             self.recorders[side].folder.add_window(*taken)
             self.remember(side, taken)
             self._clock_rates += [window.sm_clock_mhz for window in taken if window.sm_clock_mhz is not None]
-        return windows, turn_seconds
+        return windows
 
     def _prepare(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> list[Case]:
         """Prepare cases in a side's worker; returns those that can be timed there."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import BLOCK_SPREAD, estimates_of, undisturbed_estimates_of
+from rnnbench.analysis.estimate import MIN_QUIET_REPLICATES, estimates_of, undisturbed_estimates_of
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
-from rnnbench.harness.turns.allocation import FIRST_VISITS, Allocator, GroupCost, TurnsTaken, VisitCost, between
 from rnnbench.harness.turns.schedule import sweeps_in_turn
 from rnnbench.harness.turns.split import compared, parted
 from rnnbench.store.records import Group, Workload
@@ -35,10 +34,8 @@ class GroupRecord:
     dead: bool = False  # no case of the group can be measured, or none that is compared with the reference
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
-    costs: list[VisitCost] = field(default_factory=list)  # of the visits whose turns are known
-    case_seconds: float | None = None  # for the turns of a case in the next visit; None: as the suite says
+    has_pulses: bool = False  # which tell whether the core is quiet
     is_undisturbed: bool = False  # all of its ratios are
-    is_disturbed: bool = False  # no turns that the budget allows have enough quiet blocks
 
     @property
     def visits(self) -> int:
@@ -55,17 +52,11 @@ class GroupRecord:
     @property
     def cost(self) -> float:
         """Expected seconds of another visit. The first also checks parity and calibrates: it counts only if alone."""
-        if self.case_seconds is not None:
-            return float(GroupCost(self.costs).seconds(self.case_seconds))
         return fmean(self.seconds[1:] or self.seconds)
 
-    def add(
-        self, seconds: float, times: Mapping[str, Times], base: Times | None, turns: TurnsTaken | None = None
-    ) -> None:
+    def add(self, seconds: float, times: Mapping[str, Times], base: Times | None) -> None:
         """Record a visit: the times of each case, and those that its ratios are to; None if there are no ratios."""
         self.seconds.append(seconds)
-        if turns is not None and self.basis is not None and self.basis in times:
-            self.costs.append(VisitCost.of(seconds, turns, times, self.basis))
         log_ratios: dict[str, list[float]] = {}
         undisturbed: dict[str, list[tuple[float, int]]] = {}
         if base is not None:
@@ -156,25 +147,24 @@ class Planner:
         self._subgroups: dict[Workload, tuple[Group, ...]] = {group.workload: (group,) for group in groups}
         self._records: dict[Group, GroupRecord] = {group: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
-        self._usual_seconds = settings.windows * settings.window_seconds
+        self.case_seconds = settings.windows * settings.window_seconds  # of the turns of a case in a visit
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
-    def add_visit(
-        self, group: Group, seconds: float, times: Mapping[str, Times], turns: TurnsTaken | None = None
-    ) -> None:
-        """Record a visit: its duration, the times of each measured case, and what its turns took if that is known.
+    def add_visit(self, group: Group, seconds: float, times: Mapping[str, Times], *, has_pulses: bool = False) -> None:
+        """Record a visit: its duration, the times of each measured case, and whether pulses lay between its blocks.
 
         The ratios of a group are to its reference, or to the case that is fastest at first where it has none. There are
         none if the reference was not measured, or nothing can be compared.
         """
         for subgroup in self._visited(group, times):
             of_subgroup = {case.key: times[case.key] for case in subgroup.cases if case.key in times}
-            self._add_to(subgroup, seconds * len(subgroup.cases) / max(len(group.cases), 1), of_subgroup, turns)
+            self._add_to(subgroup, seconds * len(subgroup.cases) / max(len(group.cases), 1), of_subgroup)
+            self._records[subgroup].has_pulses = has_pulses
 
-    def _add_to(self, group: Group, seconds: float, times: Mapping[str, Times], turns: TurnsTaken | None) -> None:
+    def _add_to(self, group: Group, seconds: float, times: Mapping[str, Times]) -> None:
         record = self._records[group]
         record.dead = record.dead or not times
         if record.basis not in times:
@@ -182,7 +172,7 @@ class Planner:
             if group.workload.reference == "none" and len(times) > 1:
                 bases = sorted(times, key=lambda case: times[case].median)
             record.basis = bases[0] if bases else None
-        record.add(seconds, times, times.get(record.basis or ""), turns)
+        record.add(seconds, times, times.get(record.basis or ""))
 
     def _visited(self, group: Group, times: Collection[str]) -> Sequence[Group]:
         """Return the subgroups that a visit was to, of which it timed these cases.
@@ -223,7 +213,6 @@ class Planner:
         estimate_spreads([*self._records.values()])
         to_come = self._to_come()
         wanted = [group for group, number in to_come.items() if number]
-        self._allocate(wanted, seconds_left)
         first: dict[Workload, Group] = {}  # of each group, the subgroup that has had the fewest visits
         for group in sorted(wanted, key=lambda group: self._records[group].visits):
             first.setdefault(group.workload, group)
@@ -241,58 +230,14 @@ class Planner:
                 chosen.append(group)
         return chosen
 
-    def case_seconds(self, group: Group) -> float:
-        """Return the seconds for the turns of a case in the next visit of a group."""
-        chosen = self._records[group].case_seconds
-        return self._usual_seconds if chosen is None else chosen
-
     def disturbed(self) -> list[Group]:
         """Return the groups with cases that have pulses, but too few quiet blocks for undisturbed ratios."""
         disturbed = {
             group.workload
             for group, record in self._records.items()
-            if record.is_disturbed and not record.is_undisturbed
+            if record.has_pulses and record.visits >= MIN_QUIET_REPLICATES and not record.is_undisturbed
         }
         return [group for group in self._groups if group.workload in disturbed]
-
-    def _allocate(self, groups: Sequence[Group], seconds_left: float) -> None:
-        """Choose the length of the turns of these groups, as far as their visits so far show what is best."""
-        if self._settings.precision is None:
-            return
-        records = [*self._records.values()]
-        allocator = Allocator(
-            self._usual_seconds,
-            between(
-                [
-                    (value, max(cost.quiet_variance, (BLOCK_SPREAD / blocks) ** 2))
-                    for (value, blocks), cost in zip(sample[::-1], record.costs[::-1], strict=False)
-                    if blocks
-                ]
-                for record in records
-                for sample in record.undisturbed.values()
-            ),
-            between(
-                [(value, cost.variance) for value, cost in zip(sample[::-1], record.costs[::-1], strict=False)]
-                for record in records
-                for sample in record.log_ratios.values()
-            ),
-        )
-        timed_groups = [
-            group
-            for group in groups
-            if len(self._records[group].costs) >= FIRST_VISITS and not group.workload.waits_for_each_call
-        ]
-        fewest = {}
-        for group in groups:
-            record = self._records[group]
-            fewest[group] = max(1, fewest_visits(record, self._settings) - record.visits)
-        seconds_left -= max(fewest.values(), default=0) * fmean(self._start_seconds)
-        seconds_left -= sum(self._cost(group) * fewest[group] for group in groups if group not in timed_groups)
-        costs = {group: GroupCost(self._records[group].costs) for group in timed_groups}
-        for group, (seconds, is_quiet) in allocator.allocate(costs, fewest, seconds_left).items():
-            record = self._records[group]
-            record.case_seconds = seconds
-            record.is_disturbed = costs[group].has_pulses and not is_quiet
 
     def seconds_left(self, budget_left: float = math.inf) -> float | None:
         """Return the expected seconds until the end, from within a replicate; None before the first visit."""

@@ -2,10 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rnnbench.analysis.estimate import estimates_of
+from rnnbench.analysis.quiet import BINS, QuietBlocks
 from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
@@ -146,3 +149,21 @@ def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
     chosen.missed()
     for group, shown in zip(GROUPS, estimates_of(samples), strict=True):
         assert chosen._records[group].half_width == pytest.approx((shown.upper - shown.lower) / 2)
+
+
+@pytest.mark.parametrize(
+    ("has_pulses", "blocks", "is_disturbed"), [(True, 2, True), (True, 40, False), (False, 0, False)]
+)
+def test_a_group_with_too_few_quiet_blocks_is_disturbed_if_pulses_could_have_told(
+    has_pulses: bool, blocks: int, is_disturbed: bool
+) -> None:
+    chosen = planner()
+    loop, reference = (case.key for case in STEADY.cases)
+    for ratio in (1.30, 1.31):
+        times = {
+            case: replace(steady(seconds), quiet=QuietBlocks(np.full(BINS, math.log(seconds)), blocks, seconds))
+            for case, seconds in ((loop, ratio), (reference, 1.0))
+        }
+        chosen.add_visit(STEADY, 0.5, times, has_pulses=has_pulses)
+    chosen.next_visits()
+    assert (chosen.disturbed() == [STEADY]) is is_disturbed
