@@ -149,27 +149,16 @@ def _arguments(
 
 
 def seed(number: int) -> None:
-    """Seed torch's random numbers on the CPU, and on an accelerator if this process uses one.
+    """Seed torch's random numbers on the CPU, and on CUDA if this process uses it.
 
-    `torch.manual_seed` alone takes 5 to 30 ms while no accelerator is in use, since it keeps a stack for later.
+    `torch.manual_seed` alone takes 5 to 30 ms while CUDA is not in use, since it keeps a stack for later. The flag that
+    is read here asks no driver (as `is_available` does), after which no process could be forked from this one.
     """
-    if uses_accelerator():
+    cuda: Any = torch.cuda  # untyped in torch
+    if cuda.is_initialized():
         torch.manual_seed(number)
     else:
         torch.default_generator.manual_seed(number)
-
-
-def uses_accelerator() -> bool:
-    """Return whether this process has initialised the accelerator that torch is built for.
-
-    It reads a flag, and does not ask the driver whether there is one (`is_available`): that initialises CUDA, and then
-    no process can be forked from this one. Devices without such a flag, as MPS, count as in use.
-    """
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None:
-        return False
-    is_initialized = getattr(torch.get_device_module(accelerator), "is_initialized", None)
-    return is_initialized is None or bool(is_initialized())
 
 
 def on_trial(module: nn.Module) -> nn.Module:

@@ -65,10 +65,10 @@ class Measuring:
 @takes("out", *OF_CELLS)
 @click.option(
     "--executor",
-    type=click.Choice(["local", "slurm", "cards"]),
+    type=click.Choice(["local", "slurm"]),
     default="local",
     show_default=True,
-    help="Measure in this command, in jobs of Slurm, or in a job on each card of this machine.",
+    help="Measure in this command, or in jobs of Slurm.",
 )
 @click.option(
     "--slurm-option",
@@ -83,7 +83,7 @@ class Measuring:
     "--groups-per-job",
     type=click.IntRange(1),
     metavar="N",
-    help="The number of groups that each job measures, with a budget of its own.  [default: 16; cards: one job each]",
+    help="The number of groups that each job measures, with a budget of its own.  [default: 16]",
 )
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
 @takes("json")
@@ -110,7 +110,7 @@ def run(
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
-    With --executor slurm or cards, --budget and --precision apply to each job. The time limit of a job of Slurm is the
+    With --executor slurm, --budget and --precision apply to each job. The time limit of a job of Slurm is the
     budget and a few minutes. All jobs must run on the same kind of machine, and of card, as the first. A lost job is
     submitted again, at most twice.
 
@@ -119,7 +119,6 @@ def run(
       rnnbench run quick --only 'cell=lstm phase=training' --budget 30s
       rnnbench run lmu.py:LMUCell --reference lstm
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
-      rnnbench run cuda --executor cards --budget 10m
 
     \b
     Exit codes: 0 measured; 2 wrong usage, and nothing was run, or a case failed or none was
@@ -129,8 +128,8 @@ def run(
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress
 
-    if (executor != "slurm" and slurm_options) or (executor == "local" and groups_per_job):
-        raise click.UsageError("--slurm-option is for --executor slurm, and --groups-per-job for slurm and cards")
+    if executor == "local" and (slurm_options or groups_per_job):
+        raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
     if resume is not None:
         refuse_other_out(context, resume, out)
         if only or device or groups_per_job:
@@ -145,11 +144,9 @@ def run(
     settings = suite.measure.model_copy(update=changes)
     how = Measuring(shown_progress, run_suite, partial(resume_run, settings=settings))
     if executor != "local":
-        from rnnbench.slurm import queue
-        from rnnbench.slurm.cards import Cards
         from rnnbench.slurm.sweep import JobRequest, resume_by_slurm, run_by_slurm
 
-        request = JobRequest(queue if executor == "slurm" else Cards(), slurm_options, groups_per_job)
+        request = JobRequest(slurm_options, groups_per_job) if groups_per_job else JobRequest(slurm_options)
         start = partial(run_by_slurm, request=request)
         resume_jobs = partial(resume_by_slurm, request=request, changes=changes)
         how = Measuring(lambda: nullcontext(output.note), start, resume_jobs)

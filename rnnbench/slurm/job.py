@@ -1,9 +1,5 @@
-"""What a job does: a local run of its part, into files of its own.
+"""What a job does: a local run of its part, into files of its own."""
 
-A job on a card of one machine is this module, with the arguments of `measure_part`, the card and its cores.
-"""
-
-import ctypes
 import os
 import secrets
 import signal
@@ -29,13 +25,10 @@ UNLIKE = 75  # exit code if the node is unlike that of the run's first job
 NODE = "node"  # key of a part's environment: where its last job was
 MISSED = "groups missed"  # key of a part's environment: how many groups are less precise than requested
 MACHINE = "machine.json"  # describes the node of the first job
-PR_SET_PDEATHSIG = 1
 
 
-def measure_part(folder: str, part: str, root: str, place: str | None = None) -> None:
+def measure_part(folder: str, part: str, root: str) -> None:
     """Measure the rest of a part; `root` is the folder that files of a user's own cells are relative to.
-
-    `place`: the card that it has, or by default the node that Slurm names.
 
     The job's exit code is 0 if nothing is left to do, UNLIKE on an unlike node, and 1 otherwise, with the reason in the
     last line of standard error. SIGTERM and SIGUSR2 end it at once; what was measured stays.
@@ -43,7 +36,7 @@ def measure_part(folder: str, part: str, root: str, place: str | None = None) ->
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.default_int_handler)
     try:
-        _measure(Path(folder), part, Path(root), place or os.environ.get("SLURMD_NODENAME"))
+        _measure(Path(folder), part, Path(root))
     except (KeyboardInterrupt, Interrupted, UserError) as fault:
         sys.exit(str(fault) or "it was told to end")
 
@@ -70,7 +63,7 @@ def unlike_the_first(path: Path, here: RunInfo) -> str:
     return ""
 
 
-def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
+def _measure(path: Path, part: str, root: Path) -> None:
     """Measure the rest of a part, as `measure_part` does, without the exit codes of errors."""
     info = read_info(path)
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
@@ -97,21 +90,9 @@ def _measure(path: Path, part: str, root: Path, place: str | None) -> None:
                 run_info = ended(job_info, runner, status)
                 return replace(
                     run_info,
-                    environment=run_info.environment | {MISSED: missed, NODE: place},
+                    environment=run_info.environment | {MISSED: missed, NODE: os.environ.get("SLURMD_NODENAME")},
                     seconds_needed=None if seconds is None else runner.seconds + seconds,
                 )
 
             with faults_in_words(folder.path, RESUMABLE), recorded(folder, job_info, at_end):
                 runner.run()
-
-
-def main(folder: str, part: str, root: str, card: str, cores: str) -> None:
-    """Measure the rest of a part on some cores, such as `4,5`. The job ends with the process that has started it."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, map(int, cores.split(",")))
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    measure_part(folder, part, root, card)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

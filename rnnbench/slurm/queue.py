@@ -38,18 +38,11 @@ END_STATES = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
 )
-key = "slurm"  # of the environment of a run
-title = "Slurm"
-place = "node"  # what a job runs on
 FIELDS = ("JobID", "Name", "State", "exit_code", "NodeList")
 
 
 class SlurmFault(Exception):
     """A command of Slurm gives no answer, or refuses; the message is Slurm's own."""
-
-
-class Busy(SlurmFault):
-    """No more jobs are taken until others have ended."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +59,6 @@ class JobState:
     def is_alive(self) -> bool:
         """Whether the job may still do something."""
         return self.state not in END_STATES
-
-
-def share(groups: int) -> int:
-    """Return how many of so many groups a job measures, unless the user says otherwise."""
-    return GROUPS_PER_JOB
 
 
 def require() -> None:
@@ -181,7 +169,3 @@ def _last_words(command: str, words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
     reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
     return f"{command}: {reason}"
-
-
-def close() -> None:
-    """Leave the jobs to Slurm, which ends them."""

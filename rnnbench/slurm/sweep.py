@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator.session import (
@@ -23,7 +23,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
-from rnnbench.slurm.queue import Busy, JobState, SlurmFault
+from rnnbench.slurm.queue import GROUPS_PER_JOB, JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.notes import Note, of_kinds
@@ -41,6 +41,7 @@ MIN_WAIT = 0.5
 MAX_WAIT = 10.0
 NOT_LOST = ("COMPLETED", "PREEMPTED")  # states of a job that has ended and is no failure of its own
 NO_JOB = "no job measured it"  # why cases were not measured
+ENVIRONMENT_KEY = "slurm"  # of the environment of a run
 LOG_FOLDER = "slurm"  # folder of a run, with what submitit writes
 OnProgress = Callable[[str], None]  # is told how far the jobs are, in words, at each change
 
@@ -55,47 +56,12 @@ class JobPart:
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
 
 
-class Jobs(Protocol):
-    """What takes jobs: Slurm (`queue`), or the cards of this machine (`Cards`)."""
-
-    key: str  # of the environment of a run
-    title: str
-    place: str  # what a job runs on
-
-    def require(self) -> None:
-        """Raise UserError if it can take no jobs here."""
-
-    def parse(self, options: Sequence[str]) -> dict[str, str]:
-        """Return the options of its jobs; raises UserError if one is not valid."""
-
-    def share(self, groups: int) -> int:
-        """Return how many of so many groups a job measures, unless the user says otherwise."""
-
-    def job_parameters(self, cards: int, cores: int, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
-        """Return the parameters of jobs whose cases use so many cards and cores."""
-
-    def submit(
-        self, folder: Path, name: str, function: Any, arguments: Sequence[Any], parameters: Mapping[str, Any]
-    ) -> str:
-        """Submit a job that calls `function`, and return its number; raises SlurmFault."""
-
-    def states(self, run: str) -> list[JobState]:
-        """Return the states of a run's jobs; raises SlurmFault."""
-
-    def cancel(self, run: str) -> None:
-        """End the jobs of a run; raises SlurmFault."""
-
-    def close(self) -> None:
-        """Wait for the end of jobs whose parts are measured, if nobody else does."""
-
-
 @dataclass(frozen=True)
 class JobRequest:
     """The jobs that the user asks for."""
 
-    jobs: Jobs = queue  # what takes them: Slurm, or `Cards()`
     options: Sequence[str] = ()  # long options of sbatch, such as partition=gpu
-    groups_per_job: int | None = None  # at most; None: 16, or on cards as many as give each card one job
+    groups_per_job: int = GROUPS_PER_JOB  # at most
 
 
 def run_by_slurm(
@@ -113,16 +79,15 @@ def run_by_slurm(
     Budget and precision apply to each job. Raises UserError if Slurm is missing or refuses the jobs, or if a folder
     can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
     """
-    jobs = request.jobs
-    jobs.require()
-    options = jobs.parse(request.options)
+    queue.require()
+    options = queue.parse(request.options)
     refuse_numbers(groups, options)
-    about = {"git": git.state(suite.file.parent), jobs.key: {"options": options}}
+    about = {"git": git.state(suite.file.parent), ENVIRONMENT_KEY: {"options": options}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
-        write_parts(folder.path, groups, request.groups_per_job or jobs.share(len(groups)))
+        write_parts(folder.path, groups, request.groups_per_job)
     try:
-        _go_on(folder, info, suite.file.parent, on_progress, jobs)
+        _go_on(folder, info, suite.file.parent, on_progress)
     except UserError:
         if not any(folder.path.glob("run-p*.json")):  # no job has begun
             folder.discard()
@@ -144,22 +109,21 @@ def resume_by_slurm(
     Jobs get the settings and options that the run began with; those in `changes` and `request` replace them. Raises
     what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
-    jobs = request.jobs
-    jobs.require()
+    queue.require()
     info = read_info(path)
     refuse_other_suite(path, info, suite)
-    if not parts(path) or jobs.key not in info.environment:
-        raise UserError(f"{path}: it was not measured by `rnnbench run --executor {jobs.key}`, so that can't resume it")
+    if not parts(path) or ENVIRONMENT_KEY not in info.environment:
+        raise UserError(f"{path}: it was not measured by `rnnbench run --executor slurm`, so that can't resume it")
     settings = Settings(**info.resolved["measure"]).model_copy(update=dict(changes))
-    options = info.environment[jobs.key].get("options", {}) | jobs.parse(request.options)
+    options = info.environment[ENVIRONMENT_KEY].get("options", {}) | queue.parse(request.options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
         # The other notes are made anew at the end.
         notes=[*of_kinds(info.notes, ["resumed by"]), Note(command, "resumed by")],
-        environment=info.environment | {jobs.key: {"options": options}},
+        environment=info.environment | {ENVIRONMENT_KEY: {"options": options}},
     )
-    _go_on(RunFolder(path), info, suite.file.parent, on_progress, jobs)
+    _go_on(RunFolder(path), info, suite.file.parent, on_progress)
 
 
 def refuse_numbers(groups: Sequence[Group], options: Mapping[str, str]) -> None:
@@ -194,12 +158,11 @@ def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
         folder.close()
 
 
-def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress, jobs: Jobs) -> None:
+def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
     """Submit and wait; `run.json` records how the run ended, even after an error. Raises UserError if a write fails."""
-    watch = Watch(folder.path, info, root, on_progress, jobs)
+    watch = Watch(folder.path, info, root, on_progress)
     with (
         closing(folder),
-        closing(jobs),
         faults_in_words(folder.path, RESUMABLE),
         recorded(folder, info, watch.summed_up),
     ):
@@ -209,22 +172,21 @@ def _go_on(folder: RunFolder, info: RunInfo, root: Path, on_progress: OnProgress
 class Watch:
     """Watches every part of a run with its job, until all parts are finished or given up."""
 
-    def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress, jobs: Jobs = queue) -> None:
+    def __init__(self, path: Path, info: RunInfo, root: Path, on_progress: OnProgress) -> None:
         """`info`: what the run says at its start; `root`: the folder that files of a user's cells are relative to."""
         self._path = path.resolve()
         self._info = info
         self._root = root.resolve()
-        self._jobs = jobs
         self._settings = Settings(**info.resolved["measure"])
         self._workloads = {measurement.case.workload for measurement in last_measurements(path).values()}
         self._on_progress = on_progress
         self.began = time.monotonic()
-        options = dict(info.environment[jobs.key]["options"])
+        options = dict(info.environment[ENVIRONMENT_KEY]["options"])
         self._most = int(options.pop("array_parallelism", MAX_JOBS))  # jobs in the queue at once
         self._reference_node: str | None = options.pop("reference_node", None)  # None: that of the first job
         cards = 0 if all(is_shared(workload.device) for workload in self._workloads) else 1
         cores = max(workload.cores for workload in self._workloads)
-        self._parameters = jobs.job_parameters(cards, cores, self._settings, options)
+        self._parameters = queue.job_parameters(cards, cores, self._settings, options)
         self.parts = [JobPart(name) for name in parts(path)]
         self.left_out: dict[str, str] = {}  # node -> how it differs from that of the first job
         self.preempted = 0  # jobs that had to make room for others, and were sent again
@@ -236,7 +198,7 @@ class Watch:
         except (KeyboardInterrupt, UserError) as end:
             outcome = "its jobs are cancelled"
             try:
-                self._jobs.cancel(self._path.name)
+                queue.cancel(self._path.name)
             except SlurmFault as fault:
                 outcome = f"its jobs go on, since they could not be cancelled: {fault}"
             except KeyboardInterrupt:
@@ -250,7 +212,7 @@ class Watch:
         last_words = ""
         while any(part.state != "done" for part in self.parts):
             try:
-                self._look(self._jobs.states(self._path.name))
+                self._look(queue.states(self._path.name))
                 trouble = self._submit()
             except SlurmFault as fault:  # the controller gives no answer: it is asked again
                 trouble = str(fault)
@@ -327,15 +289,13 @@ class Watch:
             name = f"{self._path.name}.{part.name}"
             parameters = {**self._parameters, "additional_parameters": options}
             try:
-                part.job = self._jobs.submit(self._path / LOG_FOLDER, name, measure_part, arguments, parameters)
-            except Busy as words:
-                return str(words)
+                part.job = queue.submit(self._path / LOG_FOLDER, name, measure_part, arguments, parameters)
             except SlurmFault as words:
                 texts = [f"{key.replace('_', '-')}={value}" for key, value in options.items() if value is not True]
-                why = f"{self._jobs.title} takes no such job: {words}"
+                why = f"Slurm takes no such job: {words}"
                 why += f" (asked: {' '.join(texts)})" if texts else ""
                 if all(other.job is None for other in undone):
-                    raise UserError(f"{self._jobs.title}: {why}") from None
+                    raise UserError(f"Slurm: {why}") from None
                 return why  # it may take it when others have ended
         return ""
 
@@ -347,7 +307,7 @@ class Watch:
         lost = Counter(why for part in self.parts for why in part.lost)
         repeated = Counter(note for part_info in infos for note in part_info.notes)
         of_jobs = [
-            *(f"{self._jobs.place} {node} was left out, since {why}" for node, why in self.left_out.items()),
+            *(f"node {node} was left out, since {why}" for node, why in self.left_out.items()),
             *(f"{plural(count, 'job')} lost, since {why}" for why, count in lost.items()),
             *([f"{plural(self.preempted, 'job')} preempted and sent again"] if self.preempted else []),
         ]
@@ -365,10 +325,8 @@ class Watch:
         first = path / MACHINE
         environment = read_info_file(first).environment if first.exists() else info.environment
         places = {
-            "options": info.environment[self._jobs.key]["options"],
-            f"{self._jobs.place}s": sorted(
-                {part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}
-            ),
+            "options": info.environment[ENVIRONMENT_KEY]["options"],
+            "nodes": sorted({part_info.environment[NODE] for part_info in infos if part_info.environment.get(NODE)}),
         }
         ceilings = best_of(ceiling for part_info in infos for ceiling in map(Ceiling.from_json, part_info.ceilings))
         return replace(
@@ -379,7 +337,7 @@ class Watch:
             replicates=max((part_info.replicates for part_info in infos), default=0),
             ceilings=[ceiling.to_json() for ceiling in ceilings],
             notes=list(dict.fromkeys(notes)),
-            environment=environment | {self._jobs.key: places},
+            environment=environment | {ENVIRONMENT_KEY: places},
         )
 
 

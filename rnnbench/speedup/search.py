@@ -25,7 +25,6 @@ from rnnbench.cells import CellError, load, spec
 from rnnbench.cells.states import BATCHED, State, convert, copied, torch_dtype
 from rnnbench.errors import UserError
 from rnnbench.harness import devices
-from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.live.live_cases import (
     LiveCase,
     calls_on_trial,
@@ -126,7 +125,7 @@ def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]
             "input: expected (seq, batch, features), whole numbers (seq, batch), or (input, state), with sizes of 1 or "
             f"more; found {tuple(given.shape) if is_tensor else type(given).__name__}"
         )
-    if reason := why_not_timed(str(given.device)):
+    if reason := devices.why_not(str(given.device)):
         raise ValueError(f"input: {reason}")
     with calls_on_trial():
         trial = given.detach().clone()

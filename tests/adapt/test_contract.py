@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.adapt.contract import construct, constructor_call, is_size, seed, uses_accelerator
+from rnnbench.adapt.contract import construct, constructor_call, is_size, seed
 from rnnbench.cells import CellError
 from rnnbench.store.records import Case
 from rnnbench.workloads.make_model import built_by
@@ -292,7 +291,7 @@ def test_a_case_of_a_users_own_class_says_by_which_call_it_was_built() -> None:
 
 
 @pytest.mark.parametrize("is_in_use", [False, True])
-def test_seeding_asks_no_driver_and_seeds_an_accelerator_only_if_it_is_in_use(
+def test_seeding_asks_no_driver_and_seeds_cuda_only_if_it_is_in_use(
     monkeypatch: pytest.MonkeyPatch, *, is_in_use: bool
 ) -> None:
     """After `is_available`, a process with CUDA can't be forked."""
@@ -300,24 +299,13 @@ def test_seeding_asks_no_driver_and_seeds_an_accelerator_only_if_it_is_in_use(
     def asks_driver() -> bool:
         raise AssertionError("the driver is asked")
 
-    card = SimpleNamespace(is_initialized=lambda: is_in_use, is_available=asks_driver, device_count=asks_driver)
     seeds: list[int] = []
     with torch.random.fork_rng(devices=[]):
         seed(5)
         expected = torch.rand(3)
-        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
-        monkeypatch.setattr(torch.accelerator, "is_available", asks_driver)
-        monkeypatch.setattr(torch, "get_device_module", lambda device: card)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_in_use)
+        monkeypatch.setattr(torch.cuda, "is_available", asks_driver)
         monkeypatch.setattr(torch, "manual_seed", seeds.append)
         seed(5)
         assert is_in_use or torch.equal(torch.rand(3), expected)
     assert seeds == ([5] if is_in_use else [])
-
-
-@pytest.mark.parametrize(("accelerator", "is_in_use"), [(None, False), (torch.device("mps"), True)])
-def test_an_accelerator_that_does_not_say_whether_it_is_in_use_is_seeded(
-    monkeypatch: pytest.MonkeyPatch, accelerator: torch.device | None, *, is_in_use: bool
-) -> None:
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: accelerator)
-    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
-    assert uses_accelerator() == is_in_use

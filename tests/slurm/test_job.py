@@ -12,9 +12,12 @@ import pytest
 from rnnbench.errors import UserError
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, is_finished, unlike_the_first
+from rnnbench.slurm.sweep import refuse_numbers
 from rnnbench.store.folder import RunFolder
+from rnnbench.store.records import Group
 from rnnbench.store.run_info import RunInfo, read_info_file
 from rnnbench.suite.file import Settings
+from tests.doubles import workload as small
 from tests.doubles.stored import INFO, PROCESSOR
 
 MEASURE = {"windows": 4}
@@ -129,3 +132,26 @@ def test_a_question_that_slurm_does_not_answer_is_to_be_asked_again(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(queue.SlurmFault, match="Connection reset by peer"):
         queue.states("sweep")
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "is_refused"),
+    [
+        ("cuda", {}, False),
+        ("cuda:0", {}, False),
+        ("cuda:1", {"partition": "gpu"}, True),
+        ("cuda:1", {"gres": "gpu:2"}, False),
+        ("cuda:1", {"gpus": "2"}, False),
+    ],
+)
+def test_a_numbered_card_is_refused_for_a_job_that_sees_one(
+    device: str, options: dict[str, str], is_refused: bool
+) -> None:
+    groups = [Group(small.workload(device=device), (small.case("vanilla", device=device),))]
+    if not is_refused:
+        refuse_numbers(groups, options)
+        return
+    with pytest.raises(
+        UserError, match="cases on cuda:1: each job sees one card, whatever its number; choose the device cuda"
+    ):
+        refuse_numbers(groups, options)

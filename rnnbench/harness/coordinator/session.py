@@ -62,8 +62,7 @@ def resume_run(
     """
     read_info(path)  # before locking, which creates a file: not in a folder that is no run
     if parts(path):
-        executor = "cards" if "cards" in read_info(path).environment else "slurm"
-        raise UserError(f"{path}: it was measured by jobs; resume it by `rnnbench run --executor {executor}`")
+        raise UserError(f"{path}: it was measured by jobs; resume it by `rnnbench run --executor slurm`")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info = read_info(path)
         state = replace(read_state(path), ceilings=info.ceilings)

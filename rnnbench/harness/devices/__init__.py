@@ -5,14 +5,12 @@ Importing this package does not import torch.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from rnnbench.harness.devices.accelerator import Accelerator
 from rnnbench.harness.devices.cpu import Cpu
 from rnnbench.harness.devices.cuda import Cuda
 from rnnbench.harness.devices.device import Blocks, Call, Clocked, Counters, Device, Meter
 
 __all__ = [
     "BACKENDS",
-    "Accelerator",
     "Blocks",
     "Call",
     "Clocked",
@@ -31,7 +29,7 @@ __all__ = [
     "why_not",
 ]
 
-BACKENDS: Mapping[str, type[Device]] = {"cpu": Cpu, "cuda": Cuda, "mps": Accelerator, "xpu": Accelerator}
+BACKENDS: Mapping[str, type[Device]] = {"cpu": Cpu, "cuda": Cuda}
 
 
 def why_not(name: str) -> str:

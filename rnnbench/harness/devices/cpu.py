@@ -69,7 +69,7 @@ class Cpu(Device):
         """Return why the device with this name can't be used; empty if it can be used."""
         if name == "cpu":
             return ""
-        return f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda, cuda:0, xpu and mps"
+        return f"no device {name!r}: there are cpu (`threads` chooses its cores), cuda and cuda:0"
 
     @staticmethod
     def settings(dtype: DType) -> dict[str, Any]:

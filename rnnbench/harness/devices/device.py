@@ -67,8 +67,7 @@ class Device(ABC):
     """A device on which calls are timed, by the name that torch has for it.
 
     What a device can do beyond the abstract methods is optional: a GPU has events, a queue that can be held, graphs and
-    a counter of energy, and the methods here say that another one has none. `rnnbench.harness.devices.self_test` finds
-    a clock that can't be trusted.
+    a counter of energy, and the methods here say that another one has none.
     """
 
     product_sizes: tuple[int, ...]  # of square products that reach its best rate
@@ -77,7 +76,6 @@ class Device(ABC):
     is_shared: bool  # whether workers may observe cases on it at once
     is_forkable: bool  # whether a worker may use it that was forked from a process which has only imported torch
     runs_host_code: bool  # whether it is the processor that runs Python
-    has_known_clock: bool = True  # if not, `self_test` tries the clock before anything is measured
     has_queue: bool = False  # whether its queue can be held (`hold`) while calls are added
     lacks: Mapping[DType, str] = {}  # types that it can't compute with, each with the reason
     name: str

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.live.live_cases import LiveCase, first_tensor, gpus, keep_values, tensors_in
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
@@ -47,7 +46,7 @@ def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
                 if any(tensor._version != version for tensor, version in before):
                     raise ValueError("changes its input in place, but later calls reuse it; work on a copy")
     names = sorted({str(output.device) for output in by_case.values()})
-    if reason := "put all modules and inputs on one" if len(names) > 1 else why_not_timed(*names):
+    if reason := "put all modules and inputs on one" if len(names) > 1 else devices.why_not(*names):
         raise ValueError(f"outputs are on {' and '.join(names)}: {reason}")
     return {name: _in_order_of(by_case[reference], output, cases[name]) for name, output in by_case.items()}
 

@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -76,30 +76,6 @@ def preparing_cores(number: int, sides: int) -> list[list[int]]:
     if number * sides > len(cores):
         return [measuring_cores(number)] * sides
     return [sorted(cores[number * side :][:number]) for side in range(sides)]
-
-
-def divided_cores(near: Sequence[Collection[int]], root: Path = SYSTEM) -> list[list[int]]:
-    """Return equally many allowed cores for each of several jobs, by the cores that are `near` the device of each.
-
-    Each job gets whole physical cores: near ones first, and far ones only if there are too few. Jobs choose in turns.
-    """
-    cores = _best_first(tuple(allowed_cores()), root)
-    physical: dict[str, list[int]] = {}
-    for core in cores:
-        siblings = file_text(root / f"cpu{core}" / "topology/thread_siblings_list") or str(core)
-        physical.setdefault(siblings, []).append(core)
-    free = list(physical.values())
-    shares: list[list[list[int]]] = [[] for _ in near]
-    for _ in range(len(free) // len(near)):
-        for worker_cores, share in zip(near, shares, strict=True):
-            others = [core for other in near if other is not worker_cores for core in other]
-            # A core near this device alone is nobody else's loss.
-            nearest = max(free, key=lambda threads: (threads[0] in worker_cores, threads[0] not in others))
-            free.remove(nearest)
-            share.append(nearest)
-    taken = [[core for threads in share for core in threads] for share in shares]
-    least = min(map(len, taken))
-    return [sorted(cores[:least]) for cores in taken]
 
 
 def _best_first(cores: tuple[int, ...], root: Path) -> list[int]:

@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 
 from rnnbench.harness import devices
-from rnnbench.harness.devices.self_test import why_not_timed
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.worker import ceilings
@@ -16,7 +15,7 @@ from rnnbench.store.metrics import Readings
 @operation("device")
 def device(_state: WorkerState, request: Request) -> Reply:
     """Tell whether a device can be used and whether its energy can be measured; its model and its identifier."""
-    if reason := why_not_timed(request["device"]):
+    if reason := devices.why_not(request["device"]):
         return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
     opened = devices.open_device(request["device"])
     no_energy = Readings.of({"energy": opened.meter}).missing.get("energy", "")
