@@ -84,9 +84,12 @@ class Built:
             return self.model
         if not self.recorded:
             work = self.case.workload
+            state = self.state
+            if work.task == "streaming":  # each step copies into the recorded state, and the first one must stay
+                state = tree_map(torch.clone, state)
             direction = None if work.phase == "inference" else direction_of(work, self.state)
             with PHASE_MODES[work.phase]():
-                self.recorded.append(graphed.Replayed(self.model, self.input, self.state, direction))
+                self.recorded.append(graphed.Replayed(self.model, self.input, state, direction))
         return self.recorded[0]
 
     def timed_call(self) -> TimedCall:

@@ -4,6 +4,7 @@
 - the launch queue is bounded: the host waits while it is full;
 - an event has a place in the queue, is created when it is first recorded, which takes host time, and can't be read
   before the device has come to it;
+- an event does not wait for other streams, the wait for the device does;
 - a kernel that holds the device counts cycles, so it lasts as long as the card's clock says: seldom as long as asked.
 """
 
@@ -35,6 +36,7 @@ class FakeLine:
         self._mark = mark or FakeMark
         self.hertz = HERTZ
         self.refuses_to_wait = False  # torch's debug mode: a call that waits for the device is an error
+        self.aside = 0.0  # when another stream is done, which events of this one do not wait for
         self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
     def launch(self, host_seconds: float, device_seconds: float) -> None:
@@ -42,6 +44,11 @@ class FakeLine:
         self.host.seconds += host_seconds
         self._take_place(device_seconds)
         self.busy_seconds += device_seconds
+
+    def launch_aside(self, host_seconds: float, device_seconds: float) -> None:
+        """Submit a kernel to another stream, which nobody joins."""
+        self.host.seconds += host_seconds
+        self.aside = max(self.aside, self.host.seconds) + device_seconds
 
     def stamp(self) -> float:
         """Put an event into the queue; returns when the device comes to it."""
@@ -78,7 +85,7 @@ class FakeLine:
 
     def synchronize(self) -> None:
         """Wait for the device."""
-        self.host.seconds = max(self.host.seconds, self.free)
+        self.host.seconds = max(self.host.seconds, self.free, self.aside)
 
 
 class FakeMark:
@@ -99,6 +106,10 @@ class FakeMark:
     def query(self) -> bool:
         """Whether the device has come to it."""
         return self.seconds <= self._line.host.seconds
+
+    def synchronize(self) -> None:
+        """Wait until the device has come to it."""
+        self._line.host.seconds = max(self._line.host.seconds, self.seconds)
 
     def elapsed_time(self, later: "FakeMark") -> float:
         """Milliseconds of the device until a later event; raises RuntimeError before the device has come to it."""

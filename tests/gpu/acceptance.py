@@ -74,7 +74,7 @@ def steps(out: Path) -> dict[str, list[Task]]:
             Task("doctor", 30, ["rnnbench", "doctor", "--no-probe"]),
             tests("rates", 50, "gpu/test_truth.py", "-k", "ceilings"),
             measured(60, "eight-cases", "cuda", EIGHT, 40),
-            measured(120, "compiled", "cuda-full", COMPILED, 100),
+            measured(180, "compiled", "cuda-full", COMPILED, 160),
             tests("cuda-tests", 150, "harness/devices/test_cuda.py"),
         ],
         "truth": [tests("truth", 240, "gpu/test_truth.py", "-k", "not ceilings")],

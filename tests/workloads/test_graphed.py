@@ -61,6 +61,18 @@ def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) ->
     torch.testing.assert_close(output[0], built.reference(built.input, built.layer_state)[0])
 
 
+def test_a_stream_of_recorded_steps_begins_each_window_with_its_first_state(card: FakeCard) -> None:
+    built = build(small.case("gru", "cudagraph", task="streaming", seq_len=1), Path())
+    timed = built.timed_call()
+    with timed.mode():
+        firsts = []
+        for _ in range(2):
+            timed.renew("window")
+            firsts.append(timed.call().clone())  # type: ignore[attr-defined]
+            timed.call()
+    assert torch.equal(*firsts)
+
+
 class Kept(torch.autograd.Function):
     """Doubles a tensor, and lets a test see how long autograd keeps what it knows of each call."""
 

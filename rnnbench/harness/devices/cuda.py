@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -28,6 +29,12 @@ WAITS_FOR_DEVICE = (
     "the call waits for the device, as one does that reads a value back, so it can't be queued as a whole"
 )
 SYNCHRONIZES = "called a synchronizing CUDA operation"  # in torch's error of such a call, if it is asked for
+UNJOINED = (
+    "it queues work on another stream, and the current stream does not wait for it, so its time can't be measured; "
+    "join them by torch.cuda.current_stream().wait_stream(stream)"
+)
+UNJOINED_SHARE = 0.25  # of the time of a call, for which a device is busy after the event at its end
+UNJOINED_TRIES = 3  # calls, each of which must be so: a host may lose its core between two looks at its clock
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
 SHORT_SPIN = 50_000  # cycles of the shorter of two kernels, whose difference tells the rate of the clock
 LONG_SPIN = 400_000  # of the longer one
@@ -174,7 +181,8 @@ class Cuda(Device):
         The unclocked call is made even if `is_warm`: it keeps the device busy while the first clocked call is queued.
         The time between two events is then the device's time, as long as the host stays ahead of the device. If it does
         not, the device waits between kernels, as it does for a user; `submit_seconds` shows this. A device does not
-        wait for a core, so `counts_waits` is ignored. So is `pulse`: it would show the state of the host's core.
+        wait for a core, so `counts_waits` is ignored. So is `pulse`: it would show the state of the host's core. Raises
+        RuntimeError for a call with work on another stream that the current stream does not wait for.
         """
         inner = range(batch)
         events = self._events(batches + 1)
@@ -189,12 +197,31 @@ class Cuda(Device):
             event.record()
         submitted = self._now()
         is_ahead = bool(lead_seconds) and not events[0].query()  # the device has not begun
+        events[-1].synchronize()
+        last_event = self._now()
         self.synchronize()
         end = self._now()
+        if end - last_event > UNJOINED_SHARE * (end - start) and self._is_unjoined(call):
+            raise RuntimeError(UNJOINED)
         seconds = [before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(events)]
         return Clocked(
             seconds, sum(seconds), end - start, submitted - start, 1 + batches * batch, is_queued_ahead=is_ahead
         )
+
+    def _is_unjoined(self, call: Call) -> bool:
+        """Return True if the device is busy for long after the event at the end of each of some single calls."""
+        [event] = self._events(1)
+        for _ in range(UNJOINED_TRIES):
+            start = self._now()
+            call()
+            event.record()
+            event.synchronize()
+            last_event = self._now()
+            self.synchronize()
+            end = self._now()
+            if end - last_event <= UNJOINED_SHARE * (end - start):
+                return False
+        return True
 
     def clock_cold(self, call: Call, calls: int) -> Clocked:
         """Call `calls` times after one unclocked call, and fill the L2 cache with other data before each call.
@@ -318,16 +345,22 @@ class Cuda(Device):
 
     def waits_for_device(self, call: Call) -> bool:
         """Return True if a call waits for the device before it ends, as one does that reads a value back."""
-        self._cuda.set_sync_debug_mode("error")
         try:
+            self._set_sync_debug_mode("error")
             call()
         except RuntimeError as fault:
             if SYNCHRONIZES not in str(fault):
                 raise
             return True
         finally:
-            self._cuda.set_sync_debug_mode("default")
+            self._set_sync_debug_mode("default")
         return False
+
+    def _set_sync_debug_mode(self, mode: str) -> None:
+        """Set torch's mode of calls that wait, without its warning that the mode is a prototype."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode")
+            self._cuda.set_sync_debug_mode(mode)
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Return the bytes that torch's allocator requests from the driver for one call, from an empty cache.

@@ -24,6 +24,8 @@ LIBRARIES = (
     "TORCH_COMPILE_DISABLE",
     "TORCHDYNAMO_DISABLE",
 )
+# What torch itself sets up to 2.9 when it starts CUDA, and what CUDA does without it.
+DEFAULTS = {"CUDA_MODULE_LOADING": "LAZY"}
 # Which cards a process sees, and in which order. A run tells them and compares the cards themselves.
 OF_CARDS = (
     "CUDA_VISIBLE_DEVICES",
@@ -42,7 +44,7 @@ FULL_PRECISION = {FLOAT32_IN_ONEDNN[0]: "STRICT"}  # for workers, so that float3
 
 def settings() -> dict[str, str]:
     """Return the variables of this module that the shell sets, for the environment of a run."""
-    names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name)]
+    names = [name for name in (*THREADS, *LIBRARIES) if os.environ.get(name, "") not in ("", DEFAULTS.get(name))]
     names += [name for name in VERBOSE if os.environ.get(name, "0") not in ("", "0")]
     return {name: os.environ[name] for name in names}
 

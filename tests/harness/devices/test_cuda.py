@@ -5,6 +5,7 @@ Tests on a GPU: clocks, memory of known size, right cells against cuDNN, cases t
 """
 
 import gc
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -46,6 +47,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> FakeLine:
 
     def set_sync_debug_mode(mode: str) -> None:
         line.refuses_to_wait = mode == "error"
+        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2)  # as torch does, then
 
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_sync_debug_mode)
     return line
@@ -97,9 +99,42 @@ def test_a_call_that_reads_a_value_back_has_a_reason_of_its_own(line: FakeLine) 
         launch()
         line.read_back()
 
-    with pytest.raises(Unavailable, match="the call waits for the device, as one does that reads a value back"):
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(Unavailable, match="the call waits for the device, as one does that reads a value back"),
+    ):
         FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode))
     assert not line.refuses_to_wait
+
+
+@pytest.mark.parametrize(("aside", "is_refused"), [(0.0, False), (1e-6, False), (2e-3, True)])
+def test_work_on_another_stream_that_nobody_waits_for_is_not_timed_as_nothing(
+    line: FakeLine, aside: float, is_refused: bool
+) -> None:
+    launch = kernels(line, 10, host=5e-6, gpu=20e-6)
+
+    def call() -> None:
+        launch()
+        line.launch_aside(5e-6, aside)
+
+    if is_refused:
+        with pytest.raises(RuntimeError, match="the current stream does not wait for it, so its time can't be"):
+            FakeCuda(line).clock(call, batches=20, batch=1)
+        return
+    assert FakeCuda(line).clock(call, batches=20, batch=1).batch_seconds == pytest.approx([200e-6] * 20, rel=0.01)
+
+
+def test_a_host_that_loses_its_core_after_the_last_event_refuses_no_call(line: FakeLine) -> None:
+    device = FakeCuda(line)
+    wait = line.synchronize
+    lost = iter([0.0, 1.0])  # seconds; the first wait is that for new events
+
+    def wait_longer() -> None:
+        wait()
+        line.host.seconds += next(lost, 0.0)
+
+    device.synchronize = wait_longer  # type: ignore[method-assign]
+    assert device.clock(kernels(line, 10, 5e-6, 20e-6), 2, 1).batch_seconds == pytest.approx([200e-6] * 2, rel=0.01)
 
 
 @pytest.mark.parametrize(("hertz", "is_known"), [(0.6e9, True), (1.98e9, True), (3.2e9, True), (12e9, False)])

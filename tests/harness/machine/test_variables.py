@@ -23,6 +23,8 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
             "the shell sets ONEDNN_MAX_CPU_ISA=SSE41, which changes how fast torch's libraries are",
         ),
         ({"DNNL_VERBOSE": "0"}, "", ""),
+        ({"CUDA_MODULE_LOADING": "LAZY"}, "", ""),  # torch itself sets it, up to 2.9
+        ({"CUDA_MODULE_LOADING": "EAGER"}, "CUDA_MODULE_LOADING", "the shell sets CUDA_MODULE_LOADING=EAGER"),
         (
             {"MKL_VERBOSE": "1"},
             "MKL_VERBOSE",
