@@ -17,12 +17,10 @@ import pandas as pd
 
 from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Benchmark, Comparison
-from rnnbench.analysis.decide import Gate
 from rnnbench.analysis.environments import differences
 from rnnbench.analysis.estimate import MIN_TO_TRIM
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.errors import UserError
-from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.store import pytest_benchmark
 from rnnbench.store.pytest_benchmark import SavedBenchmark, SavedFile
 from rnnbench.store.records import Measurement
@@ -161,23 +159,10 @@ def compare_files(
         first, second = pool.map(stored.read, (base, head))
     # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, second.info.resolved)
-    return compare_by_settings(first, second, settings if margin is None else CheckSettings(margin=margin))
-
-
-def compare_by_settings(
-    base: StoredRun,
-    head: StoredRun,
-    settings: CheckSettings,
-    gates: frozenset[Gate] = frozenset(),
-    accepted: AcceptedChange = NOTHING_ACCEPTED,
-) -> Comparison:
-    """Compare two runs with the margins that a suite's settings give to the cases.
-
-    `gates`: what must not grow; `accepted`: what the team accepts of this change.
-    """
-    cases = (measurement.case for measurement in head.measurements.values())
-    comparison = stored.compare(base, head, margins(settings, cases), gates=gates, acceptances=accepted.of)
-    return replace(comparison, notes=(*comparison.notes, *accepted.notes(comparison.findings)))
+    if margin is not None:
+        settings = CheckSettings(margin=margin)
+    cases = (measurement.case for measurement in second.measurements.values())
+    return stored.compare(first, second, margins(settings, cases))
 
 
 def compare_saved(base: StoredRun, head: StoredRun, margin: float | None = None) -> Comparison:

@@ -60,7 +60,7 @@ UNKNOWN_FILE = "???"
 # how the names of a worker's files begin
 DUMP = "dump"
 VGDB = "vgdb"
-NOT_COUNTED = "the budget for counting was spent; give a larger --instructions-budget"
+NOT_COUNTED = "the budget for counting was spent; select fewer cases by --only"
 UNCONFIRMED = "they seemed to change, and the budget for counting was spent before they were counted again"
 MIN_COUNTING_SECONDS = 60.0  # for counting, if the timing took less: a worker under callgrind takes some 20 s to start
 PYTHON = re.compile(r"(lib)?python\d.*|.*\.cpython-.*")  # the interpreter, and extension modules

@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis import stored
 from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, ordered
 from rnnbench.analysis.decide import Evidence, Gate, finding_of
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.check.adoption import mended_file
-from rnnbench.check.compare_files import compare_by_settings
 from rnnbench.check.counting import MIN_COUNTING_SECONDS, Counting, InstructionsMode, chosen_counter, notes_of_uncounted
 from rnnbench.check.families import families
 from rnnbench.check.looks import measure, more_time, pairs_of, without
@@ -23,7 +21,7 @@ from rnnbench.check.same_code import changed_files
 from rnnbench.check.sides import NewSuite, Side, strictest
 from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.harness.coordinator import environment
-from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded, run_suite
+from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
@@ -32,7 +30,6 @@ from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
 from rnnbench.store.run_info import RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of, is_compared, with_cases
-from rnnbench.suite.suites import Suite
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
 GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
@@ -44,7 +41,6 @@ class CheckOptions:
     """What a check does beside timing the cases that may run changed code."""
 
     instructions: InstructionsMode | None = None  # None: they are not
-    instructions_seconds: float | None = None  # None: as many as the timing took
     everything: bool = False  # cases that run the same code on both sides are timed, too
     gates: frozenset[Gate] = frozenset()  # what must not grow
     share: float = 1.0  # of the error rate, for one of several checks
@@ -53,28 +49,6 @@ class CheckOptions:
 
 
 USUAL_OPTIONS = CheckOptions()
-
-
-def check_against_run(
-    suite: Suite,
-    groups: Sequence[Group],
-    settings: Settings,
-    baseline: Path,
-    *,
-    out: Path,
-    on_progress: Callable[[Progress], None],
-    options: CheckOptions = USUAL_OPTIONS,
-) -> tuple[Path, Comparison]:
-    """Measure groups of a suite into a new run below `out`, and compare it with a stored one.
-
-    Of the `options` the command, the gates and what is accepted count. Raises what `run_suite` raises, and UserError if
-    the stored run can't be read or has none of the cases.
-    """
-    before = stored.read(baseline)  # first, so that an unusable baseline costs no run
-    stored.common_cases(before.measurements, {case.key: case for group in groups for case in group.cases})
-    folder = run_suite(suite, groups, settings, out=out, command=options.command, on_progress=on_progress)
-    after = stored.read(folder)
-    return folder, compare_by_settings(before, after, suite.check, options.gates, options.accepted)
 
 
 def check(
@@ -112,9 +86,7 @@ def check(
         notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
         if counter and timed:
-            budget = options.instructions_seconds
-            if budget is None:
-                budget = max(MIN_COUNTING_SECONDS, seconds)
+            budget = max(MIN_COUNTING_SECONDS, seconds)
             counted = Counting(runner, counter, budget, on_progress).run(timed)
     gates = options.gates
     if options.instructions == "gate":

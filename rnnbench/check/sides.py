@@ -121,7 +121,7 @@ def sides(
             about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
         head = project.side("head", about, project.tree, suite.file)
         if base is None and python == sys.executable:
-            raise UserError("give `rnnbench check` --base main, --base RUN or --base-python PY")
+            raise UserError("give `rnnbench check` --base main or --base-python PY")
         if base is None:
             other = project.side("base", "the same files", project.tree, suite.file)
         elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.is_revision(top, base)):

@@ -17,7 +17,6 @@ from rnnbench.cli.options import (
     PATH_TYPE,
     TEXT_TYPE,
     refuse_unseen,
-    selected,
     takes,
     takes_suite,
     typed_command,
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--base",
     type=TEXT_TYPE,
-    metavar="REV|DIR|RUN",
-    help="Compare with this git revision or folder, measured live beside the head, or with a stored run.",
+    metavar="REV|DIR",
+    help="Compare with this git revision or folder, measured live beside the head.",
 )
 @click.option("--base-python", type=TEXT_TYPE, metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @takes("only")
@@ -54,11 +53,6 @@ if TYPE_CHECKING:
     is_flag=False,
     flag_value="show",
     help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
-)
-@click.option(
-    "--instructions-budget",
-    type=DURATION_TYPE,
-    help="Time to count instructions, after --budget.  [default: as long as the timing took, or 60s]",
 )
 @takes("source", "out", *OF_CELLS, "json")
 @click.pass_context
@@ -74,13 +68,12 @@ def check(
     budget: float | None,
     everything: bool,
     instructions: "InstructionsMode | None",
-    instructions_budget: float | None,
     on_growth: "OnGrowth",
     out: Path,
     on_undecided: "OnUndecided",
     as_json: bool,
 ) -> None:
-    """Did SUITE become slower? Head is the working tree; base a revision, a folder, an interpreter or a stored run.
+    """Did SUITE become slower? Head is the working tree; base a revision, a folder or an interpreter.
 
     A base revision that lacks SUITE, or files of cells that it names, is lent the head's, and the check says so.
 
@@ -97,51 +90,37 @@ def check(
       rnnbench check mine.toml --base-python old-torch/ --only cell=lstm
       rnnbench check ci --base main --instructions
       rnnbench check packages/rnn/bench.toml --base main --source packages/core/src
-      rnnbench check ci --base results/ci-20260101T120000Z-ab12
 
     \b
     Exit codes: 0 nothing regressed but what is accepted; 1 something did; 2 wrong usage or the check could not work
     (one line on standard error says why, and there is no verdict), or a case can't be compared
     (its verdict says why); 3 with --on-undecided fail: something is undecided, or SUITE is new.
     """
-    from rnnbench.check.live import CheckOptions, check_against_run
+    from rnnbench.check.live import CheckOptions
     from rnnbench.check.sides import NewSuite, sides
     from rnnbench.harness.accepted import Accepted
     from rnnbench.harness.machine import git
-    from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.store.folder import read_info
     from rnnbench.suite.expressions import parse_only
 
     if base is None and base_python is None:
-        raise click.UsageError("Missing --base (REV, DIR or RUN) or --base-python")
+        raise click.UsageError("Missing --base (REV or DIR) or --base-python")
     accepted = Accepted.of_suite(suite)  # first, so that a fault in it costs no check
     refuse_unseen(device)
     suite = suite.with_check(margin=margin, budget_seconds=budget)
     gates: frozenset[Gate] = frozenset({"growth"}) if on_growth == "fail" else frozenset()
-    options = CheckOptions(instructions, instructions_budget, everything, gates, command=typed_command())
+    options = CheckOptions(instructions, everything, gates, command=typed_command())
     if base and (Path(base) / "run.json").is_file():
-        if sources or base_python or instructions:
-            raise click.UsageError(f"{base} is a stored run: leave out --source, --base-python and --instructions")
-        groups = selected(suite, only, device)
-        settings = suite.measure.model_copy(update={} if budget is None else {"budget_seconds": budget})
-        run = Path(base)
-        commit = (read_info(run).environment.get("git") or {}).get("commit")
-        options = replace(options, accepted=accepted.change(commit))
-        with shown_progress() as on_progress:
-            folder, comparison = check_against_run(
-                suite, groups, settings, run, out=out, on_progress=on_progress, options=options
-            )
-    else:
-        expression = parse_only(only, "--only", arguments=suite.arguments)
-        try:
-            with sides(suite, base, base_python, sources) as (before, head):
-                first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
-                commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
-                options = replace(options, accepted=accepted.change(commit))
-                folder, comparison = _checked_live((first, head), expression, device, out, options)
-        except NewSuite as new:  # the pull request that adds a suite must be able to pass
-            output.tell(str(new))
-            context.exit(3 if on_undecided == "fail" else 0)
+        raise click.UsageError(f"{base} is a stored run: `rnnbench compare` compares two of them")
+    expression = parse_only(only, "--only", arguments=suite.arguments)
+    try:
+        with sides(suite, base, base_python, sources) as (before, head):
+            first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
+            commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
+            options = replace(options, accepted=accepted.change(commit))
+            folder, comparison = _checked_live((first, head), expression, device, out, options)
+    except NewSuite as new:  # the pull request that adds a suite must be able to pass
+        output.tell(str(new))
+        context.exit(3 if on_undecided == "fail" else 0)
     verdicts = _publish(comparison, folder, suite=suite.file, as_json=as_json)
     context.exit(verdicts.exit_code(on_undecided=on_undecided))
 

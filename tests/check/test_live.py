@@ -16,9 +16,8 @@ import pytest
 
 from rnnbench.analysis.comparison import Comparison
 from rnnbench.analysis.pairs import PairRatio
-from rnnbench.analysis.stored import MIN_CASES
 from rnnbench.check import live as module
-from rnnbench.check.live import CheckOptions, changed_groups, check, check_against_run
+from rnnbench.check.live import CheckOptions, changed_groups, check
 from rnnbench.check.looks import more_time
 from rnnbench.check.same_code import SameCode
 from rnnbench.check.sides import Side, select, strictest
@@ -30,7 +29,6 @@ from rnnbench.suite import suites
 from rnnbench.suite.accepted import Acceptance
 from rnnbench.suite.outline import cases_of, grouped
 from tests.analysis.test_stored import CASE, EDGE, undecided
-from tests.doubles.stored import folder, several
 
 SUITE = """
 name = "mine"
@@ -501,22 +499,6 @@ def test_the_note_on_time_follows_from_the_intervals(center: float, half: float,
     runner: Any = SimpleNamespace(expected_seconds=lambda groups: 5.0 * len(groups))
     finding = replace(undecided(center, half), replicates=8)
     assert more_time(runner, [Group(CASE.workload, (CASE,))], [finding]) == said
-
-
-def test_a_stored_run_as_the_base_is_read_first_and_compared_with_a_new_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times, suite = several([2.0] * MIN_CASES), suites.read("quick")
-    base, head = (folder(tmp_path / name, times) for name in ("base", "head"))
-    run = Mock(return_value=head)
-    monkeypatch.setattr(module, "run_suite", run)
-    given = suite, [Group(case.workload, (case,)) for case in times], suite.measure
-    how: Any = {"out": tmp_path, "on_progress": lambda step: None}
-    with pytest.raises(UserError, match="no such folder"):
-        check_against_run(*given, tmp_path / "nowhere", **how)
-    assert not run.called
-    found, comparison = check_against_run(*given, base, **how)
-    assert (found, set(verdicts(comparison).values()), comparison.exit_code()) == (head, {"unchanged"}, 0)
 
 
 def test_a_note_of_both_sides_is_told_once() -> None:

@@ -122,7 +122,7 @@ COMMANDS = {
         check tiny.toml
         check tiny.toml --base ''
         check tiny.toml --base nowhere
-        check tiny.toml --base RUN --source .
+        check tiny.toml --base RUN
         check tiny.toml --base HEAD --only cell=lstm
         check tiny.toml --base HEAD --only cell=gru,glu
         check tiny.toml --base HEAD --only ''
@@ -130,7 +130,6 @@ COMMANDS = {
         check gone.toml --base HEAD
         check tiny.toml --base HEAD --instructions=never
         check --instructions tiny.toml --base HEAD
-        check tiny.toml --base RUN --instructions
     """,
 }
 
