@@ -22,6 +22,7 @@ from rnnbench.check.same_code import (
     Changed,
     SameCode,
     Used,
+    are_on_both,
     changed_files,
     same_code,
     still_same,
@@ -256,7 +257,9 @@ class PairedRunner(Visitor):
         self._refuse_foreign()
         self._used_at_first = used_files(base, head, *self._files())
         self._changed = with_used(changed, self._used_at_first, base, head)
-        self.same = same_code(self._changed, self._used_at_first, reached, [case.key for case in cases])
+        is_on_both = are_on_both(self._changed, base, head)
+        keys = [case.key for case in cases]
+        self.same = same_code(self._changed, self._used_at_first, reached, keys, is_on_both=is_on_both)
         self._compare_requirements(base, head)
 
     def _compare_requirements(self, base: Side, head: Side) -> None:

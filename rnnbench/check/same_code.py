@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rnnbench.check.own_code import Modules
 from rnnbench.check.requirements import is_packaging
-from rnnbench.check.sides import Side
+from rnnbench.check.sides import INSTALLED_FOLDERS, Side
 from rnnbench.harness.machine import git
 from rnnbench.harness.protocol import Doubt
 from rnnbench.suite.places import ACCEPTED
@@ -116,6 +116,11 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     return _without_empty(sorted_by_kind(sorted(seen.union(files)), *suites), base, head)
 
 
+def are_on_both(changed: Iterable[str], base: Side, head: Side) -> bool:
+    """Return True if both sides have each of the changed files: none was added or removed."""
+    return all((file in base.files) == (file in head.files) for file in changed)
+
+
 def _without_empty(changed: Changed, base: Side, head: Side) -> Changed:
     """Return the changed files; those that are no Python, and empty or missing on both sides, have the kind `empty`."""
     files = {file: [Path(str(side.tree), file) for side in (base, head)] for file in changed}
@@ -190,8 +195,13 @@ def same_code(
     used: Used | None,
     reached: Mapping[str, Mapping[str, Any]] | None,
     cases: Iterable[str],
+    *,
+    is_on_both: bool = True,
 ) -> SameCode:
-    """Return the cases (keys) that run the same code on both sides; a pair shall show it if a Python file has changed.
+    """Return the cases (keys) that run the same code on both sides.
+
+    A pair shall show it if a Python file has changed, or if some file is not `on both` sides: code may ask whether a
+    file exists, and a folder with any file in it is a package.
 
     `used`: what `used_files` returns; `reached`: for each case, the replies of both sides about what it may run; None
     if nobody was asked, since nothing has changed that a case could run or read.
@@ -205,7 +215,7 @@ def same_code(
         doubt = None if reached is None else _doubt_of_case(changed, imported, reached.get(key, {}))
         if doubt is not None:
             doubts[key] = doubt
-    return SameCode(frozenset(keys) - doubts.keys(), doubts, "python" in changed.values())
+    return SameCode(frozenset(keys) - doubts.keys(), doubts, "python" in changed.values() or not is_on_both)
 
 
 def with_used(changed: Changed, used: Used | None, base: Side, head: Side) -> Changed:
@@ -235,6 +245,9 @@ def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
     """Return why any case may run or read something else; None if nothing tells that of all of them."""
     if used is None:
         return Doubt("unknown", "a file is used that git does not track")
+    installed = (file for file in changed if file.endswith(".py") and INSTALLED_FOLDERS & {*PurePosixPath(file).parts})
+    for file in installed:  # no worker follows what lies there
+        return Doubt("changed", f"{file} changed, in a folder with the name of one for installed packages")
     others = (file for file, kind in changed.items() if kind == "other")
     of_harness = (file for file in sorted(used.imported & changed.keys()) if file.startswith(HARNESS))
     for file in (*sorted(used.read & changed.keys()), *others, *of_harness):

@@ -12,6 +12,7 @@ import pytest
 from rnnbench.check.same_code import (
     SameCode,
     Used,
+    are_on_both,
     changed_files,
     same_code,
     sorted_by_kind,
@@ -73,6 +74,14 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
         ("setup.cfg", reply("f 1"), reply("f 1"), Used({"a.py"}, {"setup.cfg"}), "changed", "setup.cfg changed"),
         ("README.md", reply("f 1"), reply("f 1"), Used({"a.py"}, {"README.md"}), "changed", "README.md changed"),
         ("bench.toml", reply("f 1"), reply("f 1"), Used({"a.py"}, {"bench.toml"}), "changed", "bench.toml changed"),
+        (
+            "lib/site-packages/own.py",
+            reply("f 1"),
+            reply("f 1"),
+            USED,
+            "changed",
+            "lib/site-packages/own.py changed, in a folder with the name of one for installed packages",
+        ),
         ("b.py", reply("f 1"), reply("f 1"), Used({"a.py"}, {"b.py"}), "changed", "b.py changed"),  # its text is read
         ("a.py", reply("f 1"), reply("f 1"), None, "unknown", "a file is used that git does not track"),
         (
@@ -243,6 +252,23 @@ def test_an_empty_file_that_was_added_or_removed_is_of_a_kind_of_its_own(tmp_pat
     (tmp_path / "gone").unlink()
     with sides(suites.read(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
         assert changed_files(base, head) == {"=": "empty", "gone": "empty", "filled": "other"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_on_both"), [({"README.md": "2"}, True), ({"STRICT": ""}, False), ({"extras/README.md": "1"}, False)]
+)
+def test_a_pair_shows_what_a_file_does_that_was_added_since_code_may_ask_whether_it_exists(
+    tmp_path: Path, edit: dict[str, str], is_on_both: bool
+) -> None:
+    repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": "", "README.md": "1"})
+    repository.commit(tmp_path, edit)
+    with sides(suites.read(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
+        changed = changed_files(base, head)
+        assert changed is not None
+        assert are_on_both(changed, base, head) == is_on_both
+    replies = {"case": {"base": reply("f 1"), "head": reply("f 1")}}
+    same_now = same_code(changed, USED, replies, ["case"], is_on_both=is_on_both)
+    assert same_now == SameCode(frozenset({"case"}), {}, needs_guard=not is_on_both)
 
 
 @pytest.mark.weekly

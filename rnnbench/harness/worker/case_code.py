@@ -4,7 +4,7 @@ import builtins
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
@@ -17,11 +17,12 @@ from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.code_digest import of_texts
 from rnnbench.harness.worker.code_names import ANY, TAKES_BASES
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, parts
-from rnnbench.harness.worker.only_binds import EMPTY_CONTAINERS, has_meaning
+from rnnbench.harness.worker.only_binds import DEFINITIONS, EMPTY_CONTAINERS, has_meaning
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
 from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names
 
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
+STATEMENT_ORDER = "<order>"  # the part of a file that has the order of what its statements and imports do
 OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
 # Code that names one of these, or imports from one of these modules, may read the annotations of functions.
 READS_ANNOTATIONS = {
@@ -58,6 +59,7 @@ class CaseCode:
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
+        self._effects: dict[str, bool] = {}  # of a file: whether its statements do more than to bind a name
         self._stars: dict[int, bool] = {}  # of a module's names: whether those that `import *` binds are what they are
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self._doubtful = doubtful_objects()
@@ -169,6 +171,8 @@ class CaseCode:
         does = [each.whole if is_whole else self._does(each, of_file, variables) for each in of_file.statements]
         if digests := [part.digest for part in does if part.nodes]:
             self.code.add(f"{file}:{STATEMENTS} {of_texts(digests)}")
+        if len(order := self._in_order(does, of_file, variables)) > 1:
+            self.code.add(f"{file}:{STATEMENT_ORDER} {of_texts(order)}")
         for part, statement in zip(does, of_file.statements, strict=True):
             if not part.nodes:
                 continue
@@ -179,6 +183,48 @@ class CaseCode:
                 if isinstance(value := variables.get(registered), type):
                     self._classes.add_whole(value)
                 self._todo.append(value)
+
+    def _in_order(self, does: Sequence[CodePart], of_file: FileParts, variables: Variables) -> list[str]:
+        """Return what the statements of a module do, among it the imports of modules that do more than to bind."""
+        order = list[str]()
+        for part, statement in zip(does, of_file.statements, strict=True):
+            imported = sorted(self._with_effects(statement.imports, variables))
+            if imported:
+                order.append(" ".join(imported))
+            elif part.nodes:
+                order.append(part.digest)
+        return order
+
+    def _with_effects(self, imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> set[str]:
+        """Return the files that imports reach and whose statements do more than to bind a name."""
+        todo = [*_modules_of(imports, variables)]
+        reached = dict[str, Variables]()
+        for module in todo:
+            file = self._path_in_tree(module)
+            if file and file not in reached:
+                reached[file] = module
+                todo += _modules_of(self._parts(file).imports, module)
+        return {file for file, module in reached.items() if self._has_effects(file, module)}
+
+    def _has_effects(self, file: str, variables: Variables) -> bool:
+        if file not in self._effects:
+            of_file = self._parts(file)
+            self._effects[file] = any(self._does(each, of_file, variables).nodes for each in of_file.statements)
+        return self._effects[file]
+
+    def add_effects(self, variables: Variables) -> None:
+        """Add what the statements of a module do that another case of the worker has imported, but for definitions."""
+        file = self._path_in_tree(variables)
+        if not file or file in self.files:
+            return
+        of_file = self._parts(file)
+        does = [self._does(each, of_file, variables) for each in of_file.statements]
+        if any(part.nodes for part in does):
+            self.code.add(f"{file}:{STATEMENTS} {of_texts(self._in_order(does, of_file, variables))}")
+        for part in does:
+            if part.nodes and not any(isinstance(node, DEFINITIONS) for node in part.nodes):
+                self._follow(part, file, STATEMENTS, variables)
+        self.follow({}, [])
 
     def _does(self, statement: Statement, of_file: FileParts, variables: Variables) -> CodePart:
         """Return what a statement does beside to bind its names, as far as that is sure; else all of it."""
@@ -361,6 +407,20 @@ def _loaded(module: str, package: str | None) -> ModuleType | None:
         return None
     imported = sys.modules.get(resolve_name(module, package))
     return imported if isinstance(imported, ModuleType) else None
+
+
+def _modules_of(imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> Iterator[Variables]:
+    """Yield the names of each loaded module that some imports take, with its packages."""
+    package = variables.get("__package__")
+    for module, members in sorted(imports):
+        if module.startswith(".") and not package:
+            continue
+        full = resolve_name(module, package)
+        parts = full.split(".")
+        packages = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+        for name in (*packages, *(f"{full}.{member}" for member in members)):
+            if isinstance(loaded := sys.modules.get(name), ModuleType):
+                yield vars(loaded)
 
 
 def _exported(module: ModuleType) -> list[str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TypeGuard
 
-from rnnbench.harness.worker.only_binds import last_name, module_of
+from rnnbench.harness.worker.only_binds import DEFINITIONS, last_name, module_of
 
 Imports = set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
 TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
@@ -34,7 +34,9 @@ def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[s
     names = set[str]()
     in_chain = set[ast.AST]()  # of which an attribute is taken; `walk` comes to the attribute first
     of_folder = set[ast.AST]()  # within an expression that takes the folder of a path
-    for node in (each for top in nodes for each in ast.walk(top)):
+    tops = [*nodes]
+    names |= _of_all_names(tops)
+    for node in (each for top in tops for each in ast.walk(top)):
         if node in but:
             continue
         if isinstance(node, ast.Attribute | ast.Call) and last_name(node) in TAKES_FOLDER:
@@ -56,6 +58,13 @@ def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[s
         elif isinstance(node, ast.ImportFrom):
             names.update(f".{alias.name}" for alias in node.names)
     return names
+
+
+def _of_all_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return `globals` if statements of a module take all of its names by `vars()` or `locals()`."""
+    outside = (each for top in nodes if not isinstance(top, DEFINITIONS) for each in ast.walk(top))
+    calls = (each for each in outside if isinstance(each, ast.Call) and not each.args)
+    return {"globals"} if any(last_name(each) in ("vars", "locals") for each in calls) else set()
 
 
 def _chain(node: ast.Attribute, in_chain: set[ast.AST]) -> set[str]:

@@ -94,6 +94,7 @@ class Statement:
     binds: tuple[str, ...] = ()
     foreign: frozenset[str] = frozenset()
     is_star: bool = False  # `from MODULE import *`
+    imports: frozenset[tuple[str, tuple[str, ...]]] = frozenset()  # of an import, as in `CodePart.imports`
     # Outermost functions and classes that a decorator may hand to others, or that run members of their own.
     registered: tuple[str, ...] = ()
 
@@ -103,7 +104,7 @@ class FileParts:
     """The parts of a file, by name: `function`, `Class`, `Class.member`, and names that are bound to a value."""
 
     parts: Mapping[str, CodePart]
-    statements: tuple[Statement, ...]  # in their order
+    statements: tuple[Statement, ...]  # in their order, with imports
     imports: Imports  # of its statements
     sources: Mapping[str, set[tuple[str, str]]] = field(default_factory=dict)  # an imported name -> module, member
     stars: tuple[str, ...] = ()  # modules of which all names are imported
@@ -145,12 +146,11 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
     often = names_bound_often(tree)
     bodiless = _without_bodies(tree)
     sources, stars = _sources(bodiless)
-    others = [node for node in bodiless.body if stars or not isinstance(node, IMPORTS) or _hides(node, often)]
-    statements = tuple(_statement(node, often) for node in others)
+    statements = tuple(_statement(node, often, keeps_imports=bool(stars)) for node in bodiless.body)
     imports = imports_of([bodiless])
     values: dict[str, list[ast.AST]] = defaultdict(list)
-    for node, statement in zip(others, statements, strict=True):
-        if not isinstance(node, DEFINITIONS):
+    for node, statement in zip(bodiless.body, statements, strict=True):
+        if not isinstance(node, DEFINITIONS) and statement.whole.nodes:
             for name in statement.binds:
                 values[name].append(node)
     lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
@@ -170,13 +170,21 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
     return FileParts(code_parts, statements, imports, sources, stars, decorated, tuple(lambdas), bound)
 
 
-def _statement(node: ast.stmt, often: set[str]) -> Statement:
-    """Return a statement of a module, without bodies of functions; `often`: names whose order of binding matters."""
+def _statement(node: ast.stmt, often: set[str], *, keeps_imports: bool) -> Statement:
+    """Return a statement of a module, without bodies of functions.
+
+    `often`: names whose order of binding matters; `keeps_imports`: the place of each import may matter.
+    """
     if isinstance(node, IMPORTS):
-        whole = CodePart([node])
+        imports = frozenset(imports_of([node]))
+        nothing = CodePart([])
         does_more = _is_star(node) or _hides(node, often)
+        if not (keeps_imports or does_more):
+            return Statement(nothing, nothing, imports=imports)
+        whole = CodePart([node])
         names = tuple(name for name, _ in imported_names(node))
-        return Statement(whole, whole if does_more else CodePart([]), names, is_star=_is_star(node))
+        does = whole if does_more else nothing
+        return Statement(whole, does, names, is_star=_is_star(node), imports=imports)
     binds = bound_names(node)
     does, foreign = effects(node, is_all=any(name in often or has_meaning(name) for name in binds))
     registered = tuple(each.name for each in _outermost(node) if may_register(each) or runs_members(each))

@@ -244,6 +244,8 @@ def test_what_no_call_can_run_does_not_count(tmp_path: Path, edit: Any) -> None:
         ({"top": "subprocess.run(['true'])"}, "a process is started by of_test/main.py:8"),
         ({"late": "importlib.import_module('of_test.' + 'deep')"}, "any code, by a name made at run time"),
         ({"late": "globals()['he' + 'lpers'].slow(x)"}, "any code, by a name made at run time"),
+        ({"top": "GATES = vars()", "late": "GATES['he' + 'lpers'].slow(x)"}, "any code, by a name made at run time"),
+        ({"top": "GATES = locals()", "late": "GATES['he' + 'lpers'].slow(x)"}, "any code, by a name made at run time"),
         ({"top": "pick = lambda name: globals()[name]", "late": "pick('he' + 'lpers').slow(x)"}, "any code, by a name"),
     ],
 )
@@ -283,6 +285,40 @@ def test_what_code_names_or_does_is_a_doubt_of_its_kind(
         warnings.simplefilter("ignore")
         reply = reached(tmp_path, **body)
     assert {each["kind"] for each in reply["doubts"]} == kinds
+
+
+SETS = "import of_test.helpers as h\ndef mark(): h.TABLE[1] = 1\nmark()\ndef work"
+
+
+@pytest.mark.parametrize(
+    ("edit", "counts"),
+    [
+        (SETS.replace("mark()\n", "h.CONSTANT = 3\n"), True),
+        (SETS.replace("= 1", "= 2"), True),  # what its statements call
+        (SETS.replace("def work", "def other(x): pass\ndef work"), False),
+    ],
+)
+def test_what_another_cells_module_does_when_it_is_imported_counts(tmp_path: Path, edit: str, counts: bool) -> None:
+    before = reached(tmp_path / "base", "deep", "def work", SETS, beside="of_test.deep")
+    after = reached(tmp_path / "head", "deep", "def work", edit, beside="of_test.deep")
+    assert (before["code"] != after["code"]) == counts
+
+
+@pytest.mark.parametrize(
+    ("rare", "top", "counts"),
+    [
+        ("import of_test.helpers as h\nh.TABLE[1] = 2\n", ("import of_test.rare", "import of_test.deep"), True),
+        ("import of_test.helpers as h\n", ("import of_test.rare", "import of_test.deep"), False),
+        ("ONE = 1\n", ("TABLE[1] = 3", "import of_test.deep"), True),
+    ],
+)
+def test_the_order_of_what_modules_do_when_they_are_imported_counts(
+    tmp_path: Path, rare: str, top: tuple[str, str], counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "RARE", rare)
+    before = reached(tmp_path / "base", "deep", "def work", SETS, top="\n".join(top))
+    after = reached(tmp_path / "head", "deep", "def work", SETS, top="\n".join(reversed(top)))
+    assert (before["code"] != after["code"]) == counts
 
 
 REGISTRY = """
