@@ -183,8 +183,8 @@ def _statement(node: ast.stmt, often: set[str], *, keeps_imports: bool) -> State
             return Statement(nothing, nothing, imports=imports)
         whole = CodePart([node])
         names = tuple(name for name, _ in imported_names(node))
-        does = whole if does_more else nothing
-        return Statement(whole, does, names, is_star=_is_star(node), imports=imports)
+        effect = whole if does_more else nothing
+        return Statement(whole, effect, names, is_star=_is_star(node), imports=imports)
     binds = bound_names(node)
     does, foreign = effects(node, is_all=any(name in often or has_meaning(name) for name in binds))
     registered = tuple(each.name for each in _outermost(node) if may_register(each) or runs_members(each))
