@@ -86,7 +86,7 @@ def bisect(
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}
     left_out = plural(len(every) - len(path), "commit")
-    notes = [f"{left_out} changed only documentation: not measured"] if len(path) < len(every) else []
+    notes = [f"{left_out} changed the suite alone: not measured"] if len(path) < len(every) else []
     if lacking := lacking_files(suite, repository, within, first):
         notes.append(f"commits that lack {first_few(lacking, MAX_NAMED_FILES)} are measured with today's")
     if resume is not None and not (resume / BISECT_FILE).exists():  # a run, say: nothing may be added to it

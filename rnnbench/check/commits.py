@@ -15,7 +15,7 @@ from rnnbench.analysis.decide import changes
 from rnnbench.check.live import CheckOptions, check
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
-from rnnbench.check.same_code import sorted_by_kind
+from rnnbench.check.same_code import can_affect
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerStart, ready
@@ -74,11 +74,14 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
 
 
 def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) -> list[Commit]:
-    """Leave out the commits that change only documentation, which no case runs; both ends stay."""
+    """Leave out the commits that can't affect a case, since they change the suite alone; both ends stay.
+
+    A document may be what a case reads: no worker was asked yet.
+    """
     with_code = [*commits[:1]]
     for commit in commits[1:]:
         files = git.changed_files(repository, with_code[-1].sha, commit.sha)
-        if files is None or {*sorted_by_kind(files, suite.as_posix()).values()} - {"document", "suite"}:
+        if files is None or can_affect(files, suite.as_posix()):
             with_code.append(commit)
     return with_code if with_code[-1] is commits[-1] else [*with_code, commits[-1]]
 
