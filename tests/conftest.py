@@ -179,12 +179,9 @@ def not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from rnnbench.workloads import compiled
 
     monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
-    caches = (ways.way, ways.compiled_steps, ways.compiled_whole)
-    for each in caches:
-        each.cache_clear()
+    ways.way.cache_clear()
     yield
-    for each in caches:
-        each.cache_clear()
+    ways.way.cache_clear()
 
 
 @pytest.fixture

@@ -197,8 +197,6 @@ def fastest(
     budget: str | float = "60s",
     threads: int | None = 1,
     ways: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path | None = None,
-    peers: bool = True,
-    any_batch: bool = False,
     progress: bool = True,
 ) -> FastestModule:
     """Find the fastest way to run a recurrent module, and return a module with its weights that runs in this way.
@@ -235,14 +233,8 @@ def fastest(
         shapes: More sizes, in the order of the input: (seq, batch) or with features.
         budget: Time for all shapes together, compiling included: `"60s"`, `"5m"`, or seconds.
         threads: How many torch uses in the search; None: its current number. Give the number that the module will run
-            with.
+            with: compiled code is made for it.
         ways: The `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
-        peers: Whether to compare other ways to run the module too, in what is left of the budget: in inference on a
-            processor, torch.compile with its setting `allow_rnn`, a compiled `scan` of torch, ONNX Runtime and OpenVINO
-            (rnnbench's extra `peers` installs them). They are never handed back.
-        any_batch: Whether compiled code shall run every batch size of 2 and more, in inference. A call takes 2 to 10%
-            longer than by code for one size, and up to 25% if it is shorter than a millisecond (`python -m
-            tests.validation any-batch` in a checkout). A batch of 1 has code of its own.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
@@ -250,14 +242,11 @@ def fastest(
         parameters of the given module under the same names, so `state_dict`, `load_state_dict`, `to`, `train`,
         optimizers and `copy.deepcopy` work as with the given one. A change of weights is always seen, since nothing
         that is made from weights is kept from call to call. Where the module runs as given, a call of the result is a
-        call of the module and one function in Python more. A shape that was not measured runs as the nearest one that
-        was, but is never compiled in a call: another length runs in blocks by the code that is there for its batch
-        size, and another batch size by that for any batch size. Where there is none, the fastest way without a compiler
-        runs and warns once. The printed module says what that costs.
-        These calls run as given: with gradients if only inference was measured (or the reverse), of another dtype,
-        within autocast (unless the search was, too), and with a packed sequence. Each way draws its own random numbers,
-        such as those of dropout. `.frame` has what was measured, and the printed module says which way runs which
-        shape.
+        call of the module and one function in Python more.
+        Any other call runs as given: of a batch size or length that was not measured (the first one warns), with
+        gradients if only inference was measured (or the reverse), of another dtype, within autocast (unless the search
+        was, too), and with a packed sequence. Each way draws its own random numbers, such as those of dropout.
+        `.frame` has what was measured, and the printed module says which way runs which shape.
 
     Raises:
         ValueError: Arguments do not fit together.
@@ -268,8 +257,7 @@ def fastest(
         return FastestModule(recognised(module, input)[0], ways_table(ways))
     seconds = argument("budget", budget) or 0.0
     with shown_rounds(is_wanted=progress) as on_progress, with_threads(threads):
-        options = {"has_peers": peers, "any_batch": any_batch}
-        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress, **options))
+        return FastestModule(*find(module, input, phase, shapes, seconds, on_progress))
 
 
 @for_users

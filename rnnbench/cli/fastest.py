@@ -44,26 +44,12 @@ TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a fol
     help="Keep the fastest ways of one module: their compiled code in a new folder, for `rnnbench.load_fastest`, or "
     "their names in a CSV file, for `rnnbench.fastest`.  [default: none]",
 )
-@click.option(
-    "--peers/--no-peers",
-    default=True,
-    show_default=True,
-    help="Whether to compare torch.compile with allow_rnn, a compiled scan, ONNX Runtime and OpenVINO, too.",
-)
-@click.option(
-    "--any-batch",
-    is_flag=True,
-    help="Compile code for every batch size of 2 and more, in inference. Its calls take somewhat longer than those of "
-    "code for one batch size.",
-)
 def fastest(
     suite: str,
     only: tuple[str, ...],
     device: str | None,
     budget: float,
     save: Path | None,
-    peers: bool,
-    any_batch: bool,
 ) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
@@ -73,17 +59,13 @@ def fastest(
     (reduce-overhead, max-autotune). Variants with different results are rejected. The ways are timed alternately, in
     this process.
 
-    Then, in inference on a CPU and in what is left of the budget, peers are compared: torch.compile with allow_rnn, a
-    compiled scan, and ONNX Runtime and OpenVINO if they are installed (pip install onnx onnxruntime openvino). A table
-    has the times of all, the errors, and after how many calls compiling or converting pays off. No peer is ever chosen.
-
     A folder has the compiled code of each shape for inference on this kind of processor, and random weights:
-    `rnnbench.load_fastest(DIR)` loads it without compiling, and its `load_state_dict` takes yours.
+    `rnnbench.load_fastest(DIR)` loads it without compiling and runs these shapes alone; its `load_state_dict` takes
+    your weights.
 
     \b
     Examples:
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save my-gru
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference batch_size=8' --any-batch
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
@@ -115,9 +97,7 @@ def fastest(
     if save is not None:
         _refuse_save(save, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
-    search = partial(
-        find_wanted, root=chosen_suite.file.parent, budget_seconds=budget, has_peers=peers, any_batch=any_batch
-    )
+    search = partial(find_wanted, root=chosen_suite.file.parent, budget_seconds=budget)
     runs, tables = _searched(modules, left_out, search)
     if is_table and save is not None:
         page.write(save, pd.concat(tables.values()).to_csv(index=False).encode(), save)

@@ -7,7 +7,7 @@ on two processors (`results/validation/products.md`), rnnbench's code took 0.2 t
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -102,11 +102,6 @@ def _after_copy(copy: Tensor, source: Tensor, multiply: Callable[[], object]) ->
     multiply()
 
 
-def hints(sizes: Sequence[Any]) -> tuple[int, ...]:
-    """Return sizes of a graph as numbers: for a size that code may take any value of, that of the example input."""
-    return tuple(size.node.hint if isinstance(size, torch.SymInt) else int(size) for size in sizes)
-
-
 class Matrix(NamedTuple):
     """The size of a matrix, and how it is stored."""
 
@@ -116,8 +111,8 @@ class Matrix(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> Self:
         """Return the form of a matrix."""
-        rows, columns = hints(tensor.shape)
-        row, column = hints(tensor.stride())
+        rows, columns = tensor.shape
+        row, column = tensor.stride()
         return cls((rows, columns), (row, column))
 
     @property

@@ -24,8 +24,6 @@ from typing import Any
 import torch
 from torch import fx
 
-from rnnbench.kernels.libraries import hints
-
 # 2**x / (1 + x * (...)) - 1 is at most 1.1e-7 for |x| <= 0.5: fitted for the least largest relative error.
 COEFFICIENTS = (
     0.6931470036506653,
@@ -130,7 +128,7 @@ def stack_sums(graph: fx.Graph) -> None:
         if root.kwargs or any(_is(user, aten.add.Tensor) for user in root.users):
             continue  # scaled, or part of a larger sum
         terms = _terms(root)
-        shapes = {hints(term.meta["val"].shape) for term in (root, *terms)}
+        shapes = {term.meta["val"].shape for term in (root, *terms)}
         if not terms or len(shapes) > 1:
             continue
         products = [_product(term) for term in terms]

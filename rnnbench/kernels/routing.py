@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from rnnbench.kernels import direct, libraries, passes
-from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library, hints
+from rnnbench.kernels.libraries import DIRECT, OWN, Matrix, SharedProducts, fastest_library
 from rnnbench.kernels.passes import aten, install, new_node, share_transposes, stack_sums
 
 PRODUCTS = (aten.mm.default, aten.addmm.default)
@@ -28,14 +28,10 @@ ProductSet = tuple[Any, Matrix]  # what products have in common: their right fac
 class LoopPasses(CustomGraphPass):
     """Rewrites one graph in place."""
 
-    def __init__(self, made: Counter[str] | None = None, sizes: Sequence[tuple[int, ...]] = ()) -> None:
-        """`made`: have products made where they are fastest here, and count those of each library.
-
-        `sizes`: of the example inputs of a graph that takes others, too; the libraries are the fastest at these.
-        """
+    def __init__(self, made: Counter[str] | None = None) -> None:
+        """`made`: have products made where they are fastest here, and count those of each library."""
         install()
         self._made = made
-        self._sizes = sizes
         self.has_short_exponentials = made is not None
         self._key = str(made is None or direct.available())  # loaded, since a graph from torch's cache may call them
 
@@ -47,14 +43,10 @@ class LoopPasses(CustomGraphPass):
             self._made.update(route_products(graph, fastest_library))
         graph.eliminate_dead_code()
 
-    def at(self, sizes: Sequence[tuple[int, ...]]) -> "LoopPasses":
-        """Return the same passes for a graph whose example inputs have these sizes."""
-        return LoopPasses(self._made, sizes)
-
     def uuid(self) -> Any:
         """Return the key of these passes in torch's cache of compiled graphs: the choice depends on the threads."""
         files = (*(module.__file__ for module in (passes, libraries, direct)), __file__)
-        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._key} {self._sizes}")
+        return get_hash_for_files(files, f"{torch.get_num_threads()} {self._key}")
 
 
 @cache
@@ -229,6 +221,6 @@ def _sum_with_matrix(product: Any) -> tuple[Any, Any]:
     [added] = [argument for argument in users[0].args if argument is not product]
     value = product.meta["val"]
     other = added.meta["val"] if isinstance(added, fx.Node) else None
-    if other is None or (hints(other.shape), other.dtype) != (hints(value.shape), value.dtype):
+    if other is None or (other.shape, other.dtype) != (value.shape, value.dtype):
         return product, None
     return users[0], added

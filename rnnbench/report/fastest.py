@@ -1,4 +1,4 @@
-"""What `rnnbench.fastest` returns: a module, which says in which way each shape runs, and how its peers compare."""
+"""What `rnnbench.fastest` returns: a module, which says in which way each shape runs."""
 
 import math
 from collections.abc import Sequence
@@ -15,21 +15,16 @@ from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import MISSING, duration, ratio_with_interval
 from rnnbench.speedup.kept.manifest import KeptWays
 from rnnbench.speedup.kept.saving import save
-from rnnbench.speedup.kept.shapes import other_sizes
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import SHAPE
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, PEERS
-from rnnbench.text import listed, plural, rounded_up
+from rnnbench.speedup.ways import AS_GIVEN
+from rnnbench.text import plural
 
 WAY_COLUMNS = ("batch_size", "seq_len", "phase", "threads", "way")
-ONLY_COMPARED = "*"  # behind the name of a peer
 
 
-def described(module_text: str, ways: pd.DataFrame, *, has_tables: bool = True) -> str:
-    """Return a line for the module, and one for each shape of its table of ways.
-
-    `has_tables`: whether a table follows each shape at which peers were timed.
-    """
+def described(module_text: str, ways: pd.DataFrame) -> str:
+    """Return a line for the module, and one for each shape of its table of ways."""
     lines = [f"Fastest way to run {one_line(module_text)}"]
     for _, rows in ways.groupby(list(SHAPE), sort=False):
         chosen: Any = next(rows[rows["is_chosen"]].itertuples())
@@ -47,23 +42,21 @@ def described(module_text: str, ways: pd.DataFrame, *, has_tables: bool = True) 
         lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}, {threads}: {way}")
         lines += [
             f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
-            for other in rows[(rows["reason"] != "") & ~rows["way"].isin(PEERS)].itertuples()
+            for other in rows[rows["reason"] != ""].itertuples()
         ]
-        lines += _beside_peers(rows) if has_tables else []
-    return "\n".join([*lines, *_peers_left_out(ways), *_others(ways)])
+    return "\n".join([*lines, "  any other call: as given"])
 
 
 def compared_in_words(rows: pd.DataFrame, columns: Sequence[str] = ("way",)) -> pd.DataFrame:
-    """Return the ways and peers that were timed, of each shape the fastest first, as a reader sees them.
+    """Return the ways that were timed, of each shape the fastest first, as a reader sees them.
 
     `columns`: of the rows that come first.
     """
     sizes = [name for name in columns if name != "way"]
     timed = rows[rows["seconds"].notna()].sort_values([*sizes, "ratio"], kind="stable")
     words = in_words(timed[[*columns, "seconds", "ratio", "ratio_low", "ratio_high"]])
-    words["way"] = [f"{way}{ONLY_COMPARED}" if way in PEERS else way for way in timed["way"]]
     words["largest error"] = [MISSING if math.isnan(error) else f"{error:.1e}" for error in timed["error"]]
-    words["compiled or converted in"] = timed["compile_seconds"].map(duration)
+    words["compiled in"] = timed["compile_seconds"].map(duration)
     words["pays off after"] = timed["break_even_calls"].map(_calls)
     return words
 
@@ -72,24 +65,6 @@ def _calls(number: float) -> str:
     if math.isnan(number):
         return MISSING
     return "never" if math.isinf(number) else plural(int(number), "call")
-
-
-def _beside_peers(rows: pd.DataFrame) -> list[str]:
-    """Return a table of the ways and the peers at a shape, if a peer was timed."""
-    if rows["seconds"][rows["way"].isin(PEERS)].isna().all():
-        return []
-    table = compared_in_words(rows).to_string(index=False).split("\n")
-    return [f"    {line}" for line in (*table, f"{ONLY_COMPARED} only compared, never handed back")]
-
-
-def _peers_left_out(ways: pd.DataFrame) -> list[str]:
-    """Say which peers were not timed at any shape, and why; those that have the reason in common together."""
-    peers = ways[ways["way"].isin(PEERS)]
-    timed = set(peers["way"][peers["seconds"].notna()])
-    left_out: dict[str, dict[str, None]] = {}
-    for row in peers[~peers["way"].isin(timed)].itertuples():
-        left_out.setdefault(str(row.reason), {})[str(row.way)] = None
-    return [f"  not compared with {listed([*names])}: {one_line(reason)}" for reason, names in left_out.items()]
 
 
 def _price(chosen: Any) -> str:
@@ -102,40 +77,8 @@ def _price(chosen: Any) -> str:
     return f"; compiled in {duration(cost)}{calls}"
 
 
-def _others(ways: pd.DataFrame) -> list[str]:
-    """Say how shapes run that were not measured, and what it costs to have them compiled."""
-    compiled = ways[ways["is_chosen"].astype(bool) & ways["way"].isin(COMPILED)]
-    if compiled.empty:
-        return ["  other sizes: as the nearest of these; anything else as given"]
-    batches = listed([str(batch) for batch in dict.fromkeys(compiled["batch_size"])])
-    about = compiled["compile_seconds"].median()
-    cost = f" (about {rounded_up(about)} each)" if math.isfinite(about) else ""
-    has_any_batch = bool(compiled["any_batch"].any())
-    at = ", at every batch size of 2 and more" if has_any_batch else f" at batch {batches}"
-    lines = [f"  other lengths{at}: in blocks, by the same code, and the steps that are left without it"]
-    if not has_any_batch and len(alone := _ways_alone(ways, compiled)):
-        lines.append(f"  other batch sizes: {alone}; any_batch=True compiles code for 2 and more")
-    return [
-        *lines,
-        f"  no call compiles a shape that was not asked for: give it in `shapes`{cost}; anything else runs as given",
-    ]
-
-
-def _ways_alone(ways: pd.DataFrame, compiled: pd.DataFrame) -> str:
-    """Return the fastest way without a compiler at each compiled shape, and how much longer it takes."""
-    slowest: dict[str, float] = {}
-    rows: Any = compiled.itertuples()
-    for row in rows:
-        others = ways[(ways[list(SHAPE)] == [getattr(row, name) for name in SHAPE]).all(axis=1)]
-        others = others[~others["way"].isin((*COMPILED, *PEERS)) & others["seconds"].notna()].sort_values("seconds")
-        if len(others) and math.isfinite(row.seconds):
-            name = str(others["way"].iloc[0])
-            slowest[name] = max(slowest.get(name, 0.0), others["seconds"].iloc[0] / row.seconds)
-    return listed([f"{name}, {times:.2g} times the time at most" for name, times in slowest.items()]) if slowest else ""
-
-
 def described_kept(kept: KeptWays) -> list[str]:
-    """Return a line for each shape that a folder keeps, with the seconds of compiling, and lines for other sizes."""
+    """Return a line for each shape that a folder keeps, with the seconds of compiling."""
     lines = []
     for shape in kept.shapes:
         about = f"compiled in {duration(shape.compile_seconds)}" if shape.compile_seconds else "needs no compiled code"
@@ -144,7 +87,7 @@ def described_kept(kept: KeptWays) -> list[str]:
         if shape.reason and not shape.units:
             about = f"not compiled: {one_line(shape.reason)}"
         lines.append(f"  kept: batch {shape.batch_size}, length {shape.seq_len}, {shape.way}, {about}")
-    return [*lines, *other_sizes(kept)]
+    return lines
 
 
 class FastestModule(RunInWays):
@@ -161,7 +104,7 @@ class FastestModule(RunInWays):
         Each shape that was measured for inference on the CPU gets a package of compiled code, unless it runs as a layer
         of torch.nn or as given. The code is compiled anew, since it has another form than torch.compile's: some 10 s
         for each piece of 64 steps. The folder has the weights as they are now; a module that is loaded from it can get
-        others by `load_state_dict`.
+        others by `load_state_dict`, and runs the kept shapes alone.
 
         Args:
             folder: Its name; nothing but an empty folder may be there.
@@ -179,12 +122,12 @@ class FastestModule(RunInWays):
         return Path(folder)
 
     def __repr__(self) -> str:
-        """Say which way runs which shape, and how long the ways and peers take."""
+        """Say which way runs which shape."""
         return described(self._name(), self.frame)
 
     def _repr_html_(self) -> str:
         """Say which way runs which shape, and show the times of all ways."""
-        first, *more = described(self._name(), self.frame, has_tables=False).split("\n")
+        first, *more = described(self._name(), self.frame).split("\n")
         timed = self.frame[self.frame["seconds"].notna()]
         rows = compared_in_words(timed, WAY_COLUMNS).to_html(index=False)
         paragraphs = "".join(f"<p>{escape(line.strip())}</p>" for line in more)

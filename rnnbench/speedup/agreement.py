@@ -1,6 +1,5 @@
 """Whether a way computes what the module computes, and works at all: outputs, final states and gradients."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,18 +13,15 @@ from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.live.live_cases import with_gradients
 from rnnbench.harness.live.live_parity import rounded_to
-from rnnbench.speedup.shapes import WayOfCall
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     COMPILED,
-    COMPILED_PEERS,
     INFERENCE_STEPS,
     TRAINING_STEPS,
     WayName,
     by_step,
     run_in_way,
-    way_of_call,
 )
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Phase
@@ -40,8 +36,6 @@ from rnnbench.workloads.processor import why_unable
 COMPILED_AGAIN = (
     "it would be compiled again in each call: something that its code depends on changes, such as a counter"
 )
-# Runs a module over an input in its own layout as a peer does: (run, input, state) -> (outputs, state or ALONE).
-PeerSession = Callable[[RunModule, Tensor, State], tuple[Tensor, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,8 +47,6 @@ class RunSubject:
     state: State  # as torch.nn's layers take it; None if the module makes its own
     args: tuple[Any, ...]  # of a call of the user's: the input in the module's own layout, and the state if it is given
     phase: Phase
-    any_batch: bool = False  # whether compiled code shall run every batch size of 2 and more
-    sessions: dict[str, PeerSession] = field(default_factory=dict)  # of peers
     errors: dict[str, float] = field(default_factory=dict)  # the largest relative error of each way that was compared
 
     @property
@@ -63,13 +55,9 @@ class RunSubject:
         is_begun = len(self.input) == 1 or len(self.args) > 1 or not self.run.begins_itself(None)
         return self.input if is_begun else self.input[1:]
 
-    def call(self, name: Any, steps: int | None = None) -> tuple[Tensor, State]:
-        """Run the module in a way or by a peer, over the first steps of `batch` if their number is given."""
-        batch = by_step(self.run, self.batch[:steps])
-        if session := self.sessions.get(name):
-            return session(self.run, batch, self.state)
-        by = way_of_call(self.run, WayOfCall(name, any_batch=self.any_batch and name in COMPILED))
-        return run_in_way(self.run, name, batch, self.state, by)
+    def call(self, name: WayName, steps: int | None = None) -> tuple[Tensor, State]:
+        """Run the module in a way, over the first steps of `batch` if their number is given."""
+        return run_in_way(self.run, name, by_step(self.run, self.batch[:steps]), self.state)
 
     def operators(self) -> int:
         """Count the operators of the piece of a call that is compiled at once."""
@@ -96,19 +84,17 @@ def varies(subject: RunSubject) -> str:
     return "two calls with the same input give different outputs: it draws random numbers or keeps a state"
 
 
-def why_not(subject: RunSubject, name: Any) -> str:
+def why_not(subject: RunSubject, name: WayName) -> str:
     """Return why a way can't be used: it fails, or does not compute what the module computes; empty if it can."""
     from torch._dynamo.utils import counters
 
     try:
-        if name in (*COMPILED, *COMPILED_PEERS):
+        if name in COMPILED:
             compiled.check(str(subject.input.device))
         counters.clear()  # the process may have compiled something else
         _check_parity(subject, name)
         if breaks := sum(counters["graph_break"].values()):
             return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}"
-        if subject.any_batch and name in COMPILED:
-            _check_other_batch(subject, name)
         graphs = []
         with torch.inference_mode() if subject.phase == "inference" else with_gradients():
             for _ in range(2):  # the first may have reason to be compiled again, after other calls
@@ -119,26 +105,6 @@ def why_not(subject: RunSubject, name: Any) -> str:
     except (Exception, SystemExit) as error:
         return why_unable(error) or ending(error, "the module")
     return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
-
-
-def _check_other_batch(subject: RunSubject, name: Any) -> None:
-    """Run the code of a way at another batch size; raises ParityError if it has none for it, or gives other results."""
-    with_one_more = partial(tree_map_only, Tensor, lambda part: torch.cat((part, part[:, :1]), 1))
-    other = replace(subject, input=with_one_more(subject.input), state=with_one_more(subject.state), errors={})
-    try:
-        with torch.no_grad():
-            other.call(AS_GIVEN)
-    except Exception as error:  # whatever a stranger's code raises
-        at = f"at batch {other.input.shape[1]}"
-        raise ParityError(f"{ending(error, 'the module')} {at}; leave any_batch out") from error
-    try:
-        with torch.compiler.set_stance("fail_on_recompile"):
-            _check_parity(other, name)
-    except ParityError:
-        raise
-    except Exception as error:  # of torch's compiler, which would have to compile again
-        alone = "its code runs this batch size alone, as where the module asks for the size"
-        raise ParityError(f"{alone}; leave any_batch out") from error
 
 
 def _check_parity(subject: RunSubject, name: Any) -> None:

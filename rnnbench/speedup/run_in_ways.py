@@ -1,8 +1,8 @@
 """The modules that run in ways: what `rnnbench.fastest` hands back, and a cell as a layer (`rnnbench.unroll`)."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,23 +14,19 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnbench.adapt.kinds import RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves
 from rnnbench.harness.live.live_cases import calls_on_trial
-from rnnbench.speedup.shapes import SHAPE, CallShape, MeasuredShapes, WayOfCall
+from rnnbench.speedup.shapes import SHAPE, CallShape
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     COMPILED,
     FUSED,
-    INFERENCE_STEPS,
-    PEERS,
-    TRAINING_STEPS,
     WayName,
     by_step,
     call,
     run_in_way,
     way,
-    way_of_call,
 )
-from rnnbench.workloads import compiled
+from rnnbench.text import plural
 
 STEP_BY_STEP = way("cell", AS_GIVEN)
 
@@ -105,36 +101,12 @@ def as_given_shapes(run: RunModule, chosen: Mapping[CallShape, WayName]) -> froz
         return frozenset()
     if all(name == AS_GIVEN for name in chosen.values()):
         return None
-    if len({shape.threads for shape in chosen}) > 1:  # the nearest shape may be one of more threads
-        return frozenset()
-    kinds = {(shape.dtype, shape.device, shape.phase) for shape in chosen}
-    by_sizes: dict[tuple[int, int, int], dict[tuple[str, str, str], WayName]] = {}
+    names: dict[tuple[int, int, int], set[WayName]] = {}
     for shape, name in chosen.items():
         sizes = (shape.batch_size, shape.seq_len) if run.is_batch_first else (shape.seq_len, shape.batch_size)
-        by_sizes.setdefault((*sizes, shape.input_size), {})[shape.dtype, shape.device, shape.phase] = name
-    # In a kind of call that was not measured at these sizes, the nearest shape that was may run in another way.
-    found = [sizes for sizes, names in by_sizes.items() if names == dict.fromkeys(kinds, AS_GIVEN)]
+        names.setdefault((*sizes, shape.input_size), set()).add(name)
+    found = [sizes for sizes, of_sizes in names.items() if of_sizes == {AS_GIVEN}]
     return frozenset([*found, *(sizes[:2] for sizes in found if sizes[2] == 1)])  # whole numbers have no features
-
-
-def _measured(run: RunModule, frame: pd.DataFrame, chosen: Mapping[CallShape, WayName]) -> MeasuredShapes:
-    """Return what a table says of the shapes in it."""
-    timed = frame[~frame["way"].isin((*COMPILED, *PEERS)) & frame["seconds"].notna()]
-    fastest: dict[CallShape, str] = dict.fromkeys(chosen, AS_GIVEN)
-    for row in timed.sort_values("seconds", ascending=False).itertuples():
-        fastest[CallShape(*(getattr(row, name) for name in SHAPE))] = str(row.way)
-    of_any_batch = frame[frame["is_chosen"].astype(bool) & frame["any_batch"].astype(bool)]
-    any_batch = {CallShape(*shape) for shape in of_any_batch[[*SHAPE]].itertuples(index=False)}
-    first = 1 if run.begins_with == "step" else 0  # step, which is no part of a piece
-    is_whole = run.kind == "sequence"
-
-    def pieces(shape: CallShape) -> list[int]:
-        if is_whole:
-            return [shape.seq_len]
-        most = {"inference": INFERENCE_STEPS, "training": TRAINING_STEPS}[shape.phase]
-        return compiled.pieces_of(shape.seq_len - first, most)
-
-    return MeasuredShapes(chosen, fastest, COMPILED, any_batch, pieces, AS_GIVEN, is_whole)
 
 
 class RunInWays(nn.Module):
@@ -145,22 +117,23 @@ class RunInWays(nn.Module):
     call: weights that are packed for a library are packed in each call.
 
     A measured shape is compiled at its first call, unless the search has done so in this process. A shape that was not
-    measured is never compiled: see `rnnbench.speedup.shapes`. A call with gradients where only calls without were
-    measured (or the reverse), in another dtype or on another device, of a module with hooks, of a layer whose weights
-    are pruned or parametrized, or within a transform of torch.func or forward-mode differentiation runs as given. So
-    does a packed or an unbatched sequence of a layer.
+    measured runs as given, and the first call of one warns. On another number of threads the same way runs, unless it
+    is compiled. A call with gradients where only calls without were measured (or the reverse), in another dtype or on
+    another device, of a module with hooks, of a layer whose weights are pruned or parametrized, or within a transform
+    of torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
     """
 
-    __slots__ = ("_as_given", "_given", "_has_warned", "_kind", "_run", "frame", "how")
+    __slots__ = ("_as_given", "_given", "_has_warned", "_kind", "_on_any_threads", "_run", "_ways", "frame")
     _as_given: (
         frozenset[tuple[int, ...]] | None
     )  # shapes of inputs that the given module runs itself; None: it runs all
     _given: nn.Module
-    _has_warned: bool  # of a shape that has no compiled code
+    _has_warned: bool  # of a shape that was not measured
     _kind: type
+    _on_any_threads: dict[CallShape, WayName]  # ways that are not compiled, of shapes with 0 in place of the threads
     _run: RunModule
+    _ways: dict[CallShape, WayName]  # of the measured shapes
     frame: pd.DataFrame
-    how: Callable[[CallShape], WayOfCall]  # a call of this shape runs
 
     def __init__(self, run: RunModule, frame: pd.DataFrame) -> None:
         """Run a module in the ways that a table chooses, which has a row for each shape and way."""
@@ -175,8 +148,10 @@ class RunInWays(nn.Module):
             "_run": run,
             "_has_warned": False,
         }
-        kept |= {"_as_given": as_given_shapes(run, chosen), "frame": frame}
-        kept["how"] = cache(_measured(run, frame, chosen).way_of)
+        kept |= {"_as_given": as_given_shapes(run, chosen), "frame": frame, "_ways": chosen}
+        kept["_on_any_threads"] = {
+            replace(shape, threads=0): name for shape, name in chosen.items() if name not in COMPILED
+        }
         if not isinstance(run.given, torch.jit.ScriptModule):  # whose classes are made in a way of their own
             methods = {"__call__": _call_given, "forward": _call_given} if kept["_as_given"] is None else {}
             kept["__class__"] = type(kind.__name__, (kind, type(run.given)), methods)
@@ -185,8 +160,8 @@ class RunInWays(nn.Module):
 
     def way_for(self, shape: CallShape) -> WayName:
         """Return the way in which a call of this shape runs."""
-        name: Any = self.how(shape).name
-        return name  # type: ignore[no-any-return]
+        name = self._ways.get(shape)
+        return self._on_any_threads.get(replace(shape, threads=0), AS_GIVEN) if name is None else name
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._kind, (self._run, self.frame)
@@ -220,34 +195,55 @@ class RunInWays(nn.Module):
         elif more or is_packed or input.dim() < (BATCHED if run.kind == "layer" else 2):
             return given(input, *(() if state is None else (state,)), **more)
         steps = by_step(run, input)
-        plan = self._way(steps, state)
-        if plan.reason and not self._has_warned:
-            object.__setattr__(self, "_has_warned", True)
-            warnings.warn(
-                f"{type(given).__name__} runs without compiled code: {plan.reason} (said once)",
-                stacklevel=2,
-            )
-        name: Any = plan.name
+        name = self._way(steps, state)
         makes_state = state is None and run.kind == "sequence" and run.like  # though the search was given one
         if run.kind != "cell" and (name == AS_GIVEN or makes_state):
             return call(given, input, state)
-        by = way_of_call(run, plan)
         if run.kind == "cell":
-            outputs, final = run.run_steps(by, steps, state)
+            outputs, final = run.run_steps(way(run.kind, name), steps, state)
             return by_step(run, outputs), final
         begun = state if state is None and name == FUSED else run.first_state(steps, state)
-        outputs, final = run_in_way(run, name, input, begun, by)
+        outputs, final = run_in_way(run, name, input, begun)
         return outputs if final is ALONE else (outputs, final)
 
     forward = __call__
 
-    def _way(self, input: Tensor, state: State) -> WayOfCall:
-        """Return how a call runs; as given where the other ways would not do all that the module does."""
+    def _way(self, input: Tensor, state: State) -> WayName:
+        """Return the way of a call; as given where the other ways would not do all that the module does."""
         given = self._given
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
         if is_transformed or why_only_as_given(given, self._run.kind):
-            return WayOfCall(AS_GIVEN)
+            return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
-        return self.how(CallShape.of(input, "training" if trains else "inference"))
+        shape = CallShape.of(input, "training" if trains else "inference")
+        name = self.way_for(shape)
+        if name == AS_GIVEN and not self._has_warned:
+            self._warn_of_other_sizes(shape)
+        return name
+
+    def _warn_of_other_sizes(self, shape: CallShape) -> None:
+        """Warn that a call runs as given although the same call of other sizes, or on other threads, does not."""
+        if shape in self._ways or replace(shape, threads=0) in self._on_any_threads:
+            return
+        for measured, name in self._ways.items():
+            sizes = {"seq_len": shape.seq_len, "batch_size": shape.batch_size, "threads": shape.threads}
+            if name != AS_GIVEN and replace(measured, **sizes) == shape:  # type: ignore[arg-type]
+                object.__setattr__(self, "_has_warned", True)
+                warnings.warn(
+                    f"{type(self._given).__name__} runs as given at batch {shape.batch_size}, length {shape.seq_len} "
+                    f"on {plural(shape.threads, 'thread')}, which was not searched; give rnnbench.fastest such shapes "
+                    "and threads (said once)",
+                    stacklevel=4,
+                )
+                return
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse to remove a weight, as a parametrization does first: the given module would not see what follows."""
+        if name in self._parameters or name in self._buffers:
+            raise TypeError(
+                f"{name}: no weight of a module that rnnbench.fastest returned can be removed or parametrized; "
+                f"do that to the {type(self._given).__name__} before the search"
+            )
+        super().__delattr__(name)

@@ -39,8 +39,6 @@ from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
-from rnnbench.speedup.one_form import SMALLEST_BATCH
-from rnnbench.speedup.peers.comparing import PeerBudget, peer_rows
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, ways_table
@@ -69,11 +67,8 @@ def find(
     shapes: Iterable[Sequence[int]] | None,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
-    *,
-    has_peers: bool = True,
-    any_batch: bool = False,
 ) -> tuple[RunModule, pd.DataFrame]:
-    """Measure the ways to run a module, and its peers if they are asked for; see `rnnbench.fastest`.
+    """Measure the ways to run a module; see `rnnbench.fastest`.
 
     Raises TypeError and ValueError for other arguments, and CannotRun if this processor can't run the module.
     """
@@ -83,36 +78,17 @@ def find(
     deadline = time.monotonic() + budget_seconds
     run, first, state = recognised(module, input)
     inputs = [first, *_others(run, shapes or (), first)]
-    if any_batch:
-        _check_any_batch(phase, inputs)
-    searched: list[tuple[RunSubject, list[dict[str, Any]]]] = []
+    rows: list[dict[str, Any]] = []
     for number, given in enumerate(inputs):
         # Zeros at further shapes if a state is given for the first.
         begun = run.zeros(given) if number and state is not None else run.first_state(given, None if number else state)
         begun = tree_map_only(Tensor, Tensor.detach, begun)
         args = (by_step(run, given), *(() if state is None else (begun,)))
         # A copy is measured: a call may change more of a module than can be put back.
-        has_any_batch = any_batch and given.shape[1] >= SMALLEST_BATCH
-        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase, has_any_batch)
+        subject = RunSubject(replace(run, module=on_trial(run.module)), given, begun, args, phase)
         seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
-        rows = _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
-        searched.append((subject, rows))
-    for number, (subject, rows) in enumerate(searched if has_peers else ()):
-        seconds = max(0.0, deadline - time.monotonic()) / (len(inputs) - number)
-        budget = PeerBudget(time.monotonic() + seconds, budget_seconds, len(inputs))
-        rows.extend(peer_rows(subject, rows, budget, on_progress))
-    return run, ways_table(row for _, rows in searched for row in rows)
-
-
-def _check_any_batch(phase: Phase, inputs: Sequence[Tensor]) -> None:
-    """Raise ValueError if no code for any batch size can be compiled for inputs (seq, batch, ...)."""
-    if phase != "inference":
-        raise ValueError(f"any_batch: code for any batch size is for phase='inference'; found phase={phase!r}")
-    if all(each.shape[1] < SMALLEST_BATCH for each in inputs):
-        raise ValueError(
-            f"any_batch: code for any batch size runs {SMALLEST_BATCH} sequences and more; give an input or shapes "
-            "with as many"
-        )
+        rows += _of_shape(subject, time.monotonic() + seconds, budget_seconds, len(inputs), on_progress)
+    return run, ways_table(rows)
 
 
 def recognised(module: nn.Module, input: Any) -> tuple[RunModule, Tensor, State]:
@@ -227,7 +203,6 @@ def _untimed_row(subject: RunSubject, way: WayName, refusal: Refusal) -> dict[st
         "is_chosen": way == AS_GIVEN,
         "reason": refusal.reason,
         "compile_seconds": refusal.compile_seconds,
-        "any_batch": subject.any_batch and way in COMPILED,
         "error": subject.errors.get(way, math.nan),
     }
 
@@ -272,13 +247,10 @@ def find_wanted(
     root: Path,
     budget_seconds: float,
     on_progress: Callable[[Progress], None],
-    *,
-    has_peers: bool = True,
-    any_batch: bool = False,
 ) -> tuple[RunModule, pd.DataFrame]:
     """Return a module with random weights, and its ways at its shapes (seq, batch); `root`: the suite's folder.
 
-    `any_batch` is for inference alone. Raises UserError if it can't be built or run.
+    Raises UserError if it can't be built or run.
     """
     sizes = module.workload
     (first, *others) = shapes
@@ -290,8 +262,7 @@ def find_wanted(
             built = make_whole(sizes, cell, load(cell.target, root), sizes.input_size)
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
             input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
-            options = {"has_peers": has_peers, "any_batch": any_batch and sizes.phase == "inference"}
-            return find(built, input, sizes.phase, others, budget_seconds, on_progress, **options)
+            return find(built, input, sizes.phase, others, budget_seconds, on_progress)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)
             raise UserError(first_line(fault) if is_said else ending(fault)) from fault

@@ -11,9 +11,9 @@ it in `WayName` and where users read which ways are tried (a test says where).
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,12 +27,10 @@ from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.speedup.one_form import BatchDims, in_one_form
-from rnnbench.speedup.shapes import SHAPE, WayOfCall, in_blocks
+from rnnbench.speedup.shapes import SHAPE
 from rnnbench.store import implementations
-from rnnbench.text import listed
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import RUNNERS, Run, SequenceOptions, eager, loop
+from rnnbench.workloads.implementations import RUNNERS, Run, SequenceOptions, loop
 from rnnbench.workloads.model import Cells
 
 Way = Callable[[Any, Tensor, State], tuple[Tensor, State]]
@@ -40,12 +38,9 @@ RunEqual = Callable[[EqualLayer, nn.Module, Tensor, State], tuple[Tensor, State]
 WayName = Literal[
     "as given", "hoisted", "torch.nn", "fused", "compiled", "prepacked", "reduce-overhead", "max-autotune"
 ]
-PeerName = Literal["onnxruntime", "openvino", "allow_rnn", "compiled scan"]
 
 AS_GIVEN: WayName = "as given"
 FUSED: WayName = "fused"  # which needs no zeros for a first state
-COMPILED_PEERS: tuple[PeerName, ...] = ("allow_rnn", "compiled scan")  # by torch.compile
-PEERS: tuple[PeerName, ...] = get_args(PeerName)  # which are compared with the ways, and never chosen
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
 # Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
 # percent of the time.
@@ -60,8 +55,7 @@ UNMEASURED: dict[str, Any] = {
     "state": "",  # of the core, for these numbers: `undisturbed`, `on a shared core`, or empty
     "replicates": 0,
     "error": math.nan,  # the largest of its results and gradients, relative to the largest value of the module as given
-    "compile_seconds": math.nan,  # to compile or convert it, on a machine as busy as it was then
-    "any_batch": False,  # whether its code runs every batch size of 2 and more
+    "compile_seconds": math.nan,  # to compile it, on a machine as busy as it was then
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
     "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
@@ -189,14 +183,9 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
     return [row.name for row in WAYS if row.is_possible(trial)]
 
 
-def run_in_way(
-    run: RunModule, name: WayName, input: Tensor, state: State, by: Way | None = None
-) -> tuple[Tensor, State]:
-    """Run a module in a way over an input in the module's own layout, which the outputs have, too.
-
-    `by`: the way's function, if it is another than that of `way`.
-    """
-    by = by or way(run.kind, name)
+def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run a module in a way over an input in the module's own layout, which the outputs have, too."""
+    by = way(run.kind, name)
     if run.kind == "sequence" or (run.kind == "layer" and name == AS_GIVEN):
         result: Any = by(run.module, input, state)
         return result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
@@ -209,63 +198,21 @@ def by_step(run: RunModule, batch: Tensor) -> Tensor:
     return batch.transpose(0, 1) if run.is_batch_first else batch
 
 
-def way_of_call(run: RunModule, plan: WayOfCall) -> Way:
-    """Return what runs a call of a module."""
-    if run.kind == "sequence" and row_of(plan.name).is_compiled:
-        dims = BatchDims(0 if run.is_batch_first else 1, 1)
-        whole = compiled_whole(plan.name, dims if plan.any_batch else None)
-        return _without_compiling(whole) if plan.blocks else whole
-    return way(run.kind, plan.name, plan.blocks, any_batch=plan.any_batch)
-
-
 @cache
-def way(kind: Kind, name: str, blocks: tuple[int, ...] = (), *, any_batch: bool = False) -> Way:
-    """Return the way of this name; compiled code is shared by all modules of a process.
-
-    `blocks`, `any_batch`: see `WayOfCall`.
-    """
+def way(kind: Kind, name: str) -> Way:
+    """Return the way of this name; compiled code is shared by all modules of a process."""
     row = row_of(name)
     if kind == "sequence":
-        return compiled_whole(name, None) if row.is_compiled else call
+        return _compiled(call, row) if row.is_compiled else call
     if kind == "cell":
-        return _by_equal_layer(row.equal) if row.equal else cell_by(_run_of(row, blocks, any_batch))
-    return row.layer or layer_by(_run_of(row, blocks, any_batch))
+        return _by_equal_layer(row.equal) if row.equal else cell_by(_run_of(row))
+    return row.layer or layer_by(_run_of(row))
 
 
-def _run_of(row: WayRow, blocks: tuple[int, ...], any_batch: bool) -> Run:
+def _run_of(row: WayRow) -> Run:
     """Return what runs the steps of a cell."""
-    if not row.is_compiled:
-        run: Run = row.run
-        return run
-    steps = compiled_steps(row.name, any_batch=any_batch)
-    return _in_blocks(steps, blocks) if blocks else _in_pieces(steps)
-
-
-@cache
-def compiled_steps(name: Any, *, any_batch: bool = False) -> Run:
-    """Return what a compiled way runs in one piece."""
-    row = row_of(name)
-    return _compiled(row.run, row, BatchDims(1, 0) if any_batch else None)
-
-
-@cache
-def compiled_whole(name: Any, any_batch: BatchDims | None) -> Way:
-    """Return a compiled way of modules for whole sequences."""
-    return _compiled(call, row_of(name), any_batch)
-
-
-def _without_compiling(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return compiled code that compiles nothing: what has no code runs as it is written."""
-
-    def without_compiling(*arguments: Any) -> Any:
-        with torch.compiler.set_stance("eager_on_recompile"):
-            return run(*arguments)
-
-    return without_compiling
-
-
-def _in_blocks(run: Run, blocks: tuple[int, ...]) -> Run:
-    return compiled.in_blocks(partial(in_blocks, blocks=blocks), _without_compiling(run), eager)
+    run: Run = row.run
+    return _in_pieces(_compiled(run, row)) if row.is_compiled else run
 
 
 def _in_pieces(run: Run) -> Run:
@@ -278,15 +225,44 @@ def _in_pieces(run: Run) -> Run:
     return in_pieces
 
 
-def _compiled(function: Callable[..., Any], row: WayRow, any_batch: BatchDims | None) -> Callable[..., Any]:
-    """Return a function compiled in a way, `function(module, input, state, ...)`; see `in_one_form`.
+def _compiled(function: Callable[..., Any], row: WayRow) -> Callable[..., Any]:
+    """Return a function compiled in a way, `function(module, input, state, ...)`.
 
     The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
     """
     if not row.is_mode:
-        return in_one_form(compiled.compiled(function, row.steps), any_batch)
-    run = in_one_form(torch.compile(function, dynamic=False, mode=row.name))
+        return _in_one_form(compiled.compiled(function, row.steps))
+    run = _in_one_form(torch.compile(function, dynamic=False, mode=row.name))
     return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
+
+
+def _in_one_form(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return compiled code that gets contiguous tensors, and is run under `no_grad` unless gradients are needed.
+
+    Inference mode, `no_grad` and calls of which nothing needs a gradient are three modes to torch's compiler, which
+    would compile a measured shape again in a call.
+    """
+
+    def run_in_one_form(module: nn.Module, input: Tensor, state: Any, *options: Any) -> Any:
+        if _needs_gradients(module, input, state):
+            return run(module, input.contiguous(), tree_map_only(Tensor, Tensor.contiguous, state), *options)
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return run(module, _usual(input), tree_map_only(Tensor, _usual, state), *options)
+
+    return run_in_one_form
+
+
+def _needs_gradients(module: nn.Module, input: Tensor, state: Any) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    parts: list[Tensor] = []
+    tree_map_only(Tensor, parts.append, state)
+    return any(tensor.requires_grad for tensor in (input, *parts, *module.parameters()))
+
+
+def _usual(tensor: Tensor) -> Tensor:
+    """Return a contiguous tensor that was not made in inference mode."""
+    return tensor.clone(memory_format=torch.contiguous_format) if tensor.is_inference() else tensor.contiguous()
 
 
 def cell_by(run: Run) -> Way:
@@ -342,25 +318,18 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     """Return the table of ways, a row for each shape and way, from rows, a frame, or a CSV file.
 
     The column `break_even_calls` is made of the others: the calls after which a way has saved what it took to compile
-    or convert it; infinite if it saves nothing, NaN if nothing was compiled. Raises ValueError if a row lacks its shape
-    or its way, if a way is not known, or if a peer is chosen.
+    it; infinite if it saves nothing, NaN if nothing was compiled. Raises ValueError if a row lacks its shape or its
+    way, or if a way is not known.
     """
     given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed = [*SHAPE, "way"]
     is_other_file = isinstance(given, pd.DataFrame) and not {*needed} <= {*given.columns}  # which may have no row
-    is_other_row = any(
-        record.get("way") not in (*ROWS_BY_NAME, *PEERS) or not record.keys() >= set(SHAPE) for record in records
-    )
+    is_other_row = any(record.get("way") not in ROWS_BY_NAME or not record.keys() >= set(SHAPE) for record in records)
     if is_other_file or is_other_row:
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ROWS_BY_NAME)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
     table = table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
-    table["any_batch"] = table["any_batch"].eq(True)  # not in rows of an older table, which have no such column
-    peers = table["way"].isin(PEERS)
-    if not table[peers & table["is_chosen"].astype(bool)].empty:
-        ways = ", ".join(ROWS_BY_NAME)
-        raise ValueError(f"ways: {listed(PEERS)} are only compared; a way that is chosen is one of {ways}")
     cost = table["compile_seconds"].astype(float)
     saved = table["seconds"].astype(float) * (1 / table["ratio"].astype(float) - 1)  # in each call
     place = [*table.columns].index("compile_seconds") + 1

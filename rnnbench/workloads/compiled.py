@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.cells.states import State, leaves, rebuilt
-from rnnbench.kernels.libraries import hints
 from rnnbench.kernels.trusted import compiler_folder
 from rnnbench.store.implementations import WITH_OWN_LIBRARY, Implementation
 from rnnbench.store.metrics import Readings
@@ -56,7 +55,7 @@ def in_pieces(steps: int, run: Run) -> Run:
         sizes = pieces_of(len(input), steps)
         if len(sizes) == 1:
             return run(cell, input, state, options)
-        return _one_after_the_other([run] * len(sizes), sizes, cell, input, state, options)
+        return _one_after_the_other(run, sizes, cell, input, state, options)
 
     return run_pieces
 
@@ -69,27 +68,10 @@ def pieces_of(steps: int, most: int) -> list[int]:
     return [min(size, steps - first) for first in range(0, steps, size)]
 
 
-def in_blocks(blocks: Callable[[int], list[int]], run: Run, rest: Run) -> Run:
-    """Return `run`, which has code for blocks of some steps, over the blocks that fit, and `rest` over other steps.
-
-    `blocks` gives the steps of each block for a number of steps.
-    """
-
-    def run_blocks(cell: nn.Module, input: Tensor, state: State, options: SequenceOptions) -> tuple[Tensor, State]:
-        sizes = blocks(len(input))
-        runs = [run] * len(sizes)
-        if steps_left := len(input) - sum(sizes):
-            sizes.append(steps_left)
-            runs.append(rest)
-        return _one_after_the_other(runs, sizes, cell, input, state, options)
-
-    return run_blocks
-
-
 def _one_after_the_other(
-    runs: Sequence[Run], sizes: list[int], cell: nn.Module, input: Tensor, state: State, options: SequenceOptions
+    run: Run, sizes: list[int], cell: nn.Module, input: Tensor, state: State, options: SequenceOptions
 ) -> tuple[Tensor, State]:
-    """Run pieces of these numbers of steps, each by its function."""
+    """Run pieces of these numbers of steps."""
     inputs = torch.split(input, sizes)
     masks = [None] * len(inputs) if options.mask is None else torch.split(options.mask, sizes)
     order = range(len(inputs))
@@ -99,7 +81,7 @@ def _one_after_the_other(
         state = rebuilt(state, map(_needing_gradient, leaves(state)))
     for piece in reversed(order) if options.reverse else order:
         of_piece = SequenceOptions(options.stacked, options.reverse, masks[piece])
-        outputs[piece], state = runs[piece](cell, inputs[piece], state, of_piece)
+        outputs[piece], state = run(cell, inputs[piece], state, of_piece)
     return torch.cat([outputs[piece] for piece in order]), state
 
 
@@ -223,11 +205,8 @@ def inductor(passes: Any) -> Callable[..., Any]:
         from torch._inductor.compile_fx import compile_fx
 
         tensors = [part for part in inputs if isinstance(part, Tensor)]
-        options = on_cpu
-        if any(isinstance(part, torch.SymInt) for part in inputs):  # a size that may be any number is an input, too
-            options = on_cpu | {PASSES: passes.at([hints(part.shape) for part in tensors])}
         is_on_cpu = all(part.is_cpu for part in tensors)
-        return compile_fx(graph, inputs, config_patches=options if is_on_cpu else None)
+        return compile_fx(graph, inputs, config_patches=on_cpu if is_on_cpu else None)
 
     return compile_graph
 

@@ -200,7 +200,7 @@ class HoistableBeginner(LearnedDefault):
 
 def test_the_search_compares_and_times_a_cell_that_takes_its_first_step_without_a_state() -> None:
     cell = HoistableBeginner(1.0)
-    fast = rnnbench.fastest(cell, INPUT, budget="2s", peers=False, progress=False)
+    fast = rnnbench.fastest(cell, INPUT, budget="2s", progress=False)
     assert dict(zip(fast.frame["way"], fast.frame["replicates"], strict=True))["hoisted"] > 0, fast.frame["reason"]
     for name in ("as given", "hoisted"):
         forced = rnnbench.fastest(cell, INPUT, ways=fast.frame.assign(is_chosen=fast.frame["way"] == name))

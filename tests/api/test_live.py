@@ -91,7 +91,7 @@ def test_a_search_runs_with_one_thread_as_all_functions_do_unless_another_number
     try:
         given: Any
         for given, used in (({}, 1), ({"threads": None}, 2)):
-            found = rnnbench.fastest(nn.GRU(3, 5), INPUT, budget=0.1, peers=False, progress=False, **given)
+            found = rnnbench.fastest(nn.GRU(3, 5), INPUT, budget=0.1, progress=False, **given)
             assert set(found.frame["threads"]) == {used}
             assert torch.get_num_threads() == 2
             assert f"inference, {used} thread" in repr(found)
@@ -230,7 +230,7 @@ def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(sizes: str | dict[
 
 def test_ctrl_c_interrupts_the_search_for_the_fastest_way() -> None:
     with pytest.raises(KeyboardInterrupt):
-        rnnbench.fastest(Interrupted(), torch.randn(4, 2, 3), peers=False, progress=False)
+        rnnbench.fastest(Interrupted(), torch.randn(4, 2, 3), progress=False)
 
 
 class Interrupted(nn.Module):
@@ -375,7 +375,7 @@ def test_sparse_buffers_are_measured_searched_and_left_as_they_are(layout: torch
     modules = {name: rnnbench.unroll(each) for name, each in (("mine", cell), ("grows", grows))}
     measured = measure({**modules, "rnn": nn.RNN(3, 8)}, INPUT, phase=phase, reference="rnn", **QUICK)
     assert (measured.frame["seconds"] > 0).all()
-    frame = rnnbench.fastest(cell, INPUT, phase=phase, budget=1, peers=False, progress=False).frame
+    frame = rnnbench.fastest(cell, INPUT, phase=phase, budget=1, progress=False).frame
     assert not any("layout" in reason or "sparse" in reason.lower() for reason in frame["reason"])
     like, mine = Reservoir(layout), Reservoir(layout)
     rnnbench.same_weights(mine, like=like)

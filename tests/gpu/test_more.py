@@ -42,7 +42,7 @@ def test_modules_on_a_gpu_are_measured_there_with_equal_outputs(phase: LivePhase
 def test_the_fastest_way_to_run_a_module_on_a_gpu_computes_the_same() -> None:
     layer, input = nn.LSTM(64, 64).to(DEVICE).eval(), torch.randn(16, 8, 64).to(DEVICE)
     loop = loop_of(layer).to(DEVICE).eval()
-    fastest = rnnbench.fastest(loop, input, budget=30.0 if ON_CPU else 90.0, peers=False, progress=False)
+    fastest = rnnbench.fastest(loop, input, budget=30.0 if ON_CPU else 90.0, progress=False)
     print(fastest)
     rows = list(cast("Iterable[Any]", fastest.frame.itertuples()))
     used = [row for row in rows if not row.reason]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from rnnbench.kernels import libraries, routing
 from rnnbench.kernels.libraries import DIRECT, DIRECT_PACKED, OWN, Matrix, SharedProducts, torch_library
@@ -66,33 +66,6 @@ def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidd
     reads_as_is = library == DIRECT and Matrix.of(weight.t()).is_by_row
     assert (count(module, multiply), count(module, pack)) == (3, not reads_as_is)
     assert count(module, aten.addmm.default) == 0
-
-
-class Loop(nn.Module):
-    def forward(self, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-        return loop(weight, bias, h)
-
-
-def test_products_of_a_graph_for_any_batch_size_are_chosen_by_the_example_s_and_right_at_all() -> None:
-    asked: list[SharedProducts] = []
-
-    def choose(products: SharedProducts) -> str:
-        asked.append(products)
-        return DIRECT_PACKED
-
-    weight, bias = torch.randn(6, 6), torch.randn(6)
-    dims = {0: torch.export.Dim("batch", min=2)}
-    program = torch.export.export(Loop(), (weight, bias, torch.randn(5, 6)), dynamic_shapes=({}, {}, dims))
-    module = program.graph_module
-    route_products(module.graph, choose)
-    module.graph.lint()
-    module.recompile()
-    assert [products.left.shape for products in asked] == [(5, 6)]
-    for batch in (2, 5, 9):
-        state = torch.randn(batch, 6)
-        torch.testing.assert_close(module(weight, bias, state), (loop(weight, bias, state),))
-    keys = {LoopPasses(Counter(), sizes).uuid() for sizes in ([(5, 6)], [(9, 6)], ())}
-    assert len(keys) == 3
 
 
 def two_products(weight: Tensor, other: Tensor, biases: Tensor, h: Tensor) -> Tensor:

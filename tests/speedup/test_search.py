@@ -66,7 +66,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch, not_compiled: None) -> dict[str, fl
 
 def fast(module: Any, input: Any = None, **options: Any) -> Any:
     given = torch.randn(5, 3, 4) if input is None else input
-    return rnnbench.fastest(module, given, progress=False, **{"peers": False, **options})
+    return rnnbench.fastest(module, given, progress=False, **options)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
@@ -367,18 +367,6 @@ class InDict(nn.Module):
             ValueError,
             r"batch, 4\), each 1 or more; found \[5, 3, 9\]",
         ),
-        (
-            (nn.GRU(4, 6), torch.ones(5, 3, 4)),
-            {"any_batch": True, "phase": "training"},
-            ValueError,
-            "any_batch: code for any batch size is for phase='inference'; found phase='training'",
-        ),
-        (
-            (nn.GRU(4, 6), torch.ones(5, 1, 4)),
-            {"any_batch": True, "shapes": [(9, 1)]},
-            ValueError,
-            "any_batch: code for any batch size runs 2 sequences and more; give an input or shapes with as many",
-        ),
         ((nn.GRU(4, 6), torch.ones(5, 3, 4)), {"budget": "soon"}, ValueError, "'soon' is not a duration; expected"),
         (
             (nn.GRU(4, 6), (torch.ones(5, 3, 4), torch.ones(3, 6))),
@@ -438,73 +426,10 @@ class Clockwork(nn.GRUCell):
         return super().forward(x, h) if self.step % 2 else h
 
 
-@pytest.mark.slow
-class AsksForItsBatch(nn.Module):
-    """A cell that computes something else at another batch size than three."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden_size = 6
-        self.weight = nn.Parameter(torch.rand(6, 4))
-
-    def forward(self, input: Tensor, state: Tensor) -> Tensor:
-        return torch.tanh(input @ self.weight.t() + state * (2.0 if input.shape[0] == 3 else 0.5))
-
-
-@pytest.mark.usefixtures("quick_compiler")
-@pytest.mark.parametrize("cell", [GRUCell(4, 6), AsksForItsBatch()])
-def test_code_for_any_batch_size_is_tried_at_another_one_and_refused_if_it_has_none(
-    monkeypatch: pytest.MonkeyPatch, cell: nn.Module
-) -> None:
-    monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    monkeypatch.setattr(Fastest, "fastest", lambda stop: "compiled")
-    found = fast(cell, torch.randn(2, 3, 4), any_batch=True)
-    compiled_row = found.frame.set_index("way").loc["compiled"]
-    if isinstance(cell, AsksForItsBatch):
-        alone = "its code runs this batch size alone, as where the module asks for the size; leave any_batch out"
-        assert compiled_row["reason"] == alone
-        return
-    assert compiled_row["any_batch"]
-    assert not compiled_row["reason"]
-    unrolled = rnnbench.unroll(cell)
-    with torch.inference_mode():
-        before = counters["stats"]["unique_graphs"]
-        for batch in (3, 2, 7):
-            input = torch.randn(2, batch, 4)
-            torch.testing.assert_close(found(input), unrolled(input))
-        assert counters["stats"]["unique_graphs"] == before > 0
-
-
-class TakesThree(nn.Module):
-    """Runs whole sequences, three at most, as a module does that keeps something for each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(3, 1))
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.shape[1] > len(self.scale):
-            raise ValueError("three at most")
-        return torch.cumsum(input * self.scale[: input.shape[1]], 0)
-
-
-@pytest.mark.usefixtures("not_compiled")
-def test_a_module_that_fails_at_another_batch_size_says_so_where_code_for_any_is_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    monkeypatch.setattr(compiling, "can_be_ended", lambda device: False)
-    monkeypatch.setattr(compiled, "check", lambda device: None)
-    found = fast(TakesThree(), torch.randn(2, 3, 4), any_batch=True)
-    [reason] = found.frame["reason"][found.frame["way"] == "compiled"]
-    assert reason.startswith("the module raised ValueError: three at most (")
-    assert reason.endswith(" at batch 4; leave any_batch out")
-
-
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled"])
-    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, peers=False, progress=False)
+    found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, progress=False)
     assert "compiled again in each call" in repr(found)
 
 

@@ -21,7 +21,6 @@ import pandas as pd
 
 from tests.validation import (
     affected,
-    any_batch,
     asserted,
     bisect_real,
     bisect_simulated,
@@ -40,7 +39,6 @@ from tests.validation import (
     made,
     not_slower_simulated,
     pairs,
-    peers_grid,
     planted_edits,
     products,
     real,
@@ -125,10 +123,6 @@ TABLES = {
     "fastest-training": Table(
         fastest_grid.training, summary=fastest_grid.summary, is_of_processor=True, takes_share=True, if_named=True
     ),
-    "any-batch": Table(
-        any_batch.any_batch, summary=any_batch.summary, is_of_processor=True, takes_share=True, if_named=True
-    ),
-    "fastest-peers": Table(peers_grid.peers, summary=peers_grid.summary, is_live=True, takes_share=True, if_named=True),
     "unlike-coverage": Table(lambda: real.unlike(8), summary=real.of_states, is_live=True, if_named=True),
     "record": Table(record.tries, summary=record.record, is_live=True, takes_share=True, if_named=True),
     "assertions": Table(asserted.runs, summary=asserted.summary, is_live=True, takes_share=True, if_named=True),

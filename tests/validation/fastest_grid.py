@@ -99,7 +99,7 @@ def _rows(places: Sequence[Place], budget: float, blocks: int) -> Iterator[dict[
         torch.set_num_threads(place.threads)
         module, input = place.build(), torch.randn(place.length, place.batch, INPUT)
         found: Any = rnnbench.fastest(
-            module, input, phase=place.phase, threads=place.threads, budget=budget, peers=False, progress=False
+            module, input, phase=place.phase, threads=place.threads, budget=budget, progress=False
         )
         [row] = found.frame[found.frame["is_chosen"]].to_dict("records")
         given, handed_back = clocked(module, found, input, place.phase, blocks, LEAST_BLOCKS, MOST_SECONDS)

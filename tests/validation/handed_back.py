@@ -51,7 +51,7 @@ def _rows(chosen: Any, steps: int, budget: float, blocks: int) -> Iterator[dict[
         module = KINDS[kind](INPUT, hidden)
         input = torch.randn(steps, batch, INPUT)
         started = time.monotonic()
-        fastest = rnnbench.fastest(module, input, phase=phase, budget=budget, peers=False, progress=False)
+        fastest = rnnbench.fastest(module, input, phase=phase, budget=budget, progress=False)
         seconds = time.monotonic() - started
         [row] = fastest.frame[fastest.frame["is_chosen"]].to_dict("records")
         left_out = fastest.frame["way"][(fastest.frame["reason"] != "") & ~fastest.frame["is_chosen"]]

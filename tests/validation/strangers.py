@@ -83,7 +83,7 @@ def fastest_ways() -> pd.DataFrame:
     for name in MADE_FAST:
         cell = getattr(package, name)(64, 128)
         with torch.inference_mode():
-            table = rnnbench.fastest(cell, torch.randn(32, 8, 64), budget="60s", peers=False, progress=False).frame
+            table = rnnbench.fastest(cell, torch.randn(32, 8, 64), budget="60s", progress=False).frame
         rows += [{"cell": name, **row} for row in table[FASTEST_COLUMNS].to_dict("records")]
     return pd.DataFrame(rows)
 

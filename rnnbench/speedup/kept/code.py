@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,13 @@ from rnnbench.errors import UserError
 from rnnbench.speedup.kept.manifest import AGAIN, KeptShape, KeptUnit, KeptWays
 from rnnbench.text import first_line
 
-# ways
+# ways that are not compiled
 AS_GIVEN = "as given"
 EQUAL_LAYER = "torch.nn"
 FUSED = "fused"
 StateParts = tuple[Tensor, ...]
 BatchResults = tuple[Tensor, StateParts]  # outputs and final state
-RunParts = Callable[[Tensor, StateParts], BatchResults]  # of an input and a state
+RunParts = Callable[[Tensor, StateParts], BatchResults]  # of an input (seq, batch, ...) and a state
 RunPackage = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # input, state, weights
 
 
@@ -71,31 +71,29 @@ class LoadedUnit:
     places: Sequence[tuple[dict[str, Any], str]]
 
     @classmethod
-    def of(cls, unit: KeptUnit, holder: nn.Module, packages: Mapping[str, RunPackage]) -> "LoadedUnit":
+    def of(cls, unit: KeptUnit, holder: nn.Module, packages: Mapping[str, RunPackage]) -> Self:
         """Return a unit whose weights are in a module."""
         places = []
         for path in unit.weights:
             parent, _, name = path.rpartition(".")
             owner = holder.get_submodule(parent)
             places.append((cast("Any", owner._parameters if name in owner._parameters else owner._buffers), name))
-        return cls(unit, {int(steps): packages[name] for steps, name in unit.packages.items()}, places)
+        return cls(unit, {steps: packages[name] for steps, name in unit.packages.items()}, places)
 
     def weights(self) -> list[Tensor]:
-        """Return the weights as they are now; raises ValueError if one is no longer there."""
-        for (owner, name), path in zip(self.places, self.unit.weights, strict=True):
-            if owner.get(name) is None:
+        """Return the weights as they are now; raises ValueError if its code was not compiled for such."""
+        weights = []
+        for (owner, name), path, form in zip(self.places, self.unit.weights, self.unit.takes, strict=True):
+            weight = owner.get(name)
+            if weight is None:
                 raise ValueError(
                     f"{path} is no longer a parameter of this module: pruning and parametrization can't be used with "
                     "kept code; change the module as given, and save it again"
                 )
-        return [owner[name] for owner, name in self.places]
-
-    def fits(self) -> bool:
-        """Return whether the weights still have the shapes, strides and types for which the code was compiled."""
-        return all(
-            (tuple(tensor.shape), tensor.stride(), str(tensor.dtype)[6:]) == form and tensor.is_cpu
-            for tensor, form in zip(self.weights(), self.unit.takes, strict=True)
-        )
+            if (tuple(weight.shape), weight.stride(), str(weight.dtype)[6:]) != form or not weight.is_cpu:
+                raise ValueError(f"{path} has another shape, order, type or device than the saved weight")
+            weights.append(weight)
+        return weights
 
     def run(self, pieces: Sequence[int], input: Tensor, state: StateParts) -> BatchResults:
         """Run pieces of these numbers of steps, one after the other."""
@@ -109,78 +107,58 @@ class LoadedUnit:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
 
-@dataclass(frozen=True)
-class LoadedShape:
-    """A kept shape, or one that kept code adds up to, with the code that runs it."""
+def run_of(shape: KeptShape, manifest: KeptWays, holder: nn.Module, packages: Mapping[str, RunPackage]) -> RunParts:
+    """Return what runs a kept shape with the weights of a module: by packages, or as a layer of torch.nn.
 
-    shape: KeptShape
-    units: Sequence[LoadedUnit]
+    `holder`: the layer itself if the module is one.
+    """
+    if not shape.units:
+        return partial(_as_layer, shape.way, manifest, holder)
+    units = [LoadedUnit.of(unit, holder, packages) for unit in shape.units]
+    if manifest.kind == "sequence":
+        return partial(_whole, units[0], shape.pieces, manifest.is_batch_first)
+    return partial(_layers, units, shape.pieces, manifest.directions)
 
 
-@dataclass(frozen=True)
-class KeptRuns:
-    """Runs loaded shapes with the weights of a module."""
+def _whole(unit: LoadedUnit, pieces: Sequence[int], is_turned: bool, steps: Tensor, state: StateParts) -> BatchResults:
+    input = (steps.transpose(0, 1) if is_turned else steps).contiguous()
+    outputs, final = unit.run(pieces, input, state)
+    return outputs.transpose(0, 1) if is_turned else outputs, final
 
-    manifest: KeptWays
-    holder: nn.Module
 
-    def run_of(self, loaded: LoadedShape) -> RunParts | None:
-        """Return what runs a kept shape, (seq, batch, ...); None for the module as given.
+def _layers(
+    units: Sequence[LoadedUnit], pieces: Sequence[int], directions: int, steps: Tensor, state: StateParts
+) -> BatchResults:
+    """Run layers of one or two directions, or a cell, which is one layer of one."""
+    finals: list[StateParts] = []
+    for first in range(0, len(units), directions):
+        outputs = []
+        for index in range(first, first + directions):
+            is_reverse = index > first
+            input = steps.flip(0) if is_reverse else steps.contiguous()
+            of_unit, final = units[index].run(pieces, input, tuple(part[index : index + 1] for part in state))
+            outputs.append(of_unit.flip(0) if is_reverse else of_unit)
+            finals.append(final)
+        steps = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+    return steps, finals[0] if len(finals) == 1 else tuple(map(torch.cat, zip(*finals, strict=True)))
 
-        Also if the weights have another form now than those that the code was compiled for.
-        """
-        if loaded.units:
-            if not all(unit.fits() for unit in loaded.units):
-                return None
-            run = {"cell": self._one, "layer": self._layers, "sequence": self._whole}[self.manifest.kind]
-            return partial(run, loaded)
-        if loaded.shape.way == FUSED and (self.manifest.equal_layer or self.manifest.kind == "layer"):
-            return self._fused
-        return self._equal_layer if loaded.shape.way == EQUAL_LAYER and self.manifest.equal_layer else None
 
-    def _one(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
-        return loaded.units[0].run(loaded.shape.pieces, steps.contiguous(), state)
+def _as_layer(way: str, manifest: KeptWays, holder: nn.Module, steps: Tensor, state: StateParts) -> BatchResults:
+    """Run a layer of torch.nn, or a cell that computes the same as one."""
+    first: Any = state[0] if len(state) == 1 else state
+    if way == AS_GIVEN:
+        outputs, final = holder(steps.transpose(0, 1) if manifest.is_batch_first else steps, first)
+        return outputs.transpose(0, 1) if manifest.is_batch_first else outputs, parts_of(final)
+    from rnnbench.speedup import fused
+    from rnnbench.speedup.equal_layer import EqualLayer
 
-    def _whole(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
-        is_turned = self.manifest.is_batch_first
-        input = (steps.transpose(0, 1) if is_turned else steps).contiguous()
-        outputs, final = loaded.units[0].run(loaded.shape.pieces, input, state)
-        return outputs.transpose(0, 1) if is_turned else outputs, final
-
-    def _layers(self, loaded: LoadedShape, steps: Tensor, state: StateParts) -> BatchResults:
-        units = loaded.units
-        pieces = loaded.shape.pieces
-        finals: list[StateParts] = []
-        for first in range(0, len(units), self.manifest.directions):
-            outputs = []
-            for index in range(first, first + self.manifest.directions):
-                is_reverse = index > first
-                input = steps.flip(0) if is_reverse else steps.contiguous()
-                of_unit, final = units[index].run(pieces, input, tuple(part[index : index + 1] for part in state))
-                outputs.append(of_unit.flip(0) if is_reverse else of_unit)
-                finals.append(final)
-            steps = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return steps, finals[0] if len(finals) == 1 else tuple(map(torch.cat, zip(*finals, strict=True)))
-
-    def _equal_layer(self, steps: Tensor, state: StateParts) -> BatchResults:
-        from rnnbench.speedup.equal_layer import EqualLayer
-
-        assert self.manifest.equal_layer is not None
-        layer = EqualLayer.from_json(self.manifest.equal_layer)
-        outputs, final = layer(self.holder, steps, state[0] if len(state) == 1 else state)
-        return outputs, parts_of(final)
-
-    def _fused(self, steps: Tensor, state: StateParts) -> BatchResults:
-        from rnnbench.speedup import fused
-        from rnnbench.speedup.equal_layer import EqualLayer
-
-        first = state[0] if len(state) == 1 else state
-        if self.manifest.equal_layer is None:
-            outputs, final = fused.run_layer(self.holder, steps, first)
-        else:
-            layer = EqualLayer.from_json(self.manifest.equal_layer)
-            outputs, final = fused.run_cell(layer, self.holder, steps, first)
-        return outputs, parts_of(final)
+    if manifest.equal_layer is None:
+        outputs, final = fused.run_layer(holder, steps, first)
+    else:
+        layer = EqualLayer.from_json(manifest.equal_layer)
+        run = layer if way == EQUAL_LAYER else partial(fused.run_cell, layer)
+        outputs, final = run(holder, steps, first)
+    return outputs, parts_of(final)
 
 
 def parts_of(state: Any) -> StateParts:

@@ -2,28 +2,29 @@
 
 `fastest.json` names every other file with its checksum, and says on which machine and by which torch the code was
 compiled. All of that is compared before any code is loaded: code for AVX-512 ends a process on a processor without it.
-This module, which each process that runs a kept module imports, needs torch alone.
+This module, which each process that runs a kept module imports, needs torch and pydantic alone.
 """
 
 import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from annotated_types import MinLen
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.one_form import SMALLEST_BATCH
+from rnnbench.store.stored_record import adapter
 from rnnbench.text import first_few, plural
 
 MANIFEST = "fastest.json"
 WEIGHTS = "weights.pt"
 TRIAL = "trial.pt"
-FORMAT = 3  # of the folder
+FORMAT = 4  # of the folder
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
 CODE_FLAGS = (
@@ -31,6 +32,7 @@ CODE_FLAGS = (
     "vpclmul", "pclmul", "sha", "xop", "tbm", "movdir", "cx16", "lahf",
 )  # fmt: skip
 MOST_FLAGS = 3  # that a message names
+COPY_AGAIN = "copy the folder again"
 AGAIN = "save it again here: rnnbench.fastest(module, input).save(folder)"
 
 
@@ -92,13 +94,16 @@ class KeptFile:
         return cls(file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
+TensorForm = tuple[tuple[int, ...], tuple[int, ...], str]  # shape, strides and type
+
+
 @dataclass(frozen=True)
 class KeptUnit:
     """What runs from the first step to the last by compiled code: a cell, a direction of a layer, or all."""
 
     weights: tuple[str, ...]  # the parameters and buffers that its code takes, in this order
-    packages: Mapping[str, str]  # the steps of a piece -> the name of its package
-    takes: tuple[Any, ...]  # the shape, strides and type of each of the weights
+    packages: Mapping[int, str]  # the steps of a piece -> the name of its package
+    takes: tuple[TensorForm, ...]  # each of the weights
 
 
 @dataclass(frozen=True)
@@ -114,18 +119,11 @@ class KeptShape:
     seconds: float | None = None  # of a call
     ratio: float | None = None  # to the module as given
     compile_seconds: float = 0.0
-    any_batch: bool = False  # whether the code runs each batch size from `SMALLEST_BATCH`
-    reason: str = ""  # why it is not compiled although its way is, or not for any batch size although that was wanted
-
-    def runs_batch(self, batch_size: int) -> bool:
-        """Return whether compiled code of this shape runs batches of a size."""
-        is_any = self.any_batch and batch_size >= SMALLEST_BATCH
-        return bool(self.units) and (is_any or batch_size == self.batch_size)
+    reason: str = ""  # why it is not compiled although its way is
 
     def __str__(self) -> str:
         """Say which sizes it is for."""
-        batch = f"{SMALLEST_BATCH} and more" if self.any_batch else str(self.batch_size)
-        return f"batch {batch}, length {self.seq_len}"
+        return f"batch {self.batch_size}, length {self.seq_len}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class KeptWays:
 
     machine: Machine
     module: str  # the class of the module as given
-    kind: str
+    kind: Literal["cell", "layer", "sequence"]
     features: tuple[int, ...]  # of a step of the input
     dtype: str
     state: tuple[tuple[tuple[int, ...], str], ...]  # the shape, for one sequence, and the type of each part
@@ -153,11 +151,11 @@ class KeptWays:
     mode_matters: bool
     directions: int
     tolerance: float
-    shapes: tuple[KeptShape, ...]
+    shapes: Annotated[tuple[KeptShape, ...], MinLen(1)]
     files: Mapping[str, KeptFile] = field(default_factory=dict)
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
     layer: KeptLayer | None = None
-    equal_layer: Mapping[str, Any] | None = None  # see `rnnbench.speedup.equal_layer`
+    equal_layer: Mapping[str, Any] | None = None  # that computes the same as a cell: see `rnnbench.speedup.equal_layer`
     # Rnnbench's own C: the types of products, or cells such as `lstm` -> file, and the checksum of its source
     libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rnnbench: str = ""
@@ -181,49 +179,29 @@ def read(folder: Path) -> KeptWays:
             "fastest --save FOLDER` has written"
         ) from None
     try:
-        raw = json.loads(text)
-        layout = raw["format"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
-    if layout != FORMAT:
-        raise UserError(
-            f"{folder} has the layout {layout!r}, of rnnbench {raw.get('rnnbench')}, and this rnnbench reads the "
-            f"layout {FORMAT}; {AGAIN}"
-        )
-    try:
-        return _kept(raw)
-    except (TypeError, KeyError, AttributeError, ValueError):
-        raise UserError(f"{folder / MANIFEST} is damaged; copy the folder again, or {AGAIN}") from None
+        layout = adapter(_Layout).validate_json(text)
+        if layout.format != FORMAT:
+            raise UserError(
+                f"{folder} has the layout {layout.format}, of rnnbench {layout.rnnbench}, and this rnnbench reads the "
+                f"layout {FORMAT}; {AGAIN}"
+            )
+        kept: KeptWays = adapter(KeptWays).validate_json(text)
+    except ValueError:
+        raise damaged(folder) from None
+    return kept
 
 
-def _kept(raw: dict[str, Any]) -> KeptWays:
-    machine = {**raw["machine"], "flags": tuple(raw["machine"]["flags"])}
-    return KeptWays(
-        **{
-            **raw,
-            "machine": Machine(**machine),
-            "features": tuple(raw["features"]),
-            "state": tuple((tuple(shape), dtype) for shape, dtype in raw["state"]),
-            "shapes": tuple(_shape(each) for each in raw["shapes"]),
-            "files": {name: KeptFile(**about) for name, about in raw["files"].items()},
-            "volatile": tuple(raw["volatile"]),
-            "layer": None if raw["layer"] is None else KeptLayer(**raw["layer"]),
-            "libraries": {name: (str(file), str(source)) for name, (file, source) in raw["libraries"].items()},
-        }
-    )
+@dataclass(frozen=True)
+class _Layout:
+    """What a manifest of any version says of itself."""
+
+    format: int
+    rnnbench: str
 
 
-def _shape(raw: dict[str, Any]) -> KeptShape:
-    units = tuple(
-        KeptUnit(tuple(unit["weights"]), dict(unit["packages"]), tuple(map(_form, unit["takes"])))
-        for unit in raw["units"]
-    )
-    return KeptShape(**{**raw, "pieces": tuple(raw["pieces"]), "units": units})
-
-
-def _form(raw: Sequence[Any]) -> tuple[Any, ...]:
-    shape, strides, dtype = raw
-    return tuple(shape), tuple(strides), str(dtype)
+def damaged(folder: Path) -> UserError:
+    """Return the error of a folder whose manifest can't be one that was written."""
+    return UserError(f"{folder / MANIFEST} is damaged; {COPY_AGAIN}, or {AGAIN}")
 
 
 def check(folder: Path, kept: KeptWays) -> None:
@@ -233,6 +211,6 @@ def check(folder: Path, kept: KeptWays) -> None:
     for name, about in kept.files.items():
         file = folder / name
         if Path(name).name != name or not file.is_file():
-            raise UserError(f"{file} is missing; copy the folder again ({plural(len(kept.files), 'file')}), or {AGAIN}")
+            raise UserError(f"{file} is missing; {COPY_AGAIN} ({plural(len(kept.files), 'file')}), or {AGAIN}")
         if KeptFile.of(file) != about:
-            raise UserError(f"{file} is damaged or was changed; copy the folder again, or {AGAIN}")
+            raise UserError(f"{file} is damaged or was changed; {COPY_AGAIN}, or {AGAIN}")

@@ -1,163 +1,139 @@
-"""The module that `rnnbench.load_fastest` makes of a folder: each kept shape runs in its way, all else as given.
+"""The module that `rnnbench.load_fastest` makes of a folder: each kept shape runs in its way, all else is refused.
 
-To load it takes as long as to read the files and to open the compiled code: nothing is compiled, and what only other
-shapes need is imported when they come.
+To load it takes as long as to read the files and to open the compiled code: nothing is compiled.
 """
 
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.kept.code import (
-    AS_GIVEN,
-    EQUAL_LAYER,
-    FUSED,
-    KeptRuns,
-    LoadedShape,
-    LoadedUnit,
-    RunPackage,
-    StateParts,
-    open_packages,
-    parts_of,
-)
-from rnnbench.speedup.kept.manifest import AGAIN, TRIAL, WEIGHTS, KeptWays, check, read
-from rnnbench.speedup.kept.shapes import LoadedShapes, other_sizes
-from rnnbench.speedup.kept.weights import holder_of, layer_with_weights, read_tensors, with_weights
-from rnnbench.text import listed
+from rnnbench.speedup.kept.code import RunPackage, RunParts, StateParts, open_packages, parts_of, run_of
+from rnnbench.speedup.kept.manifest import AGAIN, COPY_AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, damaged, read
+from rnnbench.text import first_line, listed
 
 
-def load(folder: Path, as_given: nn.Module | None = None) -> "KeptModule":
+def load(folder: Path) -> "KeptModule":
     """Load a folder; see `rnnbench.load_fastest`. Raises UserError."""
     manifest = read(folder)
     check(folder, manifest)
-    weights = read_tensors(folder / WEIGHTS)
-    module: nn.Module | None = None
-    if as_given is not None:
-        module = with_weights(as_given, weights)
-    elif manifest.layer is not None:
-        module = layer_with_weights(manifest.layer, weights)
-    holder = holder_of(weights, manifest.volatile) if module is None else module
-    trials = read_tensors(folder / TRIAL)
-    loaded = KeptModule(
-        manifest, folder, holder, open_packages(folder, manifest), trials[0][0], has_class=module is not None
-    )
-    loaded.train(manifest.training)
+    weights = _tensors(folder / WEIGHTS)
+    trials = _tensors(folder / TRIAL)
+    if len(trials) != len(manifest.shapes):
+        raise damaged(folder)
+    packages = open_packages(folder, manifest)
+    try:
+        loaded = KeptModule(manifest, folder, weights, packages)
+    except (AttributeError, KeyError, TypeError):  # a name in the manifest is none of these
+        raise damaged(folder) from None
     loaded.check(trials)
     return loaded
+
+
+def _tensors(file: Path) -> Any:
+    """Return the tensors of a file; only tensors are read, and no code is run. Raises UserError."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
+    except Exception as error:  # whatever torch raises for a file that is none of its own
+        raise UserError(f"{file} can't be read: {first_line(error)}; {COPY_AGAIN}, or {AGAIN}") from error
 
 
 class KeptModule(nn.Module):
     """Runs the shapes of a folder in their ways: `module(input, state=None) -> (outputs, state)`, without gradients.
 
     Parameters and buffers have the names that they have in the module as given. Code takes them in each call, so a new
-    `state_dict` counts from the next call on. Any other call runs as given: another shape, dtype or device, gradients,
-    autocast, a packed sequence, more arguments.
+    `state_dict` counts from the next call on.
     """
 
     manifest: KeptWays
     folder: Path
-    _holder: nn.Module
     _packages: Mapping[str, RunPackage]
-    _trial: Mapping[str, Any]  # of the first shape
-    _has_class: bool
-    _has_warned: bool
-    _shapes: LoadedShapes
-    _runs: KeptRuns
-    _other: Callable[..., Any] | None  # runs all that is not kept
+    _layer: nn.Module | None  # of torch.nn, if the module as given is one; its parameters are those of this module
+    _runs: list[tuple[KeptShape, RunParts]]
 
     def __init__(
-        self,
-        manifest: KeptWays,
-        folder: Path,
-        holder: nn.Module,
-        packages: Mapping[str, RunPackage],
-        trial: Mapping[str, Any],
-        *,
-        has_class: bool,
+        self, manifest: KeptWays, folder: Path, weights: Mapping[str, Tensor], packages: Mapping[str, RunPackage]
     ) -> None:
-        """`holder`: has the weights; it is the module as given, or one of its class, if `has_class`."""
         super().__init__()
-        self.__dict__ |= {
-            "manifest": manifest,
-            "folder": folder,
-            "_holder": holder,
-            "_packages": packages,
-            "_trial": trial,
-        }
-        self.__dict__ |= {"_has_class": has_class, "_other": None, "_has_warned": False}
-        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-            self.__dict__[name] = getattr(holder, name)
-        shapes = [
-            LoadedShape(shape, [LoadedUnit.of(unit, holder, packages) for unit in shape.units])
-            for shape in manifest.shapes
-        ]
-        self.__dict__ |= {"_shapes": LoadedShapes(manifest, shapes, has_class), "_runs": KeptRuns(manifest, holder)}
+        kept = {"manifest": manifest, "folder": folder, "_packages": packages, "_layer": None}
+        self.__dict__ |= kept  # no submodules
+        if manifest.layer is None:
+            _hold(self, weights, manifest.volatile)
+        else:
+            kind = getattr(nn, manifest.layer.name)
+            layer = kind(**manifest.layer.arguments, dtype=next(iter(weights.values())).dtype)
+            layer.requires_grad_(requires_grad=False)
+            self.__dict__ |= {"_layer": layer, "_parameters": layer._parameters}
+            self.load_state_dict(weights)
+        holder = self._layer or self
+        self.__dict__["_runs"] = [(shape, run_of(shape, manifest, holder, packages)) for shape in manifest.shapes]
+        self.train(manifest.training)
 
-    def forward(self, input: Any, state: Any = None, *, hx: Any = None, **more: Any) -> Any:
+    def forward(self, input: Any, state: Any = None, *, hx: Any = None) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) if the module reads it so.
 
-        Raises ValueError for a call that is not kept if the module as given is not there.
+        Raises ValueError for a call that is not kept.
         """
         state = hx if state is None else state
-        manifest = self.manifest
-        reason = "a call has other arguments" if more else self._why_other(input, state)
-        if reason:
-            return self._as_given(reason, input, state, more)
-        steps = input.transpose(0, 1) if manifest.is_batch_first else input
-        shape = self._shapes.shape_of(len(steps), steps.shape[1])
-        if shape is None:
-            return self._as_given(f"batch {steps.shape[1]}, length {len(steps)} is not kept", input, state, more)
-        run = self._runs.run_of(shape)
-        if run is None:
-            reason = "its weights have another form than the saved ones: shape, order or type" if shape.units else ""
-            return self._as_given(reason, input, state, more)
+        if reason := self._why_other(input, state):
+            raise self._refusal(reason)
+        is_batch_first = self.manifest.is_batch_first
+        steps = input.transpose(0, 1) if is_batch_first else input
+        run = self._run_of(len(steps), steps.shape[1])
+        if self._layer is not None:
+            self._layer.training = self.training
         with torch.no_grad():
-            outputs, final = run(steps, self._state(steps, state))
-        outputs = outputs.transpose(0, 1) if manifest.is_batch_first else outputs
-        if not manifest.returns_state:
+            outputs, final = run(steps, self._first_state(steps, state))
+        outputs = outputs.transpose(0, 1) if is_batch_first else outputs
+        if not self.manifest.returns_state:
             return outputs
         return outputs, final[0] if len(final) == 1 else final
 
+    def _run_of(self, seq_len: int, batch_size: int) -> RunParts:
+        """Return what runs sequences of these sizes, best on torch's number of threads now; raises ValueError."""
+        found = [
+            (shape, run) for shape, run in self._runs if (shape.seq_len, shape.batch_size) == (seq_len, batch_size)
+        ]
+        if not found:
+            raise self._refusal(f"batch {batch_size}, length {seq_len} is not kept")
+        threads = torch.get_num_threads()
+        return next((run for shape, run in found if shape.threads == threads), found[0][1])
+
+    def _refusal(self, reason: str) -> ValueError:
+        shapes = listed([*dict.fromkeys(map(str, self.manifest.shapes))])
+        return ValueError(f"{reason}; {self.folder} keeps {shapes} of {self.manifest.module}, without gradients")
+
     def _why_other(self, input: Any, state: Any) -> str:
         """Return why a call is none of those that are kept, whatever its sizes; empty if it may be one."""
+        if reason := self._why_other_input(input):
+            return reason
+        manifest = self.manifest
+        if manifest.mode_matters and self.training != manifest.training:
+            return f"the module is in {'training' if self.training else 'evaluation'} mode, and was saved in the other"
+        if state is None and (manifest.begins_with != "zeros" or (manifest.kind == "sequence" and manifest.state)):
+            return "a call without a state begins with the module's own"
+        parts = parts_of(state)
+        if torch.is_grad_enabled() and any(each.requires_grad for each in (input, *parts, *self.parameters())):
+            return "gradients are needed"
+        return self._fault_of(parts, input) if state is not None else ""
+
+    def _why_other_input(self, input: Any) -> str:
         manifest = self.manifest
         if not isinstance(input, Tensor) or input.dim() != 2 + len(manifest.features):
             return "the input is no batch of sequences"
-        parts = parts_of(state)
-        is_other_input = tuple(input.shape[2:]) != manifest.features or str(input.dtype) != f"torch.{manifest.dtype}"
-        lacks_state = state is None and (
-            manifest.begins_with != "zeros" or (manifest.kind == "sequence" and manifest.state)
-        )
-        has_more = manifest.kind == "sequence" and state is not None and not manifest.state
-        reasons = (
-            (
-                is_other_input or not input.is_cpu,
-                f"the input is {tuple(input.shape)} of {input.dtype} on {input.device}, and others are kept",
-            ),
-            (torch.is_autocast_enabled("cpu"), "autocast is on"),
-            (
-                manifest.mode_matters and self.training != manifest.training,
-                f"the module is in {'training' if self.training else 'evaluation'} mode, and was saved in the other",
-            ),
-            (lacks_state, "a call without a state begins with the module's own"),
-            (has_more, "a call with a state is not kept"),
-        )
-        reason = next((reason for is_so, reason in reasons if is_so), "")
-        if not reason and state is not None and (fault := self._fault_of(parts, input)):
-            raise ValueError(fault)
-        if not reason and torch.is_grad_enabled():
-            needs = any(each.requires_grad for each in (input, *parts, *self.parameters()))
-            reason = "gradients are computed" if needs else ""
-        return reason
+        if tuple(input.shape[2:]) != manifest.features or str(input.dtype) != f"torch.{manifest.dtype}":
+            return f"the input is {tuple(input.shape)} of {input.dtype}, and others are kept"
+        if not input.is_cpu:
+            return f"the input is on {input.device}"
+        return "autocast is on" if torch.is_autocast_enabled("cpu") else ""
 
     def _fault_of(self, parts: StateParts, input: Tensor) -> str:
+        if not self.manifest.state:
+            return "a call with a state is not kept"
         batch = input.shape[0 if self.manifest.is_batch_first else 1]
         expected = [(shape[0], batch, *shape[2:]) for shape, _ in self.manifest.state]
         sizes = [tuple(part.shape) for part in parts]
@@ -166,7 +142,7 @@ class KeptModule(nn.Module):
         words = [" and ".join(map(str, each)) or "none" for each in (expected, sizes)]
         return f"state: expected {words[0]} as (layers, batch, ...), found {words[1]}"
 
-    def _state(self, steps: Tensor, state: Any) -> StateParts:
+    def _first_state(self, steps: Tensor, state: Any) -> StateParts:
         """Return the parts of the state that a call begins with."""
         if state is not None:
             return tuple(part.contiguous() for part in parts_of(state))
@@ -175,100 +151,23 @@ class KeptModule(nn.Module):
             for shape, dtype in self.manifest.state
         )
 
-    def _as_given(self, reason: str, input: Any, state: Any, more: Mapping[str, Any]) -> Any:
-        """Run a call as given, and say once for which reason, if there is one."""
-        if not self._has_class:
-            shapes = listed([*dict.fromkeys(map(str, self.manifest.shapes))])
-            raise ValueError(
-                f"{reason or 'this shape runs as given'}; {self.folder} keeps {shapes} of {self.manifest.module}. To "
-                "run anything else, give the module: rnnbench.load_fastest(folder, as_given=module)"
-            )
-        if reason and not self._has_warned:
-            self.__dict__["_has_warned"] = True
-            warnings.warn(f"{self.manifest.module} runs as given: {reason} (said once)", stacklevel=5)
-        if self._other is None:
-            self.__dict__["_other"] = self._made_other()
-        return self._other(input, *(() if state is None else (state,)), **more)  # type: ignore[misc]
-
-    def _made_other(self) -> Callable[..., Any]:
-        """Return what runs a call as given: the module, or a cell over a sequence, in ways without a compiler."""
-        eager = [shape for shape in self.manifest.shapes if not shape.units]
-        if self.manifest.kind != "cell" and all(shape.way == AS_GIVEN for shape in eager):
-            return self._holder
-        from rnnbench.speedup.run_in_ways import RunInWays
-        from rnnbench.speedup.search import recognised
-        from rnnbench.speedup.ways import ways_table
-
-        trial = self._trial
-        input = trial["input"].transpose(0, 1) if self.manifest.is_batch_first else trial["input"]
-        example = (input, _whole_state(trial["state"])) if self.manifest.begins_with != "zeros" else input
-        run = recognised(self._holder, example)[0]
-        sizes = {"input_size": trial["input"][0, 0].numel(), "dtype": self.manifest.dtype, "device": "cpu"}
-        rows = [
-            {
-                "seq_len": shape.seq_len,
-                "batch_size": shape.batch_size,
-                "threads": shape.threads,
-                "phase": "inference",
-                "way": AS_GIVEN if shape.units else shape.way,
-                **sizes,
-            }
-            for shape in self.manifest.shapes
-        ]
-        return RunInWays(run, ways_table(rows))
-
-    def check(self, trials: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Compare the outputs of the trial inputs with those of the machine that saved; raises UserError.
-
-        `trials`: of each shape; code for any batch size has two, of other sizes.
-        """
-        for of_shape, loaded in zip(trials, self._shapes.shapes, strict=True):
-            for trial in of_shape:
-                self._compare(trial, loaded)
-
-    def _compare(self, trial: Mapping[str, Any], loaded: LoadedShape) -> None:
-        """Run a trial input by the code of a shape; raises UserError if it is off."""
-        run = self._runs.run_of(loaded)
-        if run is None:
-            return
-        with torch.inference_mode():
-            outputs, final = run(trial["input"], tuple(trial["state"]))
-        values = {"outputs": (outputs, trial["outputs"])}
-        values |= {f"final state ({index})": pair for index, pair in enumerate(zip(final, trial["final"], strict=True))}
-        for name, (value, expected) in values.items():
-            error = relative_error(value, expected)
+    def check(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Compare the results of each shape's trial input with those of the machine that saved; raises UserError."""
+        for trial, (shape, run) in zip(trials, self._runs, strict=True):
+            with torch.inference_mode():
+                outputs, final = run(trial["input"], tuple(trial["state"]))
+            pairs = zip((outputs, *final), (trial["outputs"], *trial["final"]), strict=True)
+            error = max((relative_error(value, expected) for value, expected in pairs), key=_largest)
             if not error <= self.manifest.tolerance:
-                steps, batch = trial["input"].shape[:2]
                 raise UserError(
-                    f"{self.folder}: the {name} of its trial input (batch {batch}, length {steps}) are off by "
-                    f"{error:.1e} of the largest value here; {self.manifest.tolerance:.0e} is allowed; {AGAIN}"
+                    f"{self.folder}: the results of its trial input ({shape}) are off by {error:.1e} of the largest "
+                    f"value here; {self.manifest.tolerance:.0e} is allowed; {AGAIN}"
                 )
 
-    def train(self, mode: bool = True) -> "KeptModule":
-        """Set the mode, also of the module as given."""
-        self._holder.train(mode)
-        self.training = mode
-        return self
-
-    def _apply(self, *arguments: Any, **options: Any) -> "KeptModule":
-        """Convert the weights; code that was compiled for others is not used then."""
-        convert: Any = self._holder._apply
-        convert(*arguments, **options)
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        holder = self.__dict__.get("_holder")
-        is_weight = holder is not None and any(name in part for part in (holder._parameters, holder._buffers))
-        if is_weight:
-            setattr(holder, name, value)
-        else:
-            super().__setattr__(name, value)
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "KeptModule":
-        holder = deepcopy(self._holder, memo)
-        copied = KeptModule(self.manifest, self.folder, holder, self._packages, self._trial, has_class=self._has_class)
-        copied.training = self.training
-        return copied
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        weights = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        return KeptModule(self.manifest, self.folder, weights, self._packages).train(self.training)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a kept module can't be pickled; load its folder: rnnbench.load_fastest(folder)")
@@ -277,13 +176,28 @@ class KeptModule(nn.Module):
         """Say which shape runs in which way."""
         lines = [f"Fastest ways to run {self.manifest.module}, kept in {self.folder}"]
         for shape in self.manifest.shapes:
-            way = shape.way if shape.units or shape.way in (AS_GIVEN, EQUAL_LAYER, FUSED) else f"{shape.way}, as given"
             timed = "" if shape.seconds is None else f", {1e3 * shape.seconds:.3g} ms when it was measured"
             timed += "" if shape.ratio is None else f", {shape.ratio:.2f} times the time as given"
-            lines.append(f"  batch {shape.batch_size}, length {shape.seq_len}: {way}{timed}")
-        others = "as given" if self._has_class else "refused, unless the module is given: as_given=module"
-        lines += other_sizes(self.manifest)
-        return "\n".join([*lines, f"  all others, gradients and other types: {others}"])
+            lines.append(f"  {shape}: {shape.way}{timed}")
+        return "\n".join([*lines, "  all others, gradients and other types: refused"])
+
+
+def _hold(root: nn.Module, weights: Mapping[str, Tensor], volatile: Sequence[str]) -> None:
+    """Put tensors under their names into a module; those in floating point are parameters.
+
+    `volatile`: names of buffers that are no part of a `state_dict`.
+    """
+    for path, tensor in weights.items():
+        *parents, name = path.split(".")
+        owner = root
+        for parent in parents:
+            if parent not in owner._modules:
+                owner.add_module(parent, nn.Module())
+            owner = cast("nn.Module", owner._modules[parent])
+        if tensor.is_floating_point() and path not in volatile:
+            owner.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+        else:
+            owner.register_buffer(name, tensor, persistent=path not in volatile)
 
 
 def relative_error(values: Tensor, expected: Tensor) -> float:
@@ -296,5 +210,5 @@ def relative_error(values: Tensor, expected: Tensor) -> float:
     return float((values - expected).abs().max()) / max(largest, 1e-30)
 
 
-def _whole_state(parts: Sequence[Tensor]) -> Any:
-    return parts[0] if len(parts) == 1 else tuple(parts) or None
+def _largest(error: float) -> float:
+    return math.inf if math.isnan(error) else error

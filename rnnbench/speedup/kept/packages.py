@@ -21,14 +21,10 @@ from torch import Tensor, nn
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.kinds import CELL_OF, RunModule
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
-from rnnbench.speedup.one_form import SMALLEST_BATCH
 from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call, row_of
-from rnnbench.text import message_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import SequenceOptions, Skip
 
-ONE_BATCH_SIZE = "torch.export finds that it is right for this batch size alone, as where code asks for the size"
-VIOLATED = "Constraints violated"  # in torch's words
 PRODUCT_SYMBOL = re.compile(rb"aoti_torch_cpu_rnnbench_[a-z]+_([a-z]+)\0")
 Recur = Callable[[nn.Module, Tensor, State], tuple[Any, ...]]  # (module, input, state) -> outputs and final state
 
@@ -137,39 +133,20 @@ class _Body(nn.Module):
         return self.recur(self.module, input, state[0] if len(state) == 1 else state or None)
 
 
-def exported(unit: CodeUnit, input: Tensor, state: Sequence[Tensor], any_batch_in: int | None = None) -> Any:
+def exported(unit: CodeUnit, input: Tensor, state: Sequence[Tensor]) -> Any:
     """Return a unit as a program of torch.export, for an input and a state of these shapes.
 
-    `any_batch_in`: the dimension of the input that is the batch, if the program is for all batch sizes from
-    `SMALLEST_BATCH`; in a state it is 1. Raises Skip if the unit is not right for all of them, and whatever torch
-    raises for code that has no graph.
+    Raises whatever torch raises for code that has no graph.
     """
     arguments = (input, tuple(state), tuple(unit.tensors()))
-    sizes: Any = None
-    if any_batch_in is not None:
-        batch = torch.export.Dim("batch", min=SMALLEST_BATCH)
-        sizes = ({any_batch_in: batch}, tuple({1: batch} for _ in state), tuple({} for _ in unit.weights))
-    try:
-        with torch.no_grad():
-            return torch.export.export(_Lifted(unit), arguments, dynamic_shapes=sizes, strict=False)
-    except Exception as error:
-        if sizes is not None and VIOLATED in message_of(error):
-            raise Skip(ONE_BATCH_SIZE) from error
-        raise
+    with torch.no_grad():
+        return torch.export.export(_Lifted(unit), arguments, strict=False)
 
 
-def compile_package(
-    unit: CodeUnit,
-    way: WayName,
-    input: Tensor,
-    state: Sequence[Tensor],
-    file: Path,
-    any_batch_in: int | None = None,
-) -> Package:
+def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
     """Compile a unit for an input and a state of these shapes, and write the package to `file` (`NAME.pt2`).
 
-    `any_batch_in`: see `exported`; libraries are the fastest at these shapes. Raises Skip if this torch can't make
-    packages, as `exported`, and whatever torch raises for code that it can't compile.
+    Raises Skip if this torch can't make packages, and whatever torch raises for code that it can't compile.
     """
     from rnnbench.kernels.routing import LoopPasses
 
@@ -177,11 +154,9 @@ def compile_package(
         raise Skip(f"torch {torch.__version__} makes no packages of compiled code")
     started = time.perf_counter()
     passes = LoopPasses(Counter() if row_of(way).has_own_library else None)
-    if any_batch_in is not None:
-        passes = passes.at([tuple(tensor.shape) for tensor in (input, *state, *unit.tensors())])
     options = {**compiled.PACKAGE_OPTIONS, compiled.PASSES: passes}
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # torch's, of its own code
-        program = exported(unit, input, state, any_batch_in)
+        program = exported(unit, input, state)
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=options)
     return Package(file.stem, time.perf_counter() - started, products_called(file))
 

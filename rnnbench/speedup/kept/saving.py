@@ -4,6 +4,7 @@ The folder is written beside its place and renamed when it is complete and was l
 half of it. A folder that is there already is never touched.
 """
 
+import io
 import os
 import secrets
 import shutil
@@ -38,9 +39,9 @@ from rnnbench.speedup.kept.manifest import (
     KeptUnit,
     KeptWays,
     Machine,
+    TensorForm,
 )
-from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, exported, pieces_of, units
-from rnnbench.speedup.one_form import SMALLEST_BATCH
+from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, pieces_of, units
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__
@@ -52,7 +53,8 @@ OWN_LAYERS = ("torch.nn", FUSED)  # ways in which a cell runs by its weights alo
 ON = "cpu"  # the device of what can be kept
 ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 MORE_ARGUMENTS = {"RNN": ("nonlinearity",), "LSTM": ("proj_size",)}
-MODE_STEPS = 2  # of the program by which the effect of `train` and `eval` is found out
+TRIAL_STEPS = 2  # of the input with which the equal layer of a cell is found
+ROOM_BYTES = 1 << 20  # that a disk which is not full has
 
 
 def save(
@@ -116,13 +118,18 @@ def _rows(frame: pd.DataFrame) -> list[Any]:
     return list(rows.itertuples())
 
 
-@dataclass(frozen=True)
-class _ShapeCode:
-    """The compiled code of a shape; none for a way that is not compiled."""
+def _write_tensors(value: Any, file: Path) -> None:
+    """Write tensors; raises OSError, which torch's own writing does not on a full disk."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    file.write_bytes(buffer.getvalue())
 
-    units: tuple[KeptUnit, ...] = ()
-    other_trials: tuple[dict[str, Any], ...] = ()  # of another batch size; empty if the code runs one alone
-    reason: str = ""  # see `KeptShape`
+
+def _check_room(folder: Path) -> None:
+    """Raise OSError if a folder has no room for another file."""
+    file = folder / "room"
+    file.write_bytes(bytes(ROOM_BYTES))
+    file.unlink()
 
 
 @dataclass
@@ -133,31 +140,30 @@ class _Saving:
     folder: Path
     on_progress: Callable[[Progress], None]
     packages: dict[Any, Package] = field(default_factory=dict)  # by what their code depends on
-    trials: list[list[dict[str, Any]]] = field(default_factory=list)  # of each shape
+    trials: list[dict[str, Any]] = field(default_factory=list)  # of each shape
     returns_state: bool = True
 
     def manifest(self, rows: list[Any]) -> KeptWays:
         """Write all files but `fastest.json`, and return its content."""
         run = self.run
-        module = self.run.given
+        module = run.given
         example = run.example
         if example is None:
             raise UserError("this module was not found by rnnbench.fastest of this version; search again, then save")
         dtype = str(example.dtype).removeprefix("torch.")
-        shapes = tuple(self._shape(row, number, len(rows)) for number, row in enumerate(rows))
+        equal_layer = self._equal_layer(rows)
+        shapes = self._shapes(rows)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        torch.save({name: each.detach().clone() for name, each in tensors.items()}, self.folder / WEIGHTS)
-        torch.save(self.trials, self.folder / TRIAL)
-        libraries = self._libraries(rows)
-        self._refuse_nothing(shapes)
-        first = self.trials[0][0]
+        _write_tensors({name: each.detach().clone() for name, each in tensors.items()}, self.folder / WEIGHTS)
+        _write_tensors(self.trials, self.folder / TRIAL)
+        libraries = self._libraries(rows, equal_layer)
         return KeptWays(
             machine=Machine.here(),
             module=type(module).__name__,
             kind=run.kind,
             features=tuple(example.shape[2:]),
             dtype=dtype,
-            state=tuple((_of_one(part), str(part.dtype).removeprefix("torch.")) for part in first["state"]),
+            state=tuple((_of_one(part), str(part.dtype).removeprefix("torch.")) for part in self.trials[0]["state"]),
             begins_with=run.begins_with,
             is_batch_first=run.is_batch_first,
             returns_state=self.returns_state,
@@ -169,51 +175,65 @@ class _Saving:
             files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
             volatile=tuple(name for name in tensors if name not in module.state_dict()),
             layer=_kept_layer(module) if run.kind == "layer" else None,
-            equal_layer=self._equal_layer(rows),
+            equal_layer=equal_layer,
             libraries=libraries,
             rnnbench=__version__,
         )
 
-    def _refuse_nothing(self, shapes: tuple[KeptShape, ...]) -> None:
-        """Raise UserError if a folder would have weights alone."""
-        is_needless = self.run.kind != "layer" and not any(shape.units or shape.way in OWN_LAYERS for shape in shapes)
-        if is_needless:
-            reasons = dict.fromkeys(shape.reason for shape in shapes if shape.reason)
+    def _shapes(self, rows: list[Any]) -> tuple[KeptShape, ...]:
+        """Return the shapes that can be kept, with their trials; raises UserError if there is none.
+
+        A module of the user's own class that runs as given has no code of its own.
+        """
+        shapes = []
+        reasons: dict[str, None] = {}
+        for number, row in enumerate(rows):
+            shape, trial = self._shape(row, number, len(rows))
+            if self.run.kind != "layer" and shape.way == AS_GIVEN:
+                reasons[shape.reason] = None
+            else:
+                shapes.append(shape)
+                self.trials.append(trial)
+        if not shapes:
             raise UserError(
                 f"nothing to save: {type(self.run.given).__name__} runs as given, and no code of its own can be kept"
-                f"{''.join(f'; {reason}' for reason in reasons)}. Keep its state_dict instead"
+                f"{''.join(f'; {reason}' for reason in reasons if reason)}. Keep its state_dict instead"
             )
+        return tuple(shapes)
 
-    def _shape(self, row: Any, number: int, of: int) -> KeptShape:
+    def _shape(self, row: Any, number: int, of: int) -> tuple[KeptShape, dict[str, Any]]:
         """Compile what a shape needs, and run its trial."""
-        way = row.way
         steps = int(row.seq_len)
-        batch_size = int(row.batch_size)
+        way: WayName = row.way
         packages_before = len(self.packages)
-        code = _ShapeCode()
+        code: tuple[KeptUnit, ...] = ()
+        reason = ""
         with torch.no_grad(), with_threads(int(row.threads)):
-            trial = self._trial(steps, batch_size)
+            trial = self._trial(self.run, steps, int(row.batch_size))
             if way in COMPILED:
                 stage = f"compiling ({way}), shape {number + 1} of {of}"
                 seconds = None if pd.isna(row.compile_seconds) else float(row.compile_seconds)
                 self.on_progress(Progress(0, number, of, seconds, stage=stage))
-                code = self._code(way, trial, any_batch=bool(row.any_batch))
-            self.trials.append([trial, *code.other_trials])
-        is_lost = way in COMPILED and not code.units
+                try:
+                    code = self._units(way, trial["input"], trial["state"])
+                except Skip as fault:
+                    reason = str(fault)
+                    way = AS_GIVEN
+        is_as_measured = way == row.way
         new = [*self.packages.values()][packages_before:]
-        return KeptShape(
+        shape = KeptShape(
             seq_len=steps,
-            batch_size=batch_size,
+            batch_size=int(row.batch_size),
             threads=int(row.threads),
-            way=AS_GIVEN if is_lost else way,
+            way=way,
             pieces=tuple(pieces_of(self.run, steps)),
-            units=code.units,
-            seconds=None if is_lost or pd.isna(row.seconds) else float(row.seconds),
-            ratio=None if is_lost or way == AS_GIVEN or pd.isna(row.ratio) else float(row.ratio),
+            units=code,
+            seconds=float(row.seconds) if is_as_measured and pd.notna(row.seconds) else None,
+            ratio=float(row.ratio) if way != AS_GIVEN and pd.notna(row.ratio) else None,
             compile_seconds=sum(package.compile_seconds for package in new),
-            any_batch=bool(code.other_trials),
-            reason=code.reason,
+            reason=reason,
         )
+        return shape, trial
 
     def _input(self, steps: int, batch: int) -> Tensor:
         """Return a random input (seq, batch, ...) with the values of the one that the search was given."""
@@ -232,48 +252,23 @@ class _Saving:
             state = self.run.zeros(input)
         return tree_map_only(Tensor, Tensor.detach, state)
 
-    def _trial(self, steps: int, batch_size: int) -> dict[str, Any]:
-        """Return an input and a state of these sizes, and what the module as given makes of them."""
+    def _trial(self, run: RunModule, steps: int, batch_size: int) -> dict[str, Any]:
+        """Return an input and a state of these sizes, and what a module as given makes of them."""
         input = self._input(steps, batch_size)
         state = self._first_state(input)
-        outputs, final = run_in_way(self.run, AS_GIVEN, by_step(self.run, input), state)
+        outputs, final = run_in_way(run, AS_GIVEN, by_step(run, input), state)
         self.returns_state = final is not ALONE
-        trial = {"input": input, "outputs": by_step(self.run, outputs)}
+        trial = {"input": input, "outputs": by_step(run, outputs)}
         parts = {"state": _parts(state), "final": _parts(final if self.returns_state else None)}
         return {name: each.detach().contiguous().clone() for name, each in trial.items()} | {
             name: [part.detach().contiguous().clone() for part in each] for name, each in parts.items()
         }
 
-    def _code(self, way: WayName, trial: Mapping[str, Any], *, any_batch: bool) -> "_ShapeCode":
-        """Compile what a way runs: for any batch size if that is wanted and can be, or for that of a trial alone."""
-        reason = ""
-        input = trial["input"]
-        state = trial["state"]
-        for is_any in (True, False) if any_batch else (False,):
-            try:
-                others = (self._trial_of_more(input),) if is_any else ()
-                return _ShapeCode(self._units(way, input, state, any_batch=is_any), others, reason)
-            except Skip as fault:
-                reason = str(fault)
-        return _ShapeCode(reason=reason)
-
-    def _trial_of_more(self, input: Tensor) -> dict[str, Any]:
-        """Return a trial of one sequence more than those of an input. Raises Skip if the module takes no more."""
-        more = input.shape[1] + 1
-        try:
-            return self._trial(len(input), more)
-        except Exception as error:  # whatever a stranger's code raises
-            raise Skip(f"{ending(error, 'the module')} at batch {more}") from error
-
-    def _units(self, way: WayName, input: Tensor, parts: Sequence[Tensor], *, any_batch: bool) -> tuple[KeptUnit, ...]:
+    def _units(self, way: WayName, input: Tensor, parts: Sequence[Tensor]) -> tuple[KeptUnit, ...]:
         """Compile what a way runs; raises Skip if that can't be."""
         compiled.check(ON)
         if reason := why_only_as_given(self.run.module, self.run.kind):
             raise Skip(reason)
-        if any_batch and input.shape[1] < SMALLEST_BATCH:
-            raise Skip("torch compiles a batch of 1 for this size alone")
-        is_turned = self.run.kind == "sequence" and self.run.is_batch_first
-        any_batch_in = int(not is_turned) if any_batch else None
         code_units = units(self.run, way, tuple(input.shape[2:]))
         kept = []
         for index, unit in enumerate(code_units):
@@ -283,43 +278,34 @@ class _Saving:
                 piece = by_step(self.run, input)
                 if self.run.kind != "sequence":
                     piece = input.new_zeros(steps, input.shape[1], *unit.features)
-                packages[str(steps)] = self._package(unit, way, piece.contiguous(), of_unit, any_batch_in).name
+                packages[steps] = self._package(unit, way, piece.contiguous(), of_unit).name
             kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
         return tuple(kept)
 
-    def _package(
-        self, unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], any_batch_in: int | None
-    ) -> Package:
-        """Return the package of a unit for these shapes, which units of equal sizes share.
-
-        `any_batch_in`: see `exported`.
-        """
+    def _package(self, unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor]) -> Package:
+        """Return the package of a unit for these shapes, which units of equal sizes share."""
         code = type(unit.module) if self.run.kind == "layer" else None
-        arguments = [input, *state]
-        if any_batch_in is not None:  # code for any batch size is shared by all
-            of_one = (input.select(any_batch_in, 0), *(part.select(1, 0) for part in state))
-            arguments = [part.clone(memory_format=torch.contiguous_format) for part in of_one]
-        forms = tuple(map(_form, (*arguments, *unit.tensors())))
-        key = (way, code, torch.get_num_threads(), tuple(unit.weights), any_batch_in, forms)
+        forms = tuple(map(_form, (input, *state, *unit.tensors())))
+        key = (way, code, torch.get_num_threads(), tuple(unit.weights), forms)
         if key not in self.packages:
             file = self.folder / f"package-{len(self.packages) + 1}.pt2"
             try:
-                parts = [part.contiguous() for part in state]
-                self.packages[key] = compile_package(unit, way, input, parts, file, any_batch_in)
+                self.packages[key] = compile_package(unit, way, input, [part.contiguous() for part in state], file)
             except Skip:
                 raise
             except Exception as error:  # whatever torch or a stranger's code raises
+                _check_room(self.folder)
                 raise Skip(f"it can't be compiled into a package: {first_line(error) or ending(error)}") from error
         return self.packages[key]
 
-    def _libraries(self, rows: list[Any]) -> dict[str, tuple[str, str]]:
+    def _libraries(self, rows: list[Any], equal_layer: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:
         """Copy rnnbench's own C that packages and ways call; see `KeptWays.libraries`."""
         called = {value for package in self.packages.values() for value in package.products}
         files = {value: direct.library_file(dtype) for dtype, value in direct.VALUES.items() if value in called}
         sources = dict.fromkeys(files, direct.SOURCE)
         if any(row.way == FUSED for row in rows):
-            layer = self._equal_layer(rows)
-            cell = fused.layer_code(self.run.module) if layer is None else recurrence.CELLS[layer["function"]]
+            module = self.run.module
+            cell = fused.layer_code(module) if equal_layer is None else recurrence.CELLS[equal_layer["function"]]
             assert cell is not None
             recurrence.functions(cell)
             files[cell.name] = recurrence.library_file(cell)
@@ -332,33 +318,22 @@ class _Saving:
         """Return the layer of torch.nn that computes the same as a cell, if ways need it; else None."""
         if self.run.kind != "cell" or not any(row.way in OWN_LAYERS for row in rows):
             return None
-        input = self._input(MODE_STEPS, MODE_STEPS)
+        input = self._input(TRIAL_STEPS, TRIAL_STEPS)
         layer = equal_layer(self.run.module, input, self._first_state(input))
         return None if layer is None else layer.to_json("given." if isinstance(self.run.module, Adapted) else "")
 
     def _does_mode_matter(self) -> bool:
-        """Return whether `train` and `eval` may change what is computed, by the programs of two steps."""
-        module = self.run.given
-        if self.run.kind == "layer":
-            return bool(module.dropout) and module.num_layers > 1
-        was = {part: part.training for part in module.modules()}
-        input = self._input(MODE_STEPS, MODE_STEPS + 1)
-        parts = _parts(self._first_state(input))
-        try:
-            [unit] = units(self.run, "compiled", tuple(input.shape[2:]))
-            given_input = by_step(self.run, input).contiguous() if self.run.kind == "sequence" else input
-            programs = {str(exported(_in_mode(unit, mode), given_input, parts).graph) for mode in (True, False)}
-        except Exception:  # whatever a stranger's code raises: then only the mode of the search is kept
-            return True
-        finally:
-            for part, mode in was.items():
-                part.training = mode
-        return len(programs) > 1
+        """Return whether the module computes something else in the other mode of `train` and `eval`.
 
-
-def _in_mode(unit: CodeUnit, mode: bool) -> CodeUnit:
-    unit.module.train(mode)
-    return unit
+        It has to find that in a trial input: random numbers, as those of dropout, are other ones in each call.
+        """
+        trial = self.trials[0]
+        module = on_trial(self.run.module)
+        module.train(not self.run.given.training)
+        steps, batch_size = trial["input"].shape[:2]
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            other = self._trial(replace(self.run, module=module), steps, batch_size)
+        return not torch.equal(trial["outputs"], other["outputs"])
 
 
 def _parts(state: State) -> tuple[Tensor, ...]:
@@ -370,8 +345,8 @@ def _of_one(part: Tensor) -> tuple[int, ...]:
     return (part.shape[0], 1, *part.shape[2:])
 
 
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.stride(), str(tensor.dtype).removeprefix("torch.")
+def _form(tensor: Tensor) -> TensorForm:
+    return tuple(tensor.shape), tuple(tensor.stride()), str(tensor.dtype).removeprefix("torch.")
 
 
 def _kept_layer(layer: nn.Module) -> KeptLayer:

@@ -122,13 +122,30 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
     with pytest.raises(UserError, match=r"no fastest\.json can be read there"):
         rnnbench.load_fastest(tmp_path / "nothing")
     text = (folder / manifest.MANIFEST).read_text()
-    for damaged in (text[: len(text) // 2], "[]", "{}", '{"format": 3}', text.replace('"shapes"', '"forms"')):
+    raw = json.loads(text)
+    changes: tuple[dict[str, Any], ...] = ({"shapes": []}, {"shapes": 2 * raw["shapes"]}, {"kind": "block"})
+    cuts = (text[: len(text) // 2], "[]", "{}", '{"format": 4, "rnnbench": ""}', text.replace('"shapes"', '"forms"'))
+    changed_texts = [json.dumps({**raw, **change}) for change in changes]
+    for damaged in (*cuts, *changed_texts, "[" * 100_000, '{"format": ' + "[" * 100_000):
         (folder / manifest.MANIFEST).write_text(damaged)
         with pytest.raises(UserError, match=r"fastest\.json is damaged"):
             rnnbench.load_fastest(folder)
     (folder / manifest.MANIFEST).write_text(text)
     changed(folder, lambda raw: raw.update(format=99))
-    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 3"):
+    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 4"):
+        rnnbench.load_fastest(folder)
+
+
+@pytest.mark.parametrize("part", ["layer", "weights"])
+def test_a_name_in_the_manifest_that_stands_for_nothing_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(kept_code, "run_package", lambda file: None)
+    if part == "layer":
+        changed(folder, lambda raw: raw.update(layer={"name": "Nothing", "arguments": {}}))
+    else:
+        changed(folder, lambda raw: raw["shapes"][0]["units"][0].update(weights=["nowhere.weight"]))
+    with pytest.raises(UserError, match=r"fastest\.json is damaged"):
         rnnbench.load_fastest(folder)
 
 

@@ -1,5 +1,6 @@
 """Writing a folder of kept ways: nothing of others is overwritten, and nothing half-written is left."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import rnnbench
 from rnnbench.cells.gru import GRUCell
 from rnnbench.errors import UserError
 from rnnbench.speedup.kept import module as kept_module
+from rnnbench.speedup.kept import saving
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.doubles.packages import FakeCompiler, installed
@@ -75,6 +77,29 @@ def test_an_interrupted_or_failed_save_leaves_nothing(
         fast(nn.GRU(4, 6)).save(tmp_path / "kept", progress=False)
     assert not list(tmp_path.iterdir())
     assert fake.made
+
+
+@pytest.mark.parametrize("is_packaging", [False, True])
+def test_a_full_disk_is_an_error_with_the_folder_and_nothing_half_written_is_left(
+    tmp_path: Path, fake: FakeCompiler, monkeypatch: pytest.MonkeyPatch, is_packaging: bool
+) -> None:
+    """A limit of the bytes of a file stands for the disk; torch itself raises RuntimeError then."""
+
+    def fill(*arguments: Any) -> Any:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            if is_packaging:
+                fake.error = RuntimeError("PytorchStreamWriter failed writing file")
+            return save(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    save = saving._Saving.manifest
+    monkeypatch.setattr(saving._Saving, "manifest", fill)
+    with pytest.raises(UserError, match="kept: can't be written: File too large; give another folder"):
+        fast(nn.GRU(4, 64), row(INPUT, "compiled")).save(tmp_path / "kept", progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no graph\nmore"), Skip("torch.compile does not work on cpu")])
