@@ -95,13 +95,13 @@ class KeptModule(nn.Module):
 
     def _run_of(self, seq_len: int, batch_size: int) -> RunParts:
         """Return what runs sequences of these sizes, best on torch's number of threads now; raises ValueError."""
-        found = [
+        alike = [
             (shape, run) for shape, run in self._runs if (shape.seq_len, shape.batch_size) == (seq_len, batch_size)
         ]
-        if not found:
+        if not alike:
             raise self._refusal(f"batch {batch_size}, length {seq_len} is not kept")
         threads = torch.get_num_threads()
-        return next((run for shape, run in found if shape.threads == threads), found[0][1])
+        return next((run for shape, run in alike if shape.threads == threads), alike[0][1])
 
     def _refusal(self, reason: str) -> ValueError:
         shapes = listed([*dict.fromkeys(map(str, self.manifest.shapes))])
