@@ -137,13 +137,19 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
         frame = frame.sort_values(["part", *SIZES], kind="stable")
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     columns = [
-        Column("cell", of("series")),
+        Column("cell", of("series"), tells_apart=True),
         Column("ratio", of("ratio", ratio), numeric=True, pooled="ratio"),
         *([Column("range", lambda _: "", numeric=True, pooled="range")] if is_worst_first else []),
         Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
-        Column("phase", of("phase"), is_chosen=True),
+        Column("phase", of("phase"), is_chosen=True, tells_apart=True),
         *(
-            Column(word(axis), of(axis, one_line), numeric=axis in SIZES, is_chosen=axis == "batch_size")
+            Column(
+                word(axis),
+                of(axis, one_line),
+                numeric=axis in SIZES,
+                is_chosen=axis == "batch_size",
+                tells_apart=True,
+            )
             for axis in several(summary, (*SETTINGS, *SIZES))
         ),
         Column("time", of("seconds", duration), numeric=True, pooled="time"),

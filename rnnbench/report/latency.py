@@ -25,8 +25,8 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
     axes = several(rows, (*SETTINGS, *SIZES))
     periods = rows["period_seconds"].dropna().unique()
     columns = [
-        Column("cell", of("series")),
-        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES) for axis in axes),
+        Column("cell", of("series"), tells_apart=True),
+        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES, tells_apart=True) for axis in axes),
         *(Column(quantile_name(name), of(_ends(name), _with_interval), numeric=True) for name in LATENCIES),
     ]
     if len(periods):

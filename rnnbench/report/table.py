@@ -48,6 +48,7 @@ class Column:
     text: Callable[[dict[str, Any]], str]
     numeric: bool = False  # aligned on the right
     is_optional: bool = False  # on a page, shown when the reader asks for it
+    tells_apart: bool = False  # it says which case a row is, so a narrow terminal leaves out every other column first
     about: str = ""
     below: str = ""  # of the heads of parts: the header of the column below, if that is another
     link: Callable[[dict[str, Any]], str] | None = None  # on a page, the address to which the text leads; "": none

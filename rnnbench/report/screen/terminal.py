@@ -1,6 +1,6 @@
 """What `rnnbench run` prints: where, the answer, and a table of medians or of all cases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,13 +16,14 @@ from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.screen.medians import COLUMN_GAP, latency_lines, median_lines, medians
 from rnnbench.report.table import Table
 from rnnbench.report.words.first_sentences import Headline
-from rnnbench.report.words.names import MAIN_SIZES, constants, say_all
+from rnnbench.report.words.names import MAIN_SIZES, constants, one_line, say_all, with_short_cells
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
 
 MAX_COLUMN_WIDTH = 28  # of a column that is not the last; longer texts are folded
 MAX_SCREEN_REASONS = 6  # why cases have no time
+NARROWEST_NAME = 12  # width of the first column, if it holds all that tells rows apart
 NARROWEST_LAST = 12  # width of the last column, which is folded
 GUESS = "Trust the counts of 'slower'; read 'about' as a guess."
 
@@ -65,7 +66,8 @@ class RunScreen:
         """Yield the medians, or every case, and the latency of streams."""
         measured = self.summary[self.summary["status"] == "measured"]
         if self.is_full:
-            yield Text(f"\nEverywhere: {constants(measured)}.", style="dim")
+            yield Text(f"\n{_everywhere(measured)}", style="dim")
+            measured = with_short_cells(measured)
             yield from _grid(case_tables.table_of_cases(measured), measured, width)
             if streams := latency.table_of_latency(measured):
                 yield Text(f"\n{streams.title}", style="bold")
@@ -83,30 +85,78 @@ class RunScreen:
             yield Text(f"Everywhere: {say_all(same, (measured[axis].iloc[0] for axis in same))}.", style="dim")
 
 
+def _everywhere(cases: pd.DataFrame) -> str:
+    """Say what all rows of the table of cases share: sizes, settings, the phase, and the file of the cells."""
+    shared = [constants(cases)]
+    if cases["phase"].nunique() == 1:
+        shared.insert(0, one_line(cases["phase"].iloc[0]))
+    files = {cell.rpartition(":")[0] for cell in cases["cell"]} - {""}
+    if len(files) == 1:
+        shared.append(f"cells of {one_line(files.pop())}")
+    return f"Everywhere: {', '.join(filter(None, shared))}."
+
+
 def _grid(table: Table, summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:
-    """Yield the columns that fit the width, the more important ones first, and a line that names the others."""
-    phases = set(summary["phase"])
-    brief = {metric.label for metric in METRICS if metric.is_brief or metric.brief_in in phases}
+    """Yield the columns that fit the width, and a line that names the others.
+
+    What tells the rows apart goes last: if that alone has no room, its values stand together in the first column.
+    """
+    cells = {place: [row[place] for row in table.rows] for place in _wanted(table, summary)}
+    headers = dict(enumerate(table.headers))
+    apart = [place for place in cells if table.columns[place].tells_apart]
     last = len(table.columns) - 1
-    chosen = [place for place, column in enumerate(table.columns) if not column.is_optional or column.header in brief]
-    # The last column says whether a number can be trusted, so it goes before costs.
-    chosen.sort(key=lambda place: table.columns[place].is_optional)
-    texts = {place: [*table.headers[place].split(), *(row[place] for row in table.rows)] for place in chosen}
-    widest = {place: max(map(len, texts[place])) for place in chosen}
-    widths = {place: min(size, MAX_COLUMN_WIDTH if place < last else NARROWEST_LAST) for place, size in widest.items()}
+    widths = {place: _column_width(headers[place], texts, is_last=place == last) for place, texts in cells.items()}
+    first, *axes = apart
+    beside = [place for place in cells if place not in apart]
+    needed = sum(widths[place] + COLUMN_GAP for place in [*apart, *beside[:1]])
+    if needed > width and axes:
+        cells[first] = [_joined(table, row, apart) for row in table.rows]
+        room = width - sum(widths[place] + COLUMN_GAP for place in beside[:1]) - COLUMN_GAP
+        widths[first] = max(room, NARROWEST_NAME)
+        apart = [first]
+    chosen = [*apart, *beside]
     ends = accumulate(widths[place] + COLUMN_GAP for place in chosen)
-    places = sorted(place for place, end in zip(chosen, ends, strict=True) if end <= max(width, widths[0] + COLUMN_GAP))
+    places = sorted(place for place, end in zip(chosen, ends, strict=True) if end <= width or place in apart)
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for place in places:
         grid.add_column(
-            Text(table.headers[place]),
+            Text(headers[place]),
             justify="right" if table.columns[place].numeric else "left",
             overflow="fold",
             width=widths[place] if place < last else None,
         )
-    for number, row in enumerate(table.rows):
-        grid.add_row(*(Text(row[place]) for place in places), end_section=number + 1 in table.breaks)
+    for number in range(len(table.rows)):
+        grid.add_row(*(Text(cells[place][number]) for place in places), end_section=number + 1 in table.breaks)
     yield grid
-    if len(places) < len(chosen):
-        left_out = ", ".join(table.headers[place] for place in chosen if place not in places)
-        yield Text(f"No room in {width} columns for: {left_out}.", style="dim")
+    left_out = [headers[place] for place in chosen if place not in places]
+    if left_out:
+        yield Text(f"No room in {width} columns for: {', '.join(left_out)}.", style="dim")
+
+
+def _wanted(table: Table, summary: pd.DataFrame) -> list[int]:
+    """Return the places of the columns to show, the most important first."""
+    phases = set(summary["phase"])
+    brief = {metric.label for metric in METRICS if metric.is_brief or metric.brief_in in phases}
+    places = []
+    for place, column in enumerate(table.columns):
+        is_shared = place > 0 and column.tells_apart and len({row[place] for row in table.rows}) == 1
+        if not is_shared and (not column.is_optional or column.header in brief):
+            places.append(place)
+    # The last column says whether a number can be trusted, so it goes before costs.
+    return sorted(places, key=lambda place: table.columns[place].is_optional)
+
+
+def _column_width(header: str, texts: Sequence[str], *, is_last: bool) -> int:
+    """Return the width of a column, whose header may have several lines; longer texts are folded."""
+    widest = max(map(len, [*header.split(), *texts]))
+    return min(widest, NARROWEST_LAST if is_last else MAX_COLUMN_WIDTH)
+
+
+def _joined(table: Table, row: Sequence[str], places: Sequence[int]) -> str:
+    """Return what tells a row apart in one text: `lstm loop, inference, batch 1`."""
+    first, *others = places
+    parts = [row[first]]
+    for place in others:
+        header = table.headers[place]
+        parts.append(row[place] if header == "phase" else f"{header} {row[place]}")
+    return ", ".join(parts)

@@ -103,6 +103,22 @@ def test_with_full_every_case_has_a_row_with_its_costs_and_the_answer_is_the_sam
     assert brief.partition("\n\ntime over")[0] in every
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_with_full_no_size_that_tells_rows_apart_has_no_room_and_the_file_of_the_cells_is_told_once(
+    quick: pd.DataFrame, info: RunInfo, width: int
+) -> None:
+    cells = renamed(quick, "gru", "models/of_a_long_name/recurrent_cells.py:MyRecurrentCell")
+    text = screens.of_run(cells, info, width, is_full=True)
+    left_out = " ".join(text.split()).partition("No room in")[2]
+    table = text.partition("Everywhere")[2]
+    assert "MyRecurrentCell loop" in text
+    assert table.count("recurrent_cells.py") <= 1
+    for axis in ("phase", "batch", "length", "hidden"):
+        assert axis not in left_out
+    for axis in ("batch", "length", "hidden"):
+        assert axis in table
+
+
 def test_a_noisy_run_says_so_first_and_counts_in_place_of_ranges(quick: pd.DataFrame, info: RunInfo) -> None:
     text = " ".join(screens.of_run(noisy(quick), info, 80).split())
     assert text.index("NOISY: ") < text.index("Slower than ")
