@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rnnbench.kernels.direct import build, build_key, row_stride
 from rnnbench.kernels.trusted import trusted_folder
@@ -165,8 +164,8 @@ def layer(
 ) -> tuple[Tensor, ...]:
     """Run one layer in one direction: returns outputs (seq, batch, hidden), and the last h and c, differentiably.
 
-    All tensors must fit, as `fits` says; only an LSTM has c. Without a state, it is zero. There is no second
-    derivative. Raises Unavailable if rnnbench's own code can't run here.
+    All tensors must fit, as `fits` says; only an LSTM has c. Without a state, it is zero. A backward pass that
+    is itself recorded runs torch's own operators. Raises Unavailable if rnnbench's own code can't run here.
     """
     states = [*(state or ()), None, None]
     weight_ih, weight_hh, *biases = weights
@@ -263,16 +262,18 @@ class _Layer(torch.autograd.Function):
         results, records = _forward(cell, LayerTensors(*tensors), is_reverse=is_reverse, keeps=True)
         ctx.cell = cell
         ctx.is_reverse = is_reverse
-        ctx.save_for_backward(*tensors[:5], *records)
+        ctx.save_for_backward(*tensors, *records)
         ctx.set_materialize_grads(False)
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        tensors = LayerTensors(*ctx.saved_tensors[:5])
-        records = StepRecords(*ctx.saved_tensors[5:])
+        saved = ctx.saved_tensors  # read once: a checkpoint computes them anew
+        tensors = LayerTensors(*saved[: len(LayerTensors._fields)])
+        records = StepRecords(*saved[len(LayerTensors._fields) :])
         needs = LayerTensors(*ctx.needs_input_grad[2:])
+        if torch.is_grad_enabled():  # of a gradient, a gradient is wanted
+            return (None, None, *_recorded_gradients(ctx.cell, tensors, grads, needs, is_reverse=ctx.is_reverse))
         hidden = records.outputs.shape[2]
         of_sums, of_states = _backward(ctx.cell, tensors, records, grads, ctx.is_reverse)
         gates = ctx.cell.gates * hidden
@@ -296,6 +297,43 @@ class _Layer(torch.autograd.Function):
             _turned(of_bias[:gates], -turn) if of_bias is not None and needs.bias_ih else None,
             of_bias[turn:].clone() if of_bias is not None and needs.bias_hh else None,  # not in the other one's memory
         )
+
+
+def _recorded_gradients(
+    cell: CellCode, tensors: LayerTensors, grads: Sequence[Tensor | None], needs: LayerTensors, *, is_reverse: bool
+) -> list[Tensor | None]:
+    """Return the gradients that are needed, differentiably: by torch's own operators, whose backward is recorded."""
+    # Views, so that a gradient of one does not pass through what another one was made from.
+    parts = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+    results = _by_torch(cell, LayerTensors(*parts), is_reverse=is_reverse)  # type: ignore[arg-type]
+    pairs = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
+    inputs = [part for part, need in zip(parts, needs, strict=True) if part is not None and need]
+    if not pairs:
+        return [None] * len(parts)
+    of_inputs = iter(
+        torch.autograd.grad(
+            [result for result, _ in pairs],
+            inputs,
+            [grad for _, grad in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(of_inputs) if part is not None and need else None for part, need in zip(parts, needs, strict=True)]
+
+
+def _by_torch(cell: CellCode, tensors: LayerTensors, *, is_reverse: bool) -> tuple[Tensor, ...]:
+    """Return outputs and the last states as `layer` does, by operators of torch that have second derivatives."""
+    input = tensors.input.flip(0) if is_reverse else tensors.input
+    zeros = input.new_zeros(1, input.shape[1], tensors.weight_hh.shape[1])
+    no_bias = input.new_zeros(len(tensors.weight_hh))
+    h = zeros if tensors.h is None else tensors.h
+    c = zeros if tensors.c is None else tensors.c
+    biases = [no_bias if bias is None else bias for bias in (tensors.bias_ih, tensors.bias_hh)]
+    weights = [tensors.weight_ih, tensors.weight_hh, *biases]
+    run: Any = getattr(torch, cell.name)
+    outputs, *final = run(input, (h, c) if cell.has_cell else h, weights, True, 1, 0.0, True, False, False)
+    return (outputs.flip(0) if is_reverse else outputs, *final)
 
 
 def _turned(rows: Tensor, shift: int) -> Tensor:

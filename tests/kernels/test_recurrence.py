@@ -10,9 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rnnbench.kernels import direct, recurrence
 from rnnbench.kernels.recurrence import CELLS, CellCode
+from rnnbench.speedup import fused
 from rnnbench.store.metrics import Unavailable
 
 pytestmark = [
@@ -206,3 +208,32 @@ def test_code_for_older_processors_computes_the_same(
             check(cell, tensors_of(cell, *sizes))
             check(cell, tensors_of(cell, *sizes), is_reverse=True)
     recurrence.functions.cache_clear()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_second_derivatives_and_checkpoints_are_those_of_the_layer(kind: Any, bias: bool) -> None:
+    layer = kind(5, 6, num_layers=2, bidirectional=True, bias=bias)
+    input = torch.randn(4, 3, 5)
+
+    def loss(run: Any) -> Any:
+        return lambda given: run(given)[0].square().sum()
+
+    def fused_layer(given: Tensor) -> Any:
+        return fused.run_layer(layer, given, None)
+
+    ones = torch.ones_like(input)
+    for product in (torch.autograd.functional.hvp, torch.autograd.functional.vhp, torch.autograd.functional.jvp):
+        expected = product(loss(layer), input, ones)[1]
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(product(loss(fused_layer), input, ones)[1], expected, rtol=1e-4, atol=1e-5)
+    weight = layer.weight_hh_l0
+    of_weight = []
+    for run in (layer, fused_layer):
+        first = torch.autograd.grad(loss(run)(input), weight, create_graph=True)[0]
+        of_weight.append(torch.autograd.grad(first.square().sum(), list(layer.parameters())))
+    torch.testing.assert_close(of_weight[1], of_weight[0], rtol=1e-3, atol=1e-4)
+    given = input.clone().requires_grad_()
+    checkpoint(loss(fused_layer), given, use_reentrant=False).backward()
+    [expected] = torch.autograd.grad(loss(layer)(given), given)
+    torch.testing.assert_close(given.grad, expected, rtol=1e-4, atol=1e-5)
