@@ -66,7 +66,7 @@ MAX_STATEMENTS = {
     "cli": 950,
     "check": 1830,
     "harness": 6250,
-    "kernels": 800,
+    "kernels": 830,
     "profiling": 1270,
     "pytest_plugin": 220,
     "report": 5030,
