@@ -29,7 +29,7 @@ def scratch(kind: str) -> Iterator[Path]:
     try:
         parent = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}."))
     except OSError as fault:
-        raise _no_room(fault) from None
+        raise no_room(fault) from None
     try:
         with _locked(parent):
             folder = parent / kind
@@ -45,7 +45,7 @@ def _locked(parent: Path) -> Iterator[None]:
     try:
         lock = (parent / UNFINISHED_LOCK).open("w")
     except OSError as fault:
-        raise _no_room(fault) from None
+        raise no_room(fault) from None
     with lock:
         with suppress(OSError):  # a file system without locks: the folder stays if the process is killed
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -53,9 +53,10 @@ def _locked(parent: Path) -> Iterator[None]:
         yield
 
 
-def _no_room(fault: OSError) -> UserError:
-    where = f" {fault.filename}" if fault.filename else ""
-    return UserError(f"no temporary folder can be made{where}: {fault.strerror}; set TMPDIR to a folder that has room")
+def no_room(fault: OSError) -> UserError:
+    """Return the error that no temporary folder or file can be made, with the place and the remedy."""
+    where = fault.filename or tempfile.gettempdir()
+    return UserError(f"no temporary file can be made in {where}: {fault.strerror}; set TMPDIR to a folder with room")
 
 
 def remove_abandoned() -> None:

@@ -36,7 +36,7 @@ def test_a_temporary_folder_is_there_and_gone_at_the_end(tmp_path: Path) -> None
 
 def test_no_room_is_said_with_the_folder_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    expected = r"no temporary folder can be made .*nowhere.*; set TMPDIR to a folder that has room"
+    expected = r"no temporary file can be made in .*nowhere.*; set TMPDIR to a folder with room"
     with pytest.raises(UserError, match=expected), scratch("trial"):
         pass
 

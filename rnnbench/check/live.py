@@ -19,6 +19,7 @@ from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.same_code import changed_files
 from rnnbench.check.sides import NewSuite, Side, strictest
+from rnnbench.check.steady import SteadyFiles
 from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded
@@ -32,7 +33,7 @@ from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of, is_compared, with_cases
 
 GUARD_PAIRS = 2  # of which the second is for the cases that look changed in the first
-GUARD_RATIO = 1.25  # a case beyond it in both is timed, whatever its code tells
+GUARD_RATIO = 1.25  # a case beyond it in all of its pairs is timed, whatever its code tells
 GATE_OF_INSTRUCTIONS: frozenset[Gate] = frozenset({"instructions"})
 
 
@@ -64,8 +65,9 @@ def check(
     """Measure groups of cases on both sides into a new folder below `out`, and judge them.
 
     `others`: findings of cases that only one side has. Raises UserError if `out` can't be written, a side can't start,
-    its rnnbench is too old, or instructions are a gate and nothing counts them here, NewSuite if the base has nothing
-    of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM: what was measured stays, without a verdict.
+    its rnnbench is too old, a file that workers use changes meanwhile, or instructions are a gate and nothing counts
+    them here; NewSuite if the base has nothing of what the suite measures. Raises Interrupted on Ctrl-C or SIGTERM:
+    what was measured stays, without a verdict.
     """
     cases = cases_of(groups)
     strict = strictest(base.suite, head.suite, cases)
@@ -75,6 +77,7 @@ def check(
     runner = PairedRunner((base, head), cases, suite.measure)
     trial = Trial(strict.margins)
     counted = dict[str, InstructionChange | str]()
+    files = SteadyFiles((base, head))
     with ExitStack() as stack:
         folder = _begun(stack, runner, out, options.command)
         timed = _prepared(runner, groups, suite.check.budget_seconds, on_progress, everything=options.everything)
@@ -88,6 +91,7 @@ def check(
         if counter and timed:
             budget = max(MIN_COUNTING_SECONDS, seconds)
             counted = Counting(runner, counter, budget, on_progress).run(timed)
+        runner.refuse_changed(files)
     gates = options.gates
     if options.instructions == "gate":
         gates = gates.union(GATE_OF_INSTRUCTIONS)
@@ -249,16 +253,19 @@ def changed_groups(
 ) -> list[Group]:
     """Return the groups without the cases that run the same code, after one pair of these as a guard, if they need it.
 
-    A case is kept that fails or looks changed there, and in another pair of such cases if there are `seconds_left`. So
-    is any if the pair has used a changed file that was not used before.
+    A case is kept that fails or looks changed there, and in another pair of such cases if there are `seconds_left`. If
+    only its mean looks changed, a third pair is asked, too. So is any case kept if a pair has used a changed file that
+    was not used before.
     """
     if runner.same.needs_guard:
         before = runner.same.cases
         suspects = with_cases(groups, lambda case: case.key in before)
         for number in range(GUARD_PAIRS):
-            if suspects and (number == 0 or seconds_left() > 0):
-                runner.replicate(suspects, 0.0, is_observed=False)  # one of the shortest pairs
-                runner.look_again()
+            if number == 0 or seconds_left() > 0:
+                _guard(runner, suspects)
+            suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
+        if seconds_left() > 0:
+            _guard(runner, with_cases(suspects, lambda case: not _is_low_changed(runner, case)))
             suspects = with_cases(suspects, lambda case: _looks_changed(runner, case))
         runner.same = runner.same.but(case.key for case in cases_of(suspects))
         for key in runner.same.cases:
@@ -268,9 +275,26 @@ def changed_groups(
     return without(groups, runner.same.cases)
 
 
+def _guard(runner: PairedRunner, suspects: Sequence[Group]) -> None:
+    """Time these groups in one of the shortest pairs, if there are any."""
+    if suspects:
+        runner.replicate(suspects, 0.0, is_observed=False)
+        runner.look_again()
+
+
 def _looks_changed(runner: PairedRunner, case: Case) -> bool:
-    differs = [abs(ratio.low) > math.log(GUARD_RATIO) for ratio in runner.ratios.get(case.key, ())]
-    return runner.failed(case) or bool(differs and all(differs))
+    """Return True if a case failed, or if its typical calls or the mean of all calls differ in each of its pairs."""
+    means = [ratio.mean for ratio in runner.ratios.get(case.key, ())]
+    return _is_low_changed(runner, case) or _are_beyond(means)
+
+
+def _is_low_changed(runner: PairedRunner, case: Case) -> bool:
+    lows = [ratio.low for ratio in runner.ratios.get(case.key, ())]
+    return runner.failed(case) or _are_beyond(lows)
+
+
+def _are_beyond(logs: Sequence[float]) -> bool:
+    return bool(logs) and all(abs(log) > math.log(GUARD_RATIO) for log in logs)
 
 
 @contextmanager

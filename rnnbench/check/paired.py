@@ -14,7 +14,7 @@ from typing import Any
 
 from rnnbench.analysis.pairs import PairRatio, pair_ratio
 from rnnbench.analysis.replicate_times import times_by_case
-from rnnbench.cells import is_own
+from rnnbench.cells import file_of, is_own
 from rnnbench.check.families import changed_definitions, first_of_each
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.requirements import compared
@@ -30,6 +30,7 @@ from rnnbench.check.same_code import (
     with_used,
 )
 from rnnbench.check.sides import Side
+from rnnbench.check.steady import SteadyFiles
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin, not_forked
 from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart, refuse_hello
@@ -152,7 +153,7 @@ class PairedRunner(Visitor):
         finally:
             for end in itertools.chain(*pipes):
                 os.close(end)
-        if not self._may_go_on():
+        if self._left_out_imports() or not self._may_go_on():
             self.close()
             return self.start(again=again)
         for each, about in self.sides.items():
@@ -164,6 +165,16 @@ class PairedRunner(Visitor):
                     self.best_pulses[about.python] = best
         self._start_seconds = self._now() - began
         return hellos
+
+    def _left_out_imports(self) -> bool:
+        """Return True if an import failed in this pair. Later ones don't begin with that package.
+
+        What it had imported before it failed stays in the modules of this pair, where its cases would seem to work.
+        """
+        failed = {str(worker.first_reply.get("unimportable") or "") for worker in self.workers.values()} - {""}
+        packages = {file_of(target).partition(".")[0] for target in failed}
+        self._imports = [target for target in self._imports if file_of(target).partition(".")[0] not in packages]
+        return bool(failed)
 
     def _may_go_on(self) -> bool:
         """Return False if this pair can't use its devices because it was forked; no worker is forked from then on.
@@ -390,6 +401,12 @@ class PairedRunner(Visitor):
             self._used = used
             imported, opened, _ = self._files()
             refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
+
+    def refuse_changed(self, files: SteadyFiles) -> None:
+        """Raise UserError if a file that workers used, and none of them wrote, has changed since the check began."""
+        used = {name: [*recorder.imported.values(), *recorder.opened] for name, recorder in self.recorders.items()}
+        written = itertools.chain(*(recorder.written for recorder in self.recorders.values()))
+        files.refuse_changed(used, written)
 
     def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]], dict[str, dict[str, None]]]:
         """Return the modules that each side's workers imported, the files that they opened, and what they read."""

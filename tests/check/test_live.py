@@ -474,6 +474,22 @@ def test_cases_of_the_same_code_are_guarded_by_a_pair_and_timed_if_they_look_cha
     assert set(runner.ratios) == timed  # the pair of the guard says nothing of the noise
 
 
+@pytest.mark.parametrize(("slow_pairs", "is_timed"), [({0, 1, 2}, True), ({0, 1}, False)])
+def test_a_case_of_which_only_some_calls_are_slow_is_seen_by_its_mean_in_three_pairs(
+    tmp_path: Path, slow_pairs: set[int], is_timed: bool
+) -> None:
+    cases = small_cases(tmp_path)
+
+    def slow_in_the_mean(ratio: PairRatio) -> PairRatio:
+        return replace(ratio, mean=math.log(1.6)) if ratio.pair in slow_pairs else ratio
+
+    runner = fake_runner(cases, lambda case: 1.0, 0.0, None, guarded=True, pair=slow_in_the_mean)
+    runner.find_same(cases, lambda done, total: None)
+    groups = grouped(cases)
+    assert changed_groups(runner, groups) == (groups if is_timed else [])
+    assert runner.replicates == 3
+
+
 def test_cases_whose_later_calls_import_changed_code_are_timed(run: Run) -> None:
     _, comparison, runner = run(lambda case: 1.0, guarded=True, imports_late=True)
     assert {(each.verdict, each.rule) for each in comparison.findings} == {("unchanged", "time")}

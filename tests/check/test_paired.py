@@ -275,6 +275,24 @@ def test_imports_that_a_worker_does_not_survive_are_left_to_the_cases_that_need_
     assert [worker.closed for _, _, worker in bench.workers] == [True, True, False, False]
 
 
+def test_a_pair_in_which_an_import_failed_ends_and_the_next_one_leaves_out_its_package(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ready(worker: FakeWorker) -> Reply:
+        broken = [cell for cell in bench.first["cells"] if cell == "pkg.cells:Mine"]
+        worker.first_reply = {"ok": True, "unimportable": "".join(broken)}
+        return {"protocol": PROTOCOL_VERSION}
+
+    monkeypatch.setattr(FakeWorker, "wait_ready", ready)
+    bench = make_bench()
+    cells = ("mine.py:Mine", "pkg.cells:Mine", "pkg.other:Mine")
+    own = [Case(cell, "loop", small.workload()) for cell in cells]
+    bench.runner = bench.runner_of(own, [*bench.runner.sides.values()])
+    bench.runner.start()
+    assert [worker.closed for _, _, worker in bench.workers] == [True, True, False, False]
+    assert bench.first["cells"] == ["mine.py:Mine"]
+
+
 def test_a_worker_ends_if_the_other_of_its_pair_can_not_start(make_bench: Callable[..., Bench]) -> None:
     class Second(FakeWorker):
         def __init__(self, *arguments: Any) -> None:

@@ -108,6 +108,7 @@ class FakeWorker:
     ) -> None:
         self.name = name
         self.closed = self.is_forked = False
+        self.first_reply: dict[str, Any] = {}
         self.turn: int | None = None  # the number of the case that is called in a visit
         self.protocol = PROTOCOL_VERSION
         self._clock = clock

@@ -17,7 +17,7 @@ from concurrent import futures
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import (
@@ -32,7 +32,7 @@ from rnnbench.harness.machine.families import end_family
 from rnnbench.harness.protocol import PROTOCOL_VERSION, Reply, Request
 from rnnbench.store.implementations import COMPILED
 from rnnbench.suite.file import Settings
-from rnnbench.temporary import scratch
+from rnnbench.temporary import no_room, scratch
 from rnnbench.text import last_line
 
 OUTPUT_LOOK_SECONDS = 0.5  # between looks at a worker's output while waiting for its reply
@@ -67,6 +67,16 @@ def compiler_cache() -> Iterator[None]:
 def lost(reason: str) -> Reply:
     """Return the reply that stands for that of a worker that died or hung; the reason is a clause."""
     return {"ok": False, "status": "failed", "reason": reason, "failure": "lost"}
+
+
+def temporary_file(content: bytes = b"") -> IO[bytes]:
+    """Make a file without a name, which ends when it is closed; raises UserError that names a folder without room."""
+    try:
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
+        file.write(content)
+    except OSError as fault:
+        raise no_room(fault) from None
+    return file
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,9 @@ class WorkerProcess:
         self._start = start
         self._now = now
         self._lost: Reply | None = None
+        self.first_reply: Reply = {}  # to the request that is part of the start
         self._unread = b""
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._output = temporary_file()
         # Every write then goes to the end, also after the file was cut.
         fcntl.fcntl(self._output, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
         is_fixed = start.layout is not None and sys.platform == "linux"
@@ -126,8 +137,7 @@ class WorkerProcess:
         stderr = self._output.fileno()
         added = dict(start.variables)
         ends = {} if start.token is None else dict(zip(("token_from", "token_to"), start.token, strict=True))
-        with tempfile.TemporaryFile(buffering=0) as marks:
-            marks.write(MARK.pack(-1))
+        with temporary_file(MARK.pack(-1)) as marks:
             self._marks = mmap.mmap(marks.fileno(), MARK.size)
             relay = {"marks": marks.fileno(), **ends}
             try:
@@ -165,7 +175,7 @@ class WorkerProcess:
         """Return the worker's hello, or that it is lost."""
         hello = self._read(self._start.start_seconds)
         if self._start.first is not None:
-            self.request(self._start.first, self._start.start_seconds)
+            self.first_reply = self.request(self._start.first, self._start.start_seconds)
         return self._lost or hello
 
     def pin(self, cores: Sequence[int]) -> None:

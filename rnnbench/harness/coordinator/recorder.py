@@ -48,6 +48,7 @@ class Recorder:
         self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
         self.opened: dict[str, None] = {}  # the files that they opened
         self.read: dict[str, None] = {}  # of these, what they did not open for an import alone
+        self.written: dict[str, None] = {}  # the files that they opened to write
         for case in cases:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
@@ -156,6 +157,7 @@ class Recorder:
     def _note_used(self, reply: Reply) -> None:
         self.imported |= reply.get("imported", {})
         self.opened |= dict.fromkeys(reply.get("opened", []))
+        self.written |= dict.fromkeys(reply.get("written", []))
         self.read |= dict.fromkeys(reply.get("read", []))
 
     def _record(self, measurement: Measurement) -> None:

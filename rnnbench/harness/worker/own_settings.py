@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rnnbench.cells import CellError, file_of, is_own, load_function, parsed
+from rnnbench.cells import file_of, is_own, load_function, parsed
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.worker import code_parts
 from rnnbench.harness.worker.user_files import LEFT_OUT_MODULES
@@ -50,17 +50,20 @@ class OwnSettings:
     def load(self, targets: Iterable[str], root: Path) -> None:
         """Import the users' code among these targets, each with the present settings, which hold again afterwards.
 
-        What can't be imported is left to its case, which will tell why.
+        Raises CellError at the first that can't be imported. Then no case may be run by this process any more: modules
+        that this one had imported before it failed stay loaded, so another import of its package would succeed.
         """
         for target in targets:
             if not is_own(target) or target in self._modules:
                 continue
             before = global_state.capture()
-            with self.noting(), suppress(CellError):
-                self._ran = set()
-                function = load_function(parsed(target)[0], root)
-                self._modules[target] = {*self._ran, file_of(target), str(getattr(function, "__module__", ""))}
-            global_state.restore(before)
+            try:
+                with self.noting():
+                    self._ran = set()
+                    function = load_function(parsed(target)[0], root)
+                    self._modules[target] = {*self._ran, file_of(target), str(getattr(function, "__module__", ""))}
+            finally:
+                global_state.restore(before)
 
     def of(self, targets: Iterable[str]) -> Values:
         """Return the settings that the modules of these targets, and modules that these import, set when they ran."""

@@ -33,6 +33,7 @@ class UsedFiles:
         self._opened: dict[str, None] = {}
         self._read: dict[str, None] = {}  # of these, what was opened by anything but an import
         self._told_read: set[str] = set()
+        self._written: dict[str, None] = {}
 
     def watch(self) -> None:
         """Note which files are opened from now on, for the rest of the process's life."""
@@ -42,7 +43,7 @@ class UsedFiles:
         """Return the files that were used since the last call.
 
         These are the modules `imported` with their files, the files `opened`, and those that were `read`: opened by
-        anything but an import.
+        anything but an import. Also those that were `written`: opened to write, at any time so far.
         """
         imported = {}
         opened = [*self._opened]
@@ -63,12 +64,14 @@ class UsedFiles:
                 imported[name] = str(Path(file).absolute())
         self._names_in_replies.update(opened)
         self._told_read.update(read)
-        return {"imported": imported, "opened": opened, "read": read}
+        return {"imported": imported, "opened": opened, "read": read, "written": [*self._written]}
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         file = opened_file(event, arguments)
         if file is None:
             return
+        if event == "open" and isinstance(arguments[-1], int) and arguments[-1] & os.O_ACCMODE != os.O_RDONLY:
+            self._written[file] = None
         reader = reader_of_event()
         if file not in self._names_in_replies and reader != "rnnbench":
             self._opened[file] = None

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -253,7 +254,7 @@ class Mine(nn.RNNCell):
 """
 
 
-@pytest.mark.parametrize(("cells", "seen"), [([], "None"), (["missing.py:Not", "Mine.py:Mine"], "here")])
+@pytest.mark.parametrize(("cells", "seen"), [([], "None"), (["Mine.py:Mine"], "here")])
 def test_what_an_import_at_the_start_sets_stays_for_every_call(
     tmp_path: Path, begin_worker: Begin, cells: list[str], seen: str
 ) -> None:
@@ -333,3 +334,13 @@ def test_what_compiles_or_counts_has_a_deadline_of_its_own_and_a_visit_one_that_
     asked: Request, settings: dict[str, Any], seconds: float
 ) -> None:
     assert deadline_seconds(asked, Settings.model_validate(settings)) == seconds
+
+
+def test_a_worker_without_room_for_its_files_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UserError, match=f"in {tmp_path}: No space left on device; set TMPDIR"):
+        WorkerProcess("worker")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,18 @@ def test_the_precision_of_products_is_the_suites_and_what_the_code_sets_is_told(
     assert reply["ok"]
     assert reply["overruled"]["float32 matmul precision"] == "medium"
     assert reply["sets"] == {}
+
+
+def test_a_cell_of_a_package_that_can_not_be_imported_fails_although_its_own_module_is_whole(tmp_path: Path) -> None:
+    package = tmp_path / "half"
+    package.mkdir()
+    (package / "__init__.py").write_text("from half import whole, broken\n")
+    (package / "broken.py").write_text("raise RuntimeError('broken is broken')\n")
+    case = replace(write(package, "whole", USUAL), cell="half.whole:Mine")
+    sys.path.insert(0, str(tmp_path))
+    reply = observe(worker_here(), case, tmp_path)
+    assert not reply["ok"]
+    assert "broken is broken" in reply["reason"]
+    sys.modules.pop("half.whole", None)  # as in another process
+    told = answer(worker_here(), Building(str(tmp_path), 64).imports([case.cell], str(tmp_path)))
+    assert told["unimportable"] == case.cell

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from rnnbench.cells import CellError
 from rnnbench.harness import devices
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Reply, Request
@@ -44,16 +45,22 @@ def ceiling(state: WorkerState, request: Request) -> Reply:
 
 
 @operation("import")
-def import_code(state: WorkerState, request: Request) -> None:
+def import_code(state: WorkerState, request: Request) -> Reply:
     """Import the code under test before anything else.
 
-    What it changes of the process stays, as it belongs to its side; settings of torch hold for its own cases alone.
+    What it changes of the process stays, as it belongs to its side; settings of torch hold for its own cases alone. It
+    ends at the first target that can't be imported.
     """
     root = Path(request["root"])
     tracer = state.tracer(request["tree"])
     with tracer.following(tracer.doubts):
         for cell in request["cells"]:
             state.make_importable(cell, root)
-        state.code_settings.load(request["cells"], root)
+        for cell in request["cells"]:
+            try:
+                state.code_settings.load([cell], root)
+            except CellError:  # its case will tell why
+                return {"unimportable": cell}
     names = {name: global_state.PROCESS[name] for name in global_state.OF_THE_CODE}
     state.process_settings |= global_state.capture(names)
+    return {"unimportable": ""}

@@ -1,0 +1,40 @@
+"""Whether the files of both sides stay as they are while a check runs: else no verdict would be of one commit."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rnnbench.check.sides import Side
+from rnnbench.errors import UserError
+
+Version = tuple[int, int, int]  # when it was written, its bytes, and which file it is
+
+
+class SteadyFiles:
+    """The files of both sides as they were before any worker was started."""
+
+    def __init__(self, sides: Iterable[Side]) -> None:
+        self._versions: dict[Path, Version | None] = {}
+        for side in sides:
+            for name in side.files:
+                file = Path(str(side.tree), name)
+                self._versions[file] = _version(file)
+
+    def refuse_changed(self, used: Mapping[str, Iterable[str]], written: Iterable[str]) -> None:
+        """Raise UserError if a file that workers used has changed since, unless one of them has `written` it.
+
+        `used`: absolute paths by the name of a side.
+        """
+        by_workers = {Path(file).resolve() for file in written}
+        for side, files in used.items():
+            for file in {Path(name).resolve() for name in files} - by_workers:
+                if file in self._versions and _version(file) != self._versions[file]:
+                    raise UserError(f"{side}: {file} changed while the check ran; there is no verdict: check again")
+
+
+def _version(file: Path) -> Version | None:
+    """Return None if there is no such file."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
