@@ -30,7 +30,6 @@ from rnnbench.check.commits import (
     branches,
     commits_between,
     count_changes,
-    without_documents,
 )
 from rnnbench.check.sides import NOT_OF_THE_CODE, Project
 from rnnbench.errors import Interrupted, UserError
@@ -77,16 +76,14 @@ def bisect(
         repository, within = Project(stack, suite).required()
     first = git.commit(repository, options.good, "good")
     last = git.commit(repository, options.bad, "bad")
-    every = commits_between(repository, first, last)
-    path = without_documents(repository, every, within)
+    path = commits_between(repository, first, last)
     groups = with_cases(
         suite.groups(options.only, options.device), lambda case: case.implementation not in NOT_OF_THE_CODE
     )
     if not groups:
         raise UserError("only torch.nn's own cases are selected, which no commit changes; select cells")
     cases = {case.key: case for case in cases_of(groups)}
-    left_out = plural(len(every) - len(path), "commit")
-    notes = [f"{left_out} changed the suite alone: not measured"] if len(path) < len(every) else []
+    notes = list[str]()
     if lacking := lacking_files(suite, repository, within, first):
         notes.append(f"commits that lack {first_few(lacking, MAX_NAMED_FILES)} are measured with today's")
     if resume is not None and not (resume / BISECT_FILE).exists():  # a run, say: nothing may be added to it
@@ -94,7 +91,7 @@ def bisect(
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
     of_commits = replace(options, good=first, bad=last)
     runner = CommitRunner(suite, groups, repository, folder, of_commits, on_step)
-    answer = Bisection(suite.name, path[0], path[-1], len(every) - 1, {}, tuple(cases.values()), notes=tuple(notes))
+    answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
         try:
             return folder, answered(answer, runner, path, suite.check.margin, suite.check.budget_seconds)

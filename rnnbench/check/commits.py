@@ -15,7 +15,6 @@ from rnnbench.analysis.decide import changes
 from rnnbench.check.live import CheckOptions, check
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
-from rnnbench.check.same_code import can_affect
 from rnnbench.check.sides import Project
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.process import Asker, WorkerStart, ready
@@ -71,19 +70,6 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
     after_good = {commit.sha for commit in read_commits(repository, "--ancestry-path", f"{good}..{bad}")}
     steps = read_commits(repository, "--first-parent", "--reverse", f"{good}..{bad}")
     return read_commits(repository, "--no-walk", good) + [commit for commit in steps if commit.sha in after_good]
-
-
-def without_documents(repository: Path, commits: Sequence[Commit], suite: Path) -> list[Commit]:
-    """Leave out the commits that can't affect a case, since they change the suite alone; both ends stay.
-
-    A document may be what a case reads: no worker was asked yet.
-    """
-    with_code = [*commits[:1]]
-    for commit in commits[1:]:
-        files = git.changed_files(repository, with_code[-1].sha, commit.sha)
-        if files is None or can_affect(files, suite.as_posix()):
-            with_code.append(commit)
-    return with_code if with_code[-1] is commits[-1] else [*with_code, commits[-1]]
 
 
 def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:

@@ -218,20 +218,6 @@ def same_code(
     return SameCode(frozenset(keys) - doubts.keys(), doubts, "python" in changed.values() or not is_on_both)
 
 
-def can_affect(files: Iterable[str], suite: str, reached: Mapping[str, Mapping[str, Any]] | None = None) -> bool:
-    """Return True if the files that differ between two commits may affect any case.
-
-    `suite`: its path; the same file is read for all commits. `reached`: the workers' replies of both commits, as
-    `same_code` takes them; None if nobody was asked, so that a document may be what a case reads.
-    """
-    changed = sorted_by_kind(files, suite)
-    if reached is None:
-        return bool({*changed.values()} - {"suite"})
-    read = {file for replies in reached.values() for reply in replies.values() for file in reply.get("read", ())}
-    used = None if read else Used(frozenset(), frozenset())  # of which nobody knows on which side they are
-    return bool(same_code(changed, used, reached, reached).doubts)
-
-
 def with_used(changed: Changed, used: Used | None, base: Side, head: Side) -> Changed:
     """Return the changed files with those of the used ones that differ, though git tells or tracks nothing of them."""
     if used is None or base.tree is None or head.tree is None:

@@ -63,22 +63,6 @@ def test_ends_that_are_not_in_order_are_refused(tmp_path: Path, merged: dict[str
         commits.commits_between(tmp_path, merged["last"], merged["last"])
 
 
-def test_commits_that_change_the_suite_alone_are_left_out_and_documents_which_code_may_read_stay(
-    tmp_path: Path,
-) -> None:
-    files = (
-        {"a.py": "1"},
-        {"README.md": "1"},
-        {"bench.toml": "1"},
-        {"a.py": "2"},
-        {"data.bin": "1"},
-    )
-    shas = [repository.commit(tmp_path, each) for each in (*files, {"README.md": "2"}, {"README.md": "3"})]
-    path = commits.commits_between(tmp_path, shas[0], shas[-1])
-    kept = commits.without_documents(tmp_path, path, Path("bench.toml"))
-    assert [commit.sha for commit in kept] == [shas[0], shas[1], *shas[3:]]
-
-
 SUITE = """
 name = "mine"
 [measure]

@@ -13,7 +13,6 @@ from rnnbench.check.same_code import (
     SameCode,
     Used,
     are_on_both,
-    can_affect,
     changed_files,
     same_code,
     sorted_by_kind,
@@ -133,24 +132,6 @@ def test_equal_code_is_the_same_and_any_changed_python_file_needs_a_pair_that_sh
 ) -> None:
     assert same(changed, reply("f 1"), reply("f 1")) == SameCode(frozenset({"case"}), {}, guard)
     assert same_code({}, Used(set(), set()), None, ["case"]) == SameCode(frozenset({"case"}))
-
-
-@pytest.mark.parametrize(
-    ("file", "reached", "expected"),
-    [
-        ("README.md", None, True),  # which code may read, as far as is known
-        ("bench.toml", None, False),
-        ("README.md", reply("f 1"), False),
-        ("README.md", reply("f 1", doubts=(("path", "why"),)), True),
-        ("README.md", {**reply("f 1"), "read": ["/tree/README.md"]}, True),
-        ("data.bin", reply("f 1"), True),
-    ],
-)
-def test_two_commits_are_asked_the_same_question_as_both_sides_of_a_check(
-    file: str, reached: Any, expected: bool
-) -> None:
-    replies = None if reached is None else {"case": {"base": reached, "head": reached}}
-    assert can_affect([file], "bench.toml", replies) == expected
 
 
 def test_a_case_that_only_a_pair_shows_to_be_changed_is_known_as_such() -> None:
