@@ -89,8 +89,7 @@ def bisect(
     if resume is not None and not (resume / BISECT_FILE).exists():  # a run, say: nothing may be added to it
         raise UserError(f"{resume}: it holds no bisection; give the folder of an interrupted one")
     folder = resume or dated_folder(out, f"{suite.name}-bisect")
-    of_commits = replace(options, good=first, bad=last)
-    runner = CommitRunner(suite, groups, repository, folder, of_commits, on_step)
+    runner = CommitRunner(suite, groups, repository, folder, replace(options, good=first, bad=last), on_step)
     answer = Bisection(suite.name, path[0], path[-1], len(path) - 1, {}, tuple(cases.values()), notes=tuple(notes))
     with closing(runner), faults_in_words(folder, "no answer yet (--resume goes on from there)"):
         try:

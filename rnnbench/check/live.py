@@ -89,8 +89,7 @@ def check(
         notes += _notes_of_sides({side: [*recorder.notes] for side, recorder in runner.recorders.items()})
         seconds = runner.seconds
         if counter and timed:
-            budget = max(MIN_COUNTING_SECONDS, seconds)
-            counted = Counting(runner, counter, budget, on_progress).run(timed)
+            counted = Counting(runner, counter, max(MIN_COUNTING_SECONDS, seconds), on_progress).run(timed)
         runner.refuse_changed(files)
     gates = options.gates
     if options.instructions == "gate":
@@ -187,6 +186,7 @@ def _evidence(
     """
     alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
     mended = _mended_files(runner)
+    base = runner.sides["base"]
     gates = options.gates
     is_uncounted = "instructions" in gates and not any(isinstance(each, InstructionChange) for each in counted.values())
     of_cases = []
@@ -199,7 +199,7 @@ def _evidence(
             base=runner.recorders["base"].measurements[case.key],
             head=runner.recorders["head"].measurements[case.key],
             mended_file=mended.get(case.key, ""),
-            is_new=bool(runner.sides["base"].lent) and _fault(runner, "base", case).get("is_lack", False),
+            is_new=bool(base.lent) and runner.recorders["base"].faults.get(case.key, {}).get("is_lack", False),
             judged=judged.get(case.key) if pairs else None,
             replicates=pairs,
             is_uncounted=is_uncounted and case.key in counted,
@@ -223,11 +223,6 @@ def _with_doubt(runner: PairedRunner, evidence: Evidence) -> Evidence:
         return evidence
     definitions = tuple(sorted(runner.definitions.get(key, ())))
     return replace(evidence, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
-
-
-def _fault(runner: PairedRunner, side: str, case: Case) -> Mapping[str, Any]:
-    """Return the reply with which a case could not be loaded on a side; empty if it could."""
-    return runner.recorders[side].faults.get(case.key, {})
 
 
 def _mended_files(runner: PairedRunner) -> dict[str, str]:

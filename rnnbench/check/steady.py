@@ -6,18 +6,15 @@ from pathlib import Path
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
 
-Version = tuple[int, int, int]  # when it was written, its bytes, and which file it is
-
 
 class SteadyFiles:
     """The files of both sides as they were before any worker was started."""
 
     def __init__(self, sides: Iterable[Side]) -> None:
-        self._versions: dict[Path, Version | None] = {}
+        self._versions: dict[Path, list[int]] = {}
         for side in sides:
-            for name in side.files:
-                file = Path(str(side.tree), name)
-                self._versions[file] = _version(file)
+            files = [Path(str(side.tree), name) for name in side.files]
+            self._versions |= {file: _version(file) for file in files}
 
     def refuse_changed(self, used: Mapping[str, Iterable[str]], written: Iterable[str]) -> None:
         """Raise UserError if a file that workers used has changed since, unless one of them has `written` it.
@@ -31,10 +28,6 @@ class SteadyFiles:
                     raise UserError(f"{side}: {file} changed while the check ran; there is no verdict: check again")
 
 
-def _version(file: Path) -> Version | None:
-    """Return None if there is no such file."""
-    try:
-        about = file.stat()
-    except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size, about.st_ino
+def _version(file: Path) -> list[int]:
+    """Return when a file was written and its bytes; an empty list if it is not there."""
+    return [file.stat().st_mtime_ns, file.stat().st_size] if file.exists() else []
