@@ -404,8 +404,12 @@ class PairedRunner(Visitor):
 
     def refuse_changed(self, files: SteadyFiles) -> None:
         """Raise UserError if a file that workers used, and none of them wrote, has changed since the check began."""
-        used = {name: [*recorder.imported.values(), *recorder.opened] for name, recorder in self.recorders.items()}
-        files.refuse_changed(used, itertools.chain(*(recorder.written for recorder in self.recorders.values())))
+        files_of_sides = {
+            name: [*recorder.imported.values(), *recorder.opened] for name, recorder in self.recorders.items()
+        }
+        files.refuse_changed(
+            files_of_sides, itertools.chain(*(recorder.written for recorder in self.recorders.values()))
+        )
 
     def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]], dict[str, dict[str, None]]]:
         """Return the modules that each side's workers imported, the files that they opened, and what they read."""

@@ -16,13 +16,13 @@ class SteadyFiles:
             files = [Path(str(side.tree), name) for name in side.files]
             self._versions |= {file: _version(file) for file in files}
 
-    def refuse_changed(self, used: Mapping[str, Iterable[str]], written: Iterable[str]) -> None:
+    def refuse_changed(self, files_of_sides: Mapping[str, Iterable[str]], written: Iterable[str]) -> None:
         """Raise UserError if a file that workers used has changed since, unless one of them has `written` it.
 
-        `used`: absolute paths by the name of a side.
+        `files_of_sides`: the used files, absolute paths by the name of a side.
         """
         by_workers = {Path(file).resolve() for file in written}
-        for side, files in used.items():
+        for side, files in files_of_sides.items():
             for file in {Path(name).resolve() for name in files} - by_workers:
                 if file in self._versions and _version(file) != self._versions[file]:
                     raise UserError(f"{side}: {file} changed while the check ran; there is no verdict: check again")
