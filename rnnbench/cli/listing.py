@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import OF_CELLS, selected, takes, takes_outline
+from rnnbench.cli.options import OF_CELLS, selected, takes, takes_suite
 from rnnbench.errors import UserError
 from rnnbench.text import first_line, printable
 
 if TYPE_CHECKING:
-    from rnnbench.suite.outline import Outline
+    from rnnbench.suite.suites import Suite
 
 
 @click.group("list")
@@ -38,11 +38,11 @@ def list_suites() -> None:
     Exit codes: 0 listed; a suite that can't be used is told on standard error; 2 wrong usage.
     """
     from rnnbench.suite.places import hidden_by, shipped
-    from rnnbench.suite.plain import outline
+    from rnnbench.suite.suites import read
 
     for name, file in shipped().items():
         try:
-            suite = outline(file)
+            suite = read(str(file))
             count = suite.count()
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
@@ -95,12 +95,12 @@ def list_metrics() -> None:
 
 
 @list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
-@takes_outline
+@takes_suite
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
 @takes(*OF_CELLS)
 def list_cases(
-    suite: "Outline",
+    suite: "Suite",
     only: tuple[str, ...],
     device: str | None,
     full: bool,

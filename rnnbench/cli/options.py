@@ -16,7 +16,6 @@ from rnnbench.text import seconds_of, share_of
 
 if TYPE_CHECKING:
     from rnnbench.store.records import Group
-    from rnnbench.suite.outline import Outline
     from rnnbench.suite.suites import Suite
 
 EMPTY_VALUE = "the value is empty (is a shell variable unset?)"
@@ -174,27 +173,17 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
 
     A class without a reference is compared with torch.nn's layer of its kind, if there is one.
     """
-    return _taking(command, is_outline=False)
 
-
-def takes_outline(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument SUITE as `takes_suite` does, but only the suite's outline, which is read faster."""
-    return _taking(command, is_outline=True)
-
-
-def _taking(command: Callable[..., None], *, is_outline: bool) -> Callable[..., None]:
     @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE_TYPE, shell_complete=suite_names)
     @wraps(command)
     def with_suite(
         *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **options: Any
     ) -> None:
         from rnnbench.store.records import LAYERS
-        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell, outline_of_cell
+        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
 
-        parsed_suite: Suite | Outline
         if is_cell(suite):
-            build = outline_of_cell if is_outline else of_cell
-            parsed_suite = build(suite, reference, whole=sequence, input=input or "features")
+            parsed_suite = of_cell(suite, reference, whole=sequence, input=input or "features")
             if reference is None and (layer := LAYERS.get(layer_of(suite))):
                 output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
         elif reference is not None or input is not None or sequence:
@@ -203,7 +192,7 @@ def _taking(command: Callable[..., None], *, is_outline: bool) -> Callable[..., 
                 "in its file"
             )
         else:
-            parsed_suite = _outline(suite) if is_outline else read_suite(suite)
+            parsed_suite = read_suite(suite)
         if options["only"]:
             # Refuses a typo before the command imports what is large.
             selected(parsed_suite, options["only"], options["device"])
@@ -224,16 +213,6 @@ def read_suite(name: str) -> "Suite":
 
     suite = suites.read(name)
     suites.refuse_idle_margins(suite)
-    _tell_hidden(name, suite.file)
-    return suite
-
-
-def _outline(name: str) -> "Outline":
-    """Read the outline of the suite that the command line names; warns if it hides a suite of rnnbench."""
-    from rnnbench.suite.places import find
-    from rnnbench.suite.plain import outline
-
-    suite = outline(find(name))
     _tell_hidden(name, suite.file)
     return suite
 
@@ -267,7 +246,7 @@ def refuse_unseen(device: str | None) -> None:
         raise UserError(f"--device {device}: {reason}")
 
 
-def selected(suite: "Suite | Outline", only: tuple[str, ...], device: str | None) -> "list[Group]":
+def selected(suite: "Suite", only: tuple[str, ...], device: str | None) -> "list[Group]":
     """Return the cases of a suite that the command line selects, in groups."""
     from rnnbench.suite.expressions import parse_only
 

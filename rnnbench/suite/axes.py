@@ -1,11 +1,7 @@
-"""The axes of sweeps: their usual values, and what is wrong with a value of a suite's file.
-
-Nothing here needs pydantic, which takes a tenth of a second to import: lists of cases do without it.
-"""
+"""The axes of sweeps: their usual values, and what is wrong with a value of a suite's file."""
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,11 +116,6 @@ def misfit(axes: Mapping[str, Sequence[Any]], arguments: Mapping[str, Any]) -> s
         return f"{axis} {value!r} can't be swept with data sets, which need {axis} = {expected}"
     shipped = next((cell for cell in axes["cell"] if not is_own(cell)), None)
     return f"{shipped} takes no arguments; only cells of your own do (FILE:CLASS)" if arguments and shipped else ""
-
-
-def is_input(value: object) -> bool:
-    """Return True if a value is a kind of input."""
-    return isinstance(value, str) and re.fullmatch(INPUT_PATTERN, value) is not None
 
 
 def cells_with(cells: Sequence[str], arguments: Mapping[str, Sequence[Any]]) -> list[str]:

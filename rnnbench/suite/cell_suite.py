@@ -16,9 +16,7 @@ from rnnbench.errors import UserError
 from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS, Reference
 from rnnbench.suite.axes import INPUT_PATTERN, INPUTS_ALLOWED
-from rnnbench.suite.outline import Outline
 from rnnbench.suite.places import MAX_SUITE_NAME, content_of, find
-from rnnbench.suite.plain import outline, outline_of
 from rnnbench.text import first_few, nearest
 
 if TYPE_CHECKING:
@@ -53,13 +51,6 @@ def of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "feat
     return Suite.model_validate(_content(cell, reference, whole=whole, input=input))
 
 
-def outline_of_cell(cell: str, reference: str | None, *, whole: bool, input: str = "features") -> Outline:
-    """Return what the suite of a class measures, as `of_cell` does; mostly without pydantic."""
-    content = _content(cell, reference, whole=whole, input=input)
-    file = content.pop("file")
-    return outline_of(content, file, None) or of_cell(cell, reference, whole=whole, input=input).outline
-
-
 def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> dict[str, Any]:
     """Return what a suite's file for a class would hold, and the `file` itself: that of the class."""
     if not re.fullmatch(INPUT_PATTERN, input):
@@ -88,9 +79,11 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
 
 def _sizes(file: Path) -> list[dict[str, object]]:
     """Return the phases and sizes of a suite's sweeps over cells of one layer."""
+    from rnnbench.suite.suites import read
+
     return [
         {axis: sweep.values[axis] for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
-        for sweep in outline(file).sweeps
+        for sweep in read(str(file)).sweeps
         if sweep.values["num_layers"] == [1]
     ]
 

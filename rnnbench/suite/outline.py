@@ -1,14 +1,11 @@
 """The cases of a suite: its sweeps are expanded, some cases are selected, and put into groups."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rnnbench.cells import is_own, parsed, spec
-from rnnbench.errors import UserError
 from rnnbench.store.records import (
     DATA_SETS,
     DEFAULTS,
@@ -25,9 +22,6 @@ from rnnbench.store.records import (
 )
 from rnnbench.suite.expressions import quoted
 from rnnbench.text import nearest
-
-# A larger sweep is mostly a typo: it would take days to measure, and no memory holds a trillion cases.
-MAX_SUITE_CASES = 100_000
 
 
 @dataclass(frozen=True)
@@ -72,65 +66,6 @@ class SweptAxes:
     def cases(self, device: str | None) -> Iterator[Case]:
         """Yield the cases."""
         return map(Case.from_axes, self.points(device))
-
-
-@dataclass(frozen=True)
-class Outline:
-    """What a suite measures: its sweeps, without how they are measured and judged."""
-
-    file: Path
-    name: str
-    description: str
-    sweeps: tuple[SweptAxes, ...]
-
-    @property
-    def arguments(self) -> list[str]:
-        """The names of the arguments of constructors, which `only` can name beside the axes."""
-        cells = [cell for sweep in self.sweeps for cell in sweep.values["cell"]]
-        return list(dict.fromkeys(name for cell in cells for name in arguments_of(cell)))
-
-    def cases(self, device: str | None = None) -> list[Case]:
-        """Return all cases in the order of the file, on a device or on the suite's own.
-
-        Raises UserError if they are more than MAX_SUITE_CASES.
-        """
-        self._refuse_too_many(device)
-        return list(dict.fromkeys(case for sweep in self.sweeps for case in sweep.cases(device)))
-
-    def count(self) -> int:
-        """Return the number of cases on the suite's own devices, in less time than it takes to make them."""
-        self._refuse_too_many(None)
-        return len({tuple(point.values()) for sweep in self.sweeps for point in sweep.points(None)})
-
-    def _refuse_too_many(self, device: str | None) -> None:
-        count = sum(math.prod(map(len, sweep.on(device).values())) for sweep in self.sweeps)
-        if count > MAX_SUITE_CASES:
-            raise UserError(f"{self.file}: its {count:,} cases are more than {MAX_SUITE_CASES:,}; sweep fewer values")
-
-    def groups(self, only: Mapping[str, Sequence[str]], device: str | None, *, knows_all: bool = True) -> list[Group]:
-        """Return the cases that `only` selects, grouped by workload in the order of the file.
-
-        The reference of every selected case is kept too. `device` replaces the suite's own devices. Raises UserError if
-        no case is left. With `knows_all`, also raises UserError if `only` has a value that the suite does not have: a
-        typo would otherwise leave out cases unnoticed.
-        """
-        cases = self.cases(device)
-        if only and knows_all and (faults := unknown(only, values(cases))):
-            raise UserError(f"{self.file}: {'; '.join(faults)}")
-        selection = {case for case in cases if is_selected(case, only)} if only else set(cases)
-        groups = grouped(case for case in cases if case.is_reference or case in selection)
-        selected_groups = [group for group in groups if not selection.isdisjoint(group.cases)]
-        if not selected_groups:
-            raise UserError(f"{self.file}: no case is selected: none has all of these values at once")
-        return self.with_sweeps(selected_groups)
-
-    def with_sweeps(self, groups: Iterable[Group]) -> list[Group]:
-        """Return the groups, each with the number of the first sweep that has its workload on any device."""
-        numbers: dict[Workload, int] = {}
-        for number, sweep in enumerate(self.sweeps):
-            for case in sweep.cases("any"):
-                numbers.setdefault(case.workload, number)
-        return [replace(group, sweep=numbers.get(replace(group.workload, device="any"), 0)) for group in groups]
 
 
 def values(cases: Iterable[Case]) -> dict[str, list[str]]:
