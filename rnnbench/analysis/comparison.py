@@ -58,23 +58,6 @@ INSTRUCTION_MARGIN = 0.003  # of the base's instructions: a smaller change is no
 MAX_SPREAD_SHARE = 0.5  # the largest spread, as a share of the change, with which the change is reported
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark under the names that its author gave it, where a run has a case."""
-
-    key: str  # its `fullname`: file, function and parameters
-    name: str
-    group: str  # empty if it is in none
-    is_reference: bool
-
-    def axes(self) -> dict[str, str | float]:
-        """Return the group and the name of the benchmark."""
-        return {"group": self.group, "name": self.name}
-
-
-Subject = Case | Benchmark
-
-
 class Change(NamedTuple):
     """A metric that is counted, and that is not the same on both sides."""
 
@@ -172,7 +155,7 @@ class InstructionChange:
 class Finding:
     """What a comparison says about one case."""
 
-    case: Subject
+    case: Case
     verdict: Verdict | None  # None: not compared, for the reason given
     margin: float  # 0.025: up to 2.5% slower is not called a regression
     reason: str = ""  # why it fails, is not compared or incomparable; empty if the numbers say all
@@ -246,9 +229,7 @@ class Comparison:
     suite: str
     base: str  # in words: a revision, a folder, an interpreter, a run
     head: str
-    way: Literal[
-        "paired", "stored", "saved"
-    ]  # in turns, two runs by their ratios to torch.nn, pytest-benchmark's files
+    way: Literal["paired", "stored"]  # in turns, or two runs by their ratios to torch.nn
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     needed: str = ""  # what would decide the undecided cases: `about 6 min more would be enough for 2 of 3 ...`

@@ -17,12 +17,11 @@ from rnnbench.analysis.comparison import (
     Finding,
     InstructionChange,
     RuleName,
-    Subject,
     judged_changes,
 )
 from rnnbench.analysis.verdict import Judged, Verdict
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.records import Measurement
+from rnnbench.store.records import Case, Measurement
 from rnnbench.suite.accepted import Acceptance
 
 Gate = Literal["growth", "instructions"]  # what must not grow, whatever the time says
@@ -36,7 +35,7 @@ WITHOUT_NUMBERS: tuple[RuleName, ...] = ("one side", "apart", "same code", "new"
 class Evidence:
     """All that is known of a case when its verdict is decided."""
 
-    case: Subject
+    case: Case
     margin: float = 0.0
     only_in: str = ""  # the only side that has the case, if one lacks it
     apart: str = ""  # why nothing of the sides can be compared: another machine, say
@@ -267,7 +266,7 @@ def changes(base: Mapping[str, float], head: Mapping[str, float]) -> tuple[Chang
     return tuple(change for change in both if change.base != change.head)
 
 
-def one_sided(base: Mapping[str, Subject], head: Mapping[str, Subject]) -> list[Finding]:
+def one_sided(base: Mapping[str, Case], head: Mapping[str, Case]) -> list[Finding]:
     """Return the findings of the cases that only one side has; `base` and `head` by key."""
     sides = (("base", base, head), ("head", head, base))
     return [

@@ -17,7 +17,7 @@ how often that is wrong, and which slowdowns are still found.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, Subject, ordered
-from rnnbench.analysis.decide import Evidence, Gate, finding_of, one_sided
+from rnnbench.analysis.comparison import Comparison, Finding, ordered
+from rnnbench.analysis.decide import Evidence, finding_of, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
@@ -36,7 +36,6 @@ from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
 from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite.accepted import Acceptance
 from rnnbench.text import writable
 
 MIN_CASES = 6  # for an estimate of the variation between runs
@@ -116,14 +115,9 @@ def compare(
     base: StoredRun,
     head: StoredRun,
     margins: Mapping[str, float],
-    undecidable: Mapping[str, str] | None = None,
-    gates: frozenset[Gate] = frozenset(),
-    acceptances: Callable[[Subject], tuple[Acceptance, ...]] = lambda _: (),
 ) -> Comparison:
     """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
-    `undecidable`: why cases can't have a verdict, for replicates that show the variation between runs themselves;
-    `gates`: what must not grow; `acceptances`: what the team accepts of this change, for each case.
     Raises UserError if no case is in both runs.
     """
     in_base = {key: each.case for key, each in base.measurements.items()}
@@ -135,14 +129,8 @@ def compare(
         why = "; ".join(apart)
         findings += [finding_of(Evidence(case=case, margin=margins[case.key], apart=why)) for case in common]
     else:
-        reasons = undecidable or {}
-        of_runs = undecidable is None
         sides = case_ratios(base), case_ratios(head)
-        decidable = {case.key: margins[case.key] for case in common if case.key not in reasons}
-        judged = judged_shifts(*sides, decidable, of_runs=of_runs)
-        # Apart from the others, from which they must take nothing.
-        for key, judgement in judged_shifts(*sides, {key: margins[key] for key in reasons}, of_runs=of_runs).items():
-            judged[key] = replace(judgement, verdict="undecided", decided_by=None)
+        judged = judged_shifts(*sides, {case.key: margins[case.key] for case in common})
         for case in common:
             of_case = judged.get(case.key)
             why = "not timed beside torch.nn in both runs" if of_case is None else _without_interval(of_case)
@@ -153,13 +141,11 @@ def compare(
                 head=head.measurements[case.key],
                 judged=of_case,
                 replicates=min(int(side["replicates"].get(case.key, 0)) for side in sides),
-                open_because=reasons.get(case.key, why),
-                gates=gates,
-                acceptances=acceptances(case),
+                open_because=why,
             )
             findings.append(finding_of(evidence))
-        if any(each.verdict == "undecided" and each.case.key not in reasons for each in findings):
-            needed = IN_TURNS if of_runs else "save more processes of each side"
+        if any(each.verdict == "undecided" for each in findings):
+            needed = IN_TURNS
     findings += [each for each in one_sided(in_base, in_head) if not each.case.is_reference]
     notes = tuple(noted_of_runs((side.name, side.info) for side in (base, head)))
     return Comparison(
@@ -209,19 +195,14 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
     return Together(infos, margin, cases, rows, alone, tuple(machines))
 
 
-def judged_shifts(
-    base: pd.DataFrame, head: pd.DataFrame, margins: Mapping[str, float], *, of_runs: bool = True
-) -> dict[str, Judged]:
+def judged_shifts(base: pd.DataFrame, head: pd.DataFrame, margins: Mapping[str, float]) -> dict[str, Judged]:
     """Judge the changes of the cases that have a margin and a ratio in both runs, which are frames of `case_ratios`.
 
-    The variation between runs is part of the errors, if the replicates do not show it (`of_runs`).
+    The variation between runs, which the replicates do not show, is part of the errors.
     """
     keys = [key for key in margins if key in base.index and key in head.index]
-    low = dict(zip(keys, map(shift, base.loc[keys, "low"], head.loc[keys, "low"]), strict=True))
-    mean = dict(zip(keys, map(shift, base.loc[keys, "mean"], head.loc[keys, "mean"]), strict=True))
-    if of_runs:
-        low = with_run_to_run(low)
-        mean = with_run_to_run(mean)
+    low = with_run_to_run(dict(zip(keys, map(shift, base.loc[keys, "low"], head.loc[keys, "low"]), strict=True)))
+    mean = with_run_to_run(dict(zip(keys, map(shift, base.loc[keys, "mean"], head.loc[keys, "mean"]), strict=True)))
     trial = Trial(margins)
     for key in keys:
         trial.look(key, low[key], mean[key])

@@ -229,7 +229,7 @@ def compare(
                 f"{name}: expected 1 stored run, found {len(runs)}; rnnbench.measure compares live modules"
             )
         paths += runs
-    comparison = compare_files(paths[0], paths[1], margin=_share("margin", margin), reference=None)
+    comparison = compare_files(paths[0], paths[1], margin=_share("margin", margin))
     result = verdicts.of(comparison)
     draw = partial(changes, result.frame)
     frames: dict[str, Frame] = {"frame": result.frame}

@@ -25,12 +25,13 @@ from rnnbench.cli.options import (
 from rnnbench.project import module_folders
 
 if TYPE_CHECKING:
-    from rnnbench.analysis.comparison import Comparison, OnGrowth, OnUndecided, Subject
+    from rnnbench.analysis.comparison import Comparison, OnGrowth, OnUndecided
     from rnnbench.analysis.decide import Gate
     from rnnbench.check.counting import InstructionsMode
     from rnnbench.check.live import CheckOptions
     from rnnbench.check.sides import Side
     from rnnbench.report.verdicts.verdicts import Verdicts
+    from rnnbench.store.records import Case
     from rnnbench.suite.suites import Suite
 
 
@@ -146,7 +147,7 @@ def _checked_live(
 @click.command(short_help="Did it become slower from one stored run to another?")
 @click.argument("base", metavar="BASE_RUN", type=PATH_TYPE)
 @click.argument("head", metavar="HEAD_RUN", type=PATH_TYPE)
-@takes("margin", "reference", "group-by")
+@takes("margin")
 @writes_into("a folder of its own with the verdicts", shown_default="none")
 @takes("on-undecided", "json")
 @click.pass_context
@@ -155,21 +156,15 @@ def compare(
     base: Path,
     head: Path,
     margin: float | None,
-    reference: str | None,
-    group_by: str | None,
     out: Path | None,
     on_undecided: "OnUndecided",
     as_json: bool,
 ) -> None:
     """Compare two stored runs, by each case's ratio to its reference in the same run, such as a torch.nn layer.
 
-    A side may also be a file that pytest-benchmark wrote, or a folder of such files, each of one process. Verdicts need
-    at least five processes for each side, and either a reference in each file or sides that were measured alternately.
-
     \b
     Examples:
       rnnbench compare results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
-      rnnbench compare saved/before/ saved/after/ --reference test_lstm
       rnnbench compare nightly/ results/quick-20260102T120000Z-cd34 --out results
 
     \b
@@ -179,7 +174,7 @@ def compare(
     from rnnbench.check.compare_files import compare_files
     from rnnbench.store.folder import dated_folder
 
-    comparison = compare_files(base, head, margin=margin, reference=reference, group_by=group_by)
+    comparison = compare_files(base, head, margin=margin)
     folder = None if out is None else dated_folder(out, "compare")
     verdicts = _publish(comparison, folder, suite=None, as_json=as_json)
     context.exit(verdicts.exit_code(on_undecided=on_undecided))
@@ -228,7 +223,7 @@ def _publish(
     return verdicts
 
 
-def place_of(case: "Subject", suite: Path, root: Path) -> tuple[str, int] | None:
+def place_of(case: "Case", suite: Path, root: Path) -> tuple[str, int] | None:
     """Return the file and the line of a case's class, or the suite's first line; None if it is outside `root`."""
     where, _, name = str(case.axes().get("cell", "")).partition("(")[0].partition(":")
     files = [suite.parent / where]

@@ -144,16 +144,6 @@ SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         show_default=True,
         help="Whether a case regresses that makes more operator calls or allocations, unless it became faster.",
     ),
-    "reference": _option(
-        "--reference",
-        metavar="NAME",
-        help="For pytest-benchmark's files: the reference of each group: a name, PARAM=VALUE, or a pattern with *.",
-    ),
-    "group-by": _option(
-        "--group-by",
-        metavar="LABEL",
-        help="For pytest-benchmark's files: group by group, name, func, fullname, fullfunc, param or param:NAME.",
-    ),
 }
 
 

@@ -9,20 +9,17 @@ from typing import Any
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import PATH_TYPE, REPEATED, RESULTS, TEXT_TYPE, takes, writes_into
+from rnnbench.cli.options import PATH_TYPE, REPEATED, RESULTS, TEXT_TYPE, writes_into
 from rnnbench.errors import UserError
 
 SUBJECTS = {  # what each option is for
     "--predict": "a run",
-    "--reference": "pytest-benchmark's files",
-    "--group-by": "pytest-benchmark's files",
     "--suite": "--history",
 }
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=PATH_TYPE)
-@takes("reference", "group-by")
 @writes_into("the page and its files", shown_default="reports/<run>")
 @click.option(
     "--predict",
@@ -44,8 +41,6 @@ SUBJECTS = {  # what each option is for
 )
 def report(
     runs: tuple[Path, ...],
-    reference: str | None,
-    group_by: str | None,
     out: Path | None,
     expressions: tuple[str, ...],
     opens: bool,
@@ -57,8 +52,7 @@ def report(
 
     Prints the answer at the top of the page, and then its path.
 
-    RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs. RUN may
-    also be a file that pytest-benchmark wrote, or a folder of such files, each of one process.
+    RUN may also be the folder of a check. Its page shows the change of every case and the ratios of its pairs.
 
     \b
     Examples:
@@ -66,8 +60,6 @@ def report(
       rnnbench report results/quick-20260101T120000Z-ab12
       rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report results/ci-check-20260101T120000Z-ab12
-      rnnbench report saved.json --reference test_lstm
-      rnnbench report saved.json --reference impl=torch --group-by func,param:size
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
 
@@ -89,7 +81,7 @@ def report(
 
     from rnnbench.report import reports  # which imports what draws
 
-    options = {"--predict": expressions, "--reference": reference, "--group-by": group_by, "--suite": suite}
+    options = {"--predict": expressions, "--suite": suite}
     paths = runs or ([RESULTS] if history else [newest()])
     subjects = ["--history" if history else "--together"] if history or together else map(reports.kind_of, paths)
     for subject in subjects:
@@ -99,7 +91,7 @@ def report(
     elif together:
         written = [reports.of_together(paths, out)]
     else:
-        written = [reports.of_one(path, out, expressions, reference, group_by) for path in paths]
+        written = [reports.of_one(path, out, expressions) for path in paths]
     for each in written:
         output.say(output.few_lines(each.answer))
         output.say_path(each.page)

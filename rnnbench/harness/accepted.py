@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnbench.analysis.comparison import Finding, Subject
+from rnnbench.analysis.comparison import Finding
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
 from rnnbench.store.records import Case
@@ -90,7 +90,7 @@ class Accepted:
         commit = self._commits[entry.commit]
         return commit is None or git.merge_base(repository, commit, head) != commit
 
-    def reason(self, case: Subject, base: str | None, head: str | None, lower: float | None) -> str:
+    def reason(self, case: Case, base: str | None, head: str | None, lower: float | None) -> str:
         """Return why the change of a case from one commit to another is accepted; empty if it is not.
 
         `lower`: the lower end of the ratio of head to base, if it is known.
@@ -124,7 +124,7 @@ class AcceptedChange:
     has_repository: bool = False
     is_shallow: bool = False
 
-    def of(self, case: Subject) -> tuple[Acceptance, ...]:
+    def of(self, case: Case) -> tuple[Acceptance, ...]:
         """Return the entries about this change that name a case."""
         return _naming(case, self.about)
 
@@ -148,9 +148,9 @@ class AcceptedChange:
 NOTHING_ACCEPTED = AcceptedChange(Path(ACCEPTED))
 
 
-def _naming(case: Subject, entries: Iterable[Acceptance]) -> tuple[Acceptance, ...]:
+def _naming(case: Case, entries: Iterable[Acceptance]) -> tuple[Acceptance, ...]:
     """Return the entries that name a case."""
-    return tuple(entry for entry in entries if isinstance(case, Case) and entry.selects(case))
+    return tuple(entry for entry in entries if entry.selects(case))
 
 
 def _unknown(entry: Acceptance, *, is_new: bool, is_shallow: bool) -> str:

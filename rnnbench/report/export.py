@@ -33,7 +33,6 @@ from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
 from rnnbench.store.frames import category, with_categories, with_sentences
 from rnnbench.store.metrics import METRICS, OBSERVED
-from rnnbench.store.pytest_benchmark import ORIGIN
 from rnnbench.store.records import AXES, Case, reference_cell
 from rnnbench.store.run_info import RunInfo
 from rnnbench.store.stored_record import MAX_INTEGER
@@ -41,6 +40,7 @@ from rnnbench.text import encoded, plural
 from rnnbench.version import __version__
 
 GITHUB = "github-action-benchmark"
+ORIGIN = "rnnbench"  # the key under which a file for pytest-benchmark describes where it came from
 OF_CHECKS = ("csv", "parquet", GITHUB)  # the formats that have a place for verdicts
 FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose fields these are
 TIME_COLUMNS = ("mean_seconds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high")

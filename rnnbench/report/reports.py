@@ -1,4 +1,4 @@
-"""Reports of what is stored: a run, a check, files of pytest-benchmark, runs side by side, and a suite over time.
+"""Reports of what is stored: a run, a check, runs side by side, and a suite over time.
 
 Each function writes the report into the folder `out`, or into one below `reports/`.
 """
@@ -18,7 +18,6 @@ from rnnbench.analysis import stored
 from rnnbench.analysis.history import history
 from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
-from rnnbench.check.compare_files import read_saved
 from rnnbench.errors import UserError
 from rnnbench.report import case_tables, environment, growth, latency, ratio_by_size, ratios, why
 from rnnbench.report.certainty import reference_name
@@ -27,7 +26,6 @@ from rnnbench.report.drawing.sheet import PHONE
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.run_answer import answer
 from rnnbench.report.runs.over_time import over_time
-from rnnbench.report.runs.saved_files import of_files
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history as check_history
@@ -35,14 +33,12 @@ from rnnbench.report.verdicts import page as verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
 from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_checks
-from rnnbench.store.pytest_benchmark import is_saved
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.suites import check_settings
 from rnnbench.text import listed, printable
 
 Read = TypeVar("Read")
-SAVED = "pytest-benchmark's files"
 
 
 @dataclass(frozen=True)
@@ -100,29 +96,22 @@ class WrittenReport:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path in words: a check, pytest-benchmark's files, or a run."""
-    if is_check(path):
-        return "a check"
-    return SAVED if is_saved(path) else "a run"
+    """Return the kind of a path in words: a check or a run."""
+    return "a check" if is_check(path) else "a run"
 
 
 def of_one(
     path: Path,
     out: Path | None = None,
     asked: tuple[str, ...] = (),
-    reference: str | None = None,
-    group_by: str | None = None,
 ) -> WrittenReport:
-    """Report on a run, a check, or pytest-benchmark's files.
+    """Report on a run or a check.
 
-    `asked`: sizes to predict for a run, such as `batch_size=64`; `reference`, `group_by`: of pytest-benchmark's files.
+    `asked`: sizes to predict for a run, such as `batch_size=64`.
     """
     place = folder_of(name_of(path), [path], out)
     if is_check(path):
         return _written(place, verdicts.page_of(path))
-    if is_saved(path):
-        saved = read_saved(path, reference, group_by)
-        return _written(place, page_of_several(saved.name, [of_files(saved)]))
     sizes = parse_only(asked, "--predict")
     info, _, times = read_whole(path)
     profiles = read_profiles(path)

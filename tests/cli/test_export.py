@@ -9,13 +9,11 @@ from rnnbench.cli.export import EXPORT_FORMATS, FILE_ENDINGS
 from rnnbench.store.records import Measurement
 from tests.doubles import checks
 from tests.doubles.commands import rnnbench
-from tests.doubles.saved_files import benchmark, side, write
 from tests.doubles.stored import folder
 from tests.doubles.workload import case, reference_case
 from tests.report.verdicts import samples
 
 LOOP, REFERENCE, SKIPPED = case("vanilla"), reference_case(), case("combined", "hoisted")
-STEADY = [1.0, 1.004, 0.998, 1.002, 1.001, 0.997]
 
 
 @pytest.fixture
@@ -65,27 +63,6 @@ def test_the_name_of_a_file_is_no_folder_to_export_into(run: Path, name: str) ->
     done = rnnbench("export", run, "--format", "csv", "--out", name, cwd=Path(), code=2)
     assert f"{name} looks like the name of a file; --out takes a folder, and > {name} makes a file" in done.stderr
     assert not Path(name).exists()
-
-
-def test_a_file_of_pytest_benchmark_is_reported(run: Path) -> None:
-    write(Path("mine.json"), [benchmark("test_a", [2.0]), benchmark("test_b", [1.0])])
-    done = rnnbench("report", "mine.json", "--reference", "test_b", cwd=Path(), code=0)
-    assert done.stdout.splitlines()[-1] == "reports/mine/index.html"
-    text = Path("reports/mine/index.html").read_text(encoding="utf-8")
-    assert "1 benchmark takes 2.00 (test_a) times as long as the reference" in text
-
-
-def test_folders_of_files_are_compared_with_the_exit_codes_of_every_comparison(run: Path) -> None:
-    side(Path("before"), {"test_a": STEADY, "test_b": STEADY[::-1]})
-    side(Path("after"), {"test_a": [1.3 * seconds for seconds in STEADY], "test_b": STEADY[::-1]}, hours=range(6, 12))
-    command = ["compare", "before", "after", "--reference", "test_b"]
-    done = rnnbench(*command, cwd=Path(), code=1)
-    assert "1 of 1 case regressed: bench.py::test_a: 30% slower" in done.stdout
-    rnnbench("compare", "before", "after", "--on-undecided", "fail", cwd=Path(), code=3)
-    done = rnnbench(*command, "--out", "verdicts", cwd=Path(), code=1)
-    [folder] = Path("verdicts").iterdir()
-    assert done.stdout.splitlines()[-1] == str(folder)
-    assert {file.name for file in folder.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
 
 
 def test_a_check_is_exported_with_a_row_for_each_case_and_its_verdict(

@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from tests.adapt import awkward
-from tests.doubles import checks, repository, saved_files, stored
+from tests.doubles import checks, repository, stored
 from tests.doubles import workload as small
 from tests.doubles.commands import SUITE, rnnbench
 from tests.report.verdicts import samples
@@ -44,25 +44,16 @@ COMMANDS = {
         report LONG
         report RUN OTHER --out c
         report RUN --out RUN
-        report RUN --reference x
-        report RUN --group-by func
         report RUN/windows-0000.jsonl
         report RUN --suite quick
         report RUN --predict batch_size=8
         report CHECK --predict batch_size=64
-        report CHECK --reference test_a
-        report CHECK --group-by func
-        report SAVED --group-by function
-        report SAVED --group-by param:impl
-        report SAVED --reference x
     """,
     "report of several runs": """
         report --together RUN
         report --together --history RUN OTHER
         report --together RUN empty
         report --together --predict batch_size=8
-        report --together --reference test_a
-        report --history --group-by func
         report --history empty
         report --history RUN CHECK
         report --history RUN OTHER --suite b
@@ -70,12 +61,7 @@ COMMANDS = {
     """,
     "compare and export": """
         compare RUN RUN
-        compare RUN OTHER --reference x
-        compare RUN OTHER --group-by func
-        compare RUN SAVED
         compare RUN/run.json RUN
-        compare SAVED RUN/run.json
-        compare SAVED SAVED
         export nowhere
         export nowhere --format csv
         export RUN --format xml
@@ -148,7 +134,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compared = samples.comparison(samples.finding("regressed", 1.051, case=CELL))
     checks.write(folder / "made", compared, {CELL: 1.051}).rename(folder / "results" / "CHECK")
     (folder / "made").rmdir()
-    saved_files.write(folder / "SAVED", [saved_files.benchmark("test_a", [1.0])])
     return folder
 
 

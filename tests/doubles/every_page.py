@@ -15,13 +15,11 @@ from rnnbench.analysis.history import History
 from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
-from rnnbench.check.compare_files import read_saved
 from rnnbench.report import why
 from rnnbench.report.drawing import pictures
 from rnnbench.report.page.page import PAGE_FILE, files, folder_of, page_of_several, put
 from rnnbench.report.reports import run_page
 from rnnbench.report.runs.over_time import over_time
-from rnnbench.report.runs.saved_files import of_files
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.history import section_of_checks
@@ -31,7 +29,6 @@ from rnnbench.store.records import Case
 from tests.doubles import checks, stored, streams
 from tests.doubles import workload as small
 from tests.doubles.once import made_once
-from tests.doubles.saved_files import side
 from tests.profiling.profiles import profile
 from tests.report.verdicts.samples import every_verdict
 from tests.validation.history_simulated import simulated, stored_run
@@ -64,7 +61,6 @@ QUICK = reference_run()
 @mock.patch.object(pictures, "png", return_value=b"")  # a page shows SVG, and drawing takes as long again
 def write_all(folder: Path, _: mock.Mock) -> None:
     """Write a report of each kind below `folder`, with empty PNGs."""
-    saved = side(folder / "saved", {"test_a": [2.0, 2.2], "test_b": [1.0, 1.1]})
     streamed = streams.summary(folder / "streamed").replace({"cell": {"lstm": HOSTILE}})
     reports = {
         "run": files_of(QUICK),
@@ -75,7 +71,6 @@ def write_all(folder: Path, _: mock.Mock) -> None:
         "interrupted": files(check_page.page_of(checks.write(folder / "interrupted-of", None, SLOWER))),
         "together": _together(),
         "history": files(page_of_several("history", [over_time(_history()), section_of_checks(_checks(folder))])),
-        "benchmarks": files(page_of_several("saved", [of_files(read_saved(saved, "test_b"))])),
     }
     for name, content in reports.items():
         put(*folder_of(name, [folder], folder / REPORTS / name), content)

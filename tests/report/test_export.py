@@ -146,7 +146,7 @@ def test_github_action_benchmark_gets_what_each_case_of_a_check_takes_of_its_bas
     check = checks.write(tmp_path, samples.comparison(accepted, samples.SAME, samples.FAILING, same), {})
     found, notes = entries(check)
     by_name = {entry["name"]: entry for entry in found}
-    slower = by_name[case_name(accepted.case)]  # type: ignore[arg-type]
+    slower = by_name[case_name(accepted.case)]
     assert (slower["unit"], slower["value"], slower["range"]) == ("times the base", 1.051, "1.042 to 1.06")
     assert slower["extra"].startswith("accepted\naccepted: it clips; likely cause")
     assert by_name[case_name(case("gru"))]["value"] == 1

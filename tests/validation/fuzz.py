@@ -29,19 +29,17 @@ from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import compare
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
-from rnnbench.check.compare_files import compare_saved, read_saved
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
 from rnnbench.report import why
 from rnnbench.report.page.page import html
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs.saved_files import of_files
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.store.folder import read_info, read_profiles
 from rnnbench.store.profiles import Kernels
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
-from tests.doubles import saved_files, screens, stored
+from tests.doubles import screens, stored
 from tests.doubles import workload as small
 from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.profiling.profiles import cause, profile
@@ -252,34 +250,10 @@ def run_folders() -> Target:
     return st.one_of(*(st.tuples(st.just(name), torn(records)) for name, records in contents.items())), use
 
 
-def pytest_benchmark_files() -> Target:
-    """Files of pytest-benchmark: read and summarize one, and compare it with a valid one in both directions."""
-    right, file = (_folder() / name for name in ("right.json", "mine.json"))
-    axes = small.case("gru").axes(), small.reference_case("gru").axes()
-    cases = [
-        saved_files.benchmark(name, [1.0, 1.1, 1.2], group="one", extra=extra | {"macs": 100})
-        for name, extra in zip(("test_own", "test_layer"), axes, strict=True)
-    ]
-    plain = [saved_files.benchmark(name, [1.0, 1.1]) for name in ("test_a", "test_b")]
-    trees = [saved_files.content(benchmarks) for benchmarks in (cases, plain, cases + plain)]
-    saved_files.write(right, cases + plain)
-    base = read_saved(right)
-
-    def use(content: bytes) -> None:
-        file.write_bytes(content)
-        head = read_saved(file)
-        of_files(head)
-        for sides in ((base, head), (head, base)):
-            outputs.markdown(verdicts.of(compare_saved(*sides, 0.02))).encode()
-
-    return st.one_of(*map(document, trees)), use
-
-
 TARGETS: dict[str, Callable[[], Target]] = {
     "suite files": suite_files,
     "--only expressions": only_expressions,
     "run folders": run_folders,
-    "pytest-benchmark files": pytest_benchmark_files,
 }
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnbench.analysis.check_history import CREEP, LEVEL_COLUMNS, CheckHistory, check_history
-from rnnbench.analysis.comparison import RANKS, Subject
+from rnnbench.analysis.comparison import RANKS
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import CHANGED
 from rnnbench.harness.accepted import Accepted
@@ -147,7 +147,7 @@ def section_of_checks(
     `accepted`: which regressions the team has accepted.
     """
     checks = [with_accepted(check, accepted) for check in checks if len(check)]
-    subjects: dict[str, Subject] = {}
+    subjects: dict[str, Case] = {}
     for check in checks:
         subjects |= dict(zip(check["case"], check["subject"], strict=True))
     rows = frame_of_checks(checks)

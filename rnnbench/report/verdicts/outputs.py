@@ -20,7 +20,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
-from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK, Subject
+from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK
 from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
@@ -39,6 +39,7 @@ from rnnbench.report.words.units import (
     slower,
 )
 from rnnbench.store.folder import write_whole
+from rnnbench.store.records import Case
 from rnnbench.text import encoded, first_few, plural
 
 GAP = 2  # between columns
@@ -61,7 +62,7 @@ TAGS: dict[Outcome | None, str] = {
 }
 LINKED = re.compile(r"(?<=@)(?=[A-Za-z0-9])|(?<=:)(?=//)|(?<=www)(?=\.)")  # where GitHub sees a name or an address
 INVISIBLE = "\N{ZERO WIDTH SPACE}"
-PlaceOf = Callable[[Subject], tuple[str, int] | None]  # the file and the line of a case
+PlaceOf = Callable[[Case], tuple[str, int] | None]  # the file and the line of a case
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from rnnbench.analysis.comparison import GROWTH, WORK, Change, Finding, RuleName, Subject
+from rnnbench.analysis.comparison import GROWTH, WORK, Change, Finding, RuleName
 from rnnbench.analysis.estimate import estimate_columns
 from rnnbench.analysis.verdict import OLDER_WORDS
 from rnnbench.report.verdicts.reasons import together, why
 from rnnbench.report.verdicts.stored import StoredFinding
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import IN_THE_MEAN, between, change, change_interval, change_span, slower
+from rnnbench.store.records import Case
 
 MAX_LISTED = 20  # operators of one case in the file
 FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
@@ -98,7 +99,7 @@ def row_of(finding: Finding, name: str) -> VerdictRow:
     return VerdictRow(**values, name=name, sentence=one_line(why(finding)))
 
 
-def row_from(line: StoredFinding, case: Subject, name: str) -> VerdictRow:
+def row_from(line: StoredFinding, case: Case, name: str) -> VerdictRow:
     """Return the row of a case in a file, which another job may have written."""
     verdict = OLDER_WORDS.get(line.verdict or "", line.verdict)
     row = VerdictRow(case, verdict, line.margin, line.reason)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ class StoredVerdicts(Record):
     suite: str
     base: str
     head: str
-    way: Literal["paired", "stored", "saved"]
+    way: Literal["paired", "stored"]
     seconds: Number | None
     notes: list[str]
     findings: list[StoredFinding]

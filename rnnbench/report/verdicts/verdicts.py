@@ -60,8 +60,6 @@ LEADS: dict[Outcome | None, tuple[str, str]] = {
 WAYS = {
     "paired": "Measured interleaved on the same cores",
     "stored": "Two stored runs, compared by the ratios to their references",
-    "saved": "pytest-benchmark's files, each of one process, compared by the ratio to a reference in the same process "
-    "where there is one, else by time",
 }
 
 
@@ -128,8 +126,9 @@ class Verdicts(Comparison):
         spent = f" in {duration(self.seconds)}" if self.seconds is not None else ""
         if spent and self.preparing:
             spent += f" ({duration(self.preparing)} of it to prepare)"
-        typical = "lower quartile of the rounds" if self.way == "saved" else "typical call"
-        what = f"{WAYS[self.way]}{spent}. Change: head over base in the {typical}, or in their mean where that decides"
+        what = (
+            f"{WAYS[self.way]}{spent}. Change: head over base in the typical call, or in their mean where that decides"
+        )
         if all(row.deciding is None for row in self.rows):
             what = f"No times were compared{spent}"
         return f"{what}. Margin: {self.margins}.{f' Everywhere: {self.shared}.' if self.shared else ''}"

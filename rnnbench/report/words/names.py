@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Subject
 from rnnbench.store.implementations import REFERENCES, label_of
 from rnnbench.store.records import (
     AXES,
@@ -172,15 +171,13 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((*order, is_compared, pd.factorize(frame["family"])[0]))]
 
 
-def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[str, str], str]:
+def names(cases: Collection[Case], *, is_short: bool = False) -> tuple[dict[str, str], str]:
     """Return the name of each case by its key, made of what tells them apart, and the axes that they share, in words.
 
-    A name is `lstm loop training, batch 16`. A benchmark of another tool keeps the name that its author gave it.
+    A name is `lstm loop training, batch 16`.
     `is_short`: beside the shared axes, which then tell the implementation and the phase that all have.
     """
-    labels = {case.key: one_line(case.key) for case in cases}
-    own_cases = [case for case in cases if isinstance(case, Case)]
-    axes_by_case = [case.axes() for case in own_cases]
+    axes_by_case = [case.axes() for case in cases]
     frame = pd.DataFrame(axes_by_case, columns=[axis for axis in AXES if axis != "cell"])
     # Without pandas, which can't hold every name of a cell.
     references = {(case["cell"], case["reference"]) for case in axes_by_case}
@@ -189,11 +186,11 @@ def names(cases: Collection[Subject], *, is_short: bool = False) -> tuple[dict[s
     layered = {cell for cell, number in Counter(cell for cell, _ in layers).items() if number > 1}
     has_several = len(references) > len({cell for cell, _ in references})
     axes = [*(["reference"] if has_several else []), *several(frame, (*SIZES, *SETTINGS))]
-    same = {case.implementation for case in own_cases}, {case.workload.phase for case in own_cases}
-    common = [one_line(next(iter(each))) for each in same if is_short and len(each) == 1 and len(own_cases) > 1]
-    shorts = short_cells(case.cell for case in own_cases) if is_short else {}
-
-    for case, values in zip(own_cases, axes_by_case, strict=True):
+    same = {case.implementation for case in cases}, {case.workload.phase for case in cases}
+    common = [one_line(next(iter(each))) for each in same if is_short and len(each) == 1 and len(cases) > 1]
+    shorts = short_cells(case.cell for case in cases) if is_short else {}
+    labels = {}
+    for case, values in zip(cases, axes_by_case, strict=True):
         axes_of_name = [axis for axis in axes if axis != "num_layers" or case.cell in layered]
         implementation = "" if case.implementation in common else case.implementation
         phase = "" if case.workload.phase in common else case.workload.phase

@@ -22,7 +22,6 @@ NAMES = (
     "interrupted",
     "together",
     "history",
-    "benchmarks",
 )
 FAULTS = """async () => {
   const { violations } = await axe.run({ resultTypes: ["violations"] });
