@@ -67,7 +67,6 @@ def test_a_comparison_in_every_output(compared: str, output: str, snapshot: Snap
         pytest.param(comparison(SAME, finding("unchanged", 1.0, margin=0.05)), id="two margins"),
         pytest.param(comparison(APART, FAILING), id="no times"),
         pytest.param(comparison(SLOWER, SAME, way="stored", seconds=None), id="stored runs"),
-        pytest.param(comparison(SLOWER, SAME, way="saved", seconds=None), id="files of pytest-benchmark"),
     ],
 )
 def test_a_comparison_on_a_terminal(compared: Comparison, snapshot: SnapshotAssertion) -> None:
