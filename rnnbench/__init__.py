@@ -4,7 +4,7 @@
   find the fastest way to run it; `load_fastest`: load one that was saved;
 - `assert_not_slower`: raise if a module is slower than another by more than a factor;
 - `unroll`, `with_head`, `same_weights`: make modules comparable;
-- `load`, `summarize`, `compare`, `predict`: stored runs as pandas frames;
+- `load`, `summarize`, `compare`: stored runs as pandas frames;
 - `plot`: the figures of reports, on axes of your own;
 - `UserError`: what functions of stored runs raise.
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnnbench.api.kept import load_fastest
     from rnnbench.api.live import assert_not_slower, explain, fastest, measure, sweep
     from rnnbench.api.modules import same_weights, unroll, with_head
-    from rnnbench.api.stored import compare, load, predict, summarize
+    from rnnbench.api.stored import compare, load, summarize
     from rnnbench.errors import UserError
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "load_fastest",
     "measure",
     "plot",
-    "predict",
     "same_weights",
     "summarize",
     "sweep",
@@ -45,7 +44,7 @@ MODULES = {
     "UserError": "errors",
     "load_fastest": "api.kept",
     "plot": "plot",
-    **dict.fromkeys(("compare", "load", "predict", "summarize"), "api.stored"),  # these need no torch
+    **dict.fromkeys(("compare", "load", "summarize"), "api.stored"),  # these need no torch
     **dict.fromkeys(("same_weights", "unroll", "with_head"), "api.modules"),
 }
 

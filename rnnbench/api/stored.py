@@ -1,6 +1,6 @@
 """Functions of `import rnnbench` for stored runs."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 
 from rnnbench import plot
-from rnnbench.analysis import predict as prediction
 from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
 from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
@@ -32,9 +31,7 @@ from rnnbench.store.frames import (
     window_tables,
     with_categories,
     with_sentences,
-    without_categories,
 )
-from rnnbench.suite.expressions import parse_only, quoted
 from rnnbench.text import share_of
 
 REPLICATE_COLUMNS = ("run", "case", "replicate", "worker", "windows", "calls", "seconds", "mean_seconds", "ratio")
@@ -245,50 +242,3 @@ def _share(name: str, value: str | float | None) -> float | None:
         return None if value is None else share_of(value)
     except ValueError as fault:
         raise ValueError(f"{name}: {fault}") from None
-
-
-@for_users
-def predict(
-    run: FrameResult | pd.DataFrame, sizes: str | Mapping[str, int | str | Iterable[int | str]]
-) -> pd.DataFrame:
-    """Predict the time, and the ratio to torch.nn, of each series of a run at sizes that were not measured.
-
-        run = rnnbench.load("results/ladder-20260101T120000Z-ab12")
-        rnnbench.predict(run, "batch_size=48 seq_len=32 hidden_size=200,400 cell=lstm")
-
-    A series is a cell's times over sizes. A fit needs at least six sizes, with three or more values on two of the axes.
-    Nothing is predicted beyond twice the measured range.
-
-    Args:
-        run: What `rnnbench.load` returned, or its `.frame`.
-        sizes: An expression, or a mapping from axis to values. All combinations of `batch_size`, `seq_len`,
-            `input_size` and `hidden_size` are predicted; an axis that was measured at a single value may be left out.
-            Other axes (`cell`, `phase`, ...) select the series that have these values.
-
-    Returns:
-        A frame with a row for each series and size, with its axes and
-
-        - `status`: `predicted` or `not predicted`; `reason`, which also explains a missing interval;
-        - `seconds`, `seconds_low`, `seconds_high` per call, `ratio`, `ratio_low`, `ratio_high`: the fit and its 95%
-          interval;
-        - `spent_on`: `dispatch`, `arithmetic` or `memory`, whichever takes most of the time; columns of these names
-          hold the shares;
-        - `measured_seconds`: the time that was measured at exactly this size, NaN if there is none.
-
-    Raises:
-        rnnbench.UserError: There is no such series, or a size is missing or not a whole number.
-    """
-    cases = run.frame if isinstance(run, FrameResult) else run
-    summary = without_categories(cases if "seconds_low" in cases else summarize(cases))
-    if isinstance(sizes, str):
-        expression = sizes
-    else:
-        expression = " ".join(f"{axis}={_values(value)}" for axis, value in sizes.items())
-    return prediction.predict(summary, parse_only([expression], "sizes"))
-
-
-def _values(value: int | str | Iterable[int | str]) -> str:
-    """Return values of an axis as an expression writes them: one value, or those of a list, range, array or Series."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return str(value)
-    return ",".join(quoted(str(item)) for item in value)

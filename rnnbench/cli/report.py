@@ -2,33 +2,18 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import PATH_TYPE, REPEATED, RESULTS, TEXT_TYPE, writes_into
+from rnnbench.cli.options import PATH_TYPE, RESULTS, TEXT_TYPE, writes_into
 from rnnbench.errors import UserError
-
-SUBJECTS = {  # what each option is for
-    "--predict": "a run",
-    "--suite": "--history",
-}
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=PATH_TYPE)
 @writes_into("the page and its files", shown_default="reports/<run>")
-@click.option(
-    "--predict",
-    "expressions",
-    type=TEXT_TYPE,
-    multiple=True,
-    metavar="SIZES",
-    help=f"Predict times at sizes that were not measured: 'batch_size=64 hidden_size=512'. {REPEATED}",
-)
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
@@ -42,7 +27,6 @@ SUBJECTS = {  # what each option is for
 def report(
     runs: tuple[Path, ...],
     out: Path | None,
-    expressions: tuple[str, ...],
     opens: bool,
     together: bool,
     history: bool,
@@ -58,7 +42,6 @@ def report(
     Examples:
       rnnbench report --open
       rnnbench report results/quick-20260101T120000Z-ab12
-      rnnbench report results/scaling-20260101T120000Z-ab12 --predict 'batch_size=48 seq_len=32 hidden_size=200'
       rnnbench report results/ci-check-20260101T120000Z-ab12
       rnnbench report --together results/quick-20260101T120000Z-ab12 results/quick-20260102T120000Z-cd34
       rnnbench report --history --suite quick
@@ -67,7 +50,6 @@ def report(
     Exit codes: 0 written; 2 wrong usage, or a RUN can't be read, or a page can't be written.
     """
     from rnnbench.store.folder import read_info
-    from rnnbench.suite.expressions import parse_only
 
     if together and history:
         raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
@@ -75,35 +57,25 @@ def report(
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
     if together and len(runs) < 2:
         raise UserError("--together needs at least two runs; the first is the baseline for the others")
-    parse_only(expressions, "--predict")
+    if suite is not None and not history:
+        raise click.UsageError("--suite is for --history; leave it out")
     for missing in (path for path in runs if not path.exists()):
         read_info(missing)  # raises UserError
 
     from rnnbench.report import reports  # which imports what draws
 
-    options = {"--predict": expressions, "--suite": suite}
     paths = runs or ([RESULTS] if history else [newest()])
-    subjects = ["--history" if history else "--together"] if history or together else map(reports.kind_of, paths)
-    for subject in subjects:
-        _refuse_others(options, subject)
     if history:
         written = [reports.of_history(paths, suite, out)]
     elif together:
         written = [reports.of_together(paths, out)]
     else:
-        written = [reports.of_one(path, out, expressions) for path in paths]
+        written = [reports.of_one(path, out) for path in paths]
     for each in written:
         output.say(output.few_lines(each.answer))
         output.say_path(each.page)
         if opens:
             _show(each.page.resolve().as_uri())
-
-
-def _refuse_others(options: Mapping[str, Any], subject: str) -> None:
-    """Raise a usage error if an option is set that has no effect on the report of this subject."""
-    for name, value in options.items():
-        if value and SUBJECTS[name] != subject:
-            raise click.UsageError(f"{name} is for {SUBJECTS[name]}; leave it out for {subject}")
 
 
 def _show(address: str) -> None:

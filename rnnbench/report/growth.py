@@ -1,4 +1,4 @@
-"""How the ratio, or the time of a call, grows with each size, and what is predicted at sizes that were asked for."""
+"""How the ratio, or the time of a call, grows with each size."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,36 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnbench.analysis.predict import MAX_EXTRAPOLATION, predict
-from rnnbench.analysis.size_fit import MOVING, SERIES_AXES
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.certainty import is_shared, reference_name
 from rnnbench.report.drawing.draw import REFERENCE, TWO, key, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import HUES, CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Sheet, refuse_several, sheet
-from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
-    CONTEXT,
     SETTINGS,
     SIZES,
     is_reference,
     one_line,
     say,
-    several,
     swept,
     with_series,
     with_short_cells,
     word,
 )
 from rnnbench.report.words.units import (
-    MISSING,
-    duration,
-    duration_interval,
     duration_tick,
-    ratio,
-    ratio_interval,
     ratio_tick,
-    whole_percent,
 )
 from rnnbench.store.parity import parities
 from rnnbench.store.records import TORCH_OWN
@@ -47,47 +36,6 @@ from rnnbench.store.records import TORCH_OWN
 Quantity = Literal["ratio", "seconds"]
 GROWING_SIZES = ("batch_size", "seq_len", "hidden_size")
 REACH_OF_LINES = 3  # times the farthest mark: an axis goes no farther, however long an interval is
-Asked = Mapping[str, Sequence[Any]]  # axis -> values
-
-
-def table_of_predictions(summary: pd.DataFrame, asked: Asked) -> Table:
-    """Return a table with one row for each fitted series and size."""
-    predicted = predict(summary, asked)
-    names = with_series(summary).drop_duplicates(SERIES_AXES)[[*SERIES_AXES, "series"]]
-    rows = predicted.merge(names, on=SERIES_AXES, how="left")
-    rows["mostly"] = [
-        f"{row['spent_on']} {whole_percent(row[row['spent_on']])}" if row["spent_on"] else MISSING
-        for row in predicted.to_dict("records")
-    ]
-    sizes = [axis for axis in MOVING if axis in asked or rows[axis].nunique() > 1]
-    columns = [
-        Column("cell", of("series", one_line)),
-        Column("predicted ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", of(("ratio_low", "ratio_high"), ratio_interval), numeric=True),
-        Column("phase", of("phase")),
-        *(Column(word(axis), of(axis, one_line)) for axis in several(summary, CONTEXT)),
-        *(Column(word(axis), of(axis, str), numeric=True) for axis in sizes),
-        Column("predicted time", of("seconds", duration), numeric=True),
-        Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
-        Column("mostly spent on", of("mostly")),
-        Column("notes", _notes),
-    ]
-    return table(
-        "predicted",
-        "Predicted, not measured",
-        "From fits over the measured sizes, with intervals from sizes that were left out of the fits; for this machine "
-        f"in the state in which it was measured. Nothing is predicted beyond {MAX_EXTRAPOLATION:g} times the measured "
-        "range.",
-        columns,
-        rows,
-        machine=predicted,
-        breaks=where_new(rows["cell"]),
-    )
-
-
-def _notes(row: dict[str, Any]) -> str:
-    measured = f"measured here: {duration(row['measured_seconds'])}" if row["measured_seconds"] > 0 else ""
-    return "; ".join(filter(None, [row["status"] if row["status"] != "predicted" else "", row["reason"], measured]))
 
 
 def scaling(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.size_fit import explained_shares
+from rnnbench.analysis.explained import explained_shares
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.case_tables import NO_RATIOS
 from rnnbench.report.certainty import (

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.size_fit import explaining
+from rnnbench.analysis.explained import explaining
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.certainty import is_shared, reference_name
 from rnnbench.report.drawing.draw import key, ratio_axes, rows, texts_beside

@@ -34,7 +34,6 @@ from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
 from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_checks
 from rnnbench.store.run_info import RunInfo
-from rnnbench.suite.expressions import parse_only
 from rnnbench.suite.suites import check_settings
 from rnnbench.text import listed, printable
 
@@ -95,33 +94,20 @@ class WrittenReport:
     answer: Sequence[str]  # sentences, the most important first
 
 
-def kind_of(path: Path) -> str:
-    """Return the kind of a path in words: a check or a run."""
-    return "a check" if is_check(path) else "a run"
-
-
-def of_one(
-    path: Path,
-    out: Path | None = None,
-    asked: tuple[str, ...] = (),
-) -> WrittenReport:
-    """Report on a run or a check.
-
-    `asked`: sizes to predict for a run, such as `batch_size=64`.
-    """
+def of_one(path: Path, out: Path | None = None) -> WrittenReport:
+    """Report on a run or a check."""
     place = folder_of(name_of(path), [path], out)
     if is_check(path):
         return _written(place, verdicts.page_of(path))
-    sizes = parse_only(asked, "--predict")
     info, _, times = read_whole(path)
     profiles = read_profiles(path)
-    words = ["rnnbench", "report", str(path), *(word for size in asked for word in ("--predict", size))]
+    words = ["rnnbench", "report", str(path)]
     again = printable(shlex.join([*words, *(["--out", str(out)] if out else [])]))
     profiled = why.sections(times, profiles) if profiles else []
     summary = summarize(times)
     noisy = noise(times)
     del times  # a quarter of the memory of a report of ten million windows
-    return _written(place, run_page(summary, noisy, info, sizes, profiled, again))
+    return _written(place, run_page(summary, noisy, info, profiled, again))
 
 
 def of_together(paths: Sequence[Path], out: Path | None) -> WrittenReport:
@@ -214,14 +200,10 @@ def run_page(
     summary: pd.DataFrame,
     noise: Noise,
     info: RunInfo,
-    asked: growth.Asked | None = None,
     profiled: Sequence[Section] = (),
     again: str = "",
 ) -> Page:
-    """Return the page of one run. `asked`: sizes to predict; `again`: the command that makes this page.
-
-    Raises UserError as `rnnbench.predict` does.
-    """
+    """Return the page of one run. `again`: the command that makes this page."""
     summary = summary.reset_index(drop=True)  # figures name a case by its row
     pictures = render_figures(summary, noise.floor)
     why_slower: list[SectionPart] = []
@@ -229,7 +211,6 @@ def run_page(
         why_slower += [f"{cell.title}: {cell.parts[0]}", *cell.parts[1:]]
     streams = latency.table_of_latency(summary)
     every = [case_tables.table_of_cases(summary, is_worst_first=True)] if len(summary) else []
-    predicted = [growth.table_of_predictions(summary, asked)] if asked else []
 
     def with_figure(name: str, tables: Sequence[Table]) -> list[SectionPart]:
         return [*([pictures[name]] if name in pictures else []), *tables]
@@ -238,7 +219,7 @@ def run_page(
         Section("why", "Why", why_slower),
         Section("latency", "Latency of a step", with_figure("latency", [streams] if streams else [])),
         Section("cases", "Cases", with_figure("ratio_by_size", every)),
-        Section("growth", "Growth", with_figure("scaling", predicted)),
+        Section("growth", "Growth", with_figure("scaling", [])),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
     run_answer = answer(summary, info)

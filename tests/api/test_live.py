@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -24,8 +23,6 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness.live.measuring import LivePhase
 from rnnbench.report.screen import progress
-from rnnbench.store.records import Workload
-from tests.analysis import made_up
 from tests.harness.live import INPUT, QUICK, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
@@ -210,22 +207,6 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(
     assert not out
     measure(pair(), INPUT, **QUICK)
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        "batch_size=8 seq_len=32,33 hidden_size=100",
-        {"batch_size": 8, "seq_len": [32, 33], "hidden_size": "100"},
-        {"batch_size": 8, "seq_len": pd.Series([32, 33]), "hidden_size": range(100, 101)},
-    ],
-)
-def test_a_stored_run_predicts_times_at_sizes_that_it_has_not(sizes: str | dict[str, object], tmp_path: Path) -> None:
-    predicted = rnnbench.predict(rnnbench.load(made_up.stored(tmp_path)), sizes)  # type: ignore[arg-type]
-    assert predicted["seq_len"].tolist() == [32, 33]
-    assert predicted["status"].tolist() == ["predicted", "predicted"]
-    work = Workload("lstm", "inference", "many_to_many", 8, 32, 64, 100, 10, 1, "float32", "cpu", 1)
-    assert predicted["seconds"].iloc[0] == pytest.approx(made_up.loop(work, made_up.macs(work)), rel=0.01)
 
 
 def test_ctrl_c_interrupts_the_search_for_the_fastest_way() -> None:

@@ -46,14 +46,11 @@ COMMANDS = {
         report RUN --out RUN
         report RUN/windows-0000.jsonl
         report RUN --suite quick
-        report RUN --predict batch_size=8
-        report CHECK --predict batch_size=64
     """,
     "report of several runs": """
         report --together RUN
         report --together --history RUN OTHER
         report --together RUN empty
-        report --together --predict batch_size=8
         report --history empty
         report --history RUN CHECK
         report --history RUN OTHER --suite b

@@ -13,7 +13,6 @@ from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.report.table import LEFT_OUT_FILES
 from rnnbench.store.records import Case, Workload
-from tests.analysis import made_up
 from tests.doubles import checks, stored
 from tests.doubles import workload as small
 from tests.doubles.commands import started
@@ -98,13 +97,6 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
     done = started("report", run, "--out", "page", "--open", cwd=tmp_path, BROWSER=f"{browser} %s")
     assert (done.stdout.splitlines()[-1], done.stderr) == ("page/index.html", "")
     assert shown.read_text() == f"{(tmp_path / 'page' / 'index.html').as_uri()}\n"
-
-
-def test_sizes_that_were_not_measured_are_predicted_and_called_so(tmp_path: Path) -> None:
-    sizes = "batch_size=8 seq_len=16 hidden_size=100"
-    call(made_up.stored(tmp_path), "--out", tmp_path / "page", "--predict", sizes)
-    assert ">Predicted, not measured</h3>" in (tmp_path / "page" / "index.html").read_text()
-    assert "| 8 |" in (tmp_path / "page" / "tables" / "predicted.md").read_text()
 
 
 def test_without_a_run_the_newest_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The figures of a run, which of them its page has, and the tables of predictions and of streams."""
+"""The figures of a run, which of them its page has, and the table of streams."""
 
 import io
 import math
@@ -25,14 +25,13 @@ from rnnbench import plot
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report import reports as figures
 from rnnbench.report.drawing.marks import SIZE_SHADES
-from rnnbench.report.growth import scaling, table_of_predictions
+from rnnbench.report.growth import scaling
 from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.ratio_by_size import pooled
 from rnnbench.report.verdicts.verdicts import of
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio as ratio_text
 from rnnbench.report.words.units import ratio_box
-from tests.analysis import made_up as predictable
 from tests.doubles import streams
 from tests.doubles.pages import contrast
 from tests.doubles.screens import told
@@ -312,16 +311,6 @@ def test_very_many_sizes_are_medians_over_some_and_settings_have_panels(made_up:
 
 
 # Growth
-
-
-def test_every_prediction_is_called_one() -> None:
-    sizes = {"batch_size": [8, 500], "seq_len": [32], "hidden_size": [100]}
-    table = table_of_predictions(predictable.summary(predictable.BOTH, noise=0.01), sizes)
-    assert table.title == "Predicted, not measured"
-    second = dict(zip(table.headers, table.rows[1], strict=True))
-    assert second["notes"].startswith("not predicted; batch_size was measured from 1 to 64")
-    assert second["predicted time"] == "—"
-    assert set(table.frame["status"]) == {"predicted", "not predicted"}
 
 
 def test_all_cells_are_in_one_panel_of_each_phase_and_the_held_sizes_stand_below(quick: pd.DataFrame) -> None:

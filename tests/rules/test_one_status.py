@@ -96,7 +96,7 @@ def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
     assert (to not in ("pytest-benchmark", "github-action-benchmark")) == (b"on purpose" in data)
 
 
-def test_comparisons_histories_and_predictions_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
+def test_comparisons_and_histories_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
     others = [make_run(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
     stored, *rest = [read_stored(path) for path in (run, *others)]
     assert set(case_ratios(stored).index) == {WORKS.key}

@@ -36,7 +36,7 @@ ABOUT = {
     **dict.fromkeys(("measure", "sweep", "explain"), "modules input"),
     **{"fastest": "module input", "assert_not_slower": "mine", "same_weights": "mine"},
     **{"unroll": "cell", "with_head": "layer output_size", "load": "runs", "summarize": "windows"},
-    **{"compare": "base head", "predict": "run sizes", "load_fastest": "folder"},
+    **{"compare": "base head", "load_fastest": "folder"},
 }
 OF_ENGINE = re.compile(r"\b(?:turns?|visits?|rounds?|workloads?)\b(?!-)", re.IGNORECASE)
 WITHOUT_TIMES = {"compare", "same_weights", "unroll", "with_head"}  # so that there is no unit to tell

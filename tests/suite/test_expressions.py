@@ -46,8 +46,8 @@ def test_the_expression_of_a_case_selects_it_when_it_is_pasted_between_single_qu
 def test_an_empty_expression_selects_nothing(text: str) -> None:
     assert parse_only([]) == {}
     for expressions in ([text], ["cell=gru", text]):
-        with pytest.raises(UserError, match="--predict is empty; expected for example cell=VALUE"):
-            parse_only(expressions, "--predict")
+        with pytest.raises(UserError, match="--only is empty; expected for example cell=VALUE"):
+            parse_only(expressions, "--only")
 
 
 @pytest.mark.parametrize(

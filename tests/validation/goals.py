@@ -54,7 +54,6 @@ GOALS = (
     ),
     Goal("stopping-simulated", "covered", "at least", 0.93, "cases", but="noise == 'two modes'"),
     Goal("latency-simulated", "covered", "at least", 0.90, "intervals"),
-    Goal("scaling", "coverage", "at least", 0.95, "intervals"),
     Goal(
         *("not-slower-simulated", "slower", "at most", 0.005, "runs"),
         rows="`true ratio` <= factor",
