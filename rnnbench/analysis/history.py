@@ -77,8 +77,10 @@ def history(runs: Sequence[StoredRun]) -> History:
             firsts.append(at)
         parts.append(case_ratios(run).assign(environment=numbers[-1], at=at))
     points = pd.concat(parts).rename_axis("case").reset_index().sort_values("environment", kind="stable")
-    points["log"] = [low.value for low in points["low"]]
-    points["own_variance"] = [low.error**2 if low.freedom else 0.0 for low in points["low"]]  # 0: a single replicate
+    are_undisturbed = points.groupby("case")["is_undisturbed"].transform("all")  # never one of each on a line
+    located = points["quiet"].where(are_undisturbed, points["shift"])
+    points["log"] = [low.value for low in located]
+    points["own_variance"] = [low.error**2 if low.freedom else 0.0 for low in located]  # 0: a single replicate
     points = points[points.groupby(["environment", "case"])["at"].transform("size") > 1]
     points["line"] = points.groupby(["environment", "case"], sort=False).ngroup()
     scatters = {number: run_scatter(of_runs) for number, of_runs in points.groupby("environment")}

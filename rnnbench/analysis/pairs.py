@@ -2,7 +2,6 @@
 
 A case has two kinds of them: by its quiet blocks (`rnnbench.analysis.quiet`), and by all its blocks. They estimate
 different ratios, so one look uses one kind: the quiet ones if enough pairs have them, which their number alone decides.
-Only quiet blocks have a clipped mean, on which `unchanged` rests.
 
 The cases of a definition have one value in each pair: the mean of their log-ratios. Its spread is smaller than theirs,
 but few pairs tell little of it. It is therefore raised towards what follows from the spreads of the cases, if these
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, variance
 
-from rnnbench.analysis.estimate import MIN_TO_TRIM, Location, locations
+from rnnbench.analysis.estimate import Location, locations
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
 from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED, UNDISTURBED
@@ -35,7 +34,6 @@ class PairRatio:
     mean: float  # of the mean of all blocks
     quiet_low: float = math.nan  # of the low quantiles of quiet blocks; NaN if a side has too few
     quiet_mean: float = math.nan  # of the means of quiet blocks
-    quiet_clipped: float = math.nan  # of their clipped means; NaN if a side has too few or does not know it
     pulses: int = 0  # on both sides; none where pulses can't tell whether the core is quiet
     quiet_pulses: int = 0
     best_pulses: tuple[float, ...] = ()  # seconds of the best pulse that each side knew; base, then head
@@ -52,7 +50,6 @@ class CaseLocations:
 
     low: Location
     mean: Location
-    clipped: Location | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class Logs:
 
     low: Sequence[float]
     mean: Sequence[float]
-    clipped: Sequence[float] = ()  # of the clipped mean, which only quiet blocks have
     state: str = ""  # that of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
 
 
@@ -86,10 +82,7 @@ def pair_ratio(
     low, counted = undisturbed_log_ratio(head, base)
     if not counted or head.quiet is None or base.quiet is None:
         return ratio
-    ratio = replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
-    if head.quiet.clipped is None or base.quiet.clipped is None:
-        return ratio
-    return replace(ratio, quiet_clipped=math.log(head.quiet.clipped / base.quiet.clipped))
+    return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
 
 
 def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[PairRatio]]:
@@ -103,7 +96,7 @@ def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[P
     def checked(ratio: PairRatio) -> PairRatio:
         both = zip(ratio.best_pulses, best, strict=False)
         if any(of_pair > SLOWER_BEST * fastest for of_pair, fastest in both):
-            return replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan, quiet_pulses=0)
+            return replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_pulses=0)
         return ratio
 
     return {case: list(map(checked, of_case)) for case, of_case in ratios.items()}
@@ -121,13 +114,11 @@ def logs_of(ratios: Sequence[PairRatio], least: int) -> Logs:
 
 def _quiet_logs(ratios: Sequence[PairRatio]) -> Logs:
     quiet = [ratio for ratio in ratios if ratio.is_quiet]
-    clipped = [ratio.quiet_clipped for ratio in quiet]
-    finite = clipped if all(map(math.isfinite, clipped)) else []
-    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], finite, UNDISTURBED)
+    return Logs([ratio.quiet_low for ratio in quiet], [ratio.quiet_mean for ratio in quiet], UNDISTURBED)
 
 
 def _all_logs(ratios: Sequence[PairRatio]) -> Logs:
-    return Logs([ratio.low for ratio in ratios], [ratio.mean for ratio in ratios], state=state_of(ratios))
+    return Logs([ratio.low for ratio in ratios], [ratio.mean for ratio in ratios], state_of(ratios))
 
 
 def state_of(ratios: Sequence[PairRatio]) -> str:
@@ -136,18 +127,14 @@ def state_of(ratios: Sequence[PairRatio]) -> str:
     return SHARED if sum(ratio.quiet_pulses for ratio in ratios) < ALWAYS_QUIET * pulses else ""
 
 
-def locations_of(logs: Mapping[str, Logs], min_to_trim: int = MIN_TO_TRIM) -> dict[str, CaseLocations]:
+def locations_of(logs: Mapping[str, Logs]) -> dict[str, CaseLocations]:
     """Return where the log-ratios of each case lie; only cases of the same kind help to estimate the errors."""
     result: dict[str, CaseLocations] = {}
     for is_undisturbed in (False, True):
         keys = [key for key, logs_of_case in logs.items() if (logs_of_case.state == UNDISTURBED) == is_undisturbed]
-        low = locations([logs[key].low for key in keys], min_to_trim)
-        mean = locations([logs[key].mean for key in keys], min_to_trim)
-        with_clipped = [key for key in keys if logs[key].clipped]
-        clipped = locations([logs[key].clipped for key in with_clipped], min_to_trim)
-        of_case = dict(zip(with_clipped, clipped, strict=True))
-        for key, low_of_case, mean_of_case in zip(keys, low, mean, strict=True):
-            result[key] = CaseLocations(low_of_case, mean_of_case, of_case.get(key))
+        low = locations([logs[key].low for key in keys])
+        mean = locations([logs[key].mean for key in keys])
+        result |= dict(zip(keys, map(CaseLocations, low, mean), strict=True))
     return result
 
 
@@ -162,7 +149,7 @@ class CasesTogether:
     pairs: int
 
 
-def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_to_trim: int) -> CasesTogether | None:
+def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int) -> CasesTogether | None:
     """Return where the log-ratios of several cases lie together; None if they have fewer than `least` pairs in common.
 
     By quiet blocks, if at least half of the cases are judged by these: then only these take part. A pair counts if it
@@ -182,15 +169,15 @@ def pairs_together(members: Mapping[str, Sequence[PairRatio]], least: int, min_t
     logs_by = _quiet_logs if by_quiet else _all_logs
     of_cases = {key: logs_by(ratios) for key, ratios in members_judged.items()}
     of_pairs = list(map(logs_by, whole_pairs))
-    low = _located([fmean(each.low) for each in of_pairs], [each.low for each in of_cases.values()], min_to_trim)
-    mean = _located([fmean(each.mean) for each in of_pairs], [each.mean for each in of_cases.values()], min_to_trim)
+    low = _located([fmean(each.low) for each in of_pairs], [each.low for each in of_cases.values()])
+    mean = _located([fmean(each.mean) for each in of_pairs], [each.mean for each in of_cases.values()])
     state = UNDISTURBED if by_quiet else state_of([*chain(*whole_pairs)])
     return CasesTogether(low, mean, of_cases, state, len(whole_pairs))
 
 
-def _located(values: Sequence[float], members: Sequence[Sequence[float]], min_to_trim: int) -> Location:
+def _located(values: Sequence[float], members: Sequence[Sequence[float]]) -> Location:
     """Return where the means of the members' log-ratios lie: their error is raised towards what the members' say."""
-    [where] = locations([values], min_to_trim)
+    [where] = locations([values])
     spreads = [variance(values_of_member) for values_of_member in members if len(values_of_member) > 1]
     if not where.freedom or not spreads:
         return where

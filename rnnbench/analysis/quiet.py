@@ -15,10 +15,6 @@ The best time of a case in all of its visits was tried as well: the mean of the 
 differs less between visits of a recording (1.1 in place of 1.7%). But it hides what processes differ by: by simulation,
 where they differ by 2%, it is as far from the truth as the low quantile (1.75 and 1.9%, 1.6 and 1.4%), and seems
 closer.
-
-What slows only some calls shows in the mean of the quiet blocks, which the disturbed ones make imprecise: in four
-recordings it scatters by 3 to 38% between two halves of a visit, the low quantile by 0.6 to 2%. A mean in which a block
-counts for at most `CLIP` times the low quantile scatters by 2 to 4%.
 """
 
 import math
@@ -37,7 +33,6 @@ MAX_PARTS = 11  # of the blocks that a window keeps
 BINS = 16  # of the fastest blocks of a visit, which stand for equal shares of them
 EDGES = np.linspace(0.0, LOW_SHARE, BINS + 1)
 MIN_QUIET_BLOCKS = 6  # on each side; fewer scatter by more than the blocks of a shared core
-CLIP = 1.4  # times the low quantile of a window: as long as a block is at most in the clipped mean
 MAX_QUIET_BLOCKS = 40  # more add nothing to a quantile whose weights reach to the fifth fastest of forty
 
 
@@ -48,29 +43,19 @@ class QuietBlocks:
     logs: np.ndarray  # (BINS,) logarithms of the seconds per call of the fastest 25%, in equal shares, fastest first
     blocks: int
     mean: float  # seconds per call of all quiet blocks; it also shows what slows only some calls
-    clipped: float | None = None  # the same by `clipped_mean`; None if a window of an older version lacks it
 
     @classmethod
-    def of(
-        cls,
-        low: Sequence[Sequence[float]],
-        blocks: Sequence[int],
-        means: Sequence[float],
-        clipped: Sequence[float | None] = (None,),
-    ) -> Self | None:
+    def of(cls, low: Sequence[Sequence[float]], blocks: Sequence[int], means: Sequence[float]) -> Self | None:
         """Return the quiet blocks of some windows; None if there are none.
 
-        Of each window: its `low_parts`, the number and mean of its quiet blocks, and their `clipped_mean`, if known.
+        Of each window: its `low_parts`, and the number and mean of its quiet blocks.
         """
         if not sum(blocks):
             return None
         sizes = np.array([len(parts) for parts in low])
         seconds = np.array([*chain(*low)])
         [logs] = low_logs(np.zeros(len(blocks), dtype=int), sizes, seconds, np.array(blocks))
-        clipped_means = [each for each, number in zip(clipped, blocks, strict=False) if number and each is not None]
-        is_known = len(clipped_means) == sum(map(bool, blocks))
-        mean_clipped = float(np.average(clipped_means, weights=[each for each in blocks if each])) if is_known else None
-        return cls(logs, sum(blocks), float(np.average(means, weights=blocks)), mean_clipped)
+        return cls(logs, sum(blocks), float(np.average(means, weights=blocks)))
 
 
 def low_parts(ordered: Sequence[float]) -> tuple[float, ...]:
@@ -79,17 +64,6 @@ def low_parts(ordered: Sequence[float]) -> tuple[float, ...]:
         return ()
     low = ordered[: math.ceil(LOW_SHARE * len(ordered))]
     return tuple(float(np.mean(part)) for part in np.array_split(low, min(len(low), MAX_PARTS)))
-
-
-def clipped_mean(ordered: Sequence[float]) -> float | None:
-    """Return the mean of some blocks that count for at most `CLIP` times their low quantile; None if there are none."""
-    if not ordered:
-        return None
-    parts = low_parts(ordered)
-    number = np.array([len(ordered)])
-    logs = low_logs(np.zeros(1, dtype=int), np.array([len(parts)]), np.array(parts), number)
-    [low] = np.exp(low_quantiles(logs, np.minimum(number, MAX_QUIET_BLOCKS)))
-    return float(np.minimum(ordered, CLIP * low).mean())
 
 
 def low_logs(groups: np.ndarray, sizes: np.ndarray, seconds: np.ndarray, blocks: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ from rnnbench.analysis.estimate import (
     CONFIDENCE,
     MIN_QUIET_REPLICATES,
     Estimate,
-    estimate,
+    estimates,
     estimates_of,
-    undisturbed_estimates_of,
+    with_runs,
 )
 from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.quiet import BINS, MIN_QUIET_BLOCKS, counted_blocks, low_quantiles
@@ -129,18 +129,15 @@ def estimates_of_rounds(samples: Sequence[RoundLogs]) -> list[Estimate]:
 
     Only samples of one kind borrow from each other.
     """
-    quiet = [list(zip(each.values, each.blocks, strict=True)) for each in samples if each.is_undisturbed]
-    others = [each.values for each in samples if not each.is_undisturbed]
-    undisturbed = iter(undisturbed_estimates_of(quiet))
-    shared = iter(estimates_of(others))
+    undisturbed = iter(estimates_of([each.values for each in samples if each.is_undisturbed]))
+    shared = iter(estimates_of([each.values for each in samples if not each.is_undisturbed]))
     return [next(undisturbed if each.is_undisturbed else shared) for each in samples]
 
 
 def estimate_of_rounds(logs: RoundLogs, confidence: float = CONFIDENCE) -> Estimate:
-    """Return the estimate of one sample, with the interval of independent rounds."""
-    if logs.is_undisturbed:
-        return undisturbed_estimates_of([list(zip(logs.values, logs.blocks, strict=True))], confidence)[0]
-    return estimate(logs.values, confidence)
+    """Return the estimate of one log-ratio, with the interval of independent rounds and what runs differ by."""
+    alone = estimates(np.zeros(len(logs.values), dtype=int), np.array(logs.values), confidence)
+    return Estimate(*with_runs(alone)[0].tolist())
 
 
 def state_of(logs: RoundLogs, *sides: Sequence[RoundTimes]) -> str:

@@ -112,7 +112,6 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
                 [each.quiet_low for each in windows_of_case],
                 [each.quiet_blocks for each in windows_of_case],
                 [each.quiet_seconds or 0.0 for each in windows_of_case],
-                [each.quiet_clipped for each in windows_of_case],
             ),
         )
         for case, windows_of_case in cases.items()

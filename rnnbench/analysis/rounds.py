@@ -49,14 +49,23 @@ can't show. `PROCESS_SPREAD` is therefore added to the errors, and to that of a 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import BETWEEN_RUNS, UNKNOWN, Estimate, Location, as_ratio, estimate_columns, locations
+from rnnbench.analysis.estimate import (
+    UNKNOWN,
+    Estimate,
+    Location,
+    as_ratio,
+    estimate_columns,
+    locations,
+    run_to_run,
+    with_runs,
+)
 from rnnbench.analysis.pairs import PairRatio, logs_of, without_blind
 from rnnbench.analysis.quiet_rounds import (
     RoundLogs,
@@ -143,18 +152,10 @@ def _assumed_variance(n: int, ratio: float) -> float:
     return (1 + mixed) / (1 - mixed)
 
 
-def widened(interval: Estimate, logs: Sequence[float], certain: float = 0.0) -> Estimate:
-    """Return the 95% interval of a series' centre, from the interval for independent values.
-
-    `certain`: a part of the half-width that was added in quadrature, and that does not come from the values.
-    """
-    value = interval.value
-    factor = widening(logs)
-
-    def widen(half: float) -> float:
-        return math.hypot(factor * math.sqrt(max(0.0, half**2 - certain**2)), min(half, certain))
-
-    return Estimate(value, value - widen(value - interval.lower), value + widen(interval.upper - value))
+def widened(interval: Estimate, logs: Sequence[float]) -> Estimate:
+    """Return the 95% interval of a series' centre, from the interval for independent values."""
+    half = widening(logs) * (interval.upper - interval.value)
+    return Estimate(interval.value, interval.value - half, interval.value + half)
 
 
 def _correlation(apart: np.ndarray, lag: int) -> float:
@@ -208,11 +209,12 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
     ratios = {arm: ratio_logs(rounds, base) for arm, rounds in times.items()}
     logs = {arm: seconds_logs(rounds, is_undisturbed=ratios[arm].is_undisturbed) for arm, rounds in times.items()}
     seconds = _estimated(logs)
-    compared = _estimated({arm: ratios[arm] for arm in others}) | {reference: Estimate(0.0, 0.0, 0.0)}
+    within = _estimated({arm: ratios[arm] for arm in others}) | {reference: Estimate(0.0, 0.0, 0.0)}
+    compared = dict(zip(within, with_runs(np.array([astuple(each) for each in within.values()])).tolist(), strict=True))
     rows = {
         arm: {
             **estimate_columns("seconds", as_ratio(seconds[arm])),
-            **estimate_columns("ratio", as_ratio(compared[arm])),
+            **estimate_columns("ratio", as_ratio(Estimate(*compared[arm]))),
             "state": state_of(ratios[arm], rounds, base),
             "mean_seconds": fmean(round_times.mean for round_times in rounds),
             "replicates": len(rounds),
@@ -224,10 +226,7 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
 
 def _estimated(logs: Mapping[str, RoundLogs]) -> dict[str, Estimate]:
     pairs = zip(logs.items(), estimates_of_rounds([*logs.values()]), strict=True)
-    return {
-        arm: widened(interval, logs_of_arm.values, BETWEEN_RUNS if logs_of_arm.is_undisturbed else 0.0)
-        for (arm, logs_of_arm), interval in pairs
-    }
+    return {arm: widened(interval, logs_of_arm.values) for (arm, logs_of_arm), interval in pairs}
 
 
 def rounds_of(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.DataFrame:
@@ -253,9 +252,11 @@ def rounds_of(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.D
 
 
 def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
-    """Return the arms of `compare` whose ratio is less precise than `precision`, or has no interval."""
-    half = (frame["ratio_high"] / frame["ratio_low"]) ** 0.5
-    return [str(arm) for arm in frame.index[~(half <= 1 + precision)]]
+    """Return the arms of `compare` whose rounds know the ratio less precisely than `precision`, or without interval."""
+    between = run_to_run(np.log(frame["ratio"].to_numpy(dtype=float)))
+    half_widths = np.log((frame["ratio_high"] / frame["ratio_low"]).to_numpy(dtype=float)) / 2
+    is_precise = half_widths <= np.hypot(math.log1p(precision), between)
+    return [str(arm) for arm in frame.index[~is_precise]]
 
 
 @dataclass

@@ -3,6 +3,10 @@
 Absolute times of another day or machine mean little; a ratio within a run shares that run's noise. Two runs are judged
 (`compare`), or several are lined up (`together`), of which the machine, torch or the code may differ.
 
+The ratio of a case is that of the run's report: undisturbed if the run has enough quiet blocks, and otherwise the shift
+of all blocks. These are two estimands, so two runs are compared by one of them: by the undisturbed ratios if both have
+one, and otherwise by the shifts.
+
 Runs of equal code vary, for example with the state of the machine or the layout of memory. The replicates of a run do
 not show this variation. Its typical size is estimated from all cases of two runs: if the
 code is equal, the changes of the cases scatter by their own errors and by the variation between runs. The scatter is
@@ -28,9 +32,18 @@ import pandas as pd
 from rnnbench.analysis.comparison import Comparison, Finding, ordered
 from rnnbench.analysis.decide import Evidence, finding_of, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
-from rnnbench.analysis.estimate import ENDS, Location, as_ratio, estimates_of, locations, shift
+from rnnbench.analysis.estimate import (
+    ENDS,
+    MIN_QUIET_REPLICATES,
+    Location,
+    estimates_of,
+    from_logs,
+    locations,
+    shift,
+    with_runs,
+)
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
-from rnnbench.analysis.summary import reference_ratios
+from rnnbench.analysis.summary import UNDISTURBED, reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
@@ -38,6 +51,7 @@ from rnnbench.store.records import Case, Measurement
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import writable
 
+NOT_LOCATED = Location(math.nan, math.nan, 0.0)
 MIN_CASES = 6  # for an estimate of the variation between runs
 MAX_SCATTERED = 500  # used for the estimate; the number of pairs grows with the square
 QN_TO_SPREAD = 2.2219  # for a normal distribution
@@ -50,6 +64,7 @@ TOO_FEW = (
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
 RATIO = [f"ratio_to_reference{end}" for end in ENDS]
+RATIO_COLUMNS = ["case", "log_ratio", "log_mean_ratio", "quiet_log_ratio", "log_quiet_mean_ratio"]
 CHANGE_TO_FIRST = [f"change_to_first_run{end}" for end in ENDS]
 
 
@@ -60,7 +75,8 @@ class StoredRun:
     name: str
     info: RunInfo
     measurements: Mapping[str, Measurement]  # case key -> its last line
-    # A row for each case and replicate: `case`, `log_ratio` and `log_mean_ratio` to the reference, NaN without one.
+    # A row for each case and replicate: `case`, `log_ratio` and `log_mean_ratio` to the reference, NaN without one, and
+    # `quiet_log_ratio` and `log_quiet_mean_ratio` of quiet blocks, NaN if there are too few.
     ratios: pd.DataFrame
 
 
@@ -81,7 +97,7 @@ class Together:
 def read(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
     info, measurements, times = read_whole(path)
-    ratios = reference_ratios(times.replicates)[["case", "log_ratio", "log_mean_ratio"]].astype({"case": object})
+    ratios = reference_ratios(times.replicates)[RATIO_COLUMNS].astype({"case": object})
     resolved = path.resolve()
     name = f"{resolved.parent.name}/{resolved.name}" if is_check(resolved.parent) else resolved.name
     return StoredRun(writable(name), info, measurements, ratios)
@@ -90,17 +106,35 @@ def read(path: Path) -> StoredRun:
 def case_ratios(run: StoredRun) -> pd.DataFrame:
     """Return a row for each case with a ratio to its reference, by the case's key; the references are left out.
 
-    Columns: `low` and `mean`, the `Location` of its log-ratios for the typical call and for the mean; `RATIO`, with its
+    Columns: `shift` and `mean`, the `Location` of its log-ratios by all blocks for the typical call and for the mean;
+    `quiet` and `quiet_mean`, the same by quiet blocks, without freedom unless it `is_undisturbed`; `RATIO`, with its
     95% interval, as a report shows it; and the number of `replicates`.
     """
     samples = run.ratios.dropna(subset="log_ratio").groupby("case", sort=False)
-    low = [values.to_numpy() for _, values in samples["log_ratio"]]
-    mean = [values.to_numpy() for _, values in samples["log_mean_ratio"]]
+    by_all = [values.to_numpy() for _, values in samples["log_ratio"]]
+    means = [values.to_numpy() for _, values in samples["log_mean_ratio"]]
     replicates = samples.size()
-    ratios = [astuple(as_ratio(estimate)) for estimate in estimates_of(low)]
-    located: dict[str, Any] = {"low": locations(low), "mean": locations(mean)}
-    frame = pd.DataFrame(ratios, replicates.index, RATIO, dtype=float).assign(**located, replicates=replicates)
+    frame = pd.DataFrame(_intervals(by_all), replicates.index, RATIO, dtype=float)
+    of_all: dict[str, Any] = {"shift": locations(by_all), "mean": locations(means)}
+    frame = frame.assign(**of_all, replicates=replicates)
+    of_quiet = run.ratios.dropna(subset="quiet_log_ratio")
+    of_quiet = of_quiet[of_quiet.groupby("case")["case"].transform("size") >= MIN_QUIET_REPLICATES]
+    quiet_samples = of_quiet.groupby("case", sort=False)
+    by_quiet = [values.to_numpy() for _, values in quiet_samples["quiet_log_ratio"]]
+    quiet_means = [values.to_numpy() for _, values in quiet_samples["log_quiet_mean_ratio"]]
+    undisturbed = quiet_samples.size().index
+    frame["is_undisturbed"] = frame.index.isin(undisturbed)
+    frame.loc[undisturbed, RATIO] = _intervals(by_quiet)
+    for name, samples_of_cases in (("quiet", by_quiet), ("quiet_mean", quiet_means)):
+        located = dict(zip(undisturbed, locations(samples_of_cases), strict=True))
+        frame[name] = [located.get(case, NOT_LOCATED) for case in frame.index]
     return frame.loc[[key for key in frame.index if not run.measurements[key].case.is_reference]]
+
+
+def _intervals(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the ratios of samples of log-ratios with their 95% intervals, as a report shows them: (n, 3)."""
+    logs = np.array([astuple(each) for each in estimates_of(samples)]).reshape(-1, len(RATIO))
+    return from_logs(with_runs(logs))
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:
@@ -201,12 +235,20 @@ def judged_shifts(base: pd.DataFrame, head: pd.DataFrame, margins: Mapping[str, 
     The variation between runs, which the replicates do not show, is part of the errors.
     """
     keys = [key for key in margins if key in base.index and key in head.index]
-    low = with_run_to_run(dict(zip(keys, map(shift, base.loc[keys, "low"], head.loc[keys, "low"]), strict=True)))
-    mean = with_run_to_run(dict(zip(keys, map(shift, base.loc[keys, "mean"], head.loc[keys, "mean"]), strict=True)))
+    are_undisturbed = base.loc[keys, "is_undisturbed"] & head.loc[keys, "is_undisturbed"]
     trial = Trial(margins)
-    for key in keys:
-        trial.look(key, low[key], mean[key])
+    for low_name, mean_name, state in (("quiet", "quiet_mean", UNDISTURBED), ("shift", "mean", "")):
+        of_kind = [key for key in keys if are_undisturbed[key] == (state == UNDISTURBED)]
+        low = _shifts(base.loc[of_kind, low_name], head.loc[of_kind, low_name])
+        mean = _shifts(base.loc[of_kind, mean_name], head.loc[of_kind, mean_name])
+        for key in of_kind:
+            trial.look(key, low[key], mean[key], state=state)
     return trial.verdicts()
+
+
+def _shifts(base: "pd.Series[Any]", head: "pd.Series[Any]") -> dict[str, Location]:
+    """Return the change of each case, whose error has the variation between runs."""
+    return with_run_to_run(dict(zip(base.index, map(shift, base, head), strict=True)))
 
 
 def with_run_to_run(shifts: Mapping[str, Location]) -> dict[str, Location]:

@@ -23,8 +23,7 @@ from rnnbench.analysis.estimate import (
     MIN_QUIET_REPLICATES,
     estimates,
     from_logs,
-    undisturbed_estimates,
-    widened_by_runs,
+    with_runs,
 )
 from rnnbench.analysis.quiet import BINS, counted_blocks, low_quantiles
 from rnnbench.analysis.replicate_times import log_ratios
@@ -232,9 +231,9 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
         without_ratio = cases.index[cases["ratio"].isna()]
         numbers = np.intersect1d(numbers, np.union1d(paired["number"].unique(), without_ratio))
         paired = paired[paired["number"].isin(numbers)]
-        _estimate(cases, paired, "quiet_log_ratio", "ratio", "counted_blocks")
+        _estimate(cases, paired, "quiet_log_ratio", "ratio")
         _estimate(cases, paired, "log_quiet_mean_ratio", "mean_ratio")
-    _estimate(cases, of_cases[of_cases["number"].isin(numbers)], "quiet_log_seconds", "seconds", "counted_blocks")
+    _estimate(cases, of_cases[of_cases["number"].isin(numbers)], "quiet_log_seconds", "seconds")
     cases.loc[numbers, "state"] = UNDISTURBED
 
 
@@ -244,22 +243,18 @@ def _twice(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.groupby("number")["number"].transform("size") >= MIN_QUIET_REPLICATES]
 
 
-def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str, blocks: str | None = None) -> None:
+def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
     """Estimate on logarithms for each case, and put the values into columns: `name`, `name_low`, `name_high`.
 
-    `blocks`: the column with the number of quiet blocks of each value, if these are undisturbed. Only cases of one run
-    borrow from each other; cases without rows keep their values.
+    Only cases of one run borrow from each other; cases without rows keep their values.
     """
     columns = [name, f"{name}_low", f"{name}_high"]
     values = cases.reindex(columns=columns).to_numpy(dtype=float, copy=True)
     for _, of_run in replicates.groupby("run", sort=False, observed=True):
         numbers, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         logs = of_run[column].to_numpy(dtype=float)
-        if blocks is None:
-            known_logs = estimates(group, logs)
-        else:
-            known_logs = undisturbed_estimates(group, logs, of_run[blocks].to_numpy())
-        values[numbers] = from_logs(widened_by_runs(known_logs) if name == "ratio" and blocks else known_logs)
+        known_logs = estimates(group, logs)
+        values[numbers] = from_logs(with_runs(known_logs) if name == "ratio" else known_logs)
     cases[columns] = values
 
 

@@ -16,7 +16,6 @@ from scipy import special
 CLIPPED_SHARE = 0.1  # of the logarithms of variances, at each end
 CLIPPING_STEPS = 20_000  # of probability
 MAX_GAIN = 1.0  # degrees of freedom that a variance gains at most from the other cases, for each of its own
-MAX_MUTUAL_GAIN = 40.0  # the same if variances are lowered, too: cases of a replicate share some 2% of their variance
 
 
 def t_quantile(probability: float, freedom: float) -> float:
@@ -35,19 +34,11 @@ def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
 def raised(
     variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN, *, with_zeros: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Raise the variances of similar samples towards the typical one, as `moderated` does, and lower none."""
-    mixed, more = moderated(variances, freedom, max_gain, with_zeros=with_zeros)
-    return np.maximum(mixed, variances), more
-
-
-def moderated(
-    variances: np.ndarray, freedom: np.ndarray, max_gain: float, *, with_zeros: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Move the variances of similar samples towards the typical one; return them and their degrees of freedom.
+    """Raise the variances of similar samples towards the typical one; return them and their degrees of freedom.
 
     `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
     A variance without freedom stays as it is, and so do all variances if fewer than two are above zero. `with_zeros`:
-    also move a variance of zero, because the sample's values are equal by chance or by the resolution of the readings,
+    also raise a variance of zero, because the sample's values are equal by chance or by the resolution of the readings,
     and not by definition as a case's ratios to itself are. It says nothing about the typical variance in any case.
 
     The lowest and highest tenth of the variances are clipped (Phipson et al. 2016, doi:10.1214/16-AOAS920), so that a
@@ -74,7 +65,7 @@ def moderated(
         typical = math.exp(centre + float(special.digamma(typical_half)) - math.log(typical_half))
         mixed[use] = (typical_freedom * typical + freedom[use] * variances[use]) / (typical_freedom + freedom[use])
     more[use] = np.minimum(more[use] + np.minimum(typical_freedom, max_gain * freedom[use]), freedom.sum())
-    return mixed, more
+    return np.maximum(mixed, variances), more
 
 
 @cache

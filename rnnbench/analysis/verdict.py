@@ -2,15 +2,11 @@
 
 For each case two ratios of head to base are judged: that of the typical call, which is precise, and that of
 their mean, which also shows what slows only some calls. `regressed` is a rejection of `ratio <= 1 + margin` for one of
-the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that both intervals of a look lie inside the
-margin.
+the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that the interval of the typical call lies
+inside the margin, and that the mean does, too.
 
-On a shared core the mean is so imprecise that hardly a case would ever be `unchanged`. There it is enough that three
-things are so: the interval of the clipped mean (`rnnbench.analysis.quiet`), in which a block counts for at most 1.4
-times the typical call, lies inside the margin; so does the mean itself; and the interval of the mean lies inside twice
-the margin. A head whose mean call is slower by more than twice the margin is therefore not called `unchanged`, and one
-that is slower by more than the margin only if a few calls alone make it so. `regressed` and `improved` still follow
-from the whole mean.
+The mean is an alarm. Its interval is often wider than the margin, so only its value counts for `unchanged`. A head
+whose mean alone is 3% slower is called `unchanged` in a third of checks, one that is 5% slower in 3%.
 
 How the error rate is split. Each of the two ratios gets half of a case's. Over the looks at growing data it is spent in
 the shares `spent` of `Trial.look`: a p-value is divided by its look's share, and the smallest so far counts, which
@@ -19,9 +15,8 @@ keeps it a valid p-value whenever the checking stops (Bonferroni over looks; tes
 at `LOOK_CONFIDENCE` that happens to a slowdown of 3% in at most 0.5% of cases, and the last intervals, which are
 shown, hold the true ratios in 96% of cases or more (`tests/validation/verdicts_simulated.py`). Slow modes limit this:
 if only a share of the processes is slow, all pairs so far may be fast ones by chance, and look as if nothing had
-changed. A check therefore calls nothing `unchanged` on few pairs, and asks that the interval of the typical call
-without trimming lies inside the margin, too. Even so the 0.5% can't be kept: if half of the processes are slow, 1% of
-such cases are called `unchanged`, and eight pairs miss a mode of 30% of the processes in 6%.
+changed. A check therefore calls nothing `unchanged` on few pairs. Even so the 0.5% can't be kept: if half of the
+processes are slow, 1% of such cases are called `unchanged`, and eight pairs miss a mode of 30% of the processes in 6%.
 
 Over cases, Benjamini & Hochberg 1995 at q = 0.01, which holds on average over many checks and not for each of them: of
 the cases called regressed, at most one in a hundred is not; where nothing regressed, at most one check in a hundred
@@ -47,7 +42,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rnnbench.analysis.estimate import MIN_TO_TRIM, UNKNOWN, Estimate, Location, as_ratio, locations
+from rnnbench.analysis.estimate import UNKNOWN, Estimate, Location, as_ratio, locations
 
 Verdict = Literal["regressed", "improved", "unchanged", "undecided", "incomparable"]
 Outcome = Verdict | Literal["accepted"]  # accepted: a regression that the team has accepted
@@ -55,7 +50,6 @@ OLDER_WORDS = {"inconclusive": "undecided"}  # of verdicts, in files that older 
 CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
 RatioName = Literal["low", "mean"]
 Q = 0.01
-WIDER = 2.0  # times the margin: where the interval of the mean may lie if the clipped mean is inside the margin
 ONE_LOOK_CONFIDENCE = 0.95  # of the two-sided intervals of a single look
 LOOK_CONFIDENCE = 0.99  # of those of each look, if there are several
 FAMILY_SHARE = 0.25  # of Q, for the tests of families, if there are any
@@ -132,27 +126,18 @@ class Trial:
         spent: float = 1.0,
         *,
         confidence: float = ONE_LOOK_CONFIDENCE,
-        whole_low: Location | None = None,
-        clipped: Location | None = None,
         may_be_unchanged: bool = True,
         state: str = "",
     ) -> None:
         """Add a look at where a case's log-ratios lie.
 
-        `spent`: share of the error rate, at most 1 over all looks; `confidence`: of the intervals. `whole_low`: `low`
-        with no replicate left out; if it is given, `unchanged` needs its interval inside the margin, too. `clipped`: of
-        the clipped mean; if it is given, its interval must be inside the margin, and that of the mean inside `WIDER`
-        margins, around a value inside one. `state`: of the core.
+        `spent`: share of the error rate, at most 1 over all looks; `confidence`: of the intervals; `state`: of the
+        core.
         """
         edge = math.log1p(self.margins[case])
-        logs = [where.interval(confidence) for where in (low, mean, whole_low or low)]
-        is_inside = may_be_unchanged and _is_inside(logs[0], edge) and _is_inside(logs[2], edge)
-        if clipped is None:
-            is_inside = is_inside and _is_inside(logs[1], edge)
-        else:
-            is_inside = is_inside and abs(mean.value) < edge and _is_inside(logs[1], WIDER * edge)
-            is_inside = is_inside and _is_inside(clipped.interval(confidence), edge)
-        look = Look(logs[0], logs[1], _tests(low, mean, edge, spent), is_inside, state)
+        of_low = low.interval(confidence)
+        is_inside = may_be_unchanged and _is_inside(of_low, edge) and abs(mean.value) < edge
+        look = Look(of_low, mean.interval(confidence), _tests(low, mean, edge, spent), is_inside, state)
         self.looks.setdefault(case, []).append(look)
 
     def look_at_family(
@@ -265,9 +250,9 @@ def share_of_look(number: int) -> float:
     return 1 / (number * (number + 1))
 
 
-def located(logs: Mapping[str, Sequence[float] | np.ndarray], min_to_trim: int = MIN_TO_TRIM) -> dict[str, Location]:
-    """Return the location of each case's log-ratios; with fewer than `min_to_trim` of them, none is left out."""
-    return dict(zip(logs, locations(list(logs.values()), min_to_trim), strict=True))
+def located(logs: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Location]:
+    """Return the location of each case's log-ratios."""
+    return dict(zip(logs, locations(list(logs.values())), strict=True))
 
 
 def _judged(looks: Sequence[Look], largest: Mapping[Verdict, float]) -> Judged:

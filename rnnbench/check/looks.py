@@ -24,9 +24,6 @@ MIN_PAIRS_TOGETHER = 5
 # of 1/2^n. With four pairs, 8% of such cases were `unchanged`; with eight, 1% are.
 MIN_PAIRS_FOR_UNCHANGED = 8
 LOOK_GROWTH = 1.3  # of the number of pairs from look to look
-# From this many pairs on, the lowest and the highest ratios of a case are left out. With fewer pairs, that leaves too
-# few to know how much pairs differ: in simulations with stalls, more slowdowns are then found without it.
-MIN_PAIRS_TO_TRIM = 8
 PAIRS_TO_CHOOSE = 2  # before the slowest cases are chosen, if there is no time for all
 
 
@@ -70,12 +67,7 @@ def measure(
 
 
 class _Looks:
-    """The looks at the pairs so far: at each case that is not decided, and at families of such cases.
-
-    A pair in which the head is slow, and the others are not, may be the machine's or the code's doing. The tests leave
-    it out as an outlier, and `unchanged` counts it: it asks for the interval of the typical call without trimming, too.
-    (Not of the mean, which stalls of the machine spoil too often.)
-    """
+    """The looks at the pairs so far: at each case that is not decided, and at families of such cases."""
 
     def __init__(self, runner: PairedRunner, trial: Trial, share: float) -> None:
         self._runner = runner
@@ -111,8 +103,8 @@ class _Looks:
     def _at_families(self, names: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
         for name in names:
             members = {key: ratios[key] for key in self._trial.families[name] if key in ratios}
-            if pairs := pairs_together(members, MIN_PAIRS_TOGETHER, MIN_PAIRS_TO_TRIM):
-                members_at = locations_of(pairs.members, MIN_PAIRS_TO_TRIM)
+            if pairs := pairs_together(members, MIN_PAIRS_TOGETHER):
+                members_at = locations_of(pairs.members)
                 self._trial.look_at_family(
                     name,
                     pairs.low,
@@ -126,8 +118,7 @@ class _Looks:
     def _at_cases(self, keys: Sequence[str], ratios: Mapping[str, Sequence[PairRatio]]) -> None:
         # Decided cases are included: they still show how noisy cases are.
         logs = {key: logs_of(case_ratios, MIN_PAIRS) for key, case_ratios in ratios.items()}
-        where = locations_of(logs, MIN_PAIRS_TO_TRIM)
-        whole = locations_of(logs, min_to_trim=self._runner.replicates + 1)
+        where = locations_of(logs)
         for key in keys:
             self._trial.look(
                 key,
@@ -135,8 +126,6 @@ class _Looks:
                 where[key].mean,
                 self._share * share_of_look(1 + len(self._trial.looks[key])),
                 confidence=self._confidence,
-                whole_low=whole[key].low,
-                clipped=where[key].clipped,
                 may_be_unchanged=len(logs[key].low) >= MIN_PAIRS_FOR_UNCHANGED,
                 state=logs[key].state,
             )

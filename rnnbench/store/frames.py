@@ -71,7 +71,6 @@ SCHEMA = pa.schema(
         pa.field("best_pulse", pa.float64()),
         pa.field("quiet_blocks", pa.int64()),
         pa.field("quiet_seconds", pa.float64()),
-        pa.field("quiet_clipped", pa.float64()),
         pa.field("quiet_low", pa.list_(pa.float64())),
         pa.field("sm_clock_mhz", pa.float64()),
         pa.field("device_uuid", pa.string()),

@@ -258,7 +258,6 @@ class Window(Record):
     best_pulse: Positive | None = None  # seconds of the best pulse that its worker knew at the end of the visit
     quiet_blocks: Count = 0  # between two quiet pulses
     quiet_seconds: Positive | None = None  # per call, mean of the quiet blocks
-    quiet_clipped: Positive | None = None  # the same of blocks that count for at most 1.4 times their low quantile
     # Seconds per call of the fastest quarter of the quiet blocks: means of up to eleven equal parts, the fastest first.
     quiet_low: tuple[Positive, ...] = ()
     sm_clock_mhz: Positive | None = None  # of a GPU, right after its turns: their median; None if it is not known

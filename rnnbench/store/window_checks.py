@@ -17,10 +17,10 @@ LIMITS: dict[str, tuple[str, Callable[..., Any]]] = {  # of each column, in word
     **dict.fromkeys(("pulses", "quiet_pulses", "quiet_blocks"), ("0 or more", pc.greater_equal)),
     **dict.fromkeys(("turns", "calls", "batch", "waits"), ("1 or more", pc.greater)),
     **dict.fromkeys(("seconds", "host_seconds", "quantiles"), ("greater than 0", pc.greater)),
-    **dict.fromkeys(("best_pulse", "quiet_seconds", "quiet_clipped", "quiet_low"), ("greater than 0", pc.greater)),
+    **dict.fromkeys(("best_pulse", "quiet_seconds", "quiet_low"), ("greater than 0", pc.greater)),
     "sm_clock_mhz": ("greater than 0", pc.greater),
 }
-OF_PULSES = ("pulses", "quiet_pulses", "best_pulse", "quiet_blocks", "quiet_seconds", "quiet_clipped", "quiet_low")
+OF_PULSES = ("pulses", "quiet_pulses", "best_pulse", "quiet_blocks", "quiet_seconds", "quiet_low")
 OPTIONAL = ("submit_seconds", "waits", "sm_clock_mhz", *OF_PULSES)
 SAME_WINDOW = ("number", "replicate", "order")  # of one worker
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from rnnbench.analysis.estimate import with_runs
 from rnnbench.analysis.history import (
     ASSUMED_RUN_CORRELATION,
     LEVEL,
@@ -67,7 +68,8 @@ def student(value: float, error: float, freedom: float) -> tuple[float, float, f
 def test_a_level_is_as_well_known_as_its_runs_are_together() -> None:
     points = exact([[0.1] * 4]).points
     assert list(points["at"]) == [0, 1, 2, 3]
-    assert points[RATIO].to_numpy() == pytest.approx(np.array([student(0.1, 0.01, 1)] * 4))
+    within = np.log([student(0.1, 0.01, 1)])
+    assert np.log(points[RATIO].to_numpy()) == pytest.approx(np.repeat(with_runs(within), 4, axis=0))
     assert points[LEVEL].to_numpy() == pytest.approx(np.array([student(0.1, 0.01 / 2, 3)] * 4))
 
 

@@ -109,21 +109,10 @@ def test_a_pair_has_a_quiet_ratio_if_both_sides_have_six_quiet_blocks(blocks: tu
 
 
 def test_what_slows_only_some_calls_shows_in_the_mean_over_quiet_blocks() -> None:
-    slower = {"quiet_seconds": 1.05e-3, "quiet_clipped": 1.02e-3}
-    base, head = [quiet_window(1e-3, 40, quiet_clipped=1e-3)], [quiet_window(1e-3, 40, **slower)]
+    base, head = [quiet_window(1e-3, 40)], [quiet_window(1e-3, 40, quiet_seconds=1.05e-3)]
     times = [next(iter(times_by_case(own).values())) for own in (base, head)]
     ratio = pair_ratio(0, times[0], times[1], base, head)
     assert [ratio.quiet_low, ratio.quiet_mean] == pytest.approx([0.0, math.log(1.05)])
-    assert ratio.quiet_clipped == pytest.approx(math.log(1.02))
-
-
-def test_the_clipped_mean_of_a_case_is_known_if_both_sides_of_all_quiet_pairs_know_it() -> None:
-    known = {"case": [pair(number, quiet=0.01, quiet_clipped=0.02) for number in range(LEAST)]}
-    older = {"case": [*known["case"], pair(LEAST, quiet=0.01)]}
-    found = [locations_of({key: logs_of(own, LEAST) for key, own in each.items()})["case"] for each in (known, older)]
-    assert found[0].clipped is not None
-    assert found[0].clipped.value == pytest.approx(0.02)
-    assert found[1].clipped is None
 
 
 def test_only_cases_of_one_kind_help_to_estimate_each_others_errors() -> None:
@@ -140,11 +129,11 @@ def test_cases_together_are_the_mean_of_those_that_a_pair_has() -> None:
         "always": pairs([0.01, 0.02, 0.03, 0.04, 0.05], [math.nan] * 5),
         "with a gap": [pair(0, 0.03), pair(1, 0.04), pair(3, 0.06), pair(4, 0.07)],
     }
-    found = pairs_together(members, 4, 8)
+    found = pairs_together(members, 4)
     assert found is not None
     assert (found.pairs, found.state) == (4, SHARED)  # the pair with one case alone does not count
     assert found.low.value == pytest.approx(np.mean([0.02, 0.03, 0.05, 0.06]))
-    assert pairs_together(members, 5, 8) is None
+    assert pairs_together(members, 5) is None
 
 
 @pytest.mark.parametrize(("quiet_cases", "state"), [(6, "undisturbed"), (3, "undisturbed"), (2, SHARED)])
@@ -152,7 +141,7 @@ def test_cases_together_are_judged_by_quiet_blocks_if_half_of_them_are_and_then_
     quiet_cases: int, state: str
 ) -> None:
     members = {str(number): pairs([0.5] * 5, [0.1 if number < quiet_cases else math.nan] * 5) for number in range(6)}
-    found = pairs_together(members, 5, 8)
+    found = pairs_together(members, 5)
     assert found is not None
     assert (found.state, len(found.members)) == (state, quiet_cases if state == "undisturbed" else 6)
     assert found.low.value == pytest.approx(0.1 if state == "undisturbed" else 0.5)
@@ -162,11 +151,11 @@ def test_the_error_of_cases_together_is_never_below_their_own_and_is_raised_to_w
     # Their noise cancels by chance: the mean of both is the same in all pairs.
     noise = [0.02, -0.01, 0.015, -0.02, 0.0]
     opposite = {"one": pairs(noise, [math.nan] * 5), "other": pairs([-each for each in noise], [math.nan] * 5)}
-    found = pairs_together(opposite, 5, 8)
+    found = pairs_together(opposite, 5)
     assert found is not None
     expected = np.var(noise, ddof=1) * (0.2 + 0.8 / 2) / 5
     assert found.low.error == pytest.approx(math.sqrt(expected / 2))
     alike = {"one": pairs(noise, [math.nan] * 5), "other": pairs(noise, [math.nan] * 5)}
-    found = pairs_together(alike, 5, 8)
+    found = pairs_together(alike, 5)
     assert found is not None
     assert found.low.error == pytest.approx(math.sqrt(np.var(noise, ddof=1) / 5))

@@ -10,13 +10,11 @@ from scipy.stats.mstats import hdquantiles
 
 from rnnbench.analysis.quiet import (
     BINS,
-    CLIP,
     MAX_PARTS,
     MAX_QUIET_BLOCKS,
     MIN_QUIET_BLOCKS,
     QUANTILE,
     QuietBlocks,
-    clipped_mean,
     counted_blocks,
     low_logs,
     low_parts,
@@ -53,30 +51,6 @@ def test_what_a_window_keeps_are_means_of_its_fastest_blocks_in_order(blocks: li
     assert list(parts) == sorted(parts)
     assert blocks[0] <= parts[0] * (1 + 1e-12)
     assert parts[-1] <= blocks[math.ceil(0.25 * len(blocks)) - 1] * (1 + 1e-12)
-
-
-@given(seconds)
-def test_the_clipped_mean_lies_between_the_fastest_block_and_the_mean(blocks: list[float]) -> None:
-    clipped = clipped_mean(blocks)
-    assert clipped is not None
-    assert blocks[0] * (1 - 1e-12) <= clipped <= float(np.mean(blocks)) * (1 + 1e-12)
-
-
-def test_one_block_of_many_counts_for_little_in_the_clipped_mean_however_long_it_is() -> None:
-    usual = [1.0] * 99
-    assert clipped_mean([*usual, CLIP]) == pytest.approx(1 + (CLIP - 1) / 100)
-    assert clipped_mean([*usual, 1e6]) == pytest.approx(1 + (CLIP - 1) / 100)
-    assert clipped_mean([]) is None
-
-
-def test_clipped_means_of_windows_count_by_their_blocks_and_one_that_is_not_known_leaves_none() -> None:
-    low, means = [(1.0,), (1.0,), ()], [1.0, 1.0, 0.0]
-    both = QuietBlocks.of(low, [30, 10, 0], means, [1.0, 1.2, None])
-    older = QuietBlocks.of(low, [30, 10, 0], means, [1.0, None, None])
-    assert both is not None
-    assert older is not None
-    assert both.clipped == pytest.approx(1.05)
-    assert older.clipped is None
 
 
 def test_a_window_without_a_quiet_block_keeps_nothing() -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.estimate import run_to_run
 from rnnbench.analysis.quiet import MIN_QUIET_BLOCKS, QuietBlocks
 from rnnbench.analysis.quiet_rounds import (
+    RoundLogs,
     RoundTimes,
     are_quiet_together,
     estimates_of_rounds,
@@ -19,7 +20,7 @@ from rnnbench.analysis.quiet_rounds import (
     state_of,
 )
 from rnnbench.analysis.replicate_times import Times
-from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widened, widening
+from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widening
 from rnnbench.analysis.run_times import SLOWER_BEST
 from tests.doubles.stored import steady
 
@@ -125,12 +126,15 @@ def test_a_round_has_the_ratios_of_a_pair_and_its_pulses() -> None:
     assert round_ratio(0, steady(2.0), steady(1.0)).best_pulses == ()
 
 
-def test_what_two_runs_differ_by_is_not_multiplied_where_rounds_resemble_each_other() -> None:
-    logs, certain = [0.0] * 6, 0.004
-    interval = widened(Estimate(0.0, -0.005, 0.005), logs, certain)
-    assert interval.upper == pytest.approx(math.hypot(0.003 * widening(logs), certain))
-    assert interval.lower == -interval.upper
-    assert math.isnan(widened(Estimate(0.0, math.nan, math.nan), logs, certain).upper)
+def test_what_two_runs_differ_by_is_added_once_however_much_rounds_resemble_each_other() -> None:
+    logs = [0.1, 0.1, 0.12, 0.12, 0.1, 0.1]
+    [within] = estimates_of_rounds([RoundLogs(logs)])
+    half = widening(logs) * (within.upper - within.value)
+    times = {"mine": [steady(math.exp(log)) for log in logs], "base": [steady(1.0) for _ in logs]}
+    frame = compare(times, "base")
+    widths = np.log(frame["ratio_high"] / frame["ratio"])
+    assert widths["mine"] == pytest.approx(np.hypot(half, run_to_run(np.array(within.value))))
+    assert widths["base"] == 0
 
 
 def test_only_samples_of_one_kind_borrow_from_each_other() -> None:

@@ -31,7 +31,7 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small
-from tests.doubles.stored import INFO, PROCESSOR, folder, on, several
+from tests.doubles.stored import INFO, PROCESSOR, folder, measured, on, several, window, written
 from tests.validation import stored_simulated
 from tests.validation.history_simulated import stored_run
 
@@ -40,6 +40,42 @@ LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
 def margins(run: StoredRun) -> dict[str, float]:
     return dict.fromkeys(run.measurements, 0.025)
+
+
+def on_a_shared_core(parent: Path, ratio: float, shared: float, quiet_blocks: int) -> StoredRun:
+    """A run of cases whose ratio to torch.nn is `ratio` if the core is quiet, and `shared` over all blocks."""
+    rng = random.Random(f"{ratio} {shared}")
+    windows = []
+    cases = [small.case("vanilla", hidden_size=size) for size in range(1, MIN_CASES + 1)]
+    references = [small.reference_case(hidden_size=size) for size in range(1, MIN_CASES + 1)]
+    for replicate in range(6):
+        for case in (*cases, *references):
+            noise = math.exp(rng.gauss(0, 0.002))
+            quiet, of_all = (1.0, 2.0) if case in references else (ratio, 2.0 * shared)
+            made = window(case, replicate, [of_all * noise], turns=2)
+            made = replace(made, order=int(case in cases), best_pulse=5e-6, pulses=100, quiet_pulses=20)
+            if quiet_blocks:
+                seconds = quiet * noise
+                made = replace(made, quiet_blocks=quiet_blocks, quiet_seconds=seconds, quiet_low=(seconds,))
+            windows.append(made)
+    return read(written(parent, measured([*cases, *references]), windows, status="finished"))
+
+
+@pytest.mark.parametrize(
+    ("blocks_of_base", "blocks_of_head", "verdict"),
+    [
+        (20, 20, "unchanged"),  # undisturbed in both: the ratio of a quiet core is the same
+        (20, 0, "regressed"),  # in one of them only: by all blocks of both, and never one of each
+        (0, 0, "regressed"),
+    ],
+)
+def test_two_runs_are_compared_by_the_ratio_that_both_reports_show(
+    tmp_path: Path, blocks_of_base: int, blocks_of_head: int, verdict: str
+) -> None:
+    base = on_a_shared_core(tmp_path / "base", 2.0, 2.0, blocks_of_base)
+    head = on_a_shared_core(tmp_path / "head", 2.0, 2.6, blocks_of_head)
+    comparison = compare(base, head, dict.fromkeys(head.measurements, 0.05))
+    assert {each.verdict for each in comparison.findings} == {verdict}
 
 
 def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_path: Path) -> None:

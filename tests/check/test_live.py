@@ -253,42 +253,22 @@ def test_a_case_is_judged_by_its_quiet_pairs_if_it_has_enough_and_its_state_is_s
     assert all(each.low and each.low.value == pytest.approx(ratio, rel=0.01) for each in comparison.findings)
 
 
-@pytest.mark.parametrize("is_known", [True, False])
-def test_a_case_whose_mean_scatters_by_4_percent_is_unchanged_if_its_clipped_mean_is_precise(
-    run: Run, is_known: bool
-) -> None:
+def test_a_case_whose_mean_scatters_by_4_percent_is_unchanged_if_its_typical_call_is_precise(run: Run) -> None:
     def shared(own: PairRatio) -> PairRatio:
-        mean = 0.04 * (-1) ** own.pair
-        clipped = own.mean if is_known else math.nan
-        return replace(own, quiet_low=own.low, quiet_mean=mean, quiet_clipped=clipped, pulses=100, quiet_pulses=20)
+        return replace(own, quiet_low=own.low, quiet_mean=0.04 * (-1) ** own.pair, pulses=100, quiet_pulses=20)
 
     _, comparison, _ = run(lambda case: 1.0, pair=shared)
-    found = [each.verdict for each in comparison.findings if each.margin < 0.1]
-    assert set(found) == {"unchanged" if is_known else "undecided"}
+    assert {each.verdict for each in comparison.findings if each.margin < 0.1} == {"unchanged"}
 
 
-def test_a_case_that_was_much_slower_in_one_pair_of_eight_is_not_unchanged_though_tests_leave_that_pair_out(
-    run: Run,
-) -> None:
+def test_a_case_that_was_much_slower_in_one_pair_of_eight_is_not_unchanged_within_a_small_margin(run: Run) -> None:
     def slow_once(own: PairRatio) -> PairRatio:
         return replace(own, low=own.low + 0.3) if own.pair == 3 else own
 
     _, comparison, runner = run(pair=slow_once, budget=36.0)
     assert runner.replicates >= 8
-    assert set(verdicts(comparison).values()) == {"undecided", "unchanged"}
-    assert {each.margin for each in comparison.findings if each.verdict == "unchanged"} == {0.2}
-    assert all(each.low and abs(each.low.value - 1) < 0.01 for each in comparison.findings)
-
-
-def test_before_the_eighth_pair_none_is_left_out(run: Run) -> None:
-    def slow_once(own: PairRatio) -> PairRatio:
-        return replace(own, low=own.low + 0.3) if own.pair == 3 else own
-
-    _, comparison, _ = run(pair=slow_once, budget=26.0)
-    assert {each.replicates for each in comparison.findings} == {6, 7}
-    for each in comparison.findings:
-        assert each.low
-        assert each.low.value == pytest.approx(math.exp(0.3 / each.replicates), rel=0.01)
+    assert not {each.margin for each in comparison.findings if each.verdict == "unchanged"} - {0.2}
+    assert all(each.low and each.low.value > 1.01 for each in comparison.findings)
 
 
 @pytest.mark.parametrize(
@@ -311,12 +291,10 @@ def test_a_check_with_a_small_share_of_the_error_rate_asks_for_more_and_shows_wi
     assert all(widths[0][key] < width for key, width in widths[1].items())
 
 
-@pytest.mark.parametrize(("scatter", "pairs"), [(0.014, 11), (0.020, 15), (0.024, 20)])
+@pytest.mark.parametrize(("scatter", "pairs"), [(0.021, 11), (0.026, 15), (0.030, 20)])
 def test_a_case_is_looked_at_after_8_11_15_and_20_pairs_since_each_look_spends_of_the_error_rate(
     run: Run, scatter: float, pairs: int
 ) -> None:
-    """After every pair, these would be called unchanged at the ninth, twelfth and fourteenth."""
-
     def alternating(own: PairRatio) -> PairRatio:
         log = scatter * (-1) ** own.pair
         return replace(own, low=log, mean=log)
@@ -326,13 +304,14 @@ def test_a_case_is_looked_at_after_8_11_15_and_20_pairs_since_each_look_spends_o
     assert comparison.count("unchanged") == 6
 
 
-def test_a_changed_definition_is_looked_at_after_5_7_10_and_13_pairs(run: Run) -> None:
+@pytest.mark.parametrize(("scatter", "pairs"), [(0.01, 5), (0.037, 7), (0.045, 10)])
+def test_a_changed_definition_is_looked_at_after_5_7_and_10_pairs(run: Run, scatter: float, pairs: int) -> None:
     def alternating(own: PairRatio) -> PairRatio:
-        log = math.log(1.1) + 0.045 * (-1) ** own.pair
+        log = math.log(1.1) + scatter * (-1) ** own.pair
         return replace(own, low=log, mean=log)
 
     _, comparison, _ = run(pair=alternating, budget=80.0)
-    assert {each.replicates for each in comparison.findings if each.family} == {13}
+    assert {each.replicates for each in comparison.findings if each.family} == {pairs}
 
 
 @pytest.mark.parametrize("failed", ["base", "head"])

@@ -71,7 +71,7 @@ def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
     doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)
     causes = [certain, small_one, doubtful, hoisting]
-    often_zero = replace(certain, seconds=(0.0,) * 5 + (10e-6,) * 5)
+    often_zero = replace(certain, seconds=(0.0,) * 8 + (10e-6,) * 2)
     one_round = replace(certain, seconds=(10e-6,))  # can't show whether it is chance
     call = dict.fromkeys(range(3), 100e-6)
 

@@ -50,7 +50,6 @@ from tests.validation import (
     stopping_simulated,
     stored_simulated,
     strangers,
-    undisturbed_stopping,
     verdicts,
     verdicts_simulated,
 )
@@ -79,7 +78,6 @@ TABLES = {
     "busy-coverage": Table(lambda: real.coverage(8, busy=4), is_live=True),
     "shared-simulated": Table(shared_simulated.coverage, 10),
     "split-simulated": Table(split_simulated.gain, 10),
-    "undisturbed-stopping": Table(undisturbed_stopping.coverage, 1200),
     "stopping-simulated": Table(stopping_simulated.coverage, 1200),
     "latency-simulated": Table(latency_simulated.coverage, 2000),
     "not-slower-simulated": Table(not_slower_simulated.error_rates, 300),

@@ -36,8 +36,8 @@ CALL_SECONDS = 2e-4
 UNLIKE = 0.1  # the head's response to sharing differs from the base's by up to this factor
 IN_COMMON = 0.002  # spread of what the cases of a pair share, Student's t with three degrees of freedom
 POOL_CASES, POOL_PAIRS = 24, 30  # that are simulated for each way of sharing
-OF_ALL, OF_QUIET = ("low", "mean"), ("quiet_low", "quiet_mean", "quiet_clipped")  # fields of `PairRatio`
-ALL, WHOLE, USUAL = "all blocks", "quiet blocks, the whole mean", "quiet blocks"  # what a case is judged by
+OF_ALL, OF_QUIET = ("low", "mean"), ("quiet_low", "quiet_mean")  # fields of `PairRatio`
+ALL, USUAL = "all blocks", "quiet blocks"  # what a case is judged by
 SHOWN = (
     "always quiet",
     "quiet 50-90% of a visit",
@@ -96,10 +96,7 @@ def _ratio(base: Times, head: Times, quiet: float) -> PairRatio:
     low, counted = undisturbed_log_ratio(head, base)
     if not counted or head.quiet is None or base.quiet is None:
         return ratio
-    assert head.quiet.clipped is not None
-    assert base.quiet.clipped is not None
-    clipped = math.log(head.quiet.clipped / base.quiet.clipped)
-    return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean), quiet_clipped=clipped)
+    return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
 
 
 def centred(pool: Pool, *, is_equal: bool) -> Pool:
@@ -151,9 +148,7 @@ class SharedRunner:
             ratio = pairs[int(self._rng.integers(len(pairs)))]
             ratio = moved(ratio, dict.fromkeys((*OF_ALL, *OF_QUIET), self._logs[key] + common))
             if self._by == ALL:
-                ratio = replace(ratio, quiet_low=math.nan, quiet_mean=math.nan, quiet_clipped=math.nan)
-            elif self._by == WHOLE:
-                ratio = replace(ratio, quiet_clipped=math.nan)
+                ratio = replace(ratio, quiet_low=math.nan, quiet_mean=math.nan)
             self.ratios[key].append(replace(ratio, pair=self.replicates))
         self.replicates += 1
         self.seconds += self.expected_seconds(groups)
@@ -185,7 +180,7 @@ def kinds() -> list[tuple[str, str, str]]:
     """Return the rows of the table: how the core is shared, what is slower, and what cases are judged by."""
     some = [name for name, change in CHANGES.items() if change.some != NONE]
     whole = [(sharing, name, USUAL) for sharing in SHOWN for name in CHANGES if name not in some]
-    whole += [(sharing, name, by) for sharing in SHOWN for name in COMPARED for by in (ALL, WHOLE)]
+    whole += [(sharing, name, ALL) for sharing in SHOWN for name in COMPARED]
     return sorted(whole, key=lambda kind: SHOWN.index(kind[0])) + [
         (sharing, name, USUAL) for sharing in QUIET_AT_TIMES for name in some
     ]

@@ -47,11 +47,6 @@ GOALS = (
         *("split-simulated", "undisturbed", "at least", 0.90, "runs"),
         rows="case == 'short' and group == 'split' and `the core is` != 'always shared'",
     ),
-    Goal(
-        *("undisturbed-stopping", "covered", "at least", 0.93, "cases"),
-        rows="least == 4",
-        but="noise in ['two modes', 'skewed']",
-    ),
     Goal("stopping-simulated", "covered", "at least", 0.93, "cases", but="noise == 'two modes'"),
     Goal("latency-simulated", "covered", "at least", 0.90, "intervals"),
     Goal(

@@ -56,9 +56,9 @@ def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environme
     info = RunInfo("simulated", "", {}, "none: simulated", started, facts, status="finished")
     keys = [case.key for case in cases]
     values = logs.ravel()
-    ratios = pd.DataFrame(
-        {"case": np.repeat(keys, logs.shape[1]), "log_ratio": values, "log_mean_ratio": values + 0.01}
-    )
+    columns: dict[str, Any] = {"log_ratio": values, "log_mean_ratio": values + 0.01}
+    columns |= {"quiet_log_ratio": math.nan, "log_quiet_mean_ratio": math.nan}
+    ratios = pd.DataFrame({"case": np.repeat(keys, logs.shape[1]), **columns})
     measurements = {case.key: Measurement(case, "measured", parity=AGREES) for case in cases}
     return StoredRun(f"simulated-{number:02d}", info, measurements, ratios)
 

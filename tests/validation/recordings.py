@@ -55,7 +55,7 @@ def _deviation(file: Path) -> dict[str, Any]:
 def _of_halves(file: Path) -> dict[str, Any]:
     trace = np.load(file)
     quiet = _quiet(trace)
-    logs: dict[str, list[float]] = {"low": [], "mean": [], "clipped mean": []}
+    logs: dict[str, list[float]] = {"low": [], "mean": []}
     for visit in np.unique(trace["visit"]):
         here = trace["visit"] == visit
         for case in np.unique(trace["case"][here]):
@@ -67,11 +67,8 @@ def _of_halves(file: Path) -> dict[str, Any]:
             one, other = (each.quiet for each in times)
             if one is None or other is None or min(one.blocks, other.blocks) < LEAST:
                 continue
-            assert one.clipped is not None
-            assert other.clipped is not None
             logs["low"].append(undisturbed_log_ratio(*times)[0])
             logs["mean"].append(np.log(one.mean / other.mean))
-            logs["clipped mean"].append(np.log(one.clipped / other.clipped))
     return {"halves": len(logs["low"])} | {
         f"halves: {name}": float(np.std(ratios)) for name, ratios in logs.items() if ratios
     }

@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import estimates_of, undisturbed_estimates_of
-from rnnbench.analysis.quiet import QuietBlocks, clipped_mean, low_parts
+from rnnbench.analysis.estimate import estimates_of, quiet_estimates_of
+from rnnbench.analysis.quiet import QuietBlocks, low_parts
 from rnnbench.analysis.replicate_times import Times, log_ratio, pooled_times, undisturbed_log_ratio
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine.pulse import Pulses
@@ -134,7 +134,7 @@ def quiet_blocks_of(seconds: list[float]) -> QuietBlocks | None:
     """The quiet blocks of one window, as a worker and a reader make them; None if there are none."""
     ordered = sorted(seconds)
     mean = float(np.mean(ordered or [0.0]))
-    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean], [clipped_mean(ordered)])
+    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean])
 
 
 def turns_taken(
@@ -211,7 +211,7 @@ def one_run(sharing: Sharing, replicates: int, rng: random.Random) -> pd.DataFra
             shared[number].append(log_ratio(times[name], times["reference"]))
             undisturbed[number].append(undisturbed_log_ratio(times[name], times["reference"]))
     rows = []
-    intervals = zip(ratios, estimates_of(shared), undisturbed_estimates_of(undisturbed), strict=True)
+    intervals = zip(ratios, estimates_of(shared), quiet_estimates_of(undisturbed), strict=True)
     for ratio, by_all, by_quiet in intervals:
         truth = math.log(ratio)
         rows.append(

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.estimate import undisturbed_estimates_of
+from rnnbench.analysis.estimate import quiet_estimates_of
 from rnnbench.analysis.replicate_times import undisturbed_log_ratio
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.harness.turns.split import split
@@ -62,7 +62,7 @@ def one_run(sharing: Sharing, long_seconds: float, seed: str, *, may_split: bool
             if case in group.cases:
                 sample.append(undisturbed_log_ratio(times[case.key], times[REFERENCE.key]))
     rows = []
-    for case, estimate in zip(samples, undisturbed_estimates_of([*samples.values()]), strict=True):
+    for case, estimate in zip(samples, quiet_estimates_of([*samples.values()]), strict=True):
         truth = math.log(seconds[case] / REFERENCE_SECONDS)
         rows.append(
             {

@@ -75,4 +75,5 @@ def simulated_run(rng: np.random.Generator, true: np.ndarray, spreads: float | n
     run = rng.standard_normal(CASES) * spreads / math.sqrt(2)
     logs = true[:, None] + run[:, None] + rng.normal(0, SPREAD, (CASES, REPLICATES))
     places = locations(list(logs))
-    return pd.DataFrame({"low": places, "mean": places}, [str(case) for case in range(CASES)])
+    columns = dict.fromkeys(["shift", "mean", "quiet", "quiet_mean"], places) | {"is_undisturbed": False}
+    return pd.DataFrame(columns, [str(case) for case in range(CASES)])

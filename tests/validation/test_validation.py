@@ -37,7 +37,6 @@ from tests.validation import (
     simulation,
     split_simulated,
     stopping_simulated,
-    undisturbed_stopping,
     verdicts,
     verdicts_simulated,
 )
@@ -75,17 +74,13 @@ def test_simulated_checks_on_a_shared_core_call_equal_code_unchanged_and_find_wh
         checks_simulated.pool_of(sharing, shared_simulated.NONE, "test", 4, 12), is_equal=True
     )
     change, rng = checks_simulated.CHANGES["a definition 10% slower"], np.random.default_rng(3)
-    decided = {}
-    for by in (checks_simulated.USUAL, checks_simulated.WHOLE):
-        judged, pairs, seconds = checks_simulated.one_check(rng, pool, pool, change, 60.0, by)
-        words = [each.verdict for each in judged]
-        assert words[: checks_simulated.FAMILY] == ["regressed"] * checks_simulated.FAMILY
-        assert "regressed" not in words[checks_simulated.FAMILY :]
-        assert seconds <= 60
-        assert min(pairs) >= 5
-        decided[by] = len(words) - words.count("undecided")
-    assert decided[checks_simulated.USUAL] >= 10
-    assert decided[checks_simulated.USUAL] >= decided[checks_simulated.WHOLE]
+    judged, pairs, seconds = checks_simulated.one_check(rng, pool, pool, change, 60.0, checks_simulated.USUAL)
+    words = [each.verdict for each in judged]
+    assert words[: checks_simulated.FAMILY] == ["regressed"] * checks_simulated.FAMILY
+    assert "regressed" not in words[checks_simulated.FAMILY :]
+    assert seconds <= 60
+    assert min(pairs) >= 5
+    assert len(words) - words.count("undecided") >= 10
 
 
 def test_simulated_calls_that_are_sometimes_slower_show_in_the_mean_and_hardly_in_the_low_quantile() -> None:
@@ -96,7 +91,7 @@ def test_simulated_calls_that_are_sometimes_slower_show_in_the_mean_and_hardly_i
 
 
 def test_halves_of_a_recorded_visit_show_how_far_equal_code_differs(tmp_path: Path) -> None:
-    """Every tenth quiet block takes ten times as long: the mean scatters, and the clipped one hardly does."""
+    """Every tenth quiet block takes ten times as long: the mean scatters, and the low quantile does not."""
     rng, size = np.random.default_rng(1), 4000
     number = np.arange(size)
     case = number % 2
@@ -118,7 +113,7 @@ def test_halves_of_a_recorded_visit_show_how_far_equal_code_differs(tmp_path: Pa
     assert (row["visits"], row["halves"]) == (8, 16)
     assert row["halves: low"] < 0.005
     assert row["undisturbed"] < 0.005
-    assert row["halves: clipped mean"] < 0.2 * row["halves: mean"]
+    assert row["halves: low"] < 0.1 * row["halves: mean"]
 
 
 def test_intervals_that_hold_are_counted_among_those_that_there_are() -> None:
@@ -142,13 +137,6 @@ def test_a_short_call_is_undisturbed_beside_its_reference_alone_where_it_is_not_
     assert not whole["is undisturbed"]
     assert split["is undisturbed"]
     assert abs(split["error"]) < 0.03
-
-
-def test_undisturbed_runs_that_end_after_four_replicates_have_intervals_that_mostly_hold() -> None:
-    kind = undisturbed_stopping.Kind("normal", "0.8%", cases=24, least=4)
-    row = undisturbed_stopping.row(240, kind)
-    assert row["covered"] > 0.93  # of 240 intervals: at 90%, so many hold in one of 15 tries
-    assert 4 <= row["replicates"] < 8
 
 
 def test_live_intervals_hold_the_ratio_of_a_quiet_core_where_those_of_all_blocks_do_not() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import MIN_QUIET_REPLICATES, estimates_of, undisturbed_estimates_of
+from rnnbench.analysis.estimate import MIN_QUIET_REPLICATES, estimates_of, quiet_estimates_of
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
 from rnnbench.harness.turns.schedule import sweeps_in_turn
@@ -81,9 +81,7 @@ class GroupRecord:
 def estimate_spreads(records: Sequence[GroupRecord]) -> None:
     """Estimate the spread of each group; the variances of all groups borrow from each other, as in a report."""
     shared = iter(estimates_of([ratios for record in records for ratios in record.log_ratios.values()]))
-    undisturbed = iter(
-        undisturbed_estimates_of([ratios for record in records for ratios in record.undisturbed.values()])
-    )
+    undisturbed = iter(quiet_estimates_of([ratios for record in records for ratios in record.undisturbed.values()]))
     for record in records:
         half_widths = []
         are_undisturbed = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from rnnbench.analysis.quiet import clipped_mean, low_parts
+from rnnbench.analysis.quiet import low_parts
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
@@ -99,7 +99,6 @@ class PreparedCase:
             "best_pulse": pulses.best,
             "quiet_blocks": len(quiet),
             "quiet_seconds": fmean(quiet) if quiet else None,
-            "quiet_clipped": clipped_mean(quiet),
             "quiet_low": low_parts(quiet),
         }
 
