@@ -249,7 +249,8 @@ def test_a_fault_in_the_file_of_accepted_regressions_ends_a_check_before_it_meas
 
 
 def test_a_commit_to_documentation_is_answered_without_a_pair_and_names_its_witness(repo: Path) -> None:
-    repository.commit(repo, {"README.md": "about", "accepted.toml": accepting("v1.0")})  # which is no code either
+    repository.commit(repo, {"README.md": "a", "accepted.toml": accepting("v1.0")})  # which is no code either
+    repository.commit(repo, {"README.md": "about", "accepted.toml": accepting("v1.1")})
     # Bytecode is written beside the modules, as it is on most machines.
     done = rnnbench("check", "mine.toml", "--base", "HEAD~1", cwd=repo, code=0, PYTHONDONTWRITEBYTECODE="")
     assert "0 of 2 cases may run changed code" in " ".join(done.stdout.split())

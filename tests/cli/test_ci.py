@@ -208,7 +208,7 @@ def test_a_comment_says_nothing_that_another_job_has_written(service: Any, check
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("way", "by hand", "way: expected 'paired', 'stored' or 'saved', found 'by hand'"),
+        ("way", "by hand", "way: expected 'paired' or 'stored', found 'by hand'"),
         ("notes", [1], "notes[0]: expected text, found 1"),
         ("findings", [{}], "findings[0].verdict: missing"),
         ("schema_version", 99, "schema_version is 99; use the rnnbench that wrote it"),

@@ -145,7 +145,7 @@ def test_a_regret_is_the_time_of_the_chosen_way_over_that_of_the_fastest(monkeyp
         times = {name: [stored.steady(seconds[name] * noise) for noise in (0.9, 1.0, 1.3)] for name in calls}
         yield SimpleNamespace(turns=SimpleNamespace(times=times, until=lambda stop: None))
 
-    for name, value in {"INPUT": 3, "HIDDEN": (4,), "SEARCHED": ((3, 1), (3, 4)), "HELD_OUT": ((3, 2),)}.items():
+    for name, value in {"INPUT": 3, "HIDDEN": (4,), "SEARCHED": ((3, 1), (3, 4))}.items():
         monkeypatch.setattr(regret, name, value)
     monkeypatch.setattr(regret, "MODULES", {"vanilla": VanillaCell})
     monkeypatch.setattr(regret, "names", lambda *_: [*seconds])
@@ -153,24 +153,17 @@ def test_a_regret_is_the_time_of_the_chosen_way_over_that_of_the_fastest(monkeyp
     monkeypatch.setattr(rnnbench, "fastest", search)
     table = regret.regrets()
     assert searched == [[(3, 1), (3, 4)]]
-    assert compared == [[(3, batch, 4)] * 2 for batch in (1, 4, 2)]
-    assert table["sizes"].tolist() == ["searched", "searched", "held out"]
+    assert compared == [[(3, batch, 4)] * 2 for batch in (1, 4)]
     assert set(zip(table["runs"], table["fastest"], strict=True)) == {("hoisted", "as given")}
-    assert table["regret"].tolist() == pytest.approx([1 / 3] * 3)
-    assert table["time / as given"].tolist() == pytest.approx([4 / 3] * 3)
+    assert table["regret"].tolist() == pytest.approx([1 / 3] * 2)
+    assert table["time / as given"].tolist() == pytest.approx([4 / 3] * 2)
 
 
-def test_regrets_are_summarized_apart_for_sizes_that_were_searched_and_others() -> None:
-    rows = pd.DataFrame(
-        {
-            "sizes": ["searched", "searched", "held out"],
-            "regret": [0.0, 0.03, 0.02],
-            "time / as given": [0.5, 0.7, 1.0],
-        }
-    )
-    first, second = regret.summary(rows).to_dict("records")
-    assert (first["number"], first["at most 2%"], first["largest"]) == (2, 1, 0.03)
-    assert (second["sizes"], second["median"], second["time / as given, median"]) == ("held out", 0.02, 1.0)
+def test_regrets_are_summarized_in_one_row() -> None:
+    rows = pd.DataFrame({"regret": [0.0, 0.03, 0.02], "time / as given": [0.5, 0.7, 1.0]})
+    [row] = regret.summary(rows).to_dict("records")
+    assert (row["number"], row["at most 2%"], row["median"], row["largest"]) == (3, 2, 0.02, 0.03)
+    assert row["time / as given, median"] == 0.7
 
 
 # Cells of somebody else's package

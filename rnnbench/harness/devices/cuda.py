@@ -34,6 +34,7 @@ UNJOINED = (
     "join them by torch.cuda.current_stream().wait_stream(stream)"
 )
 UNJOINED_SHARE = 0.25  # of the time of a call, for which a device is busy after the event at its end
+UNJOINED_SECONDS = 200e-6  # at least so long: after a short call, the wait for the device takes the host as long
 UNJOINED_TRIES = 3  # calls, each of which must be so: a host may lose its core between two looks at its clock
 HIGHEST_CLOCK = 3e9  # hertz; a slower device is held for longer
 SHORT_SPIN = 50_000  # cycles of the shorter of two kernels, whose difference tells the rate of the clock
@@ -41,6 +42,11 @@ LONG_SPIN = 400_000  # of the longer one
 HOST_THREADS = 1  # that CUDA's calls need beside those of torch: autograd's own, which launches the kernels of backward
 MPS_CONTROL = "/tmp/nvidia-mps"  # the folder in which NVIDIA's multi-process service has its pipes
 MIN_BUFFER_BYTES = 64 << 20  # if a driver reports no size of the L2 cache
+
+
+def _is_busy_after(start: float, last_event: float, end: float) -> bool:
+    """Return True if a device was busy for long after the last event of calls, from the times of the host's clock."""
+    return end - last_event > max(UNJOINED_SECONDS, UNJOINED_SHARE * (end - start))
 
 
 class Cuda(Device):
@@ -201,7 +207,7 @@ class Cuda(Device):
         last_event = self._now()
         self.synchronize()
         end = self._now()
-        if end - last_event > UNJOINED_SHARE * (end - start) and self._is_unjoined(call):
+        if _is_busy_after(start, last_event, end) and self._is_unjoined(call):
             raise RuntimeError(UNJOINED)
         seconds = [before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(events)]
         return Clocked(
@@ -219,7 +225,7 @@ class Cuda(Device):
             last_event = self._now()
             self.synchronize()
             end = self._now()
-            if end - last_event <= UNJOINED_SHARE * (end - start):
+            if not _is_busy_after(start, last_event, end):
                 return False
         return True
 
