@@ -1,18 +1,21 @@
-"""Base against head, case by case: the row of a case, `Finding`, which every output and the exit code are made from.
+"""Base against head, case by case: the row of a case, `Finding`, which is decided, stored and shown.
 
-`decide.py` makes the rows.
+`decide.py` makes the rows, `verdicts.json` holds them, and every output and the exit code are made from them.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from statistics import median
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from rnnbench.analysis.estimate import Estimate
+from annotated_types import MinLen
+
+from rnnbench.analysis.estimate import ENDS, Estimate, estimate_columns
 from rnnbench.analysis.verdict import Family, Outcome, RatioName, Verdict
 from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case
+from rnnbench.store.stored_record import Count, Number, Record, Size, clean, placed
 
 OnUndecided = Literal["pass", "fail"]
 OnGrowth = Literal["pass", "fail"]
@@ -27,6 +30,7 @@ RANKS: dict[Outcome | None, int] = {
 }
 WORK = tuple(metric.name for metric in METRICS if metric.time_follows)  # of a call
 GROWTH = ("operators", "allocations")  # what a call does in Python, counted without error
+FIRST_WORK = (*GROWTH, *(name for name in WORK if name not in GROWTH))  # counts of the work, the one to name first
 RuleName = Literal[  # in the order in which `decide.py` asks them
     "one side",
     "apart",
@@ -58,12 +62,18 @@ INSTRUCTION_MARGIN = 0.003  # of the base's instructions: a smaller change is no
 MAX_SPREAD_SHARE = 0.5  # the largest spread, as a share of the change, with which the change is reported
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True)
+class Change:
     """A metric that is counted, and that is not the same on both sides."""
 
     metric: str  # its name
-    base: int
-    head: int
+    base: Count
+    head: Count
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if there is no such metric."""
+        if self.metric not in BY_NAME:
+            raise ValueError(f"no metric is called {self.metric!r}")
 
     @property
     def ratio(self) -> float:
@@ -83,7 +93,7 @@ class InstructionCounts:
     """Instructions of one call, counted in several rounds, and the parts of the one with the fewest, if known."""
 
     counter: str  # callgrind or perf_event
-    rounds: tuple[int, ...]
+    rounds: Annotated[tuple[Size, ...], MinLen(1)]
     parts: Mapping[Part, int] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)  # calls of each torch operator, also by others
     between: int = 0  # how much the fewest instructions of several processes differ
@@ -152,22 +162,26 @@ class InstructionChange:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a comparison says about one case."""
+class Finding(Record):
+    """What a comparison says about one case.
+
+    It has three texts. The `reason` says why the case has its verdict where the numbers do not say it, the `cause` why
+    it was timed, and `accepted` why the team accepts that it regressed.
+    """
 
     case: Case
     verdict: Verdict | None  # None: not compared, for the reason given
-    margin: float  # 0.025: up to 2.5% slower is not called a regression
+    margin: Number  # 0.025: up to 2.5% slower is not called a regression
     reason: str = ""  # why it fails, is not compared or incomparable; empty if the numbers say all
     low: Estimate | None = None  # head over base of the typical call: 1.05 is 5% slower
     mean: Estimate | None = None  # the same in the mean of the calls, which also shows what slows only some
-    replicates: int = 0
+    replicates: Count = 0
     changes: tuple[Change, ...] = ()  # counts that differ
     time_verdict: Verdict | None = None  # of the time alone, without the counts
-    decided_by: RatioName | None = None  # the ratio that made `time_verdict` `regressed` or `improved`
+    deciding_ratio: RatioName | None = None  # that made `time_verdict` `regressed` or `improved`
     instructions: InstructionChange | None = None  # None: not counted
     is_counted: bool = False  # whether the work of a call was counted on both sides
-    doubt: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
+    cause: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
     is_kept: bool = False  # it runs the same code, as far as is known, but looked changed in a pair of workers
     definitions: tuple[str, ...] = ()  # that it may run and that differ: `cell.py:Cell.forward`, or `cell.py`
     state: str = ""  # of the core: `undisturbed`, `on a shared core`, or empty if it was quiet or nobody knows
@@ -200,8 +214,8 @@ class Finding:
     @property
     def is_by_mean(self) -> bool:
         """Return True if `deciding` is the mean: it decided, or leaves open what the typical call alone would not."""
-        if self.decided_by is not None or self.verdict != "undecided" or self.low is None or self.mean is None:
-            return self.decided_by == "mean"
+        if self.deciding_ratio is not None or self.verdict != "undecided" or self.low is None or self.mean is None:
+            return self.deciding_ratio == "mean"
         edge = 1 + self.margin
         return 1 / edge < self.low.lower and self.low.upper < edge
 
@@ -209,7 +223,7 @@ class Finding:
     def witness(self) -> Witness | None:
         """What gave the verdict; None for a case that fails, can't be compared, or is decided by nothing yet."""
         is_by_time = self.rule in ("slower", "time")
-        return WITNESS_OF.get(self.decided_by) if is_by_time else WITNESSES.get(self.rule)
+        return WITNESS_OF.get(self.deciding_ratio) if is_by_time else WITNESSES.get(self.rule)
 
     @property
     def work(self) -> tuple[Change, ...]:
@@ -221,9 +235,54 @@ class Finding:
         """The counts that went beyond the margin, in either direction, and so decide a verdict."""
         return judged_changes(self.changes, self.margin)
 
+    @property
+    def word(self) -> str:
+        """The verdict for people, also where there is none."""
+        return self.outcome or "not compared"
+
+    @property
+    def is_by_time(self) -> bool:
+        """Return True if the time, not a count, gave the verdict or leaves it open."""
+        return self.deciding is not None and self.witness not in ("counts", "instructions")
+
+    @property
+    def described_by(self) -> Literal["ratio", "mean_ratio"]:
+        """The ratio that describes the time, by its name in frames and files."""
+        return "mean_ratio" if self.is_by_mean else "ratio"
+
+    def first_work(self, sign: int) -> Change | None:
+        """Return the first count of the work of a call that grew, or shrank if `sign` is -1; None if none did."""
+        by_metric = {each.metric: each for each in self.changes}
+        moved = (by_metric[name] for name in FIRST_WORK if name in by_metric)
+        return next((change for change in moved if (change.head - change.base) * sign > 0), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one flat object: the axes and the key of the case, what is known of it, and each ratio with its ends.
+
+        `decided_by` and `described_by` follow from the rest; they are for other readers.
+        """
+        facts = {name: value for name, value in super().to_json().items() if name not in ("case", "low", "mean")}
+        witnesses = {"decided_by": self.witness, "described_by": self.described_by}
+        line = {**clean(self.case.axes()), "case": clean(self.case.key), **facts, **witnesses}
+        return line | estimate_columns("ratio", self.low) | estimate_columns("mean_ratio", self.mean)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """Return the inverse of `to_json`; raises UserError if a value is wrong or missing."""
+        ratios = {"low": _estimate_in(line, "ratio"), "mean": _estimate_in(line, "mean_ratio")}
+        return super().from_json({**line, "case": {**line, "workload": line}, **ratios})
+
+
+def _estimate_in(line: Mapping[str, Any], name: str) -> Any:
+    """Return the fields of the estimate that `estimate_columns` has made columns of a line; None if it has none."""
+    values = [line.get(f"{name}{end}") for end in ENDS]
+    if values[0] is None:
+        return None
+    return dict(zip(("value", "lower", "upper"), values, strict=True))
+
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """All findings of one comparison, the worst first."""
 
     suite: str
@@ -233,8 +292,8 @@ class Comparison:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     needed: str = ""  # what would decide the undecided cases: `about 6 min more would be enough for 2 of 3 ...`
-    seconds: float | None = None
-    preparing: float | None = None  # of these, until the first pair that was judged
+    seconds: Number | None = None
+    preparing: Number | None = None  # of these, until the first pair that was judged
 
     @property
     def compares(self) -> bool:
@@ -270,6 +329,22 @@ class Comparison:
         if self.count("incomparable") or not self.compares:
             return 2
         return 3 if on_undecided == "fail" and self.count("undecided") else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, with the findings as their own objects."""
+        facts = clean(
+            {field.name: getattr(self, field.name) for field in fields(Comparison) if field.name != "findings"}
+        )
+        return {**facts, "findings": [finding.to_json() for finding in self.findings]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the inverse of `to_json`; raises UserError if a value is wrong or missing."""
+        findings = []
+        for number, line in enumerate(content["findings"]):
+            with placed(f"findings[{number}]"):
+                findings.append(Finding.from_json(line))
+        return super().from_json({**content, "findings": findings})
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -51,7 +51,7 @@ class Evidence:
     is_uncounted: bool = False  # instructions are a gate, and none of any case were counted
     gates: frozenset[Gate] = frozenset()
     acceptances: tuple[Acceptance, ...] = ()  # what the team accepts of this change, as far as it names the case
-    doubt: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
+    cause: str = ""  # why both sides may run unlike code, so that it was timed; empty if nobody was asked
     is_kept: bool = False  # it runs the same code, as far as is known, but looked changed in a pair of workers
     definitions: tuple[str, ...] = ()  # that it may run and that differ
 
@@ -232,7 +232,7 @@ def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
         evidence.margin,
         ruling.reason,
         rule=ruling.rule,
-        doubt=evidence.doubt,
+        cause=evidence.cause,
         is_kept=evidence.is_kept,
         definitions=evidence.definitions,
     )
@@ -253,7 +253,7 @@ def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
         mean=judged.mean if judged.mean.has_interval else None,
         replicates=evidence.replicates,
         time_verdict=judged.verdict,
-        decided_by=judged.decided_by,
+        deciding_ratio=judged.decided_by,
         state=judged.state,
         family=judged.family,
     )

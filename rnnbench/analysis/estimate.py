@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from rnnbench.analysis.variances import raised, t_quantile, t_quantiles
+from rnnbench.store.stored_record import Number
 
 CONFIDENCE = 0.95
 MAX_PAIRS_AT_ONCE = 1 << 23  # pairs of values, so that many cases with many replicates do not fill the memory
@@ -35,9 +36,9 @@ MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is
 class Estimate:
     """A value with its interval; the bounds are NaN for a single replicate, which says nothing about the spread."""
 
-    value: float
-    lower: float
-    upper: float
+    value: Number
+    lower: Number
+    upper: Number
 
     @property
     def has_interval(self) -> bool:

@@ -46,7 +46,6 @@ from rnnbench.analysis.estimate import UNKNOWN, Estimate, Location, as_ratio, lo
 
 Verdict = Literal["regressed", "improved", "unchanged", "undecided", "incomparable"]
 Outcome = Verdict | Literal["accepted"]  # accepted: a regression that the team has accepted
-OLDER_WORDS = {"inconclusive": "undecided"}  # of verdicts, in files that older versions wrote
 CHANGED: tuple[Verdict, ...] = ("regressed", "improved")  # the verdicts that the time, or a count, has changed
 RatioName = Literal["low", "mean"]
 Q = 0.01

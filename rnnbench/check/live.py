@@ -211,18 +211,18 @@ def _evidence(
             evidence = replace(evidence, open_because=why)
         if isinstance(instructions := counted.get(case.key), InstructionChange):
             evidence = replace(evidence, instructions=instructions)
-        of_cases.append(_with_doubt(runner, evidence))
+        of_cases.append(_with_cause(runner, evidence))
     return of_cases
 
 
-def _with_doubt(runner: PairedRunner, evidence: Evidence) -> Evidence:
+def _with_cause(runner: PairedRunner, evidence: Evidence) -> Evidence:
     """Return the evidence with why a case was timed although its code may be the same."""
     key = evidence.case.key
     doubt = runner.same.doubts.get(key)
     if evidence.is_same_code or doubt is None:
         return evidence
     definitions = tuple(sorted(runner.definitions.get(key, ())))
-    return replace(evidence, doubt=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
+    return replace(evidence, cause=doubt.clause, is_kept=doubt.kind == "guard", definitions=definitions)
 
 
 def _mended_files(runner: PairedRunner) -> dict[str, str]:

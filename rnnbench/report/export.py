@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.environments import processor
 from rnnbench.analysis.run_times import RunTimes, noted, read_whole
 from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
 from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.table import csv, latex, markdown
-from rnnbench.report.verdicts.rows import VerdictRow
+from rnnbench.report.verdicts.reasons import explained
 from rnnbench.report.verdicts.verdicts import Verdicts, read
 from rnnbench.report.words.names import case_name, group_name, identity, one_line
 from rnnbench.report.words.units import duration
@@ -73,8 +74,8 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
 
 def _check_in(to: str, check: Verdicts) -> tuple[bytes, list[str]]:
     if to == GITHUB:
-        return _entries([_entry_of_check(row) for row in check.rows])
-    axes = pd.DataFrame([row.case.axes() for row in check.rows])
+        return _entries([_entry_of_check(row) for row in check.findings])
+    axes = pd.DataFrame([row.case.axes() for row in check.findings])
     return _frame(axes.join(check.frame.set_index(axes.index)), to), []
 
 
@@ -154,16 +155,15 @@ def _verdicts(folder: Path, to: str) -> Verdicts:
     return check
 
 
-def _entry_of_check(row: VerdictRow) -> dict[str, Any] | None:
+def _entry_of_check(row: Finding) -> dict[str, Any] | None:
     """Return the time of a case over the base's; None if it was not compared."""
     is_same = row.witness == "code"
     if row.deciding is None and not is_same:
         return None
-    name = case_name(row.case) if isinstance(row.case, Case) else row.case.key
-    entry = {"name": name, "unit": "times the base", "value": row.deciding.value if row.deciding else 1}
+    entry = {"name": case_name(row.case), "unit": "times the base", "value": row.deciding.value if row.deciding else 1}
     if row.deciding:
         entry["range"] = _range(row.deciding.lower, row.deciding.upper)
-    return entry | {"extra": "\n".join(filter(None, [row.word, row.explanation, one_line(row.case.key)]))}
+    return entry | {"extra": "\n".join(filter(None, [row.word, explained(row), one_line(row.case.key)]))}
 
 
 def _entry_of_run(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -210,7 +210,7 @@ def test_a_comment_says_nothing_that_another_job_has_written(service: Any, check
     [
         ("way", "by hand", "way: expected 'paired' or 'stored', found 'by hand'"),
         ("notes", [1], "notes[0]: expected text, found 1"),
-        ("findings", [{}], "findings[0].verdict: missing"),
+        ("findings", [{}], "findings[0]: case.cell: missing"),
         ("schema_version", 99, "schema_version is 99; use the rnnbench that wrote it"),
     ],
 )

@@ -80,7 +80,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
         checked=when(head),
         answer=verdicts.answer,
         machine=_machine(head),
-        subject=pd.Series([row.case for row in verdicts.rows], dtype=object),
+        subject=pd.Series([row.case for row in verdicts.findings], dtype=object),
     )
 
 

@@ -20,13 +20,21 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
-from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK
+from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK, Finding
 from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
-from rnnbench.report.verdicts.reasons import differences
-from rnnbench.report.verdicts.rows import VerdictRow
+from rnnbench.report.verdicts.reasons import (
+    change_of,
+    differences,
+    explained,
+    interval_of,
+    is_by_number,
+    size,
+    size_together,
+    why,
+)
 from rnnbench.report.verdicts.verdicts import VERDICTS_FILE, VERDICTS_VERSION, Verdicts
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
@@ -78,7 +86,7 @@ class VerdictScreen:
         """Yield the lines, as rich asks for them."""
         yield Text(" ".join(filter(None, [self.verdicts.answer, self.verdicts.details])), style="bold")
         yield Text(self.verdicts.subject)
-        doubts = {row.doubt for row in self.verdicts.judged if row.doubt}
+        doubts = {row.cause for row in self.verdicts.judged if row.cause}
         if len(doubts) == 1:  # else each row has its own
             doubt = doubts.pop()
             if doubt not in self.verdicts.causes:
@@ -87,15 +95,17 @@ class VerdictScreen:
         same = self.verdicts.by_verdict["unchanged"]
         others = [row for row in self.verdicts.judged if row.verdict != "unchanged"]
         candidates = others if others and len(same) > MAX_UNCHANGED else [*others, *same]
-        rows = [(row, row.explanation if doubts else row.grounds) for row in candidates]
+        rows = [(row, explained(row, has_cause=bool(doubts))) for row in candidates]
         if visible := _that_fit(rows, options.max_width):
-            yield from _table(visible, options.max_width, HEADS if self.verdicts.has_margins else HEADS[:-1])
+            yield from _table(
+                self.verdicts, visible, options.max_width, HEADS if self.verdicts.has_margins else HEADS[:-1]
+            )
         if hidden := Counter(row.word for row in self.verdicts.judged) - Counter(row.word for row, _ in visible):
             more = ", ".join(f"{count:,} {word}" for word, count in hidden.items())
             yield Text(f"Not listed: {more}. The page and --json have all.", style="dim")
         missing: dict[str, list[str]] = {}
         for row in self.verdicts.by_verdict[None]:
-            missing.setdefault(row.sentence, []).append(row.name)
+            missing.setdefault(why(row), []).append(self.verdicts.name(row))
         if missing:
             reasons = [f"  {reason}: {few(cases)}" for reason, cases in missing.items()]
             yield Text("\n".join(["Not compared", *reasons]))
@@ -103,46 +113,50 @@ class VerdictScreen:
         yield from map(Text, self.verdicts.notes)
 
 
-def _that_fit(rows: Sequence[tuple[VerdictRow, str]], width: int) -> list[tuple[VerdictRow, str]]:
+def _that_fit(rows: Sequence[tuple[Finding, str]], width: int) -> list[tuple[Finding, str]]:
     """Return the first rows, with why, that fill at most MAX_SCREEN_LINES; at least MIN_LISTED.
 
     The lines of a reason are counted once.
     """
-    visible: list[tuple[VerdictRow, str]] = []
+    visible: list[tuple[Finding, str]] = []
     lines = 0
     before = ""
-    for row, why in rows:
-        lines += 1 + (-(-len(why) // (width - INDENT)) if why != before else 0)
-        before = why
+    for row, reason in rows:
+        lines += 1 + (-(-len(reason) // (width - INDENT)) if reason != before else 0)
+        before = reason
         if lines > MAX_SCREEN_LINES and len(visible) >= MIN_LISTED:
             break
-        visible.append((row, why))
+        visible.append((row, reason))
     return visible
 
 
-def _table(rows: Sequence[tuple[VerdictRow, str]], width: int, heads: Sequence[str]) -> Iterator[RenderableType]:
+def _table(
+    verdicts: Verdicts, rows: Sequence[tuple[Finding, str]], width: int, heads: Sequence[str]
+) -> Iterator[RenderableType]:
     """Yield the numbers of each case and the reason below; neighbours with the same reason share its line."""
-    lines = [(row.name, row.word, row.change, row.interval, round_percent(row.margin)) for row, _ in rows]
+    lines = [
+        (verdicts.name(row), row.word, change_of(row), interval_of(row), round_percent(row.margin)) for row, _ in rows
+    ]
     widths = [max(map(cell_len, column)) for column in zip(heads, *(line[: len(heads)] for line in lines), strict=True)]
     widths[0] = max(MIN_NAME_WIDTH, min(widths[0], width - sum(widths[1:]) - GAP * (len(heads) - 1)))
 
     def grid(lines: Sequence[Sequence[str]], style: str, styled: Sequence[int]) -> Grid:
         table = Grid.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-        for place, size in enumerate(widths):
-            table.add_column(width=size, justify="left" if place < 2 else "right", overflow="fold")
+        for place, columns in enumerate(widths):
+            table.add_column(width=columns, justify="left" if place < 2 else "right", overflow="fold")
         for line in lines:
             table.add_row(*(Text(line[place], style if place in styled else "") for place in range(len(heads))))
         return table
 
     yield grid([heads], "dim", range(len(heads)))
     pairs = zip(rows, lines, strict=True)
-    for (outcome, why), members in groupby(pairs, lambda pair: (pair[0][0].outcome, pair[0][1])):
+    for (outcome, reason), members in groupby(pairs, lambda pair: (pair[0][0].outcome, pair[0][1])):
         group = [line for _, line in members]
         weight = "bold " if outcome in ("regressed", "improved") else ""
         yield grid(group, "dim" if outcome == "unchanged" else f"{weight}{VERDICTS[outcome].light}", (1, 2))
-        if why:
+        if reason:
             whose = {1: "", 2: "Both: "}.get(len(group), f"All {len(group):,}: ")
-            yield Padding(Text(f"{whose}{why}"), (0, 0, 0, INDENT))
+            yield Padding(Text(f"{whose}{reason}"), (0, 0, 0, INDENT))
 
 
 def few(texts: Sequence[str]) -> str:
@@ -160,7 +174,8 @@ def rendered(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         autoescape=template.endswith("xml"),
     )
-    templates.filters |= {"md": escape, "round_percent": round_percent}
+    words = {"why": why, "explained": explained, "change_of": change_of, "interval_of": interval_of}
+    templates.filters |= {"md": escape, "round_percent": round_percent, **words}
     return templates.get_template(template).render(values)
 
 
@@ -169,7 +184,7 @@ def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_MARKDOWN_ROWS)
 
     `label`: a line above all, in plain text; `most`: rows.
     """
-    rows = sorted(verdicts.rows, key=lambda row: row.verdict == "unchanged")  # which are the first to be left out
+    rows = sorted(verdicts.findings, key=lambda row: row.verdict == "unchanged")  # which are the first to be left out
     left_out = plural(len(rows) - most, "row") if len(rows) > most else ""
     return rendered("verdicts.md", verdicts=verdicts, rows=rows[:most], left_out=left_out, glyphs=GLYPHS, label=label)
 
@@ -188,7 +203,7 @@ def comment_on_all(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
 
     Its first line holds the `name` alone, so that a check which another job has made can't choose it.
     """
-    worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].rows), default=0))
+    worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].findings), default=0))
     most = max(1, MAX_MARKDOWN_ROWS // len(checks))
     texts = [markdown(each, label if len(checks) > 1 else "", most) for label, each in worst_first]
     return _as_comment(f"comment {name}", texts)
@@ -206,13 +221,13 @@ def _as_comment(marker: str, texts: Sequence[str]) -> str:
 
 def junit(verdicts: Verdicts) -> str:
     """Return JUnit's XML, which most CI systems show as tests: a test case for each row."""
-    tags = [TAGS.get(row.outcome) for row in verdicts.rows]
+    tags = [TAGS.get(row.outcome) for row in verdicts.findings]
     if not verdicts.compares:  # then nothing may look as if it had passed
         tags = [tag if tag == "failure" else "error" for tag in tags]
     text = rendered(
         "junit.xml",
         verdicts=verdicts,
-        rows=list(zip(verdicts.rows, tags, strict=True)),
+        rows=list(zip(verdicts.findings, tags, strict=True)),
         counts={tag: tags.count(tag) for tag in ("failure", "error", "skipped")},
         lines=[verdicts.subject, verdicts.answer, verdicts.details, *verdicts.notes],
         change=change,
@@ -230,9 +245,10 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     regressed = verdicts.by_verdict["regressed"]
     lines = []
     for row in regressed[:MAX_ERRORS]:
-        is_told = row.is_by_sentence or (row.witness == "mean_ratio" and not row.family)
-        message = row.sentence if is_told else "; ".join(filter(None, [row.own_brief, row.sentence]))
-        lines.append(command("error", f"Regressed: {row.name}", message, place_of(row.case)))
+        message = why(row)
+        if is_by_number(row) and (row.witness != "mean_ratio" or row.family):
+            message = "; ".join(filter(None, [size(row), message]))
+        lines.append(command("error", f"Regressed: {verdicts.name(row)}", message, place_of(row.case)))
     rest = {
         "{} more regressed": ("error", regressed[MAX_ERRORS:]),
         "{} not comparable": ("error", verdicts.by_verdict["incomparable"]),
@@ -241,8 +257,11 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
     }
     for title, (level, rows) in rest.items():
         if rows:
-            accepted = {row.name: f"; accepted: {row.accepted}" if row.accepted else "" for row in rows}
-            cases = few([f"{row.name}: {row.brief}{accepted[row.name]}" for row in rows])
+            told = [
+                f"{verdicts.name(row)}: {size_together(row)}{f'; accepted: {row.accepted}' if row.accepted else ''}"
+                for row in rows
+            ]
+            cases = few(told)
             lines.append(command(level, title.format(plural(len(rows), "case")), cases))
     return lines
 

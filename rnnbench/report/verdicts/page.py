@@ -114,9 +114,8 @@ def page_of(folder: Path) -> Page:
 
 def _with_short_names(check: Verdicts) -> Verdicts:
     """Return a check whose cases have names without what all share, which stands below the table."""
-    labels, shared = names([row.case for row in check.rows], is_short=True)
-    rows = tuple(replace(row, name=labels[row.case.key]) for row in check.rows)
-    return replace(check, rows=rows, shared=shared)
+    labels, shared = names([row.case for row in check.findings], is_short=True)
+    return replace(check, names=labels, shared=shared)
 
 
 def lead(check: Verdicts) -> list[str]:
@@ -218,12 +217,12 @@ def table_for_paper(check: Verdicts) -> Table:
 
 def _with_verdicts(check: Verdicts) -> pd.DataFrame:
     """Return the frame of a check in which a case without a verdict has None, which its words need."""
-    return check.frame.assign(verdict=pd.Series([row.verdict for row in check.rows], dtype=object))
+    return check.frame.assign(verdict=pd.Series([row.verdict for row in check.findings], dtype=object))
 
 
 def _with_outcomes(check: Verdicts) -> pd.DataFrame:
     """Return the frame of a check in which a regression that is accepted is said to be so."""
-    return check.frame.assign(verdict=pd.Series([row.outcome for row in check.rows], dtype=object))
+    return check.frame.assign(verdict=pd.Series([row.outcome for row in check.findings], dtype=object))
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:

@@ -1,4 +1,4 @@
-"""Why a case has its verdict: one sentence of lower-case clauses, without a full stop."""
+"""A verdict in words: why a case has it, and its number; lower-case clauses, without a full stop."""
 
 from collections.abc import Iterable
 
@@ -10,6 +10,7 @@ from rnnbench.report.words.units import (
     IN_THE_MEAN,
     between,
     change,
+    change_interval,
     change_span,
     count,
     memory,
@@ -46,7 +47,7 @@ def why(finding: Finding) -> str:
     else:
         mean = finding.mean
         low = finding.low
-        if finding.decided_by == "mean" and finding.witness != "counts" and mean:
+        if finding.deciding_ratio == "mean" and finding.witness != "counts" and mean:
             typical = f", for the typical call {slower(low.value)}" if low else ""
             clauses.append(f"{IN_THE_MEAN} {slower(mean.value)} ({change_span(mean)}){typical}")
         clauses.append(_cause(finding, work))
@@ -55,14 +56,55 @@ def why(finding: Finding) -> str:
     return "; ".join(filter(None, [shortened(text, MAX_LENGTH - len(state)), state]))
 
 
+def explained(finding: Finding, *, has_cause: bool = True) -> str:
+    """Return why a regression is accepted, why the case has its verdict, and why it was timed (`has_cause`)."""
+    clauses = [f"accepted: {finding.accepted}" if finding.accepted else "", why(finding)]
+    if has_cause and finding.cause:
+        clauses.append(f"timed because {finding.cause}")
+    return "; ".join(filter(None, clauses))
+
+
+def change_of(finding: Finding) -> str:
+    """Return `+5.1%`, or nothing if no time was compared."""
+    return change(finding.deciding.value) if finding.deciding else ""
+
+
+def interval_of(finding: Finding) -> str:
+    """Return `[+4.2%, +6.0%]`, or nothing if no time was compared."""
+    return change_interval(finding.deciding) if finding.deciding else ""
+
+
+def size(finding: Finding) -> str:
+    """Return `5.1% slower (+4.2% to +6.0%)`, or why the case has its verdict if no number says so."""
+    if finding.deciding is None or not is_by_number(finding):
+        return why(finding)
+    if finding.verdict == "undecided":
+        return f"{f'{IN_THE_MEAN} ' if finding.is_by_mean else ''}{between(finding.deciding)}"
+    where = f" {IN_THE_MEAN}" if finding.is_by_mean else ""
+    return f"{slower(finding.deciding.value)}{where} ({change_span(finding.deciding)})"
+
+
+def is_by_number(finding: Finding) -> bool:
+    """Return True if a change of the time says why the case has its verdict."""
+    return finding.is_by_time and not finding.reason
+
+
+def size_together(finding: Finding) -> str:
+    """Return what the cases of its family lost together, or else `size` of the case itself."""
+    return together(finding) or size(finding)
+
+
 def with_family(family: Family) -> str:
     """Return `with the 6 cases of MyCell`, which is why one of them has its verdict; `together` says how much."""
     return f"with the {plural(family.cases, 'case')} of {one_line(family.name).rpartition(':')[2]}"
 
 
-def together(family: Family, *, is_by_mean: bool) -> str:
-    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`."""
-    mean = f" {IN_THE_MEAN}" if is_by_mean else ""
+def together(finding: Finding) -> str:
+    """Return `the 6 cases of MyCell.py:MyCell are together 5.1% slower (+4.2% to +6.0%)`; empty without a family."""
+    family = finding.family
+    if family is None:
+        return ""
+    mean = f" {IN_THE_MEAN}" if finding.witness == "mean_ratio" else ""
     cases = f"the {plural(family.cases, 'case')} of {one_line(family.name)}"
     return f"{cases} are together {slower(family.ratio.value)}{mean} ({change_span(family.ratio)})"
 
@@ -101,7 +143,9 @@ def _cause(finding: Finding, work: list[Change]) -> str:
     against = differences(each for each in work if (each.head - each.base) * sign < 0)
     if along:
         return f"likely cause: {along}{f', but {against}' if against else ''}"
-    if not sign or finding.judged_changes or finding.decided_by == "mean":  # of the mean, some calls may be the cause
+    if (
+        not sign or finding.judged_changes or finding.deciding_ratio == "mean"
+    ):  # of the mean, some calls may be the cause
         return against or differences(work)
     what = f"despite {against}" if against else "no known difference in counts"
     if finding.instructions is not None:  # which are told next, and leave nothing to guess

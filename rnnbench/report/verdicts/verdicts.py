@@ -6,21 +6,20 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.comparison import RANKS, Comparison
+from rnnbench.analysis.comparison import RANKS, Comparison, Finding
 from rnnbench.analysis.estimate import ENDS, estimate_columns
 from rnnbench.analysis.summary import SHARED
 from rnnbench.analysis.verdict import Outcome
 from rnnbench.errors import UserError
-from rnnbench.report.verdicts.reasons import shortened
-from rnnbench.report.verdicts.rows import VerdictRow, described_by, line_of, row_from, row_of
-from rnnbench.report.verdicts.stored import StoredVerdicts
+from rnnbench.report.verdicts.reasons import explained, shortened, size_together, together, why
 from rnnbench.report.words.names import names, one_line
 from rnnbench.report.words.units import (
     duration,
@@ -29,11 +28,10 @@ from rnnbench.report.words.units import (
     span,
 )
 from rnnbench.store.metrics import BY_NAME
-from rnnbench.store.records import Case
 from rnnbench.text import first_few, plural
 
 VERDICTS_FILE = "verdicts.json"
-VERDICTS_VERSION = 1
+VERDICTS_VERSION = 2
 RATIO_NAMES = ("ratio", "mean_ratio")
 NUMBER_NAMES = [f"{ratio}{end}" for ratio in (*RATIO_NAMES, "change") for end in ENDS]
 VERDICT_COLUMNS = [
@@ -67,18 +65,18 @@ WAYS = {
 class Verdicts(Comparison):
     """The verdicts of a comparison with their words, the worst first."""
 
-    rows: tuple[VerdictRow, ...] = ()  # the findings
+    names: Mapping[str, str] = field(default_factory=dict)  # of each case by its key, without what all have in common
     shared: str = ""  # what all cases have in common
 
     @cached_property
-    def by_verdict(self) -> Mapping[Outcome | None, list[VerdictRow]]:
+    def by_verdict(self) -> Mapping[Outcome | None, list[Finding]]:
         """Return the rows of each verdict, in the order of RANKS; regressions that are accepted stand apart."""
-        return {outcome: [row for row in self.rows if row.outcome == outcome] for outcome in RANKS}
+        return {outcome: [row for row in self.findings if row.outcome == outcome] for outcome in RANKS}
 
     @cached_property
-    def judged(self) -> list[VerdictRow]:
+    def judged(self) -> list[Finding]:
         """Return the rows that have a verdict."""
-        return [row for row in self.rows if row.verdict is not None]
+        return [row for row in self.findings if row.verdict is not None]
 
     @property
     def subject(self) -> str:
@@ -88,7 +86,7 @@ class Verdicts(Comparison):
         )
 
     @cached_property
-    def changed(self) -> list[VerdictRow]:
+    def changed(self) -> list[Finding]:
         """Return the rows of the cases that may run changed code."""
         return [row for row in self.judged if row.witness != "code" and not row.is_kept]
 
@@ -100,7 +98,7 @@ class Verdicts(Comparison):
     @property
     def timed(self) -> str:
         """Return how many cases may run changed code, and which; empty if nobody was asked."""
-        if not any(row.doubt or row.witness == "code" for row in self.rows):
+        if not any(row.cause or row.witness == "code" for row in self.findings):
             return ""
         same_code = sum(row.is_kept for row in self.judged)
         text = f"{len(self.changed):,} of {plural(len(self.judged), 'case')} may run changed code"
@@ -129,7 +127,7 @@ class Verdicts(Comparison):
         what = (
             f"{WAYS[self.way]}{spent}. Change: head over base in the typical call, or in their mean where that decides"
         )
-        if all(row.deciding is None for row in self.rows):
+        if all(row.deciding is None for row in self.findings):
             what = f"No times were compared{spent}"
         return f"{what}. Margin: {self.margins}.{f' Everywhere: {self.shared}.' if self.shared else ''}"
 
@@ -137,9 +135,9 @@ class Verdicts(Comparison):
     def answer(self) -> str:
         """Return whether something regressed, and the worst case with its number."""
         if self.is_unchecked:
-            return f"Not checked: {self.broken:,} of {plural(len(self.rows), 'case')} failed."
+            return f"Not checked: {self.broken:,} of {plural(len(self.findings), 'case')} failed."
         if not self.judged:
-            return shortened(f"No case was compared: {self.rows[0].sentence if self.rows else 'there is no case'}.")
+            return shortened(f"No case was compared: {why(self.findings[0]) if self.findings else 'there is no case'}.")
         worst = self.judged[0].outcome
         if worst == "undecided" and self.work:
             return f"{self.work}."
@@ -153,20 +151,21 @@ class Verdicts(Comparison):
         (text, leader) = LEADS[worst]
         but = " but what is accepted" if self.by_verdict["accepted"] else ""
         text = (worst == "undecided" and self.nothing) or text.format(of_all, but=but)
-        reasons = {row.reason or row.together for row in rows}
+        reasons = {row.reason or together(row) for row in rows}
         if len(rows) == 1 or len(reasons) > 1 or "" in reasons:  # else they have one reason
-            text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{first.name}"
-        return shortened(f"{text}: {first.brief}" if first.brief else text) + "."
+            text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{self.name(first)}"
+        number = size_together(first)
+        return shortened(f"{text}: {number}" if number else text) + "."
 
     @property
     def broken(self) -> int:
         """Return the number of cases that fail in the head."""
-        return sum(row.is_broken for row in self.rows)
+        return sum(row.is_broken for row in self.findings)
 
     @property
     def is_unchecked(self) -> bool:
         """Return True if more than half of the cases fail in the head, and nothing else is worse."""
-        return self.broken * 2 > len(self.rows) and not self.by_verdict["regressed"]
+        return self.broken * 2 > len(self.findings) and not self.by_verdict["regressed"]
 
     @property
     def work(self) -> str:
@@ -195,7 +194,7 @@ class Verdicts(Comparison):
     @property
     def families(self) -> list[str]:
         """Return what the cases of each family lost together, a sentence each, without the one that the answer says."""
-        sentences = dict.fromkeys(row.together for row in self.rows if row.family)
+        sentences = dict.fromkeys(together(row) for row in self.findings if row.family)
         return [f"{text[0].upper()}{text[1:]}." for text in sentences if text not in self.answer]
 
     @property
@@ -210,11 +209,11 @@ class Verdicts(Comparison):
         sentences += self.families
         if needed := self.needed or ("raise --budget" if self.by_verdict["undecided"] and self.way == "paired" else ""):
             sentences.append(f"{needed[0].upper()}{needed[1:]}.")
-        if counted := [row.instructions for row in self.rows if row.instructions]:
+        if counted := [row.instructions for row in self.findings if row.instructions]:
             more = sum(each.is_more for each in counted)
             takes = f"{'take' if more > 1 else 'takes'} more instructions"
             sentences.append(f"{more or 'None'} of {plural(len(counted), 'counted case')} {takes}.")
-        if shared := sum(row.state == SHARED for row in self.rows):
+        if shared := sum(row.state == SHARED for row in self.findings):
             sentences.append(f"{plural(shared, 'case')} {'was' if shared == 1 else 'were'} timed {SHARED}.")
         return " ".join(sentences)
 
@@ -225,55 +224,60 @@ class Verdicts(Comparison):
             {
                 **vars(row),
                 "case": one_line(row.case.key),
+                "name": self.name(row),
                 "decided_by": row.witness,
-                "described_by": described_by(row),
-                "why": row.explanation,
+                "described_by": row.described_by,
+                "why": explained(row),
             }
             | estimate_columns("ratio", row.low)
             | estimate_columns("mean_ratio", row.mean)
             | estimate_columns("change", row.deciding)
-            for row in self.rows
+            for row in self.findings
         ]
         return pd.DataFrame(lines, columns=VERDICT_COLUMNS).astype(dict.fromkeys([*NUMBER_NAMES, "margin"], float))
 
     def json(self) -> str:
         """Return everything that is known as one object, with the sentences that the terminal shows."""
-        keys = (
-            "suite",
-            "base",
-            "head",
-            "way",
-            "seconds",
-            "preparing",
-            "timed",
-            "answer",
-            "details",
-            "method",
-            "needed",
-            "notes",
-        )
         counts = {verdict or "not_compared": len(rows) for verdict, rows in self.by_verdict.items()}
-        content = {"schema_version": VERDICTS_VERSION, **{key: getattr(self, key) for key in keys}}
-        content |= {"counts": counts, "findings": [line_of(row) for row in self.rows]}
+        sentences = {key: getattr(self, key) for key in ("timed", "answer", "details", "method")}
+        content = {"schema_version": VERDICTS_VERSION, **sentences, "counts": counts, **self.to_json()}
+        content["findings"] = self._lines()
         return json.dumps(content, allow_nan=False, indent=2) + "\n"
+
+    def name(self, row: Finding) -> str:
+        """Return the name of a case, without what all cases have in common."""
+        return self.names[row.case.key]
 
     def json_lines(self) -> str:
         """Return the rows, one object a line."""
-        return "".join(json.dumps(line_of(row), allow_nan=False) + "\n" for row in self.rows)
+        return "".join(json.dumps(line, allow_nan=False) + "\n" for line in self._lines())
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return each row as an object, with why it has its verdict in words."""
+        return [{**row.to_json(), "why": explained(row)} for row in self.findings]
 
 
-def _causes(row: VerdictRow) -> list[str]:
+def _causes(row: Finding) -> list[str]:
     """Return the definitions for which a case was timed, without their files, or else the reason."""
     if row.definitions:
         return [*dict.fromkeys(definition.rpartition(":")[2] for definition in row.definitions)]
-    return [row.doubt] if row.doubt else []
+    return [row.cause] if row.cause else []
 
 
 def of(comparison: Comparison) -> Verdicts:
-    """Return the verdicts of a comparison that has just ended."""
+    """Return a comparison with its words, in text that moves no cursor."""
     labels, shared = names([finding.case for finding in comparison.findings])
-    rows = [row_of(finding, labels[finding.case.key]) for finding in comparison.findings]
-    return _verdicts(comparison, rows, shared)
+    facts = {each.name: getattr(comparison, each.name) for each in fields(Comparison)}
+    facts |= {name: one_line(facts[name]) for name in ("suite", "base", "head", "needed")}
+    facts["notes"] = tuple(map(one_line, comparison.notes))
+    facts["findings"] = tuple(map(_printable, comparison.findings))
+    return Verdicts(**facts, names=labels, shared=shared)
+
+
+def _printable(row: Finding) -> Finding:
+    """Return a row whose texts are single printable lines; but its reason, which JUnit shows as a whole."""
+    definitions = tuple(map(one_line, row.definitions))
+    return replace(row, cause=one_line(row.cause), accepted=one_line(row.accepted), definitions=definitions)
 
 
 def read(folder: Path) -> Verdicts | None:
@@ -285,19 +289,8 @@ def read(folder: Path) -> Verdicts | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != VERDICTS_VERSION:
             raise UserError(f"schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
-        stored = StoredVerdicts.from_json(content)
-        cases = [Case.from_axes(dict(line)) for line in content["findings"]]
-        labels, shared = names(cases)
-        rows = [row_from(line, case, labels[case.key]) for line, case in zip(stored.findings, cases, strict=True)]
-        return _verdicts(stored.comparison(), rows, shared)
+        return of(Comparison.from_json(content))
     except UserError as fault:
         raise UserError(f"{file}: {fault}") from None
     except (OSError, LookupError, TypeError, ValueError) as fault:
         raise UserError(f"{file}: can't be read: {type(fault).__name__}: {fault}") from None
-
-
-def _verdicts(comparison: Comparison, rows: Sequence[VerdictRow], shared: str) -> Verdicts:
-    """Return the verdicts of a comparison, whose findings are these rows, in text that moves no cursor."""
-    facts = vars(comparison) | {"findings": tuple(rows), "rows": tuple(rows), "shared": shared}
-    texts = {name: one_line(facts[name]) for name in ("suite", "base", "head", "needed")}
-    return Verdicts(**(facts | texts | {"notes": tuple(map(one_line, comparison.notes))}))

@@ -30,7 +30,7 @@ def finding(
         "mean": wide,
         "replicates": 16,
         "time_verdict": None if first is None else "unchanged" if verdict in CHANGED and not is_by_time else verdict,
-        "decided_by": by if is_by_time else None,
+        "deciding_ratio": by if is_by_time else None,
         "rule": "time" if is_by_time or first is None or verdict not in CHANGED else "more counts",
     }
     return Finding(verdict=verdict, low=first, **(known | more))

@@ -62,5 +62,5 @@ def test_programs_get_everything() -> None:
     content = json.loads(bisection_json(answer))
     assert (content["total"][0]["case"], content["total"][0]["ratio"]) == (CASES[0].key, None)
     assert content["causes"][0]["commit"] == {**vars(SLOW), "parents": []}
-    assert content["causes"][0]["cases"][0]["changes"] == [["operators", 100, 116]]
+    assert content["causes"][0]["cases"][0]["changes"] == [{"metric": "operators", "base": 100, "head": 116}]
     assert (content["is_complete"], content["max_error"], content["skipped"]) == (True, 0.01, {"e": "x"})

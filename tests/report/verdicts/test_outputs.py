@@ -18,6 +18,7 @@ from rnnbench.analysis.decide import Evidence, finding_of
 from rnnbench.analysis.estimate import Location
 from rnnbench.analysis.verdict import CHANGED, Trial
 from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts.reasons import change_of, interval_of, size_together, why
 from rnnbench.report.verdicts.verdicts import Verdicts
 from rnnbench.report.words.units import change, change_span, slower
 from rnnbench.store.records import Measurement
@@ -105,19 +106,19 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
     by_key = {finding.case.key: finding for finding in compared.findings}
     renderers = (outputs.markdown, outputs.junit, lambda found: screens.of_verdicts(found, 400))
     whole = [render(shown).replace("\\", "") for render in renderers]
-    for row in shown.rows:
+    for row in shown.findings:
         finding = by_key[row.case.key]
         estimate = judged[finding.case.key].mean if finding.is_by_mean else judged[finding.case.key].low
-        assert (row.verdict in CHANGED) == (finding.decided_by is not None)
-        assert row.change == (change(estimate.value) if estimate.has_interval else "")
+        assert (row.verdict in CHANGED) == (finding.deciding_ratio is not None)
+        assert change_of(row) == (change(estimate.value) if estimate.has_interval else "")
         if row.verdict == "unchanged":
             assert 1 / 1.025 < estimate.lower <= estimate.upper < 1.025
         if row.verdict in CHANGED:
             assert estimate.lower > 1.025 if row.verdict == "regressed" else estimate.upper < 1 / 1.025
             more = " in the mean of its calls" * finding.is_by_mean
-            assert f"{slower(estimate.value)}{more} ({change_span(estimate)})" in row.brief
-            assert ("in the mean of its calls" in row.sentence) == finding.is_by_mean
-            assert all(row.change in text and row.interval in text for text in whole)
+            assert f"{slower(estimate.value)}{more} ({change_span(estimate)})" in size_together(row)
+            assert ("in the mean of its calls" in why(row)) == finding.is_by_mean
+            assert all(change_of(row) in text and interval_of(row) in text for text in whole)
     named = compared.findings[0]
     if named.verdict == "regressed" and named.deciding:
         assert change_span(named.deciding) in shown.answer
@@ -149,12 +150,12 @@ def test_a_check_fits_one_screen_and_the_answer_comes_first(compared: Comparison
 def test_a_reason_for_timing_that_all_cases_share_is_told_once() -> None:
     doubt = "gru.py: GRUCell.forward changed"
     findings = [
-        replace(finding("regressed", 1.1, case=case("gru", batch_size=size)), doubt=doubt) for size in (1, 2, 3)
+        replace(finding("regressed", 1.1, case=case("gru", batch_size=size)), cause=doubt) for size in (1, 2, 3)
     ]
     assert text_of(comparison(*findings)).count(doubt) == 1  # beside the subject
     named = [replace(each, definitions=("gru.py:GRUCell.forward",)) for each in findings]
     assert f"Timed because {doubt}." in text_of(comparison(*named))
-    other = replace(findings[0], doubt="lstm.py: LSTMCell.forward changed")
+    other = replace(findings[0], cause="lstm.py: LSTMCell.forward changed")
     assert text_of(comparison(other, *findings[1:])).count("timed because") == 2  # neighbours share a line
 
 

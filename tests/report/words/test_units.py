@@ -23,6 +23,7 @@ from rnnbench.report.environment import reached
 from rnnbench.report.headline import headline
 from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.verdicts import outputs, verdicts
+from rnnbench.report.verdicts.reasons import size_together, why
 from rnnbench.report.words import units
 from rnnbench.report.words.units import (
     FORMAT_OF_UNIT,
@@ -210,7 +211,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
     findings = [
         Finding(
             case("lstm", batch_size=size + 4), verdict, 0.025, low=low, mean=mean, replicates=replicates,
-            time_verdict=verdict, decided_by="mean" if mean.lower > low.upper else "low",
+            time_verdict=verdict, deciding_ratio="mean" if mean.lower > low.upper else "low",
             changes=LARGER.changes if replicates == 3 else (),
         )
         for size, (verdict, low, mean, replicates) in enumerate(samples)
@@ -218,7 +219,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
     found = verdicts.of(comparison(*findings, seconds=93.0))
     texts = [found.answer, found.details, *outputs.annotations(found)]
     texts += [screens.of_verdicts(found, 300), outputs.junit(found), outputs.markdown(found)]
-    texts += [f"{row.sentence}. {row.brief}" for row in found.rows]
+    texts += [f"{why(row)}. {size_together(row)}" for row in found.findings]
     for text in texts:
         assert not faults(re.sub(r'time="[^"]*"|cell=[^"<&]*', "", text))
 
