@@ -69,6 +69,8 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     _undisturbed(cases, replicates, paired)
     # A host waits at the end of a window, or after each call if the calls are cold or the steps of a stream.
     waits_for_each_call = cases["caches"].eq("cold") | cases["task"].eq("streaming")
+    of_ratio = [column for column in cases if str(column).startswith(("ratio", "mean_ratio"))]
+    cases.loc[cases["parity"].map(lambda parity: parity.kind == "cached").astype(bool), of_ratio] = math.nan
     cases["launch_bound"] = launch_bound(totals, totals["calls"].where(waits_for_each_call, totals["waits"]))
     return with_derived(with_latencies(cases, replicates))
 

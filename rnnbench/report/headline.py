@@ -98,20 +98,24 @@ def _nothing(measured: pd.DataFrame, cases: pd.DataFrame, name: str) -> str:
         return f"Only {name} was measured, so there is nothing to compare it with."
     if name == NO_REFERENCE:
         return NO_RATIOS
-    if cases["ratio"].isna().all():
+    if cases["ratio"].isna().all() and not _keeps_results(cases).any():
         return f"{name} was not measured beside these, so how far they are from it can't be said."
     return ""
+
+
+def _keeps_results(cases: pd.DataFrame) -> "pd.Series[bool]":
+    """Return True for cases whose time on known values shows a cache; they have no ratio."""
+    return cases["parity"].map(lambda parity: parity.kind == "cached").astype(bool)
 
 
 def _counted(cases: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the comparisons that count, and sentences about those that do not, and why."""
     compared = cases.dropna(subset=["ratio"])
     notes: list[str] = []
-    keeps = compared["parity"].map(lambda parity: parity.kind == "cached").astype(bool)
+    keeps = _keeps_results(cases)
     if keeps.any():
-        cells = ", ".join(map(one_line, compared.loc[keeps, "cell"].unique()))
-        notes.append(f"Not counted, since less than half of the work is done when values come again: {cells}.")
-        compared = compared[~keeps]
+        cells = ", ".join(map(one_line, cases.loc[keeps, "cell"].unique()))
+        notes.append(f"Not counted, since less time is taken when values come again: {cells}.")
     doubtful = compared[~compared["parity"].map(lambda parity: parity.is_equal_work).astype(bool)]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(map(one_line, doubtful["cell"].unique()))

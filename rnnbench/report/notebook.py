@@ -49,6 +49,8 @@ def measured(comparison: LiveComparison, settings: Settings) -> MeasureResult:
     """Return the result of `rnnbench.measure`: the frames `frame`, `replicates` and `environment`."""
     frame = compare(comparison.turns.times, comparison.reference)
     frame["parity"] = pd.Series({name: str(parity) for name, parity in comparison.parity.items()})
+    keeps_results = [name for name, parity in comparison.parity.items() if parity.kind == "cached"]
+    frame.loc[keeps_results, ["ratio", "ratio_low", "ratio_high"]] = math.nan
     frame["parameters"] = pd.Series(comparison.parameters, dtype="Int64")
     frame = frame[list(LIVE_COLUMNS)].rename_axis("module")
     facts: dict[Any, Any] = {name: getattr(comparison, name) for name in ("reference", "phase", "device", "threads")}

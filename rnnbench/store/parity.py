@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rnnbench.store.stored_record import Count, Number, Record, clean
 
 # unknown: nobody has compared yet; differs: the outputs do; unsound: it gives NaN or infinite values; beside unsound:
-# its reference does; cached: it does less work when the same values come again; uncompared: nobody could compare;
+# its reference does; cached: it takes less time when the same values come again; uncompared: nobody could compare;
 # other: words that are no parity.
 ParityKind = Literal[
     "unknown", "agrees", "reference", "differs", "unsound", "beside unsound", "cached", "uncompared", "other"
@@ -30,7 +30,7 @@ FORMS: dict[ParityKind, str] = {  # of the sentences that `Parity.read` takes, w
     "; use rnnbench.same_weights",
     "unsound": rf"(?P<bad>\d+) of (?P<all>\d+) {NOT_FINITE}: {ONLY_TIMES}",
     "beside unsound": rf"not compared, as (?P<why>.*)'s output is NaN or infinite: {ONLY_TIMES}",
-    "cached": rf"agrees, but does (?P<size>\d+)% of the multiply-adds: {re.escape(CACHED)}",
+    "cached": rf"agrees, but takes (?P<size>\d+)% of the time when values come again: {re.escape(CACHED)}",
 }
 
 
@@ -40,7 +40,7 @@ class Parity(Record):
 
     kind: ParityKind
     why: str = ""  # why it was not compared; of `beside unsound`, the name of the reference; of `other`, all words
-    size: Number = 0.0  # the largest difference over the maximum; of `cached`, the share of the multiply-adds
+    size: Number = 0.0  # the largest difference over the maximum; of `cached`, the share of the time
     types: tuple[str, str] | None = None  # of its output and of the reference's, if these are two
     unsound: tuple[Count, Count] | None = None  # values that are NaN or infinite, of how many
     is_late: bool = False  # it was so after timing, and not before
@@ -61,7 +61,7 @@ class Parity(Record):
             "differs": f"differs by {self.size:.1e} of the maximum{apart}: {ONLY_TIMES}; use rnnbench.same_weights",
             "unsound": f"{bad}: {ONLY_TIMES}",
             "beside unsound": f"not compared, as {self.why}'s output is NaN or infinite: {ONLY_TIMES}",
-            "cached": f"agrees, but does {self.size:.0%} of the multiply-adds: {CACHED}",
+            "cached": f"agrees, but takes {self.size:.0%} of the time when values come again: {CACHED}",
             "uncompared": f"{UNCOMPARED}{self.why}",
             "other": self.why,
         }

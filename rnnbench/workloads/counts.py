@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,7 +22,6 @@ PRODUCT_OPERATORS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}  #
 TORCHSCRIPT_SCOPE = 2  # the scope of an event that is a call of TorchScript's interpreter
 # Operators that are backends of their own; everything else consists of ATen's plain operators.
 OPERATOR_BACKENDS = (*FUSED_LAYERS, "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
-MAX_DONE_AGAIN = 0.5  # of a call's multiply-adds: a second call with equal values that makes fewer keeps results
 
 # In torch 2.13 every profile logs its start and end on standard error, where the coordinator looks for a dead worker's
 # last lines. The first profile of a process reads this variable, which mutes the profiler's log and nothing else.
@@ -84,20 +83,6 @@ def multiply_adds(kineto: Any) -> int | None:
     if any(event.scope() == TORCHSCRIPT_SCOPE for event in events):  # its products have no reliable shapes
         return None
     return sum(int(event.flops()) for event in events if event.name() in PRODUCT_OPERATORS) // 2
-
-
-def share_done_again(call: Callable[[], object], mode: Callable[[], Any]) -> float | None:
-    """Return the share of a call's multiply-adds that a second call makes, if it is less than half; else None.
-
-    Such a case keeps results by the values of its input: its outputs are right for every input, so only the work tells.
-    `call`: with values that were not seen before; `mode`: of autograd. None, too, if torch shows no products, as of
-    compiled code, TorchScript and libraries of other people. Counts are not compared with those of a reference, since
-    an honest cell may need fewer.
-    """
-    first, again = (multiply_adds(profiled(TimedCall(call, mode), with_flops=True)) for _ in range(2))
-    if not first or again is None:
-        return None
-    return again / first if again < MAX_DONE_AGAIN * first else None
 
 
 def operator_calls(timed: TimedCall) -> int:

@@ -71,7 +71,7 @@ def test_what_is_brief_leaves_out_reasons_and_advice() -> None:
         "differs by 1.4e+00 of the maximum (float32 against bfloat16)",
         "3 of 40 values are NaN or infinite",
         "not compared, as torch: the old one's output is NaN or infinite",
-        "agrees, but does 1% of the multiply-adds",
+        "agrees, but takes 1% of the time when values come again",
         "not compared",
         "mine can't run here: no AVX-512",
     ]

@@ -1,10 +1,9 @@
 """Whether live cases do the same work: their outputs, compared before the timing and after it."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +15,11 @@ from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
 from rnnbench.store.parity import IS_REFERENCE, Parity
 from rnnbench.text import error_in_words
-from rnnbench.workloads.counts import share_done_again
+from rnnbench.workloads.kept_results import known_share
 from rnnbench.workloads.parity import TOLERANCES, relative_error
+from rnnbench.workloads.phases import TimedCall
+
+SMALLER = (0.9, 1.0)  # values are multiplied by a number from this range, which keeps them in most domains
 
 
 def outputs(cases: Mapping[str, LiveCase], reference: str) -> dict[str, Tensor]:
@@ -120,7 +122,7 @@ def uneven(dtype: torch.dtype, device: str) -> str:
 
 
 def compared_again(
-    cases: Mapping[str, LiveCase], reference: str, before: Mapping[str, Parity]
+    cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, Parity]
 ) -> tuple[dict[str, Parity], list[str]]:
     """Return the parity of each case after timing, and notes on why it could not be checked.
 
@@ -141,33 +143,48 @@ def compared_again(
                 if after.kind != before[name].kind:
                     compared[name] = replace(after, is_late=True)
         notes = []
-        for name, share in _kept_results(cases).items():
+        for name, share in _kept_results(cases, calls).items():
             if compared[name].is_equal_work:
                 compared[name] = Parity("cached", size=share)
             else:
-                notes.append(f"{name} does {share:.0%} of its multiply-adds when the same values come again.")
+                notes.append(f"{name} takes {share:.0%} of its time when the same values come again.")
     except Exception as error:  # nothing is wrong with the times: a module may not take other values
         return compared, [f"Outputs could not be compared again after timing: {error_in_words(error)}."]
     return compared, notes
 
 
-def _kept_results(cases: Mapping[str, LiveCase]) -> dict[str, float]:
-    """Return the cases that keep results by the values of their input: the share of the work that a second call does.
+def _kept_results(cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall]) -> dict[str, float]:
+    """Return the cases that keep results by the values of their input: the time of known values over that of new ones.
 
-    Each gets values that it has not seen, also in an earlier measurement: its own, moved by some places and, if they
-    are floats, a little smaller. What an exception says is left to the caller.
+    What an exception says is left to the caller.
     """
     shares = {}
-    draw = random.Random()  # its own: that of the process is set back after each measurement
     for name, case in cases.items():
-        with ExitStack() as put_back:
-            for tensor in tensors_in(case.args):
-                has_values = tensor.is_floating_point() or tensor is case.input  # other whole numbers may be lengths
-                if has_values and 0 not in tensor.stride() and not tensor.is_inference():
-                    moved = keep_values(tensor, put_back).flatten().roll(draw.randrange(tensor.numel() or 1))
-                    scale = draw.uniform(0.9, 1.0) if tensor.is_floating_point() else 1
-                    tensor.data.copy_((moved * scale).view_as(tensor))
-            share = share_done_again(partial(case.run, *case.args), torch.no_grad)
+        with ExitStack() as put_back, calls[name].mode():
+            calls[name].restart()
+            device = next((str(tensor.device) for tensor in tensors_in(case.args)), "cpu")
+            share = known_share(calls[name].call, _renewal(case, put_back), device)
         if share is not None:
             shares[name] = share
     return shares
+
+
+def _renewal(case: LiveCase, put_back: ExitStack) -> Callable[[str], None]:
+    """Return what gives the inputs of a case new values: its own, moved and, if they are floats, a little smaller.
+
+    The inputs have their own values again when `put_back` closes.
+    """
+    own_values = []
+    for tensor in tensors_in(case.args):
+        has_values = tensor.is_floating_point() or tensor is case.input  # other whole numbers may be lengths
+        if has_values and 0 not in tensor.stride() and not tensor.is_inference():
+            own_values.append((tensor, keep_values(tensor, put_back).flatten()))
+
+    def renew(seed: str) -> None:
+        draw = random.Random(seed)
+        for tensor, values in own_values:
+            moved = values.roll(draw.randrange(tensor.numel() or 1))
+            scale = draw.uniform(*SMALLER) if tensor.is_floating_point() else 1
+            tensor.data.copy_((moved * scale).view_as(tensor))
+
+    return renew
