@@ -109,12 +109,9 @@ def _in_words(factory: Callable[..., Any], positional: Sequence[Any], keywords: 
     return f"{name}({', '.join([*by_position, *without_name, *by_keyword])})"
 
 
-def _arguments(
-    factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and the keyword arguments; raises CellError if they do not fit the signature."""
-    signature = inspect.signature(factory)
-    parameters = signature.parameters
+def meanings_of(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return which size `construct` gives to each parameter of a constructor, such as `units`: `hidden_size`."""
+    parameters = parameters_of(factory)
     positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
     may_be_sizes = [
         each for each in positional if not isinstance(each.default, bool | float | str | None) and is_size(each.name)
@@ -123,6 +120,17 @@ def _arguments(
     for size, parameter in zip(("input_size", "hidden_size"), may_be_sizes, strict=False):
         if size not in meanings.values() and parameter.name not in {*meanings, *arguments}:
             meanings[parameter.name] = size
+    return meanings
+
+
+def _arguments(
+    factory: Callable[..., Any], name: str, sizes: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and the keyword arguments; raises CellError if they do not fit the signature."""
+    signature = inspect.signature(factory)
+    parameters = signature.parameters
+    positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
+    meanings = meanings_of(factory, arguments)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     # As torch.nn.LSTM, whose signature is (*args, **kwargs).
     size_arguments = [sizes["input_size"], sizes["hidden_size"]] if takes_any and not positional else []

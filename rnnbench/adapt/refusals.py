@@ -16,6 +16,7 @@ from rnnbench.adapt.contract import (
     check_form,
     form_of,
     is_of_state,
+    is_size,
     needed_after_input,
     on_trial,
     parameters_of,
@@ -27,6 +28,7 @@ from rnnbench.cells import CellError
 from rnnbench.cells.states import State, copied, leaves, tensors_of, to_cell
 from rnnbench.text import error_in_words, listed, place
 
+UNFIT = "shapes cannot be multiplied"  # in torch's error of a product of unlike sizes
 FRAME_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -96,6 +98,8 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
     except Exception as raised:  # whatever a stranger's code raises
         error = raised
     cause = _likely_cause(module, forward, input, is_cell=is_cell) if error else ""
+    if not cause and error and UNFIT in str(error):
+        cause = _unfit_sizes(module, input, state)
     why = f"{name} can't be called: {cause}" if cause else ""
     if not why and is_cell:
         cause, furthest = _cause_in_state(module, forward, input, state, error, is_known_cell=not otherwise)
@@ -106,6 +110,14 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
             why = f"{name}: no first state was found by trial; add a method init_state(batch_size) that returns it"
     why = why or otherwise
     return f"{why}. Its last exception: {_in_words(error)}" if why and error else why
+
+
+def _unfit_sizes(module: nn.Module, input: Tensor, state: Any) -> str:
+    """Return what a module was given whose weights have other sizes, as a clause, and which arguments to look at."""
+    given = f"its weights fit no input {form_of(input)} with a state {form_of(state)}"
+    sizes = [f"`{name}`" for name in parameters_of(type(module)) if is_size(name)]
+    named = f"; of its arguments {' and '.join(sizes)}, " if sizes else "; "
+    return f"{given}{named}call the ones for these sizes input_size and hidden_size, if they are not"
 
 
 def _in_words(error: Exception) -> str:

@@ -1,16 +1,16 @@
 """Make the model of a case from cells, layers and modules, by the sizes of its workload."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.contract import construct, constructor_call, parameters_of
+from rnnbench.adapt.contract import construct, constructor_call, meanings_of, parameters_of
 from rnnbench.adapt.kinds import runs_whole
-from rnnbench.cells import CellSpec, is_own, load, spec
+from rnnbench.cells import CellError, CellSpec, is_own, load, spec
 from rnnbench.cells.states import torch_dtype
 from rnnbench.store.implementations import COMPILED, ROW_OF
 from rnnbench.store.records import (
@@ -131,6 +131,38 @@ def make_module(workload: Workload, spec: CellSpec, factory: Factory, input_size
             raise Skip(f"{factory.__name__} has no argument `nonlinearity`: it can't be {workload.nonlinearity}")
         more["nonlinearity"] = workload.nonlinearity
     return construct(factory, _sizes(workload, input_size), {**spec.arguments, **more})
+
+
+def check_hidden_size(workload: Workload, spec: CellSpec, factory: Factory, widths: Collection[int]) -> None:
+    """Raise CellError if the hidden size of a case decides no width of a module: cases of unlike labels would be equal.
+
+    `widths`: of its states and outputs. Parameters and buffers may have the width of a projection or a memory, so those
+    of a module of twice the hidden size are compared, which is not run.
+    """
+    if workload.hidden_size in widths:
+        return
+    sizes = _sizes(workload, workload.input_shape[0])
+    larger = sizes | {"hidden_size": 2 * workload.hidden_size}
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            shapes, others = (_shapes(construct(factory, each, spec.arguments)) for each in (sizes, larger))
+    except CellError:  # it can't be built at this size, or without memory: nothing is known
+        return
+    if shapes != others:
+        return
+    wrong = next((name for name, size in meanings_of(factory, spec.arguments).items() if size == "input_size"), None)
+    called = constructor_call(factory, sizes, spec.arguments)
+    which = f"`{wrong}` gets the input size" if wrong else "none of its arguments gets it"
+    raise CellError(
+        f"{called} does not depend on hidden_size {workload.hidden_size}: {which}, and its state and outputs have the "
+        f"width {', '.join(map(str, sorted(widths)))}; measure a function that builds it from both sizes, "
+        "def build(input_size, hidden_size), as FILE.py:build"
+    )
+
+
+def _shapes(module: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the name and the shape of each parameter and buffer."""
+    return [(name, tuple(tensor.shape)) for name, tensor in (*module.named_parameters(), *module.named_buffers())]
 
 
 def built_by(case: Case, root: Path) -> str:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from rnnbench.adapt.contract import seed
 from rnnbench.cells import is_own, load, spec
-from rnnbench.cells.states import State, convert, torch_dtype
+from rnnbench.cells.states import State, convert, leaves, torch_dtype
 from rnnbench.cells.weights import state_count
 from rnnbench.store.implementations import ROW_OF, Implementation
 from rnnbench.store.records import (
@@ -30,7 +30,7 @@ from rnnbench.workloads.implementations import (
     RUNNERS,
     check_makes_sense,
 )
-from rnnbench.workloads.make_model import MODEL_SEED, make_model
+from rnnbench.workloads.make_model import MODEL_SEED, check_hidden_size, make_model
 from rnnbench.workloads.match_reference import adapt_model, take_weights
 from rnnbench.workloads.model import (
     Cells,
@@ -164,6 +164,11 @@ def _built(case: Case, root: Path, compiled_steps: int, reference: Built | None)
     is_other = bool(cell_spec.unequal) and not cell_spec.stacked  # its state and weights are none of torch.nn's
     if is_other or is_own(case.cell) or is_cell_reference(workload.reference):
         state, unequal = adapt_model(model, input, state, workload, compared)
+    if is_own(case.cell):
+        widths = {model.head.in_features, model.head.in_features // workload.directions}
+        if isinstance(model.body, Cells) or model.body.has_state:
+            widths |= {size for part in leaves(state) for size in part.shape[2:]}
+        check_hidden_size(workload, cell_spec, factory, widths)
     if case.is_reference:
         unequal = ""
     elif reference is None:
