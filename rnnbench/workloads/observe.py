@@ -1,4 +1,4 @@
-"""Everything that is observed of a case before it is timed: parity and the probes. The clock only shows caches.
+"""Everything that is observed of a case before it is timed: parity and the probes. Nothing is timed here.
 
 What one call does is counted. The counts are equal from run to run, so a changed count means changed code.
 """
@@ -30,7 +30,6 @@ from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads import compiled
 from rnnbench.workloads.counts import count, multiply_adds, profiled
 from rnnbench.workloads.data import Epochs, Loading
-from rnnbench.workloads.kept_results import known_share
 from rnnbench.workloads.model import SequenceModel, copied_weights, own_module
 from rnnbench.workloads.parity import ParityError, largest_error
 from rnnbench.workloads.phases import TimedCall, fixed_direction
@@ -182,8 +181,6 @@ def _compared(built: Built) -> Measurement:
         built.model.zero_grad(set_to_none=True)
     note = _check_calls(built) if is_own(built.case.cell) else ""
     parity, error = _check_parity(built)
-    if is_own(built.case.cell) and parity.is_equal_work and (share := _known_share(built)) is not None:
-        parity = Parity("cached", size=share)
     return Measurement(
         built.case,
         "pending",
@@ -284,22 +281,6 @@ def _check_calls(built: Built) -> str:
         check_finite(f"{breaks}: the gradient of {part}", parameter.grad)
     built.model.zero_grad(set_to_none=True)
     return f"no gradient reaches {', '.join(dict.fromkeys(unreached))}" if unreached else ""
-
-
-def _known_share(built: Built) -> float | None:
-    """Return the share of the time that calls on known values take, if the case keeps results; a graph can't."""
-    if built.case.implementation in GRAPH_BACKENDS or built.case.workload.phase not in COMPARED_PHASES:
-        return None
-    with closing(built.timed_call()) as timed, timed.mode():
-        share = known_share(partial(_take_all, timed), timed.renew, built.case.workload.device)
-    built.model.zero_grad(set_to_none=True)
-    return share
-
-
-def _take_all(timed: TimedCall) -> None:
-    """Make a call on each of the inputs that take turns."""
-    for _ in timed.inputs.tensors if timed.inputs is not None else ():
-        timed.call()
 
 
 def _check_parity(built: Built) -> tuple[Parity, float | None]:

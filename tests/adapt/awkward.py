@@ -423,14 +423,14 @@ def scripted_from_buffer(input_size: int, hidden_size: int) -> Any:
 class Mixing(nn.Module):
     """Time mixing: a numerator, a denominator and a maximum that begins far below zero, none of which is the output."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.k, self.v = nn.Linear(width, width), nn.Linear(width, width)
-        self.decay = nn.Parameter(torch.rand(width))
+        self.k, self.v = nn.Linear(input_size, hidden_size), nn.Linear(input_size, hidden_size)
+        self.decay = nn.Parameter(torch.rand(hidden_size))
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        above, below, most = (0 * x, 0 * x, 0 * x - 1e38) if state is None else state
         k, v = self.k(x), self.v(x)
+        above, below, most = (0 * k, 0 * k, 0 * k - 1e38) if state is None else state
         new = torch.maximum(most - self.decay, k)
         old, now = torch.exp(most - self.decay - new), torch.exp(k - new)
         above, below = old * above + now * v, old * below + now

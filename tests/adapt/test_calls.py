@@ -153,10 +153,11 @@ def test_mixed_sequences_are_refused_in_a_batch_of_one_too(how: Any, batch_size:
 
 def test_a_reason_names_a_line_of_the_users_file_and_none_of_torchs() -> None:
     for name, file in (("Misfit", "awkward.py"), ("broken_script", "test_calls.py")):
-        with pytest.raises(RuntimeError) as raised:
+        with pytest.raises(CellError) as raised:
             observe(build(case(name, reference="none"), FILE.parent))
         reason = failure_reason(raised.value)
-        assert reason.startswith("RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+        assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in reason
+        assert "can't be called: its weights fit no input float64 (2, 5) with a state float64 (2, 6)" in reason
         assert re.findall(r"(\w+\.py):\d+", reason) == [file]  # which calls it, as TorchScript has no lines
 
 
@@ -226,3 +227,54 @@ def test_a_state_is_passed_around_with_the_output_in_front_and_comes_back_as_it_
     assert len(parts) == 1 + len(others)
     assert all(map(torch.equal, parts, (output, *others)))
     assert all(map(torch.equal, call.cell_state(parts), state))
+
+
+SIZES = """
+import torch
+from torch import nn
+
+class Liquid(nn.Module):
+    def __init__(self, num_units):
+        super().__init__()
+        self.state_size = num_units
+        self.layer = nn.Linear(2 * num_units, num_units)
+
+    def forward(self, input, state):
+        return torch.tanh(self.layer(torch.cat((input, state), 1)))
+
+def liquid(input_size, hidden_size):
+    class Padded(Liquid):
+        def forward(self, input, state):
+            return super().forward(nn.functional.pad(input, (0, hidden_size - input_size)), state)
+    return Padded(hidden_size)
+
+class Projected(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.inner, self.outer = nn.LSTMCell(input_size + 3, hidden_size), nn.Linear(hidden_size, 3)
+
+    def init_state(self, batch_size):
+        return torch.zeros(batch_size, 3), torch.zeros(batch_size, 3)
+
+    def forward(self, input, state):
+        h = torch.cat((input, state[0]), 1)
+        new = self.outer(self.inner(h)[0])
+        return new, state[1] + new
+"""
+
+
+@pytest.mark.parametrize("hidden_size", [6, 9])
+def test_a_cell_that_gets_no_hidden_size_is_refused_with_the_argument_that_got_the_other_one(
+    tmp_path: Path, hidden_size: int
+) -> None:
+    (tmp_path / "sizes.py").write_text(SIZES)
+    cell = "sizes.py:Liquid"
+    of_size: dict[str, Any] = {"reference": "none", "hidden_size": hidden_size, "dtype": "float32"}
+    words = (
+        rf"Liquid\(num_units=5\) does not depend on hidden_size {hidden_size}: `num_units` gets the input size, and its"
+    )
+    with pytest.raises(CellError, match=words):
+        observe(build(case(cell, **of_size), tmp_path))
+    observe(build(case("sizes.py:liquid", **of_size), tmp_path))
+    observe(build(case("sizes.py:Projected", **of_size), tmp_path))
+    observe(build(case(cell, **of_size, input_size=hidden_size), tmp_path))

@@ -163,7 +163,7 @@ BEGINNERS: list[Any] = [
     LeftOut,
     lambda: awkward.FromBuffer(5, 8),
     lambda: awkward.scripted_from_buffer(5, 8),
-    lambda: awkward.Mixing(5),
+    lambda: awkward.Mixing(5, 5),
 ]
 
 

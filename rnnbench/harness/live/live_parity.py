@@ -13,9 +13,9 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.live_cases import LiveCase, first_tensor, gpus, keep_values, tensors_in
 from rnnbench.harness.live.loop import named
 from rnnbench.harness.machine import global_state
+from rnnbench.harness.turns.kept_results import known_share
 from rnnbench.store.parity import IS_REFERENCE, Parity
 from rnnbench.text import error_in_words
-from rnnbench.workloads.kept_results import known_share
 from rnnbench.workloads.parity import TOLERANCES, relative_error
 from rnnbench.workloads.phases import TimedCall
 
@@ -122,7 +122,11 @@ def uneven(dtype: torch.dtype, device: str) -> str:
 
 
 def compared_again(
-    cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall], reference: str, before: Mapping[str, Parity]
+    cases: Mapping[str, LiveCase],
+    calls: Mapping[str, TimedCall],
+    reference: str,
+    before: Mapping[str, Parity],
+    device: devices.Device,
 ) -> tuple[dict[str, Parity], list[str]]:
     """Return the parity of each case after timing, and notes on why it could not be checked.
 
@@ -143,7 +147,7 @@ def compared_again(
                 if after.kind != before[name].kind:
                     compared[name] = replace(after, is_late=True)
         notes = []
-        for name, share in _kept_results(cases, calls).items():
+        for name, share in _kept_results(cases, calls, device).items():
             if compared[name].is_equal_work:
                 compared[name] = Parity("cached", size=share)
             else:
@@ -153,7 +157,9 @@ def compared_again(
     return compared, notes
 
 
-def _kept_results(cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall]) -> dict[str, float]:
+def _kept_results(
+    cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall], device: devices.Device
+) -> dict[str, float]:
     """Return the cases that keep results by the values of their input: the time of known values over that of new ones.
 
     What an exception says is left to the caller.
@@ -162,8 +168,7 @@ def _kept_results(cases: Mapping[str, LiveCase], calls: Mapping[str, TimedCall])
     for name, case in cases.items():
         with ExitStack() as put_back, calls[name].mode():
             calls[name].restart()
-            device = next((str(tensor.device) for tensor in tensors_in(case.args)), "cpu")
-            share = known_share(calls[name].call, _renewal(case, put_back), device)
+            share = known_share(device, calls[name].call, _renewal(case, put_back))
         if share is not None:
             shares[name] = share
     return shares

@@ -195,7 +195,7 @@ class LiveTurns:
         self.seconds = 0.0  # that the replicates took, calibration included
         self.cut = False  # whether the deadline came before enough was known
         self.interrupted = False  # whether Ctrl-C did
-        self._device = device
+        self.device = device
         self._calls = calls
         self._now = now
         self._core = core
@@ -227,10 +227,10 @@ class LiveTurns:
         self._choose_core()
         for number, name in enumerate(self._calls):
             on_progress(Progress(0, number, len(self._calls), None))
-            with self._device.range(name), self._turn(name) as call:
-                plan = calibrate(self._device, call, CALIBRATION_SECONDS)
+            with self.device.range(name), self._turn(name) as call:
+                plan = calibrate(self.device, call, CALIBRATION_SECONDS)
                 if plan.calls > 1 and self._now() < deadline:
-                    warm_up(self._device, call, plan)
+                    warm_up(self.device, call, plan)
             self._call_seconds[name] = plan.seconds / plan.calls
 
     def _repeat(self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None]) -> None:
@@ -287,7 +287,7 @@ class LiveTurns:
     def _planned(self, wanted: Sequence[str]) -> tuple[dict[str, Turns], float]:
         """Return the turns of a replicate, and its expected seconds with an unclocked call in each turn."""
         seconds = {name: self._call_seconds[name] for name in wanted}
-        plans = plan_turns(seconds, self._case_seconds, self._device.blocks)
+        plans = plan_turns(seconds, self._case_seconds, self.device.blocks)
         calls = {name: plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) for name, plan in plans.items()}
         return plans, sum(calls[name] * seconds[name] for name in wanted)
 
@@ -322,7 +322,7 @@ class LiveTurns:
             with self._turn(name) as call:
                 if pulses is not None:
                     pulses.wait(self._now)
-                taken = self._device.clock(
+                taken = self.device.clock(
                     call,
                     plan.blocks,
                     plan.calls,

@@ -81,7 +81,7 @@ class LiveComparison:
     ) -> None:
         """Time the calls until `stop` wants no more, as `LiveTurns` does, and compare outputs again."""
         self.turns.until(stop, deadline, on_progress)
-        self.parity, more = compared_again(self.cases, self.calls, self.reference, self.parity)
+        self.parity, more = compared_again(self.cases, self.calls, self.reference, self.parity, self.turns.device)
         self.notes += [*self.turns.notes(), *more]
 
     def measure(

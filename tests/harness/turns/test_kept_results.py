@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import rnnbench
-from rnnbench.workloads.kept_results import FIRST_PAIRS, PAIRS, known_share
+from rnnbench.harness.devices import Cpu
+from rnnbench.harness.turns.kept_results import FIRST_PAIRS, PAIRS, known_share
 from tests.doubles.fakes import FakeClock
 from tests.harness.live import QUICK
 
@@ -38,7 +39,7 @@ class Module:
 
     def share(self) -> float | None:
         """What the trial finds."""
-        return known_share(self, self.renew, "cpu", self.clock)
+        return known_share(Cpu("cpu"), self, self.renew, self.clock)
 
 
 @pytest.mark.parametrize(("known_seconds", "is_kept"), [(0.07, True), (0.6, True), (0.8, False), (1.0, False)])
@@ -58,7 +59,7 @@ def test_stalls_of_the_machine_make_no_cache() -> None:
 
 
 def test_a_clock_of_coarse_steps_shows_no_cache() -> None:
-    assert known_share(lambda: None, lambda seed: None, "cpu", lambda: math.pi) is None
+    assert known_share(Cpu("cpu"), lambda: None, lambda seed: None, lambda: math.pi) is None
 
 
 class ByValue(nn.LSTM):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from statistics import fmean, median, stdev
 
-import torch
+from rnnbench.harness.devices import Device
 
 FIRST_PAIRS = 3  # after which a case ends whose known values take about as long as new ones, as nearly all do
 PAIRS = 8
@@ -21,24 +21,25 @@ SHORTEST = 1e-9  # seconds; a clock of coarse steps may show none
 
 
 def known_share(
-    call: Callable[[], object],
-    renew: Callable[[str], object],
-    device: str,
-    now: Callable[[], float] = time.perf_counter,
+    device: Device, call: Callable[[], object], renew: Callable[[str], object], now: Callable[[], float] | None = None
 ) -> float | None:
     """Return the time of a call on known values over that on new ones, if it is surely less than `MOST_KNOWN`.
 
     `renew(seed)` copies values into the tensors of the call; equal seeds give equal values. None if nothing shows that
     the call keeps results: the upper end of the ratio's 95% interval is not below `MOST_KNOWN`.
+    `now`: by default the processor's time of this process, which does not go on while another process has the core, and
+    the host's clock for a device that runs apart.
     """
+    if now is None:
+        now = time.process_time if device.runs_host_code else time.perf_counter
     trial = secrets.token_hex(8)  # an earlier trial of the same call has shown it other values
 
     def clocked(pair: int) -> float:
         renew(f"{trial} {pair}")
-        _wait_for(device)
+        device.synchronize()
         start = now()
         call()
-        _wait_for(device)
+        device.synchronize()
         return now() - start
 
     clocked(PAIRS)  # sets up what a first call needs
@@ -51,9 +52,3 @@ def known_share(
             return None
     upper = fmean(logs) + STUDENT * stdev(logs) / math.sqrt(PAIRS)
     return math.exp(fmean(logs)) if upper < math.log(MOST_KNOWN) else None
-
-
-def _wait_for(device: str) -> None:
-    """Wait until a GPU is done with all calls."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
