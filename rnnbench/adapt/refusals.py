@@ -16,7 +16,6 @@ from rnnbench.adapt.contract import (
     check_form,
     form_of,
     is_of_state,
-    is_size,
     needed_after_input,
     on_trial,
     parameters_of,
@@ -99,7 +98,7 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
         error = raised
     cause = _likely_cause(module, forward, input, is_cell=is_cell) if error else ""
     if not cause and error and UNFIT in str(error):
-        cause = _unfit_sizes(module, input, state)
+        cause = f"its weights fit no input {form_of(input)} with a state {form_of(state)}"
     why = f"{name} can't be called: {cause}" if cause else ""
     if not why and is_cell:
         cause, furthest = _cause_in_state(module, forward, input, state, error, is_known_cell=not otherwise)
@@ -110,14 +109,6 @@ def refusal(module: nn.Module, input: Tensor, state: Any, otherwise: str = "", *
             why = f"{name}: no first state was found by trial; add a method init_state(batch_size) that returns it"
     why = why or otherwise
     return f"{why}. Its last exception: {_in_words(error)}" if why and error else why
-
-
-def _unfit_sizes(module: nn.Module, input: Tensor, state: Any) -> str:
-    """Return what a module was given whose weights have other sizes, as a clause, and which arguments to look at."""
-    given = f"its weights fit no input {form_of(input)} with a state {form_of(state)}"
-    sizes = [f"`{name}`" for name in parameters_of(type(module)) if is_size(name)]
-    named = f"; of its arguments {' and '.join(sizes)}, " if sizes else "; "
-    return f"{given}{named}call the ones for these sizes input_size and hidden_size, if they are not"
 
 
 def _in_words(error: Exception) -> str:

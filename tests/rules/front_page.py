@@ -15,6 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pandas as pd
+
+from rnnbench import plot
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.report.page import page
@@ -85,11 +88,16 @@ def measured(text: str, scratch: Path) -> Path:
     return Path(shutil.move(run, ROOT / "results" / run.name))
 
 
+def compared(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases whose outputs were compared with those of their references, and the references."""
+    return summary[~summary["parity"].map(lambda parity: parity.kind == "uncompared").astype(bool)]
+
+
 def draw(run: Path, folder: Path) -> None:
-    """Write `quick.png`, the figure of a run's ratios, and `quick-page.png`, the beginning of its report."""
+    """Write `quick.png`, the ratios of a run's compared cases, and `quick-page.png`, the beginning of its report."""
+    plot.ratio(compared(summarize(read(run)))).savefig(folder / "quick.png")
     report = folder / run.name
     page.put(*page.folder_of(run.name, [folder], report), files_of(run))
-    (folder / "quick.png").write_bytes((report / "figures" / "ratio.png").read_bytes())
     with started() as browser:
         seen = Opened(browser, (report / page.PAGE_FILE).as_uri(), viewport=SEEN)
         seen.page.screenshot(path=folder / "quick-page.png")

@@ -20,6 +20,7 @@ from rnnbench.cli import cli
 from rnnbench.report.fastest import FastestModule
 from rnnbench.report.frame_result import FrameResult
 from rnnbench.store.folder import read_info
+from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
 from rnnbench.suite import suites
 from tests.doubles.every_page import QUICK, example_run
 from tests.rules import front_page
@@ -118,6 +119,11 @@ def test_every_command_that_a_page_shows_is_one() -> None:
 def test_tables_that_keep_rows_of_other_processors_name_the_processor_of_each(name: str) -> None:
     rows = pd.read_csv(ROOT / "results" / "validation" / f"{name}.csv")
     assert rows["processor"].notna().all()
+
+
+def test_the_picture_of_the_front_page_shows_compared_cases_only() -> None:
+    cases = pd.DataFrame({"parity": [AGREES, Parity("uncompared", "no weight mapping"), IS_REFERENCE]})
+    assert front_page.compared(cases).index.tolist() == [0, 2]
 
 
 def test_the_front_page_shows_what_is_printed_of_the_runs_that_it_names() -> None:

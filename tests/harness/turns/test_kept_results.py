@@ -13,6 +13,8 @@ from rnnbench.harness.turns.kept_results import FIRST_PAIRS, PAIRS, known_share
 from tests.doubles.fakes import FakeClock
 from tests.harness.live import QUICK
 
+pytestmark = pytest.mark.usefixtures("short_turns")
+
 
 class Module:
     """A call whose time depends on whether it has seen its values before."""
