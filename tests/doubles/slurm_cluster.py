@@ -27,6 +27,7 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.conf = root / "slurm.conf"
+        self._path = os.environ["PATH"]  # it may be ended after a test that finds no programs
         self._ports = free_ports(3)
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
@@ -86,7 +87,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The environment in which Slurm's commands reach this cluster."""
-        return os.environ | {"SLURM_CONF": str(self.conf)}
+        return os.environ | {"SLURM_CONF": str(self.conf), "PATH": self._path}
 
     def _spawn(self, command: Sequence[str], name: str) -> subprocess.Popen[bytes]:
         with (self.root / f"{name}.out").open("ab") as out:
