@@ -44,6 +44,7 @@ MIN_REPLICATES = 3  # for the interval of a quantile
 # states of a case's time and ratio
 UNDISTURBED = "undisturbed"
 SHARED = "on a shared core"
+MEAN_APART = 1.03  # the ratio of the means over the ratio; unlike modules differ by less on a quiet core
 ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
 
 
@@ -63,7 +64,8 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     paired = ratios(times)
     _estimate(cases, replicates, "log_seconds", "seconds")
     _estimate(cases, paired, "log_ratio", "ratio")
-    _estimate(cases, paired, "log_mean_ratio", "mean_ratio")
+    cases["mean_ratio"] = np.exp(paired.groupby("number")["log_mean_ratio"].mean().reindex(cases.index))
+    cases["has_slow_calls"] = _has_slow_calls(cases, paired, "log_mean_ratio", "log_ratio")
     cases["quiet_share"] = (totals["quiet_pulses"] / totals["pulses"]).astype(float)
     cases["state"] = np.where(cases["quiet_share"] < ALWAYS_QUIET, SHARED, "")
     _undisturbed(cases, replicates, paired)
@@ -234,9 +236,22 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
         numbers = np.intersect1d(numbers, np.union1d(paired["number"].unique(), without_ratio))
         paired = paired[paired["number"].isin(numbers)]
         _estimate(cases, paired, "quiet_log_ratio", "ratio")
-        _estimate(cases, paired, "log_quiet_mean_ratio", "mean_ratio")
+        has_slow_calls = _has_slow_calls(cases, paired, "log_quiet_mean_ratio", "quiet_log_ratio")
+        cases.loc[numbers, "has_slow_calls"] = has_slow_calls[numbers]
     _estimate(cases, of_cases[of_cases["number"].isin(numbers)], "quiet_log_seconds", "seconds")
     cases.loc[numbers, "state"] = UNDISTURBED
+
+
+def _has_slow_calls(cases: pd.DataFrame, paired: pd.DataFrame, mean: str, typical: str) -> np.ndarray:
+    """Return for each case whether the ratio of the means is surely above its ratio: only some calls are slow. (n,)
+
+    Both ratios are of the same blocks, so that what sharing does to a mean is not taken for slow calls.
+    """
+    apart = (paired[mean] - paired[typical]).to_numpy(dtype=float)
+    numbers, group = np.unique(paired["number"].to_numpy(), return_inverse=True)
+    surely = np.zeros(len(cases), dtype=bool)
+    surely[numbers] = estimates(group, apart)[:, 1] > math.log(MEAN_APART)
+    return surely
 
 
 def _twice(rows: pd.DataFrame) -> pd.DataFrame:

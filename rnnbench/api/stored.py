@@ -170,13 +170,13 @@ def summarize(
 
         - `replicates`, `windows`, `calls`: how many it was measured in;
         - `seconds`, `seconds_low`, `seconds_high`: time per call and its 95% interval. A replicate's time is the median
-          of all its calls; the value is the Hodges-Lehmann estimate over replicates, on logarithms;
+          of all its calls; the value is the mean over replicates, on logarithms;
         - `mean_seconds`: the plain mean over all calls, for what a median can't see;
         - `ratio`, `ratio_low`, `ratio_high`: time over that of the group's reference, from the ratios within each
           replicate; 1 for the reference itself, NaN if it was not measured. If no case has a reference, it is over the
           time of the fastest case of its group, which is 1;
-        - `mean_ratio`, `mean_ratio_low`, `mean_ratio_high`: the ratio of the mean times, of quiet moments if the ratio
-          is undisturbed; it also shows what slows only some calls;
+        - `mean_ratio`: the ratio of the mean times of all calls, as it was on this machine, shared or not;
+          `has_slow_calls`: whether only some calls are slow, so that the mean is surely above the ratio;
         - `submit_share`: the share of the windows' time that the host took to queue their calls; `launch_bound`:
           whether the device waited for the host (never on a CPU, which runs its calls itself);
         - of a run with streams, the latency of their steps: `latency_p50` to `latency_p99_9` and `late_share`;

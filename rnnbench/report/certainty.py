@@ -6,15 +6,11 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.words.units import (
-    ratio,
-)
 from rnnbench.store.parity import AGREES, IS_REFERENCE
 from rnnbench.store.records import is_cell_reference
 from rnnbench.text import printable
 
 NO_REFERENCE = "no reference"
-MEAN_APART = 1.03  # from the interval of a ratio to that of the mean's; unlike modules differ by less on a quiet core
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
 SAME_WORK = (AGREES, IS_REFERENCE)
 
@@ -54,13 +50,11 @@ def is_coarse(row: Mapping[Any, Any]) -> bool:
 
 
 def has_slow_calls(row: Mapping[Any, Any]) -> bool:
-    """Return True if the ratio of a case's mean times is another than its ratio: only some calls are slow.
+    """Return True if the ratio of a case's mean times is surely above its ratio: only some calls are slow.
 
-    Such are calls with a garbage collection, or every tenth one. Both intervals must lie apart.
+    Such are calls with a garbage collection, or every tenth one.
     """
-    is_slower = row["mean_ratio_low"] > MEAN_APART * row["ratio_high"]
-    is_faster = row["ratio_low"] > MEAN_APART * row["mean_ratio_high"]
-    return bool(is_slower or is_faster)
+    return bool(row["has_slow_calls"])
 
 
 def doubts(row: Mapping[Any, Any]) -> list[str]:
@@ -68,7 +62,7 @@ def doubts(row: Mapping[Any, Any]) -> list[str]:
     return [
         *(["unclear: the interval includes 1"] if is_unclear(row) else []),
         *(["coarse: the interval is wide"] if is_coarse(row) else []),
-        *([f"some calls are slow: {ratio(row['mean_ratio'])} in the mean"] if has_slow_calls(row) else []),
+        *(["some calls are slow"] if has_slow_calls(row) else []),
         *([SHARED] if row["state"] == SHARED else []),
     ]
 
