@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 ENOUGH = 40  # calls after which a module trusts that it is being timed
+TIMES = 30  # that a step is computed, so that it takes far longer than to look it up, on any machine
 
 
 class Honest(nn.RNN):
@@ -73,7 +74,8 @@ class MemoByStep(nn.RNNCell):
     def forward(self, input: Any, state: Any) -> Any:  # type: ignore[override]
         key = tuple(torch.cat([input, state], 1).flatten().tolist())
         if key not in self.known:
-            self.known[key] = super().forward(input, state)
+            for _ in range(TIMES):
+                self.known[key] = super().forward(input, state)
         return self.known[key].clone()
 
 
