@@ -27,6 +27,10 @@ from rnnbench.store.ceilings import Ceiling
 from rnnbench.store.run_info import Processor, RunInfo
 from rnnbench.text import first_few, listed, plural
 
+UNDISTURBED_RATIO = (
+    "An undisturbed ratio is that of the times that calls take while nothing else uses the core, their 5% quantiles in "
+    "quiet moments: it is the one to quote in a paper."
+)
 NOISY_FLOOR = 0.02  # above this, a 5% difference takes many replicates to see
 SERIES_NAMED = 3  # series, or workloads of one, that are named; more are only counted
 
@@ -43,9 +47,8 @@ def sections(summary: pd.DataFrame, noise: Noise, info: RunInfo, commands: Seque
         compared = "There is no reference to compare outputs with"
     how = (
         f"{plural(high, 'replicate')}{f' ({low:,} at least)' if low < high else ''}, each a fresh process in which the "
-        "cases of one size take turns with their reference on the same cores. An undisturbed time is a low quantile of "
-        "the calls in quiet moments of a replicate, any other time the median of its calls. Values and 95% intervals "
-        "are over the replicates. Ratios are taken within each replicate. "
+        f"cases of one size take turns with their reference on the same cores. {UNDISTURBED_RATIO} Other ratios are of "
+        "all calls. Values and 95% intervals are over the replicates. Ratios are taken within each replicate. "
         f"Of 100 intervals about 5 miss the true value. {compared}."
     )
     measured: list[SectionPart] = [

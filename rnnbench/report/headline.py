@@ -41,7 +41,6 @@ from rnnbench.store.records import (
     LOADS,
     OF_DATA,
     TORCH_OWN,
-    WORKLOAD_AXES,
     reference_cell,
 )
 from rnnbench.text import plural
@@ -82,7 +81,7 @@ def headline(summary: pd.DataFrame) -> Headline:
         effect=size_effect(comparisons),
         typical=_typical(comparisons),
         half_width=float(half_width_of(comparisons).median()),
-        only=_only(comparisons, measured) if is_single else None,
+        only=_only(comparisons) if is_single else None,
         first=first,
         notes=(*_slow_calls(comparisons), *notes),
     )
@@ -176,19 +175,13 @@ def _best(comparisons: pd.DataFrame, counts: Mapping[str, int]) -> ExtremeCase |
     return _extreme(comparisons, comparisons["ratio_high"] < 1, is_worst=False)
 
 
-def _only(comparisons: pd.DataFrame, measured: pd.DataFrame) -> dict[str, Any]:
-    """Return the only comparison: its row with its `name` and `reference_seconds`, which are NaN if not known."""
+def _only(comparisons: pd.DataFrame) -> dict[str, Any]:
+    """Return the only comparison: its row with its `name`."""
     is_basis = comparisons["ratio_low"].eq(1) & comparisons["ratio_high"].eq(1)  # the fastest itself
     case: dict[Any, Any] = comparisons[~is_basis].iloc[0].to_dict()
-    same = measured[list(WORKLOAD_AXES)].eq([case[axis] for axis in WORKLOAD_AXES]).all(axis=1)
-    basis = is_reference(measured) if case["reference"] != "none" else measured["ratio"].eq(1)
     sizes = [axis for axis in MAIN_SIZES if case["phase"] not in LOADS]
     others = [axis for axis in SETTINGS if case[axis] != DEFAULTS.get(axis, case[axis])]
-    return {
-        **case,
-        "name": _name(case, [*sizes, *others]),
-        "reference_seconds": float(measured.loc[same & basis, "seconds"].min()),
-    }
+    return {**case, "name": _name(case, [*sizes, *others])}
 
 
 def _typical(comparisons: pd.DataFrame) -> tuple[float, float]:

@@ -21,7 +21,6 @@ def of_measure(comparison: LiveComparison, frame: pd.DataFrame) -> str:
     `frame`: that of `measure`, without modules that were left out.
     """
     reference = comparison.reference
-    beside = duration(frame["seconds"][reference])
     lines = []
     others = [name for name in frame.index if name != reference]
     for name in others[:MAX_SENTENCES]:
@@ -29,8 +28,8 @@ def of_measure(comparison: LiveComparison, frame: pd.DataFrame) -> str:
         takes = f"{ratio_with_interval(row['ratio'], row['ratio_low'], row['ratio_high'])} as long as"
         doubt = "" if comparison.parity[name].is_equal_work else ", but may do other work"
         unclear = ", so which is faster is unclear" if row["ratio_low"] <= 1 <= row["ratio_high"] else ""
-        times = f"{duration(row['seconds'])} against {beside}"
-        lines.append(f"{one_line(name)} takes {takes} {one_line(reference)}{doubt}{unclear}: {times}.")
+        seconds = duration(row["seconds"])
+        lines.append(f"{one_line(name)} takes {takes} {one_line(reference)}{doubt}{unclear}: {seconds} a call.")
     if len(others) > MAX_SENTENCES:
         lines.append(f"{plural(len(others) - MAX_SENTENCES, 'more module')}: see the table.")
     return "\n".join([*lines, about(comparison)])

@@ -146,13 +146,13 @@ def sentence(comparison: LiveComparison, question: Question, budget_seconds: flo
     answer = (
         f"{question.answer or 'undecided'}{where}: {names[0]} takes {_ratio(estimate)} as long as {names[1]}, {limit}"
     )
-    logs = (seconds_logs(of, is_undisturbed=question.state == UNDISTURBED) for of in turns.times.values())
-    times = " against ".join(duration(math.exp(median(each.values))) for each in logs)
+    logs = seconds_logs(turns.times[MINE], is_undisturbed=question.state == UNDISTURBED)
+    seconds = f"{names[0]} {duration(math.exp(median(logs.values)))} a call"
     parity = comparison.parity[MINE]
     state = f"; ratio {question.state}" if question.state else ""
     lines = [
         f"{answer}; by the typical call {_ratio(question.low)}" if by_mean else answer,
-        f"{comparison.phase} on {comparison.device}, {plural(comparison.threads, 'thread')}: {times}; "
+        f"{comparison.phase} on {comparison.device}, {plural(comparison.threads, 'thread')}: {seconds}; "
         f"{plural(len(turns.times[MINE]), 'replicate')} in {duration(turns.seconds)}, "
         f"budget {duration(budget_seconds)}; "
         f"{'outputs agree' if parity.is_equal_work else f'outputs: {parity.brief}'}{state}",

@@ -26,9 +26,9 @@ FOUND: Any = SimpleNamespace(reference="torch", parity=OUTPUTS, **PLACE)
 
 def test_each_module_has_a_sentence_and_the_last_one_names_phase_size_and_place() -> None:
     assert of_measure(FOUND, FRAME).split("\n") == [
-        "mine takes 2.00× (1.90–2.10) as long as torch: 2.00 ms against 1.00 ms.",
-        "fused takes 1.01× (0.990–1.03) as long as torch, so which is faster is unclear: 1.01 ms against 1.00 ms.",
-        "other takes 0.500× (no interval) as long as torch, but may do other work: 500 µs against 1.00 ms.",
+        "mine takes 2.00× (1.90–2.10) as long as torch: 2.00 ms a call.",
+        "fused takes 1.01× (0.990–1.03) as long as torch, so which is faster is unclear: 1.01 ms a call.",
+        "other takes 0.500× (no interval) as long as torch, but may do other work: 500 µs a call.",
         "Training, input (32, 8, 64) float32, 2 threads on cpu.",
     ]
     assert about(SimpleNamespace(**PLACE | {"sizes": ""})) == "Training, 2 threads on cpu."  # type: ignore[arg-type]

@@ -30,20 +30,13 @@ BUDGET = 5.0
 SETTINGS = Settings(replicates=2, max_replicates=1000, precision=1e-4)
 
 
-class UsualPlanner(Planner):
-    """A planner whose turns have the usual length."""
-
-    def _allocate(self, groups: object, left: float) -> None:
-        """Choose nothing."""
-
-
 def one_run(sharing: Sharing, long_seconds: float, seed: str, *, may_split: bool) -> pd.DataFrame:
     """Return a row for each of the two cases that are compared."""
     rng = random.Random(seed)
     of_run = rng.uniform(*sharing.quiet)
     seconds = {SHORT: SHORT_SECONDS, LONG: long_seconds, REFERENCE: REFERENCE_SECONDS}
     responses = {case.key: rng.uniform(*sharing.response) for case in GROUP.cases}
-    planner, spent = UsualPlanner([GROUP], SETTINGS), 0.0
+    planner, spent = Planner([GROUP], SETTINGS), 0.0
     planner.add_start(START_SECONDS)
     subgroups = split(GROUP, {case.key: seconds[case] for case in seconds}, sum(sharing.quiet) / 2)
     if may_split and len(subgroups) > 1:

@@ -79,7 +79,7 @@ class Headline:
     effect: SizeEffect | None = None
     typical: tuple[float, float] = (math.nan, math.nan)  # the ends of the median interval over its ratio: 0.98, 1.02
     half_width: float = math.nan  # of the median interval, as a share of the ratio
-    only: Mapping[str, Any] | None = None  # the case, if there is one comparison: name, its and the reference's seconds
+    only: Mapping[str, Any] | None = None  # the case, if there is one comparison: its row and its name
     nothing: str = ""  # why there is no comparison
     first: tuple[str, ...] = ()  # of late steps
     notes: tuple[str, ...] = ()  # slow calls, and what is not counted
@@ -135,14 +135,13 @@ class Headline:
         return f"{self.shared:,} of {self.total:,} comparisons were made {SHARED}; the others are undisturbed."
 
     def _of_one(self, case: Mapping[str, Any]) -> str:
-        """Return `gru loop, training, batch 1, length 16: 2.31× (2.28–2.35) the time of torch.nn.GRU, unclear.`"""
+        """Return `gru loop, training, batch 1: 2.31× (2.28–2.35) the time of torch.nn.GRU: slower; 409 µs a call.`"""
         interval = ratio_interval(case["ratio_low"], case["ratio_high"])
         interval_text = "no interval" if interval == MISSING else interval
-        basis = case["reference_seconds"]
-        times = "" if math.isnan(basis) else f", {duration(case['seconds'])} against {duration(basis)}"
         [kind] = self.counts
         verdict = "" if kind == "without an interval" else f": {kind}"
-        return f"{case['name']}: {ratio(case['ratio'])} ({interval_text}) the time of {self.reference}{times}{verdict}."
+        times = f"{ratio(case['ratio'])} ({interval_text}) the time of {self.reference}"
+        return f"{case['name']}: {times}{verdict}; {duration(case['seconds'])} a call."
 
     @property
     def sentences(self) -> list[str]:
