@@ -65,7 +65,7 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     _estimate(cases, replicates, "log_seconds", "seconds")
     _estimate(cases, paired, "log_ratio", "ratio")
     cases["mean_ratio"] = np.exp(paired.groupby("number")["log_mean_ratio"].mean().reindex(cases.index))
-    cases["has_slow_calls"] = _has_slow_calls(cases, paired, "log_mean_ratio", "log_ratio")
+    cases["has_slow_calls"] = _has_slow_calls(cases, paired, ["log_mean_ratio"], "log_ratio")
     cases["quiet_share"] = (totals["quiet_pulses"] / totals["pulses"]).astype(float)
     cases["state"] = np.where(cases["quiet_share"] < ALWAYS_QUIET, SHARED, "")
     _undisturbed(cases, replicates, paired)
@@ -236,22 +236,24 @@ def _undisturbed(cases: pd.DataFrame, replicates: pd.DataFrame, paired: pd.DataF
         numbers = np.intersect1d(numbers, np.union1d(paired["number"].unique(), without_ratio))
         paired = paired[paired["number"].isin(numbers)]
         _estimate(cases, paired, "quiet_log_ratio", "ratio")
-        has_slow_calls = _has_slow_calls(cases, paired, "log_quiet_mean_ratio", "quiet_log_ratio")
+        means = ["log_mean_ratio", "log_quiet_mean_ratio"]
+        has_slow_calls = _has_slow_calls(cases, paired, means, "quiet_log_ratio")
         cases.loc[numbers, "has_slow_calls"] = has_slow_calls[numbers]
     _estimate(cases, of_cases[of_cases["number"].isin(numbers)], "quiet_log_seconds", "seconds")
     cases.loc[numbers, "state"] = UNDISTURBED
 
 
-def _has_slow_calls(cases: pd.DataFrame, paired: pd.DataFrame, mean: str, typical: str) -> np.ndarray:
-    """Return for each case whether the ratio of the means is surely above its ratio: only some calls are slow. (n,)
+def _has_slow_calls(cases: pd.DataFrame, paired: pd.DataFrame, means: Sequence[str], typical: str) -> np.ndarray:
+    """Return for each case whether the ratio of its means is surely above its ratio: only some calls are slow. (n,)
 
-    Both ratios are of the same blocks, so that what sharing does to a mean is not taken for slow calls.
+    `means`: columns with the ratios of the means of some blocks, all of which must be above. On a core that is shared
+    at times, the mean of all blocks shows what sharing does to unlike calls, and that of quiet blocks does not.
     """
-    apart = (paired[mean] - paired[typical]).to_numpy(dtype=float)
-    numbers, group = np.unique(paired["number"].to_numpy(), return_inverse=True)
-    surely = np.zeros(len(cases), dtype=bool)
-    surely[numbers] = estimates(group, apart)[:, 1] > math.log(MEAN_APART)
-    return surely
+    distances = paired.assign(apart=paired[list(means)].min(axis=1) - paired[typical])
+    apart = pd.DataFrame(index=cases.index)
+    _estimate(apart, distances, "apart", "apart")
+    are_slow: np.ndarray = apart["apart_low"].to_numpy() > MEAN_APART
+    return are_slow
 
 
 def _twice(rows: pd.DataFrame) -> pd.DataFrame:
