@@ -6,7 +6,7 @@ the two, `improved` one of `ratio >= 1 / (1 + margin)`; `unchanged` says that th
 inside the margin, and that the mean does, too.
 
 The mean is an alarm. Its interval is often wider than the margin, so only its value counts for `unchanged`. A head
-whose mean alone is 3% slower is called `unchanged` in a third of checks, one that is 5% slower in 3%.
+whose mean alone is slower by little more than the margin may therefore be called so.
 
 How the error rate is split. Each of the two ratios gets half of a case's. Over the looks at growing data it is spent in
 the shares `spent` of `Trial.look`: a p-value is divided by its look's share, and the smallest so far counts, which
