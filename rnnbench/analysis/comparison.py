@@ -81,11 +81,33 @@ class Change:
         return self.head / self.base if self.base else math.inf
 
 
-def judged_changes(changes: Iterable[Change], margin: float) -> tuple[Change, ...]:
-    """Return the counts that went beyond the margin, in either direction, and so decide a verdict."""
-    edge = 1 + margin
-    judged = (change for change in changes if BY_NAME[change.metric].verdict == "judged")
-    return tuple(change for change in judged if not 1 / edge <= change.ratio <= edge)
+@dataclass(frozen=True)
+class MemoryMargin:
+    """How much more memory is no regression: a change is beyond the margin if it is larger than both."""
+
+    share: Number = 0.1  # of the memory
+    bytes: Count = 1_000_000
+
+
+USUAL_MEMORY = MemoryMargin()
+
+
+def judged_changes(changes: Iterable[Change], margin: float, memory: MemoryMargin) -> tuple[Change, ...]:
+    """Return the counts that went beyond their margin, in either direction, and so decide a verdict."""
+    beyond = []
+    for change in changes:
+        metric = BY_NAME[change.metric]
+        if metric.verdict != "judged":
+            continue
+        edge = 1 + margin
+        least = 0
+        if metric.unit == "bytes":
+            edge = 1 + memory.share
+            least = memory.bytes
+        is_beyond = not 1 / edge <= change.ratio <= edge
+        if is_beyond and abs(change.head - change.base) > least:
+            beyond.append(change)
+    return tuple(beyond)
 
 
 @dataclass(frozen=True)
@@ -188,6 +210,7 @@ class Finding(Record):
     family: Family | None = None  # the cases with which it changed, if its own test alone does not show it
     is_broken: bool = False  # the head failed, whatever the base did
     accepted: str = ""  # why the team has accepted that it regressed; empty if it has not
+    memory: MemoryMargin = USUAL_MEMORY
     rule: RuleName = field(default="time", compare=False)  # that gave the verdict
 
     @property
@@ -232,8 +255,8 @@ class Finding(Record):
 
     @property
     def judged_changes(self) -> tuple[Change, ...]:
-        """The counts that went beyond the margin, in either direction, and so decide a verdict."""
-        return judged_changes(self.changes, self.margin)
+        """The counts that went beyond their margin, in either direction, and so decide a verdict."""
+        return judged_changes(self.changes, self.margin, self.memory)
 
     @property
     def word(self) -> str:
@@ -316,10 +339,17 @@ class Comparison(Record):
         """Count the findings with this verdict; regressions that are accepted are counted apart."""
         return sum(finding.outcome == outcome for finding in self.findings)
 
-    def exit_code(self, *, on_undecided: OnUndecided = "pass") -> int:
+    @property
+    def open_cases(self) -> int:
+        """The number of timed cases, if none of them is decided; else 0."""
+        timed = [each for each in self.findings if each.verdict is not None and each.witness != "code"]
+        return len(timed) if all(each.verdict == "undecided" for each in timed) else 0
+
+    def exit_code(self, *, on_undecided: OnUndecided | None = None) -> int:
         """Return 0 if nothing regressed, 1 if a case did, 2 if one, or all, can't be compared; or 3.
 
-        It is 3 if a case is undecided and `on_undecided` is `fail`.
+        It is 3 if a case is undecided and `on_undecided` is `fail`. Without `on_undecided` it is 3 if a live check has
+        timed cases and decided none of them.
 
         A case that the base or both sides skip, or that only one side has, is listed and does not count, nor does a
         regression that is accepted.
@@ -328,7 +358,10 @@ class Comparison(Record):
             return 1
         if self.count("incomparable") or not self.compares:
             return 2
-        return 3 if on_undecided == "fail" and self.count("undecided") else 0
+        if on_undecided == "fail":
+            return 3 if self.count("undecided") else 0
+        decided_nothing = self.way == "paired" and self.open_cases > 0
+        return 3 if on_undecided is None and decided_nothing else 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with the findings as their own objects."""

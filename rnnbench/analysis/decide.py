@@ -13,14 +13,16 @@ from typing import Literal
 from rnnbench.analysis.comparison import (
     GROWTH,
     SAME_CODE,
+    USUAL_MEMORY,
     Change,
     Finding,
     InstructionChange,
+    MemoryMargin,
     RuleName,
     judged_changes,
 )
 from rnnbench.analysis.verdict import Judged, Verdict
-from rnnbench.store.metrics import METRICS
+from rnnbench.store.metrics import BY_NAME, METRICS
 from rnnbench.store.records import Case, Measurement
 from rnnbench.suite.accepted import Acceptance
 
@@ -37,6 +39,7 @@ class Evidence:
 
     case: Case
     margin: float = 0.0
+    memory: MemoryMargin = USUAL_MEMORY
     only_in: str = ""  # the only side that has the case, if one lacks it
     apart: str = ""  # why nothing of the sides can be compared: another machine, say
     is_same_code: bool = False  # both sides run the same code, so that it was not timed
@@ -59,6 +62,14 @@ class Evidence:
     def changes(self) -> tuple[Change, ...]:
         """The counts that are known on both sides and differ."""
         return () if self.base is None or self.head is None else changes(self.base.metrics, self.head.metrics)
+
+    @property
+    def judged_changes(self) -> tuple[Change, ...]:
+        """The counts that went beyond their margin and decide; more memory of a faster case does so as a gate only."""
+        beyond = judged_changes(self.changes, self.margin, self.memory)
+        if self.by_time != "improved" or "growth" in self.gates:
+            return beyond
+        return tuple(change for change in beyond if BY_NAME[change.metric].unit != "bytes")
 
     @property
     def by_time(self) -> Verdict:
@@ -154,7 +165,7 @@ def _slower(evidence: Evidence) -> Ruling | None:
 
 
 def _more_counts(evidence: Evidence) -> Ruling | None:
-    is_more = any(change.ratio > 1 for change in judged_changes(evidence.changes, evidence.margin))
+    is_more = any(change.ratio > 1 for change in evidence.judged_changes)
     return Ruling("regressed", evidence.why_untimed) if is_more else None
 
 
@@ -169,7 +180,7 @@ def _uncounted(evidence: Evidence) -> Ruling | None:
 
 
 def _fewer_counts(evidence: Evidence) -> Ruling | None:
-    is_other = evidence.by_time != "improved" and judged_changes(evidence.changes, evidence.margin)
+    is_other = evidence.by_time != "improved" and evidence.judged_changes
     return Ruling("improved", evidence.why_untimed) if is_other else None
 
 
@@ -235,6 +246,7 @@ def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
         cause=evidence.cause,
         is_kept=evidence.is_kept,
         definitions=evidence.definitions,
+        memory=evidence.memory,
     )
     if ruling.rule in WITHOUT_NUMBERS:
         return replace(row, is_broken=evidence.head is not None and evidence.head.status == "failed")

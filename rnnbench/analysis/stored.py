@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.comparison import Comparison, Finding, ordered
+from rnnbench.analysis.comparison import USUAL_MEMORY, Comparison, Finding, MemoryMargin, ordered
 from rnnbench.analysis.decide import Evidence, finding_of, one_sided
 from rnnbench.analysis.environments import differences, machine_differences
 from rnnbench.analysis.estimate import (
@@ -149,6 +149,7 @@ def compare(
     base: StoredRun,
     head: StoredRun,
     margins: Mapping[str, float],
+    memory: MemoryMargin = USUAL_MEMORY,
 ) -> Comparison:
     """Compare two runs: one finding for each case, with one look at all the data; `margins` by case key.
 
@@ -171,6 +172,7 @@ def compare(
             evidence = Evidence(
                 case=head.measurements[case.key].case,
                 margin=margins[case.key],
+                memory=memory,
                 base=base.measurements[case.key],
                 head=head.measurements[case.key],
                 judged=of_case,

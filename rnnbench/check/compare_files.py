@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.comparison import Comparison, MemoryMargin
 from rnnbench.errors import UserError
-from rnnbench.suite.file import CheckSettings
 from rnnbench.suite.suites import check_settings, margins
 
 
@@ -24,6 +23,7 @@ def compare_files(base: Path, head: Path, *, margin: float | None) -> Comparison
     # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, second.info.resolved)
     if margin is not None:
-        settings = CheckSettings(margin=margin)
+        settings = settings.model_copy(update={"margin": margin, "margins": []})
     cases = (measurement.case for measurement in second.measurements.values())
-    return stored.compare(first, second, margins(settings, cases))
+    memory = MemoryMargin(settings.memory_margin, settings.memory_margin_bytes)
+    return stored.compare(first, second, margins(settings, cases), memory)

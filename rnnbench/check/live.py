@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, ordered
+from rnnbench.analysis.comparison import Comparison, Finding, InstructionChange, MemoryMargin, ordered
 from rnnbench.analysis.decide import Evidence, Gate, finding_of
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.check.adoption import mended_file
@@ -188,6 +188,8 @@ def _evidence(
     mended = _mended_files(runner)
     base = runner.sides["base"]
     gates = options.gates
+    settings = runner.sides["head"].suite.check
+    memory = MemoryMargin(settings.memory_margin, settings.memory_margin_bytes)
     is_uncounted = "instructions" in gates and not any(isinstance(each, InstructionChange) for each in counted.values())
     of_cases = []
     for case in cases_of(groups):
@@ -195,6 +197,7 @@ def _evidence(
         evidence = Evidence(
             case=case,
             margin=margins[case.key],
+            memory=memory,
             is_same_code=case.key in runner.same.cases,
             base=runner.recorders["base"].measurements[case.key],
             head=runner.recorders["head"].measurements[case.key],

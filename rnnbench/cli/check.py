@@ -71,7 +71,7 @@ def check(
     instructions: "InstructionsMode | None",
     on_growth: "OnGrowth",
     out: Path,
-    on_undecided: "OnUndecided",
+    on_undecided: "OnUndecided | None",
     as_json: bool,
 ) -> None:
     """Did SUITE become slower? Head is the working tree; base a revision, a folder or an interpreter.
@@ -95,7 +95,8 @@ def check(
     \b
     Exit codes: 0 nothing regressed but what is accepted; 1 something did; 2 wrong usage or the check could not work
     (one line on standard error says why, and there is no verdict), or a case can't be compared
-    (its verdict says why); 3 with --on-undecided fail: something is undecided, or SUITE is new.
+    (its verdict says why); 3 cases were timed and none of them is decided (0 with --on-undecided pass), or with
+    --on-undecided fail: something is undecided, or SUITE is new.
     """
     from rnnbench.check.live import CheckOptions
     from rnnbench.check.sides import NewSuite, sides
@@ -157,7 +158,7 @@ def compare(
     head: Path,
     margin: float | None,
     out: Path | None,
-    on_undecided: "OnUndecided",
+    on_undecided: "OnUndecided | None",
     as_json: bool,
 ) -> None:
     """Compare two stored runs, by each case's ratio to its reference in the same run, such as a torch.nn layer.

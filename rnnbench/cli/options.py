@@ -133,16 +133,16 @@ SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "on-undecided": click.option(
         "--on-undecided",
         type=click.Choice(["pass", "fail"]),
-        default="pass",
-        show_default=True,
-        help="Exit with 0 or with 3 if nothing regressed, but a case is undecided.",
+        help="Exit with 0 or with 3 if nothing regressed, but a case is undecided; by default with 3 only if a check "
+        "decided none of the cases that it timed.",
     ),
     "on-growth": click.option(
         "--on-growth",
         type=click.Choice(["pass", "fail"]),
         default="pass",
         show_default=True,
-        help="Whether a case regresses that makes more operator calls or allocations, unless it became faster.",
+        help="Whether a case regresses that makes more operator calls or allocations, unless it became faster, or that "
+        "became faster and takes more memory, beyond its margin.",
     ),
 }
 

@@ -172,4 +172,6 @@ class CheckSettings(SuiteTable):
 
     margin: Margin = 0.025  # how much slower is too slow
     margins: list[CaseMargin] = []  # the last one that selects a case counts
+    memory_margin: Margin = 0.1  # how much more peak memory is too much, if it is also more than `memory_margin_bytes`
+    memory_margin_bytes: Annotated[int, Field(ge=0)] = 1_000_000
     budget_seconds: Annotated[float, Field(gt=0)] = 120.0

@@ -13,6 +13,7 @@ from rnnbench.analysis.comparison import (
     Finding,
     InstructionChange,
     InstructionCounts,
+    MemoryMargin,
     OnUndecided,
     Part,
     RuleName,
@@ -21,6 +22,7 @@ from rnnbench.analysis.comparison import (
 from rnnbench.analysis.decide import RULES, Evidence, Gate, changes, finding_of
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Judged, Verdict
+from rnnbench.report.verdicts.reasons import why
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Measurement
 from rnnbench.suite.accepted import Acceptance
@@ -30,7 +32,7 @@ CASE = small.case("vanilla")
 FINE = Measurement(
     CASE,
     "measured",
-    metrics={"parameters": 10, "macs": 100, "peak_bytes": 1000, "operators": 7, "allocations": 3},
+    metrics={"parameters": 10, "macs": 100, "peak_bytes": 100_000_000, "operators": 7, "allocations": 3},
 )
 FAILED = Measurement(CASE, "failed", "parity: off by 1", failure="running")
 BROKEN = Measurement(CASE, "failed", "mine.py can't be imported: SyntaxError", failure="loading")
@@ -76,7 +78,7 @@ def test_what_the_team_accepts_is_known_before_the_verdict_and_decides_the_exit_
     ratio = 1.1 if time == "regressed" else 1.0
     found = judge(head=head, judged=judged(time, ratio), acceptances=(entry,))
     assert found.accepted == reason
-    code = Comparison("mine", "base", "head", "paired", (found,)).exit_code()
+    code = Comparison("mine", "base", "head", "paired", (found,)).exit_code(on_undecided="pass")
     assert code == (1 if found.verdict == "regressed" and not reason else 0)
 
 
@@ -91,10 +93,10 @@ def test_equal_counts_leave_the_verdict_to_the_time() -> None:
     ("change", "time", "expected"),
     [
         ({"macs": 150}, "unchanged", "regressed"),
-        ({"peak_bytes": 1010}, "unchanged", "unchanged"),  # within the margin, but still shown
-        ({"peak_bytes": 500}, "unchanged", "improved"),
-        ({"peak_bytes": 500}, "regressed", "regressed"),
-        ({"peak_bytes": 500, "macs": 150}, "improved", "regressed"),
+        ({"peak_bytes": 101_000_000}, "unchanged", "unchanged"),  # within the margin, but still shown
+        ({"peak_bytes": 50_000_000}, "unchanged", "improved"),
+        ({"peak_bytes": 50_000_000}, "regressed", "regressed"),
+        ({"peak_bytes": 50_000_000, "macs": 150}, "improved", "regressed"),
         ({"operators": 70}, "unchanged", "unchanged"),  # a reason, but no regression by itself
         ({"parameters": 11}, "undecided", "regressed"),
     ],
@@ -163,8 +165,8 @@ def test_a_suite_of_which_more_than_half_fails_is_never_green(broken: int, code:
         ({"allocations": 4}, "undecided", "regressed", 1),
         ({"operators": 8}, None, "regressed", 1),
         ({"operators": 8}, "improved", "improved", 0),
-        ({"operators": 6}, "undecided", "undecided", 0),
-        ({"peak_bytes": 1001}, "unchanged", "unchanged", 0),
+        ({"operators": 6}, "undecided", "undecided", 3),
+        ({"peak_bytes": 100_000_001}, "unchanged", "unchanged", 0),
     ],
 )
 def test_work_that_grows_is_a_regression_if_it_may_not_grow(
@@ -175,6 +177,26 @@ def test_work_that_grows_is_a_regression_if_it_may_not_grow(
     assert (gated.verdict, Comparison("quick", "main", "head", "paired", (gated,)).exit_code()) == (expected, code)
     assert (gated.witness == "counts") == (code == 1)
     assert judge(head=grown, verdict=time).verdict == (time or "undecided")
+
+
+def test_memory_has_a_margin_of_its_own_of_a_share_and_a_number_of_bytes() -> None:
+    def memory(base: int, head: int, verdict: Verdict | None = "unchanged", *gates: Gate) -> Finding:
+        sides = [replace(FINE, metrics=FINE.metrics | {"peak_bytes": size}) for size in (base, head)]
+        return judge(sides[0], sides[1], verdict, gates=frozenset(gates))
+
+    assert memory(222_000, 228_000, None).verdict == "undecided"  # 2.7%, of which 6 kB are left to the clock
+    assert memory(100_000, 900_000).verdict == "unchanged"  # nine times as much, but less than 1 MB
+    assert memory(100_000_000, 109_000_000).verdict == "unchanged"  # 9 MB, but less than a tenth
+    assert memory(100_000_000, 111_000_000).verdict == "regressed"
+    assert memory(111_000_000, 100_000_000).verdict == "improved"
+    faster = memory(100_000_000, 150_000_000, "improved")
+    assert (faster.verdict, [change.metric for change in faster.judged_changes]) == ("improved", ["peak_bytes"])
+    assert "50.0 MB more peak memory" in why(faster)
+    assert memory(100_000_000, 150_000_000, "improved", "growth").verdict == "regressed"
+    strict = judge(
+        FINE, replace(FINE, metrics=FINE.metrics | {"peak_bytes": 103_000_000}), memory=MemoryMargin(0.02, 0)
+    )
+    assert strict.verdict == "regressed"
 
 
 def test_a_case_without_a_single_replicate_is_judged_by_its_counts() -> None:
@@ -202,6 +224,11 @@ def comparison(*verdicts: Verdict | None) -> Comparison:
         (("unchanged", "undecided"), "fail", 3),
         (("undecided", None), "pass", 0),
         (("undecided",), "fail", 3),
+        (("undecided", "undecided", None), None, 3),  # timed, and nothing was decided
+        (("undecided", "unchanged"), None, 0),
+        (("undecided", "regressed"), None, 1),
+        (("undecided", "incomparable"), None, 2),
+        (("unchanged", None), None, 0),
         (("incomparable", "incomparable"), "pass", 2),
         ((None, None), "pass", 2),
         (("unchanged", None), "pass", 0),
@@ -211,14 +238,15 @@ def comparison(*verdicts: Verdict | None) -> Comparison:
     ],
 )
 def test_the_exit_code_is_the_contract(
-    verdicts: tuple[Verdict | None, ...], on_undecided: OnUndecided, code: int
+    verdicts: tuple[Verdict | None, ...], on_undecided: OnUndecided | None, code: int
 ) -> None:
     assert comparison(*verdicts).exit_code(on_undecided=on_undecided) == code
 
 
 def test_too_few_pairs_are_undecided_and_two_stored_runs_without_an_interval_cannot_be_compared() -> None:
     nothing = Finding(CASE, "undecided", 0.025, "no time was left to measure it")
-    assert Comparison("quick", "main", "head", "paired", (nothing,)).exit_code() == 0
+    assert Comparison("quick", "main", "head", "paired", (nothing,)).exit_code() == 3
+    assert Comparison("quick", "main", "head", "paired", (nothing,)).exit_code(on_undecided="pass") == 0
     assert Comparison("quick", "main", "head", "stored", (nothing,)).exit_code() == 2
     mended = judge(base=FAILED, verdict=None)
     assert Comparison("quick", "main", "head", "stored", (nothing, mended)).exit_code() == 0

@@ -200,7 +200,7 @@ def test_no_pair_is_begun_that_can_not_count_and_no_case_is_judged_before_the_si
     # The first pair takes 4 s; five more of a single case would take 7.5 s.
     _, comparison, runner = run(lambda case: 2.0, budget=11.0)
     assert (runner.replicates, runner.seconds, comparison.count("undecided")) == (1, 4.0, 6)
-    assert [comparison.exit_code(), comparison.exit_code(on_undecided="fail")] == [0, 3]
+    assert [comparison.exit_code(on_undecided=each) for each in ("pass", None, "fail")] == [0, 3, 3]
     _, comparison, runner = run(lambda case: 2.0)
     assert runner.replicates == 6
     assert {bool(each.family): each.replicates for each in comparison.findings} == {True: 5, False: 6}

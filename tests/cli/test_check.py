@@ -131,7 +131,7 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
 
 
-@pytest.mark.parametrize(("options", "code"), [([], 0), (["--on-growth", "fail"], 1)])
+@pytest.mark.parametrize(("options", "code"), [(["--on-undecided", "pass"], 0), (["--on-growth", "fail"], 1)])
 def test_work_that_grows_is_said_first_and_fails_the_check_if_it_is_to(
     repo: Path, options: list[str], code: int
 ) -> None:

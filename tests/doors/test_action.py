@@ -167,11 +167,12 @@ def test_options_and_packages_may_have_words_in_quotes(tmp_path: Path) -> None:
     for program in ("rnnbench", "uv", "pip"):
         repository.executable(tmp_path / program, f"printf '%s|' {program} \"$@\" >> {tmp_path}/said; echo torch==2.8")
     path = f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"
-    given = {"SUITE": "my suite.toml", "BASE": "HEAD^1", "BUDGET": "2m", "ON_UNDECIDED": "pass"}
+    given = {"SUITE": "my suite.toml", "BASE": "HEAD^1", "BUDGET": "2m", "ON_UNDECIDED": ""}
     outputs("Check", tmp_path, PATH=path, OPTIONS="--instructions --only 'cell=* batch_size=1'", **given)
-    outputs("Check", tmp_path, PATH=path, OPTIONS="", **given)
-    always = "rnnbench|check|my suite.toml|--base|HEAD^1|--budget|2m|--on-undecided|pass|"
-    assert (tmp_path / "said").read_text() == f"{always}--instructions|--only|cell=* batch_size=1|{always}"
+    outputs("Check", tmp_path, PATH=path, OPTIONS="", **given | {"ON_UNDECIDED": "fail"})
+    always = "rnnbench|check|my suite.toml|--base|HEAD^1|--budget|2m|"
+    first = f"{always}--instructions|--only|cell=* batch_size=1|"
+    assert (tmp_path / "said").read_text() == f"{first}{always}--on-undecided|fail|"
     places = {"HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path), "GITHUB_ACTION_PATH": "/a/b/c/d", "TORCH": "torch"}
     outputs("Install rnnbench", tmp_path, PATH=path, INSTALL="-e '.[dev, test]'", **places)
     assert (

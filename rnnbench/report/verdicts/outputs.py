@@ -249,10 +249,11 @@ def annotations(verdicts: Verdicts, place_of: PlaceOf = lambda case: None) -> li
         if is_by_number(row) and (row.witness != "mean_ratio" or row.family):
             message = "; ".join(filter(None, [size(row), message]))
         lines.append(command("error", f"Regressed: {verdicts.name(row)}", message, place_of(row.case)))
+    is_unchecked = not verdicts.compares or verdicts.exit_code() == 3
     rest = {
         "{} more regressed": ("error", regressed[MAX_ERRORS:]),
         "{} not comparable": ("error", verdicts.by_verdict["incomparable"]),
-        "{} not decided": ("warning" if verdicts.compares else "error", verdicts.by_verdict["undecided"]),
+        "{} not decided": ("error" if is_unchecked else "warning", verdicts.by_verdict["undecided"]),
         "{} regressed as accepted": ("notice", verdicts.by_verdict["accepted"]),
     }
     for title, (level, rows) in rest.items():

@@ -187,9 +187,7 @@ class Verdicts(Comparison):
     @property
     def nothing(self) -> str:
         """Return `Not checked: 0 of 12 decided` if no case that was timed is decided; otherwise empty."""
-        timed = [row for row in self.judged if row.witness != "code"]
-        is_open = all(row.verdict == "undecided" for row in timed)
-        return f"Not checked: 0 of {len(timed):,} decided" if timed and is_open else ""
+        return f"Not checked: 0 of {self.open_cases:,} decided" if self.open_cases else ""
 
     @property
     def families(self) -> list[str]:
