@@ -170,11 +170,18 @@ def seed(number: int) -> None:
 
 
 def on_trial(module: nn.Module) -> nn.Module:
-    """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied."""
+    """Return a copy of a module for calls that leave no traces in it; the module itself if it can't be copied.
+
+    A copy's weights are one block of memory where the module's are: cuDNN would pack others anew in each call.
+    """
     try:
-        return copy.deepcopy(module)
+        copied = copy.deepcopy(module)
     except Exception:  # whatever a stranger's code raises
         return module
+    for part in copied.modules():
+        if isinstance(part, nn.RNNBase):
+            part.flatten_parameters()
+    return copied
 
 
 def shaken(module: nn.Module, *, in_other_mode: bool = False) -> nn.Module:

@@ -1,6 +1,5 @@
 """Whether a way computes what the module computes, and works at all: outputs, final states and gradients."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from rnnbench.adapt.contract import on_trial
 from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.states import BATCHED, State, leaves
 from rnnbench.harness.live.live_cases import with_gradients
@@ -118,7 +118,7 @@ def _check_parity(subject: RunSubject, name: Any) -> None:
         types.append([outputs.dtype, *(part.dtype for part in (leaves(final) if has_state else ()))])
         return outputs, final
 
-    reference = replace(subject, run=replace(subject.run, module=deepcopy(subject.run.module)))
+    reference = replace(subject, run=replace(subject.run, module=on_trial(subject.run.module)))
     ways: Any = (subject, name), (reference, AS_GIVEN)
     candidate, expected = ((side.run.module, partial(run, side, way)) for side, way in ways)
     gradients: Gradients = "parameters" if subject.phase == "training" else "none"

@@ -33,6 +33,7 @@ from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import Skip
 from tests.adapt.layers import BatchFirst
 from tests.doubles import workload as small
+from tests.doubles.fake_cudnn import FakeCudnn
 from tests.doubles.stored import steady
 from tests.doubles.unable import REASON, Cast, unable_dtype
 
@@ -89,6 +90,17 @@ def test_the_fastest_way_of_each_kind_of_module_is_chosen(module: nn.Module, all
     assert list(found.frame["way"]) == all_ways
     assert list(found.frame["way"][found.frame["is_chosen"]]) == [all_ways[-1]]
     assert not found.frame["reason"].any()
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.usefixtures("seconds")
+def test_a_copy_of_a_layer_keeps_its_weights_in_one_block_for_cudnn(phase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the module as given would be timed slower than it is, since cuDNN packs other weights in each call."""
+    cudnn = FakeCudnn()
+    cudnn.install(monkeypatch)
+    fast(nn.Sequential(nn.LSTM(4, 6, num_layers=2)), phase=phase)
+    fast(nn.GRU(4, 6), phase=phase)
+    assert cudnn.packings == 0
 
 
 class Pair(nn.Module):
