@@ -40,10 +40,10 @@ def described(module_text: str, ways: pd.DataFrame) -> str:
         threads = plural(int(chosen.threads), "thread")
         way += _price(chosen)
         lines.append(f"  batch {chosen.batch_size}, length {chosen.seq_len}, {phase}, {threads}: {way}")
-        lines += [
-            f"    {other.way}{'' if other.is_chosen else ' is not used'}: {one_line(other.reason)}"
-            for other in rows[rows["reason"] != ""].itertuples()
-        ]
+        refused = rows[rows["reason"] != ""]
+        noted = rows[rows["note"] != ""]
+        lines += [f"    {row.way} is not used: {one_line(row.reason)}" for row in refused.itertuples()]
+        lines += [f"    {row.way}: {one_line(row.note)}" for row in noted.itertuples()]
     return "\n".join([*lines, "  any other call: as given"])
 
 

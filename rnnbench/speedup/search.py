@@ -192,7 +192,7 @@ def _of_shape(
             "is_sure": (stop.is_sure and has_tried_all) or each != fastest,
         }
     if fastest != AS_GIVEN and rounded_to(subject.input.dtype, device) == "tf32":
-        rows[fastest]["reason"] = TF32
+        rows[fastest]["note"] = TF32
     return [*rows.values()]
 
 

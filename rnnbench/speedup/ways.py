@@ -58,8 +58,10 @@ UNMEASURED: dict[str, Any] = {
     "compile_seconds": math.nan,  # to compile it, on a machine as busy as it was then
     "is_chosen": True,
     "is_sure": True,  # if it is chosen: whether all ways that work here were tried, and none is faster by 1%
-    "reason": "",  # why it is not used, if it could not be; what to know of it, if it is chosen
+    "reason": "",  # why it can't be used; empty if it can
+    "note": "",  # what to know of it, if it is chosen
 }
+TEXT_COLUMNS = ("state", "reason", "note")  # its columns of text
 
 
 @dataclass(frozen=True)
@@ -321,7 +323,7 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     it; infinite if it saves nothing, NaN if nothing was compiled. Raises ValueError if a row lacks its shape or its
     way, or if a way is not known.
     """
-    given = pd.read_csv(rows, dtype={"reason": str, "state": str}) if isinstance(rows, str | Path) else rows
+    given = pd.read_csv(rows, dtype=dict.fromkeys(TEXT_COLUMNS, str)) if isinstance(rows, str | Path) else rows
     records: Any = given.to_dict("records") if isinstance(given, pd.DataFrame) else list(given)
     needed = [*SHAPE, "way"]
     is_other_file = isinstance(given, pd.DataFrame) and not {*needed} <= {*given.columns}  # which may have no row
@@ -329,7 +331,7 @@ def ways_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]] | str | Path) ->
     if is_other_file or is_other_row:
         raise ValueError(f"ways: a row needs {', '.join(needed)}; a way is one of {', '.join(ROWS_BY_NAME)}")
     table = pd.DataFrame([{**UNMEASURED, **record} for record in records], columns=[*needed, *UNMEASURED])
-    table = table.astype({"reason": object, "state": object}).fillna({"reason": "", "state": ""})
+    table = table.astype(dict.fromkeys(TEXT_COLUMNS, object)).fillna(dict.fromkeys(TEXT_COLUMNS, ""))
     cost = table["compile_seconds"].astype(float)
     saved = table["seconds"].astype(float) * (1 / table["ratio"].astype(float) - 1)  # in each call
     place = [*table.columns].index("compile_seconds") + 1

@@ -94,7 +94,9 @@ def test_the_fastest_way_of_each_kind_of_module_is_chosen(module: nn.Module, all
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.usefixtures("seconds")
-def test_a_copy_of_a_layer_keeps_its_weights_in_one_block_for_cudnn(phase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_a_layer_keeps_its_weights_in_one_block_for_cudnn(
+    phase: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the module as given would be timed slower than it is, since cuDNN packs other weights in each call."""
     cudnn = FakeCudnn()
     cudnn.install(monkeypatch)
@@ -301,6 +303,8 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen
     assert (f"torch.nn: {search.TF32}" in repr(found)) == may_round
+    reasons = found.frame.set_index("way")["reason"]
+    assert bool(reasons["torch.nn"]) != may_round  # a note on a way that is used is no reason against it
 
 
 @pytest.mark.usefixtures("seconds")
