@@ -205,16 +205,16 @@ def fastest(
         fast = rnnbench.fastest(nn.GRU(64, 256), input, shapes=[(16, 1), (64, 32)])
         outputs, state = fast(input)
 
-    These ways are tried: the module as given; the matmuls of the input for all steps at once (`hoisted`);
-    torch.compile (`compiled`); torch.compile with each matmul in the library that is fastest here (`prepacked`), on a
-    GPU its modes `reduce-overhead` and `max-autotune` instead. For a layer of torch.nn, all of these run rnnbench's own
-    cell with the layer's weights. A cell that computes the same as one of these layers is also tried as that layer,
-    with the cell's weights (`torch.nn`). LSTMs, GRUs and RNNs with tanh in float32 also run in rnnbench's own C
-    (`fused`), all steps of a layer in one call, if there is a C compiler. A way is used only if its outputs, final
-    state and, in training, gradients agree with those of the module as given, to the tolerances of `rnnbench run`. The
-    ways are then timed interleaved, and a way is left out as soon as it is surely slower. They are compared by moments
-    when no other hyperthread used the core, as far as there are enough (`state` in `.frame`: `undisturbed` or `on a
-    shared core`).
+    These ways are tried: the module as given; the matmuls of the input for all steps at once (`hoisted`); torch.compile
+    (`compiled`); torch.compile with each matmul in the library that is fastest here (`prepacked`), on a GPU, for
+    inference, its modes `reduce-overhead` and `max-autotune` instead. For a layer of torch.nn, all of these run
+    rnnbench's own cell with the layer's weights. A cell that computes the same as one of these layers is also tried as
+    that layer, with the cell's weights (`torch.nn`). LSTMs, GRUs and RNNs with tanh in float32 also run in rnnbench's
+    own C (`fused`), all steps of a layer in one call, if there is a C compiler. A way is used only if its outputs,
+    final state and, in training, gradients agree with those of the module as given, to the tolerances of `rnnbench
+    run`. The ways are then timed interleaved, and a way is left out as soon as it is surely slower. They are compared
+    by moments when no other hyperthread used the core, as far as there are enough (`state` in `.frame`: `undisturbed`
+    or `on a shared core`).
 
     A way that is not compiled in time is left out, with a reason that says which budget probably has room for it, and
     `is_sure` is False: it may be the fastest. (A way that does not work here, or gives other results, leaves no doubt.)

@@ -1,5 +1,6 @@
 """Whether a way computes what the module computes, and works at all: outputs, final states and gradients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,13 +30,17 @@ from rnnbench.text import ending, plural
 from rnnbench.workloads import compiled
 from rnnbench.workloads.counts import operator_calls
 from rnnbench.workloads.implementations import Skip
-from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors
-from rnnbench.workloads.phases import TimedCall
+from rnnbench.workloads.parity import TOLERANCES, Gradients, ParityError, check_errors, errors, relative_error
+from rnnbench.workloads.phases import TimedCall, fixed_direction
 from rnnbench.workloads.processor import why_unable
 
 COMPILED_AGAIN = (
     "it would be compiled again in each call: something that its code depends on changes, such as a counter"
 )
+# Of the gradient of the output in two backward passes: unlike, else twice the second would pass for the sum.
+FIRST_SHARE = 1.0
+SECOND_SHARE = 3.0
+ACCUMULATION_ERROR = 0.1  # relative; a sum that lacks the first pass is off by a quarter or more
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,9 @@ def why_not(subject: RunSubject, name: WayName) -> str:
             compiled.check(str(subject.input.device))
         counters.clear()  # the process may have compiled something else
         _check_parity(subject, name)
+        if subject.phase == "training":
+            with with_gradients():
+                _check_accumulation(subject, name)
         if breaks := sum(counters["graph_break"].values()):
             return f"torch.compile splits it into several graphs: {plural(breaks, 'graph break')}"
         graphs = []
@@ -105,6 +113,30 @@ def why_not(subject: RunSubject, name: WayName) -> str:
     except (Exception, SystemExit) as error:
         return why_unable(error) or ending(error, "the module")
     return COMPILED_AGAIN if graphs[1] > graphs[0] else ""
+
+
+def _check_accumulation(subject: RunSubject, name: WayName) -> None:
+    """Check that a backward pass adds its gradients to those of the pass before; raises ParityError.
+
+    Gradients in memory that the way uses again, as that of a CUDA graph, are lost before anything is added to them.
+    """
+    at_once = _gradients(subject, name, (FIRST_SHARE + SECOND_SHARE,))
+    added = _gradients(subject, name, (FIRST_SHARE, SECOND_SHARE))
+    for path, expected in at_once.items():
+        if relative_error(added[path], expected) > ACCUMULATION_ERROR:
+            raise ParityError(f"a second backward pass does not add to the gradient of {path}: it replaces the first")
+
+
+def _gradients(subject: RunSubject, name: WayName, shares: Sequence[float]) -> dict[str, Tensor]:
+    """Return the gradients of parameters after backward passes from these multiples of one gradient of the output."""
+    module = subject.run.module
+    module.zero_grad(set_to_none=True)
+    for share in shares:
+        outputs, _ = subject.call(name)
+        torch.autograd.backward(outputs, share * fixed_direction(outputs, outputs.shape))
+    gradients = {path: each.grad.clone() for path, each in module.named_parameters() if each.grad is not None}
+    module.zero_grad(set_to_none=True)
+    return gradients
 
 
 def _check_parity(subject: RunSubject, name: Any) -> None:

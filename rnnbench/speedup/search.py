@@ -41,7 +41,7 @@ from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, ways_table
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, row_of, ways_table
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line
 from rnnbench.workloads.implementations import Skip
@@ -52,6 +52,7 @@ from rnnbench.workloads.processor import in_plain_words
 FastestPhase = Literal["inference", "training"]
 PHASES: tuple[Phase, ...] = get_args(FastestPhase)
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
+GRAPHED_GRADIENTS = "it records a CUDA graph, whose next call would write over the gradients of the last one"
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 LEFT_OUT = (
     "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
@@ -218,7 +219,8 @@ def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]
             refusals[name] = Refusal(why_not(subject, name))
     # The last one first: it is usually the fastest, and the budget may hold only one.
     for name in reversed([name for name in ways if name in COMPILED]):
-        refusals[name] = compiler.refusal(name)
+        is_graphed = row_of(name).is_mode and subject.phase == "training"
+        refusals[name] = Refusal(GRAPHED_GRADIENTS) if is_graphed else compiler.refusal(name)
     return refusals
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 import rnnbench
@@ -161,14 +162,57 @@ def test_modes_of_torch_compile_are_compared_before_they_are_timed(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]
 ) -> None:
     def compile_in(function: Any, *, dynamic: bool, mode: str) -> Any:
-        return function if mode == "reduce-overhead" else lambda *given: tree_map_only(Tensor, torch.relu, given)
+        return (
+            function
+            if mode == "reduce-overhead"
+            else lambda *given: tree_map_only(Tensor, torch.relu, function(*given))
+        )
 
     seconds |= {"reduce-overhead": 1.5, "max-autotune": 0.5}
     monkeypatch.setattr(search, "names", lambda *_: ["as given", "compiled", "reduce-overhead", "max-autotune"])
     monkeypatch.setattr(torch, "compile", compile_in)
-    table = fast(nn.Sequential(nn.GRU(4, 6)), phase="training").frame.set_index("way")
+    module = nn.Sequential(nn.GRU(4, 6))
+    table = fast(module, budget="10m").frame.set_index("way")
     assert table["is_chosen"]["reduce-overhead"]
-    assert table["reason"]["max-autotune"]
+    assert "is off by" in table["reason"]["max-autotune"]
+    in_training = fast(module, phase="training").frame.set_index("way")["reason"]
+    assert list(in_training[["reduce-overhead", "max-autotune"]]) == [search.GRAPHED_GRADIENTS] * 2
+
+
+class Pooled(torch.autograd.Function):
+    """A weight whose gradient lies in the memory of a CUDA graph, which each backward pass writes anew."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, memory: Tensor) -> Tensor:
+        ctx.memory = memory
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        ctx.memory.copy_(gradients[0])
+        return ctx.memory.detach(), None
+
+
+@pytest.mark.usefixtures("seconds")
+def test_gradients_that_a_second_backward_pass_overwrites_are_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, pool = ways.run_in_way, dict[str, Tensor]()
+
+    def graphed(given: RunModule, name: Any, input: Tensor, state: Any) -> Any:
+        if name != "hoisted":
+            return run(given, name, input, state)
+        weights = dict(given.module.named_parameters())
+        of_graph = {
+            path: Pooled.apply(each, pool.setdefault(path, each.detach().clone())) for path, each in weights.items()
+        }
+        return functional_call(given.module, of_graph, (input, state))
+
+    monkeypatch.setattr(agreement, "run_in_way", graphed)
+    reasons = fast(nn.GRU(4, 6), phase="training").frame.set_index("way")["reason"]
+    assert (
+        reasons["hoisted"]
+        == "a second backward pass does not add to the gradient of weight_ih_l0: it replaces the first"
+    )
+    assert list(reasons).count("") == len(reasons) - 1
 
 
 @pytest.mark.usefixtures("seconds")
