@@ -54,7 +54,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
         95% interval, `parity`, then metrics and the rest. `.replicates` has a row for each case and replicate,
         `.windows` for each window (half a gigabyte for a million), `.steps` for each step of a stream, `.environment`
         for each fact about the machine and the software; `.names` and `.paths` are those of the runs. `.plot(name)`
-        draws the figure of `rnnbench.plot` with this name, by default `ratio`. results/README.md describes every
+        draws the figure of `rnnbench.plot` with this name, by default `ratio`. docs/stored-runs.md describes every
         column.
 
     Raises:

@@ -25,7 +25,7 @@ from tests.doubles.stored import ceiling as made_up_ceiling
 from tests.doubles.stored import folder
 from tests.report.test_notebook import measured
 
-README = Path(__file__).parents[2] / "results" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "stored-runs.md"
 SKIPPED = small.case("lstm", batch_size=9)
 FRAMES = ("frame", "windows", "replicates", "steps", "environment")
 
@@ -92,7 +92,7 @@ def test_windows_and_steps_belong_together(run: Any) -> None:
 
 
 def test_every_column_is_described(run: Any) -> None:
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     named = {*WINDOW_COLUMNS, *STEP_COLUMNS, *run.frame.columns, *run.replicates.columns, *run.environment.columns}
     assert not sorted(name for name in named if f"`{name}`" not in text)
 

@@ -40,7 +40,7 @@ def step(name: str, of: str = "check") -> dict[str, Any]:
 
 def snippets() -> list[str]:
     """The workflows that the page of checks shows."""
-    text = (ROOT / "rnnbench" / "check" / "README.md").read_text()
+    text = (ROOT / "docs" / "ci.md").read_text()
     blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
     return [textwrap.dedent(block) for block in blocks if "runs-on:" in block]
 
@@ -88,7 +88,7 @@ def test_the_page_of_checks_shows_this_projects_workflows_with_the_action_of_a_s
 
 
 def test_what_the_page_of_checks_shows_can_be_copied_as_it_is_and_ends_by_itself() -> None:
-    text = (ROOT / "rnnbench" / "check" / "README.md").read_text()
+    text = (ROOT / "docs" / "ci.md").read_text()
     assert "OWNER" not in text
     [gitlab] = re.findall(r"^    performance:\n(?:     .*\n)+", text, re.MULTILINE)
     job = yaml.safe_load(textwrap.dedent(gitlab))["performance"]

@@ -1,4 +1,4 @@
-"""The loop of .github/REPLAY.md, run as it stands over a small history from before the suite was there."""
+"""The loop of docs/checks.md, run as it stands over a small history from before the suite was there."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SUITE = MINE.replace('["mine.py:Mine", "mine.py:Other"]', '["bench_cells.py:Mine
 def test_the_example_is_of_thirty_commits_and_the_page_tells_what_it_shows() -> None:
     checks = pd.read_csv(example_history.EXAMPLE / "tables" / "checks.csv")
     changes = pd.read_csv(example_history.EXAMPLE / "tables" / "checks_changes.csv")
-    page = example_history.REPLAY.read_text()
+    page = example_history.PAGE.read_text()
     assert len(checks) == 30
     assert f"{example_history.FIRST} to {example_history.LAST}" in page
     assert checks["head_commit"].iloc[0].startswith(example_history.LAST)  # the newest first

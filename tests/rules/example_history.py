@@ -1,6 +1,6 @@
 """The example of a history: `python -m tests.rules.example_history REPOSITORY` makes it anew.
 
-REPOSITORY is https://github.com/alxndrTL/mamba.py, or a clone of it. The loop of `.github/REPLAY.md` checks 30 commits
+REPOSITORY is https://github.com/alxndrTL/mamba.py, or a clone of it. The loop of `docs/checks.md` checks 30 commits
 of it, of which two or three take `BUDGET` and the others some ten seconds each. What `report --history` makes of the
 checks is put into `reports/`, with a picture of its first screen, and added to git's index.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.doubles.browser import Opened, started
 
 ROOT = Path(__file__).parents[2]
-REPLAY = ROOT / ".github" / "REPLAY.md"
+PAGE = ROOT / "docs" / "checks.md"
 EXAMPLE = ROOT / "reports" / "mamba-history"
 PICTURE = ROOT / "reports" / "mamba-history.png"
 ADDRESS = "https://github.com/alxndrTL/mamba.py.git"
@@ -64,8 +64,9 @@ hidden_size = 32
 
 
 def loop_of_the_page() -> str:
-    """Return the loop of `.github/REPLAY.md`: its first indented block."""
-    block = re.search(r"(?:^    .*\n)+", REPLAY.read_text(), re.MULTILINE)
+    """Return the loop of `docs/checks.md`: the first block of its section on histories."""
+    section = PAGE.read_text().partition("## Replay a history\n")[2]
+    block = re.search(r"(?:^    .*\n)+", section, re.MULTILINE)
     assert block is not None
     return "\n".join(line.removeprefix("    ") for line in block[0].splitlines())
 

@@ -20,10 +20,14 @@ from rnnbench import pytest_plugin
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
+from rnnbench.report.export import FORMAT_VERSION
 from rnnbench.report.fastest import FastestModule
 from rnnbench.report.frame_result import FrameResult
+from rnnbench.report.verdicts.verdicts import VERDICTS_VERSION
+from rnnbench.speedup.kept.manifest import FORMAT
 from rnnbench.store.folder import read_info
 from rnnbench.store.parity import AGREES, IS_REFERENCE, Parity
+from rnnbench.store.run_info import SCHEMA_VERSION
 from rnnbench.suite import suites
 from tests.doubles.every_page import QUICK, example_run
 from tests.rules import front_page
@@ -31,11 +35,12 @@ from tests.validation.__main__ import TABLES
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+MAX_WORDS = 13_000  # of all pages together
 MAX_WORDS_OF_FRONT_PAGE = 500
+MAX_WORDS_OF_README = 60  # of a folder: its page is in `docs/`
 OF_THE_HOST = "../../"  # begins a link to pages of the service that has the repository, such as the runs of a workflow
 FUNCTIONS = [name for name in rnnbench.__all__ if name not in ("UserError", "plot")]
-FOR_USERS = ["README.md", "suites/README.md", "reports/README.md", ".github/QUESTIONS.md", ".github/GLOSSARY.md"]
-FOR_USERS += [f"rnnbench/{room}/README.md" for room in ("cells", "check", "pytest_plugin", "slurm")]
+OF_MAKERS = {"docs/method.md", "docs/stored-runs.md", "docs/how-it-is-built.md", "docs/validation.md"}  # have its words
 SECTIONS = ("first", "Args", "Returns", "Raises")  # of a docstring
 ABOUT = {
     **dict.fromkeys(("measure", "sweep", "explain"), "modules input"),
@@ -50,18 +55,15 @@ PUBLIC: dict[str, Callable[..., object]] = {name: getattr(rnnbench, name) for na
 
 @cache
 def pages() -> list[str]:
-    """The Markdown files of the repository, without what a run, a report or a validation wrote."""
-    folders = (".", "results", "reports", "results/validation", ".github", "rnnbench/check")
-    deep = ((ROOT / folder).rglob("README.md") for folder in ("rnnbench", "suites", "tests", ".github"))
-    globs = *deep, *((ROOT / folder).glob("*.md") for folder in folders)
-    return sorted(
-        {
-            str(file.relative_to(ROOT))
-            for files in globs
-            for file in files
-            if not any(part.startswith(".") and part != ".github" for part in file.relative_to(ROOT).parts)
-        }
-    )
+    """The Markdown files of the repository that people write."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md")]
+    files += [ROOT / folder / "README.md" for folder in ("suites", "results", "reports", "tests/gpu")]
+    return sorted(str(file.relative_to(ROOT)) for file in files)
+
+
+def words(name: str) -> int:
+    """The words of a page, code included, without the bars of tables and other signs."""
+    return sum(any(letter.isalnum() for letter in word) for word in (ROOT / name).read_text().split())
 
 
 def anchors(page: Path) -> set[str]:
@@ -86,8 +88,22 @@ def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_front_page_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().split()) <= MAX_WORDS_OF_FRONT_PAGE
+def test_pages_are_short() -> None:
+    assert sum(map(words, pages())) <= MAX_WORDS
+    assert words("README.md") <= MAX_WORDS_OF_FRONT_PAGE
+    assert max(words(f"{folder}/README.md") for folder in ("suites", "results", "reports")) <= MAX_WORDS_OF_README
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text())}
+    assert {*(ROOT / "docs").glob("*.md")} - linked == {index}
+
+
+def test_every_page_begins_with_what_to_type() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        begin = page.read_text().partition("\n## ")[0]
+        assert re.search(r"^    \S", begin, re.MULTILINE), page
 
 
 def test_every_path_of_the_code_that_a_page_names_is_there() -> None:
@@ -157,10 +173,18 @@ def test_the_front_page_shows_what_is_printed_of_the_runs_that_it_names() -> Non
 
 
 def test_pages_for_users_have_no_words_of_the_engine() -> None:
-    """The columns of windows have its names, so results/README.md may; the page of methods explains them."""
-    for name in FOR_USERS:
-        text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", (ROOT / name).read_text())
-        assert [line for line in text.splitlines() if OF_ENGINE.search(line)] == [], name
+    for page in (ROOT / "docs").glob("*.md"):
+        if (name := str(page.relative_to(ROOT))) not in OF_MAKERS:
+            text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", page.read_text())
+            assert [line for line in text.splitlines() if OF_ENGINE.search(line)] == [], name
+
+
+def test_the_page_of_stored_runs_names_the_version_of_every_json() -> None:
+    page = (ROOT / "docs" / "stored-runs.md").read_text()
+    versions = {"run.json": SCHEMA_VERSION, "verdicts.json": VERDICTS_VERSION, "bisect.json": VERDICTS_VERSION}
+    for file, version in (versions | {"fastest.json": FORMAT, "pytest-benchmark": FORMAT_VERSION}).items():
+        [row] = re.findall(rf"^\| [^|]*\b{re.escape(file)}`[^|]*\| [^|]* \| (\S+) \|$", page, re.MULTILINE)
+        assert row == str(version), file
 
 
 def test_docstrings_of_the_python_api_and_helps_have_no_words_of_the_engine() -> None:

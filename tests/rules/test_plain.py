@@ -177,9 +177,9 @@ def test_no_fact_is_read_out_of_a_sentence() -> None:
     assert read == []
 
 
-def test_what_the_readme_says_to_add_to_is_there() -> None:
+def test_what_the_page_says_to_add_to_is_there() -> None:
     """Every `NAME` in `path.py` of its table is set in that file."""
-    text = (PACKAGE / "README.md").read_text()
+    text = (PACKAGE.parent / "docs" / "how-it-is-built.md").read_text()
     table = text[text.index("## To add something") : text.index("## Words of the code")]
     told = re.findall(r"`(\w+)`(?: and its row of `(\w+)`)? (?:in|of) `([\w/]+\.py)`", table)
     assert len(told) > 15

@@ -21,7 +21,6 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnbench
-from rnnbench import cells
 from rnnbench.adapt.kinds import RunModule
 from rnnbench.cells.gru import GRUCell
 from rnnbench.cli.fastest import fastest as command
@@ -37,11 +36,11 @@ pytestmark = pytest.mark.usefixtures("one_thread", "not_compiled")
 INPUT = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
 LAYERS = [nn.GRU, nn.LSTM, nn.RNN]
 ALL_WAYS = ", ".join(each.name for each in WAYS)
-CELLS_PAGE = Path(cells.__path__[0]) / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "fastest.md"
 LISTS = {  # where users read which ways are tried: a text, and what the list stands between
     "rnnbench fastest": (str(command.help), "These ways are tried", "are rejected"),
     "rnnbench.fastest": (str(rnnbench.fastest.__doc__), "These ways are tried", "A way is used only"),
-    "cells/README.md": (CELLS_PAGE.read_text(encoding="utf-8"), "## The fastest way", "It rejects a way"),
+    "docs/fastest.md": (PAGE.read_text(encoding="utf-8"), "It tries these ways", "It rejects a way"),
 }
 
 

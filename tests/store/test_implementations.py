@@ -56,7 +56,7 @@ def test_a_series_is_named_by_its_cell_and_its_implementation(implementation: Im
 
 
 def test_the_page_of_suites_says_what_each_implementation_is() -> None:
-    page = (ROOT / "suites" / "README.md").read_text()
+    page = (ROOT / "docs" / "suites.md").read_text()
     ladder = page.partition("## Implementations: the ladder")[2].partition("\n\nFor `compiled`")[0]
     assert {*re.findall(r"^\| `([\w.-]+)` \|", ladder, re.MULTILINE)} == {*get_args(Implementation)} - OF_DATA
 

@@ -105,7 +105,7 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
 
 
 def test_the_strangers_file_of_the_cells_page_is_read_as_it_says(folder: Path) -> None:
-    page = (ROOT / "rnnbench/cells/README.md").read_text().partition("### Somebody else's file")[2]
+    page = (ROOT / "docs/your-cell.md").read_text().partition("### Somebody else's file")[2]
     code = page.partition("beside the state.\n")[2].partition("\nIt is measured")[0]
     (folder / "ugru.py").write_text(textwrap.dedent(code))
     case = Case("ugru.py:UGRNN", "loop", small.workload(reference="gru", dtype="float32"))

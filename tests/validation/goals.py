@@ -29,7 +29,7 @@ class Goal:
     share: float
     trials: str  # the column with their number
     rows: str = ""  # the rows with this goal, as an expression of `DataFrame.query`; all otherwise
-    but: str = ""  # of these, the rows that are known to miss it, which results/validation/README.md tells
+    but: str = ""  # of these, the rows that are known to miss it, which docs/validation.md tells
 
     def chosen(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the table that should be so, without those that have no share."""
