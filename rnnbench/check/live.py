@@ -156,9 +156,9 @@ def _prepared(
     if changed := without(groups, runner.same.cases):
         runner.observe(changed, tell, seconds_left)
     if not all(runner.failed(case) for case in cases):
-        imported = {name: recorder.imported for name, recorder in runner.recorders.items()}
+        imported = {name: files.imported for name, files in runner.files().items()}
         refuse_equal(runner.sides["base"], runner.sides["head"], imported)
-    return changed_groups(runner, groups, seconds_left)
+    return without(changed_groups(runner, groups, seconds_left), runner.apart())
 
 
 def _notes_of_sides(notes: Mapping[str, Sequence[str]]) -> list[str]:
@@ -186,6 +186,7 @@ def _evidence(
     """
     alone = {case.key for group in groups if not is_compared(group, runner.failed) for case in group.cases}
     mended = _mended_files(runner)
+    apart = runner.apart()
     base = runner.sides["base"]
     gates = options.gates
     settings = runner.sides["head"].suite.check
@@ -198,6 +199,7 @@ def _evidence(
             case=case,
             margin=margins[case.key],
             memory=memory,
+            apart=apart.get(case.key, ""),
             is_same_code=case.key in runner.same.cases,
             base=runner.recorders["base"].measurements[case.key],
             head=runner.recorders["head"].measurements[case.key],

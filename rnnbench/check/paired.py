@@ -31,10 +31,11 @@ from rnnbench.check.same_code import (
 )
 from rnnbench.check.sides import Side
 from rnnbench.check.steady import SteadyFiles
+from rnnbench.check.untracked import lacking_files, shared_library
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin, not_forked
 from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart, refuse_hello
-from rnnbench.harness.coordinator.recorder import Recorder
+from rnnbench.harness.coordinator.recorder import Recorder, WorkerFiles
 from rnnbench.harness.coordinator.start import why_not_forked
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import backend, is_forkable, kinds_to_ask
@@ -260,13 +261,14 @@ class PairedRunner(Visitor):
             return
         reached: dict[str, dict[str, Any]] | None = None
         if {*changed.values()} - {"suite"}:
-            is_code_equal = {*changed.values()} <= {"document", "suite"} and len(cases) >= MIN_TO_SHARE
-            reached = (self._reach_in_halves if is_code_equal else self._reach)(cases, on_done)
+            is_code_equal = "python" not in changed.values() and are_on_both(changed, base, head)
+            has_many = len(cases) >= MIN_TO_SHARE
+            reached = (self._reach_in_halves if is_code_equal and has_many else self._reach)(cases, on_done)
             self.definitions = {key: changed_definitions(replies) for key, replies in reached.items()}
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()
-        self._used_at_first = used_files(base, head, *self._files())
+        self._used_at_first = used_files(base, head, self.files())
         self._changed = with_used(changed, self._used_at_first, base, head)
         is_on_both = are_on_both(self._changed, base, head)
         keys = [case.key for case in cases]
@@ -284,7 +286,7 @@ class PairedRunner(Visitor):
 
     def look_again(self) -> None:
         """Leave no case among the `same` if a pair has used a changed file since the cases were asked."""
-        used = used_files(self.sides["base"], self.sides["head"], *self._files())
+        used = used_files(self.sides["base"], self.sides["head"], self.files())
         self.same = still_same(self.same, self._changed, self._used_at_first, used)
 
     def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
@@ -396,23 +398,33 @@ class PairedRunner(Visitor):
 
     def _refuse_foreign(self) -> None:
         """Raise UserError if a side used files of the other one; takes a while only after it used further files."""
-        used = [len(files) for of_sides in self._files() for files in of_sides.values()]
+        of_sides = self.files()
+        used = [len(names) for files in of_sides.values() for names in (files.imported, files.opened)]
         if used != self._used:
             self._used = used
-            imported, opened, _ = self._files()
+            imported = {name: files.imported for name, files in of_sides.items()}
+            opened = {name: files.opened for name, files in of_sides.items()}
             refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
 
-    def refuse_changed(self, files: SteadyFiles) -> None:
+    def refuse_changed(self, steady: SteadyFiles) -> None:
         """Raise UserError if a file that workers used, and none of them wrote, has changed since the check began."""
-        files_of_sides = {
-            name: [*recorder.imported.values(), *recorder.opened] for name, recorder in self.recorders.items()
-        }
-        files.refuse_changed(
-            files_of_sides, itertools.chain(*(recorder.written for recorder in self.recorders.values()))
-        )
+        of_sides = self.files()
+        used = {name: [*files.imported.values(), *files.opened] for name, files in of_sides.items()}
+        steady.refuse_changed(used, itertools.chain(*(files.written for files in of_sides.values())))
 
-    def _files(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, None]], dict[str, dict[str, None]]]:
-        """Return the modules that each side's workers imported, the files that they opened, and what they read."""
-        imported = {name: recorder.imported for name, recorder in self.recorders.items()}
-        opened = {name: recorder.opened for name, recorder in self.recorders.items()}
-        return imported, opened, {name: recorder.read for name, recorder in self.recorders.items()}
+    def files(self) -> dict[str, WorkerFiles]:
+        """Return the files that the workers of each side have used so far."""
+        return {name: recorder.files for name, recorder in self.recorders.items()}
+
+    def apart(self) -> dict[str, str]:
+        """Return the cases (keys) whose sides can't be compared because of files that git does not track, and why."""
+        base = self.sides["base"]
+        head = self.sides["head"]
+        keys = [case.key for case in self._cases]
+        of_all = shared_library(base, head, self.files(), self._changed)
+        if of_all:
+            return dict.fromkeys(keys, of_all)
+        lacking = lacking_files(base, head, self.files()["base"].missed)
+        if None in lacking:
+            return dict.fromkeys(keys, lacking[None])
+        return {key: why for key, why in lacking.items() if key is not None}

@@ -1,50 +1,32 @@
 """Which cases run the same code on both sides, and for each of the others the doubt for which it is timed.
 
 Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.under_test`). A case is the same if
-these are equal, and no file that is neither Python nor documentation has changed. Where in doubt, a case is timed.
+these are equal, and its code asked for no other file that has changed. Where in doubt, a case is timed.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from rnnbench.check.own_code import Modules
 from rnnbench.check.requirements import is_packaging
 from rnnbench.check.sides import INSTALLED_FOLDERS, Side
+from rnnbench.harness.coordinator.recorder import WorkerFiles
 from rnnbench.harness.machine import git
 from rnnbench.harness.protocol import Doubt
 from rnnbench.suite.places import ACCEPTED
 
-# packaging: what installs a package, or checks its code; empty: on both sides, or missing there; other: data, compiled
-# sources, settings
-FileKind = Literal["python", "document", "suite", "packaging", "empty", "other"]
+# packaging: what installs a package, or checks its code; data: all others, such as documents, settings, weights and
+# compiled sources
+FileKind = Literal["python", "suite", "packaging", "data"]
 Changed = Mapping[str, FileKind]  # the tracked files that differ between two sides, relative to their trees
 
-# Pages, images, and scripts of a shell, of which a process would be told: for code that opens none of them they are all
-# alike.
-DOCUMENTS = (
-    *(".md", ".rst", ".adoc", ".pyi", ".ipynb", ".pdf"),
-    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"),
-    *(".sh", ".bash", ".bat", ".ps1"),
-)
-DOCUMENT_FOLDERS = {"docs", "doc", ".github", ".gitlab"}
-DOCUMENT_NAMES = (
-    "LICENSE",
-    "LICENCE",
-    "CHANGELOG",
-    "AUTHORS",
-    "CITATION.cff",
-    "CODEOWNERS",
-    ".gitignore",
-    ".mailmap",
-    ".DS_Store",
-)
 IMPORT = "<import>"  # ends a part that stands for an installed package
 HARNESS = "rnnbench/harness/"  # if rnnbench itself is under test: what times all cases
 LOOKED_CHANGED = Doubt("guard", "it failed or looked changed in a pair of workers")
-NOT_RUN: Set[FileKind] = {"document", "packaging", "empty"}  # kinds of files that count only for code that reads them
+NOT_RUN: Set[FileKind] = {"data", "packaging"}  # kinds of files that count only for code that asks for them
 COMPARED_BYTES = 1 << 20  # that are compared at once
 
 
@@ -54,6 +36,8 @@ class Used:
 
     imported: Set[str]
     read: Set[str]  # by anything but an import, whether or not they were imported as well
+    missed: Set[str] = frozenset()  # what was asked for and not found, modules without a suffix
+    libraries: Set[str] = frozenset()  # absolute paths of compiled code from outside of installed packages
 
 
 @dataclass(frozen=True)
@@ -79,17 +63,14 @@ def sorted_by_kind(files: Iterable[str], *suites: str) -> Changed:
     kinds: dict[str, FileKind] = {}
     no_code = {*suites, *((PurePosixPath(suite).parent / ACCEPTED).as_posix() for suite in suites)}
     for file in files:
-        path = PurePosixPath(file)
-        is_document = path.suffix in DOCUMENTS or path.name.startswith(DOCUMENT_NAMES)
-        is_document = is_document or bool(DOCUMENT_FOLDERS & set(path.parts[:-1]))
         if file in no_code:
             kinds[file] = "suite"
-        elif path.suffix == ".py":
+        elif file.endswith(".py"):
             kinds[file] = "python"
-        elif is_packaging(path):
+        elif is_packaging(PurePosixPath(file)):
             kinds[file] = "packaging"
         else:
-            kinds[file] = "document" if is_document else "other"
+            kinds[file] = "data"
     return kinds
 
 
@@ -105,7 +86,7 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     suites = [os.path.relpath(side.suite.file.resolve(), side.tree) for side in (base, head) if side.tree]
     if base.commit is None:
         changed = differing(base.tree, head.tree, base.files | head.files)
-        return _without_empty(sorted_by_kind(changed, *suites), base, head)
+        return sorted_by_kind(changed, *suites)
     files = git.changed_files(head.tree, base.commit, head.commit)
     tracked = git.files(head.tree, has_submodules=False)  # the base has none of those that submodules have
     if files is None or tracked is None:
@@ -113,25 +94,12 @@ def changed_files(base: Side, head: Side) -> Changed | None:
     seen = set[str]()
     if head.commit is None:
         seen = differing(base.tree, head.tree, base.files.union(tracked))
-    return _without_empty(sorted_by_kind(sorted(seen.union(files)), *suites), base, head)
+    return sorted_by_kind(sorted(seen.union(files)), *suites)
 
 
 def are_on_both(changed: Iterable[str], base: Side, head: Side) -> bool:
     """Return True if both sides have each of the changed files: none was added or removed."""
     return all((file in base.files) == (file in head.files) for file in changed)
-
-
-def _without_empty(changed: Changed, base: Side, head: Side) -> Changed:
-    """Return the changed files; those that are no Python, and empty or missing on both sides, have the kind `empty`."""
-    files = {file: [Path(str(side.tree), file) for side in (base, head)] for file in changed}
-    return {
-        file: "empty" if kind == "other" and not any(_has_content(each) for each in files[file]) else kind
-        for file, kind in changed.items()
-    }
-
-
-def _has_content(file: Path) -> bool:
-    return file.is_symlink() or (file.exists() and not (file.is_file() and file.stat().st_size == 0))
 
 
 def differing(base: Path, head: Path, files: Iterable[str]) -> set[str]:
@@ -160,29 +128,27 @@ def _differs(file: Path, other: Path) -> bool:
     return True
 
 
-def used_files(
-    base: Side,
-    head: Side,
-    imported: Mapping[str, Modules],
-    opened: Mapping[str, Iterable[str]],
-    read: Mapping[str, Iterable[str]],
-) -> Used | None:
+def used_files(base: Side, head: Side, files: Mapping[str, WorkerFiles]) -> Used | None:
     """Return the files of both sides' trees that workers used; None if git does not track one of them.
 
-    By each side's name: `imported`, the modules that workers imported; `opened`, the files that they opened; `read`,
-    those that they did not open for an import alone.
+    `files`: what the workers of each side used, by its name.
     """
     run = set[str]()
     texts = set[str]()
+    missed = set[str]()
+    libraries = set[str]()
     for side, other in ((base, head), (head, base)):
-        modules = _in_tree(side, other, imported[side.name].values())
-        every = _in_tree(side, other, opened[side.name])
-        by_path = _in_tree(side, other, read[side.name])
+        used = files[side.name]
+        modules = _in_tree(side, other, used.imported.values())
+        every = _in_tree(side, other, used.opened)
+        by_path = _in_tree(side, other, used.read)
         if not modules | every | by_path <= side.files:
             return None
         run |= modules
         texts |= (every - modules) | by_path
-    return Used(run, texts)
+        missed |= _in_tree(side, other, used.missed)
+        libraries.update(used.libraries)
+    return Used(run, texts, missed, libraries)
 
 
 def _in_tree(side: Side, other: Side, files: Iterable[str]) -> set[str]:
@@ -248,11 +214,32 @@ def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
     installed = (file for file in changed if file.endswith(".py") and INSTALLED_FOLDERS & {*PurePosixPath(file).parts})
     for file in installed:  # no worker follows what lies there
         return Doubt("changed", f"{file} changed, in a folder with the name of one for installed packages")
-    others = (file for file, kind in changed.items() if kind == "other")
-    of_harness = (file for file in sorted(used.imported & changed.keys()) if file.startswith(HARNESS))
-    for file in (*sorted(used.read & changed.keys()), *others, *of_harness):
+    read = sorted(used.read & changed.keys())
+    # The harness times all cases; what is imported and is no Python code is an extension module, say.
+    run = (
+        file for file in sorted(used.imported & changed.keys()) if file.startswith(HARNESS) or changed[file] == "data"
+    )
+    for file in (*read, *run):
         return Doubt("changed", f"{file} changed")
+    return _doubt_of_data(changed, used)
+
+
+def _doubt_of_data(changed: Changed, used: Used) -> Doubt | None:
+    """Return why any case may notice a change of files that none of them was seen to open."""
+    for file in changed:
+        if used.missed & _names(file):
+            return Doubt("changed", f"{file} is on one side only, which code asks")
+    data = [file for file, kind in changed.items() if kind == "data"]
+    if data and used.libraries:
+        return Doubt("changed", f"{data[0]} changed, which {min(used.libraries)} may read or be built from")
     return None
+
+
+def _names(file: str) -> set[str]:
+    """Return the names by which code asks for a file: its path, that of a module, and those of its folders."""
+    modules = {file.removesuffix(suffix) for suffix in all_suffixes()}
+    folders = {folder.as_posix() for folder in PurePosixPath(file).parents} - {"."}
+    return {file} | modules | folders
 
 
 def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, Any]) -> Doubt | None:

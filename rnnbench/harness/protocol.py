@@ -52,7 +52,8 @@ class Building:
             with its reference, and `probe` returns the `values` of the other metrics by name, the name of the `backend`
             among them, and why some are `missing`. These replies, and those of `reach` and `release`, have the files
             that were used since they were last told: `imported` (module -> file), `opened`, and of these `read`, which
-            were not opened by an import alone; also `written`, those that were ever opened to write.
+            were not opened by an import alone; also `written`, those that were ever opened to write, the `libraries`
+            that were loaded, and the paths `missed`, which were asked for and not found (-> whether by a case).
         `reach`, with the folder `tree`: the code below it that the case may run; `code`: parts of the tree's files,
             each with a digest; `doubts`: the fields of each `Doubt`, why this may not be all of it.
         `energy`, with `window_seconds`: that of one call; `values` by the name of the metric, or why they are

@@ -66,6 +66,8 @@ def fake_runner(
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
     runner.clock_notes.return_value = []
+    runner.apart.return_value = {}
+    runner.files.return_value = {}
     runner.start.return_value = {"base": hello, "head": hello}
     runner.failed.side_effect = lambda case: any((side, case.key) in broken for side in ("base", "head"))
     runner.expected_seconds.side_effect = lambda groups: PAIR_SECONDS + CASE_SECONDS * len(cases_of(groups))

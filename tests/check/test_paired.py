@@ -321,7 +321,7 @@ def test_reasons_name_the_revision_and_keep_the_kind_of_failure(
     recorder = bench.runner.recorders["base"]
     measurement = recorder.measurements[CASES[0].key]
     assert (measurement.status, measurement.reason, measurement.failure) == ("failed", "main:a.py", "loading")
-    assert recorder.imported == {"a": f"{tmp_path}/a.py"}
+    assert recorder.files.imported == {"a": f"{tmp_path}/a.py"}
     stored = bench.folders["base"].path / "measurements.jsonl"
     assert '"failure":"loading"' in stored.read_text()
 
@@ -372,7 +372,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return files
 
 
-@pytest.mark.parametrize(("kind", "times"), [("document", 1), ("python", 2)])
+@pytest.mark.parametrize(("kind", "times"), [("data", 1), ("python", 2)])
 def test_a_side_is_asked_about_half_of_the_cases_if_only_documents_have_changed(
     make_bench: Callable[..., Bench], changed: dict[str, str], kind: str, times: int
 ) -> None:
@@ -393,7 +393,7 @@ class Unable(FakeWorker):
         return failed if message["op"] == "reach" else super()._answer(message)
 
 
-@pytest.mark.parametrize("kind", ["document", "python"])
+@pytest.mark.parametrize("kind", ["data", "python"])
 def test_a_worker_that_failed_where_it_was_asked_is_ended_and_all_cases_are_timed(
     make_bench: Callable[..., Bench], changed: dict[str, str], kind: str
 ) -> None:
@@ -436,7 +436,7 @@ def test_requirements_that_changed_are_compared_if_both_sides_have_a_tree_and_ma
 
     monkeypatch.setattr(paired, "compared", answer)
     bench = make_bench(worker=Asked, **({"tree": tmp_path} if has_trees else {}))
-    changed |= {"requirements.txt": "packaging", "README.md": "document"}
+    changed |= {"requirements.txt": "packaging", "README.md": "data"}
     bench.runner.notes.append("an older note")
     bench.runner.start()
     bench.runner.find_same(CASES)

@@ -21,6 +21,7 @@ from rnnbench.check.same_code import (
     with_used,
 )
 from rnnbench.check.sides import sides
+from rnnbench.harness.coordinator.recorder import WorkerFiles
 from rnnbench.harness.protocol import Doubt
 from rnnbench.suite import suites
 from tests.doubles import repository
@@ -70,7 +71,23 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
             "unknown",
             "it could not be asked what it runs; head: no such layer",
         ),
-        ("data.bin", reply("f 1"), reply("f 1"), USED, "changed", "data.bin changed"),
+        (
+            "data.bin",
+            reply("f 1"),
+            reply("f 1"),
+            Used({"a.py"}, set(), libraries={"/fast.so"}),
+            "changed",
+            "data.bin changed, which /fast.so may read or be built from",
+        ),
+        ("fast.so", reply("f 1"), reply("f 1"), Used({"a.py", "fast.so"}, set()), "changed", "fast.so changed"),
+        (
+            "extras/README.md",
+            reply("f 1"),
+            reply("f 1"),
+            Used({"a.py"}, set(), {"extras"}),
+            "changed",
+            "extras/README.md is on one side only, which code asks",
+        ),
         ("setup.cfg", reply("f 1"), reply("f 1"), Used({"a.py"}, {"setup.cfg"}), "changed", "setup.cfg changed"),
         ("README.md", reply("f 1"), reply("f 1"), Used({"a.py"}, {"README.md"}), "changed", "README.md changed"),
         ("bench.toml", reply("f 1"), reply("f 1"), Used({"a.py"}, {"bench.toml"}), "changed", "bench.toml changed"),
@@ -106,12 +123,12 @@ def test_what_may_differ_is_timed_and_the_doubt_says_why(
     [
         ("code", {"a.py", "b.py"}),
         ("text", {"a.py"}),  # b.py is nothing that the case imports
-        ("path", {"README.md", "setup.cfg", "plot.png"}),
+        ("path", {"README.md", "setup.cfg", "data.bin"}),
     ],
 )
 def test_a_doubt_of_a_worker_counts_if_a_file_of_its_kind_has_changed(kind: Any, counts_for: set[str]) -> None:
     doubtful, sure = reply("a.py:f 1", doubts=((kind, "why"),)), reply("a.py:f 1")
-    for changed in ("a.py", "b.py", "README.md", "setup.cfg", "plot.png", "bench.toml"):
+    for changed in ("a.py", "b.py", "README.md", "setup.cfg", "data.bin", "bench.toml"):
         expected = {"case": Doubt(kind, "why")} if changed in counts_for else {}
         assert same(changed, doubtful, sure).doubts == same(changed, sure, doubtful).doubts == expected, changed
 
@@ -123,7 +140,7 @@ def test_a_doubt_of_a_worker_counts_if_a_file_of_its_kind_has_changed(kind: Any,
         ("b.py", True),
         *(
             (file, False)
-            for file in ("bench.toml", "docs/x.bin", "requirements.txt", "plot.png", "build.sh", ".DS_Store")
+            for file in ("bench.toml", "docs/x.bin", "requirements.txt", "weights.pt", "Makefile", ".gitmodules")
         ),
     ],
 )
@@ -179,8 +196,8 @@ def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Pa
     (repo / "gone.py").unlink()
     with sides(suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None) as both:
         changed = changed_files(*both)
-    expected = {"README.md": "document", "cell.py": "python", "gone.py": "python", "mine.toml": "suite"}
-    assert changed == {**expected, "table.csv": "other"}
+    expected = {"README.md": "data", "cell.py": "python", "gone.py": "python", "mine.toml": "suite"}
+    assert changed == {**expected, "table.csv": "data"}
 
 
 def assumed_unchanged(repo: Path) -> None:
@@ -230,12 +247,11 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
     repository.git(repo, "update-index", "--assume-unchanged", "link")
     with sides(suites.read(str(repo / "mine.toml")), "HEAD", None) as (base, head):
         changed = changed_files(base, head)
-        assert changed == {"link": "other"}
-        modules: dict[str, dict[str, str]] = {"base": {}, "head": {"code": str(repo / "libs/lib/code.py")}}
-        nothing: dict[str, list[str]] = {"base": [], "head": []}
-        used = used_files(base, head, modules, nothing, nothing)
+        assert changed == {"link": "data"}
+        of_head = WorkerFiles(imported={"code": str(repo / "libs/lib/code.py")})
+        used = used_files(base, head, {"base": WorkerFiles(), "head": of_head})
         assert used == Used({"libs/lib/code.py"}, set())
-        assert with_used(changed, used, base, head) == {"link": "other", "libs/lib/code.py": "python"}
+        assert with_used(changed, used, base, head) == {"link": "data", "libs/lib/code.py": "python"}
 
 
 def test_a_suite_that_was_renamed_is_the_suite_under_both_names(tmp_path: Path) -> None:
@@ -244,14 +260,6 @@ def test_a_suite_that_was_renamed_is_the_suite_under_both_names(tmp_path: Path) 
     repository.commit(tmp_path, {})
     with sides(suites.read(str(tmp_path / "perf.toml")), "HEAD~1", None) as (base, head):
         assert changed_files(base, head) == {"bench.toml": "suite", "perf.toml": "suite"}
-
-
-def test_an_empty_file_that_was_added_or_removed_is_of_a_kind_of_its_own(tmp_path: Path) -> None:
-    repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": "", "gone": "", "filled": ""})
-    repository.commit(tmp_path, {"=": "", "filled": "1"})
-    (tmp_path / "gone").unlink()
-    with sides(suites.read(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
-        assert changed_files(base, head) == {"=": "empty", "gone": "empty", "filled": "other"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What is known about each case of a side: the replies of its workers, in memory and in the run's folder."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,27 @@ from rnnbench.suite.file import Settings
 
 NOT_PROBED = "not reached within the share of the budget that counting may take"
 FIRST_PROBED = "parameters"  # a metric that the probes of every model read
+
+
+@dataclass
+class WorkerFiles:
+    """The files outside of installed packages that the workers of a side have used; all paths are absolute."""
+
+    imported: dict[str, str] = field(default_factory=dict)  # module -> its file
+    opened: dict[str, None] = field(default_factory=dict)
+    read: dict[str, None] = field(default_factory=dict)  # of the opened ones, what was not opened for an import alone
+    written: dict[str, None] = field(default_factory=dict)  # what was opened to write
+    libraries: dict[str, None] = field(default_factory=dict)  # files of compiled code that were loaded
+    # Paths that were asked for and not found -> the keys of the cases that asked; None: the import of all code.
+    missed: dict[str, set[str | None]] = field(default_factory=dict)
+
+    def note(self, reply: Reply, case_key: str | None) -> None:
+        """Add the files that a reply tells, about a case or about none."""
+        self.imported |= reply.get("imported", {})
+        for name in ("opened", "read", "written", "libraries"):
+            getattr(self, name).update(dict.fromkeys(reply.get(name, [])))
+        for path, is_case in reply.get("missed", {}).items():
+            self.missed.setdefault(path, set()).add(case_key if is_case else None)
 
 
 class Recorder:
@@ -45,10 +66,7 @@ class Recorder:
         self.faults: dict[str, Reply] = {}  # case key -> the reply for which it was dropped
         self._cells_in_notes = set[str]()  # the cells of which the notes say how they are built
         self.notes: dict[str, None] = {}  # for the reader: about lost workers, and about how the cases were timed
-        self.imported: dict[str, str] = {}  # module -> its file, of all that workers imported
-        self.opened: dict[str, None] = {}  # the files that they opened
-        self.read: dict[str, None] = {}  # of these, what they did not open for an import alone
-        self.written: dict[str, None] = {}  # the files that they opened to write
+        self.files = WorkerFiles()
         for case in cases:
             if case.key not in self.measurements:
                 self._record(Measurement(case, "pending", ENDED_BEFORE))
@@ -56,12 +74,12 @@ class Recorder:
     def ask(self, worker: WorkerProcess, request: Request) -> Reply:
         """Return the worker's reply, which says so if the worker is lost; keep the files that it used."""
         reply = worker.request(request, deadline_seconds(request, self._settings))
-        self._note_used(reply)
+        self.files.note(reply, Case.from_axes(request["case"]).key if "case" in request else None)
         return reply
 
     def note_observed(self, case: Case, reply: Reply) -> None:
         """Keep what was observed, or drop the case."""
-        self._note_used(reply)
+        self.files.note(reply, case.key)
         if not reply["ok"]:
             self.note_fault(case, reply)
             return
@@ -100,7 +118,7 @@ class Recorder:
 
     def note_probed(self, case: Case, reply: Reply) -> None:
         """Keep what the probes of a case have found; if they failed, all of it is missing, and the case stays."""
-        self._note_used(reply)
+        self.files.note(reply, case.key)
         if reply["ok"]:
             values = {**reply["values"]}
             backend = values.pop("backend", "")
@@ -153,12 +171,6 @@ class Recorder:
         """Return True if a case has not been observed yet, and so can't be timed."""
         measurement = self.measurements[case.key]
         return measurement.status == "pending" and not measurement.works
-
-    def _note_used(self, reply: Reply) -> None:
-        self.imported |= reply.get("imported", {})
-        self.opened |= dict.fromkeys(reply.get("opened", []))
-        self.written |= dict.fromkeys(reply.get("written", []))
-        self.read |= dict.fromkeys(reply.get("read", []))
 
     def _record(self, measurement: Measurement) -> None:
         self.measurements[measurement.case.key] = self.folder.add_measurement(without_kept_work(measurement))

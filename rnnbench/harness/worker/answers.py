@@ -7,7 +7,7 @@ import gc
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,11 @@ def _performed(operation: Operation, state: WorkerState, request: Request) -> Re
     """Return the reply of an operation, or the reason for which its case is skipped."""
     state.begin_request()
     try:
-        with in_plain_words(), nullcontext() if operation.is_timed else state.code_settings.noting():
+        with ExitStack() as stack:
+            stack.enter_context(in_plain_words())
+            if not operation.is_timed:
+                stack.enter_context(state.code_settings.noting())
+                stack.enter_context(state.files.missed.noting(is_case="case" in request))
             return {"ok": True} | (operation.perform(state, request) or {})
     except Skip as skip:
         return {"ok": False, "status": "skipped", "reason": str(skip)}

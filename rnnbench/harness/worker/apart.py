@@ -71,5 +71,7 @@ def _answer(answer: Callable[[], Reply], written: int) -> None:
 def _merged(reply: Reply, files: Mapping[str, Any]) -> Reply:
     """Return a reply with files that were used, beside those that a fork has told."""
     imported = {**files["imported"], **reply.get("imported", {})}
-    both = {name: [*dict.fromkeys([*files[name], *reply.get(name, ())])] for name in ("opened", "read", "written")}
-    return {**reply, "imported": imported, **both}
+    missed = {**reply.get("missed", {}), **files["missed"]}
+    lists = ("opened", "read", "written", "libraries")
+    both = {name: [*dict.fromkeys([*files[name], *reply.get(name, ())])] for name in lists}
+    return {**reply, "imported": imported, "missed": missed, **both}

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from rnnbench.harness.protocol import Doubt
-from rnnbench.harness.worker.code_digest import of_texts
 from rnnbench.harness.worker.code_names import ANY, TAKES_BASES
-from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, parts
+from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, of_texts, parts
 from rnnbench.harness.worker.only_binds import DEFINITIONS, EMPTY_CONTAINERS, has_meaning
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
 from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names

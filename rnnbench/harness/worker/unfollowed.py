@@ -44,6 +44,7 @@ DOUBTFUL_ATTRIBUTES: dict[Doubt, set[str]] = {
         *("open", "open_code", "read_text", "read_bytes", "open_text", "open_binary", "read_binary", "get_data"),
         *("loadtxt", "genfromtxt", "fromfile", "memmap", "read_csv", "read_json", "read_parquet", "read_pickle"),
         *("safe_open", "load_file", "from_file", "as_file", "iterdir", "glob", "rglob", "listdir", "scandir"),
+        *("imread", "read_image", "read_table", "read_feather", "read_hdf", "open_file", "open_dataset", "scan_csv"),
     },
 }
 PROCESSES: dict[str, tuple[str, ...]] = {
@@ -93,6 +94,11 @@ OBJECTS: dict[Doubt, dict[str, tuple[str, ...]]] = {
         "torch.jit": ("load",),
         "numpy": ("load",),
         "importlib.resources": ("files", "path", "contents"),
+        "h5py": ("File",),
+        "lmdb": ("open", "Environment"),
+        "netCDF4": ("Dataset",),
+        "soundfile": ("read",),
+        "torchaudio": ("load",),
         "sqlite3": ("connect",),
         "mmap": ("mmap",),
         "ctypes": ("CDLL", "PyDLL"),

@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 from rnnbench.cells import file_of, is_own
 from rnnbench.harness.worker import code_parts
+from rnnbench.harness.worker.missed_files import MissedFiles, is_asked_by_code
 from rnnbench.project import module_folders, nearest_project
 
 # Modules that can't be under test; they would be most of the data sent.
 LEFT_OUT_MODULES = sys.stdlib_module_names | {"torch", "__main__", "__mp_main__"}
 INSTALLED_PATHS = (*{sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, "/proc/")
+SYSTEM_PATHS = ("/lib", "/usr/lib", os.path.join(sys.prefix, "lib", ""))  # noqa: PTH118 - of libraries
 OPENS = ("open", "ctypes.dlopen")  # audit events
 IMPORT_SYSTEM = "<frozen importlib"  # how the names of its files begin
 READS_FOR_IMPORT = ("get_code", "_fill_cache", "path_hook_for_FileFinder")  # its functions that open and list
@@ -34,16 +36,20 @@ class UsedFiles:
         self._read: dict[str, None] = {}  # of these, what was opened by anything but an import
         self._told_read: set[str] = set()
         self._written: dict[str, None] = {}
+        self._libraries: dict[str, None] = {}
+        self.missed = MissedFiles()
 
     def watch(self) -> None:
         """Note which files are opened from now on, for the rest of the process's life."""
         sys.addaudithook(self._note)
+        self.missed.watch()
 
     def new(self) -> dict[str, Any]:
         """Return the files that were used since the last call.
 
         These are the modules `imported` with their files, the files `opened`, and those that were `read`: opened by
-        anything but an import. Also those that were `written`: opened to write, at any time so far.
+        anything but an import. Also, of the whole time so far, the files that were `written`: opened to write; and the
+        `libraries` of compiled code that were loaded. `missed`: as `MissedFiles.new`.
         """
         imported = {}
         opened = [*self._opened]
@@ -64,19 +70,39 @@ class UsedFiles:
                 imported[name] = str(Path(file).absolute())
         self._names_in_replies.update(opened)
         self._told_read.update(read)
-        return {"imported": imported, "opened": opened, "read": read, "written": [*self._written]}
+        every = {"written": [*self._written], "libraries": [*self._libraries], "missed": self.missed.new()}
+        return {"imported": imported, "opened": opened, "read": read, **every}
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        library = _loaded_library(event, arguments)
+        if library and is_asked_by_code(2):
+            self._libraries[library] = None
         file = opened_file(event, arguments)
         if file is None:
             return
-        if event == "open" and isinstance(arguments[-1], int) and arguments[-1] & os.O_ACCMODE != os.O_RDONLY:
-            self._written[file] = None
+        is_written = isinstance(arguments[-1], int) and arguments[-1] & os.O_ACCMODE != os.O_RDONLY
         reader = reader_of_event()
+        if event == "open" and is_written:
+            self._written[file] = None
+        elif reader == "code" and not os.path.lexists(file):
+            self.missed.add(file)
         if file not in self._names_in_replies and reader != "rnnbench":
             self._opened[file] = None
         if file not in self._told_read and reader == "code":
             self._read[file] = None
+
+
+def _loaded_library(event: str, arguments: tuple[Any, ...]) -> str:
+    """Return the absolute path of the file of compiled code that an audit event loads; empty for others."""
+    file = None
+    if event == "ctypes.dlopen" and arguments:
+        file = arguments[0]
+    elif event == "import" and len(arguments) > 1:  # the second is the file of an extension module, else None
+        file = arguments[1]
+    if not isinstance(file, str | bytes | os.PathLike):
+        return ""
+    path = os.path.abspath(os.fsdecode(file))  # noqa: PTH100 - the current folder may change later
+    return path if os.path.lexists(path) and not path.startswith((*INSTALLED_PATHS, *SYSTEM_PATHS)) else ""
 
 
 def opened_file(event: str, arguments: tuple[Any, ...]) -> str | None:
