@@ -101,7 +101,7 @@ class PairedRunner(Visitor):
         # Seconds of each case of a group in its last visit on both sides: of its turns, and of all else, such as the
         # preparation.
         self._costs: dict[Workload, tuple[float, float]] = {}
-        self._used: list[int] = []  # numbers of files that were known when it was last asked whose they are
+        self._numbers_of_files: list[int] = []  # that were known when it was last asked whose they are
 
     def record(self, folders: Mapping[str, RunFolder]) -> None:
         """Keep each side's records in its folder, which lists all cases from now on."""
@@ -399,9 +399,9 @@ class PairedRunner(Visitor):
     def _refuse_foreign(self) -> None:
         """Raise UserError if a side used files of the other one; takes a while only after it used further files."""
         of_sides = self.files()
-        used = [len(names) for files in of_sides.values() for names in (files.imported, files.opened)]
-        if used != self._used:
-            self._used = used
+        numbers = [len(names) for files in of_sides.values() for names in (files.imported, files.opened)]
+        if numbers != self._numbers_of_files:
+            self._numbers_of_files = numbers
             imported = {name: files.imported for name, files in of_sides.items()}
             opened = {name: files.opened for name, files in of_sides.items()}
             refuse_foreign(self.sides["base"], self.sides["head"], imported, opened)
@@ -409,8 +409,8 @@ class PairedRunner(Visitor):
     def refuse_changed(self, steady: SteadyFiles) -> None:
         """Raise UserError if a file that workers used, and none of them wrote, has changed since the check began."""
         of_sides = self.files()
-        used = {name: [*files.imported.values(), *files.opened] for name, files in of_sides.items()}
-        steady.refuse_changed(used, itertools.chain(*(files.written for files in of_sides.values())))
+        names = {name: [*files.imported.values(), *files.opened] for name, files in of_sides.items()}
+        steady.refuse_changed(names, itertools.chain(*(files.written for files in of_sides.values())))
 
     def files(self) -> dict[str, WorkerFiles]:
         """Return the files that the workers of each side have used so far."""

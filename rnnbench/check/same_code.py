@@ -138,16 +138,16 @@ def used_files(base: Side, head: Side, files: Mapping[str, WorkerFiles]) -> Used
     missed = set[str]()
     libraries = set[str]()
     for side, other in ((base, head), (head, base)):
-        used = files[side.name]
-        modules = _in_tree(side, other, used.imported.values())
-        every = _in_tree(side, other, used.opened)
-        by_path = _in_tree(side, other, used.read)
+        of_side = files[side.name]
+        modules = _in_tree(side, other, of_side.imported.values())
+        every = _in_tree(side, other, of_side.opened)
+        by_path = _in_tree(side, other, of_side.read)
         if not modules | every | by_path <= side.files:
             return None
         run |= modules
         texts |= (every - modules) | by_path
-        missed |= _in_tree(side, other, used.missed)
-        libraries.update(used.libraries)
+        missed |= _in_tree(side, other, of_side.missed)
+        libraries.update(of_side.libraries)
     return Used(run, texts, missed, libraries)
 
 
@@ -224,14 +224,14 @@ def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
     return _doubt_of_data(changed, used)
 
 
-def _doubt_of_data(changed: Changed, used: Used) -> Doubt | None:
+def _doubt_of_data(changed: Changed, of_workers: Used) -> Doubt | None:
     """Return why any case may notice a change of files that none of them was seen to open."""
     for file in changed:
-        if used.missed & _names(file):
+        if of_workers.missed & _names(file):
             return Doubt("changed", f"{file} is on one side only, which code asks")
     data = [file for file, kind in changed.items() if kind == "data"]
-    if data and used.libraries:
-        return Doubt("changed", f"{data[0]} changed, which {min(used.libraries)} may read or be built from")
+    if data and of_workers.libraries:
+        return Doubt("changed", f"{data[0]} changed, which {min(of_workers.libraries)} may read or be built from")
     return None
 
 

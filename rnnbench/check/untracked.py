@@ -31,15 +31,15 @@ def lacking_files(base: Side, head: Side, missed: Mapping[str, Iterable[str | No
     tracked: set[str] | None = None
     for path in sorted(missed):
         name = base.path(Path(path).resolve(), head)
-        found = _found(head.tree, name) if name else ""
-        if not found or _found(base.tree, name):
+        present = _present_name(head.tree, name) if name else ""
+        if not present or _present_name(base.tree, name):
             continue
         if tracked is None:  # asked only now, since most checks never need it
             tracked = {*(git.files(head.tree, has_submodules=False) or ()), *base.lent}
-        if found in tracked or any(file.startswith(f"{found}/") for file in tracked):
+        if present in tracked or any(file.startswith(f"{present}/") for file in tracked):
             continue
         why = (
-            f"the base lacks {found}, which its code asks for and git does not track; "
+            f"the base lacks {present}, which its code asks for and git does not track; "
             "build it in both, and compare two folders (--base ../other-checkout)"
         )
         for key in missed[path]:
@@ -47,7 +47,7 @@ def lacking_files(base: Side, head: Side, missed: Mapping[str, Iterable[str | No
     return reasons
 
 
-def _found(tree: Path, name: str) -> str:
+def _present_name(tree: Path, name: str) -> str:
     """Return the path below a tree of a file or folder of this name, or of a module; empty if there is none."""
     names = (name, *(f"{name}{suffix}" for suffix in all_suffixes()))
     return next((each for each in names if (tree / each).exists()), "")

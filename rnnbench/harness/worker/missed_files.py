@@ -17,9 +17,9 @@ from typing import Any
 
 import rnnbench
 
-STANDARD = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
-INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
-OWN = str(Path(rnnbench.__file__).parent) + os.sep
+STANDARD_CODE = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
+INSTALLED_CODE = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
+OWN_CODE = str(Path(rnnbench.__file__).parent) + os.sep
 EXISTENCE = ("stat", "lstat", "access")  # functions of `os` by which all others ask whether a file exists
 
 
@@ -28,7 +28,7 @@ class MissedFiles(MetaPathFinder):
 
     def __init__(self) -> None:
         self._paths: dict[str, bool] = {}  # path -> whether a case asked for it, and not the import of all code
-        self._told = set[str]()
+        self._in_replies = set[str]()
         self._is_case = False
 
     def watch(self) -> None:
@@ -50,8 +50,8 @@ class MissedFiles(MetaPathFinder):
 
     def new(self) -> dict[str, bool]:
         """Return the paths that were not returned before, and whether a case asked for each."""
-        new = {path: is_case for path, is_case in self._paths.items() if path not in self._told}
-        self._told.update(new)
+        new = {path: is_case for path, is_case in self._paths.items() if path not in self._in_replies}
+        self._in_replies.update(new)
         return new
 
     def add(self, path: str) -> None:
@@ -64,7 +64,7 @@ class MissedFiles(MetaPathFinder):
         """Note the places of a module that no other finder has found, by Python's protocol; find none."""
         name = fullname.rpartition(".")[2]
         for folder in sys.path if path is None else path:
-            if not f"{folder}{os.sep}".startswith((*STANDARD, *INSTALLED)):
+            if not f"{folder}{os.sep}".startswith((*STANDARD_CODE, *INSTALLED_CODE)):
                 self.add(os.path.join(folder, name))  # noqa: PTH118 - "" is the current folder
         return None
 
@@ -94,8 +94,8 @@ def is_asked_by_code(depth: int) -> bool:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and _is_standard(frame.f_code.co_filename):
         frame = frame.f_back
-    return frame is not None and not frame.f_code.co_filename.startswith(OWN)
+    return frame is not None and not frame.f_code.co_filename.startswith(OWN_CODE)
 
 
 def _is_standard(file: str) -> bool:
-    return file.startswith(STANDARD) and not file.startswith(INSTALLED)
+    return file.startswith(STANDARD_CODE) and not file.startswith(INSTALLED_CODE)
