@@ -32,8 +32,14 @@ NUMBERS = tests/cells tests/kernels $(addprefix tests/speedup/test_,equal_layer.
 test-older: .venv/.installed  ## Tests of numbers once more, as on an older processor.
 	$(OTHER_PROCESSOR) $(PYTEST) $(PARALLEL) --dist worksteal -m "$(QUICK)" $(NUMBERS)
 
-docs: .venv/.installed  ## The reference of the Python API, from docstrings; the last line is its first page.
-	.venv/bin/python -m tests.rules.reference .docs
+docs: .venv/.docs  ## The pages, the Python API and the command line as a site, strictly; the last line is its first page.
+	.venv/bin/python -m tests.rules.site .docs/pages
+	.venv/bin/python -m mkdocs build --strict --quiet
+	@echo .docs/site/index.html
+
+.venv/.docs: .venv/.installed
+	.venv/bin/python $(INSTALL) --editable '.[test,docs]'
+	touch $@
 
 lowest:  ## The test suite with the lowest versions that pyproject.toml allows; what they warn of is no fault of ours.
 	$(PYTHON) -m venv .lowest

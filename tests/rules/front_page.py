@@ -36,7 +36,7 @@ FRONT_PAGE = ROOT / "README.md"
 REPORTS = ROOT / "reports"
 COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*?)(?:    #.*)?$", re.MULTILINE)
 BLOCK = r"(?:    .*\n|\n(?=    ))+"
-PRINTED_BY_BENCH = re.compile(rf"(?<=cells it prints:\n\n){BLOCK}")
+PRINTED_BY_BENCH = re.compile(rf"(?<=cells, `make bench` prints:\n\n){BLOCK}")
 PRINTED_BY_RUN = re.compile(rf"(\[It prints\]\(results/[\w-]+\):\n\n){BLOCK}")
 IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*$", re.MULTILINE)
 LONGEST = 8  # lines of a paragraph of the output; a longer one is a table of all cases
