@@ -20,7 +20,7 @@ from tests.report.verdicts import samples
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
-FILES = sorted(GITHUB.rglob("*.yml"))
+FILES = sorted(file for folder in ("actions", "workflows") for file in (GITHUB / folder).rglob("*.yml"))
 
 
 def action(name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
 TEXT_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#]+)\)")
 ELSEWHERE = ("http://", "https://", "../../actions/")
+HIDDEN_LINK = re.compile(r"(\]\([^)\s]*)\.github/")
 BADGES = re.compile(r"^\[!\[.*badge\.svg.*\n", re.MULTILINE)  # the site does not know its repository's address
 RESULTS = (
     "rnnbench.report.frame_result.FrameResult",
@@ -46,6 +47,11 @@ def linked(file: Path) -> set[Path]:
     return {target for target in targets if target.is_file() and target.suffix != ".md"}
 
 
+def place(file: Path) -> Path:
+    """Return the place of a file in the site, which has no hidden folder: Pages leave such folders out."""
+    return Path(file.relative_to(ROOT).as_posix().replace(".github/", "github/"))
+
+
 def without_folders(file: Path) -> str:
     """Return the text of a page in which a link to a folder, of which a site has no page, is its words alone."""
 
@@ -53,7 +59,8 @@ def without_folders(file: Path) -> str:
         is_folder = not match[2].startswith(ELSEWHERE) and (file.parent / match[2]).is_dir()
         return match[1] if is_folder else match[0]
 
-    return BADGES.sub("", TEXT_LINK.sub(words, file.read_text(encoding="utf-8")))
+    text = BADGES.sub("", TEXT_LINK.sub(words, file.read_text(encoding="utf-8")))
+    return HIDDEN_LINK.sub(r"\1github/", text)
 
 
 def python_api() -> str:
@@ -78,11 +85,11 @@ def write(folder: Path) -> None:
     """Write all pages, and what they link to, into an empty folder."""
     written = pages()
     for file in set().union(*map(linked, written)):
-        target = folder / file.relative_to(ROOT)
+        target = folder / place(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     for file in written:
-        target = folder / file.relative_to(ROOT)
+        target = folder / place(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(without_folders(file), encoding="utf-8")
     (folder / "docs" / "python.md").write_text(python_api(), encoding="utf-8")

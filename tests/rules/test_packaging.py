@@ -50,6 +50,12 @@ def test_the_metadata_says_whose_it_is_where_it_is_and_what_it_is_about(metadata
     assert "GRU" in metadata["Keywords"]
 
 
+def test_the_citation_names_the_version() -> None:
+    cited = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in cited
+    assert f"version={{{__version__}}}" in (ROOT / "docs" / "paper.md").read_text()
+
+
 def test_every_classifier_is_one_that_a_package_index_knows(metadata: EmailMessage) -> None:
     known = pytest.importorskip("trove_classifiers", reason="trove-classifiers comes with hatchling").classifiers
     assert set(metadata.get_all("Classifier", [])) <= known
