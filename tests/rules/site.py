@@ -104,8 +104,8 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    if place.exists():
-        shutil.rmtree(place)
-    write(place)
-    print(os.fspath(place))
+    pages_folder = Path(sys.argv[1])
+    if pages_folder.exists():
+        shutil.rmtree(pages_folder)
+    write(pages_folder)
+    print(os.fspath(pages_folder))
