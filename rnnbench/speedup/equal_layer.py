@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from rnnbench.adapt.contract import on_trial
 from rnnbench.cells.states import State, leaves, to_cell, to_layer
 from rnnbench.harness.live.live_cases import keep_process
+from rnnbench.harness.machine import global_state
 from rnnbench.workloads.implementations import SequenceOptions, loop
 
 LayerFunction = Literal["lstm", "gru", "rnn_tanh", "rnn_relu"]  # of torch
@@ -110,7 +111,7 @@ class EqualLayer:
 def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | None:
     """Return the layer that computes the same as a cell, in both modes and with any weights; None if there is none.
 
-    `input`: (seq, batch, features); `state`: as torch.nn's layers take it.
+    `input`: (seq, batch, features); `state`: as torch.nn's layers take it. Raises what the cell raises in a trial.
     """
     parts = leaves(state)
     hidden = parts[0].shape[-1]
@@ -121,9 +122,9 @@ def equal_layer(cell: nn.Module, input: Tensor, state: State) -> EqualLayer | No
     dtype = input.dtype if input.dtype in (torch.float32, torch.float64) else torch.float32
     like = input.new_empty(STEPS, BATCH, input.shape[-1], dtype=dtype)
     begun = [like.new_empty(1, BATCH, hidden) for _ in parts]
-    with torch.no_grad(), ExitStack() as put_back, suppress(Exception):  # whatever a stranger's code raises
+    with torch.no_grad(), ExitStack() as put_back:
         keep_process(put_back)
-        torch.backends.cudnn.allow_tf32 = False  # else a GPU's layers are too coarse to be told apart
+        global_state.restore({"cuDNN TF32": False})  # else a GPU's layers are too coarse to be told apart
         trial = trial.to(dtype)
         layers = _forms(trial, FUNCTIONS.get(len(parts), {}), like.shape[-1], hidden)
         before = traits_of(trial)

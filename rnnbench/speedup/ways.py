@@ -10,6 +10,7 @@ it in `WayName` and where users read which ways are tried (a test says where).
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
 from rnnbench.speedup.shapes import SHAPE
 from rnnbench.store import implementations
+from rnnbench.text import ending
 from rnnbench.workloads import compiled
 from rnnbench.workloads.implementations import RUNNERS, Run, SequenceOptions, loop
 from rnnbench.workloads.model import Cells
@@ -180,9 +182,20 @@ def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
 
     `input` and `state`: of a call, as ways take them.
     """
-    equal = equal_layer(run.module, input, state) if run.kind == "cell" else None
+    equal = None
+    with suppress(Exception):  # whatever a stranger's code raises: `trial_fault` tells it
+        equal = equal_layer(run.module, input, state) if run.kind == "cell" else None
     trial = CallToRun(run, input, equal)
     return [row.name for row in WAYS if row.is_possible(trial)]
+
+
+def trial_fault(run: RunModule, input: Tensor, state: State) -> str:
+    """Return why no layer of torch.nn could be looked for that computes the same as a cell; empty if one could."""
+    try:
+        equal_layer(run.module, input, state)
+    except Exception as error:  # whatever a stranger's code raises
+        return f"a trial as a layer of torch.nn failed: {ending(error)}"
+    return ""
 
 
 def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:
@@ -284,7 +297,9 @@ def _by_equal_layer(run: RunEqual) -> Way:
     def of_cell(module: nn.Module, input: Tensor, state: State) -> tuple[Tensor, State]:
         traits, layer = layers.get(module, ((), None))
         if not is_alike(traits, traits_now := traits_of(module)):
-            layer = equal_layer(module, input, state)
+            layer = None
+            with suppress(Exception):  # a changed cell that fails in a trial runs as given
+                layer = equal_layer(module, input, state)
             layers[module] = traits_now, layer
         return as_given(module, input, state) if layer is None else run(layer, module, input, state)
 
@@ -304,9 +319,9 @@ def layer_by(run: Run) -> Way:
             body = bodies[module] = Cells(cells, run, directions=directions)
         for index, cell in enumerate(body.cells):  # `load_state_dict` and `to` may have replaced the parameters
             number, is_reverse = divmod(index, body.directions)
-            ending = f"_l{number}" + ("_reverse" if is_reverse else "")
+            suffix = f"_l{number}" + ("_reverse" if is_reverse else "")
             for name in cell._parameters:
-                cell._parameters[name] = module._parameters.get(f"{name}{ending}")
+                cell._parameters[name] = module._parameters.get(f"{name}{suffix}")
         body.dropout = module.dropout
         body.training = module.training
         is_stacked = len(body.cells) > 1

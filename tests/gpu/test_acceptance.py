@@ -163,6 +163,8 @@ def test_the_grid_has_eight_groups_and_the_copy_four_cases(tmp_path: Path) -> No
         "Attempting to run cuBLAS, but there was no current CUDA context! Attempting to set the primary context...",
         "This instance was constructed with capturable=True or some of all the param_groups came with capturable=True, "
         "but step() is running without CUDA graph capture.",
+        "Please use the new API settings to control TF32 behavior, such as torch.backends.cudnn.conv.fp32_precision = "
+        "'tf32' or torch.backends.cuda.matmul.fp32_precision = 'ieee'.",
         "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled. Consider setting "
         "`torch.set_float32_matmul_precision('high')` for better performance.",
     ],

@@ -179,6 +179,22 @@ def test_modes_of_torch_compile_are_compared_before_they_are_timed(
     assert list(in_training[["reduce-overhead", "max-autotune"]]) == [search.GRAPHED_GRADIENTS] * 2
 
 
+class Careful(nn.LSTMCell):
+    """It looks like a layer of torch.nn, and refuses the large inputs of a trial."""
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        if x.abs().max() > 50:
+            raise ValueError("too large")
+        return super().forward(x, state)
+
+
+@pytest.mark.usefixtures("seconds")
+def test_a_trial_as_a_layer_that_fails_is_told() -> None:
+    reasons = fast(Careful(4, 6)).frame.set_index("way")["reason"]
+    assert "a trial as a layer of torch.nn failed" in reasons["torch.nn"]
+    assert "too large" in reasons["torch.nn"]
+
+
 class Pooled(torch.autograd.Function):
     """A weight whose gradient lies in the memory of a CUDA graph, which each backward pass writes anew."""
 

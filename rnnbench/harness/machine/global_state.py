@@ -24,6 +24,7 @@ _c: Any = torch._C
 # The older names set some of these, and torch tells of them what it was told last, or refuses while the newer ones say
 # something else. So what an older name says is read by the newer ones.
 HAS_PRECISIONS = hasattr(_c, "_get_fp32_precision_getter")
+NEWER_NAMES = "Please use the new API settings to control TF32"  # what torch 2.9 and 2.10 warn of at an older name
 PRODUCT_PRECISIONS = (("cuda", "matmul"), ("mkldnn", "matmul"))
 LAYER_PRECISIONS = (("cuda", "conv"), ("cuda", "rnn"))
 OTHER_PRECISIONS = (("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
@@ -74,7 +75,9 @@ def _precisions(names: tuple[tuple[str, str], ...], older: Mapping[Any, Any], ol
 
     def write(value: Any) -> None:
         if old is not None and not isinstance(value, tuple):
-            old.write(value)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", NEWER_NAMES)
+                old.write(value)
             return
         for name, precision in zip(names, value, strict=True):
             _c._set_fp32_precision_setter(*name, precision)
