@@ -143,7 +143,7 @@ def _sequences(frame: pd.DataFrame) -> Any:
 
 
 def _number(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """Return a column as numbers; NaN if a value is missing, or if an older run has no such column."""
+    """Return a column as numbers; NaN if a value, or the column, is missing."""
     return frame.reindex(columns=[column])[column].astype(float)
 
 

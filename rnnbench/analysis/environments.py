@@ -47,7 +47,7 @@ def machine_differences(base: RunInfo, head: RunInfo) -> list[str]:
 
 
 def processor(info: RunInfo) -> Processor | None:
-    """Return the processor of a run; None if an older rnnbench made it, which did not record it."""
+    """Return the processor of a run; None if it was not recorded."""
     content = (info.environment.get("machine") or {}).get("processor")
     return None if content is None else Processor.from_json(content)
 
@@ -57,19 +57,15 @@ def _hardware(info: RunInfo) -> dict[str, Any]:
     machine = info.environment.get("machine") or {}
     limit = str(machine.get("cgroup_cpu_limit") or "max")  # of processor time; not every system reports one
     worker = info.environment.get("worker") or {}
-    # Of the cards that its cases used. Older versions told all that the driver lists, or what their first worker saw.
+    # Of the cards that its cases used
     cards_by_name = {name: card for name, cards in (worker.get("devices") or {}).items() for card in cards}
-    gpu_names = [gpu["name"] for key, gpu in info.environment.items() if key.startswith("gpu ") and "name" in gpu]
     of_cards: dict[str, Any] = {}
     for device, card in cards_by_name.items():
         of_cards |= {f"{device} {fact.replace('_', ' ')}": card[fact] for fact in CARD_FACTS if fact in card}
-    gpus = gpu_names or worker.get("gpus") or []
-    if "devices" in worker:
-        gpus = [card["name"] for card in cards_by_name.values()]
     return {
         "cgroup_cpu_limit": None if limit.startswith("max") else limit,
         "cores": len(machine.get("cores_allowed") or ()),
-        "gpus": gpus,
+        "gpus": [card["name"] for card in cards_by_name.values()],
         **of_cards,
     }
 
@@ -83,7 +79,6 @@ def _software(info: RunInfo) -> dict[str, Any]:
         "variables": (info.environment.get("software") or {}).get("variables"),
         "windows": measure.get("windows"),
         "window_seconds": measure.get("window_seconds"),
-        "cold_cache": measure.get("cold_cache", False),  # now an axis
         "preheat_seconds": measure.get("preheat_seconds", 0.0),
     }
 
@@ -104,7 +99,7 @@ def identity_differences(base: RunInfo, head: RunInfo) -> list[str]:
     now = processor(head)
     if then is None or now is None:
         day = (base if then is None else head).started[:10]
-        return [f"the run of {day} was made by an rnnbench that did not record the machine's identity"]
+        return [f"the run of {day} does not say what machine it is of"]
     apart = {key: (was, vars(now)[key]) for key, was in vars(then).items() if was != vars(now)[key]}
     if UNKNOWN_HYPERVISOR in apart.get("hypervisor", ()) and None not in apart["hypervisor"]:
         del apart["hypervisor"]  # one without a name may be any other

@@ -157,7 +157,7 @@ def _named(first: Profile | None) -> set[str]:
     """Return the words of the operators that the causes of a profile name, since a cause holds their time already."""
     causes = first.causes if first else ()
     sized = [cause for cause in causes if first and cause.seconds and _matters(estimate(cause.seconds), first)]
-    return {word(name) for cause in sized for name in cause.names}
+    return {word(name) for cause in sized for name in cause.operators}
 
 
 def _matters(seconds: Estimate, call: Profile) -> bool:

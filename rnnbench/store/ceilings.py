@@ -93,13 +93,6 @@ class Ceiling(Record):
         """Return the ceiling as JSON, as the column `ceiling` of a frame holds it."""
         return json.dumps(self.to_json())
 
-    @classmethod
-    def from_json(cls, content: Any) -> Self:
-        """Return the ceiling with this content; older versions recorded one rate of products, and no reads."""
-        if isinstance(content, dict) and "macs_per_second" in content:
-            content = {**content, "products": [["torch.mm", content["macs_per_second"]]], "reads": []}
-        return super().from_json(content)
-
 
 @lru_cache(maxsize=256)  # all cases of one place have the same text
 def of_text(text: Any) -> Ceiling | None:

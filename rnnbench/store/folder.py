@@ -156,7 +156,7 @@ def read_info(path: Path, part: str = "") -> RunInfo:
 
 
 def run_id(path: Path) -> str:
-    """Return the id of a run; empty for older runs, and before `run.json` is written."""
+    """Return the id of a run; empty before `run.json` is written."""
     return read_info(path).id if (path / "run.json").exists() else ""
 
 

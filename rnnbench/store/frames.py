@@ -101,8 +101,6 @@ def case_frame(path: Path, info: RunInfo, measurements: Iterable[Measurement]) -
         for measurement in measurements
     ]
     frame = pd.DataFrame(rows, columns=CASE_COLUMNS)
-    if measure.get("cold_cache"):  # in older runs a setting of the whole run
-        frame["caches"] = "cold"
     return frame.astype(
         dict.fromkeys((*OBSERVED_COLUMNS, "parity_error", "warmup_windows"), float)
         | {"run": object, "case": object, "missing": str, "ceiling": str}

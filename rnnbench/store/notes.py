@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 NoteKind = Literal[
     "budget",
@@ -15,7 +15,6 @@ NoteKind = Literal[
 ]
 SHORTFALLS: tuple[NoteKind, ...] = ("budget", "precision", "shared core")  # what a run lacks until it is resumed
 OF_SIDE: dict[str, NoteKind] = {"base": "base of a check", "head": "head of a check"}  # its code, in words
-BEHIND_KIND = ": "
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,7 @@ class Note:
     kind: NoteKind | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind}{BEHIND_KIND}{self.words}" if self.kind else self.words
-
-    @staticmethod
-    def read(line: str) -> "Note":
-        """Return the note of a line that an older version wrote: its kind and then its words, or words alone."""
-        kinds = [kind for kind in get_args(NoteKind) if line.startswith(f"{kind}{BEHIND_KIND}")]
-        return Note(line.removeprefix(f"{kinds[0]}{BEHIND_KIND}"), kinds[0]) if kinds else Note(line)
+        return f"{self.kind}: {self.words}" if self.kind else self.words
 
 
 def of_kinds(notes: Iterable[Note], kinds: Collection[NoteKind]) -> list[Note]:

@@ -1,7 +1,7 @@
 """Whether a case does the work of its reference: a kind, and the numbers behind it.
 
 Records hold a `Parity`, files its parts, and the frames of a run the object. The sentence is made where it is shown, by
-`str`. Only lines that older versions wrote, and frames that users hold, have sentences: `Parity.read` is their reader.
+`str`. Only frames that users hold have sentences, which `parities` reads.
 """
 
 import re

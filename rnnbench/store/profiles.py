@@ -109,12 +109,7 @@ class Cause:
     what: str  # `clone (my_cell.py:31)`
     calls: Count  # in one call of the case
     seconds: tuple[Number, ...] = ()  # for each round
-    operators: tuple[str, ...] = ()  # that it calls; in files of older versions only `what` names them
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The operators that it calls, as `what` names them."""
-        return self.operators or tuple(self.what.partition(" (")[0].split(", "))
+    operators: tuple[str, ...] = ()  # that it calls
 
 
 @dataclass(frozen=True)

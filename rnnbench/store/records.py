@@ -193,7 +193,7 @@ class Case:
 
     @cached_property
     def key(self) -> str:
-        """Identity in files and tables; an axis that older versions lack is in it only if it is not the default."""
+        """Identity in files and tables; an axis that has a default is in it only with another value."""
         named = {axis: value for axis, value in self.axes().items() if value != DEFAULTS.get(axis)}
         return " ".join(f"{axis}={axis_text(value)}" for axis, value in named.items())
 
@@ -208,7 +208,7 @@ class Case:
 
     @classmethod
     def from_axes(cls, axes: dict[str, Any]) -> Self:
-        """Invert `axes`. Keys that are no axis are ignored; axes that older versions lack take their default."""
+        """Invert `axes`. Keys that are no axis are ignored; missing axes take their default."""
         of_workload = {axis: axes[axis] for axis in Workload.__dataclass_fields__ if axis in axes}
         return cls(axes["cell"], axes["implementation"], Workload(**of_workload))
 
@@ -234,7 +234,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Window(Record):
-    """Half of the turns of one case in a visit: the raw datum. In older versions, a single turn of some 10 ms."""
+    """Half of the turns of one case in a visit: the raw datum."""
 
     case: str
     replicate: Count
@@ -248,11 +248,10 @@ class Window(Record):
     host_seconds: Positive  # by the host's clock, with flushes of caches and, on a CPU, with waits for a core
     submit_seconds: Seconds | None = None  # of `host_seconds`, without waiting for the device; None: all of them
     waits: Size = 1  # turns, at the end of which the host waits for the device
-    # Up to 49 (older: 11) evenly spaced order statistics of the seconds per call of its blocks, minimum first.
+    # Up to 49 evenly spaced order statistics of the seconds per call of its blocks, minimum first.
     quantiles: Annotated[tuple[Positive, ...], MinLen(1)]
     cores: tuple[Count, ...]
-    # Of the pulses around its blocks (`rnnbench.harness.machine.pulse`); nothing where they can't tell, or in older
-    # runs.
+    # Of the pulses around its blocks (`rnnbench.harness.machine.pulse`); nothing where they can't tell.
     pulses: Count = 0
     quiet_pulses: Count = 0
     best_pulse: Positive | None = None  # seconds of the best pulse that its worker knew at the end of the visit
@@ -262,7 +261,7 @@ class Window(Record):
     quiet_low: tuple[Positive, ...] = ()
     sm_clock_mhz: Positive | None = None  # of a GPU, right after its turns: their median; None if it is not known
     device_uuid: str | None = None  # of the GPU that ran it, by its driver; None if there is only one
-    run: str = ""  # the id of its run; runs of older versions have none
+    run: str = ""  # the id of its run, which `RunFolder.add_window` sets
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with times rounded."""
@@ -291,7 +290,7 @@ class Measurement(Record):
 
     metrics: dict[str, int | Number] = field(default_factory=dict)  # name of an observed metric -> value
     missing: dict[str, str] = field(default_factory=dict)  # name of a metric that could not be observed -> why
-    failure: Failure | None = None  # of a failed case; None if it is not known, as in older runs
+    failure: Failure | None = None  # of a failed case
 
     @property
     def works(self) -> bool:
@@ -317,12 +316,9 @@ class Measurement(Record):
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """Return the inverse of `to_json`; a value that an older version did not record is not known."""
+        """Return the inverse of `to_json`."""
         metrics = {metric.name: line[metric.name] for metric in OBSERVED if line.get(metric.name) is not None}
-        parity = line.get("parity", "")
-        if isinstance(parity, str):  # of an older version
-            parity = Parity.read(parity)
-        content = {**line, "case": {**line, "workload": line}, "metrics": metrics, "parity": parity}
+        content = {**line, "case": {**line, "workload": line}, "metrics": metrics}
         return super().from_json(content)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
 
@@ -15,7 +15,6 @@ from rnnbench.store.notes import Note
 from rnnbench.store.stored_record import Count, Record, Seconds, Size, content_of, parsed, placed
 
 SCHEMA_VERSION = 3
-READ_VERSIONS = (1, 2, 3)  # runs of version 1 have no id; 1 and 2 have sentences for parity and notes
 SUITE = "[A-Za-z0-9][A-Za-z0-9._-]*"  # the name of a suite, which also begins those of folders of runs and reports
 SUITE_WORDS = "letters, digits, '.', '_' and '-', and none of these three first"
 RunStatus = Literal["running", "finished", "interrupted"]
@@ -48,21 +47,9 @@ class RunInfo(Record):
     ceilings: list[dict[str, Any]] = field(default_factory=list)  # of `rnnbench.store.ceilings.Ceiling`
     stage_seconds: dict[str, Seconds] = field(default_factory=dict)  # wall time of what comes before the timing
     notes: list[Note] = field(default_factory=list)  # what a reader must know: budget spent, workers lost
-    schema_version: int = SCHEMA_VERSION  # in which it is written, whichever it was read from
-    id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run; older runs have none
+    schema_version: int = SCHEMA_VERSION
+    id: str = field(default_factory=lambda: secrets.token_hex(4))  # in each window of the run
     suite_file: str = ""  # of a side of a check: the suite's path in its repository or folder
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as `run.json` has them now, also of a run that an older version began."""
-        return super().to_json() | {"schema_version": SCHEMA_VERSION}
-
-    @classmethod
-    def from_json(cls, content: Any) -> Self:
-        """Return the inverse of `to_json`; older versions wrote a note as a line."""
-        notes = content.get("notes", [])
-        if isinstance(notes, list):
-            notes = [Note.read(note) if isinstance(note, str) else note for note in notes]
-        return super().from_json({**content, "notes": notes})
 
 
 def read_info_file(file: Path) -> RunInfo:
@@ -70,12 +57,11 @@ def read_info_file(file: Path) -> RunInfo:
     text = content_of(file)
     with placed(str(file)):
         content = parsed(text)
-        if (version := content.get("schema_version")) not in READ_VERSIONS:
-            reads = f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
+        if (version := content.get("schema_version")) != SCHEMA_VERSION:
             raise UserError(
-                f"schema_version is {version!r}; this rnnbench reads {reads}; use the version that wrote it"
+                f"schema_version is {version!r}; this rnnbench reads {SCHEMA_VERSION}; use the version that wrote it"
             )
-        return RunInfo.from_json({"id": ""} | content)
+        return RunInfo.from_json(content)
 
 
 @dataclass(frozen=True)

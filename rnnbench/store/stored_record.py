@@ -1,6 +1,6 @@
 """What all stored records share: they are dataclasses, and pydantic reads them back and checks every value.
 
-Extra keys are ignored, so that an older rnnbench reads what a newer one wrote. Files of JSON lines are only added to:
+Extra keys are ignored. Files of JSON lines are only added to:
 every line is complete, except for a last one that was cut off and does not count.
 """
 

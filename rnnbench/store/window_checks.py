@@ -92,5 +92,4 @@ def refuse_odd_line(file: Path, lines: bytes) -> None:
     for number, line in enumerate(lines.split(b"\n"), 1):
         if line.strip():
             with placed(f"{file}, line {number}"):
-                content = parsed(line)
-                Window.from_json({**content, "waits": content.get("waits") or 1})
+                Window.from_json(parsed(line))

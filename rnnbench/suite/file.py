@@ -5,7 +5,6 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -140,8 +139,7 @@ class Settings(SuiteTable):
     model_config = ConfigDict(frozen=True)
 
     replicates: WholeSize = 6  # the minimum, even above the default of `max_replicates`
-    # Suites and runs of older versions call it `most_replicates`.
-    max_replicates: Annotated[WholeSize, Field(validation_alias=AliasChoices("max_replicates", "most_replicates"))] = 20
+    max_replicates: WholeSize = 20
     precision: Annotated[float, Field(gt=0, lt=1)] | None = 0.02  # half-width of each ratio's 95% interval
     windows: Annotated[int, Field(strict=True, ge=2, lt=MAX_INTEGER, multiple_of=2)] = 4
     window_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02

@@ -45,23 +45,10 @@ def test_what_changes_a_ratio_though_no_cell_has_changed_is_told(
     assert differences(base, head) == ([expected] if expected else [])
 
 
-COLD = {"measure": {"windows": 4, "window_seconds": 0.01, "cold_cache": True}}
-
-
-def test_an_older_run_is_taken_for_what_it_was() -> None:
-    older, newer, cold = (replace(INFO, resolved=of) for of in ({}, {"measure": {"cold_cache": False}}, COLD))
-    assert differences(older, newer) == []
-    assert differences(older, cold) == [
-        "windows was None and is 4",
-        "window_seconds was None and is 0.01",
-        "cold_cache was False and is True",
-    ]
-
-
 @pytest.mark.parametrize(("base", "head"), [(on(None), on(PROCESSOR)), (on(PROCESSOR), on(None))])
 def test_a_run_without_an_identity_is_like_no_other_and_only_that_is_told(base: Any, head: Any) -> None:
     head = replace(head, resolved={"measure": {"windows": 2}})
-    told = "the run of 2026-01-01 was made by an rnnbench that did not record the machine's identity"
+    told = "the run of 2026-01-01 does not say what machine it is of"
     assert differences(base, head) == machine_differences(base, head) == [told]
 
 
@@ -114,22 +101,14 @@ def test_rates_of_another_torch_say_nothing_about_the_machine() -> None:
     assert machine_differences(base, head) == []
 
 
-def test_the_names_of_gpus_are_those_that_the_driver_tells_and_else_those_of_an_older_runs_worker() -> None:
-    base = on(PROCESSOR)
-    by_driver, by_worker = (
-        replace(base, environment=base.environment | more)
-        for more in ({"gpu 0": {"name": "L4"}, "gpu": "no driver"}, {"worker": {"gpus": ["L4"]}})
-    )
-    assert machine_differences(by_driver, by_worker) == []
-    assert machine_differences(base, by_driver) == ["gpus was [] and is ['L4']"]
-
-
 def test_a_machine_is_its_cores_and_gpus_too_and_not_its_software() -> None:
     base = on(PROCESSOR)
     machine = base.environment["machine"]
     fewer = replace(base, environment={"machine": machine | {"cores_allowed": [0]}})
     assert machine_differences(base, fewer) == ["cores was 0 and is 1"]
-    others = replace(base, environment=base.environment | {"worker": {"gpus": ["L4"], "torch": "2.9"}})
+    others = replace(
+        base, environment=base.environment | {"worker": {"devices": {"cuda": [{"name": "L4"}]}, "torch": "2.9"}}
+    )
     assert machine_differences(base, others) == ["gpus was [] and is ['L4']"]
     assert differences(base, others) == ["gpus was [] and is ['L4']", "torch was None and is '2.9'"]
 

@@ -35,7 +35,7 @@ INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:0
 
 
 def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:
-    """A run's description on a processor, which older versions did not record, with ceilings."""
+    """A run's description on a processor, or on one that was not recorded, with ceilings."""
     machine = {} if processor is None else {"processor": processor.to_json()}
     environment = {"machine": machine, "load": {"load_average": 0.1}}
     return replace(INFO, environment=environment, ceilings=list(ceilings))

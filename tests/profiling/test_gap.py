@@ -62,11 +62,6 @@ def test_a_scan_is_a_rung_whose_step_holds_what_a_loop_does_needlessly() -> None
     assert all(KINDS[step.kind].label for step in gap.steps)
 
 
-def test_a_cause_names_the_operators_that_it_calls_also_in_files_of_older_versions() -> None:
-    assert Cause("copy", "clone, cat (mine.py:7)", 2).names == ("clone", "cat")
-    assert Cause("copy", "clone (mine.py:7)", 2, operators=("aten::clone",)).names == ("aten::clone",)
-
-
 def test_only_causes_beyond_chance_that_matter_are_said() -> None:
     certain, small_one = cause(seconds=10e-6), cause(seconds=0.2e-6, spread=0.0)
     doubtful, hoisting = cause(seconds=10e-6, spread=30e-6), cause("not hoisted", 20e-6)

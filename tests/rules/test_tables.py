@@ -62,10 +62,9 @@ BESIDE = {
     },
 }
 MOST = 3  # modules that a member needs
-READERS = {  # who may read facts out of sentences: those of files of older versions, and of frames that users hold
-    "Parity.read": {"store/parity.py", "store/records.py"},
+READERS = {  # who may read facts out of sentences: those of frames that users hold
+    "Parity.read": {"store/parity.py"},
     "parities": {"analysis/run_times.py", "report/growth.py", "report/ratios.py", "report/paper.py"},
-    "Note.read": {"store/run_info.py"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Frames of a stored run: a row for each window and each case, also of older versions.
+"""Frames of a stored run: a row for each window and each case.
 
 Windows of another run are refused: they would be counted as measurements.
 """
@@ -20,7 +20,7 @@ from rnnbench import load
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import read_state
-from rnnbench.store.folder import RunFolder, read_info, run_id
+from rnnbench.store.folder import RunFolder, run_id
 from rnnbench.store.frames import QUANTILES, SCHEMA, read_windows
 from rnnbench.store.records import AXES, Measurement, Window
 from tests.doubles import stored
@@ -38,19 +38,6 @@ def test_every_window_is_a_row_with_its_cases_axes(tmp_path: Path) -> None:
     assert dict(frame.iloc[1][list(AXES)]) == LOOP.axes()
     assert frame["calls"].tolist() == [1, 2, 1, 1]
     assert frame["run"].unique().tolist() == [path.name]
-
-
-@pytest.mark.parametrize(
-    ("measure", "caches"), [({}, "warm"), ({"cold_cache": False}, "warm"), ({"cold_cache": True}, "cold")]
-)
-def test_a_run_whose_caches_were_a_setting_has_them_as_an_axis(
-    tmp_path: Path, measure: dict[str, bool], caches: str
-) -> None:
-    path = folder(tmp_path, {LOOP: [[1.0]], REFERENCE: [[0.5]]}, resolved={"measure": measure})
-    cases = path / "measurements.jsonl"  # in which an older run has no such axis
-    cases.write_text(cases.read_text().replace('"caches":"warm",', "").replace('"caches": "warm", ', ""))
-    assert rows(path)["caches"].tolist() == [caches, caches]
-    assert rnnbench.summarize(rnnbench.load(path))["caches"].tolist() == [caches, caches]
 
 
 def test_a_case_without_windows_keeps_a_row_with_its_reason(tmp_path: Path) -> None:
@@ -102,15 +89,6 @@ def make_run(parent: Path) -> Path:
     return stored.folder(parent, {LOOP: [[2.0]] * 3, REFERENCE: [[1.0]] * 3})
 
 
-def older(path: Path) -> Path:
-    """Turn a run into one of an older version, without ids."""
-    info = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps({key: value for key, value in info.items() if key != "id"}))
-    for file in path.glob("windows-*.jsonl"):
-        file.write_text(file.read_text().replace(f',"run":"{info["id"]}"', ""))
-    return path
-
-
 def assert_refused(path: Path, words: str) -> None:
     """Check that all readers of a run's windows refuse them with the same message."""
     for read in (lambda path: load(path).windows, read_state):
@@ -147,17 +125,6 @@ def test_a_torn_last_line_is_harmless(run: Path) -> None:
     file.write_text(file.read_text() + file.read_text()[:50])
     assert len(load(run).windows) == 6
     assert len(read_state(run).visits) == 3
-
-
-def test_a_run_of_an_older_version_is_read_and_gone_on_with(run: Path) -> None:
-    older(run)
-    reopened = RunFolder(run)
-    reopened.write_info(read_info(run))
-    reopened.add_window(stored.window(LOOP, 3, [2.0], turns=2))
-    reopened.close()
-    assert len(load(run).windows) == 7
-    assert read_info(COMMITTED).id == ""
-    assert len(read_state(COMMITTED).visits) > 0
 
 
 def test_a_window_of_a_case_that_the_run_does_not_have_is_refused(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a case does its reference's work: files hold the facts, and sentences of older versions are read as such."""
+"""Whether a case does its reference's work: files hold the facts, and sentences of users' frames are read."""
 
 import json
 from dataclasses import replace

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import UserError
 from rnnbench.store.metrics import OBSERVED
-from rnnbench.store.parity import AGREES, UNKNOWN
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
 from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload
 from tests.doubles import workload as small
@@ -59,7 +58,7 @@ def test_a_measurement_comes_back_from_its_line(case: Case, status, reason: str,
     assert Measurement.from_json(json.loads(json.dumps(measurement.to_json()))) == measurement
 
 
-def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
+def test_what_was_not_counted_is_not_known() -> None:
     known = Measurement(small.case("gru"), "measured", metrics={"parameters": 7})
     counted = replace(known, backend="aten", metrics={"parameters": 7, "macs": 1, "operators": 2})
     new = ("backend", "macs", "operators", "missing")
@@ -67,17 +66,7 @@ def test_what_an_older_rnnbench_did_not_count_is_not_known() -> None:
     assert Measurement.from_json({name: value for name, value in counted.to_json().items() if name not in new}) == known
 
 
-def test_a_line_of_an_older_version_has_a_sentence_for_its_parity() -> None:
-    agrees = Measurement(small.case("gru"), "pending", parity=AGREES)
-    line = agrees.to_json()
-    assert line["parity"] == {"kind": "agrees"}
-    assert Measurement.from_json(line | {"parity": "agrees"}) == agrees
-    unreached = Measurement.from_json(line | {"parity": ""})
-    assert unreached.parity == UNKNOWN
-    assert [agrees.works, unreached.works] == [True, False]
-
-
-def test_a_case_that_uses_no_later_axis_has_the_key_and_the_line_of_the_first_runs() -> None:
+def test_an_axis_is_in_the_key_only_with_another_value_than_its_default() -> None:
     case = small.case("gru")
     assert case.key.endswith(" device=cpu threads=1")
     assert Case.from_axes({axis: value for axis, value in case.axes().items() if axis not in DEFAULTS}) == case

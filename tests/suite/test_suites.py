@@ -9,7 +9,6 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Group
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import expression, parse_only
-from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import values
 from rnnbench.suite.suites import Suite
 
@@ -155,7 +154,6 @@ FAULTS = {
     "a deadline of years": f"[measure]\ndeadline_seconds = 1e9\n{GRU}",
     "an endless budget": f"[measure]\nbudget_seconds = inf\n{GRU}",
     "more replicates than the most": f"[measure]\nreplicates = 30\nmax_replicates = 29\n{GRU}",
-    "the older name of max_replicates": f"[measure]\nmost_replicates = 0\n{GRU}",
     "a margin for an axis that there is not": f"[check]\nmargins = [{{only = 'cel=gru', margin = 0.1}}]\n{GRU}",
     "cells beside data sets": "[[sweep]]\ncell = ['windows', 'gru']\nphase = 'epoch'\nimplementation = 'per_item'",
     "keys that no suite has": 'file = "other.toml"\ntitle = "mine"\n[[sweep]]\ncell = "gru"',
@@ -211,12 +209,6 @@ def test_a_suite_that_does_not_exist_says_which_do(name: str, snapshot: Snapshot
     with pytest.raises(UserError) as raised:
         suites.read(name)
     assert str(raised.value) == snapshot
-
-
-def test_the_older_name_of_max_replicates_is_read_in_suites_and_in_runs(tmp_path: Path) -> None:
-    older = suite(tmp_path, '[measure]\nmost_replicates = 7\n[[sweep]]\ncell = "gru"')
-    assert older.measure.max_replicates == 7
-    assert Settings.model_validate({"replicates": 2, "most_replicates": 3}).max_replicates == 3
 
 
 def test_a_million_cases_are_refused_before_they_are_made(tmp_path: Path) -> None:

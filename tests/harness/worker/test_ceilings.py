@@ -49,13 +49,10 @@ def test_a_kernel_that_takes_less_time_than_its_launch_is_clocked_by_the_device(
     assert line.host.seconds < 0.2  # it ends
 
 
-def test_a_ceiling_with_every_rate_comes_back_from_its_json_and_so_does_one_of_an_older_version() -> None:
+def test_a_ceiling_with_every_rate_comes_back_from_its_json() -> None:
     products = (Rate("MKL", 5e10, 0.2), Rate(REGISTERS, 8e10, 0.01))
     ceiling = Ceiling("cpu", "float32", 2, products, (Rate(1024, 1e10),), (Rate(1024, 3e10, 0.1),), 5e-7, None)
     assert Ceiling.from_json(json.loads(json.dumps(ceiling.to_json()))) == ceiling
-    older = {"device": "cpu", "dtype": "float32", "threads": 1, "macs_per_second": 5e10, "copies": [[1024, 1e10]]}
-    read = Ceiling.from_json({**older, "dispatch_seconds": 1e-6, "launch_seconds": None})
-    assert (read.macs_per_second, read.bytes_per_second(1), read.max_reads_per_second(1)) == (5e10, 1e10, math.inf)
 
 
 def test_two_measurements_of_a_ceiling_make_the_best_of_both_and_a_spread() -> None:
