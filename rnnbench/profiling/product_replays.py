@@ -80,7 +80,7 @@ def product_replays(listing: Listing, *, trained: bool) -> ProductReplays:
         return ProductReplays(Products(library, calls), arms)
     for name, products in ((STEPWISE, gradients), (STACKED, stacked)):
         arms[name] = _in_each_library(products.items())[library]
-    cause = Cause("weight gradients", "mm", sum(gradients.values()))
+    cause = Cause("weight gradients", "mm", sum(gradients.values()), operators=("mm",))
     return ProductReplays(Products(library, calls), arms, {cause: (STEPWISE, STACKED)})
 
 

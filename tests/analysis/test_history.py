@@ -149,7 +149,7 @@ def test_runs_of_another_machine_or_torch_are_not_on_the_same_line() -> None:
 
 
 def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
-    """The same run on another processor, or by an rnnbench that did not record it."""
+    """The same run on another processor, or on one that was not recorded."""
     return replace(stored, info=replace(stored.info, environment=on(processor).environment))
 
 

@@ -86,7 +86,7 @@ def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_pat
     assert compare(base, same, {LOOP.key: 0.025}).findings[0].verdict != "incomparable"
     for head, reason in (
         (other, "processor stepping was 1 and is 2"),
-        (unknown, "the run of 2026-01-01 was made by an rnnbench that did not record the machine's identity"),
+        (unknown, "the run of 2026-01-01 does not say what machine it is of"),
     ):
         comparison = compare(base, head, {LOOP.key: 0.025})
         assert comparison.findings == (Finding(LOOP, "incomparable", 0.025, reason),)
@@ -288,7 +288,7 @@ def of(stored: StoredRun, processor: Processor | None) -> StoredRun:
     [
         (PROCESSOR, ()),
         (replace(PROCESSOR, stepping="2"), ("processor stepping was 1 and is 2",)),
-        (None, ("the run of 2026-01-01 was made by an rnnbench that did not record the machine's identity",)),
+        (None, ("the run of 2026-01-01 does not say what machine it is of",)),
     ],
 )
 def test_a_run_of_another_machine_is_shown_and_gets_no_verdict(

@@ -116,7 +116,7 @@ def test_the_time_of_an_operator_is_taken_off_kernels_and_overhead() -> None:
 
 @pytest.mark.parametrize(("seconds", "expected"), [(15e-6, ["copy"]), (0.1e-6, [OPERATOR])])
 def test_an_operator_that_a_cause_names_is_not_counted_twice(seconds: float, expected: list[str]) -> None:
-    cause = Cause("copy", "clone (mine.py:7)", 16, (seconds,) * 3)
+    cause = Cause("copy", "clone (mine.py:7)", 16, (seconds,) * 3, operators=("clone",))
     mine = replace(with_operators(profile(), operator("clone", 20e-6, "copies")), causes=(cause,))
     times = dict.fromkeys(range(3), 100e-6)
     gap = of_profiled({"loop": times}, dict.fromkeys(range(3), 30e-6), [mine], FUSED)
