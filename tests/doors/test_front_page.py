@@ -32,7 +32,7 @@ def test_the_cell_of_the_front_page_computes_what_its_reference_computes(folder:
 
 @pytest.mark.slow
 def test_the_command_of_the_front_page_measures_the_cell(folder: Path) -> None:
-    words = shlex.split(COMMAND.replace("30s", "5s"))[1:]
+    words = shlex.split(COMMAND.replace("30s", "5m"))[1:]  # it ends with its precision, also on a busy machine
     done = rnnbench(*words, FEW, "--precision", "90%", cwd=folder, code=0)
     run = load(folder / done.stdout.split()[-1])
     assert run.frame["status"].tolist() == ["measured", "measured"]
