@@ -133,6 +133,9 @@ class Sweep(SuiteTable):
         return SweptAxes(values | {"cell": cells_with(self.cell, self.arguments)}, self.reference)
 
 
+MAX_WITHIN_BUDGET = 200  # replicates of a run with a budget, which ends it before
+
+
 class Settings(SuiteTable):
     """How a suite is measured."""
 
@@ -149,6 +152,20 @@ class Settings(SuiteTable):
     deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 120.0  # the system can't wait longer than 24 days
     compile_deadline_seconds: Annotated[float, Field(gt=0, le=1e6)] = 600.0  # for requests that may compile
     period_seconds: Annotated[float, Field(gt=0)] | None = None  # deadline of a streaming step
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_limits(cls, fields: Any) -> Any:
+        """Let the budget end a run that has one, and not the default of `max_replicates`."""
+        if isinstance(fields, dict) and fields.get("budget_seconds") is not None:
+            return {"max_replicates": MAX_WITHIN_BUDGET} | fields
+        return fields
+
+    def limited(self, *, precision: float | None, budget_seconds: float | None) -> Self:
+        """Return the settings with another precision and another budget, where these are given."""
+        limits = {"precision": precision, "budget_seconds": budget_seconds}
+        changes = {name: value for name, value in limits.items() if value is not None}
+        return type(self)(**self.model_dump(exclude_unset=True) | changes)
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Self:
