@@ -44,6 +44,7 @@ from rnnbench.suite.outline import SweptAxes
 
 WholeSize = Annotated[Size, Strict()]
 WholeCount = Annotated[Count, Strict()]
+MAX_WITHIN_BUDGET = 200  # replicates of a run with a budget, which ends it before
 T = TypeVar("T")
 Margin = Annotated[float, Field(gt=0, lt=1)]
 
@@ -131,9 +132,6 @@ class Sweep(SuiteTable):
         """The values of every axis that is swept; cells have the arguments of their constructors."""
         values = {axis: list(getattr(self, axis)) for axis in AXES if axis != "reference"}
         return SweptAxes(values | {"cell": cells_with(self.cell, self.arguments)}, self.reference)
-
-
-MAX_WITHIN_BUDGET = 200  # replicates of a run with a budget, which ends it before
 
 
 class Settings(SuiteTable):
