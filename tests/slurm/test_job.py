@@ -26,7 +26,8 @@ MEASURE = {"windows": 4}
 def on(cpu: str, gpus: tuple[str, ...] = (), cores: tuple[int, ...] = (0, 1), stepping: str = "1") -> RunInfo:
     processor = replace(PROCESSOR, model=cpu, stepping=stepping).to_json()
     machine = {"cpu": cpu, "processor": processor, "cores_allowed": list(cores)}
-    environment: dict[str, Any] = {"machine": machine, "worker": {"gpus": list(gpus)}}
+    cards = {f"cuda:{number}": [{"name": name}] for number, name in enumerate(gpus)}
+    environment: dict[str, Any] = {"machine": machine, "worker": {"devices": cards}}
     return replace(INFO, environment=environment, resolved={"measure": MEASURE})
 
 

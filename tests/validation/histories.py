@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import torch
@@ -206,7 +206,7 @@ def _replayed(package: Package) -> Iterator[dict[str, Any]]:
         for commit, parent, subject in commits(package):
             base, head = (Path(scratch, each) for each in (parent, commit))
             files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
-            clauses = verdicts(files, base, head, states[parent]["answers"], states[commit]["answers"], package.cases)
+            clauses = verdicts(files, states[parent]["answers"], states[commit]["answers"], package.cases)
             for case in package.cases:
                 runs = [states[each]["ran"].get(case) for each in (parent, commit)]
                 could, why = could_change(base, head, files, *runs)
@@ -277,25 +277,13 @@ def _reached(folder: Path, cells: Sequence[str]) -> dict[str, Any]:
     return {"reached": replies, **own}
 
 
-def verdicts(
-    files: Sequence[str], base: Path, head: Path, before: Any, after: Any, cases: Sequence[str]
-) -> dict[str, str]:
+def verdicts(files: Sequence[str], before: Any, after: Any, cases: Sequence[str]) -> dict[str, str]:
     """Return the clause for which each case is timed; empty if it runs the same code."""
     changed: dict[str, Any] = dict(asked.sorted_by_kind(files, ""))
-    if "empty" in get_args(asked.FileKind):
-        changed |= {
-            file: "empty"
-            for file in files
-            if changed[file] == "other" and not any(map(_size, (base / file, head / file)))
-        }
     replies = {case: {"base": before["reached"][case], "head": after["reached"][case]} for case in cases}
     imported, read = ({*before[kind], *after[kind]} for kind in ("imported", "read"))
     same = asked.same_code(changed, asked.Used(imported, read), replies, cases)
     return {case: same.doubts[case].clause if case in same.doubts else "" for case in cases}
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
 
 
 def commits(package: Package) -> list[tuple[str, str, str]]:
@@ -339,7 +327,7 @@ def write_answers(file: Path, repositories: Sequence[str] = ()) -> None:
                 base, head = (Path(scratch, each) for each in (parent, commit))
                 files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
                 before, after = (states[each]["answers"] for each in (parent, commit))
-                clauses = verdicts(files, base, head, before, after, package.cases)
+                clauses = verdicts(files, before, after, package.cases)
                 rows += [
                     {
                         "package": package.repository,

@@ -68,12 +68,11 @@ def test_the_rule_says_which_commits_could_affect_a_case(
     assert could_change(base, head, [file], *ran)[0] == could
 
 
-def test_an_empty_file_and_packaging_time_nothing_in_a_replay(tmp_path: Path) -> None:
-    more = {"=": "", "setup.cfg": "[metadata]", "table.bin": "1"}
-    base, head = tree(tmp_path / "base"), tree(tmp_path / "head", **more)
+def test_files_that_no_code_asks_for_time_nothing_in_a_replay() -> None:
     reply = {"reached": {"cell": {"ok": True, "code": ["a.py:f 1"], "doubts": []}}, "imported": ["a.py"], "read": []}
-    assert verdicts(["=", "setup.cfg"], base, head, reply, reply, ["cell"]) == {"cell": ""}
-    assert verdicts(["table.bin"], base, head, reply, reply, ["cell"]) == {"cell": "table.bin changed"}
+    assert verdicts(["=", "setup.cfg", "table.bin"], reply, reply, ["cell"]) == {"cell": ""}
+    reads = reply | {"read": ["table.bin"]}
+    assert verdicts(["table.bin"], reads, reply, ["cell"]) == {"cell": "table.bin changed"}
 
 
 def test_the_summary_counts_precision_and_recall_without_cases_that_cant_run() -> None:
