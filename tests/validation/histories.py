@@ -324,7 +324,6 @@ def write_answers(file: Path, repositories: Sequence[str] = ()) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             states = answers(package, Path(scratch), judge=False)
             for commit, parent, _ in commits(package):
-                base, head = (Path(scratch, each) for each in (parent, commit))
                 files = sorted(_git(package, "diff", "--name-only", "--no-renames", parent, commit).splitlines())
                 before, after = (states[each]["answers"] for each in (parent, commit))
                 clauses = verdicts(files, before, after, package.cases)
