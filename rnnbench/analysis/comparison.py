@@ -335,6 +335,11 @@ class Comparison(Record):
         """Return True if more than half of the cases fail in the head."""
         return 2 * sum(each.is_broken for each in self.findings) > len(self.findings)
 
+    @property
+    def is_decided(self) -> bool:
+        """Return True if each case that can be compared has a verdict; a regression is one."""
+        return self.compares and not self.count("undecided") and not self.count("incomparable")
+
     def count(self, outcome: Outcome | None) -> int:
         """Count the findings with this verdict; regressions that are accepted are counted apart."""
         return sum(finding.outcome == outcome for finding in self.findings)

@@ -104,13 +104,16 @@ def sides(
     base: str | None,
     base_python: str | None,
     sources: Sequence[str] = (),
+    *,
+    base_name: str | None = None,
+    head_name: str | None = None,
 ) -> Iterator[tuple[Side, Side]]:
     """Set up base and head; temporary files are removed at the end.
 
     `base`: a revision, a folder, or None for the head's own files; a folder with the name of a revision needs a `./`.
-    `sources`: folders of the repository that modules are imported from, beside the project's. Raises UserError if base
-    is none of these, if a folder lacks the suite, if it lacks a source, if the base's interpreter is missing,
-    or if nothing would differ.
+    `sources`: folders of the repository that modules are imported from, beside the project's. `base_name` and
+    `head_name`: what outputs call a revision and the working tree. Raises UserError if base is none of these, if a
+    folder lacks the suite, if it lacks a source, if the base's interpreter is missing, or if nothing would differ.
     """
     python = _interpreter(base_python)
     with ExitStack() as stack:
@@ -118,7 +121,8 @@ def sides(
         top = project.repository
         about = f"folder {suite.file.parent}"
         if state := git.state(top) if top else None:
-            about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
+            about = head_name or f"the working tree at {state['commit'][:7]}"
+            about += ", with uncommitted changes" if state["dirty"] else ""
         head = project.side("head", about, project.tree, suite.file)
         if base is None and python == sys.executable:
             raise UserError("give `rnnbench check` --base main or --base-python PY")
@@ -127,7 +131,7 @@ def sides(
         elif Path(base).is_dir() and (top is None or base.startswith((".", "/")) or not git.is_revision(top, base)):
             other = project.in_folder(base)
         else:
-            other = project.at_commit(base, "base", has_own_suite=True)
+            other = project.at_commit(base, "base", has_own_suite=True, known_as=base_name)
         if python == sys.executable and other.suite.file.resolve() == suite.file.resolve():
             raise UserError(
                 f"base {base}: nothing differs: that folder contains the head's own files; give another folder"
@@ -214,7 +218,7 @@ class Project:
             raise UserError(f"base {base}: the folder has no {lacking}; give a folder that contains the suite")
         return self._with_own_suite(self.side("base", f"folder {base}", folder, folder / name))
 
-    def at_commit(self, revision: str, name: str, *, has_own_suite: bool = False) -> Side:
+    def at_commit(self, revision: str, name: str, *, has_own_suite: bool = False, known_as: str | None = None) -> Side:
         """Check a revision out into a temporary worktree, which the stack removes.
 
         It has the given suite's file in place of its own, unless `has_own_suite`. What it lacks of the suite and of the
@@ -224,7 +228,8 @@ class Project:
         top, within = self.required()
         commit = git.commit(top, revision)
         short = commit[:7]
-        revision_name, about = (revision, f"{revision} ({short})") if has_own_suite else (short, short)
+        revision_name = revision if has_own_suite else short
+        about = known_as or (short if commit.startswith(revision_name) else f"{revision_name} ({short})")
         tree = self._stack.enter_context(git.worktree(top, commit)).resolve()
         file = tree / within
         former = None

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="Compare with this git revision or folder, measured live beside the head.",
 )
 @click.option("--base-python", type=TEXT_TYPE, metavar="PY", help="Interpreter (or virtual environment) of the base.")
+@click.option(
+    "--base-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the base.  [default: the revision]"
+)
+@click.option(
+    "--head-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the head.  [default: the working tree]"
+)
 @takes("only")
 @click.option("--budget", type=DURATION_TYPE, help="Time for the whole check.  [default: the suite's, or 120s]")
 @takes("device", "margin", "on-growth", "on-undecided")
@@ -62,6 +68,8 @@ def check(
     suite: "Suite",
     base: str | None,
     base_python: str | None,
+    base_name: str | None,
+    head_name: str | None,
     sources: tuple[str, ...],
     only: tuple[str, ...],
     device: str | None,
@@ -115,7 +123,7 @@ def check(
         raise click.UsageError(f"{base} is a stored run: `rnnbench compare` compares two of them")
     expression = parse_only(only, "--only", arguments=suite.arguments)
     try:
-        with sides(suite, base, base_python, sources) as (before, head):
+        with sides(suite, base, base_python, sources, base_name=base_name, head_name=head_name) as (before, head):
             first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
             commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
             options = replace(options, accepted=accepted.change(commit))

@@ -253,6 +253,52 @@ def _variable(environment: Mapping[str, str], name: str, remedy: str) -> str:
     return environment[name]
 
 
+@ci.command(short_help="Print the commit that a push is compared with.")
+@click.argument("folder", metavar="DIR", type=PATH_TYPE)
+def base(folder: Path) -> None:
+    """Print the commit of the last check in DIR that decided all of its cases, and in words which check that is.
+
+    The parent of HEAD must contain the commit. A check that found a regression has decided; one that ended with exit
+    code 2 never counts. If no check decided all cases, it is the base of the oldest one, so that what stayed undecided
+    is compared again. Prints nothing if there is no such check.
+
+    \b
+    Example:
+      rnnbench ci base results
+
+    \b
+    Exit codes: 0 printed, or there is nothing to print; 2 wrong usage.
+    """
+    decided = ""
+    undecided = ""
+    for _, check in checks_in(folder) if folder.is_dir() else []:
+        try:
+            verdicts = verdicts_in(check)
+            compared, head = [_commit_in_reach(check / side) for side in ("base", "head")]
+        except UserError as fault:
+            output.tell(str(fault))
+            continue
+        if not head or verdicts is None or verdicts.exit_code() == 2:
+            continue
+        if verdicts.is_decided:
+            decided = head
+        elif not undecided:
+            undecided = compared or head
+    if decided:
+        output.say(f"{decided} {decided[:7]}, the last commit whose check decided all cases")
+    elif undecided:
+        output.say(f"{undecided} {undecided[:7]}, the base of the oldest check, since none decided all cases")
+
+
+def _commit_in_reach(run: Path) -> str:
+    """Return the commit that a side of a check has measured; empty if the parent of HEAD does not contain it."""
+    from rnnbench.harness.machine import git
+    from rnnbench.store.folder import read_info
+
+    commit = (read_info(run).environment.get("git") or {}).get("commit", "")
+    return commit if commit and git.merge_base(Path(), commit, "HEAD^1") == commit else ""
+
+
 @ci.command(short_help="Remove the oldest checks in a folder.")
 @click.argument("folder", metavar="DIR", type=PATH_TYPE)
 @click.option("--keep", type=click.IntRange(0), default=30, show_default=True, help="Checks of each suite to keep.")

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.doubles import checks
+from rnnbench.analysis.comparison import Finding
+from tests.doubles import checks, repository
 from tests.doubles.commands import rnnbench
 from tests.report.verdicts import samples
 
@@ -284,6 +285,41 @@ def test_of_a_folder_the_newest_check_is_posted_and_no_older_one_in_place_of_one
     done = rnnbench("ci", "comment", results, cwd=tmp_path)
     assert (done.returncode, "no verdicts, so there is nothing to comment" in done.stdout) == (0, True)
     assert len(service.written) == 1
+
+
+def test_the_base_of_a_push_is_the_last_commit_whose_check_decided_all_cases(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    commits = [repository.commit(tmp_path, {"cell.py": str(number)}) for number in range(7)]
+
+    def checked(number: int, *findings: Finding) -> None:
+        check = checks.write(results / "new", samples.comparison(*findings), {})
+        for side, commit in (("base", commits[number - 1]), ("head", commits[number])):
+            file = check / side / "run.json"
+            info = json.loads(file.read_text())
+            info["environment"]["git"]["commit"] = commit
+            info["started"] = f"2026-01-0{number}T00:00:00+00:00"
+            file.write_text(json.dumps(info))
+        check.rename(results / f"ci-check-{number}")
+
+    def base() -> str:
+        return rnnbench("ci", "base", results, cwd=tmp_path, code=0).stdout.rstrip("\n")
+
+    assert base() == ""
+    checked(2, samples.APART)  # which ends with 2
+    assert base() == ""
+    checked(3, samples.SAME, samples.LONE)
+    told = "the base of the oldest check, since none decided all cases"
+    assert base() == f"{commits[2]} {commits[2][:7]}, {told}"
+    checked(4, samples.SLOWER)
+    told = "the last commit whose check decided all cases"
+    assert base() == f"{commits[4]} {commits[4][:7]}, {told}"
+    checked(5, samples.SLOWER, samples.OPEN)
+    checked(6, samples.SAME)  # the head itself, whose parent does not contain it
+    assert base() == f"{commits[4]} {commits[4][:7]}, {told}"
+    (results / "ci-check-4" / "verdicts.json").write_text('{"schema_version": 1}')
+    done = rnnbench("ci", "base", results, cwd=tmp_path, code=0)
+    assert (done.stdout.startswith(commits[2]), "schema_version is 1" in done.stderr) == (True, True)
 
 
 def test_the_oldest_checks_of_each_suite_are_removed_by_time_and_nothing_else(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_caches_and_artifacts_of_two_suites_or_jobs_of_a_matrix_have_different_n
     ]
     assert len(set(names)) == len(names)
     inputs = step("Name")["env"]
-    for part in ("suite", "label", "python-version", "torch"):
+    for part in ("suite", "label", "base", "python-version", "torch"):
         assert f"inputs.{part}" in inputs["NAME"]
     assert "runner.arch" in inputs["MACHINE"]
     assert all(re.fullmatch(r"[A-Za-z0-9._]+", name) for name in names)  # no artifact's name has a slash
@@ -168,9 +168,10 @@ def test_options_and_packages_may_have_words_in_quotes(tmp_path: Path) -> None:
         repository.executable(tmp_path / program, f"printf '%s|' {program} \"$@\" >> {tmp_path}/said; echo torch==2.8")
     path = f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"
     given = {"SUITE": "my suite.toml", "BASE": "HEAD^1", "BUDGET": "2m", "ON_UNDECIDED": ""}
+    given["BASE_NAME"] = "main at 1a2b3c4"
     outputs("Check", tmp_path, PATH=path, OPTIONS="--instructions --only 'cell=* batch_size=1'", **given)
     outputs("Check", tmp_path, PATH=path, OPTIONS="", **given | {"ON_UNDECIDED": "fail"})
-    always = "rnnbench|check|my suite.toml|--base|HEAD^1|--budget|2m|"
+    always = "rnnbench|check|my suite.toml|--base|HEAD^1|--budget|2m|--base-name|main at 1a2b3c4|"
     first = f"{always}--instructions|--only|cell=* batch_size=1|"
     assert (tmp_path / "said").read_text() == f"{first}{always}--on-undecided|fail|"
     places = {"HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path), "GITHUB_ACTION_PATH": "/a/b/c/d", "TORCH": "torch"}
@@ -190,28 +191,17 @@ def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check(
     assert verdicts["path"] == "${{ steps.check.outputs.check }}"
 
 
-def test_a_push_is_compared_with_the_commit_that_was_checked_last(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        command = ["git", "-c", "user.name=me", "-c", "user.email=me@example.com", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+def test_a_push_is_compared_with_the_commit_that_rnnbench_chooses_of_the_checks(tmp_path: Path) -> None:
+    def base(event: str, given: str = "", chosen: str = "") -> tuple[str, str]:
+        repository.executable(tmp_path / "rnnbench", f'test "$*" = "ci base results" && echo "{chosen}"')
+        path = f"{tmp_path}:/usr/bin:/bin"
+        read = outputs("Base", tmp_path, BASE=given, EVENT=event, PATH=path)
+        return read["base"], read["name"]
 
-    def base(event: str, given: str = "") -> str:
-        return outputs("Base", tmp_path, BASE=given, EVENT=event)["base"]
-
-    git("init", "--quiet")
-    commits = []
-    for number in range(5):
-        git("commit", "--quiet", "--allow-empty", "--message", str(number))
-        commits.append(git("rev-parse", "HEAD"))
-    assert base("push") == "HEAD^1"  # nothing was checked yet
-    checked = [commits[0], commits[2], "0" * 40, commits[4]]  # the third on another branch, the last just now
-    for day, commit in enumerate(checked, 1):
-        folder = tmp_path / "results" / f"ci-check-2026010{day}T000000Z-ab12" / "head"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"environment": {"git": {"commit": commit}}}))
-    assert base("push") == commits[2]
-    assert base("pull_request") == "HEAD^1"
-    assert base("push", "v1.0") == "v1.0"
+    assert base("push") == ("HEAD^1", "")  # nothing was checked yet
+    assert base("push", chosen="1a2b3c4d5e 1a2b3c4, the last") == ("1a2b3c4d5e", "1a2b3c4, the last")
+    assert base("push", "v1.0", "1a2b3c4d5e 1a2b3c4, the last") == ("v1.0", "")
+    assert base("pull_request", chosen="1a2b3c4d5e 1a2b3c4, the last") == ("HEAD^1", "")
 
 
 @pytest.mark.parametrize(
