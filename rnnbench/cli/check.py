@@ -44,12 +44,6 @@ if TYPE_CHECKING:
     help="Compare with this git revision or folder, measured live beside the head.",
 )
 @click.option("--base-python", type=TEXT_TYPE, metavar="PY", help="Interpreter (or virtual environment) of the base.")
-@click.option(
-    "--base-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the base.  [default: the revision]"
-)
-@click.option(
-    "--head-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the head.  [default: the working tree]"
-)
 @takes("only")
 @click.option("--budget", type=DURATION_TYPE, help="Time for the whole check.  [default: the suite's, or 120s]")
 @takes("device", "margin", "on-growth", "on-undecided")
@@ -62,6 +56,12 @@ if TYPE_CHECKING:
     help="Also count instructions. With --instructions=gate, a case that takes more of them has regressed.",
 )
 @takes("source", "out", *OF_CELLS, "json")
+@click.option(
+    "--base-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the base.  [default: the revision]"
+)
+@click.option(
+    "--head-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the head.  [default: the working tree]"
+)
 @click.pass_context
 def check(
     context: click.Context,
