@@ -421,7 +421,7 @@ class PairedRunner(Visitor):
         base = self.sides["base"]
         head = self.sides["head"]
         keys = [case.key for case in self._cases]
-        of_all = shared_library(base, head, self.files(), self._changed)
+        of_all = shared_library(base, head, self.files())
         if of_all:
             return dict.fromkeys(keys, of_all)
         lacking = lacking_files(base, head, self.files()["base"].missed)

@@ -147,7 +147,8 @@ def used_files(base: Side, head: Side, files: Mapping[str, WorkerFiles]) -> Used
         run |= modules
         texts |= (every - modules) | by_path
         missed |= _in_tree(side, other, of_side.missed)
-        libraries.update(of_side.libraries)
+        caches = tuple(side.variables.values())  # of code that this check has compiled for the side
+        libraries.update(file for file in of_side.libraries if not file.startswith(caches))
     return Used(run, texts, missed, libraries)
 
 
@@ -215,7 +216,7 @@ def doubt_of_all(changed: Changed, used: Used | None) -> Doubt | None:
     for file in installed:  # no worker follows what lies there
         return Doubt("changed", f"{file} changed, in a folder with the name of one for installed packages")
     read = sorted(used.read & changed.keys())
-    # The harness times all cases; what is imported and is no Python code is an extension module, say.
+    # The harness times all cases; imported data are extension modules.
     run = (
         file for file in sorted(used.imported & changed.keys()) if file.startswith(HARNESS) or changed[file] == "data"
     )
@@ -228,10 +229,10 @@ def _doubt_of_data(changed: Changed, of_workers: Used) -> Doubt | None:
     """Return why any case may notice a change of files that none of them was seen to open."""
     for file in changed:
         if of_workers.missed & _names(file):
-            return Doubt("changed", f"{file} is on one side only, which code asks")
+            return Doubt("changed", f"only one side has {file}, which code asks for")
     data = [file for file, kind in changed.items() if kind == "data"]
     if data and of_workers.libraries:
-        return Doubt("changed", f"{data[0]} changed, which {min(of_workers.libraries)} may read or be built from")
+        return Doubt("changed", f"{data[0]} changed, and {min(of_workers.libraries)}, a compiled library, may use it")
     return None
 
 

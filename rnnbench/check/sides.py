@@ -106,14 +106,13 @@ def sides(
     sources: Sequence[str] = (),
     *,
     base_name: str | None = None,
-    head_name: str | None = None,
 ) -> Iterator[tuple[Side, Side]]:
     """Set up base and head; temporary files are removed at the end.
 
     `base`: a revision, a folder, or None for the head's own files; a folder with the name of a revision needs a `./`.
-    `sources`: folders of the repository that modules are imported from, beside the project's. `base_name` and
-    `head_name`: what outputs call a revision and the working tree. Raises UserError if base is none of these, if a
-    folder lacks the suite, if it lacks a source, if the base's interpreter is missing, or if nothing would differ.
+    `sources`: folders of the repository that modules are imported from, beside the project's. `base_name`: what
+    outputs call a revision. Raises UserError if base is none of these, if a folder lacks the suite, if it lacks a
+    source, if the base's interpreter is missing, or if nothing would differ.
     """
     python = _interpreter(base_python)
     with ExitStack() as stack:
@@ -121,8 +120,7 @@ def sides(
         top = project.repository
         about = f"folder {suite.file.parent}"
         if state := git.state(top) if top else None:
-            about = head_name or f"the working tree at {state['commit'][:7]}"
-            about += ", with uncommitted changes" if state["dirty"] else ""
+            about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
         head = project.side("head", about, project.tree, suite.file)
         if base is None and python == sys.executable:
             raise UserError("give `rnnbench check` --base main or --base-python PY")

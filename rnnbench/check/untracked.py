@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
 
+from rnnbench.check.same_code import changed_files
 from rnnbench.check.sides import Side
 from rnnbench.harness.coordinator.recorder import WorkerFiles
 from rnnbench.harness.machine import git
@@ -40,7 +41,7 @@ def lacking_files(base: Side, head: Side, missed: Mapping[str, Iterable[str | No
             continue
         why = (
             f"the base lacks {present}, which its code asks for and git does not track; "
-            "build it in both, and compare two folders (--base ../other-checkout)"
+            "compare two folders that both have it (--base ../other-checkout)"
         )
         for key in missed[path]:
             reasons.setdefault(key, why)
@@ -53,19 +54,22 @@ def _present_name(tree: Path, name: str) -> str:
     return next((each for each in names if (tree / each).exists()), "")
 
 
-def shared_library(base: Side, head: Side, files: Mapping[str, WorkerFiles], changed: Iterable[str]) -> str:
+def shared_library(base: Side, head: Side, files: Mapping[str, WorkerFiles]) -> str:
     """Return why no case can be compared: both sides load one library, though what it is built from differs.
 
-    Empty if no source of compiled code and no build file is among the `changed` ones, or each side has its libraries.
+    Empty if no source of compiled code and no build file differs, or each side has its own libraries.
     """
-    source = next((file for file in sorted(changed) if _is_built(PurePosixPath(file))), "")
     of_sides = [{Path(file).resolve() for file in files[side.name].libraries} for side in (base, head)]
     shared = sorted(of_sides[0] & of_sides[1])
-    if not source or not shared:
+    if not shared:
+        return ""
+    changed = sorted(changed_files(base, head) or ())
+    source = next((file for file in changed if _is_built(PurePosixPath(file))), "")
+    if not source:
         return ""
     return (
         f"both sides load {shared[0]}, though {source} differs; "
-        "build one for each side, below its own folder or TORCH_EXTENSIONS_DIR"
+        "let each side build its own, in its folder or in TORCH_EXTENSIONS_DIR"
     )
 
 

@@ -59,9 +59,6 @@ if TYPE_CHECKING:
 @click.option(
     "--base-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the base.  [default: the revision]"
 )
-@click.option(
-    "--head-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the head.  [default: the working tree]"
-)
 @click.pass_context
 def check(
     context: click.Context,
@@ -69,7 +66,6 @@ def check(
     base: str | None,
     base_python: str | None,
     base_name: str | None,
-    head_name: str | None,
     sources: tuple[str, ...],
     only: tuple[str, ...],
     device: str | None,
@@ -123,7 +119,7 @@ def check(
         raise click.UsageError(f"{base} is a stored run: `rnnbench compare` compares two of them")
     expression = parse_only(only, "--only", arguments=suite.arguments)
     try:
-        with sides(suite, base, base_python, sources, base_name=base_name, head_name=head_name) as (before, head):
+        with sides(suite, base, base_python, sources, base_name=base_name) as (before, head):
             first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
             commit = (git.state(first.tree) or {}).get("commit") if first.tree else None
             options = replace(options, accepted=accepted.change(commit))

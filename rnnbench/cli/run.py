@@ -141,7 +141,7 @@ def run(
         refuse_unseen(device)
     limits = {"precision": precision, "budget_seconds": budget}
     changes = {name: value for name, value in limits.items() if value is not None}
-    settings = suite.measure.limited(precision=precision, budget_seconds=budget)
+    settings = suite.measure.with_changes(changes)
     how = Measuring(shown_progress, run_suite, partial(resume_run, settings=settings))
     if executor != "local":
         from rnnbench.slurm.sweep import JobRequest, resume_by_slurm, run_by_slurm

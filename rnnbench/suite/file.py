@@ -1,6 +1,6 @@
 """The tables of a suite's file: sweeps, and how they are measured and checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -44,7 +44,7 @@ from rnnbench.suite.outline import SweptAxes
 
 WholeSize = Annotated[Size, Strict()]
 WholeCount = Annotated[Count, Strict()]
-MAX_WITHIN_BUDGET = 200  # replicates of a run with a budget, which ends it before
+MAX_WITHIN_BUDGET = 200  # replicates, by default, of a run with a budget, which usually ends it first
 T = TypeVar("T")
 Margin = Annotated[float, Field(gt=0, lt=1)]
 
@@ -159,11 +159,9 @@ class Settings(SuiteTable):
             return {"max_replicates": MAX_WITHIN_BUDGET} | fields
         return fields
 
-    def limited(self, *, precision: float | None, budget_seconds: float | None) -> Self:
-        """Return the settings with another precision and another budget, where these are given."""
-        limits = {"precision": precision, "budget_seconds": budget_seconds}
-        changes = {name: value for name, value in limits.items() if value is not None}
-        return type(self)(**self.model_dump(exclude_unset=True) | changes)
+    def with_changes(self, changes: Mapping[str, float]) -> Self:
+        """Return the settings with these values, and with the default of `max_replicates` that fits them."""
+        return type(self)(**self.model_dump(exclude_unset=True) | dict(changes))
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Self:

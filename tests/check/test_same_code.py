@@ -77,7 +77,7 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
             reply("f 1"),
             Used({"a.py"}, set(), libraries={"/fast.so"}),
             "changed",
-            "data.bin changed, which /fast.so may read or be built from",
+            "data.bin changed, and /fast.so, a compiled library, may use it",
         ),
         ("fast.so", reply("f 1"), reply("f 1"), Used({"a.py", "fast.so"}, set()), "changed", "fast.so changed"),
         (
@@ -86,7 +86,7 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
             reply("f 1"),
             Used({"a.py"}, set(), {"extras"}),
             "changed",
-            "extras/README.md is on one side only, which code asks",
+            "only one side has extras/README.md, which code asks for",
         ),
         ("setup.cfg", reply("f 1"), reply("f 1"), Used({"a.py"}, {"setup.cfg"}), "changed", "setup.cfg changed"),
         ("README.md", reply("f 1"), reply("f 1"), Used({"a.py"}, {"README.md"}), "changed", "README.md changed"),
@@ -252,6 +252,16 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
         used = used_files(base, head, {"base": WorkerFiles(), "head": of_head})
         assert used == Used({"libs/lib/code.py"}, set())
         assert with_used(changed, used, base, head) == {"link": "data", "libs/lib/code.py": "python"}
+
+
+def test_what_is_compiled_into_a_sides_own_caches_is_no_library_that_may_use_other_files(tmp_path: Path) -> None:
+    repository.commit(tmp_path, {"mine.toml": SUITE, "cell.py": "1"})
+    with sides(suites.read(str(tmp_path / "mine.toml")), "HEAD", None) as (base, head):
+        own = f"{head.variables['TORCHINDUCTOR_CACHE_DIR']}/ab/kernel.so"
+        files = {"base": WorkerFiles(), "head": WorkerFiles(libraries={own: None, "/home/me/fast.so": None})}
+        used = used_files(base, head, files)
+    assert used is not None
+    assert used.libraries == {"/home/me/fast.so"}
 
 
 def test_a_suite_that_was_renamed_is_the_suite_under_both_names(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_base_without_a_file_that_its_code_asks_for_and_git_does_not_track_is_
     found = verdicts(tmp_path, 2)
     assert {verdict for verdict, _ in found.values()} == {"incomparable"}
     name = ignored.partition("/")[0]
-    reason = f"the base lacks {name}, which its code asks for and git does not track; build it in both, and compare two"
+    reason = f"the base lacks {name}, which its code asks for and git does not track; compare two folders"
     assert all(why.startswith(reason) for _, why in found.values())
 
 
@@ -112,9 +112,14 @@ def test_tracked_files_lent_files_and_files_that_nobody_has_are_not_lacking(
 def test_one_library_for_both_sides_leaves_nothing_to_compare_if_its_sources_differ(
     both: tuple[Side, Side], changed: str, is_told: bool
 ) -> None:
+    base, head = replace(both[0], commit=None), both[1]
+    for side in (base, head):
+        file = Path(str(side.tree), changed)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(side.name)
     shared = WorkerFiles(libraries={"/home/me/cache/fast.so": None})
-    why = shared_library(*both, {"base": shared, "head": shared}, [changed])
+    why = shared_library(base, head, {"base": shared, "head": shared})
     assert bool(why) is is_told
     assert not is_told or why.startswith(f"both sides load /home/me/cache/fast.so, though {changed} differs")
     own = {side: WorkerFiles(libraries={f"/{side}/fast.so": None}) for side in ("base", "head")}
-    assert shared_library(*both, own, [changed]) == ""
+    assert shared_library(base, head, own) == ""

@@ -137,5 +137,5 @@ def test_the_examples_of_the_plugin_pass(
     pytester.makepyfile(head + test)
     pytester.syspathinsert(ROOT)
     ended = pytester.runpytest_inprocess("-q", "-rs", plugins=BOTH)
-    is_open = ": undecided: " in ended.stdout.str()  # on a busy machine this budget may give no answer
+    is_open = ": undecided" in ended.stdout.str()  # on a busy machine this budget may give no answer
     ended.assert_outcomes(passed=int(not is_open), skipped=int(is_open))

@@ -215,9 +215,9 @@ def test_a_suite_that_does_not_exist_says_which_do(name: str, snapshot: Snapshot
 def test_a_budget_ends_a_run_and_not_the_default_of_max_replicates() -> None:
     assert Settings().max_replicates == 20
     assert Settings(budget_seconds=40).max_replicates == MAX_WITHIN_BUDGET
-    assert Settings().limited(precision=None, budget_seconds=40).max_replicates == MAX_WITHIN_BUDGET
-    assert Settings(max_replicates=8).limited(precision=0.01, budget_seconds=40).max_replicates == 8
-    assert Settings(budget_seconds=40).limited(precision=None, budget_seconds=None).budget_seconds == 40
+    assert Settings().with_changes({"budget_seconds": 40}).max_replicates == MAX_WITHIN_BUDGET
+    assert Settings(max_replicates=8).with_changes({"precision": 0.01, "budget_seconds": 40}).max_replicates == 8
+    assert Settings(budget_seconds=40).with_changes({}).budget_seconds == 40
 
 
 def test_a_million_cases_are_refused_before_they_are_made(tmp_path: Path) -> None:
