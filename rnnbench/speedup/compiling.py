@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from multiprocessing import connection
@@ -55,7 +55,7 @@ class Refusal:
 
     reason: str = ""
     is_untried: bool = False
-    compile_seconds: float = math.nan
+    compile_seconds: float = field(default=math.nan, compare=False)  # a NaN equals nothing
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Mine(nn.RNNCell):
     ("body", "reason"),
     [
         ("raise RuntimeError('on purpose\\nsecond line')", "RuntimeError: on purpose (mine.py:6)"),
-        ("return h[:, :2] @ h", "RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        ("return h.view(7)", "RuntimeError: shape '[7]' is invalid for input of size"),
         ("return 1 / 0", "ZeroDivisionError: division by zero (mine.py:6)"),
         ("raise NotImplementedError", "NotImplementedError (mine.py:6)"),
         ("raise SystemExit(0)", "the cell called sys.exit(0) (mine.py:6)"),
