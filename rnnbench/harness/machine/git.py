@@ -83,6 +83,17 @@ def commits_between(repository: Path, base: str, head: str) -> set[str]:
     return {*(_ask(repository, "rev-list", f"{base}..{head}", "--") or "").split()}
 
 
+def steps_between(repository: Path, base: str, head: str) -> list[str]:
+    """Return the commits after a base up to a head, the oldest first, along first parents: a merged branch is one step.
+
+    Empty if the base is not an ancestor of the head, or one of the two is not known.
+    """
+    if merge_base(repository, base, head) != base:
+        return []
+    lines = _ask(repository, "rev-list", "--first-parent", "--reverse", f"{base}..{head}", "--")
+    return (lines or "").split()
+
+
 def text_at(repository: Path, commit: str, file: Path) -> str:
     """Return the text of a file of a repository at a commit; empty if the commit has no such file."""
     if not file.resolve().is_relative_to(repository.resolve()):

@@ -1,6 +1,7 @@
 """The checks of a suite over time: what became slower since when, in words, a figure, and a table of all cases."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -77,6 +78,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
         commits=f"{commit(base) or verdicts.base} → {commit(head) or verdicts.head}",  # `1a2b3c4 → 5e6f7a8`
         base_commit=_clean_commit(base),
         head_commit=_clean_commit(head),
+        suite=head.suite_file if head.suite_file.endswith(".toml") else head.suite,
         checked=when(head),
         answer=verdicts.answer,
         machine=_machine(head),
@@ -152,12 +154,13 @@ def section_of_checks(
         subjects |= dict(zip(check["case"], check["subject"], strict=True))
     rows = frame_of_checks(checks)
     history = check_history(rows)
-    shas = [sha for sha in {*rows["base_commit"], *rows["head_commit"]} if isinstance(sha, str)]
-    commits = Commits() if repository is None else Commits.of(repository, shas)
+    ends = rows[["base_commit", "head_commit"]].dropna().drop_duplicates()
+    pairs = list(ends.itertuples(index=False, name=None))
+    commits = Commits() if repository is None else Commits.of(repository, pairs)
     parts: list[Any] = [Lines(LEFT_OUT_FILES, left_out)]
     if len(history.checks) > 1:
         cases = described_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
-        parts += _answer(history, cases, commits)
+        parts += _answer(history, cases, commits, rows["suite"].iloc[-1])
         if (figure := draw(history, cases, commits)) is not None:
             narrow = draw(history, cases, commits, is_phone=True)
             parts.append(picture("check_history", "The cases that changed most", CAPTION, figure, narrow))
@@ -170,8 +173,11 @@ def section_of_checks(
     return Section("checks", "What the checks found", parts)
 
 
-def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
-    """Yield what became slower since when; drift against the baseline; what is not known."""
+def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits, suite: str) -> Iterator[str]:
+    """Yield what became slower since when, and how to find its commit; drift against the baseline; what is not known.
+
+    `suite`: as the command line takes it.
+    """
     over = f"{plural(len(history.checks), 'check')} in a row, {span(*_days(history, commits))}"
     is_beyond = cases["size"] > cases["margin"].map(math.log1p)
     changed = {"slower": cases[is_beyond & cases["open"].gt(1)], "faster": cases[is_beyond & cases["open"].lt(1)]}
@@ -184,6 +190,11 @@ def _answer(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Ite
     yield f"Of {plural(len(cases), 'case')} over {over}, {listed(clauses)}{more}."
     for group in (*changed.values(), untimed, accepted):
         yield from _by_commit(group, commits)
+    for case in changed["slower"].to_dict("records"):
+        if commits.steps.get((case["base"], case["sha"])):
+            ends = f"--good {case['base'][:7]} --bad {case['sha'][:7]}"
+            yield f"To find the commit in this range: rnnbench bisect {shlex.quote(suite)} {ends}"
+            break
     if history.baseline is not None:
         is_slower = cases["drift_low"] > 1 + cases["margin"]
         is_accepted = is_slower & cases["drift_accepted"].ne("")
@@ -206,8 +217,9 @@ def _by_commit(cases: pd.DataFrame, commits: Commits) -> Iterator[str]:
             yield f"{case['told'][0].upper()}{case['told'][1:]}: {first_few(list(group['name']), CASES_NAMED)}."
         elif len(group) > 1:
             sizes = span(change(group["lasting"].min()), change(group["lasting"].max()))
+            blamed = commits.blamed(case["base"], str(sha))
             reason = f" (accepted: {case['accepted']})" if case["accepted"] else ""
-            yield f"{sizes} in {commits.dated(str(sha))}{reason}: {first_few(list(group['name']), CASES_NAMED)}."
+            yield f"{sizes} in {blamed}{reason}: {first_few(list(group['name']), CASES_NAMED)}."
         else:
             several = f"{slower(case['lasting'])}, " if case["parts"] > 1 and case["whole_size"] else ""
             yield f"{case['name']}: {several}{case['told']}."
@@ -287,7 +299,7 @@ def _with_interval(row: Mapping[str, Any], name: str) -> str:
 
 def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     """Return the table of what regressed or improved in a check, the largest change first."""
-    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer", "machine"])
+    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer", "machine", "suite"])
     changed["outcome"] = outcomes_of(changed)
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [

@@ -1,7 +1,7 @@
 """What changed lastingly in each case over a chain of checks: in which commits, and what of it is accepted."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,22 @@ class Commits:
 
     subjects: Mapping[str, str] = field(default_factory=dict)
     days: Mapping[str, str] = field(default_factory=dict)
+    # The commits after the base of a check up to its head, the oldest first, where they are not one; none: the base is
+    # no ancestor of the head.
+    steps: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
     address: str | None = None  # of the repository's page
 
     @classmethod
-    def of(cls, repository: Path, commits: Sequence[str]) -> "Commits":
-        """Return what the repository that contains a folder tells of some commits."""
+    def of(cls, repository: Path, ends: Collection[tuple[str, str]]) -> "Commits":
+        """Return what the repository that contains a folder tells of the commits of checks, each a base and a head."""
+        commits = {sha for pair in ends for sha in pair}
         facts = git.subjects(repository, commits) if commits else {}
+        subjects = {sha: subject for sha, (_, subject) in facts.items()}
         days = {sha: day for sha, (day, _) in facts.items()}
-        return cls({sha: subject for sha, (_, subject) in facts.items()}, days, git.web_address(repository))
+        known = [(base, head) for base, head in ends if base != head and {base, head} <= facts.keys()]
+        steps = {pair: git.steps_between(repository, *pair) for pair in known}
+        several = {pair: path for pair, path in steps.items() if len(path) != 1}
+        return cls(subjects, days, several, git.web_address(repository))
 
     def name(self, sha: str) -> str:
         """Return `1a2b3c4 Add dropout`."""
@@ -47,6 +55,18 @@ class Commits:
     def dated(self, sha: str) -> str:
         """Return `1a2b3c4 Add dropout (2026-01-31)`, without what the repository does not know."""
         return f"{self.name(sha)} ({self.days[sha]})" if sha in self.days else self.name(sha)
+
+    def blamed(self, base: str, head: str) -> str:
+        """Return `1a2b3c4 Add dropout (2026-01-31)`, or `one of 4 commits, 1a2b3c4..9f8e7d6` if a check compared more.
+
+        The range has the first and the last commit that may be the cause.
+        """
+        path = self.steps.get((base, head))
+        if path is None:
+            return self.dated(head)
+        if not path:
+            return f"{head[:7]}, which was compared with {base[:7]}, no ancestor of it"
+        return f"one of {plural(len(path), 'commit')}, {path[0][:7]}..{path[-1][:7]}"
 
     def link(self, sha: str) -> str:
         """Return the address of a commit's page; empty if it is not known."""
@@ -77,6 +97,7 @@ def described_cases(
                 "told": "; ".join(clauses),
                 "parts": len(parts),
                 "sha": next((part.sha for part in [*alarms, *parts]), ""),
+                "base": next((part.base for part in [*alarms, *parts]), ""),
                 "accepted": "; ".join(dict.fromkeys(part.accepted for part in parts if part.accepted)),
                 "open": math.exp(sum(part.log for part in alarms)),
                 "untimed": len(untimed),
@@ -97,6 +118,7 @@ class LastingPart:
     """A part of the lasting change of a case: what a check called, or a creep."""
 
     words: str
+    base: str  # the commit that its check, or its first one, compared with
     sha: str  # of the commit that made it, or that ends it
     log: float  # of its ratio
     accepted: str  # why the team has accepted it; empty if it has not
@@ -111,18 +133,21 @@ def _parts(
 
     What counts or a failure called follows in the order of the checks.
     """
+    bases = list(history.checks["base_commit"].fillna(""))
     heads = list(history.checks["head_commit"].fillna(""))
     called = line[line["verdict"].isin(CHANGED)]
     is_timed = called["change"].gt(0) & ~called["decided_by"].isin(UNTIMED_WITNESSES)
     for _, step in called[is_timed].sort_values("log", key=abs, ascending=False).iterrows():
+        base = bases[step["step"]]
         sha = heads[step["step"]]
-        words = f"{change(step['change'])} in {commits.dated(sha)}"
-        yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"])
+        words = f"{change(step['change'])} in {commits.blamed(base, sha)}"
+        yield LastingPart(words, base, sha, step["log"], step["accepted"], step["verdict"])
     for _, step in called[~is_timed].sort_values("step").iterrows():
+        base = bases[step["step"]]
         sha = heads[step["step"]]
         witness = f" by {step['decided_by']}" if step["decided_by"] in UNTIMED_WITNESSES else ""
-        words = f"{step['verdict']}{witness} in {commits.dated(sha)}"
-        yield LastingPart(words, sha, step["log"], step["accepted"], step["verdict"], is_untimed=True)
+        words = f"{step['verdict']}{witness} in {commits.blamed(base, sha)}"
+        yield LastingPart(words, base, sha, step["log"], step["accepted"], step["verdict"], is_untimed=True)
     if not math.isnan(case["creep"]):
         first = history.checks.iloc[int(case["creep_start"])]
         last = history.checks.iloc[int(case["creep_end"])]
@@ -130,7 +155,7 @@ def _parts(
         stretch = f"{str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
         reason = accepts(case["case"], first["base_commit"], last["head_commit"], case["creep_low"])
         words = f"crept by {change(case['creep'])} over {plural(number, 'check')}, {stretch}"
-        yield LastingPart(words, last["head_commit"], math.log(case["creep"]), reason)
+        yield LastingPart(words, first["base_commit"], last["head_commit"], math.log(case["creep"]), reason)
 
 
 def _accepted_drift(history: CheckHistory, rows: pd.DataFrame) -> "pd.Series[str]":

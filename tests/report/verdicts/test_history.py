@@ -121,6 +121,24 @@ def test_commits_have_their_subject_and_lead_to_their_page(tmp_path: Path) -> No
     assert not any(link.startswith("https") for link in without.all("href"))
 
 
+def test_a_check_of_several_commits_blames_none_of_them_alone_and_says_how_to_find_it(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    first, *between = [repository.commit(code, {"mine.py": str(number)}) for number in range(5)]
+    last = repository.commit(code, {"mine.py": "6"}, "Only a document")
+    repository.git(code, "checkout", "--quiet", first)
+    other = repository.commit(code, {"mine.py": "7"})
+    found = dated(tmp_path / "checks", {3: 1.3, 4: 1.2}, {2: 1.4}, {1: 1.5}, commits=[(0, 1), (1, 2), (2, 3)])
+    named = {sha(0): first, sha(1): between[-1], sha(2): last, sha(3): other}
+    found = [each.replace({"base_commit": named, "head_commit": named}) for each in found]
+    text = Page(html(page_of_several("history", [section_of_checks(found, repository=code)]))).text
+    reach = f"{between[0][:7]}..{between[-1][:7]}"
+    assert f"+20% to +30% in one of 4 commits, {reach}: " in text
+    assert f"+40% in {last[:7]} Only a document" in text
+    assert f"+50% in {other[:7]}, which was compared with {last[:7]}, no ancestor of it" in text
+    assert text.count("rnnbench bisect") == 1
+    assert f"rnnbench bisect test --good {first[:7]} --bad {between[-1][:7]}" in text
+
+
 def accepting(place: int, commit: str, *more: str) -> str:
     """An entry that accepts what a commit did to the case of this place."""
     case = CASES[place].key.replace('"', '\\"')
