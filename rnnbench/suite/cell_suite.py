@@ -6,6 +6,7 @@ import keyword
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from rnnbench.project import folders_here
 from rnnbench.store.records import LAYERS, Reference
 from rnnbench.suite.axes import INPUT_PATTERN, INPUTS_ALLOWED
 from rnnbench.suite.places import MAX_SUITE_NAME, content_of, find
-from rnnbench.text import first_few, nearest
+from rnnbench.text import first_few, listed, nearest
 
 if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
@@ -33,7 +34,7 @@ def is_cell(name: str) -> bool:
 
 def layer_of(cell: str) -> str:
     """Return the torch.nn layer of a cell's kind (`lstm`, `gru`, `rnn`) by its name and its bases, else `none`."""
-    name = parsed(cell)[0].rpartition(":")[2]
+    name = _class_name(cell)
     file = Path(file_of(cell))
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
     words = [name, *re.findall(rf"^class {re.escape(name)}\((.*)\)", text, re.MULTILINE)]
@@ -67,7 +68,7 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
     implementations = ["sequence" if whole else "loop", "torch.nn"]
     return {
         "file": file,
-        "name": re.sub(r"[^A-Za-z0-9]+", "-", parsed(cell)[0].rpartition(":")[2])[:MAX_SUITE_NAME].strip("-") or "cell",
+        "name": re.sub(r"[^A-Za-z0-9]+", "-", _class_name(cell))[:MAX_SUITE_NAME].strip("-") or "cell",
         "description": f"{cell} at the sizes of the suite `{SIZES_SUITE}`",
         "measure": content_of(quick).get("measure", {}),
         "sweep": [
@@ -120,7 +121,7 @@ def missing_name(file: Path, cell: str) -> str:
 
     The file is not run. One that takes all names of another module may define any name.
     """
-    name = parsed(cell)[0].rpartition(":")[2]
+    name = _class_name(cell)
     text = file.read_text("utf-8", "replace")
     if re.search(rf"\b({re.escape(name)}|__getattr__)\b|import \*", text):
         return ""
@@ -140,8 +141,8 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
             f"{name!r} can't name a class: it must start with a letter, contain only letters, digits and underscores, "
             "and not be a keyword or a built-in name of Python; choose another name, such as MyCell"
         )
-    cell = _render(f"{reference}.py.jinja", name, "", reference, whole=whole, is_hoistable=True)
-    suite = _render("suite.toml.jinja", name, f"{name}.py:{name}", reference, whole=whole, is_hoistable=True)
+    cell = _render(f"{reference}.py.jinja", name, [], reference, whole=whole, is_hoistable=True)
+    suite = _render("suite.toml.jinja", name, [f"{name}.py:{name}"], reference, whole=whole, is_hoistable=True)
     if find_spec(name) is not None or re.search(rf"^(from|import) .*\b{name}\b", cell, re.MULTILINE):
         raise UserError(f"{name} is an installed module or a name that a cell's file imports; choose another name")
     files = folder / f"{name}.py", folder / f"{name}.toml"
@@ -149,17 +150,25 @@ def write_cell(name: str, reference: Reference, folder: Path, *, whole: bool) ->
     return files
 
 
-def write_suite(cell: str, reference: Reference, folder: Path, *, whole: bool) -> Path:
-    """Write `<name>.toml`, a suite for an existing class, into a folder; returns its path.
+def write_suite(cells: Sequence[str], reference: Reference, folder: Path, *, whole: bool) -> Path:
+    """Write a suite for existing classes into a folder, named after the first of them; returns its path.
 
     Raises UserError, and then nothing is written, if there is no such class or the suite exists already.
     """
-    of_cell(cell, reference, whole=whole)  # names what is wrong
-    name = parsed(cell)[0].rpartition(":")[2]
-    suite = _render("suite.toml.jinja", name, _from_folder(cell, folder), reference, whole=whole, is_hoistable=False)
+    for cell in cells:
+        if not is_cell(cell):
+            raise UserError(f"{cell}: a suite for several cells needs each of them as FILE.py:CELL or PACKAGE:CELL")
+        of_cell(cell, reference, whole=whole)  # names what is wrong
+    name = _class_name(cells[0])
+    places = [_from_folder(cell, folder) for cell in cells]
+    suite = _render("suite.toml.jinja", name, places, reference, whole=whole, is_hoistable=False)
     file = folder / f"{name}.toml"
     _write({file: suite})
     return file
+
+
+def _class_name(cell: str) -> str:
+    return parsed(cell)[0].rpartition(":")[2]
 
 
 def _write(texts: dict[Path, str]) -> None:
@@ -171,7 +180,9 @@ def _write(texts: dict[Path, str]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _render(template: str, name: str, cell: str, reference: Reference, *, whole: bool, is_hoistable: bool) -> str:
+def _render(
+    template: str, name: str, cells: Sequence[str], reference: Reference, *, whole: bool, is_hoistable: bool
+) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # which listing cases does not need
 
     templates = Environment(
@@ -184,7 +195,8 @@ def _render(template: str, name: str, cell: str, reference: Reference, *, whole:
     )
     return templates.get_template(template).render(
         name=name,
-        cell=json.dumps(cell),
+        about=listed([_class_name(cell) for cell in cells] or [name]),
+        cells=[json.dumps(cell) for cell in cells],
         step=f"{name}Step" if whole else name,  # the class that takes one step
         whole=whole,
         is_hoistable=is_hoistable,

@@ -104,6 +104,18 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     ]
 
 
+def test_several_classes_get_one_suite(folder: Path) -> None:
+    (folder / "other.py").write_text((folder / "awkward.py").read_text())
+    done = rnnbench("new-cell", "awkward.py:Named", "other.py:Named", "--reference", "gru", cwd=folder, code=0)
+    assert "Named.toml measures awkward.py:Named and other.py:Named" in done.stdout
+    written = suites.read(str(folder / "Named.toml"))
+    assert written.description == "Named and Named against torch.nn.GRU, about 40 s on two cores"
+    assert [sweep.cell for sweep in written.sweep] == [("awkward.py:Named", "other.py:Named")]
+    mixed = rnnbench("new-cell", "awkward.py:Named", "Fresh", cwd=folder, code=2)
+    assert "Fresh: a suite for several cells needs each of them as FILE.py:CELL or PACKAGE:CELL" in mixed.stderr
+    assert not (folder / "Fresh.py").exists()
+
+
 def test_the_strangers_file_of_the_cells_page_is_read_as_it_says(folder: Path) -> None:
     page = (ROOT / "docs/your-cell.md").read_text().partition("### Somebody else's file")[2]
     code = page.partition("beside the state.\n")[2].partition("\nIt is measured")[0]
