@@ -1,14 +1,13 @@
 """The command line: parse, call, print. Heavy imports stand inside the commands, so that `--help` is quick."""
 
 import io
-import signal
 import sys
 import traceback
-from types import FrameType
 from typing import NoReturn
 
 import click
 
+from rnnbench import interrupts
 from rnnbench.cli import output
 from rnnbench.cli.bisect import bisect
 from rnnbench.cli.check import check, compare
@@ -49,9 +48,6 @@ def main() -> None:
 
     An internal error also exits with 2, after its traceback: 1 would say that something regressed.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # sent by CI to a job it cancels, and by a closing terminal
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores SIGHUP
-            signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # of characters that its encoding does not have
@@ -80,14 +76,12 @@ def run_and_exit() -> NoReturn:
         output.tell(": ".join(str(part) for part in named if part))
         sys.exit(2)
     except Exception as error:
+        if interrupts.received:  # a library made it of KeyboardInterrupt
+            output.tell("interrupted")
+            sys.exit(INTERRUPTED)
         traceback.print_exc()
         output.tell(f"internal error: {type(error).__name__}: {error}")
         sys.exit(2)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closing terminal sends it twice, and we are ending already
-    raise KeyboardInterrupt
 
 
 for command in (run, report, compare, check, ci, bisect, profile, fastest, export, list_, new_cell, doctor):
