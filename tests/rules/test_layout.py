@@ -58,12 +58,12 @@ ALLOWED = {
 }
 # The most statements of a room, docstrings left out: some 5% more than it has, to notice a room that doubles.
 MAX_STATEMENTS = {
-    ".": 260,
+    ".": 290,
     "adapt": 1090,
     "analysis": 2490,
     "api": 230,
     "cells": 690,
-    "cli": 950,
+    "cli": 920,
     "check": 1830,
     "harness": 6250,
     "kernels": 830,
