@@ -131,6 +131,30 @@ def test_a_case_that_newly_fails_is_a_regression(repo: Path, other: str, reason:
     assert findings["mine.py:Mine"]["verdict"] in ("undecided", "unchanged")  # it is not harmed
 
 
+def test_a_broken_package_fails_all_cells_that_import_it_with_one_reason_and_its_repair_mends_all(
+    tmp_path: Path,
+) -> None:
+    packages = ["half.one:Mine", "half.one:Other", "half.two:Mine"]
+    suite = re.sub("^cell = .*$", f"cell = {json.dumps([*packages, 'mine.py:Mine'])}", MINE, flags=re.MULTILINE)
+    files = {
+        "half/__init__.py": "from half import one, broken, two\n",
+        "half/broken.py": "raise RuntimeError('broken')\n",
+    }
+    files |= {"half/one.py": cells(), "half/two.py": cells(), "mine.py": cells()}
+    repository.commit(tmp_path, {"mine.toml": suite, **files})
+    (tmp_path / "half/broken.py").write_text("pass\n")
+    options = ("--budget", "1s", "--on-undecided", "pass", "--json")
+    for only, verdict in (([], "improved"), (["--only", "cell=half.two:Mine"], "regressed")):
+        done = rnnbench("check", "mine.toml", "--base", "HEAD", *options, *only, cwd=tmp_path)
+        found = {line["cell"]: line for line in map(json.loads, done.stdout.splitlines())}
+        found.pop("mine.py:Mine", None)
+        assert {line["verdict"] for line in found.values()} == {verdict}
+        assert [*found] == (packages if not only else packages[2:])
+        assert all("can't be imported: RuntimeError: broken (broken.py:1)" in line["reason"] for line in found.values())
+        repository.commit(tmp_path, {})
+        (tmp_path / "half/broken.py").write_text(files["half/broken.py"])
+
+
 @pytest.mark.parametrize(("options", "code"), [(["--on-undecided", "pass"], 0), (["--on-growth", "fail"], 1)])
 def test_work_that_grows_is_said_first_and_fails_the_check_if_it_is_to(
     repo: Path, options: list[str], code: int
