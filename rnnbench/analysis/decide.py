@@ -50,6 +50,7 @@ class Evidence:
     judged: Judged | None = None  # what the tests of all cases say of its time; None if no time was compared
     replicates: int = 0
     open_because: str = ""  # why no time was compared, or why it can't decide
+    unlike_clocks: str = ""  # at which clock rates a GPU ran on the sides, if they are too far apart to compare times
     instructions: InstructionChange | None = None  # None: not counted
     is_uncounted: bool = False  # instructions are a gate, and none of any case were counted
     gates: frozenset[Gate] = frozenset()
@@ -74,11 +75,15 @@ class Evidence:
     @property
     def by_time(self) -> Verdict:
         """The verdict of the time alone."""
+        if self.unlike_clocks:
+            return "incomparable"
         return "undecided" if self.judged is None else self.judged.verdict
 
     @property
     def why_untimed(self) -> str:
         """Why no time was compared; empty if it was."""
+        if self.unlike_clocks:
+            return self.unlike_clocks
         return self.open_because if self.judged is None else ""
 
 
@@ -192,6 +197,8 @@ def _growth(evidence: Evidence) -> Ruling | None:
 
 
 def _time(evidence: Evidence) -> Ruling | None:
+    if evidence.unlike_clocks:
+        return Ruling("incomparable", evidence.unlike_clocks)
     return Ruling(evidence.by_time, evidence.open_because if evidence.by_time == "undecided" else "")
 
 
@@ -257,7 +264,7 @@ def _judged_row(evidence: Evidence, ruling: Ruling) -> Finding:
         is_counted=all(side.metrics.get("operators") is not None for side in sides),
         instructions=evidence.instructions,
     )
-    if (judged := evidence.judged) is None:
+    if (judged := evidence.judged) is None or evidence.unlike_clocks:
         return row
     return replace(
         row,

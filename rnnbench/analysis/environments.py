@@ -21,6 +21,7 @@ CARD_FACTS = (  # of a GPU, which change its times though its name is the same
     "mig",
     "compute_mode",
 )
+MOST_CLOCKS_APART = 1.02  # times the slower of two clock rates of a GPU at which times can be compared
 MAX_QUIET_LOAD = 0.5  # load average over a minute of a machine on which nothing else runs
 MIN_RATES_APART = 0.25  # noise leaves that much between the best rates of one machine
 WORKER = ("protocol", "python", "torch", "cuda", "cudnn", "onednn", "cpu_capability", "settings")
@@ -119,6 +120,13 @@ def _clause(key: str, then: Any, now: Any) -> str:
         is_now = ", ".join(str(each) for each in now if each not in then)
         return _clause(key, was, is_now)
     return f"processor {key.replace('_', ' ')} was {then or 'none'} and is {now or 'none'}"
+
+
+def clock_difference(base: float | None, head: float | None) -> str:
+    """Return a clause if a GPU ran at unlike clock rates, in MHz; empty if they are alike, or if one is not known."""
+    if base is None or head is None or max(base, head) <= MOST_CLOCKS_APART * min(base, head):
+        return ""
+    return f"the clock of the GPU ran at {base:,.0f} MHz in the base and at {head:,.0f} MHz in the head"
 
 
 def _rates(info: RunInfo) -> dict[tuple[str, str, int, str], Rate[Any]]:

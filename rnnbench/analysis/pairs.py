@@ -9,11 +9,12 @@ have a fifth of their variance in common in each pair, which is more than was me
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, variance
 
+from rnnbench.analysis.environments import clock_difference
 from rnnbench.analysis.estimate import Location, locations
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
@@ -37,6 +38,7 @@ class PairRatio:
     pulses: int = 0  # on both sides; none where pulses can't tell whether the core is quiet
     quiet_pulses: int = 0
     best_pulses: tuple[float, ...] = ()  # seconds of the best pulse that each side knew; base, then head
+    unlike_clocks: str = ""  # at which clock rates a GPU ran on the sides, if they are too far apart
 
     @property
     def is_quiet(self) -> bool:
@@ -65,7 +67,8 @@ def pair_ratio(
     pair: int, base: Times, head: Times, base_windows: Sequence[Window], head_windows: Sequence[Window]
 ) -> PairRatio:
     """Return the ratio of a case in a pair, from its times and its windows on both sides."""
-    ratio = PairRatio(pair, log_ratio(head, base), math.log(head.mean / base.mean))
+    unlike = clock_difference(_clock_rate(base_windows), _clock_rate(head_windows))
+    ratio = PairRatio(pair, log_ratio(head, base), math.log(head.mean / base.mean), unlike_clocks=unlike)
     windows = [*base_windows, *head_windows]
     best = [
         [each.best_pulse for each in windows_of_side if each.best_pulse is not None]
@@ -83,6 +86,12 @@ def pair_ratio(
     if not counted or head.quiet is None or base.quiet is None:
         return ratio
     return replace(ratio, quiet_low=low, quiet_mean=math.log(head.quiet.mean / base.quiet.mean))
+
+
+def _clock_rate(windows: Iterable[Window]) -> float | None:
+    """Return the rate at which the clock of a GPU ran, in MHz; None if it is not known."""
+    rates = [window.sm_clock_mhz for window in windows if window.sm_clock_mhz is not None]
+    return fmean(rates) if rates else None
 
 
 def without_blind(ratios: Mapping[str, Sequence[PairRatio]]) -> dict[str, list[PairRatio]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from rnnbench.analysis.environments import MOST_CLOCKS_APART
 from rnnbench.analysis.quiet import low_logs
 from rnnbench.analysis.replicate_times import LEVELS, MIDDLE, log_quantiles, log_ratios
 from rnnbench.errors import UserError
@@ -43,7 +44,13 @@ from rnnbench.text import plural
 SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
 COUNT_COLUMNS = ("pulses", "quiet_pulses", "quiet_blocks")
 QUIET_COLUMNS = (*COUNT_COLUMNS, "best_pulse", "quiet_seconds", "quiet_low")
-STORED = ("calls", *SUMMED, "quantiles", *QUIET_COLUMNS)  # the columns of stored windows that times follow from
+STORED = (
+    "calls",
+    *SUMMED,
+    "quantiles",
+    *QUIET_COLUMNS,
+    "sm_clock_mhz",
+)  # the columns of stored windows that times follow from
 SLOWER_BEST = 1.2  # times the best pulse of a run: a worker whose own best was slower has never seen a quiet core
 MAX_NOISE_CASES = 1_000  # that show the noise of a run; two halves of all visits take as long as all else
 CASE_KEYS = ["run", "case"]
@@ -64,8 +71,8 @@ class RunTimes:
     cases: pd.DataFrame  # a row for each case, with the columns of `rnnbench.store.frames`
     # A row for each case and visit that counts, with the columns of `reduced`; `run`, `case`, `implementation` and the
     # number of the `workload`; `median_seconds`, its logarithm `log_seconds`, and `log_mean`. Visits that were cut off
-    # are left out, since they are not balanced, and so are cases that are not measured: one that works twice and then
-    # fails has no time, though its windows are kept.
+    # are left out, since they are not balanced, and so are those of a GPU that was held back, and cases that are not
+    # measured: one that works twice and then fails has no time, though its windows are kept.
     replicates: pd.DataFrame
 
     @classmethod
@@ -76,6 +83,7 @@ class RunTimes:
         rows = visits.assign(workload=workloads[number])
         windows_of_visit = rows.groupby(["workload", "replicate", "worker"])["windows"].transform("sum")
         counts = windows_of_visit.eq(rows["turns"]).to_numpy() & cases["status"].eq("measured").to_numpy()[number]
+        counts &= ~held_back(visits).to_numpy()
         rows = rows[counts].drop_duplicates(["number", "replicate"]).reset_index(drop=True)
         of_cases = with_categories(cases[["run", "case", "implementation"]])
         rows = rows.join(of_cases, on="number")
@@ -133,16 +141,26 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
             what = f"{lost:,} of {plural(info.replicates, 'finished replicate')}"
             missing = Note(f"those of {what}; nothing here counts what they held", "windows are missing")
             info = replace(info, notes=[*info.notes, missing])
+    if count := int(held_back(visits).sum()):
+        share = f"{count:,} of {plural(len(visits), 'measurement')} of a case"
+        slow = f"the GPU's clock was over 2% below its usual rate in {share}"
+        info = replace(info, notes=[*info.notes, Note(f"{slow}; nothing here counts these", "held back")])
     return info, measurements, RunTimes.of(cases, visits)
 
 
+def held_back(visits: pd.DataFrame) -> "pd.Series[bool]":
+    """Return of each visit if its GPU was held back: its clock ran below that of the case's median by more than 2%."""
+    usual = visits.groupby("number")["sm_clock_mhz"].transform("median")
+    return visits["sm_clock_mhz"] * MOST_CLOCKS_APART < usual
+
+
 def noted(info: RunInfo) -> list[str]:
-    """Return the notes on missing windows among all notes of a run."""
-    return list(map(str, of_kinds(info.notes, ["windows are missing"])))
+    """Return the notes on windows that are missing or not counted, among all notes of a run."""
+    return list(map(str, of_kinds(info.notes, ["windows are missing", "held back"])))
 
 
 def noted_of_runs(runs: Iterable[tuple[str, RunInfo]]) -> list[str]:
-    """Return the notes on missing windows of several runs, each after the name of its run."""
+    """Return the notes of `noted` of several runs, each after the name of its run."""
     return [f"{name}: {line}" for name, info in runs for line in noted(info)]
 
 
@@ -153,6 +171,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     every step. Columns:
 
     - `number`, `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
+    - `sm_clock_mhz`, the mean clock rate of its GPU; NaN if it is not known;
     - `windows`, and the sums of their `calls`, `seconds`, `host_seconds`, `submit_seconds` and `waits`;
     - `log_quantiles`: 49 quantiles of the logarithms of the seconds of all calls, as an array;
     - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two cases
@@ -173,7 +192,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     group = visits.ngroup().to_numpy()
     calls = frame["calls"].to_numpy(dtype=float)
     summed = dict.fromkeys(["calls", *SUMMED, *COUNT_COLUMNS, "in_quiet_blocks"], "sum")
-    whole = {"turns": "first", "order": "size", "best_pulse": "min", **summed}
+    whole = {"turns": "first", "order": "size", "best_pulse": "min", "sm_clock_mhz": "mean", **summed}
     rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
     sizes, points = parts(windows["quantiles"])
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
@@ -226,7 +245,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
         for index, seconds in zip(streamed.tolist(), seconds_of_steps, strict=True):
             lists[index] = seconds
-    plain = [*SUMMED, *(name for name in QUIET_COLUMNS if name not in LISTS)]
+    plain = [*SUMMED, "sm_clock_mhz", *(name for name in QUIET_COLUMNS if name not in LISTS)]
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *plain]).assign(number=number)
     table = pa.Table.from_pandas(frame.astype(dict.fromkeys(plain, float)), preserve_index=False)
     low = _lists(windows.reindex(columns=list(QUIET_LOW)), QUIET_LOW)

@@ -22,7 +22,7 @@ how often that is wrong, and which slowdowns are still found.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ import pandas as pd
 
 from rnnbench.analysis.comparison import USUAL_MEMORY, Comparison, Finding, MemoryMargin, ordered
 from rnnbench.analysis.decide import Evidence, finding_of, one_sided
-from rnnbench.analysis.environments import differences, machine_differences
+from rnnbench.analysis.environments import clock_difference, differences, machine_differences
 from rnnbench.analysis.estimate import (
     ENDS,
     MIN_QUIET_REPLICATES,
@@ -78,6 +78,7 @@ class StoredRun:
     # A row for each case and replicate: `case`, `log_ratio` and `log_mean_ratio` to the reference, NaN without one, and
     # `quiet_log_ratio` and `log_quiet_mean_ratio` of quiet blocks, NaN if there are too few.
     ratios: pd.DataFrame
+    clocks: Mapping[str, float] = field(default_factory=dict)  # case key -> MHz of its GPU, where they are known
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def read(path: Path) -> StoredRun:
     ratios = reference_ratios(times.replicates)[RATIO_COLUMNS].astype({"case": object})
     resolved = path.resolve()
     name = f"{resolved.parent.name}/{resolved.name}" if is_check(resolved.parent) else resolved.name
-    return StoredRun(writable(name), info, measurements, ratios)
+    clocks = times.replicates.astype({"case": object}).groupby("case")["sm_clock_mhz"].median().dropna()
+    return StoredRun(
+        writable(name), info, measurements, ratios, {str(key): float(rate) for key, rate in clocks.items()}
+    )
 
 
 def case_ratios(run: StoredRun) -> pd.DataFrame:
@@ -178,6 +182,7 @@ def compare(
                 judged=of_case,
                 replicates=min(int(side["replicates"].get(case.key, 0)) for side in sides),
                 open_because=why,
+                unlike_clocks=clock_difference(base.clocks.get(case.key), head.clocks.get(case.key)),
             )
             findings.append(finding_of(evidence))
         if any(each.verdict == "undecided" for each in findings):
@@ -221,6 +226,9 @@ def together(runs: Sequence[StoredRun], margin: float) -> Together:
             part.loc[part.index.isin(frames[0].index) & part["ratio_to_reference"].notna(), "verdict"] = "incomparable"
         elif at:
             for key, judged in judged_shifts(frames[0], frames[at], dict.fromkeys(common, margin)).items():
+                if clock_difference(runs[0].clocks.get(key), runs[at].clocks.get(key)):
+                    part.loc[key, "verdict"] = "incomparable"
+                    continue
                 part.loc[key, ["verdict", "decided_by"]] = judged.verdict, judged.decided_by
                 if judged.deciding.has_interval:
                     part.loc[key, CHANGE_TO_FIRST] = astuple(judged.deciding)

@@ -195,6 +195,7 @@ def _evidence(
     of_cases = []
     for case in cases_of(groups):
         pairs = pairs_of(runner, case)
+        set_aside = runner.set_aside.get(case.key, [])
         evidence = Evidence(
             case=case,
             margin=margins[case.key],
@@ -207,6 +208,7 @@ def _evidence(
             is_new=bool(base.lent) and runner.recorders["base"].faults.get(case.key, {}).get("is_lack", False),
             judged=judged.get(case.key) if pairs else None,
             replicates=pairs,
+            unlike_clocks=set_aside[-1].unlike_clocks if len(set_aside) > pairs else "",
             is_uncounted=is_uncounted and case.key in counted,
             gates=gates,
             acceptances=options.accepted.of(case),

@@ -45,6 +45,7 @@ from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of
+from rnnbench.text import plural
 from rnnbench.user_cache import private_folder
 
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
@@ -84,6 +85,7 @@ class PairedRunner(Visitor):
         self._used_at_first: Used | None = None  # when the cases were asked what they run
         self.definitions: dict[str, frozenset[str]] = {}  # of each case, those that it may run and that differ
         self.ratios = defaultdict[str, list[PairRatio]](list)  # by case, one from each pair
+        self.set_aside = defaultdict[str, list[PairRatio]](list)  # those in which a GPU's clock ran at unlike rates
         self.notes: list[str] = []
         self._kept_pulses: dict[str, KeptPulse] = {}  # of each interpreter
         self._cases = cases
@@ -376,7 +378,9 @@ class PairedRunner(Visitor):
             head = times_by_case(windows["head"])
             for case in base:
                 of_side = [[window for window in windows[name] if window.case == case] for name in ("base", "head")]
-                self.ratios[case].append(pair_ratio(self.replicates, base[case], head[case], *of_side))
+                ratio = pair_ratio(self.replicates, base[case], head[case], *of_side)
+                chosen = self.set_aside if ratio.unlike_clocks else self.ratios
+                chosen[case].append(ratio)
             timed = sum(window.host_seconds for of_side in windows.values() for window in of_side)
             cases = len(group.cases)
             self._costs[group.workload] = timed / cases, max(0.0, visited.seconds - timed) / cases
@@ -411,6 +415,15 @@ class PairedRunner(Visitor):
         of_sides = self.files()
         names = {name: [*files.imported.values(), *files.opened] for name, files in of_sides.items()}
         steady.refuse_changed(names, itertools.chain(*(files.written for files in of_sides.values())))
+
+    def clock_notes(self) -> list[str]:
+        """As `Visitor.clock_notes`, and how many ratios were set aside."""
+        notes = super().clock_notes()
+        if count := sum(map(len, self.set_aside.values())):
+            notes.append(
+                f"{plural(count, 'ratio')} set aside: the clock of the GPU ran at unlike rates on the two sides"
+            )
+        return notes
 
     def files(self) -> dict[str, WorkerFiles]:
         """Return the files that the workers of each side have used so far."""

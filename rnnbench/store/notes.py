@@ -10,6 +10,7 @@ NoteKind = Literal[
     "shared core",
     "resumed by",
     "windows are missing",
+    "held back",
     "base of a check",
     "head of a check",
 ]

@@ -89,6 +89,15 @@ def test_equal_counts_leave_the_verdict_to_the_time() -> None:
     )
 
 
+def test_no_time_is_compared_of_a_gpu_at_unlike_clock_rates_and_counts_decide_all_the_same() -> None:
+    unlike = "the clock of the GPU ran at 1,700 MHz in the base and at 1,400 MHz in the head"
+    assert judge(verdict="regressed", unlike_clocks=unlike) == Finding(
+        CASE, "incomparable", 0.025, unlike, is_counted=True
+    )
+    more = replace(FINE, metrics=FINE.metrics | {"macs": 150})
+    assert judge(head=more, verdict="unchanged", unlike_clocks=unlike).verdict == "regressed"
+
+
 @pytest.mark.parametrize(
     ("change", "time", "expected"),
     [

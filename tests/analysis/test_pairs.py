@@ -95,6 +95,20 @@ def quiet_window(seconds: float, blocks: int, **more: Any) -> Window:
 
 
 @pytest.mark.parametrize(
+    ("base", "head", "is_unlike"),
+    [(1700.0, 1690.0, False), (1700.0, 1660.0, True), (1660.0, 1700.0, True), (1700.0, None, False)],
+)
+def test_a_pair_tells_if_the_clock_of_a_gpu_differs_by_more_than_2_percent(
+    base: float | None, head: float | None, is_unlike: bool
+) -> None:
+    of_sides = [[replace(window(small.case("vanilla"), 0, [1.0]), sm_clock_mhz=rate)] for rate in (base, head)]
+    times = [next(iter(times_by_case(own).values())) for own in of_sides]
+    ratio = pair_ratio(0, times[0], times[1], *of_sides)
+    words = f"the clock of the GPU ran at {base:,.0f} MHz in the base and at {head or 0:,.0f} MHz in the head"
+    assert ratio.unlike_clocks == (words if is_unlike else "")
+
+
+@pytest.mark.parametrize(
     ("blocks", "is_quiet"), [((12, 12), True), ((6, 40), True), ((5, 40), False), ((12, 0), False)]
 )
 def test_a_pair_has_a_quiet_ratio_if_both_sides_have_six_quiet_blocks(blocks: tuple[int, int], is_quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,34 @@ def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_pat
         comparison = compare(base, head, {LOOP.key: 0.025})
         assert comparison.findings == (Finding(LOOP, "incomparable", 0.025, reason),)
         assert comparison.exit_code() == 2
+
+
+def on_a_card(parent: Path, clocks: Sequence[float]) -> Path:
+    """A run on a GPU whose clock ran at a rate of its own in each replicate, and whose calls took so much longer."""
+    times = several([2.0] * MIN_CASES)
+    windows = [
+        replace(window(case, replicate, [seconds * clocks[0] / rate], turns=2), sm_clock_mhz=rate)
+        for case, replicates in times.items()
+        for replicate, (rate, [seconds]) in enumerate(zip(clocks, replicates, strict=True))
+    ]
+    return written(parent, measured(times), windows, status="finished", replicates=len(clocks))
+
+
+def test_runs_at_unlike_clock_rates_of_a_gpu_are_incomparable_by_time(tmp_path: Path) -> None:
+    base, head = (read(on_a_card(tmp_path / name, [rate] * 6)) for name, rate in (("base", 1700.0), ("head", 1650.0)))
+    comparison = compare(base, head, margins(head))
+    words = "the clock of the GPU ran at 1,700 MHz in the base and at 1,650 MHz in the head"
+    assert {(each.verdict, each.reason, each.low) for each in comparison.findings} == {("incomparable", words, None)}
+    assert set(together([base, head], 0.025).rows["verdict"].dropna()) == {"incomparable"}
+    assert {each.verdict for each in compare(base, base, margins(base)).findings} == {"unchanged"}
+
+
+def test_visits_in_which_a_gpu_was_held_back_do_not_count_and_are_told(tmp_path: Path) -> None:
+    run = on_a_card(tmp_path / "base", [1700.0, 1700.0, 1690.0, 1700.0, 1700.0, 1200.0])
+    frame = summarize(load(run))
+    assert set(frame["replicates"]) == {5}
+    words = f"held back: the GPU's clock was over 2% below its usual rate in 12 of {12 * 6} measurements of a case"
+    assert f"{run.name}: {words}; nothing here counts these" in compare(read(run), read(run), margins(read(run))).notes
 
 
 def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:

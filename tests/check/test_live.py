@@ -63,6 +63,7 @@ def fake_runner(
     """
     runner = Mock(replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[], recorders={})
     runner.ratios, runner.definitions = defaultdict(list), {}
+    runner.set_aside = defaultdict(list)
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
     runner.clock_notes.return_value = []
@@ -94,7 +95,9 @@ def fake_runner(
         assert is_observed or not runner.observe.called
         for case in cases_of(groups):
             log = math.log(ratio(case)) + noise * rng.standard_normal()
-            runner.ratios[case.key].append(pair(PairRatio(runner.replicates, log, log)))
+            shown = pair(PairRatio(runner.replicates, log, log))
+            chosen = runner.set_aside if shown.unlike_clocks else runner.ratios
+            chosen[case.key].append(shown)
         runner.visited.append(len(cases_of(groups)))
         runner.replicates += 1
         runner.seconds += runner.expected_seconds(groups)
@@ -253,6 +256,21 @@ def test_a_case_is_judged_by_its_quiet_pairs_if_it_has_enough_and_its_state_is_s
     _, comparison, _ = run(lambda case: 1.2, pair=shared)
     assert {each.state for each in comparison.findings} == {state}
     assert all(each.low and each.low.value == pytest.approx(ratio, rel=0.01) for each in comparison.findings)
+
+
+@pytest.mark.parametrize(("period", "verdict"), [(1, "incomparable"), (3, "unchanged")])
+def test_pairs_whose_sides_had_unlike_clocks_are_set_aside_and_a_case_that_has_mostly_such_ones_is_incomparable(
+    run: Run, period: int, verdict: str
+) -> None:
+    clause = "the clock of the GPU ran at 1,700 MHz in the base and at 1,400 MHz in the head"
+
+    def held_back(own: PairRatio) -> PairRatio:
+        return replace(own, low=0.2, mean=0.2, unlike_clocks=clause) if own.pair % period == 0 else own
+
+    _, comparison, _ = run(pair=held_back)
+    assert set(verdicts(comparison).values()) == {verdict}
+    assert {each.reason for each in comparison.findings} == {clause if verdict == "incomparable" else ""}
+    assert comparison.exit_code() == (2 if verdict == "incomparable" else 0)
 
 
 def test_a_case_whose_mean_scatters_by_4_percent_is_unchanged_if_its_typical_call_is_precise(run: Run) -> None:
