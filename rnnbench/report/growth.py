@@ -47,7 +47,7 @@ def scaling(
     value: Quantity | None = None,
     along: Literal["batch_size", "seq_len", "hidden_size"] | None = None,
     least: int = 2,
-    is_phone: bool = False,
+    is_apart: bool = False,
 ) -> Figure | None:
     """Draw how the ratio to the reference, or the time, grows with batch, length and hidden size, on one scale.
 
@@ -55,8 +55,7 @@ def scaling(
     each phase and size of `least` values or more, with all cells in it, and for times their references too. In a column
     of a paper it is the size with the most values. The other sizes are held at those that stand below the panel: select
     rows for others. A ring is around a mark that was measured on a shared core. `least`: values of a size that has a
-    panel; `is_phone`: panels stand below each other, however high that is. The result of `rnnbench.sweep` has it
-    as `.plot("scaling")`.
+    panel; `is_apart`: each panel is a figure of its own. The result of `rnnbench.sweep` has it as `.plot("scaling")`.
     """
     if value not in (None, "ratio", "seconds"):
         raise ValueError(f"value: expected 'ratio' or 'seconds', got {value!r}")
@@ -75,7 +74,7 @@ def scaling(
         axis for axis in GROWING_SIZES if axis in sizes and along in (None, axis) and measured[axis].nunique() >= least
     ]
     content = SizeLines(measured, sizes, ways, looks, value, reference, least, are_cases=True)
-    return over_sizes(content, ax, width, height, is_phone=is_phone)
+    return over_sizes(content, ax, width, height, is_apart=is_apart)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class SizeLines:
     are_cases: bool = False  # the index has rows of the summary
 
 
-def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_phone: bool = False) -> Figure | None:
+def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_apart: bool = False) -> Figure | None:
     """Draw a line for each series over each of the sizes `ways`, a panel for each phase and size.
 
     The other sizes are held where most values were measured, at the smallest of these, which stands below the panel.
@@ -104,7 +103,7 @@ def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_
     value = content.value
     wide = width or PAGE
     phases = list(dict.fromkeys(cases["phase"]))
-    if ax is None and wide < COLUMN and not is_phone:
+    if ax is None and wide < COLUMN and not is_apart:
         ways = sorted(ways, key=lambda axis: -cases[axis].nunique())[:1]
     selections = {
         (phase, axis): _held(cases[cases["phase"] == phase], axis, content.sizes) for axis in ways for phase in phases
@@ -114,14 +113,14 @@ def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_
     }
     if not by_panel:
         return None
-    columns = 1 if is_phone else len({phase for phase, _ in by_panel})
+    columns = 1 if is_apart else len({phase for phase, _ in by_panel})
     refuse_several(ax, len(by_panel), ["phase", f"size (along={ways[0]!r})"])
     shape = math.ceil(len(by_panel) / columns), columns
     drawn_cases = pd.concat([cases_of_panel for cases_of_panel, _ in by_panel.values()])
     has_states = "state" in drawn_cases and bool(is_shared(drawn_cases).any())
     ends = drawn_cases[[value, f"{value}_low", f"{value}_high"]]
     ends = ends.clip(drawn_cases[value].min() / REACH_OF_LINES, drawn_cases[value].max() * REACH_OF_LINES)
-    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, is_phone=is_phone, sharey=True) as canvas:
+    with sheet(ax, wide, 0.4 + 2.3 * shape[0], shape, height, is_apart=is_apart, sharey=True) as canvas:
         for axes, ((phase, axis), (cases_of_panel, where)) in zip(canvas.grid.flat, by_panel.items(), strict=False):
             names = {"series": "line", axis: "x", f"{value}_low": "low", f"{value}_high": "high"}
             points = (
@@ -138,8 +137,8 @@ def over_sizes(content: SizeLines, ax: Ax, width: Inches, height: Inches, *, is_
             canvas.title(axes, str(phase))
         around = 1 if value == "ratio" else None
         tick = ratio_tick if value == "ratio" else duration_tick
-        log_ticks(canvas, canvas.axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
         for axes in canvas.grid[:, 0]:
+            log_ticks(canvas, axes.yaxis, *limits(ends, around=around, margin=1.25), tick)
             axes.set_ylabel(f"time over {content.reference}" if value == "ratio" else "time per call")
         keys = [key(canvas, content.look_of[name], name) for name in map(str, drawn_cases["series"].unique())]
         if has_states:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, MIN_REPLICATES, measured_streams, quantile_name
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, rows, texts_beside
 from rnnbench.report.drawing.marks import marks
-from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, most_rows, phone_high, rows_high, sheet
+from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, most_rows, rows_high, sheet
 from rnnbench.report.table import Column, Table, of, table, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, with_short_cells, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
@@ -67,11 +67,11 @@ def _late(share: float, low: float, high: float) -> str:
 
 
 def latency(
-    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_apart: bool = False
 ) -> Figure | None:
     """Draw how long a step of a stream takes, from p50 to p99.9: a row for each stream. It has one panel.
 
-    `is_phone`: it is as high as its rows need.
+    `is_apart`: it is as high as its rows need.
     """
     frame = with_short_cells(frame)
     wide = width or PAGE
@@ -79,7 +79,7 @@ def latency(
     if streams.empty or streams["latency_p50"].isna().all():
         return None
     streams = streams[streams["latency_p50"].notna()].head(
-        MAX_STREAMS if is_phone else min(MAX_STREAMS, most_rows(ax, wide, height))
+        MAX_STREAMS if is_apart else min(MAX_STREAMS, most_rows(ax, wide, height))
     )
     look_of = marks(with_series(frame))
     varied = several(streams, (*SETTINGS, *SIZES))
@@ -100,8 +100,8 @@ def latency(
     )
     texts = [f"{quantile_name(name)} {duration(end)}" for name, end in zip(highest, points["high"], strict=True)]
     periods = sorted(streams["period_seconds"].dropna().unique())
-    high = phone_high(len(streams)) if is_phone else rows_high(len(streams), wide)
-    with sheet(ax, wide, high, height=height, is_phone=is_phone) as canvas:
+    high = rows_high(len(streams), wide, is_apart=is_apart)
+    with sheet(ax, wide, high, height=height, is_apart=is_apart) as canvas:
         rows(canvas, canvas.axes, names, points, thick=2, are_cases=True)
         texts_beside(canvas, canvas.axes, texts)
         for period in periods:

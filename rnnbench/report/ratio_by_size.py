@@ -28,7 +28,6 @@ from rnnbench.report.drawing.sheet import (
     Inches,
     Sheet,
     most_rows,
-    phone_high,
     rows_high,
     sheet,
 )
@@ -48,6 +47,7 @@ SCALE = LinearSegmentedColormap.from_list("faster-slower", HEAT_COLOURS)
 # Inches of the narrowest box that its number fits.
 BOX = 0.34
 PAPER_BOX = 0.27
+WIDEST_PANEL = 4.9  # inches; sizes that have no room in a panel of a page are pooled
 LETTER_INCHES = 0.066  # inches of a letter of a name
 # From the size that is pooled first to the one that is kept longest. Ratios depend most on batch and hidden size.
 POOLED = ("samples", "workers", "output_size", "input_size", "seq_len", "batch_size", "num_layers", "hidden_size")
@@ -63,13 +63,13 @@ class BoxGrid:
 
 
 def ratio_by_size(
-    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_apart: bool = False
 ) -> Figure | None:
     """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
     A panel for each phase and setting. A number in brackets is unclear or coarse; a dashed box was measured on a shared
     core. Where there is no room for all sizes, the numbers are medians over some, and cases on a shared core have rows
-    of their own. `is_phone`: panels stand below each other, however high that is.
+    of their own. `is_apart`: each panel is a figure of its own.
     """
     reference = reference_name(frame)
     frame = with_series(with_short_cells(frame))
@@ -78,12 +78,15 @@ def ratio_by_size(
     selection = selection[selection.groupby("series")["ratio"].transform("count") > 0]
     if selection.empty or not swept(selection, SIZES):
         return None
-    selection = with_room(selection, MANY if is_phone else most_rows(ax, wide, height))
+    selection = with_room(selection, MANY if is_apart else most_rows(ax, wide, height))
     names = list(selection["series"].unique())
     is_narrow = ax is not None or wide < COLUMN
     letters = min(SHORT_NAME if is_narrow else MAX_NAME_LETTERS, max(map(len, names)))
+    if is_apart:
+        columns = selection.groupby("phase")[swept(selection, SIZES)].apply(lambda sizes: len(sizes.drop_duplicates()))
+        wide = min(WIDEST_PANEL, max(wide, 0.2 + LETTER_INCHES * letters + PAPER_BOX * columns.max()))
     inches = wide - 0.2 - LETTER_INCHES * letters if ax is None else ax.get_window_extent().width / ax.figure.figure.dpi
-    beside = 1 if is_phone else selection["phase"].nunique()  # panels
+    beside = 1 if is_apart else selection["phase"].nunique()  # panels
     most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / beside))
     varied = swept(selection, SIZES)
     most_of_all = most * selection["phase"].nunique()
@@ -93,9 +96,9 @@ def ratio_by_size(
         letters = min(SHORT_NAME if is_narrow else MAX_NAME_LETTERS, max(map(len, names)))
     selection, over = pooled(selection, lambda cases: columns_of(cases, varied) <= most_of_all)
     sizes = swept(selection, SIZES)
-    by_panel, shape = panels(selection, swept(selection, SETTINGS), ax, wide, is_phone=is_phone)
-    if (columns := columns_of(selection, sizes)) > most_of_all:
-        raise ValueError(f"{columns} columns have no room: select fewer values of {sizes[-1]}, or give a larger width")
+    by_panel, shape = panels(selection, swept(selection, SETTINGS), ax, wide, is_apart=is_apart)
+    if (needed := columns_of(selection, sizes)) > most_of_all:
+        raise ValueError(f"{needed} columns have no room: select fewer values of {sizes[-1]}, or give a larger width")
     # The phases of a suite may have other sizes, so each has columns of its own.
     keys_of = {
         phase: sorted(cases[sizes].drop_duplicates().itertuples(index=False, name=None)) or [()]
@@ -103,8 +106,8 @@ def ratio_by_size(
     }
     widths = [len(keys_of[cases["phase"].iloc[0]]) for _, cases in by_panel[: shape[1]]]
     farthest = max(0.5, float(np.abs(np.log2(selection["ratio"].astype(float))).max()))
-    high = (phone_high(len(names)) if is_phone else rows_high(len(names), wide)) + 0.13 * len(sizes)
-    with sheet(ax, wide, high * shape[0], shape, height, is_phone=is_phone, sharey=True, width_ratios=widths) as canvas:
+    high = rows_high(len(names), wide, is_apart=is_apart) + 0.13 * len(sizes)
+    with sheet(ax, wide, high * shape[0], shape, height, is_apart=is_apart, sharey=True, width_ratios=widths) as canvas:
         for axes, (title, cases) in zip(canvas.grid.flat, by_panel, strict=False):
             box_grid = BoxGrid(names, sizes, keys_of[cases["phase"].iloc[0]])
             _boxes(canvas, axes, cases, box_grid, Normalize(-farthest, farthest), are_cases=not over)
@@ -119,12 +122,20 @@ def ratio_by_size(
                 "\n".join(map(word, sizes)), (0, 1), (-5, 3.5), xycoords="axes fraction", textcoords="offset points",
                 ha="right", va="bottom", fontsize=MIN_LETTERS, linespacing=1.25, color=canvas.ink("soft"),
             )  # fmt: skip
-        about = ", ".join(filter(None, [f"time over {reference}", over]))
-        colors = f"{about}{chr(10) if canvas.is_narrow else ': '}blue is faster, orange slower"
-        if is_shared(selection[selection["ratio"].notna()]).any():
-            colors += f"{'; ' if wide >= PAGE else chr(10)}dashed: {SHARED}"
-        (canvas.figure.supxlabel if canvas.is_own else canvas.axes.set_xlabel)(colors, fontsize=canvas.small)
+        colors = _legend(selection, canvas, ", ".join(filter(None, [f"time over {reference}", over])), wide)
+        for figure in canvas.figures:
+            (figure.supxlabel if canvas.is_own else canvas.axes.set_xlabel)(colors, fontsize=canvas.small)
     return canvas.figure
+
+
+def _legend(cases: pd.DataFrame, canvas: Sheet, about: str, wide: float) -> str:
+    """Return the line below the boxes: what their numbers are `about`, and what the colours and dashes mean."""
+    break_or_colon = "\n" if canvas.is_narrow else ": "
+    colors = f"{about}{break_or_colon}blue is faster, orange slower"
+    if is_shared(cases[cases["ratio"].notna()]).any():
+        break_or_semicolon = "; " if wide >= PAGE else "\n"
+        colors += f"{break_or_semicolon}dashed: {SHARED}"
+    return colors
 
 
 def pooled(cases: pd.DataFrame, fits: Callable[[pd.DataFrame], bool]) -> tuple[pd.DataFrame, str]:

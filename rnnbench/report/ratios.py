@@ -38,7 +38,6 @@ from rnnbench.report.drawing.sheet import (
     Inches,
     Sheet,
     most_rows,
-    phone_high,
     refuse_several,
     rows_high,
     sheet,
@@ -74,7 +73,7 @@ def ratio(
     width: Inches = None,
     height: Inches = None,
     noise_floor: float = math.nan,
-    is_phone: bool = False,
+    is_apart: bool = False,
 ) -> Figure | None:
     """Draw how far each cell is from its reference: a row for each cell and implementation, a mark for each colour.
 
@@ -82,7 +81,7 @@ def ratio(
     cases of this size; its line reaches over all their 95% intervals. A bar is the median of all cases of the row.
     Hollow marks were measured on a shared core, and have a hollow median of their own. `noise_floor`: how far a case
     differs from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A
-    panel for each phase, device, data type and number of workers; `is_phone`: below each other, however high that is.
+    panel for each phase, device, data type and number of workers; `is_apart`: a figure for each.
     """
     reference = reference_name(frame)
     frame = with_series(with_short_cells(frame))
@@ -90,16 +89,16 @@ def ratio(
     if compared.empty:
         return None
     wide = width or (PAGE if compared["phase"].nunique() == 1 else WIDE)
-    compared = with_room(compared, MANY if is_phone else most_rows(ax, wide, height))
+    compared = with_room(compared, MANY if is_apart else most_rows(ax, wide, height))
     names = list(compared["series"].unique())
     sizes = [axis for axis in swept(compared, SIZES) if axis not in CONTEXT]
     by = explaining(compared, ["series", "phase", *several(compared, CONTEXT)], sizes)
     values: list[Any] = sorted(compared[by].unique()) if by else []
     shades = {value: level(place / max(len(values) - 1, 1)) for place, value in enumerate(values)}
-    by_panel, shape = panels(compared, CONTEXT, ax, wide, is_phone=is_phone)
+    by_panel, shape = panels(compared, CONTEXT, ax, wide, is_apart=is_apart)
     marked = compared["ratio"].min() / REACH_OF_RATIOS, compared["ratio"].max() * REACH_OF_RATIOS
-    high = shape[0] * (phone_high(len(names)) if is_phone else rows_high(len(names), wide))
-    with sheet(ax, wide, high, shape, height, is_phone=is_phone, sharey=True) as canvas:
+    high = shape[0] * rows_high(len(names), wide, is_apart=is_apart)
+    with sheet(ax, wide, high, shape, height, is_apart=is_apart, sharey=True) as canvas:
         for axes, (title, cases) in zip(canvas.grid.flat, by_panel, strict=False):
             points = _by_colour(cases, by)
             shade: Any = points[by].map(shades) if by else INKS["soft"]
@@ -187,15 +186,15 @@ def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
 
 
 def panels(
-    cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float, *, is_phone: bool = False
+    cases: pd.DataFrame, context: Sequence[str], ax: Ax, width: float, *, is_apart: bool = False
 ) -> tuple[list[tuple[str, Any]], tuple[int, int]]:
     """Return the panels of a figure, each with its title, and their rows and columns: phases stand side by side.
 
-    Raises ValueError if there are several panels for one `ax`. `is_phone`: all panels stand below each other.
+    Raises ValueError if there are several panels for one `ax`. `is_apart`: each is a figure of its own.
     """
     varied = several(cases, context)
     phases = list(cases["phase"].unique())
-    if ax is None and width < COLUMN and varied and not is_phone:
+    if ax is None and width < COLUMN and varied and not is_apart:
         settings = cases.groupby(varied, sort=False)["case"]
         cases = cases[settings.transform("size") == settings.size().max()]
         cases = cases[cases.groupby(varied, sort=False).ngroup() == 0]
@@ -208,7 +207,7 @@ def panels(
         pairs = [pair for pair in zip(varied, setting, strict=True) if phase in LOADS or pair[0] not in OF_DATA]
         words = say_all([axis for axis, _ in pairs], [value for _, value in pairs])
         result.append((", ".join(filter(None, [str(phase), words])), cases_of_panel))
-    return result, (len(result), 1) if is_phone else (math.ceil(len(result) / len(phases)), len(phases))
+    return result, (len(result), 1) if is_apart else (math.ceil(len(result) / len(phases)), len(phases))
 
 
 def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Series[float]":

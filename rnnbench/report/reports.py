@@ -22,7 +22,7 @@ from rnnbench.errors import UserError
 from rnnbench.report import case_tables, environment, growth, latency, ratio_by_size, ratios, why
 from rnnbench.report.certainty import reference_name
 from rnnbench.report.drawing.pictures import Picture, picture
-from rnnbench.report.drawing.sheet import PHONE
+from rnnbench.report.drawing.sheet import PANEL
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.run_answer import answer
 from rnnbench.report.runs.over_time import over_time
@@ -187,12 +187,11 @@ def render_figures(summary: pd.DataFrame, noise_floor: float = math.nan) -> dict
     reference = reference_name(summary)
     for row in FIGURES:
         how: dict[str, Any] = {"noise_floor": noise_floor} if row.name == "ratio" else {}
-        figure = row.draw(summary, **how)
+        figure = row.draw(summary, width=PANEL, is_apart=True, **how)
         if figure is not None:
-            narrow = row.draw(summary, width=PHONE, is_phone=True, **how)
             title = row.title.format(reference=reference)
             caption = row.caption.format(reference=reference)
-            pictures[row.name] = picture(row.name, title, caption, figure, narrow)
+            pictures[row.name] = picture(row.name, title, caption, figure)
     return pictures
 
 

@@ -24,7 +24,7 @@ from rnnbench.report.drawing import marks
 from rnnbench.report.drawing.draw import bars
 from rnnbench.report.drawing.marks import of_cell
 from rnnbench.report.drawing.pictures import Picture, picture
-from rnnbench.report.drawing.sheet import PAGE, PHONE, Ax, Inches, rows_high, sheet
+from rnnbench.report.drawing.sheet import PAGE, PANEL, Ax, Inches, rows_high, sheet
 from rnnbench.report.table import Section, Table
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say_all, series_name, several
 from rnnbench.report.words.units import (
@@ -196,11 +196,18 @@ def sections(times: RunTimes, profiles: Mapping[str, Profile]) -> list[Section]:
         setting = ", ".join(filter(None, [first["phase"], say_all(axes, [first[axis] for axis in axes])]))
         profiles_of_case = {key: rescaled[key] for key in order if key in rescaled}
         parts = [*_parts(gap, (case, reference), cell, setting, profiles_of_case, names)]
-        parts_with_names = [
-            part if isinstance(part, str) else replace(part, name=f"{number:02d}-{plain}-{part.name}") for part in parts
-        ]
-        result.append(Section(plain, one_line(f"{cell} in {setting}"), parts_with_names))
+        prefix = f"{number:02d}-{plain}-"
+        result.append(Section(plain, one_line(f"{cell} in {setting}"), [_prefixed(part, prefix) for part in parts]))
     return result
+
+
+def _prefixed(part: str | Table | Picture, prefix: str) -> str | Table | Picture:
+    """Return a part of a section with a prefix before its name, if it has one."""
+    if isinstance(part, Picture):
+        return part.prefixed(prefix)
+    if isinstance(part, Table):
+        return replace(part, name=f"{prefix}{part.name}")
+    return part
 
 
 def _parts(
@@ -218,13 +225,12 @@ def _parts(
     yield words(gap, first, reference, base)
     reasons = (f"{line[0].upper()}{line[1:]}." for line in not_profiled(profiles, names))
     caption = " ".join([WATERFALL, *reasons])
-    wide = waterfall(gap, first, reference, cell, width=PAGE)
-    narrow = waterfall(gap, first, reference, cell, width=PHONE)
-    yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, wide, narrow)
+    figure = waterfall(gap, first, reference, cell, width=PANEL)
+    yield picture("waterfall", f"From {first} to {reference}, {setting}", caption, figure)
     by_name = {names[case]: profile for case, profile in profiles.items()}
-    if parts := breakdowns(by_name):
+    if parts := breakdowns(by_name, width=PANEL):
         title = f"Where a call's time goes: {first}, {setting}"
-        yield picture("breakdown", title, BREAKDOWN, parts, breakdowns(by_name, width=PHONE))
+        yield picture("breakdown", title, BREAKDOWN, parts)
     tables = [breakdown_table(profiles, names) if parts else None, operators_table(base, first) if base else None]
     for each in filter(None, tables):
         yield replace(each, title=f"{one_line(cell)}: {each.title}: {setting}", is_folded=True)

@@ -99,8 +99,9 @@ def test_a_page_has_the_figures_that_answer_something(quick: pd.DataFrame, made_
 def test_any_name_can_be_drawn(notebook: pd.DataFrame, name: str) -> None:
     one_cell = notebook.query("phase == 'step' and cell in ('vanilla', 'torch.nn.RNN') and num_layers == 1")
     for picture in figures.render_figures(renamed(one_cell, "vanilla", name)).values():
-        assert "<script>" not in picture.svg
-        assert "\x00" not in picture.svg
+        for panel in picture.panels:
+            assert "<script>" not in panel.svg
+            assert "\x00" not in panel.svg
 
 
 def test_long_names_leave_the_figures_their_room(made_up: Summaries) -> None:
@@ -173,8 +174,8 @@ def test_a_row_has_one_mark_for_each_colour_the_median_and_a_line_over_all_inter
 
 def test_a_mark_of_several_cases_leads_to_the_one_nearest_to_their_median(by_batch: pd.DataFrame) -> None:
     own = by_batch[(by_batch["cell"] == "gru") & (by_batch["implementation"] == "loop")]
-    drawn = figures.render_figures(own)["ratio"].svg
-    [marks] = {match for match in re.findall(r'data-cases="([^"]*)"', drawn) if len(match.split()) == 2}
+    [panel] = figures.render_figures(own)["ratio"].panels
+    [marks] = {match for match in re.findall(r'data-cases="([^"]*)"', panel.svg) if len(match.split()) == 2}
     for group in marks.split():
         nearest, *others = map(int, group.split("."))
         cases = own.loc[[nearest, *others]]

@@ -83,7 +83,9 @@ def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> 
     texts = [screens.of_run(summary, info), markdown(table_of_cases(summary)), without_figures]
     assert not [text for text in texts if "7.77" in text or "7.78" in text]
     assert "on purpose" in texts[0]
-    marks = re.findall('data-cases="([^"]*)"', " ".join(picture.svg for picture in drawn.values()))
+    marks = re.findall(
+        'data-cases="([^"]*)"', " ".join(panel.svg for picture in drawn.values() for panel in picture.panels)
+    )
     assert {number for mark in marks for number in mark.split()} <= {"0", "1"}  # the rows of the two others
 
 

@@ -96,7 +96,7 @@ def ratio_axes(canvas: Sheet, values: Any, reference: str) -> None:
         axes.axvline(1, color=canvas.ink(), **REFERENCE)
         log_ticks(canvas, axes.xaxis, *limits(values, around=1), ratio_tick)
     columns = canvas.grid.shape[1]
-    for axes in canvas.grid[-1] if columns < 3 else canvas.grid[-1, columns // 2 :][:1]:
+    for axes in canvas.lowest if columns < 3 else canvas.grid[-1, columns // 2 :][:1]:
         axes.set_xlabel(f"time over {reference}" if canvas.is_narrow else f"time over that of {reference} (log scale)")
 
 

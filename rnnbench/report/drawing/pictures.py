@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ def report_style(**more: Any) -> Iterator[None]:
 class ReportFigure(Figure):
     """A figure that keeps the style of reports in a notebook and in every file."""
 
+    others: Sequence["ReportFigure"] = ()  # the panels after this one, if each is a figure of its own
+
     def draw(self, renderer: Any) -> None:
         """Draw the figure with the style of reports."""
         with report_style():
@@ -74,27 +76,43 @@ class ReportFigure(Figure):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure as SVG and as PNG, with its title and caption."""
+class Panel:
+    """One figure as SVG and as PNG."""
 
     name: str  # of its files, without the extension
-    title: str
-    caption: str
     svg: str
     png: bytes
-    narrow: str = ""  # the same as SVG for a phone, with its panels below each other; empty: it has no such form
 
 
-def picture(name: str, title: str, caption: str, figure: Figure, narrow: Figure | None = None) -> Picture:
-    """Draw a figure in both formats. This fixes its layout, which takes as long as drawing.
+@dataclass(frozen=True)
+class Picture:
+    """The panels of a figure, with their title and caption. A page shows as many beside each other as have room."""
 
-    `narrow`: what a page shows in its place on a phone.
-    """
+    name: str
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+
+    def prefixed(self, prefix: str) -> "Picture":
+        """Return the picture with a prefix before its name and those of its files."""
+        panels = [replace(panel, name=f"{prefix}{panel.name}") for panel in self.panels]
+        return replace(self, name=f"{prefix}{self.name}", panels=panels)
+
+
+def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    """Draw a figure and its other panels in both formats."""
+    figures = [figure, *getattr(figure, "others", ())]
+    names = [name] if len(figures) == 1 else [f"{name}_{number}" for number in range(1, len(figures) + 1)]
+    return Picture(name, title, caption, list(map(_panel, names, figures)))
+
+
+def _panel(name: str, figure: Figure) -> Panel:
+    """Return a figure in both formats. This fixes its layout, which takes as long as drawing."""
     engine: Any = figure.get_layout_engine()
     with report_style():
         engine.execute(figure)
     figure.set_layout_engine(None)
-    return Picture(name, title, caption, svg(figure), png(figure), "" if narrow is None else svg(narrow))
+    return Panel(name, svg(figure), png(figure))
 
 
 def svg(figure: Figure) -> str:

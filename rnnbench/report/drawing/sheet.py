@@ -20,14 +20,15 @@ Ax: TypeAlias = Axes | None  # the caller's axes, in place of a figure of its ow
 Inches: TypeAlias = float | None  # of a figure of its own, if the caller chose them
 PAGE = 9.0  # inches: the width of a figure on a page
 COLUMN = 5.0  # inches; a narrower figure is for a column of a paper, with the smallest letters that print well
-PHONE = 3.35  # inches: the width of a figure on a phone, which shows it some 1.4 times as large
-TALLEST = 4.0  # inches: the height of such a figure, at most
-PER_ROW = 3  # small panels beside each other
+PANEL = 3.35  # inches: the width of a panel on a page, which shows it some 1.4 times as large
+TALLEST = 4.0  # inches: the height of a figure for a column of a paper, at most
+SMALL_PANEL = 2.2  # inches: the height of a panel of a history
 MIN_LETTERS = 7.0  # points
 PAPER = INKS["card"].light
 BRIGHT = 1.4  # sum of red, green and blue of a background that is as far from white as from black
 ROW = 0.24  # inches of a row on a page
 LOW_ROW = 0.135  # the least
+PANEL_ROW = 0.17  # inches of a row of a panel on a page
 AROUND = 0.85  # inches above and below the rows
 
 
@@ -35,7 +36,7 @@ AROUND = 0.85  # inches above and below the rows
 class Sheet:
     """The axes to draw on, and what their style gives."""
 
-    figure: Figure
+    figures: Sequence[Figure]  # one, or one for each of the axes
     grid: np.ndarray  # of Axes: rows, columns
     paper: str  # the background, as `#rrggbb`
     is_own: bool  # not the caller's
@@ -47,6 +48,11 @@ class Sheet:
         """Return the form of a colour, or of one of `INKS`, for the background; letters have the default."""
         colours = INKS[shade] if isinstance(shade, str) else shade
         return colours.dark if sum(to_rgb(self.paper)) < BRIGHT else colours.light
+
+    @property
+    def figure(self) -> Figure:
+        """The first of the figures."""
+        return self.figures[0]
 
     @property
     def axes(self) -> Axes:
@@ -70,15 +76,13 @@ class Sheet:
             letters = int(72 * self.width / self.grid.shape[1] / (0.62 * self.small))
             axes.set_title(textwrap.fill(text, letters), loc="left")
 
-    def label_panels(self, text: str) -> None:
-        """Say what the y axes of all panels are: beside them, or above panels that stand below each other."""
-        if self.grid.shape[1] > 1:
-            self.figure.supylabel(text, fontsize=self.small)
-        else:
-            self.figure.suptitle(text, x=0.01, ha="left", fontsize=self.small, color=self.ink("soft"))
+    @property
+    def lowest(self) -> list[Axes]:
+        """The axes that no others of their figure stand below."""
+        return list(self.grid.flat if len(self.figures) > 1 else self.grid[-1])
 
     def legend(self, handles: Sequence[Artist]) -> None:
-        """Write the legend below a figure of our own, or above the caller's axes."""
+        """Write the legend below each figure of our own, or above the caller's axes."""
         if not handles:
             return
         longest = max(len(str(handle.get_label())) for handle in handles)
@@ -87,10 +91,11 @@ class Sheet:
         if not self.is_own:
             self.axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=1.4, borderaxespad=0.2, **how)
             return
-        self.figure.legend(loc="outside lower center", handlelength=1.6, **how)
-        if self.height is None:
-            high = self.figure.get_figheight() + 0.1 + math.ceil(len(handles) / columns) * self.small * 1.6 / 72
-            self.figure.set_figheight(min(high, self.tallest))
+        for figure in self.figures:
+            figure.legend(loc="outside lower center", handlelength=1.6, **how)
+            if self.height is None:
+                high = figure.get_figheight() + 0.1 + math.ceil(len(handles) / columns) * self.small * 1.6 / 72
+                figure.set_figheight(min(high, self.tallest))
 
 
 @contextmanager
@@ -101,34 +106,37 @@ def sheet(
     shape: tuple[int, int] = (1, 1),
     height: float | None = None,
     *,
-    is_phone: bool = False,
+    is_apart: bool = False,
     **subplots: Any,
 ) -> Iterator[Sheet]:
     """Yield rows and columns of axes in a new figure, or the axes `ax`, in the style in force.
 
-    `high`: inches of the figure without its legend, unless the caller chose a `height`; `is_phone`: it is for a page,
-    which scrolls, so it may be as high as it needs.
+    `high`: inches of the figure without its legend, unless the caller chose a `height`; `is_apart`: each of the axes is
+    a figure of its own, for a page, which scrolls, so it may be as high as it needs.
     """
     if ax is not None:
         figure = ax.figure.figure
         behind = [color for color in (ax.get_facecolor(), ax.figure.get_facecolor()) if to_rgba(color)[3] > 0.5]
         paper = str(to_hex(behind[0])) if behind else PAPER
-        yield Sheet(figure, np.array([[ax]]), paper, False, ax.get_window_extent().width / figure.dpi, height)
+        yield Sheet([figure], np.array([[ax]]), paper, False, ax.get_window_extent().width / figure.dpi, height)
         return
     with report_style(**({"font.size": 7.5, "lines.markersize": 4} if width < COLUMN else {})):
+        if is_apart:
+            number = math.prod(shape)
+            figures = [ReportFigure(figsize=(width, high / number), layout="constrained") for _ in range(number)]
+            figures[0].others = figures[1:]
+            yield Sheet(figures, np.array([[figure.subplots()] for figure in figures]), PAPER, True, width, height)
+            return
         figure = ReportFigure(figsize=(width, height or high), layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, **subplots)
-        tallest = TALLEST if width < COLUMN and not is_phone else math.inf
-        yield Sheet(figure, grid, PAPER, True, width, height, tallest)
+        yield Sheet([figure], grid, PAPER, True, width, height, TALLEST if width < COLUMN else math.inf)
         for axes in grid.flat:
             axes.set_visible(axes.has_data())
 
 
-def small_panels(number: int, *, is_phone: bool = False) -> AbstractContextManager[Sheet]:
-    """Return the sheet of so many small panels, three beside each other; `is_phone`: all below each other."""
-    columns = 1 if is_phone else min(PER_ROW, number)
-    shape = math.ceil(number / columns), columns
-    return sheet(None, PHONE if is_phone else PAGE, 0.4 + 1.8 * shape[0], shape, is_phone=is_phone)
+def small_panels(number: int) -> AbstractContextManager[Sheet]:
+    """Return the sheet of so many small panels of a page."""
+    return sheet(None, PANEL, SMALL_PANEL * number, (number, 1), is_apart=True)
 
 
 def refuse_several(ax: Axes | None, panels: int, axes: Sequence[str]) -> None:
@@ -137,14 +145,11 @@ def refuse_several(ax: Axes | None, panels: int, axes: Sequence[str]) -> None:
         raise ValueError(f"the frame makes {panels} panels: select one {' and one '.join(axes)}, or leave ax out")
 
 
-def rows_high(rows: int, width: float) -> float:
-    """Return the height in inches of a figure with so many rows, without its legend."""
+def rows_high(rows: int, width: float, *, is_apart: bool = False) -> float:
+    """Return the height in inches of a figure with so many rows, without its legend; `is_apart`: see `sheet`."""
+    if is_apart:
+        return AROUND + PANEL_ROW * rows
     return min(AROUND + LOW_ROW * rows, TALLEST) if width < COLUMN else AROUND + ROW * rows
-
-
-def phone_high(rows: int) -> float:
-    """Return the height in inches of a panel with so many rows in a figure for a phone."""
-    return AROUND + 0.17 * rows
 
 
 def most_rows(ax: Axes | None, width: float, height: float | None) -> int:

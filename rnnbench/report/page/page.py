@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import INKS, variables
-from rnnbench.report.drawing.pictures import Picture
+from rnnbench.report.drawing.pictures import Panel, Picture
 from rnnbench.report.table import FILE_FORMATS, Section, SectionPart, Table
 from rnnbench.report.words.names import one_line
 from rnnbench.store.folder import is_check, write_whole
@@ -41,8 +41,7 @@ SVG_UNUSED = re.compile(
 SVG_PLACES = re.compile(r" (?:d|x|y|transform)=\"[^\"]*\"")
 LONG_NUMBER = re.compile(r"(?<![\d.])(-?\d+\.\d)\d+")  # more decimals than anybody sees
 SVG_NAMES = re.compile(r"(?<= id=\")|(?<=url\(#)|(?<=href=\"#)")  # where the name of a part begins
-MAX_MARKS = 1_000  # of one figure that lead to their cases
-BROAD = 700  # points; a broader figure has letters that are too small in a window of 1000 pixels
+MAX_MARKS = 1_000  # of one panel that lead to their cases
 
 Xml.register_namespace("", SVG[1:-1])
 
@@ -96,7 +95,8 @@ def files(page: Page) -> dict[str, bytes]:
     """Return the page, and each figure and table in its formats, by path within the page's folder."""
     contents = {PAGE_FILE: encoded(html(page))}
     for picture in page.pictures:
-        contents |= {f"figures/{picture.name}.svg": encoded(picture.svg), f"figures/{picture.name}.png": picture.png}
+        for panel in picture.panels:
+            contents |= {f"figures/{panel.name}.svg": encoded(panel.svg), f"figures/{panel.name}.png": panel.png}
     for table in page.tables:
         contents |= {f"tables/{name}": content for name, content in table.files().items()}
     return contents
@@ -115,7 +115,7 @@ def html(page: Page) -> str:
     return templates.get_template("page.html").render(
         page=page,
         answer=[linked(sentence, page.leads) for sentence in page.answer],
-        inline={each.name: inlined(each, page.title) for each in page.pictures},
+        inline={each.name: [inline(each, panel, page.title) for panel in each.panels] for each in page.pictures},
         formats=dict(zip(FILE_FORMATS, ("CSV", "Markdown", "LaTeX"), strict=True)),
         max_open_rows=MAX_OPEN_ROWS,
         shades={name: shade for name, shade in variables().items() if name not in INKS},
@@ -188,39 +188,29 @@ def write(file: Path, data: bytes, place: Path) -> None:
 # Figures as elements of the page
 
 
-def inlined(picture: Picture, title: Callable[[int], str]) -> Markup:
-    """Return a figure as an element of a page, and beside it what a narrow window shows in its place."""
-    if not picture.narrow:
-        return inline(picture, title)
-    narrow = replace(picture, name=f"{picture.name}-narrow", svg=picture.narrow)
-    return inline(picture, title, "wide") + inline(narrow, title, "narrow")
-
-
-def inline(picture: Picture, title: Callable[[int], str], kind: str = "") -> Markup:
-    """Turn a figure into an element of a page, with a label for readers who can't see it.
+def inline(picture: Picture, panel: Panel, title: Callable[[int], str]) -> Markup:
+    """Turn a panel of a figure into an element of a page, with a label for readers who can't see it.
 
     Each mark has the row of the run's summary that it shows (`data-case="3"`) and the row's title, unless there are
-    very many. A mark of several rows has them all (`data-all="3 5"`). CSS variables hold the figure's size, so that the
-    page's style can keep letters legible. `kind`: its class; one of a narrow window has the titles of the wide one.
+    very many. A mark of several rows has them all (`data-all="3 5"`). A CSS variable holds the panel's width, so that
+    the page's style can keep letters legible.
     """
-    svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", SVG_UNUSED.sub("", picture.svg))
+    svg = COLOR.sub(lambda color: f"var(--{VARIABLES[color[0]]})", SVG_UNUSED.sub("", panel.svg))
     svg = SVG_PLACES.sub(lambda places: LONG_NUMBER.sub(r"\1", places[0]), svg)
-    root = Xml.fromstring(SVG_NAMES.sub(f"{picture.name}-", svg))  # unlike those of every other figure
+    root = Xml.fromstring(SVG_NAMES.sub(f"{panel.name}-", svg))  # unlike those of every other figure
     width = root.attrib.pop("width").removesuffix("pt")
-    height = root.attrib.pop("height").removesuffix("pt")
+    del root.attrib["height"]
     root.attrib |= {"role": "img", "aria-label": f"{picture.title}. {picture.caption}"}
-    if kind:
-        root.set("class", f"{kind} broad" if kind == "wide" and float(width) > BROAD else kind)
-    root.set("style", f"--wide: {width}px; --high: {height}px")
+    root.set("style", f"--wide: {width}px")
     cases = {group: group.attrib.pop("data-cases", "").split() for group in root.iter()}
     if sum(map(len, cases.values())) <= MAX_MARKS:
         for group, marks in cases.items():
             rows = [list(map(int, each.split("."))) for each in marks]
-            _tell_apart(group, rows, None if kind == "narrow" else title)
+            _tell_apart(group, rows, title)
     return Markup(Xml.tostring(root, encoding="unicode"))  # noqa: S704 - our own figure, parsed and written anew
 
 
-def _tell_apart(group: Xml.Element, rows_of_marks: list[list[int]], title: Callable[[int], str] | None) -> None:
+def _tell_apart(group: Xml.Element, rows_of_marks: list[list[int]], title: Callable[[int], str]) -> None:
     """Give each mark of a group its rows; or the group, if it shows one mark, such as the letters of a number."""
     hidden = {part for defs in group.iter(f"{SVG}defs") for part in defs.iter()}
     kinds = ([part for part in group.iter(f"{SVG}{kind}") if part not in hidden] for kind in ("use", "path"))
@@ -231,6 +221,5 @@ def _tell_apart(group: Xml.Element, rows_of_marks: list[list[int]], title: Calla
         part.set("data-case", str(rows[0]))
         if len(rows) > 1:
             part.set("data-all", " ".join(map(str, rows)))
-        if title is not None:
-            median = f"median of {len(rows):,} cases, the nearest is " if len(rows) > 1 else ""
-            Xml.SubElement(part, f"{SVG}title").text = f"{median}{title(rows[0])}"
+        median = f"median of {len(rows):,} cases, the nearest is " if len(rows) > 1 else ""
+        Xml.SubElement(part, f"{SVG}title").text = f"{median}{title(rows[0])}"

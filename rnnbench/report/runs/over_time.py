@@ -68,9 +68,7 @@ def over_time(history: History, left_out: Sequence[str] = ()) -> Section:
         words = "No case was measured beside its reference in two runs of the same environment, so nothing can be said."
         return Section("history", title, [*warnings, words])
     points, changes = named_lines(history)
-    figure = draw_over_time(history, points, changes, is_phone=False)
-    narrow = draw_over_time(history, points, changes, is_phone=True)
-    image = picture("history", "Ratios over the runs", OVER_TIME, figure, narrow)
+    image = picture("history", "Ratios over the runs", OVER_TIME, draw_over_time(history, points, changes))
     columns = [
         Column("case", of("name")),
         Column("change", of("ratio", change_cell), numeric=True),
@@ -162,26 +160,23 @@ def _table_of_points(points: pd.DataFrame) -> Table:
     return table("history", "Every case over the runs", "", columns, lines.reset_index(), machine=machine)
 
 
-def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame, *, is_phone: bool = False) -> Figure:
-    """Draw the ratios of the cases that changed most, and of others, over all runs, with levels and changes.
-
-    A panel for each case; `is_phone`: below each other.
-    """
+def draw_over_time(history: History, points: pd.DataFrame, changes: pd.DataFrame) -> Figure:
+    """Draw the ratios of the cases that changed most, and of others, over all runs, with levels and changes."""
     significant = changes[changes["is_significant"]]
     cases = list(dict.fromkeys([*significant["name"], *points["name"]]))[:MAX_CASE_PANELS]
     times = [when(info) for _, info in history.runs]
     last = len(history.runs) - 1
-    with small_panels(len(cases), is_phone=is_phone) as canvas:
+    with small_panels(len(cases)) as canvas:
         for axes, case in zip(canvas.grid.flat, cases, strict=False):
             _panel(canvas, axes, points[points["name"] == case], significant[significant["name"] == case])
             for first in history.environments["first"][1:]:
                 axes.axvline(first - 0.5, color=canvas.ink("soft"), linewidth=1, linestyle=":")
             axes.set_title(textwrap.shorten(case, 88, placeholder="…"), loc="left", fontsize=canvas.small, wrap=True)
+            axes.set_ylabel("time over that of the reference", fontsize=canvas.small)
             axes.grid(axis="y")
             axes.set_xlim(-0.5, last + 0.5)
             ends = sorted({0, last})
             axes.set_xticks(ends, [times[end].replace(" ", "\n") for end in ends])
-        canvas.label_panels("time over that of the reference")
         soft = canvas.ink("soft")
         keys: list[Artist] = [
             Line2D([], [], color=soft, marker="o", markersize=3.5, linewidth=0.8, label="one run, 95% interval"),

@@ -18,7 +18,7 @@ from rnnbench.report import environment
 from rnnbench.report.drawing.draw import ratio_axes, rows
 from rnnbench.report.drawing.marks import level
 from rnnbench.report.drawing.pictures import picture
-from rnnbench.report.drawing.sheet import PAGE, PHONE, sheet
+from rnnbench.report.drawing.sheet import PANEL, sheet
 from rnnbench.report.table import LOST_WINDOWS, Column, Lines, Section, Table, of, table
 from rnnbench.report.words.names import names, one_line, run_labels, series_name
 from rnnbench.report.words.units import (
@@ -44,8 +44,7 @@ def side_by_side(together: Together) -> Section:
     rows = rows_of(together)
     figure = draw_side_by_side(rows, runs)
     title = "How far from the reference in each run"
-    narrow = draw_side_by_side(rows, runs, is_phone=True)
-    pictures = [picture("together", title, SIDE_BY_SIDE, figure, narrow)] if figure else []
+    pictures = [picture("together", title, SIDE_BY_SIDE, figure)] if figure else []
     lost = Lines(LOST_WINDOWS, list(map(one_line, noted_of_runs(together.runs))))
     tables = (_table_of_cases(together, rows, runs), _table_of_environments(together, runs))
     return Section("together", "The runs side by side", [lost, *_compared(together, rows, runs), *pictures, *tables])
@@ -138,11 +137,11 @@ def _table_of_environments(together: Together, runs: list[str]) -> Table:
     return table("together_environment", "What is not the same in the runs", note, columns, differ, machine=machine)
 
 
-def draw_side_by_side(cases: pd.DataFrame, runs: list[str], *, is_phone: bool = False) -> Figure | None:
+def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:
     """Draw how far each cell is from its reference in several runs, over the cases that all have; None without such.
 
     A row for each series, in it a mark for each run: the median, with a line over the middle half of the cases. A panel
-    for each phase; `is_phone`: below each other.
+    for each phase.
     """
     in_all = cases[cases.groupby("case")["ratio_to_reference"].transform("count") == len(runs)].sort_values(
         "place", kind="stable"
@@ -159,9 +158,7 @@ def draw_side_by_side(cases: pd.DataFrame, runs: list[str], *, is_phone: bool = 
     shades = [level(at / last) for at in range(len(runs))]
     points["shade"] = points["at"].map(dict(enumerate(shades)))
     high = 0.9 + len(series) * max(0.24, 0.13 * len(runs))
-    shape = (len(phases), 1) if is_phone else (1, len(phases))
-    wide = PHONE if is_phone else PAGE
-    with sheet(None, wide, high * shape[0], shape, is_phone=is_phone, sharey=True) as canvas:
+    with sheet(None, PANEL, high * len(phases), (len(phases), 1), is_apart=True) as canvas:
         for axes, phase in zip(canvas.grid.flat, phases, strict=True):
             rows(canvas, axes, series, points[points["phase"] == phase], thick=2)
             canvas.title(axes, phase)

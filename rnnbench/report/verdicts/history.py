@@ -162,8 +162,7 @@ def section_of_checks(
         cases = described_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))
         parts += _answer(history, cases, commits, rows["suite"].iloc[-1])
         if (figure := draw(history, cases, commits)) is not None:
-            narrow = draw(history, cases, commits, is_phone=True)
-            parts.append(picture("check_history", "The cases that changed most", CAPTION, figure, narrow))
+            parts.append(picture("check_history", "The cases that changed most", CAPTION, figure))
         parts.append(_table_of_cases(history, cases, commits))
     else:
         parts += [_counts(rows), NO_CHAIN]
@@ -340,24 +339,21 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     return table("checks", "The checks, the newest first", f"Checked on {machines}.", columns, frame, machine=frame)
 
 
-def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits, *, is_phone: bool = False) -> Figure | None:
-    """Draw the lines of the cases that changed most; None if none has a change that was called, or a creep.
-
-    A panel for each case; `is_phone`: below each other.
-    """
+def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Figure | None:
+    """Draw the lines of the cases that changed most, a panel for each; None if no change was called, and no creep."""
     largest = cases[cases["whole_size"].gt(0)].head(MAX_CHECK_PANELS)
     if largest.empty:
         return None
     lines = dict(list(history.points.groupby("case")))
-    with small_panels(len(largest), is_phone=is_phone) as canvas:
+    with small_panels(len(largest)) as canvas:
         for axes, case in zip(canvas.grid.flat, largest.to_dict("records"), strict=False):
             _panel(canvas, axes, lines[case["case"]], case)
             axes.set_title(shortened(case["name"], 60), loc="left", fontsize=canvas.small, wrap=True)
+            axes.set_ylabel("time over that at the beginning", fontsize=canvas.small)
             axes.grid(axis="y")
             last = len(history.checks) - 1
             axes.set_xlim(-0.5, last + 0.5)
             axes.set_xticks([0, last], _days(history, commits))
-        canvas.label_panels("time over that at the beginning")
         soft = canvas.ink("soft")
         keys = [
             Line2D([], [], color=canvas.ink(), marker="o", markersize=3, linewidth=1.3, label="after a check"),

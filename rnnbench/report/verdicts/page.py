@@ -18,7 +18,7 @@ from rnnbench.analysis.comparison import RANKS
 from rnnbench.report.drawing.draw import REFERENCE, log_ticks, rows, texts_beside
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.drawing.pictures import picture
-from rnnbench.report.drawing.sheet import PAGE, PHONE, Ax, Inches, most_rows, phone_high, rows_high, sheet
+from rnnbench.report.drawing.sheet import PAGE, PANEL, Ax, Inches, most_rows, rows_high, sheet
 from rnnbench.report.page.page import Page
 from rnnbench.report.table import (
     Bar,
@@ -151,10 +151,9 @@ def work(check: Verdicts) -> str:
 
 def _figure(check: Verdicts) -> list[Section]:
     """Return the section with the figure of every change, which the table draws in its rows; none without times."""
-    if (figure := changes(_with_outcomes(check))) is None:
+    if (figure := changes(_with_outcomes(check), width=PANEL, is_apart=True)) is None:
         return []
-    narrow = changes(_with_outcomes(check), width=PHONE, is_phone=True)
-    figure_of_changes = picture("changes", "The change of every case", CAPTION_OF_CHANGES, figure, narrow)
+    figure_of_changes = picture("changes", "The change of every case", CAPTION_OF_CHANGES, figure)
     return [Section("figure", "The changes as a figure", [figure_of_changes], is_folded=True)]
 
 
@@ -246,12 +245,12 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
 
 
 def changes(
-    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_phone: bool = False
+    frame: pd.DataFrame, ax: Ax = None, *, width: Inches = None, height: Inches = None, is_apart: bool = False
 ) -> Figure | None:
     """Draw the change of every case with its interval, the margin as a band, and the verdict; the worst case on top.
 
     `frame`: that of `rnnbench.compare` for two stored runs, or some of its rows; the worst are drawn. It has one panel.
-    `is_phone`: it is as high as its rows need.
+    `is_apart`: it is as high as its rows need.
     """
     compared = frame[frame["verdict"].notna()]
     if compared["change"].isna().all():
@@ -260,7 +259,7 @@ def changes(
     ranked = compared.assign(rank=compared["verdict"].map(RANKS), faster=-compared["change"].fillna(math.inf))
     ordered = ranked.sort_values(["rank", "faster"], kind="stable")
     wide = width or PAGE
-    room = MAX_DRAWN_ROWS if is_phone else min(MAX_DRAWN_ROWS, most_rows(ax, wide, height))
+    room = MAX_DRAWN_ROWS if is_apart else min(MAX_DRAWN_ROWS, most_rows(ax, wide, height))
     worst = ordered if len(ordered) <= room else ordered[: room - 1]
     points = worst[CHANGE_ENDS].set_axis(["value", "low", "high"], axis=1).assign(y=range(len(worst)))
     points["shade"] = list(worst["verdict"].map(VERDICTS))
@@ -268,8 +267,8 @@ def changes(
     points["hollow"] = worst["verdict"].isin(["undecided", "accepted"])
     labels = list(map(str, worst["name"]))
     drawn_rows = len(labels) + (len(ordered) > room)
-    high = phone_high(drawn_rows) if is_phone else rows_high(drawn_rows, wide)
-    with sheet(ax, wide, high, height=height, is_phone=is_phone) as canvas:
+    high = rows_high(drawn_rows, wide, is_apart=is_apart)
+    with sheet(ax, wide, high, height=height, is_apart=is_apart) as canvas:
         texts = [_verdict(row, is_short=canvas.is_narrow) for row in worst.to_dict("records")]
         if others := Counter(ordered["verdict"][len(worst) :]):
             labels.append(f"{', '.join(f'{others[word]:,} {word}' for word in RANKS if others[word])} not drawn")

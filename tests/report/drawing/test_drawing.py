@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 import rnnbench.report.page
 from rnnbench.cells import CELLS as SHIPPED
@@ -33,7 +32,7 @@ from rnnbench.report.drawing.marks import (
     plain_and_fastest,
 )
 from rnnbench.report.drawing.pictures import picture, png, svg
-from rnnbench.report.drawing.sheet import PAGE, PHONE, sheet, small_panels
+from rnnbench.report.drawing.sheet import PANEL, sheet
 from rnnbench.report.ratios import ratio
 from rnnbench.report.words.names import with_series
 from tests.doubles.pages import contrast
@@ -67,7 +66,7 @@ def test_a_picture_is_the_same_drawing_as_svg_and_as_png(quick: pd.DataFrame, mo
     monkeypatch.setattr(pictures, "png", png)  # elsewhere in the tests a PNG is a pixel
     figure = ratio(quick[quick["phase"] == "training"])
     assert figure is not None
-    drawn = picture("ratio", "Ratios", "All of them", figure)
+    [drawn] = picture("ratio", "Ratios", "All of them", figure).panels
     height, width = plt.imread(io.BytesIO(drawn.png)).shape[:2]
     [(wide, high)] = re.findall(r'<svg [^>]*width="([\d.]+)pt" height="([\d.]+)pt"', drawn.svg)
     assert width / height == pytest.approx(float(wide) / float(high), rel=0.01)
@@ -193,19 +192,14 @@ def test_the_pages_own_colours_are_those_that_figures_count_on() -> None:
     assert {name: dark[name] for name in INKS} == {name: shade.dark for name, shade in INKS.items()}
 
 
-@pytest.mark.parametrize(("is_phone", "shape", "width"), [(False, (2, 3), PAGE), (True, (4, 1), PHONE)])
-def test_small_panels_stand_beside_each_other_and_on_a_phone_below_each_other_with_what_they_show_above(
-    is_phone: bool, shape: tuple[int, int], width: float
-) -> None:
-    with small_panels(4, is_phone=is_phone) as drawn:
-        for axes in drawn.grid.flat:
-            axes.plot([0, 1], [1, 2])
-        drawn.label_panels("time over that at the beginning")
-    assert drawn.grid.shape == shape
-    assert drawn.figure.get_figwidth() == width
-    svg(drawn.figure)
-    boxes = [axes.get_position() for axes in drawn.grid.flat]
-    [words] = [text for text in drawn.figure.findobj(Text) if text.get_text().startswith("time over")]
-    x, y = drawn.figure.transFigure.inverted().transform(words.get_window_extent().get_points().mean(axis=0))
-    assert (y > max(box.y1 for box in boxes)) == is_phone
-    assert (x < min(box.x0 for box in boxes)) == (not is_phone)
+def test_each_panel_of_a_page_is_a_picture_of_its_own(quick: pd.DataFrame) -> None:
+    phases = list(quick["phase"].unique())
+    assert len(phases) > 1
+    figure = ratio(quick, width=PANEL, is_apart=True)
+    assert figure is not None
+    drawn = picture("ratio", "Ratios", "All of them", figure)
+    assert [panel.name for panel in drawn.panels] == [f"ratio_{number}" for number in range(1, len(phases) + 1)]
+    for phase, panel in zip(phases, drawn.panels, strict=True):
+        assert f'width="{72 * PANEL:g}pt"' in panel.svg
+        assert [title for title in phases if f">{title}</text>" in panel.svg] == [phase]
+        assert ">95% intervals</text>" in panel.svg  # each has the legend

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rnnbench.errors import UserError
 from rnnbench.report.drawing import pictures
 from rnnbench.report.drawing.marks import FASTER, ON_AREAS
-from rnnbench.report.drawing.pictures import Picture
+from rnnbench.report.drawing.pictures import Panel, Picture
 from rnnbench.report.page.page import MAX_MARKS, PAGE_FILE, REPORT_MARKER, folder_of, inline, name_of, put
 from rnnbench.report.ratio_by_size import SCALE
 from rnnbench.report.reports import title_of
@@ -102,7 +102,7 @@ def svg() -> str:
 
 
 def test_each_mark_tells_its_case_and_a_line_through_several_none(svg: str) -> None:
-    page = inline(Picture("name", "", "", svg, b""), TITLES.__getitem__)
+    page = inline(Picture("name", "", "", []), Panel("name", svg, b""), TITLES.__getitem__)
     marks = re.findall(r'<(use|path)[^>]*data-case="(\d)"[^>]*><title>([^<]*)</title>', page)
     assert {row for _, row, _ in marks} == {"7", "8", "9"}
     assert len(marks) == 3
@@ -117,7 +117,7 @@ def test_a_figure_of_very_many_marks_leads_to_no_cases() -> None:
         figure = Figure(figsize=(4, 3))
         (marks,) = figure.subplots().plot(rows, rows, "o")
         pictures.mark(marks, rows)
-    page = inline(Picture("name", "", "", pictures.svg(figure), b""), lambda row: "a title")
+    page = inline(Picture("name", "", "", []), Panel("name", pictures.svg(figure), b""), lambda row: "a title")
     assert "data-case" not in page
     assert "a title" not in page
     assert page.count("<use") > len(rows)

@@ -49,8 +49,9 @@ def drawn(found: History) -> Figure:
 
 
 def test_the_cases_that_changed_are_drawn_first_and_no_more_than_fit(changed: History) -> None:
-    figure = drawn(changed)
-    titles = [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
+    first = drawn(changed)
+    panels = [first, *getattr(first, "others", ())]
+    titles = [title for panel in panels for axes in panel.axes if (title := axes.get_title(loc="left"))]
     assert [title.rpartition(" ")[2] for title in titles[:2]] == ["4", "8"]
     assert len(titles) == MAX_CASE_PANELS
 

@@ -12,7 +12,6 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.accepted import Accepted
 from rnnbench.report.drawing.pictures import Picture
-from rnnbench.report.drawing.sheet import PHONE
 from rnnbench.report.page.page import html, page_of_several
 from rnnbench.report.table import Table
 from rnnbench.report.verdicts.history import frame_of_checks, section_of_checks
@@ -288,9 +287,10 @@ def test_the_history_finds_the_accepted_regressions_beside_the_suite_that_was_ch
     assert "bench/accepted.toml: accepted[0].commit: main" in rnnbench(*command, cwd=tmp_path, code=2).stderr
 
 
-def test_the_figure_has_a_form_for_a_phone(tmp_path: Path) -> None:
+def test_each_case_of_the_figure_is_a_picture_of_its_own(tmp_path: Path) -> None:
     found = dated(tmp_path, {3: 1.3, 5: 1.1, 7: 0.9}, {}, commits=[(0, 1), (1, 2)])
     [figure] = section_of_checks(found).of(Picture)
-    assert f'width="{72 * PHONE:g}pt"' in figure.narrow
-    for name in ("batch 4", "batch 6", "batch 8"):
-        assert f"gru loop inference, {name}<" in figure.narrow
+    names = ("batch 4", "batch 6", "batch 8")
+    assert len(figure.panels) == len(names)
+    for name in names:
+        assert sum(f"gru loop inference, {name}<" in panel.svg for panel in figure.panels) == 1

@@ -224,7 +224,6 @@ function enhance(table) {
 
 // Figures: each mark leads to the row of its case, and the row back ----------------------------------------------------
 
-// A figure has a second form for narrow windows; one of the two is seen.
 const marksIn = (place) => [...place.querySelectorAll("[data-case]")];
 const isSeen = (mark) => mark.getClientRects().length > 0;
 const casesOf = (mark) => mark.dataset.all?.split(" ") ?? [mark.dataset.case];
