@@ -59,6 +59,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 PROGRAMS = {
     "chromium": (["chromium"], "chromium"),
     "slurm": (["munged", "slurmctld", "slurmd", "sbatch"], "munge slurmctld slurmd slurm-client"),
+    "jq": (["jq"], "jq"),
     "latex": (["pdflatex"], "texlive-latex-recommended"),
     "valgrind": (["valgrind", "vgdb"], "valgrind"),
 }

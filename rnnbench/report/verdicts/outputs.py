@@ -189,34 +189,21 @@ def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_MARKDOWN_ROWS)
     return rendered("verdicts.md", verdicts=verdicts, rows=rows[:most], left_out=left_out, glyphs=GLYPHS, label=label)
 
 
-def comment(verdicts: Verdicts, label: str = "") -> str:
-    """Return the verdicts as a comment on a pull request; its first line tells it from those of other checks.
+def comment(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
+    """Return the verdicts of checks as a comment on a pull request, the worst first; `checks`: each with a label.
 
-    It names nobody and links nothing, whatever the code under test has called its cells. `label`: tells two checks of
-    one suite apart.
-    """
-    return _as_comment(f"check {verdicts.suite} {label}", [markdown(verdicts, label)])
-
-
-def comment_on_all(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
-    """Return the verdicts of several checks as one comment, the worst first; `checks`: each with a label.
-
-    Its first line holds the `name` alone, so that a check which another job has made can't choose it.
+    Its first line, which nobody sees, holds the `name` alone, so that a check which another job has made can't choose
+    it. The comment mentions nobody and links nothing, whatever the code under test has called its cells.
     """
     worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].findings), default=0))
     most = max(1, MAX_MARKDOWN_ROWS // len(checks))
     texts = [markdown(each, label if len(checks) > 1 else "", most) for label, each in worst_first]
-    return _as_comment(f"comment {name}", texts)
-
-
-def _as_comment(marker: str, texts: Sequence[str]) -> str:
-    """Return texts as a comment without names and links that a service would follow, below a marker nobody sees."""
-    whose = " ".join(marker.split()).replace("--", "-").replace(">", "")
+    marker = " ".join(name.split()).replace("--", "-").replace(">", "")
     whole = LINKED.sub(INVISIBLE, "\n".join(texts))
     if len(whole) > MAX_COMMENT:
         whole = whole[: whole.rfind("\n", 0, MAX_COMMENT)]
         whole += "\n\nThe rest is left out, to keep this short.\n"
-    return f"<!-- rnnbench {whose} -->\n{whole}"
+    return f"<!-- rnnbench comment {marker} -->\n{whole}"
 
 
 def junit(verdicts: Verdicts) -> str:
@@ -284,7 +271,7 @@ def write_files(verdicts: Verdicts, folder: Path) -> None:
     """
     try:
         for name, text in {
-            "verdicts.md": comment(verdicts),
+            "verdicts.md": comment([("", verdicts)], verdicts.suite),
             VERDICTS_FILE: verdicts.json(),
             "junit.xml": junit(verdicts),
         }.items():

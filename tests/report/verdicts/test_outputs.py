@@ -199,7 +199,7 @@ def test_the_worst_stand_beside_their_code_and_the_rest_is_one_line_of_the_ten_t
 def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> None:
     outputs.write_files(verdicts.of(COMPARISON), tmp_path)
     marker, heading, *_ = (tmp_path / "verdicts.md").read_text().splitlines()
-    assert marker == "<!-- rnnbench check quick -->"
+    assert marker == "<!-- rnnbench comment quick -->"
     assert heading.startswith("## Nothing regressed")
     assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == "quick"
     assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"

@@ -139,7 +139,7 @@ def test_what_a_family_lost_is_told_once_in_each_output_and_kept_apart(tmp_path:
         found = kept(tmp_path / str(number), comparison(*findings))
         screen = " ".join(screens.of_verdicts(found, 80).split())
         page = " ".join([*lead(found), *found.frame["why"]])
-        texts = [screen, page, outputs.markdown(found), outputs.comment(found), outputs.junit(found), found.json()]
+        texts = [screen, page, outputs.markdown(found), outputs.junit(found), found.json()]
         assert [text.count("are together") for text in texts] == [1] * len(texts)
         assert not any("are together" in line for line in outputs.annotations(found))
         together = [row for row in found.findings if row.family]
