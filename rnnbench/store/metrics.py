@@ -80,7 +80,7 @@ METRICS = (
         "device_seconds",
         "device time",
         "seconds",
-        "the device's own time of a call, all of whose kernels wait in its queue: without the host that launches them",
+        "the device's own time of a call, without the host; beyond some thousand launches, that of its kernels",
         "device",
         device="cuda",
     ),

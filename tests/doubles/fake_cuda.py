@@ -5,6 +5,7 @@
 - an event has a place in the queue, is created when it is first recorded, which takes host time, and can't be read
   before the device has come to it;
 - an event does not wait for other streams, the wait for the device does;
+- torch's profiler slows the host down, sees the kernels of all streams, and named ranges as if they were kernels;
 - a kernel that holds the device counts cycles, so it lasts as long as the card's clock says: seldom as long as asked.
 """
 
@@ -12,6 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
+
+from torch._C._autograd import DeviceType
 
 from rnnbench.harness.devices import Cuda
 from tests.doubles.fakes import FakeClock
@@ -36,19 +40,24 @@ class FakeLine:
         self._mark = mark or FakeMark
         self.hertz = HERTZ
         self.refuses_to_wait = False  # torch's debug mode: a call that waits for the device is an error
+        self.has_cupti = True
+        self.slowdown = 1.0  # of launches
+        self.spans: list[tuple[float, float]] = []  # of all kernels
         self.aside = 0.0  # when another stream is done, which events of this one do not wait for
         self._waiting: deque[float] = deque()  # the times at which the last launches are done
 
     def launch(self, host_seconds: float, device_seconds: float) -> None:
         """Submit a kernel that takes host time to launch and device time to run."""
-        self.host.seconds += host_seconds
+        self.host.seconds += host_seconds * self.slowdown
         self._take_place(device_seconds)
+        self.spans.append((self.free - device_seconds, self.free))
         self.busy_seconds += device_seconds
 
     def launch_aside(self, host_seconds: float, device_seconds: float) -> None:
         """Submit a kernel to another stream, which nobody joins."""
         self.host.seconds += host_seconds
         self.aside = max(self.aside, self.host.seconds) + device_seconds
+        self.spans.append((self.aside - device_seconds, self.aside))
 
     def stamp(self) -> float:
         """Put an event into the queue; returns when the device comes to it."""
@@ -116,6 +125,43 @@ class FakeMark:
         if not (self.query() and later.query()):
             raise RuntimeError(NOT_READY)
         return 1e3 * (later.seconds - self.seconds)
+
+
+class FakeProfile:
+    """torch's profiler of a card; `profiler` and `kineto_results` are itself, as the one has the other."""
+
+    def __init__(self, line: FakeLine) -> None:
+        self._line = line
+        self._first = len(line.spans)
+        self.profiler = self.kineto_results = self
+
+    def __enter__(self) -> "FakeProfile":
+        self._line.slowdown = 5.0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.slowdown = 1.0
+
+    def events(self) -> list[Any]:
+        """The kernels since, a range that has a name, and an operator of the host."""
+        spans = self._line.spans[self._first :] if self._line.has_cupti else []
+        if not spans:
+            return []
+        whole = spans[0][0], spans[-1][1]
+        of_host = [_event(whole, DeviceType.CPU), _event(whole, DeviceType.CUDA, is_range=True)]
+        return [*of_host, *(_event(span, DeviceType.CUDA) for span in spans)]
+
+
+def _event(span: tuple[float, float], kind: DeviceType, *, is_range: bool = False) -> Any:
+    start, end = (round(1e9 * seconds) for seconds in span)
+    return Mock(
+        **{
+            "start_ns.return_value": start,
+            "duration_ns.return_value": end - start,
+            "device_type.return_value": kind,
+            "is_user_annotation.return_value": is_range,
+        }
+    )
 
 
 class FakeCuda(Cuda):

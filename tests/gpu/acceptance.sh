@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What only a GPU can show: tests/gpu/acceptance.sh STEP..., of smoke, truth, run, gate and more. See tests/gpu/README.md.
+# What only a GPU can show: tests/gpu/acceptance.sh STEP..., of smoke, captures, truth, run, gate and more. See tests/gpu/README.md.
 # OUT is the folder for all output, DEVICE the device (cpu tries the script itself), PYTHON the interpreter, and WHEELS
 # a folder with wheels of the packages that this machine lacks. They are unpacked into OUT; one that can't be stops nothing.
 set -euo pipefail

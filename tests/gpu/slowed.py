@@ -39,7 +39,9 @@ def change(finding: Finding) -> str:
 
 def main(device: str, budget_seconds: float) -> int:
     """Print each case's verdict and return whether one is wrong."""
-    findings = one_check({SLOWED: 0.05, SAME: 0.0}, budget_seconds, device=device, only=ONLY).findings
+    comparison = one_check({SLOWED: 0.05, SAME: 0.0}, budget_seconds, device=device, only=ONLY)
+    print("\n".join(comparison.notes))
+    findings = comparison.findings
     for finding in findings:
         axes = finding.case.axes()
         name = f"{str(axes['cell']).rpartition(':')[2]} {axes['phase']} batch {axes['batch_size']}"

@@ -42,6 +42,7 @@ def test_the_steps_end_in_time_and_their_programs_are_there(
             # A precision that is missed is no fault.
             assert not task.refuses or not re.search(task.refuses, "precision: ±2% was not reached in 2 of 2 groups")
     assert max(seconds.values()) <= 9 * 60
+    assert seconds["smoke"] <= 2 * 60  # it says whether the rest is worth it
     assert sum(seconds[step] for step in ("smoke", "truth", "run", "gate")) <= 25 * 60
 
 
@@ -89,7 +90,7 @@ def test_the_script_unpacks_wheels_says_which_steps_there_are_and_leaves_an_arch
     done = subprocess.run([SCRIPT, "none"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "not unpacked: " in done.stderr
-    assert "name steps to run, of smoke, truth, run, gate, more" in done.stderr
+    assert "name steps to run, of smoke, captures, truth, run, gate, more" in done.stderr
     assert [file.name for file in (out / "packages").iterdir()] == ["good_wheel.py"]
     with tarfile.open(out / "acceptance.tar.gz") as archive:
         assert sorted(archive.getnames()) == ["./logs/kept.txt", "./logs/nvidia-smi.txt"]
@@ -150,9 +151,29 @@ def test_a_copy_of_the_code_must_be_called_unchanged_in_some_case(tmp_path: Path
     assert bool(re.search(task.needs, answer) and not re.search(task.refuses, answer)) == passes
 
 
-def test_the_grid_has_eight_groups_and_the_copy_four_cases(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [
+        ("eight-cases", "8 cases in 40 s\neach worker was started anew, which takes seconds longer than a fork: no"),
+        ("slowed", "each worker was started anew, which takes seconds longer than a fork: no"),
+        ("readings", '"{""energy_joules"": ""cuda:0 is a MIG instance""}"'),
+        ("readings", '"{""device_seconds"": ""the call waits for the device""}"'),
+        ("graphed", "12 passed, 3 skipped in 4 s"),
+    ],
+)
+def test_what_a_card_must_show_and_does_not_is_refused(
+    task: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance, "DEVICE", "cuda")
+    (tmp_path / "copy").mkdir()
+    [chosen] = [each for tasks in steps(tmp_path).values() for each in tasks if each.name == task]
+    assert re.search(chosen.refuses, text)
+    assert not re.search(chosen.refuses, '8 cases in 40 s; 12 passed; "{""peak_bytes"": ""it keeps all""}"')
+
+
+def test_the_grid_has_sixteen_groups_and_the_copy_four_cases(tmp_path: Path) -> None:
     only = parse_only([acceptance.GRID])
-    assert len(suites.read("cuda").groups(only, None)) == 8
+    assert len(suites.read("cuda").groups(only, None)) == 16
     groups = suites.read("ci").groups(parse_only([acceptance.UNCHANGED]), "cuda")
     assert sum(not case.is_reference for case in cases_of(groups)) == 4
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch._C._autograd import DeviceType
 from torch.utils.benchmark import Timer
 
 from rnnbench.analysis.summary import launch_bound
@@ -86,18 +85,6 @@ def test_the_clock_agrees_with_the_clocks_of_other_tools(
     timed.close()
 
 
-def kernel_seconds(call: Callable[[], object], synchronize: Callable[[], object]) -> float:
-    """Return the seconds in which a call's kernels ran, copies included."""
-    profiler: Any = torch.profiler  # untyped in torch
-    for _ in range(2):  # the first profile of a process is slow
-        synchronize()
-        with profiler.profile(activities=profiler.supported_activities()) as profile:
-            call()
-            synchronize()
-    events = profile.profiler.kineto_results.events()
-    return float(sum(event.duration_ns() for event in events if event.device_type() == DeviceType.CUDA)) / 1e9
-
-
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS[1:])
 @pytest.mark.parametrize(("length", "size"), [(32, 0), (256, 0), (1024, 0), (256, 2048)])
 def test_launch_bound_agrees_with_the_share_of_time_in_which_kernels_run(
@@ -110,7 +97,8 @@ def test_launch_bound_agrees_with_the_share_of_time_in_which_kernels_run(
         plan = calibrate(device, timed.call, 0.01)
         warm_up(device, timed.call, plan)
         readings = [device.clock(timed.call, plan.batches, plan.batch) for _ in range(WINDOWS)]
-        busy = kernel_seconds(timed.call, device.synchronize) * WINDOWS * plan.calls
+        seconds = device.kernel_seconds(timed.call) if isinstance(device, devices.Cuda) else 0.0
+        busy = seconds * WINDOWS * plan.calls
     timed.close()
     columns = ("seconds", "host_seconds", "submit_seconds")
     totals = pd.DataFrame([{name: sum(getattr(reading, name) for reading in readings) for name in columns}])

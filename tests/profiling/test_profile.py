@@ -13,9 +13,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 
 from rnnbench.harness.devices import Cpu
+from rnnbench.harness.devices.cuda import NO_KERNELS
 from rnnbench.harness.live.live_cases import LiveCase
 from rnnbench.profiling.breakdown import breakdown, in_one_piece
-from rnnbench.profiling.profile import MAX_ROUND_FACTOR, NO_KERNELS, file_name, kernels, profile
+from rnnbench.profiling.profile import MAX_ROUND_FACTOR, file_name, kernels, profile
 from rnnbench.profiling.profiled_call import hidden, of_built, of_live
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Phase

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 LEAD_FACTOR = 3  # how long the device is held, in times that queueing a call takes
 LEAD_CALLS = 5  # calls for the least time
-DO_NOT_FIT = "its kernels do not fit into the device's queue, so the device waits for the host"
+NO_KERNELS = (
+    "torch's profiler saw no kernel of this call: it has no CUPTI, or another profiler or the driver forbids it"
+)
+PROFILER_LOOKS = 2  # of torch's profiler; the last counts: the first in a process is slow
 WAITS_FOR_DEVICE = (
     "the call waits for the device, as one does that reads a value back, so it can't be queued as a whole"
 )
@@ -338,16 +341,51 @@ class Cuda(Device):
         """Return the least time of a call on the device if the host has queued all of it before; raises Unavailable.
 
         The device is held while the host queues the call. The queue takes some thousand launches: the host waits before
-        it can queue more, until the device is free.
+        it can queue more, until the device is free. Of a call with more, it is the time in which its kernels run.
         """
         with timed.mode():
             lead = LEAD_FACTOR * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
             first = self.clock(timed.call, 1, 1, lead_seconds=lead)
             if not first.is_queued_ahead:  # nor would the others be: a call launches as many kernels each time
-                waits = self.waits_for_device(timed.call)
-                raise Unavailable(WAITS_FOR_DEVICE if waits else DO_NOT_FIT)
+                if self.waits_for_device(timed.call):
+                    raise Unavailable(WAITS_FOR_DEVICE)
+                return self.kernel_seconds(timed.call)
             others = [self.clock(timed.call, 1, 1, lead_seconds=lead) for _ in range(LEAD_CALLS - 1)]
         return min(each.seconds for each in (first, *others) if each.is_queued_ahead)
+
+    def kernel_seconds(self, call: Call) -> float:
+        """Return the seconds in which kernels and copies of a call run, under torch's profiler; raises Unavailable.
+
+        The profiler slows the host down, and not the kernels; what runs at the same time counts once.
+        """
+        seconds = 0.0
+        for _ in range(PROFILER_LOOKS):
+            self.synchronize()
+            spans = self._profiled(call)
+            seconds = 0.0
+            busy_until = 0
+            for start, end in sorted(spans):
+                seconds += max(0, end - max(start, busy_until)) / 1e9
+                busy_until = max(busy_until, end)
+        if not seconds:
+            raise Unavailable(NO_KERNELS)
+        return seconds
+
+    def _profiled(self, call: Call) -> list[tuple[int, int]]:
+        """Return when each kernel of a call begins and ends, in nanoseconds; empty without CUPTI."""
+        import torch
+        from torch._C._autograd import DeviceType
+
+        profiler: Any = torch.profiler  # untyped in torch
+        with profiler.profile(activities=profiler.supported_activities()) as profile:
+            call()
+            self.synchronize()
+        return [
+            (event.start_ns(), event.start_ns() + event.duration_ns())
+            for event in profile.profiler.kineto_results.events()
+            # A range that code has named spans the kernels in it and the gaps between them.
+            if event.device_type() == DeviceType.CUDA and not event.is_user_annotation()
+        ]
 
     def waits_for_device(self, call: Call) -> bool:
         """Return True if a call waits for the device before it ends, as one does that reads a value back."""
