@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.certainty import DOUBTS, NO_REFERENCE, doubts, has_slow_calls, is_shared, reference_name, tally
+from rnnbench.analysis.summary import SHARED
+from rnnbench.report.certainty import (
+    ABOUT_STAR,
+    DOUBTS,
+    NO_REFERENCE,
+    STAR,
+    counted,
+    doubts,
+    has_slow_calls,
+    is_shared,
+    reference_name,
+    tally,
+)
 from rnnbench.report.table import MAX_TABLE_ROWS, Column, Table, of, table, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
@@ -72,15 +84,17 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_of_fastest(summary: pd.DataFrame) -> Table | None:
-    """Return the table with one row for each cell, phase and state of the core, or None if no case has a ratio."""
+    """Return the table with one row for each cell and phase, or None if no case has a ratio."""
     best = fastest(summary)
     name = reference_name(summary)
     if best.empty:
         return None
-    keys = ["cell", "phase", *several(summary, CONTEXT), *several(best, ["state"])]
+    keys = ["cell", "phase", *several(summary, CONTEXT)]
+    marks = is_shared(best).nunique() > 1
     rows = []
     for key, cases in best.groupby(keys, sort=False):
-        ratios = cases["ratio"]
+        main = counted(cases)
+        ratios = main["ratio"]
         several_ways = cases[cases["ways"] > 1]
         ways = Counter(cases["implementation"]).most_common()
         rows.append(
@@ -88,6 +102,7 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
             | {
                 "fastest": ", ".join(f"{how} {count}" if len(ways) > 1 else how for how, count in ways),
                 "median": ratios.median(),
+                "mark": STAR if marks and is_shared(main).all() else "",
                 "lowest": ratios.min(),
                 "highest": ratios.max(),
                 "faster": tally(cases).get("faster", 0),
@@ -99,7 +114,7 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
     frame = pd.DataFrame(rows)
     columns = [
         Column("cell", of("cell", one_line)),
-        Column("ratio", of("median", ratio), numeric=True),
+        Column("ratio", of(("median", "mark"), _marked), numeric=True),
         Column("range", of(("lowest", "highest"), ratio_interval), numeric=True),
         *(Column(word(key), of(key, one_line)) for key in keys[1:]),
         Column("fastest", of("fastest", one_line)),
@@ -110,7 +125,27 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies below those of "
         "the others, which were measured in the same state of the core."
     )
-    return table("fastest", "What is fastest", note, columns, frame, machine=frame, breaks=where_new(frame["cell"]))
+    if marks:
+        note = f"{note} {ABOUT_STAR}"
+    return table(
+        "fastest",
+        "What is fastest",
+        note,
+        columns,
+        frame,
+        machine=frame.drop(columns="mark"),
+        breaks=where_new(frame["cell"]),
+    )
+
+
+def _marked(value: float, mark: str) -> str:
+    """Return a ratio with the mark of those that were measured on a shared core."""
+    return f"{ratio(value)}{mark}"
+
+
+def _has_both_states(summary: pd.DataFrame) -> bool:
+    """Return True if some ratios were measured on a shared core, and others were not."""
+    return is_shared(summary[summary["ratio"].notna() & ~is_reference(summary)]).nunique() > 1
 
 
 def _of_all(number: int, total: int) -> str:
@@ -124,10 +159,11 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
     are shown when they are asked for.
     """
     keys = _keys(summary)
-    frame = _with_states(with_series(summary))
+    frame = with_series(summary)
+    marks = is_shared(frame).map({True: STAR, False: ""}) if _has_both_states(frame) else ""
     parts = frame.groupby(keys, sort=False).ngroup()
     best = fastest(summary)
-    frame = frame.assign(part=parts, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
+    frame = frame.assign(part=parts, mark=marks, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
     heads = table_of_medians(summary, is_worst_first=is_worst_first)
     if is_worst_first:
         place = {old: new for new, old in enumerate(heads.frame.index)}
@@ -138,7 +174,7 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     columns = [
         Column("cell", of("series"), tells_apart=True),
-        Column("ratio", of("ratio", ratio), numeric=True, pooled="ratio"),
+        Column("ratio", of(("ratio", "mark"), _marked), numeric=True, pooled="ratio"),
         *([Column("range", lambda _: "", numeric=True, pooled="range")] if is_worst_first else []),
         Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
         Column("phase", of("phase"), is_chosen=True, tells_apart=True),
@@ -229,7 +265,8 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     references last, with the median time and without the medians of the intervals' ends, which are no interval.
     """
     keys = _keys(summary)
-    frame = _with_states(with_series(summary))
+    frame = with_series(summary)
+    has_both_states = _has_both_states(frame)
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     names = [metric.name for metric in costs]
     same = ["run", *WORKLOAD_AXES]
@@ -240,17 +277,22 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     over[alone] = frame[alone]
     rows = []
     for key, cases in frame.groupby(keys, sort=False):
-        ratios = cases[["ratio", "ratio_low", "ratio_high"]].dropna(subset="ratio")
+        with_ratio = cases.dropna(subset="ratio")
+        main = counted(with_ratio)
+        ratios = main[["ratio", "ratio_low", "ratio_high"]]
+        shared = int(is_shared(with_ratio).sum())
         # Without the reasons, which stand beside the cases.
         parities = {parity.brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
         parity = "not measured"
         if parities:
             parity = parities.pop() if len(parities) == 1 else "not all agree"
-        compared = len(ratios)
+        compared = len(with_ratio)
         unclear_ones = tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
         remarks = [number if compared in (0, len(cases)) else f"{compared:,} of {number}"]
         remarks += [f"{unclear_ones:,} unclear"] if unclear_ones else []
+        if has_both_states and shared:
+            remarks.append(f"{shared:,} {SHARED}{', not in the median' if shared < compared else ''}")
         with_slow_calls = sum(map(has_slow_calls, cases.to_dict("records")))
         remarks += [f"{with_slow_calls:,} with slow calls"] if with_slow_calls else []
         rows.append(
@@ -258,10 +300,11 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
             | ratios.median(skipna=False).to_dict()
             | {"lowest": ratios["ratio"].min(), "highest": ratios["ratio"].max()}
             | {"cases": len(cases), "compared": compared, "unclear": unclear_ones, "parity": parity}
-            | {"told": "; ".join([*remarks, one_line(parity)]), "seconds": cases["seconds"].median()}
+            | {"told": "; ".join([*remarks, one_line(parity)]), "seconds": counted(cases)["seconds"].median()}
+            | {"mark": STAR if has_both_states and len(main) and is_shared(main).all() else ""}
             | over.loc[cases.index].median().to_dict()
         )
-    medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "seconds", *names])
+    medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "mark", "seconds", *names])
     if is_worst_first:
         order = medians.assign(last=is_reference(medians), faster=-medians["ratio"])
         medians = medians.loc[order.sort_values(["last", "faster"], kind="stable").index]
@@ -270,14 +313,15 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
     lowest = Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="range")
     columns = [
         Column("cell", of("series")),
-        Column("ratio", of("ratio", ratio), numeric=True),
+        Column("ratio", of(("ratio", "mark"), _marked), numeric=True),
         *([lowest, median_time] if is_worst_first else [ends, lowest]),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
         Column("cases", of("told"), below="notes"),
     ]
-    machine = medians.drop(columns=["told", *([] if is_worst_first else ["seconds"])])
-    note = " ".join(filter(None, [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, sizes_of_phases(summary)]))
+    machine = medians.drop(columns=["told", "mark", *([] if is_worst_first else ["seconds"])])
+    words = [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, ABOUT_STAR if has_both_states else ""]
+    note = " ".join(filter(None, [*words, sizes_of_phases(summary)]))
     return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
 
 
@@ -290,13 +334,6 @@ def sizes_of_phases(summary: pd.DataFrame) -> str:
             parts = [f"{' and '.join(map(str, values))} in {one_line(phase)}" for phase, values in sizes.items()]
             texts.append(f"{word(axis)} is {', '.join(parts)}")
     return f"Sizes differ by phase: {'; '.join(texts)}." if texts else ""
-
-
-def _with_states(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame in which a case without a time has the state of its series, beside whose cases it stands."""
-    of_measured = frame["state"].where(frame["status"] == "measured")
-    of_series = of_measured.groupby([frame["series"], frame["phase"]]).transform("first")
-    return frame.assign(state=of_measured.fillna(of_series).fillna(""))
 
 
 def about(summary: pd.DataFrame) -> str:
@@ -322,8 +359,7 @@ def _ends(low: float, high: float) -> str:
 
 def _keys(summary: pd.DataFrame) -> list[str]:
     """Return what the cases below one head have in common."""
-    states = ["state"] if summary.loc[summary["status"] == "measured", "state"].nunique() > 1 else []
-    return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT), *states]
+    return ["series", "cell", "implementation", "phase", *several(summary, CONTEXT)]
 
 
 def not_known(frame: pd.DataFrame) -> str:

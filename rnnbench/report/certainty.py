@@ -1,6 +1,6 @@
 """What the ratios of a run are to, and how well each of them is known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,8 @@ from rnnbench.text import printable
 NO_REFERENCE = "no reference"
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
 SAME_WORK = (AGREES, IS_REFERENCE)
+STAR = "*"  # behind a number that was measured on a shared core, in a table where others are undisturbed
+ABOUT_STAR = f"{STAR} {SHARED}; all other medians are of undisturbed cases alone."
 
 
 def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
@@ -81,17 +83,21 @@ DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
 
 
 def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":
-    """Return True for the cases that were measured on a shared core, which never share a median with others."""
+    """Return True for the cases that were measured on a shared core, which are never in a median with others."""
     shared: pd.Series[bool] = cases["state"].eq(SHARED)
     return shared
 
 
-def by_state(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases, those on a shared core with the name of a series of their own, behind that of the others."""
-    place = cases["series"].map({name: place for place, name in enumerate(cases["series"].unique())})
-    names = cases["series"].where(~is_shared(cases), cases["series"] + ", shared core")
-    ordered = cases.assign(series=names, place=place, last=is_shared(cases))
-    return ordered.sort_values(["place", "last"], kind="stable").drop(columns=["place", "last"])
+def counted(cases: pd.DataFrame, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the cases of which medians are: the undisturbed ones, or all of them if there are no others.
+
+    `keys`: this holds for each group of cases that have these in common.
+    """
+    shared = is_shared(cases)
+    if keys and len(cases):
+        are_all_shared = shared.groupby([cases[key] for key in keys]).transform("all")
+        return cases[~shared | are_all_shared]
+    return cases if shared.all() else cases[~shared]
 
 
 def tally(cases: pd.DataFrame) -> dict[str, int]:

@@ -10,6 +10,7 @@ from rnnbench.analysis.summary import SHARED
 from rnnbench.report.case_tables import NO_RATIOS
 from rnnbench.report.certainty import (
     NO_REFERENCE,
+    counted,
     half_width_of,
     has_slow_calls,
     is_coarse,
@@ -74,7 +75,7 @@ def headline(summary: pd.DataFrame) -> Headline:
         int(shared.sum()),
         float(ratios.min()),
         float(ratios.max()),
-        float((ratios if shared.all() else ratios[~shared]).median()),
+        float(counted(comparisons)["ratio"].median()),
         (float(ratios[shared].min()), float(ratios[shared].max())),
         worst=None if is_single else _extreme(comparisons, comparisons["ratio_low"] > 1, is_worst=True),
         best=_best(comparisons, counts),

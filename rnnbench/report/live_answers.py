@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.analysis.summary import SHARED
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.report.certainty import tally
+from rnnbench.report.certainty import counted, is_shared, tally
 from rnnbench.report.words.names import one_line, say
 from rnnbench.report.words.units import duration, ratio, ratio_with_interval, span
 from rnnbench.text import plural
@@ -48,16 +49,17 @@ def about(comparison: LiveComparison) -> str:
 def of_sweep(frame: pd.DataFrame, axes: Mapping[str, Sequence[Any]], reference: str, device: str) -> str:
     """Return a line for each phase and module, with the median of its ratios, and a last one with the sizes.
 
-    Ratios that were measured on a shared core have a line of their own. `axes`: the values of each size, of `phase` and
-    of `threads`.
+    Ratios that were measured on a shared core are in no median beside others. `axes`: the values of each size, of
+    `phase` and of `threads`.
     """
     with_ratio = frame[frame["ratio"].notna()]
     ratios = with_ratio[with_ratio["module"].ne(reference)]
-    keys = ["phase", "module", *(["state"] if ratios["state"].nunique() > 1 else [])]
     lines = []
-    for (phase, name, *states), rows in ratios.groupby(keys, sort=False):
-        words = [f"{one_line(name)} {_median(rows, one_line(reference))}", *(str(state) for state in states if state)]
-        lines.append(f"{str(phase).capitalize()}: {', '.join(words)}.")
+    for (phase, name), rows in ratios.groupby(["phase", "module"], sort=False):
+        words = f"{one_line(name)} {_median(counted(rows), one_line(reference))}"
+        shared = int(is_shared(rows).sum())
+        where = f" {shared:,} more {SHARED}, not in the median." if 0 < shared < len(rows) else ""
+        lines.append(f"{str(phase).capitalize()}: {words}{f', {SHARED}' if shared == len(rows) else ''}.{where}")
     return "\n".join([*lines, _sizes(axes, device)])
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import by_state, is_coarse, is_shared, is_unclear, reference_name
+from rnnbench.report.certainty import counted, is_coarse, is_shared, is_unclear, reference_name
 from rnnbench.report.drawing.draw import MAX_NAME_LETTERS, SHORT_NAME, short
 from rnnbench.report.drawing.marks import (
     HEAT_COLOURS,
@@ -68,8 +68,8 @@ def ratio_by_size(
     """Draw the ratio to the reference as a number in a coloured box, for each cell and size.
 
     A panel for each phase and setting. A number in brackets is unclear or coarse; a dashed box was measured on a shared
-    core. Where there is no room for all sizes, the numbers are medians over some, and cases on a shared core have rows
-    of their own. `is_apart`: each panel is a figure of its own.
+    core. Where there is no room for all sizes, the numbers are medians over some. `is_apart`: each panel is a figure of
+    its own.
     """
     reference = reference_name(frame)
     frame = with_series(with_short_cells(frame))
@@ -90,10 +90,6 @@ def ratio_by_size(
     most = max(1, int(inches / (PAPER_BOX if is_narrow else BOX) / beside))
     varied = swept(selection, SIZES)
     most_of_all = most * selection["phase"].nunique()
-    if columns_of(selection, varied) > most_of_all:
-        selection = by_state(selection)
-        names = list(selection["series"].unique())
-        letters = min(SHORT_NAME if is_narrow else MAX_NAME_LETTERS, max(map(len, names)))
     selection, over = pooled(selection, lambda cases: columns_of(cases, varied) <= most_of_all)
     sizes = swept(selection, SIZES)
     by_panel, shape = panels(selection, swept(selection, SETTINGS), ax, wide, is_apart=is_apart)
@@ -151,6 +147,7 @@ def pooled(cases: pd.DataFrame, fits: Callable[[pd.DataFrame], bool]) -> tuple[p
         sizes.remove(axis)
         over.append(axis)
         keys = ["series", "phase", *SETTINGS, *(size for size in SIZES if size not in over)]
+        cases = counted(cases, keys)
         medians = cases.groupby(keys, sort=False)["ratio"].transform("median")
         rows = cases.assign(ratio=medians, ratio_low=np.nan, ratio_high=np.nan, **{axis: cases[axis].iloc[0]})
         cases = rows.drop_duplicates(keys)

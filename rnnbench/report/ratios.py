@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.explained import explaining
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import is_shared, reference_name
+from rnnbench.report.certainty import counted, is_shared, reference_name
 from rnnbench.report.drawing.draw import key, ratio_axes, rows, texts_beside
 from rnnbench.report.drawing.marks import (
     FASTER,
@@ -79,7 +79,7 @@ def ratio(
 
     The colour is the size that explains most of the differences within the rows. A mark is the median of the row's
     cases of this size; its line reaches over all their 95% intervals. A bar is the median of all cases of the row.
-    Hollow marks were measured on a shared core, and have a hollow median of their own. `noise_floor`: how far a case
+    Hollow marks were measured on a shared core, and are in no median beside others. `noise_floor`: how far a case
     differs from itself, as a share (0.01); a band around 1 shows it, and `rnnbench.load(...).plot("ratio")` knows it. A
     panel for each phase, device, data type and number of workers; `is_apart`: a figure for each.
     """
@@ -159,23 +159,17 @@ def _heading(worst: Mapping[str, Any]) -> str:
 
 
 def _bars(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the medians of the ratios of a panel: a row for each series and state with more than a few cases.
-
-    Columns: `series`, `is_shared` (whether its cases were measured on a shared core) and `ratio`.
-    """
-    groups = cases.assign(is_shared=is_shared(cases)).groupby(["series", "is_shared"], sort=False)["ratio"]
+    """Return the medians of the ratios of a panel: `series` and `ratio` of each series with more than a few cases."""
+    groups = counted(cases, ["series"]).groupby("series", sort=False)["ratio"]
     bars = pd.DataFrame({"ratio": groups.median(), "cases": groups.size()}).reset_index()
     return bars[bars["cases"] > FEW]
 
 
 def _medians(canvas: Sheet, axes: Axes, cases: pd.DataFrame, names: Sequence[str]) -> None:
-    """Draw a bar at the median of each row: solid for its undisturbed cases, hollow for those on a shared core."""
+    """Draw a bar at the median of each row."""
     for bar in _bars(cases).to_dict("records"):
         row = names.index(bar["series"])
-        ends = bar["ratio"], row - 0.4, row + 0.4
-        axes.vlines(*ends, color=canvas.ink(), linewidth=4 if bar["is_shared"] else 2, zorder=5)
-        if bar["is_shared"]:
-            axes.vlines(bar["ratio"], row - 0.35, row + 0.35, color=canvas.paper, linewidth=2, zorder=6)
+        axes.vlines(bar["ratio"], row - 0.4, row + 0.4, color=canvas.ink(), linewidth=2, zorder=5)
 
 
 def with_room(cases: pd.DataFrame, room: int) -> pd.DataFrame:
@@ -219,23 +213,15 @@ def _spread(cases: pd.DataFrame, names: Sequence[str], by: str | None) -> "pd.Se
 
 
 def _median_and_worst(cases: pd.DataFrame, places: Mapping[str, Any], canvas: Sheet) -> tuple[str, bool]:
-    """Return the median and the worst of a row's undisturbed cases, or of those on a shared core if it has no others.
-
-    Also whether the worst is told. If a row has both, the median of those on a shared core stands in place of the
-    worst. `places`: see `_worst_places`.
-    """
+    """Return the median and the worst of a row, and whether the worst is told; `places`: see `_worst_places`."""
     others = [axis for axis, value in places.items() if value is None]
-    shared = cases[is_shared(cases)]
-    quiet = cases[~is_shared(cases)]
-    main = shared if quiet.empty else quiet
+    main = counted(cases)
     median = ratio_text(main["ratio"].median())
     worst = main.nlargest(1, "ratio").iloc[0]
     if canvas.is_narrow and canvas.grid.shape[1] > 2:
         return "", False  # there is no room
     if canvas.width < PAGE or canvas.grid.shape[1] > 2:
         return median, False
-    if len(shared) and len(quiet):
-        return f"{median}   {SHARED} {ratio_text(shared['ratio'].median())}", False
     if ratio_text(worst["ratio"]) == median:
         return median, False
     where = say_all(others, map(worst.get, others))

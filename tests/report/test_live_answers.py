@@ -48,13 +48,12 @@ def test_of_many_modules_the_first_have_a_sentence_and_the_others_are_counted() 
         (
             ["undisturbed", "undisturbed", "on a shared core"],
             [
-                "(0.900× to 2.00×): slower in 1, faster in 1, undisturbed.",
-                "Inference: mine takes 4.00× (no interval) as long as torch, on a shared core.",
+                "of 2 cases (0.900× to 2.00×): slower in 1, faster in 1. 1 more on a shared core, not in the median.",
             ],
         ),
     ],
 )
-def test_a_sweep_tells_medians_of_each_phase_and_state_and_how_many_are_slower(
+def test_a_sweep_tells_medians_of_each_phase_and_module_and_how_many_are_slower(
     states: list[str], told: list[str]
 ) -> None:
     ratios = {"ratio": [0.9, 2.0, 4.0], "ratio_low": [0.8, 1.9, np.nan], "ratio_high": [0.95, 2.1, np.nan]}

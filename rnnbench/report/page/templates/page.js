@@ -178,11 +178,13 @@ function enhance(table) {
   // Says of a part what its chosen rows are in the median; what it said at first, if these are all.
   function pool(part) {
     const shown = part.rows.filter((row) => !row.hidden);
+    const undisturbed = shown.filter((row) => !row.cells[ratios].textContent.endsWith("*"));
+    const counted = undisturbed.length ? undisturbed : shown; // what was measured on a shared core is in no median with others
     const texts = ofHeads.get(part);
     const isWhole = shown.length === part.rows.length;
     const last = part.head.cells.length - 1;
     for (const [kind, column] of places) {
-      const values = shown.map((row) => numberIn(row.cells[kind === "range" ? ratios : column].textContent)).filter((value) => !isNaN(value));
+      const values = counted.map((row) => numberIn(row.cells[kind === "range" ? ratios : column].textContent)).filter((value) => !isNaN(value));
       part.head.cells[column].textContent = isWhole ? texts[column] : values.length ? POOLED[kind](values) : "—";
     }
     part.head.cells[last].textContent = isWhole ? texts[last] : `${shown.length} of ${texts[last]}`;
