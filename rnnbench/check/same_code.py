@@ -174,9 +174,11 @@ def same_code(
     if nobody was asked, since nothing has changed that a case could run or read.
     """
     keys = [*cases]
-    if (doubt := doubt_of_all(changed, used)) is not None:
-        return SameCode(doubts=dict.fromkeys(keys, doubt))
     doubts = dict[str, Doubt]()
+    if (of_all := doubt_of_all(changed, used)) is not None:
+        for key in keys:  # a changed definition says more than a file that all cases share
+            doubts[key] = _doubt_of_code((reached or {}).get(key, {})) or of_all
+        return SameCode(doubts=doubts)
     imported: Set[str] = frozenset() if used is None else used.imported
     for key in keys:
         doubt = None if reached is None else _doubt_of_case(changed, imported, reached.get(key, {}))
@@ -248,10 +250,10 @@ def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, A
     if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):
         reasons = [f"{side}: {reply['reason']}" for side, reply in replies.items() if reply.get("reason")]
         return Doubt("unknown", "; ".join(["it could not be asked what it runs", *reasons[:1]]))
-    base, head = ({*reply["code"]} for reply in replies.values())
-    if base != head:
-        return Doubt("changed", _what_differs(base, head))
-    run = {part.partition(":")[0] for part in base} | imported
+    if (doubt := _doubt_of_code(replies)) is not None:
+        return doubt
+    code = next(iter(replies.values()))["code"]  # the same on both sides
+    run = {part.partition(":")[0] for part in code} | imported
     counts = {
         "code": "python" in changed.values(),
         "text": any(changed.get(file) == "python" for file in run),
@@ -259,6 +261,14 @@ def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, A
     }
     every = sorted({Doubt(**fields) for reply in replies.values() for fields in reply["doubts"]})
     return next((doubt for doubt in every if counts.get(doubt.kind, True)), None)
+
+
+def _doubt_of_code(replies: Mapping[str, Any]) -> Doubt | None:
+    """Return which definition of a case differs; None if none does, or if a side did not answer."""
+    if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):
+        return None
+    base, head = ({*reply["code"]} for reply in replies.values())
+    return Doubt("changed", _what_differs(base, head)) if base != head else None
 
 
 def _what_differs(base: Set[str], head: Set[str]) -> str:

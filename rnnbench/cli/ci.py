@@ -1,5 +1,7 @@
 """`rnnbench ci`: what a job of a CI service does with the folders of checks."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rnnbench.store.run_info import RunInfo
 
 ARTIFACT = "rnnbench-check_"  # begins the names of artifacts with checks
+ADDRESS = re.compile(r"https?://[^\s()<>]+")
 
 
 @click.group(short_help="Print a pull request's comment; choose the base of a push.")
@@ -39,23 +42,28 @@ def ci() -> None:
     show_default=True,
     help="Name in the comment's first line, which is invisible and by which a job finds the comment to replace.",
 )
-def comment(checks: tuple[Path, ...], name: str) -> None:
+@click.option("--head", type=TEXT_TYPE, help="What the comment calls the head.  [default: as the check did]")
+@click.option("--run", type=TEXT_TYPE, metavar="URL", help="Address of the job that checked, to link.")
+def comment(checks: tuple[Path, ...], name: str, head: str | None, run: str | None) -> None:
     """Print the comment on a pull request as Markdown: the verdicts of each CHECK, or of the newest check in DIR.
 
-    The comment is made from `verdicts.json` alone, without links and mentions, so a job with a token that can write may
-    post what another job has checked. Nothing is printed if no check has verdicts.
+    The comment is made from `verdicts.json` alone, without its links and mentions, so a job with a token that can write
+    may post what another job has checked. Nothing is printed if no check has verdicts.
 
     \b
     Examples:
       rnnbench ci comment results/ci-check-20260101T120000Z-ab12
-      rnnbench ci comment downloaded/*/ --name performance
+      rnnbench ci comment downloaded/*/ --head 'my-branch at 5e6f7a8'
 
     \b
     Exit codes: 0 printed, or there is nothing to print; 2 wrong usage, or a check can't be read (the others are
     printed).
     """
     from rnnbench.report.verdicts import outputs
+    from rnnbench.report.words.names import one_line
 
+    if run and not ADDRESS.fullmatch(run):
+        raise click.BadParameter("must be an address that begins with http:// or https://", param_hint="--run")
     verdicts_by_check: list[tuple[str, Verdicts]] = []
     faults: list[str] = []
     for check in checks:
@@ -64,12 +72,14 @@ def comment(checks: tuple[Path, ...], name: str) -> None:
         except UserError as fault:
             faults.append(str(fault))
             continue
+        if verdicts is not None and head is not None:
+            verdicts = replace(verdicts, head=one_line(head))
         if verdicts is None:
             output.tell(f"{check}: no verdicts, so there is nothing to comment")
         else:
             verdicts_by_check.append((check.name.removeprefix(ARTIFACT), verdicts))
     if verdicts_by_check:
-        output.write(outputs.comment(verdicts_by_check, name))
+        output.write(outputs.comment(verdicts_by_check, name, run or ""))
     if faults:
         raise UserError("\n".join(faults))
 

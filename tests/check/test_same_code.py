@@ -151,6 +151,18 @@ def test_equal_code_is_the_same_and_any_changed_python_file_needs_a_pair_that_sh
     assert same_code({}, Used(set(), set()), None, ["case"]) == SameCode(frozenset({"case"}))
 
 
+def test_a_data_file_does_not_hide_the_changed_definition_of_a_case() -> None:
+    changed = sorted_by_kind(["a.py", "weights.pt"], "bench.toml")
+    replies = {
+        "edited": {"base": reply("a.py:C.f 1"), "head": reply("a.py:C.f 2")},
+        "other": {"base": reply("a.py:g 1"), "head": reply("a.py:g 1")},
+        "silent": {"base": reply("a.py:g 1"), "head": {"ok": False}},
+    }
+    same = same_code(changed, Used({"a.py"}, {"weights.pt"}), replies, replies)
+    clauses = {key: doubt.clause for key, doubt in same.doubts.items()}
+    assert clauses == {"edited": "a.py: C.f changed", "other": "weights.pt changed", "silent": "weights.pt changed"}
+
+
 def test_a_case_that_only_a_pair_shows_to_be_changed_is_known_as_such() -> None:
     same_now = SameCode(frozenset({"one", "two"})).but(["one"])
     assert same_now.doubts["one"].kind == "guard"

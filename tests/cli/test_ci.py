@@ -34,9 +34,18 @@ def forged(check: Path, parent: Path, name: str, **values: Any) -> Path:
 def test_the_first_line_holds_the_name_and_a_single_check_has_no_label(check: Path, tmp_path: Path) -> None:
     marker, heading, *_ = comment(check, cwd=tmp_path).splitlines()
     assert marker == "<!-- rnnbench comment performance -->"
-    assert heading.startswith("## Nothing regressed: 1 of 1 case unchanged")
+    assert heading == "## ● Nothing regressed: 1 of 1 case unchanged within 2.5%"
     other = comment(check, "--name", "Python 3.13 --> \n# forged", cwd=tmp_path)
-    assert other.startswith("<!-- rnnbench comment Python 3.13 - # forged -->\n## Nothing")
+    assert other.startswith("<!-- rnnbench comment Python 3.13 - # forged -->\n## ● Nothing")
+
+
+def test_a_comment_names_the_head_that_the_job_knows_and_links_its_run(check: Path, tmp_path: Path) -> None:
+    run = "https://github.com/me/mine/actions/runs/7"
+    text = comment(check, "--head", "topic/x @you at 5e6f7a8", "--run", run, cwd=tmp_path)
+    assert "quick: base main (1a2b3c4) against head topic/x @\N{ZERO WIDTH SPACE}you at 5e6f7a8\n" in text
+    assert text.endswith(f"\n[The run that measured this]({run})\n")
+    for bad in ("javascript:alert(1)", f"{run}) [other](x"):
+        assert "must be an address" in rnnbench("ci", "comment", check, "--run", bad, cwd=tmp_path, code=2).stderr
 
 
 def test_whatever_artifacts_say_of_themselves_they_share_one_comment_of_the_given_name(
@@ -46,7 +55,7 @@ def test_whatever_artifacts_say_of_themselves_they_share_one_comment_of_the_give
     artifacts = [forged(check, tmp_path / "all", name, suite=f"suite {name}") for name in names]
     first, *lines = comment(*artifacts, cwd=tmp_path).splitlines()
     assert first == "<!-- rnnbench comment performance -->"
-    assert [line[:4] for line in lines if line.startswith(("a --", "b --", "## "))] == ["a --", "## N", "b --", "## N"]
+    assert [line[:16] for line in lines if line.startswith("#")] == ["## ● a --&gt;: N", "## ● b --&gt;: N"]
 
 
 def test_of_several_checks_the_worst_comes_first_and_a_long_comment_is_cut(check: Path, tmp_path: Path) -> None:
@@ -64,7 +73,7 @@ def test_a_check_that_can_not_be_read_is_reported_and_the_others_are_printed(che
     bad = forged(check, tmp_path, "rnnbench-check_bad")
     (bad / "verdicts.json").write_text("[")
     done = rnnbench("ci", "comment", bad, check, cwd=tmp_path, code=2)
-    assert "## Nothing regressed" in done.stdout
+    assert "## ● Nothing regressed" in done.stdout
     assert f"{bad}/verdicts.json: can't be read: JSONDecodeError" in done.stderr
 
 

@@ -190,16 +190,20 @@ def test_what_a_check_found_is_kept_also_if_it_regressed_and_only_of_this_check(
 
 
 def test_a_push_is_compared_with_the_commit_that_rnnbench_chooses_of_the_checks(tmp_path: Path) -> None:
+    repository.executable(tmp_path / "git", 'test "$*" = "rev-parse HEAD^1" && echo 5e6f7a8b9c')
+
     def base(event: str, given: str = "", chosen: str = "") -> tuple[str, str]:
         repository.executable(tmp_path / "rnnbench", f'test "$*" = "ci base results" && echo "{chosen}"')
         path = f"{tmp_path}:/usr/bin:/bin"
-        read = outputs("Base", tmp_path, BASE=given, EVENT=event, PATH=path)
+        branch = "main" if event == "pull_request" else ""
+        read = outputs("Base", tmp_path, BASE=given, EVENT=event, BRANCH=branch, PATH=path)
         return read["base"], read["name"]
 
     assert base("push") == ("HEAD^1", "")  # nothing was checked yet
     assert base("push", chosen="1a2b3c4d5e 1a2b3c4, the last") == ("1a2b3c4d5e", "1a2b3c4, the last")
     assert base("push", "v1.0", "1a2b3c4d5e 1a2b3c4, the last") == ("v1.0", "")
-    assert base("pull_request", chosen="1a2b3c4d5e 1a2b3c4, the last") == ("HEAD^1", "")
+    assert base("pull_request", chosen="1a2b3c4d5e 1a2b3c4, the last") == ("HEAD^1", "main at 5e6f7a8")
+    assert base("pull_request", "v1.0") == ("v1.0", "")
 
 
 def test_the_page_is_that_of_the_only_check_or_lists_those_of_several(tmp_path: Path) -> None:
@@ -270,7 +274,12 @@ def test_a_page_is_published_only_where_workflows_make_the_pages_of_the_reposito
 
 MARKER = "<!-- rnnbench comment performance -->"
 BOT = {"login": "github-actions[bot]"}
-HEAD = {"HEAD": "you:topic/x", "COMMIT": "abc", "NAME": "performance"}
+HEAD = {
+    "HEAD": "you:topic/x",
+    "COMMIT": "abc",
+    "NAME": "performance",
+    "RUN": "https://github.com/me/mine/actions/runs/7",
+}
 
 
 @pytest.fixture
@@ -332,7 +341,11 @@ def test_no_artifact_chooses_the_comment_or_reaches_a_shell(service: Service) ->
     service.ask("Comment", "comment", **HEAD)
     names = ("rnnbench-check_a", "rnnbench-check_b $(touch evil)")
     paths = "".join(f"{service.folder}/checks/{name}/|" for name in names)
-    assert (service.folder / "said").read_text().endswith(f"ci|comment|{paths}--name|performance|")
+    assert (
+        (service.folder / "said")
+        .read_text()
+        .endswith(f"ci|comment|{paths}--name|performance|--head|topic/x at abc|--run|{HEAD['RUN']}|")
+    )
     assert not (service.folder / "evil").exists()
     shutil.rmtree(service.folder / "checks")
     (service.folder / "said").unlink()
@@ -374,4 +387,4 @@ from rnnbench.__main__ import main
 main()"""
     command = [sys.executable, "-c", code, "ci", "comment", str(check)]
     done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
-    assert "## Nothing regressed" in done.stdout
+    assert "## ● Nothing regressed" in done.stdout

@@ -180,20 +180,37 @@ def rendered(template: str, **values: Any) -> str:
 
 
 def markdown(verdicts: Verdicts, label: str = "", most: int = MAX_MARKDOWN_ROWS) -> str:
-    """Return GitHub-flavoured Markdown: the answer as heading, then the cases, the worst first.
+    """Return GitHub-flavoured Markdown: a heading of a few words, the answer, then the cases, the worst first.
 
-    `label`: a line above all, in plain text; `most`: rows.
+    Unchanged cases are folded. `label`: begins the heading, in plain text; `most`: rows.
     """
-    rows = sorted(verdicts.findings, key=lambda row: row.verdict == "unchanged")  # which are the first to be left out
-    left_out = plural(len(rows) - most, "row") if len(rows) > most else ""
-    return rendered("verdicts.md", verdicts=verdicts, rows=rows[:most], left_out=left_out, glyphs=GLYPHS, label=label)
+    same = verdicts.by_verdict["unchanged"]
+    others = [row for row in verdicts.findings if row.outcome != "unchanged"]
+    first = others[:most]
+    tail = same[: most - len(first)]
+    hidden = len(verdicts.findings) - len(first) - len(tail)
+    answer = verdicts.answer if verdicts.answer != f"{verdicts.headline}." else ""
+    return rendered(
+        "verdicts.md",
+        verdicts=verdicts,
+        glyph=GLYPHS[verdicts.findings[0].outcome] if verdicts.findings else "",
+        sentences=" ".join(filter(None, [answer, verdicts.details])),
+        first=first,
+        tail=tail,
+        same=len(same),
+        left_out=plural(hidden, "row") if hidden else "",
+        glyphs=GLYPHS,
+        label=label,
+    )
 
 
-def comment(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
-    """Return the verdicts of checks as a comment on a pull request, the worst first; `checks`: each with a label.
+def comment(checks: Sequence[tuple[str, Verdicts]], name: str, run: str = "") -> str:
+    """Return the verdicts of checks as a comment on a pull request, the worst first.
+
+    `checks`: each with a label; `run`: the address of the job that made them, which is linked.
 
     Its first line, which nobody sees, holds the `name` alone, so that a check which another job has made can't choose
-    it. The comment mentions nobody and links nothing, whatever the code under test has called its cells.
+    it. The comment mentions nobody and links nothing else, whatever the code under test has called its cells.
     """
     worst_first = sorted(checks, key=lambda check: min((RANKS[row.outcome] for row in check[1].findings), default=0))
     most = max(1, MAX_MARKDOWN_ROWS // len(checks))
@@ -203,7 +220,8 @@ def comment(checks: Sequence[tuple[str, Verdicts]], name: str) -> str:
     if len(whole) > MAX_COMMENT:
         whole = whole[: whole.rfind("\n", 0, MAX_COMMENT)]
         whole += "\n\nThe rest is left out, to keep this short.\n"
-    return f"<!-- rnnbench comment {marker} -->\n{whole}"
+    link = f"\n[The run that measured this]({run})\n" if run else ""
+    return f"<!-- rnnbench comment {marker} -->\n{whole}{link}"
 
 
 def junit(verdicts: Verdicts) -> str:

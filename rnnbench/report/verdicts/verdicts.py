@@ -132,25 +132,37 @@ class Verdicts(Comparison):
         return f"{what}. Margin: {self.margins}.{f' Everywhere: {self.shared}.' if self.shared else ''}"
 
     @property
+    def headline(self) -> str:
+        """Return the answer in a few words, such as `2 of 24 cases regressed`; it names no case."""
+        if self.is_unchecked:
+            return f"Not checked: {self.broken:,} of {plural(len(self.findings), 'case')} failed"
+        if not self.judged:
+            return "No case was compared"
+        worst = self.judged[0].outcome
+        of_all = f"{len(self.by_verdict[worst]):,} of {plural(len(self.judged), 'case')}"
+        if worst == "unchanged":
+            return f"Nothing regressed: {of_all} unchanged within {self.margins}"
+        if worst == "undecided" and (self.work or self.nothing):
+            return f"{self.work.partition(':')[0]}; time undecided" if self.work else self.nothing
+        but = " but what is accepted" if self.by_verdict["accepted"] else ""
+        return LEADS[worst][0].format(of_all, but=but)
+
+    @property
     def answer(self) -> str:
         """Return whether something regressed, and the worst case with its number."""
-        if self.is_unchecked:
-            return f"Not checked: {self.broken:,} of {plural(len(self.findings), 'case')} failed."
+        text = self.headline
+        worst = self.judged[0].outcome if self.judged else None
+        if self.is_unchecked or worst == "unchanged":
+            return f"{text}."
         if not self.judged:
-            return shortened(f"No case was compared: {why(self.findings[0]) if self.findings else 'there is no case'}.")
-        worst = self.judged[0].outcome
+            return shortened(f"{text}: {why(self.findings[0]) if self.findings else 'there is no case'}.")
         if worst == "undecided" and self.work:
             return f"{self.work}."
         rows = self.by_verdict[worst]
-        of_all = f"{len(rows):,} of {plural(len(self.judged), 'case')}"
-        if worst == "unchanged":
-            return f"Nothing regressed: {of_all} unchanged within {self.margins}."
         if worst == "improved":
             rows = sorted(rows, key=lambda row: row.deciding.value if row.deciding else math.inf)
         first = rows[0]
-        (text, leader) = LEADS[worst]
-        but = " but what is accepted" if self.by_verdict["accepted"] else ""
-        text = (worst == "undecided" and self.nothing) or text.format(of_all, but=but)
+        leader = LEADS[worst][1]
         reasons = {row.reason or together(row) for row in rows}
         if len(rows) == 1 or len(reasons) > 1 or "" in reasons:  # else they have one reason
             text = f"{text}{f'; {leader} ' if len(rows) > 1 else ': '}{self.name(first)}"

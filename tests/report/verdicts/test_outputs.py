@@ -160,9 +160,9 @@ def test_a_reason_for_timing_that_all_cases_share_is_told_once() -> None:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the table as Markdown splits them, without the heading and the rule."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in SEPARATOR.split(line)[1:-1]] for line in lines[2:]]
+    """The cells of both tables as Markdown splits them, without headings and rules."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| case |", "| :---"))]
+    return [[cell.strip() for cell in SEPARATOR.split(line)[1:-1]] for line in lines]
 
 
 @pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
@@ -170,7 +170,16 @@ def test_no_name_breaks_the_table(compared: Comparison) -> None:
     text = outputs.markdown(verdicts.of(compared))
     assert all(len(row) == 5 for row in rows(text))
     assert len(rows(text)) == len(compared.findings)
-    assert not re.search(r"[<>\x00\x1b]", text)
+    assert not re.search(r"[<>\x00\x1b]", re.sub("</?(details|summary)>", "", text))
+
+
+def test_the_heading_is_short_and_unchanged_cases_are_folded() -> None:
+    heading, _, sentences, *rest = outputs.markdown(verdicts.of(realistic())).splitlines()
+    assert heading == "## ▲ 2 of 24 cases regressed"
+    assert sentences.startswith("2 of 24 cases regressed; the worst is lstm loop inference, batch 16: 5.1% slower")
+    fold = rest.index("<details><summary>20 unchanged</summary>")
+    assert not any("unchanged" in line for line in rest[:fold])
+    assert len(rows("\n".join(rest[fold : rest.index("</details>")]))) == 20
 
 
 def test_a_comment_has_the_worst_rows_and_fits_into_one() -> None:
@@ -200,7 +209,7 @@ def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> 
     outputs.write_files(verdicts.of(COMPARISON), tmp_path)
     marker, heading, *_ = (tmp_path / "verdicts.md").read_text().splitlines()
     assert marker == "<!-- rnnbench comment quick -->"
-    assert heading.startswith("## Nothing regressed")
+    assert heading.startswith("## ● Nothing regressed")
     assert json.loads((tmp_path / "verdicts.json").read_text())["suite"] == "quick"
     assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
     assert {file.name for file in tmp_path.iterdir()} == {"verdicts.md", "verdicts.json", "junit.xml"}
