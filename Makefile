@@ -89,7 +89,6 @@ WHEEL = $(PYTHON) -m pip download --quiet --disable-pip-version-check --dest whe
 WHEELS_PYTHON ?= 3.12
 wheels:  ## What a GPU machine without network lacks, as wheels for tests/gpu/acceptance.sh: all small, no torch.
 	$(WHEEL) 'click>=8.3' torchinfo pydantic nvidia-ml-py
-	$(WHEEL) --no-deps ruptures
 	@ls wheels
 
 release-check:  ## The sdist and the wheel as a package index takes them; the wheel in an environment that has nothing else.

@@ -19,10 +19,10 @@ from rnnbench.errors import UserError
 @click.option(
     "--history",
     is_flag=True,
-    help="One report of all runs and checks of a suite over time, in the folders RUN.  [default: results]",
+    help="One report of all checks of a suite over time, in the folders RUN.  [default: results]",
 )
 @click.option(
-    "--suite", type=TEXT_TYPE, metavar="NAME", help="With --history: the suite to show, if there are runs of several."
+    "--suite", type=TEXT_TYPE, metavar="NAME", help="With --history: the suite to show, if there are checks of several."
 )
 def report(
     runs: tuple[Path, ...],
@@ -52,7 +52,9 @@ def report(
     from rnnbench.store.folder import read_info
 
     if together and history:
-        raise UserError("--together shows the runs that you name, --history all runs of a suite; give only one of them")
+        raise UserError(
+            "--together shows the runs that you name, --history all checks of a suite; give only one of them"
+        )
     if len(runs) > 1 and out is not None and not (together or history):
         raise UserError("--out is for one report; leave it out, give one RUN, or put all in one with --together")
     if together and len(runs) < 2:

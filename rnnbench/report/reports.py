@@ -1,21 +1,20 @@
-"""Reports of what is stored: a run, a check, runs side by side, and a suite over time.
+"""Reports of what is stored: a run, a check, runs side by side, and the checks of a suite over time.
 
 Each function writes the report into the folder `out`, or into one below `reports/`.
 """
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.analysis import stored
-from rnnbench.analysis.history import history
 from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.errors import UserError
@@ -25,10 +24,9 @@ from rnnbench.report.drawing.pictures import Picture, picture
 from rnnbench.report.drawing.sheet import PANEL
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
 from rnnbench.report.run_answer import answer
-from rnnbench.report.runs.over_time import over_time
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import Section, SectionPart, Table
-from rnnbench.report.verdicts import history as check_history
+from rnnbench.report.verdicts import history
 from rnnbench.report.verdicts import page as verdicts
 from rnnbench.report.words.names import SETTINGS, SIZES, flushed, one_line, say_all, several, when, with_series
 from rnnbench.report.words.units import duration, half_width, ratio, ratio_interval
@@ -36,8 +34,6 @@ from rnnbench.store.folder import dated, is_check, read_profiles, runs_and_check
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite.suites import check_settings
 from rnnbench.text import listed, printable
-
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -121,26 +117,27 @@ def of_together(paths: Sequence[Path], out: Path | None) -> WrittenReport:
 
 
 def of_history(paths: Sequence[Path], suite: str | None, out: Path | None) -> WrittenReport:
-    """Report on a suite's runs and checks over time.
+    """Report on the checks of a suite over time.
 
-    `paths` are runs, checks, or folders of them. What can't be read is left out, and the page says so.
+    `paths` are checks, or folders of them. What can't be read is left out, and the page says so.
     """
     left_out: list[str] = []
     suite, folders = _of_one_suite(paths, suite, left_out)
     place = folder_of(f"{suite}-history", sorted({folder.resolve().parent for folder in folders}), out)
-    stored_runs = _readable(stored.read, [folder for folder in folders if not is_check(folder)], left_out)
-    frames = _readable(check_history.read_check, filter(is_check, folders), left_out)
-    checks = [check for check in frames if check is not None]
-    sections = []
-    if len(checks) > 1:
-        accepted = check_history.accepted_in(checks, [folder for folder in folders if is_check(folder)])
-        sections.append(check_history.section_of_checks(checks, left_out, Path(), accepted))
-    if len(stored_runs) > 1:
-        sections.append(over_time(history(stored_runs), () if sections else left_out))
-    if not sections:
-        why_none = left_out or [f"there are no two runs, and no two checks with verdicts, of {suite}"]
+    checks = []
+    for folder in folders:
+        try:
+            check = history.read_check(folder)
+        except UserError as fault:
+            left_out.append(str(fault))
+            continue
+        if check is not None:
+            checks.append(check)
+    if len(checks) < 2:
+        why_none = left_out or [f"there are no two checks with verdicts, of {suite}"]
         raise UserError(f"history: {'; '.join(why_none)}")
-    return _written(place, page_of_several(f"{suite}: history", sections))
+    section = history.section_of_checks(checks, left_out, Path(), history.accepted_in(checks, folders))
+    return _written(place, page_of_several(f"{suite}: history", [section]))
 
 
 def _written(place: tuple[Path, str], page: Page) -> WrittenReport:
@@ -148,21 +145,15 @@ def _written(place: tuple[Path, str], page: Page) -> WrittenReport:
     return WrittenReport(put(*place, files(page)), page.answer)
 
 
-def _readable(reader: Callable[[Path], Read], paths: Iterable[Path], left_out: list[str]) -> list[Read]:
-    """Read what can be read; the error of each other path is added to `left_out`."""
-    contents = []
-    for path in paths:
-        try:
-            contents.append(reader(path))
-        except UserError as fault:
-            left_out.append(str(fault))
-    return contents
-
-
 def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str]) -> tuple[str, list[Path]]:
-    """Return the suite, and the folders of its runs and checks; raises UserError if there are not two of one suite."""
+    """Return the suite, and the folders of its checks; raises UserError if there are not two of one suite."""
     by_suite: dict[str, list[Path]] = {}
-    folders = dict.fromkeys(folder.resolve() for path in paths for folder in runs_and_checks(path))
+    folders: dict[Path, None] = {}
+    for path in paths:
+        inside = runs_and_checks(path)
+        if inside == [path] and not is_check(path):
+            raise UserError(f"{path}: is a run, and a history is of checks; for runs: rnnbench report --together")
+        folders |= dict.fromkeys(folder.resolve() for folder in inside if is_check(folder))
     for info, folder in dated(folders, left_out):
         by_suite.setdefault(info.suite, []).append(folder)
     several = [name for name, places in by_suite.items() if len(places) > 1 and suite in (None, name)]
@@ -172,7 +163,7 @@ def _of_one_suite(paths: Sequence[Path], suite: str | None, left_out: list[str])
     remedy = (
         "name one: rnnbench report --history --suite NAME" if several else f"{suite or 'a suite'} needs two or more"
     )
-    raise UserError(f"history of {' and '.join(map(str, paths))}: {listing or 'no run or check is there'}; {remedy}")
+    raise UserError(f"history of {' and '.join(map(str, paths))}: {listing or 'no check is there'}; {remedy}")
 
 
 # A run

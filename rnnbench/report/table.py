@@ -78,6 +78,7 @@ class Table:
     cases: tuple[int, ...] = ()  # for each row, the row of the run's summary that it shows; empty: it shows none
     heads: "Table | None" = None  # a row for each part, which stands above it on a page
     is_folded: bool = False  # on a page, the reader opens it
+    is_stacked: bool = False  # on the page of a phone, a row is a block of lines, each with its heading
     links: Mapping[tuple[int, int], str] = field(default_factory=dict)  # addresses, by row and column
     aside: str = ""  # what concerns readers of a page, and no paper: such as what the machine can't measure
     hidden: frozenset[int] = frozenset()  # rows that a page shows when they are asked for, in parts of their own

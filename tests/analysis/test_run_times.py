@@ -119,9 +119,8 @@ def test_a_lost_file_is_told_and_the_rest_is_read(run: Path, tmp_path: Path) -> 
     other = made.folder(tmp_path / "other", TIMES, **FINISHED)
     notes = stored.compare(stored.read(other), stored.read(run), {GRU.key: 0.05}).notes
     assert f"{run.name}: w{words}" in notes
-    for option in ("--together", "--history"):
-        rnnbench("report", option, other, run, "--out", option[2:], cwd=tmp_path, code=0)
-        assert f"{run.name}: w{words}" in (tmp_path / option[2:] / "index.html").read_text()
+    rnnbench("report", "--together", other, run, "--out", "together", cwd=tmp_path, code=0)
+    assert f"{run.name}: w{words}" in (tmp_path / "together" / "index.html").read_text()
 
 
 def test_a_run_that_was_cut_off_before_its_first_replicate_lacks_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from rnnbench import load, summarize
 from rnnbench.analysis import verdict as verdict_module
 from rnnbench.analysis.comparison import Finding
 from rnnbench.analysis.estimate import Estimate, Location
-from rnnbench.analysis.history import history
 from rnnbench.analysis.stored import (
     MAX_FREEDOM,
     MIN_CASES,
@@ -32,9 +31,8 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Measurement
 from rnnbench.store.run_info import Processor
 from tests.doubles import workload as small
-from tests.doubles.stored import INFO, PROCESSOR, folder, measured, on, several, window, written
+from tests.doubles.stored import INFO, PROCESSOR, folder, measured, on, several, stored_run, window, written
 from tests.validation import stored_simulated
-from tests.validation.history_simulated import stored_run
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 
@@ -190,7 +188,7 @@ def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: i
     row = summarize(load(path)).set_index("case").loc[LOOP.key]
     of_report = [row["ratio"], row["ratio_low"], row["ratio_high"]]
     run = read(path)
-    for rows in (together([run, run], 0.025).rows, history([run, run]).points):
+    for rows in (together([run, run], 0.025).rows,):
         assert rows[RATIO].to_numpy() == pytest.approx(np.array([of_report] * 2), nan_ok=True)
 
 

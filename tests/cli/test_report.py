@@ -145,22 +145,30 @@ def test_runs_of_a_few_cases_are_shown_side_by_side_without_a_verdict(tmp_path: 
     assert "+25%" not in text  # a change without an interval is none
 
 
-def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_runs(tmp_path: Path) -> None:
-    for seconds in (2.0, 2.01, 1.99, 2.0, 3.0, 3.01, 3.0, 2.99):
-        one_run(tmp_path, seconds)
-    one_run(tmp_path, 9.0, suite="other")
-    page = Path(call("--history", tmp_path, "--out", tmp_path / "out"))
-    text = page.read_text(encoding="utf-8")
-    assert "<h1>test: history</h1>" in text
-    assert "over 8 runs" in text
-    assert "+50%" in text
+def checks_of(parent: Path, suite: str, count: int) -> list[Path]:
+    """Write checks of a suite in which nothing changed."""
+    folders = []
+    for number in range(count):
+        same = comparison(finding("unchanged", 1.0, case=LOOP))
+        check = checks.write(parent / f"{suite}-{number}", same, {LOOP: 1.0})
+        head = check / "head" / "run.json"
+        head.write_text(json.dumps(json.loads(head.read_text()) | {"suite": suite}))
+        folders.append(check.rename(parent / f"{suite}-check-2026010{number + 1}T000000Z-ab12"))
+    return folders
 
 
-def test_runs_can_be_named_one_by_one_and_their_suite_chosen(tmp_path: Path) -> None:
-    runs = [one_run(tmp_path, 2.0, suite) for suite in ("a", "b", "a", "b")]
-    assert "needed" not in refused("--history", *runs)
-    page = Path(call("--history", "--suite", "b", *runs, "--out", tmp_path / "out"))
-    assert "<h1>b: history</h1>" in page.read_text(encoding="utf-8")
+def test_the_history_of_a_folder_is_that_of_its_only_suite_with_several_checks(tmp_path: Path) -> None:
+    checks_of(tmp_path, "a", 1)
+    named = checks_of(tmp_path, "b", 2)
+    run = one_run(tmp_path, 2.0, "a")  # of a check alone is a history
+    text = Path(call("--history", tmp_path, "--out", tmp_path / "out")).read_text()
+    assert "<h1>b: history</h1>" in text
+    assert "in 2 checks" in text
+    more = checks_of(tmp_path / "more", "a", 2)
+    assert "--suite NAME" in refused("--history", *named, *more)
+    chosen = Path(call("--history", "--suite", "a", *named, *more, "--out", tmp_path / "chosen"))
+    assert "<h1>a: history</h1>" in chosen.read_text()
+    assert f"{run}: is a run, and a history is of checks" in refused("--history", run, *named)
 
 
 def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> None:
@@ -175,33 +183,23 @@ def test_the_checks_of_a_folder_have_a_history_of_their_own(tmp_path: Path) -> N
     assert "Of 2 cases in 3 checks on 2026-01-01, 1 regressed." in text
     assert "vanilla loop inference, batch 2" in text
     assert {file.stem for file in (page.parent / "tables").iterdir()} == {"checks", "checks_changes"}
-    both = [one_run(tmp_path, 2.0), one_run(tmp_path, 2.1), *tmp_path.glob("test-check-*")]
-    assert "Of 2 cases in 3 checks" in Path(call("--history", *both, "--out", tmp_path / "both")).read_text()
-    assert "there are no two runs, and no two checks with verdicts, of test" in refused("--history", both[0], both[-1])
     for left in tmp_path.glob("test-check-*/verdicts.json"):
         left.unlink()
     assert "no two checks with verdicts, of test" in refused("--history", *tmp_path.glob("test-check-*"))
 
 
 def test_what_can_not_be_read_is_left_out_of_a_history_and_the_page_says_so(tmp_path: Path) -> None:
-    for number in range(3):
+    for number in range(4):
         same = comparison(finding("unchanged", 1.0, case=LOOP))
         check = checks.write(tmp_path / str(number), same, {LOOP: 1.0})
         check.rename(tmp_path / f"test-check-2026010{number + 1}T000000Z-ab12")
-    runs = [one_run(tmp_path, 2.0 + number / 100) for number in range(4)]
-    torn = [
-        tmp_path / "test-check-20260102T000000Z-ab12" / "verdicts.json",
-        runs[1] / "run.json",
-        runs[2] / "measurements.jsonl",
-    ]
-    for file in torn[:2]:
+    second = tmp_path / "test-check-20260102T000000Z-ab12"
+    torn = [second / "verdicts.json", tmp_path / "test-check-20260104T000000Z-ab12" / "head" / "run.json"]
+    for file in torn:
         file.write_bytes(file.read_bytes()[:100])
-    torn[2].write_bytes(b"[]\n" + torn[2].read_bytes())
     text = Path(call("--history", tmp_path, "--out", tmp_path / "out")).read_text(encoding="utf-8")
-    assert "over 2 runs" in text
     assert "in 2 checks" in text
     for file in torn:
         assert text.count(str(file)) == 1
     assert text.count(LEFT_OUT_FILES.replace("'", "&#39;")) == 1
-    assert "Not the same in these runs:" not in text
-    assert f"{torn[1]}: not JSON" in refused("--history", runs[0], runs[1])
+    assert f"{torn[1]}: not JSON" in refused("--history", torn[1].parents[1], second)

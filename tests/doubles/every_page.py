@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.history import History
 from rnnbench.analysis.run_times import read as read_run
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
@@ -19,7 +18,6 @@ from rnnbench.report import why
 from rnnbench.report.drawing import pictures
 from rnnbench.report.page.page import PAGE_FILE, files, folder_of, page_of_several, put
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs.over_time import over_time
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.history import section_of_checks
@@ -31,7 +29,6 @@ from tests.doubles import workload as small
 from tests.doubles.once import made_once
 from tests.profiling.profiles import profile
 from tests.report.verdicts.samples import every_verdict
-from tests.validation.history_simulated import simulated, stored_run
 
 SLOWER = {finding.case: 1.05 for finding in every_verdict().findings if isinstance(finding.case, Case)}
 REPORTS = "reports"
@@ -70,7 +67,7 @@ def write_all(folder: Path, _: mock.Mock) -> None:
         "check": files(check_page.page_of(checks.write(folder / "check-of", every_verdict(), SLOWER))),
         "interrupted": files(check_page.page_of(checks.write(folder / "interrupted-of", None, SLOWER))),
         "together": _together(),
-        "history": files(page_of_several("history", [over_time(_history()), section_of_checks(_checks(folder))])),
+        "history": files(page_of_several("history", [section_of_checks(_checks(folder))])),
     }
     for name, content in reports.items():
         put(*folder_of(name, [folder], folder / REPORTS / name), content)
@@ -118,15 +115,9 @@ def _profiled(folder: Path) -> dict[str, bytes]:
 def _together() -> dict[str, bytes]:
     cases = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
     rng = np.random.default_rng(1)
-    runs = [stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
+    runs = [stored.stored_run(index, cases, rng.normal(0.5 + 0.1 * index, 0.005, (8, 12))) for index in range(3)]
     return files(page_of_several("three runs", [side_by_side(together(runs, 0.025))]))
 
 
 def _checks(folder: Path) -> list[pd.DataFrame]:
     return checks.read_all([checks.write(folder / f"check-{number}", every_verdict(), SLOWER) for number in range(3)])
-
-
-def _history() -> History:
-    true = np.zeros((20, 16))
-    true[3, 9:] += 0.1
-    return simulated(np.random.default_rng(5), true)

@@ -12,6 +12,7 @@ from rnnbench import load
 from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.replicate_times import LEVELS
 from rnnbench.analysis.run_times import RunTimes, of_frames, read, read_whole
+from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import (
@@ -32,6 +33,19 @@ from tests.doubles import workload as small
 PROCESSOR = Processor("A Processor", "A Maker", "25", "17", "1", ("avx2", "fma"), (Cache(3, "unified", 32 << 20, 8),))
 MACHINE = {"processor": PROCESSOR.to_json()}
 INFO = RunInfo("test", "made by hand", {}, "rnnbench run test", "2026-01-01T00:00:00+00:00", {"machine": MACHINE})
+
+
+def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environment: Any) -> StoredRun:
+    """Return a run with the given log-ratios (cases, replicates), the later the higher its number."""
+    started = f"2026-01-{1 + number // 24:02d}T{number % 24:02d}:00:00+00:00"
+    facts = {"git": {"commit": f"{number:040x}"}, "worker": environment, "machine": MACHINE}
+    info = RunInfo("simulated", "", {}, "none: simulated", started, facts, status="finished")
+    values = logs.ravel()
+    columns: dict[str, Any] = {"log_ratio": values, "log_mean_ratio": values + 0.01}
+    columns |= {"quiet_log_ratio": np.nan, "log_quiet_mean_ratio": np.nan}
+    ratios = pd.DataFrame({"case": np.repeat([case.key for case in cases], logs.shape[1]), **columns})
+    measurements = {case.key: Measurement(case, "measured", parity=AGREES) for case in cases}
+    return StoredRun(f"simulated-{number:02d}", info, measurements, ratios)
 
 
 def on(processor: Processor | None, ceilings: Sequence[dict[str, Any]] = ()) -> RunInfo:

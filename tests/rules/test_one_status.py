@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from rnnbench import load
-from rnnbench.analysis.history import history
 from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.stored import case_ratios, compare, together
@@ -25,7 +24,6 @@ from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.export import exported
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs.over_time import over_time
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import markdown
 from rnnbench.store.folder import RunFolder, read_info
@@ -98,7 +96,7 @@ def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
     assert (to not in ("pytest-benchmark", "github-action-benchmark")) == (b"on purpose" in data)
 
 
-def test_comparisons_and_histories_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
+def test_comparisons_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
     others = [make_run(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
     stored, *rest = [read_stored(path) for path in (run, *others)]
     assert set(case_ratios(stored).index) == {WORKS.key}
@@ -116,13 +114,7 @@ def test_comparisons_and_histories_have_no_ratio_of_it(run: Path, tmp_path: Path
         assert by_key[FAILS.key].verdict in (None, "improved", "incomparable")
     rows = together([stored, *rest], 0.1).rows
     assert rows.query("case == @FAILS.key and at == 0")["ratio_to_reference"].isna().all()
-    lengths = history([stored, *rest]).points.groupby("case").size()
-    assert lengths.to_dict() == {WORKS.key: 4, FAILS.key: 3}
-    for section in (
-        side_by_side(together([stored, *rest], 0.1)),
-        over_time(history([stored, *rest])),
-    ):
-        files(page_of_several("both", [section]))
+    files(page_of_several("both", [side_by_side(together([stored, *rest], 0.1))]))
     assert all(case == WORKS.key for case, _ in gaps(read(run), {}))
 
 

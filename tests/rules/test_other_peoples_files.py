@@ -124,11 +124,11 @@ def test_two_reports_of_one_command_or_of_two_do_not_overwrite_each_other(runs: 
     assert {Path(f"reports/{name}/index.html").read_bytes() for name in ("base", "B-base")} == pages
 
 
-@pytest.mark.parametrize("arguments", [["A"], ["--together", "A", "B"], ["--history", "A/.", "B/."]])
+@pytest.mark.parametrize("arguments", [["A"], ["--together", "A", "B"]])
 def test_a_page_of_the_users_is_not_replaced_by_a_report(runs: list[Path], arguments: list[str]) -> None:
     Path("site").mkdir()
     Path("site/index.html").write_text("mine")
-    paths = {"A": runs[0], "B": runs[1], "A/.": "A", "B/.": "B"}
+    paths = {"A": runs[0], "B": runs[1]}
     message = refused("report", *(paths.get(argument, argument) for argument in arguments), "--out", "site")
     assert message == (
         "site: is not empty and was not made by rnnbench; give a new or an empty folder, for example site/report"

@@ -203,7 +203,6 @@ def readers_of(run: Path, other: Path) -> dict[str, Callable[[], object]]:
         "compare": command("compare", str(other), str(run)),
         "export": command("export", str(run), "--format", "csv"),
         "export of windows": command("export", str(run), "--format", "csv", "--windows"),
-        "history": command("report", "--history", str(run), str(other), "--out", str(run.parent / "history")),
     }
 
 

@@ -33,7 +33,6 @@ from tests.validation import (
     goals,
     handed_back,
     histories,
-    history_simulated,
     latency_simulated,
     live_simulated,
     made,
@@ -84,8 +83,6 @@ TABLES = {
     "live-shared": Table(live_simulated.coverage, 12),
     "not-slower-shared": Table(live_simulated.answers, 20),
     "rounds-simulated": Table(not_slower_simulated.intervals, 1000),
-    "history-simulated": Table(history_simulated.error_rates, 10),
-    "history-few-cases": Table(history_simulated.few_cases, 100),
     "verdicts-simulated": Table(verdicts_simulated.error_rates, 400),
     "checks-simulated": Table(checks_simulated.error_rates, 200),
     "verdicts-slowed": Table(

@@ -62,8 +62,6 @@ GOALS = (
         but="`the core is` == 'always shared'",
     ),
     Goal("rounds-simulated", "covered", "at least", 0.93, "series", but=HARD_ROUNDS),
-    Goal("history-simulated", "with a false change", "at most", 0.01, "flat lines"),
-    Goal("history-few-cases", "with a false change", "at most", 0.05, "flat lines"),
     Goal("stored-simulated", "pairs with a false verdict", "at most", 0.01, "pairs of runs", but="unlikeness > 0.5"),
     Goal("verdicts-simulated", "unchanged: suites with a false alarm", "at most", 0.01, "suites"),
     Goal("verdicts-simulated", "slower: regressed", "at least", 0.95, "suites", "truth == 'half 10%'", OLD_PAIRS),

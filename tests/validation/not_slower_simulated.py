@@ -24,7 +24,6 @@ from rnnbench.analysis.rounds import MINE, THAN, Answer, Question, widened, wide
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.workloads.phases import TimedCall
-from tests.validation.history_simulated import wandering
 from tests.validation.simulation import CALL_SECONDS, Machine
 
 FACTOR = 1.2
@@ -40,6 +39,14 @@ MODES = "two modes, drawn in each round"
 LASTING_MODES = "two modes that last four rounds"  # on average
 CORRELATIONS: tuple[float | str, ...] = (0.0, 0.3, 0.5, 0.8, OWN_NOISE, HEAVY, MODES, LASTING_MODES)
 LONGEST = 200  # rounds of a question, about as many as fit the budget
+
+
+def wandering(rng: np.random.Generator, correlation: float, shape: tuple[int, int], spread: float) -> np.ndarray:
+    """Rows of values with this spread and correlation from column to column: AR(1)."""
+    values = spread * rng.standard_normal(shape)
+    for column in range(1, shape[1]):
+        values[:, column] = correlation * values[:, column - 1] + math.sqrt(1 - correlation**2) * values[:, column]
+    return values
 
 
 def error_rates(

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -282,7 +283,9 @@ def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits
         ]
     ]
     for_readers = cases.drop(columns="case")
-    return table("check_history", "Every case over the checks", NOTE_ON_CASES, columns, for_readers, machine=machine)
+    title = "Every case over the checks"
+    content = table("check_history", title, NOTE_ON_CASES, columns, for_readers, machine=machine)
+    return replace(content, is_stacked=True)
 
 
 def _drift_cell(row: Mapping[str, Any]) -> str:
@@ -312,7 +315,8 @@ def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     ]
     for_readers = changed.drop(columns="case")
     machine = changed.drop(columns="outcome")
-    return table("checks_changes", "What regressed or improved in a check", "", columns, for_readers, machine=machine)
+    title = "What regressed or improved in a check"
+    return replace(table("checks_changes", title, "", columns, for_readers, machine=machine), is_stacked=True)
 
 
 def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
@@ -336,7 +340,10 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
         for name in headers
     ]
     machines = first_few(list(dict.fromkeys(rows["machine"][::-1])), CASES_NAMED)
-    return table("checks", "The checks, the newest first", f"Checked on {machines}.", columns, frame, machine=frame)
+    note = f"Checked on {machines}."
+    return replace(
+        table("checks", "The checks, the newest first", note, columns, frame, machine=frame), is_stacked=True
+    )
 
 
 def draw(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Figure | None:

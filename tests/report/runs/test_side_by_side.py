@@ -7,14 +7,16 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.stored import StoredRun, together
+from rnnbench.report.page.page import files, page_of_several
 from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.table import Section, Table
 from rnnbench.report.words.names import run_labels
+from rnnbench.store.records import Case
 from tests.doubles import workload as small
-from tests.doubles.pages import shown
-from tests.doubles.stored import PROCESSOR
-from tests.validation.history_simulated import stored_run
+from tests.doubles.pages import Page, shown
+from tests.doubles.stored import PROCESSOR, stored_run
 
+HOSTILE = "x.py:<script>alert(1)</script>"
 CASES = [small.case(cell, batch_size=size) for cell in ("gru", "lstm") for size in range(1, 5)]
 
 
@@ -41,6 +43,16 @@ def test_each_case_has_its_ratio_in_each_run_and_the_change_with_its_verdict(
 ) -> None:
     assert shown(compared) == snapshot
     assert len(compared.of(Table)[0].frame) == 3 * len(CASES)
+
+
+def test_hostile_names_are_text_on_the_page() -> None:
+    hostile = [Case(HOSTILE, "loop", small.workload(batch_size=size)) for size in range(1, 4)]
+    runs = [stored_run(index, hostile, np.full((3, 6), 0.1)) for index in range(2)]
+    written = files(page_of_several("<h1>&", [side_by_side(together(runs, 0.025))]))
+    page = Page(written["index.html"].decode())
+    assert page.tags.count("script") == 1  # the page's own
+    assert page.tags.count("h1") == 1
+    assert HOSTILE in page.text
 
 
 def test_a_fact_that_differs_between_runs_is_a_line_and_so_is_a_processor() -> None:
