@@ -179,7 +179,7 @@ def not_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from rnnbench.speedup import ways
     from rnnbench.workloads import compiled
 
-    monkeypatch.setattr(compiled, "compiled", lambda function, implementation: function)
+    monkeypatch.setattr(compiled, "compiled", lambda function, *_: function)
     ways.way.cache_clear()
     yield
     ways.way.cache_clear()

@@ -42,6 +42,7 @@ from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
 from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, row_of, trial_fault, ways_table
+from rnnbench.store.implementations import GRAPHED_GRADIENTS
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line
 from rnnbench.workloads.implementations import Skip
@@ -52,7 +53,6 @@ from rnnbench.workloads.processor import in_plain_words
 FastestPhase = Literal["inference", "training"]
 PHASES: tuple[Phase, ...] = get_args(FastestPhase)
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
-GRAPHED_GRADIENTS = "it records a CUDA graph, whose next call would write over the gradients of the last one"
 BY_LAYER: WayName = "torch.nn"
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 LEFT_OUT = (

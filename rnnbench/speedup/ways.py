@@ -241,14 +241,8 @@ def _in_pieces(run: Run) -> Run:
 
 
 def _compiled(function: Callable[..., Any], row: WayRow) -> Callable[..., Any]:
-    """Return a function compiled in a way, `function(module, input, state, ...)`.
-
-    The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
-    """
-    if not row.is_mode:
-        return _in_one_form(compiled.compiled(function, row.steps))
-    run = _in_one_form(torch.compile(function, dynamic=False, mode=row.name))
-    return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
+    """Return a function compiled in a way, `function(module, input, state, ...)`."""
+    return _in_one_form(compiled.compiled(function, row.steps, row.name if row.is_mode else ""))
 
 
 def _in_one_form(run: Callable[..., Any]) -> Callable[..., Any]:

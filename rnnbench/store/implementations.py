@@ -7,6 +7,7 @@ its row of `RUNNERS` in `rnnbench/workloads/implementations.py`. To add one, wri
 from dataclasses import dataclass
 from typing import Literal
 
+GRAPHED_GRADIENTS = "it records a CUDA graph, whose next call would write over the gradients of the last one"
 Swept = Literal[  # implementations that a suite names
     "loop",
     "hoisted",
@@ -15,10 +16,12 @@ Swept = Literal[  # implementations that a suite names
     "prepacked",
     "scan",
     "cudagraph",
+    "reduce-overhead",
     "sequence",
     "torch.nn-cell",
     "torch.nn-padded",
     "torch.nn-flattened",
+    "torch.nn-cudagraph",
     "torch.nn",
     "per_item",
     "vectorised",
@@ -37,6 +40,7 @@ class ImplementationRow:
     torch_class: str = ""  # of torch's own code: the class that it runs, with the layer's in braces
     backend: str = ""  # what runs it, if it is not made of plain operators
     is_compiled: bool = False  # by torch.compile, which takes time before the first call
+    mode: str = ""  # of torch.compile, in which it records CUDA graphs itself
     is_recorded: bool = False  # and replayed: a call asks for no memory
     is_padded: bool = False  # sequences of unequal length are padded to the longest, whose steps all run
     step: str = ""  # what it changes, in figures of a gap; with it the implementation is a rung of the ladder
@@ -96,9 +100,26 @@ IMPLEMENTATIONS = (
         recovers="replaying a recorded graph recovers",
         removes_all=True,
     ),
+    ImplementationRow(
+        name="reduce-overhead",
+        backend="inductor",
+        is_compiled=True,
+        mode="reduce-overhead",
+        step="compiled and recorded",
+        recovers="compiling and recording recovers",
+        removes_all=True,
+    ),
     ImplementationRow(name="torch.nn-cell", label="", torch_class="{}Cell"),
     ImplementationRow(name="torch.nn-padded", label="padded", torch_class="{}", is_whole=True, is_padded=True),
     ImplementationRow(name="torch.nn-flattened", label="flattened", torch_class="{}", is_whole=True),
+    ImplementationRow(
+        name="torch.nn-cudagraph",
+        label="in a graph",
+        torch_class="{}",
+        is_whole=True,
+        backend="cuda graph",
+        is_recorded=True,
+    ),
     ImplementationRow(name="torch.nn", label="", torch_class="{}", is_whole=True, is_reference=True),
     ImplementationRow(name="per_item", is_reference=True),
     ImplementationRow(name="vectorised"),

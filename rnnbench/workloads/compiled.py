@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rnnbench.cells.states import State, leaves, rebuilt
 from rnnbench.kernels.trusted import compiler_folder
-from rnnbench.store.implementations import WITH_OWN_LIBRARY, Implementation
+from rnnbench.store.implementations import ROW_OF, WITH_OWN_LIBRARY, Implementation
 from rnnbench.store.metrics import Readings
 from rnnbench.text import message_of
 from rnnbench.workloads.implementations import FeedBack, Run, SequenceOptions, Skip
@@ -178,14 +179,20 @@ def libraries() -> str:
     return ", ".join(sorted(_products, key=lambda library: -_products[library]))
 
 
-def compiled(function: Callable[..., Any], implementation: Implementation) -> Callable[..., Any]:
-    """Return a function, compiled anew for each shape, in one of the two ways."""
+def compiled(function: Callable[..., Any], implementation: Implementation, mode: str = "") -> Callable[..., Any]:
+    """Return a function, compiled anew for each shape, in one of the two ways or in a mode of torch.compile.
+
+    The next call of a CUDA graph, as the modes make them, writes into the results of the last one: these are copied.
+    """
     from torch._dynamo import config
 
     from rnnbench.kernels.routing import LoopPasses
 
     limits: Any = config
     limits.recompile_limit = limits.accumulated_recompile_limit = MAX_GRAPHS
+    if mode := mode or ROW_OF[implementation].mode:
+        run = torch.compile(function, dynamic=False, mode=mode)
+        return lambda *arguments: tree_map_only(Tensor, Tensor.clone, run(*arguments))
     passes = LoopPasses(_products if implementation in WITH_OWN_LIBRARY else None)
     return torch.compile(function, dynamic=False, backend=inductor(passes))
 

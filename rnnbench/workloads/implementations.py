@@ -17,7 +17,7 @@ from rnnbench.adapt.steps import can_step_directly, run_usual
 from rnnbench.cells import is_own
 from rnnbench.cells.states import State, output
 from rnnbench.kernels import direct
-from rnnbench.store.implementations import Implementation
+from rnnbench.store.implementations import GRAPHED_GRADIENTS, ROW_OF, Implementation
 from rnnbench.store.records import (
     LAYERS,
     Case,
@@ -253,6 +253,7 @@ def _of_prepacked(case: Case) -> Rules:
 
 def _of_cudagraph(case: Case) -> Rules:
     work = case.workload
+    row = ROW_OF[case.implementation]
     return [
         (
             work.device.partition(":")[0] != GRAPHED_ON,
@@ -265,6 +266,11 @@ def _of_cudagraph(case: Case) -> Rules:
         (
             work.dropout and work.phase != "inference",
             "a recorded graph keeps its dropout, which must be off while outputs are compared",
+        ),
+        (row.mode and work.phase != "inference", GRAPHED_GRADIENTS),
+        (
+            row.is_whole and work.lengths == "varied",
+            "packing reads lengths on the host, which a recorded graph can't",
         ),
     ]
 
@@ -374,8 +380,10 @@ RUNNERS: dict[Implementation, RunnerRow] = {
     "compiled": RunnerRow(eager, lay_out=_by_column_on_a_cpu),
     "prepacked": RunnerRow(step_by_step, _of_prepacked, lay_out=_apart_by_column),
     "cudagraph": RunnerRow(eager, _of_cudagraph),
+    "reduce-overhead": RunnerRow(eager, _of_cudagraph),
     "sequence": RunnerRow(None, _of_sequence),
     "torch.nn": RunnerRow(),
     "torch.nn-padded": RunnerRow(None, _of_padded),
     "torch.nn-flattened": RunnerRow(None, _of_flattened, lay_out=_in_one_block),
+    "torch.nn-cudagraph": RunnerRow(None, _of_cudagraph),
 }

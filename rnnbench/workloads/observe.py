@@ -128,7 +128,7 @@ def call_counts(built: Built, timed: TimedCall) -> Readings:
         backend = f"{backend}, products in {libraries}"
     values["backend"] = backend
     missing = {}
-    if ROW_OF[how].is_recorded:
+    if ROW_OF[how].is_recorded or ROW_OF[how].mode:
         missing["peak_bytes"] = "a recorded graph keeps all that it needs, and a replay asks for nothing"
     if values["macs"] is None:
         missing["macs"] = "TorchScript hides its products"

@@ -145,7 +145,7 @@ def run(step: str, task: Task, out: Path) -> tuple[str, str]:
     elif task.refuses and (match := re.search(task.refuses, text)):
         fault = f"its output has {match[0]!r}"
     times = f"{seconds:>5.0f} of {task.limit_seconds:>3} s"
-    return fault, f"{step:<6} {task.name:<12} {times}  {fault or 'ok':<20} {written[-1][:80]}".rstrip()
+    return fault, f"{step:<8} {task.name:<12} {times}  {fault or 'ok':<20} {written[-1][:80]}".rstrip()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """The cases of the checks on a GPU, independent of the suites; on a CPU they are smaller and only try the program."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,6 @@ def case(
     sizes = dict.fromkeys(("input_size", "hidden_size", "output_size"), HIDDEN)
     lengths = {"batch_size": BATCH, "seq_len": min(length, 16) if ON_CPU else length}
     axes: dict[str, Any] = {"device": DEVICE, "dtype": "float32", "phase": phase, **sizes, **lengths, **changes}
-    if implementation == "torch.nn":
-        return small.reference_case(layer, **axes)
+    if implementation.startswith("torch.nn"):
+        return replace(small.reference_case(layer, **axes), implementation=implementation)
     return small.case(str(layer), implementation, reference=layer, **axes)

@@ -84,6 +84,9 @@ def gradients_of_two_passes(module: nn.Module, input: torch.Tensor) -> list[torc
     ("implementation", "changes"),
     [
         ("torch.nn-flattened", {"dtype": "bfloat16"}),
+        ("torch.nn-cudagraph", {}),
+        ("torch.nn-cudagraph", {"phase": "training"}),
+        ("reduce-overhead", {}),
         ("loop", {"dtype": "autocast-bfloat16"}),
         ("cudagraph", {"dtype": "autocast-bfloat16", "phase": "training"}),
         ("loop", {"caches": "cold"}),

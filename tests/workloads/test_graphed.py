@@ -3,6 +3,7 @@
 import importlib
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rnnbench.workloads import graphed
+from rnnbench.workloads import compiled, graphed
 from rnnbench.workloads.implementations import Skip
 from rnnbench.workloads.observe import observe
 from rnnbench.workloads.prepare import build
@@ -50,6 +52,43 @@ def test_a_recording_agrees_after_replay_in_the_mode_in_which_it_is_timed(record
     assert measurement.metrics["macs"] == observe(build(small.case(cell, phase=phase), Path())).metrics["macs"]
     assert "keeps all that it needs" in measurement.missing["peak_bytes"]
     assert set(recordings) == {phase == "inference"}
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_layer_of_torch_may_be_recorded_too(recordings, phase: Any) -> None:
+    case = replace(small.reference_case("lstm", phase=phase), implementation="torch.nn-cudagraph")
+    measurement = observe(build(case, Path()))
+    assert str(measurement.parity) == "agrees"
+    assert measurement.backend == "cuda graph"
+    assert (
+        measurement.metrics["macs"] == observe(build(small.reference_case("lstm", phase=phase), Path())).metrics["macs"]
+    )
+    assert len(recordings) == 1
+
+
+def test_what_torch_compile_records_is_copied_out_of_its_memory_and_has_no_peak(
+    monkeypatch: pytest.MonkeyPatch, card: FakeCard
+) -> None:
+    """Like a graph of torch.compile, whose next call writes over the results of the last one."""
+    kept: dict[Any, list[Tensor]] = {}
+
+    def compile_in(function: Any, *, dynamic: bool, mode: str = "", **_: Any) -> Any:
+        def run(*given: Any) -> Any:
+            result = function(*given)
+            found = [each for each in tree_leaves(result) if isinstance(each, Tensor)]
+            own = kept.setdefault((mode, *(each.shape for each in found)), [each.clone() for each in found])
+            for mine, theirs in zip(own, found, strict=True):
+                mine.copy_(theirs)
+            left = iter(own)
+            return tree_map_only(Tensor, lambda _: next(left), result)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_in)
+    monkeypatch.setattr(compiled, "check", lambda device: None)
+    measurement = observe(build(small.case("gru", "reduce-overhead", seq_len=7), Path(), compiled_steps=3))
+    assert str(measurement.parity) == "agrees"
+    assert "keeps all that it needs" in measurement.missing["peak_bytes"]
 
 
 def test_what_is_timed_is_the_replay_on_the_recordings_own_memory(recordings) -> None:

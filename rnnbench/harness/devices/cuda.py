@@ -409,11 +409,13 @@ class Cuda(Device):
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Return the bytes that torch's allocator requests from the driver for one call, from an empty cache.
 
-        A recorded graph allocates its memory at recording time and keeps it between calls. Raises Unavailable.
+        A recorded graph allocates its memory at recording time and keeps it between calls, in a pool of its own.
+        Without `timed.pool`, such pools are those of graphs that torch.compile has recorded. Raises Unavailable.
         """
         cuda = self._cuda
         pool = timed.pool
-        recorded = [each["total_size"] for each in cuda.memory_snapshot() if tuple(each["segment_pool_id"]) == pool]
+        sizes = [(tuple(each["segment_pool_id"]), each["total_size"]) for each in cuda.memory_snapshot()]
+        recorded = [size for owner, size in sizes if owner == pool or (pool is None and any(owner))]
         if pool is not None and not recorded:
             raise Unavailable("torch's allocator does not list the pool of this recording")
         with timed.mode():
