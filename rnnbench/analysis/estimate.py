@@ -5,7 +5,8 @@ agree by chance would look too precise, so its variance is raised towards that o
 (`rnnbench.analysis.variances`). Ratios and times are estimated on logarithms.
 
 Two runs of the same code differ by more than the replicates of one run show. What runs differ by is one term, which
-`with_runs` adds to the interval of a ratio.
+`with_runs` adds to the interval of a ratio. On a shared core it holds `drift`: how much the ratio would change if the
+core were shared more, or less, than in the minutes of this run.
 """
 
 import math
@@ -29,6 +30,11 @@ ENDS = ("", "_low", "_high")  # of the columns of a value and its interval
 # four processes scattered no less.
 BETWEEN_RUNS = 0.004
 BETWEEN_UNLIKE = 0.012
+# On a wholly shared core the logarithm of a ratio is so much smaller than on a quiet one, as a share of it: medians of
+# calls in five recordings of a ratio of 2.9, minutes of which are quiet or not, differ by 13.8%.
+SHARED_LEAN = 0.14
+ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
+SPELL_SECONDS = 60.0  # the share of a core that others take changes by the minute
 MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is undisturbed
 
 
@@ -149,20 +155,35 @@ def quiet_estimates_of(samples: Sequence[Sequence[tuple[float, int]]]) -> list[E
     return estimates_of([sample if len(sample) >= MIN_QUIET_REPLICATES else [] for sample in usable])
 
 
-def with_runs(logs: np.ndarray) -> np.ndarray:
+def with_runs(logs: np.ndarray, drifts: np.ndarray | float = 0.0) -> np.ndarray:
     """Return log-ratios with their intervals, (n, 3), widened by what two runs differ by.
 
-    The log-ratio of a reference to itself keeps its width of zero.
+    `drifts`: of those that were measured on a shared core, the half-widths of `drift`; 0 for others. The log-ratio of a
+    reference to itself keeps its width of zero.
     """
     values = logs[:, 0]
     halves = logs[:, 2] - values
-    wider = np.where(halves == 0, 0.0, np.hypot(halves, run_to_run(values)))
+    between = np.hypot(run_to_run(values), drifts)
+    wider = np.where(halves == 0, 0.0, np.hypot(halves, between))
     return np.column_stack([values, values - wider, values + wider])
 
 
 def run_to_run(log_ratios: np.ndarray) -> np.ndarray:
     """Return the half-widths of what two runs differ by, of logarithms of ratios."""
     half_widths: np.ndarray = np.hypot(BETWEEN_RUNS, BETWEEN_UNLIKE * log_ratios)
+    return half_widths
+
+
+def drift(log_ratios: np.ndarray | float, quiet_shares: np.ndarray | float, spells: np.ndarray | float) -> np.ndarray:
+    """Return the half-widths of what other minutes of a shared core would change of logarithms of ratios.
+
+    `quiet_shares`: of the pulses beside the calls. `spells`: the minutes in which replicates began, at least one. The
+    shares of minutes scatter as a Beta distribution does whose parameters sum to one: most minutes are either quiet or
+    shared. One more minute of even odds is assumed, so that a single one does not seem to tell the others.
+    """
+    shares = (quiet_shares * spells + 0.5) / (spells + 1)
+    errors = np.sqrt(shares * (1 - shares) / 2 / spells)
+    half_widths: np.ndarray = t_quantile((1 + CONFIDENCE) / 2, math.inf) * SHARED_LEAN * np.abs(log_ratios) * errors
     return half_widths
 
 

@@ -15,10 +15,10 @@ from itertools import chain
 from statistics import fmean, variance
 
 from rnnbench.analysis.environments import clock_difference
-from rnnbench.analysis.estimate import Location, locations
+from rnnbench.analysis.estimate import ALWAYS_QUIET, Location, locations
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
-from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED, UNDISTURBED
+from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.store.records import Window
 
 QUIET_SHARE = 0.75  # of the pairs of a case, which need quiet blocks on both sides so that these are used

@@ -8,13 +8,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from statistics import fmean
 
 import numpy as np
 
 from rnnbench.analysis.estimate import (
+    ALWAYS_QUIET,
     CONFIDENCE,
     MIN_QUIET_REPLICATES,
     Estimate,
+    drift,
     estimates,
     estimates_of,
     with_runs,
@@ -23,7 +26,7 @@ from rnnbench.analysis.pairs import PairRatio
 from rnnbench.analysis.quiet import BINS, MIN_QUIET_BLOCKS, counted_blocks, low_quantiles
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.run_times import SLOWER_BEST
-from rnnbench.analysis.summary import ALWAYS_QUIET, SHARED, UNDISTURBED
+from rnnbench.analysis.summary import SHARED, UNDISTURBED
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,25 @@ def state_of(logs: RoundLogs, *sides: Sequence[RoundTimes]) -> str:
     """
     if logs.is_undisturbed:
         return UNDISTURBED
+    return SHARED if _quiet_share(*sides) < ALWAYS_QUIET else ""
+
+
+def _quiet_share(*sides: Sequence[RoundTimes]) -> float:
+    """Return the share of the pulses beside the sides' calls that were quiet; NaN if there were none."""
     rounds = [*chain(*map(judged_again, sides))]
     pulses = sum(each.pulses for each in rounds)
-    return SHARED if sum(each.quiet_pulses for each in rounds) < ALWAYS_QUIET * pulses else ""
+    return sum(each.quiet_pulses for each in rounds) / pulses if pulses else math.nan
+
+
+def drift_of_rounds(logs: RoundLogs, *sides: Sequence[RoundTimes]) -> float:
+    """Return the half-width of `estimate.drift` of a log-ratio, of which all rounds are one spell.
+
+    0 unless it was measured on a shared core.
+    """
+    share = _quiet_share(*sides)
+    if logs.is_undisturbed or not share < ALWAYS_QUIET:
+        return 0.0
+    return float(drift(fmean(logs.values), share, 1.0))
 
 
 def round_ratio(number: int, mine: RoundTimes, than: RoundTimes) -> PairRatio:

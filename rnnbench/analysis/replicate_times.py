@@ -98,6 +98,12 @@ def pooled_times(
     return Times(logs, sum(seconds) / sum(calls), quiet)
 
 
+def quiet_share(windows: Sequence[Window]) -> float | None:
+    """Return the share of the pulses of some windows that were quiet; None if they had no pulses."""
+    pulses = sum(window.pulses or 0 for window in windows)
+    return sum(window.quiet_pulses or 0 for window in windows) / pulses if pulses else None
+
+
 def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
     """Return the times of each case (by its key) from all windows of one visit."""
     cases: dict[str, list[Window]] = {}

@@ -70,6 +70,7 @@ from rnnbench.analysis.pairs import PairRatio, logs_of, without_blind
 from rnnbench.analysis.quiet_rounds import (
     RoundLogs,
     RoundTimes,
+    drift_of_rounds,
     estimates_of_rounds,
     ratio_logs,
     round_ratio,
@@ -210,7 +211,9 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
     logs = {arm: seconds_logs(rounds, is_undisturbed=ratios[arm].is_undisturbed) for arm, rounds in times.items()}
     seconds = _estimated(logs)
     within = _estimated({arm: ratios[arm] for arm in others}) | {reference: Estimate(0.0, 0.0, 0.0)}
-    compared = dict(zip(within, with_runs(np.array([astuple(each) for each in within.values()])).tolist(), strict=True))
+    drifts = np.array([drift_of_rounds(ratios[arm], times[arm], base) for arm in within])
+    logs_of_ratios = np.array([astuple(each) for each in within.values()])
+    compared = dict(zip(within, with_runs(logs_of_ratios, drifts).tolist(), strict=True))
     rows = {
         arm: {
             **estimate_columns("seconds", as_ratio(seconds[arm])),

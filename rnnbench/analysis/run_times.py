@@ -45,6 +45,7 @@ SUMMED = ("seconds", "host_seconds", "submit_seconds", "waits")
 COUNT_COLUMNS = ("pulses", "quiet_pulses", "quiet_blocks")
 QUIET_COLUMNS = (*COUNT_COLUMNS, "best_pulse", "quiet_seconds", "quiet_low")
 STORED = (
+    "started",
     "calls",
     *SUMMED,
     "quantiles",
@@ -172,6 +173,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
 
     - `number`, `replicate`, `worker`, `turns` (windows of the whole visit, of all its cases);
     - `sm_clock_mhz`, the mean clock rate of its GPU; NaN if it is not known;
+    - `started`: seconds from the begin of the run to that of the first of its windows;
     - `windows`, and the sums of their `calls`, `seconds`, `host_seconds`, `submit_seconds` and `waits`;
     - `log_quantiles`: 49 quantiles of the logarithms of the seconds of all calls, as an array;
     - `self_log_ratio`: the log-ratio of one half of the windows to the other, dealt out in the order in which two cases
@@ -192,7 +194,7 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     group = visits.ngroup().to_numpy()
     calls = frame["calls"].to_numpy(dtype=float)
     summed = dict.fromkeys(["calls", *SUMMED, *COUNT_COLUMNS, "in_quiet_blocks"], "sum")
-    whole = {"turns": "first", "order": "size", "best_pulse": "min", "sm_clock_mhz": "mean", **summed}
+    whole = {"turns": "first", "order": "size", "started": "min", "best_pulse": "min", "sm_clock_mhz": "mean", **summed}
     rows: pd.DataFrame = visits.agg(whole).rename(columns={"order": "windows"}).reset_index()
     sizes, points = parts(windows["quantiles"])
     rows["log_quantiles"] = list(log_quantiles(group, sizes, points, calls))
@@ -245,7 +247,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
             raise UserError("steps: some windows of streams have none; take windows and steps from the same runs")
         for index, seconds in zip(streamed.tolist(), seconds_of_steps, strict=True):
             lists[index] = seconds
-    plain = [*SUMMED, "sm_clock_mhz", *(name for name in QUIET_COLUMNS if name not in LISTS)]
+    plain = ["started", *SUMMED, "sm_clock_mhz", *(name for name in QUIET_COLUMNS if name not in LISTS)]
     frame = windows.reindex(columns=["replicate", "worker", "order", "turns", "calls", *plain]).assign(number=number)
     table = pa.Table.from_pandas(frame.astype(dict.fromkeys(plain, float)), preserve_index=False)
     low = _lists(windows.reindex(columns=list(QUIET_LOW)), QUIET_LOW)

@@ -43,7 +43,7 @@ from rnnbench.analysis.estimate import (
     with_runs,
 )
 from rnnbench.analysis.run_times import noted_of_runs, read_whole
-from rnnbench.analysis.summary import UNDISTURBED, reference_ratios
+from rnnbench.analysis.summary import UNDISTURBED, drifts, reference_ratios
 from rnnbench.analysis.verdict import Judged, Trial
 from rnnbench.errors import UserError
 from rnnbench.store.folder import is_check
@@ -64,7 +64,10 @@ TOO_FEW = (
 MAX_TIMES = 25.0  # as many replicates; a case that would take more lies so near the margin that they do not help
 IN_TURNS = "`rnnbench check --base` measures both sides in turns, and decides more"
 RATIO = [f"ratio_to_reference{end}" for end in ENDS]
-RATIO_COLUMNS = ["case", "log_ratio", "log_mean_ratio", "quiet_log_ratio", "log_quiet_mean_ratio"]
+RATIO_COLUMNS = [
+    *("case", "log_ratio", "log_mean_ratio", "quiet_log_ratio", "log_quiet_mean_ratio"),
+    *("started", "pulses", "quiet_pulses"),
+]
 CHANGE_TO_FIRST = [f"change_to_first_run{end}" for end in ENDS]
 
 
@@ -118,7 +121,8 @@ def case_ratios(run: StoredRun) -> pd.DataFrame:
     by_all = [values.to_numpy() for _, values in samples["log_ratio"]]
     means = [values.to_numpy() for _, values in samples["log_mean_ratio"]]
     replicates = samples.size()
-    frame = pd.DataFrame(_intervals(by_all), replicates.index, RATIO, dtype=float)
+    drifts_of_all = drifts(run.ratios.dropna(subset="log_ratio"), "case").reindex(replicates.index).to_numpy()
+    frame = pd.DataFrame(_intervals(by_all, drifts_of_all), replicates.index, RATIO, dtype=float)
     of_all: dict[str, Any] = {"shift": locations(by_all), "mean": locations(means)}
     frame = frame.assign(**of_all, replicates=replicates)
     of_quiet = run.ratios.dropna(subset="quiet_log_ratio")
@@ -135,10 +139,10 @@ def case_ratios(run: StoredRun) -> pd.DataFrame:
     return frame.loc[[key for key in frame.index if not run.measurements[key].case.is_reference]]
 
 
-def _intervals(samples: Sequence[np.ndarray]) -> np.ndarray:
+def _intervals(samples: Sequence[np.ndarray], drifts_of_samples: np.ndarray | float = 0.0) -> np.ndarray:
     """Return the ratios of samples of log-ratios with their 95% intervals, as a report shows them: (n, 3)."""
     logs = np.array([astuple(each) for each in estimates_of(samples)]).reshape(-1, len(RATIO))
-    return from_logs(with_runs(logs))
+    return from_logs(with_runs(logs, drifts_of_samples))
 
 
 def common_cases(base: Mapping[str, Any], head: Mapping[str, Case]) -> list[Case]:

@@ -18,9 +18,12 @@ from scipy import special
 
 from rnnbench.analysis.derived import with_derived
 from rnnbench.analysis.estimate import (
+    ALWAYS_QUIET,
     CONFIDENCE,
     ENDS,
     MIN_QUIET_REPLICATES,
+    SPELL_SECONDS,
+    drift,
     estimates,
     from_logs,
     with_runs,
@@ -45,7 +48,6 @@ MIN_REPLICATES = 3  # for the interval of a quantile
 UNDISTURBED = "undisturbed"
 SHARED = "on a shared core"
 MEAN_APART = 1.03  # the ratio of the means over the ratio; unlike modules differ by less on a quiet core
-ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
 
 
 def summarize(times: RunTimes) -> pd.DataFrame:
@@ -63,7 +65,7 @@ def summarize(times: RunTimes) -> pd.DataFrame:
     cases["mean_seconds"] = (totals["seconds"] / totals["calls"]).astype(float)
     paired = ratios(times)
     _estimate(cases, replicates, "log_seconds", "seconds")
-    _estimate(cases, paired, "log_ratio", "ratio")
+    _estimate(cases, paired, "log_ratio", "ratio", drifts(paired, "number"))
     cases["mean_ratio"] = np.exp(paired.groupby("number")["log_mean_ratio"].mean().reindex(cases.index))
     cases["has_slow_calls"] = _has_slow_calls(cases, paired, ["log_mean_ratio"], "log_ratio")
     cases["quiet_share"] = (totals["quiet_pulses"] / totals["pulses"]).astype(float)
@@ -215,6 +217,24 @@ def _ratios(replicates: pd.DataFrame, is_basis: "pd.Series[bool]") -> pd.DataFra
     return paired.assign(counted_blocks=counted, quiet_log_ratio=low_quantiles(apart, counted))
 
 
+def drifts(paired: pd.DataFrame, by: str) -> "pd.Series[float]":
+    """Return, for each case of a frame of ratios, the half-width of `estimate.drift`; 0 if the core was always quiet.
+
+    `by`: the column that tells the cases apart.
+    """
+    minutes = paired.assign(minute=paired["started"] // SPELL_SECONDS)
+    of_cases = minutes.groupby(by, sort=False).agg(
+        log_ratio=("log_ratio", "mean"),
+        pulses=("pulses", "sum"),
+        quiet_pulses=("quiet_pulses", "sum"),
+        spells=("minute", "nunique"),
+    )
+    shares = of_cases["quiet_pulses"] / of_cases["pulses"]  # NaN without pulses, which is not below any share
+    spells = of_cases["spells"].clip(lower=1)
+    half_widths = drift(of_cases["log_ratio"].to_numpy(), shares.to_numpy(dtype=float), spells.to_numpy())
+    return pd.Series(half_widths, of_cases.index, dtype=float).where(shares < ALWAYS_QUIET, 0.0)
+
+
 def _stacked(arrays: "pd.Series[Any]") -> np.ndarray:
     """Return the arrays of a column as rows: (n, BINS)."""
     return np.array(arrays.to_list(), dtype=float).reshape(-1, BINS)
@@ -262,10 +282,17 @@ def _twice(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.groupby("number")["number"].transform("size") >= MIN_QUIET_REPLICATES]
 
 
-def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: str) -> None:
+def _estimate(
+    cases: pd.DataFrame,
+    replicates: pd.DataFrame,
+    column: str,
+    name: str,
+    of_ratios: "pd.Series[float] | None" = None,
+) -> None:
     """Estimate on logarithms for each case, and put the values into columns: `name`, `name_low`, `name_high`.
 
-    Only cases of one run borrow from each other; cases without rows keep their values.
+    Only cases of one run borrow from each other; cases without rows keep their values. `of_ratios`: the `drifts` of
+    ratios, by the number of the case.
     """
     columns = [name, f"{name}_low", f"{name}_high"]
     values = cases.reindex(columns=columns).to_numpy(dtype=float, copy=True)
@@ -273,7 +300,10 @@ def _estimate(cases: pd.DataFrame, replicates: pd.DataFrame, column: str, name: 
         numbers, group = np.unique(of_run["number"].to_numpy(), return_inverse=True)
         logs = of_run[column].to_numpy(dtype=float)
         known_logs = estimates(group, logs)
-        values[numbers] = from_logs(with_runs(known_logs) if name == "ratio" else known_logs)
+        if name == "ratio":
+            wider = 0.0 if of_ratios is None else of_ratios.reindex(numbers).to_numpy()
+            known_logs = with_runs(known_logs, wider)
+        values[numbers] = from_logs(known_logs)
     cases[columns] = values
 
 

@@ -12,9 +12,11 @@ from scipy import stats
 from rnnbench.analysis.estimate import (
     BETWEEN_RUNS,
     BETWEEN_UNLIKE,
+    SHARED_LEAN,
     Estimate,
     Location,
     as_ratio,
+    drift,
     estimate,
     estimate_columns,
     estimates,
@@ -171,3 +173,34 @@ def test_a_references_ratio_to_itself_has_no_width_and_what_has_no_interval_gets
     known = with_runs(np.array([[0.0, 0.0, 0.0], [0.7, math.nan, math.nan]]))
     assert known[0].tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(known[1, 1:]).all()
+
+
+def test_what_other_minutes_would_change_is_nothing_for_alike_modules_and_falls_with_the_root_of_the_minutes() -> None:
+    one, four, many = (float(drift(math.log(2.4), 0.3, spells)) for spells in (1.0, 4.0, 400.0))
+    assert 0.06 < one < 0.09
+    assert one / 2 == pytest.approx(four, rel=0.15)
+    assert one / 20 == pytest.approx(many, rel=0.15)
+    assert float(drift(0.0, 0.3, 1.0)) == 0.0
+    assert float(drift(math.log(2.4), 0.0, 1.0)) > one / 2  # one minute that was never quiet says little of the next
+
+
+@pytest.mark.parametrize("minutes", [1, 4])
+@pytest.mark.parametrize("ratio", [1.1, 2.4, 12.0])
+def test_runs_in_other_minutes_of_a_shared_core_hold_each_others_ratio(ratio: float, minutes: int) -> None:
+    """The share that a minute has wanders, most minutes are either quiet or shared, and replicates have heavy tails."""
+    rng = np.random.default_rng(1)
+    runs = 1000
+    wandering = np.zeros((2 * runs, minutes))
+    wandering[:, 0] = 2 * rng.standard_normal(2 * runs)
+    for minute in range(1, minutes):
+        wandering[:, minute] = 0.3 * wandering[:, minute - 1] + 1.9 * rng.standard_normal(2 * runs)
+    shares = np.repeat(1 / (1 + np.exp(-wandering)), 6 // minutes + 1, axis=1)
+    noise = 0.01 * rng.standard_t(4, shares.shape)
+    logs = math.log(ratio) * (1 - SHARED_LEAN * (1 - shares)) + noise
+    values = estimates(np.repeat(np.arange(2 * runs), shares.shape[1]), logs.ravel())
+    drifts = drift(values[:, 0], shares.mean(axis=1), np.full(2 * runs, float(minutes)))
+    known = with_runs(values, drifts)
+    halves = known[:, 2] - known[:, 0]
+    apart = np.abs(known[:runs, 0] - known[runs:, 0])
+    assert np.mean(apart <= np.hypot(halves[:runs], halves[runs:])) > 0.92
+    assert np.mean(apart <= np.hypot(*np.split(values[:, 2] - values[:, 0], 2))) < 0.9 or ratio < 2

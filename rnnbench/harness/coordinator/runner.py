@@ -10,7 +10,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from rnnbench.analysis.replicate_times import times_by_case
+from rnnbench.analysis.replicate_times import quiet_share, times_by_case
 from rnnbench.harness import protocol
 from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.kept_rates import KeptRates
@@ -95,7 +95,7 @@ class Runner(Visitor):
         is_forked = start.origins.current is not None
         self.planner.add_start(min(start.worker_seconds, FORK_SECONDS) if is_forked else start.worker_seconds)
         for group, windows, seconds in state.visits:
-            self.planner.add_visit(group, seconds, times_by_case(windows))
+            self.planner.add_visit(group, seconds, times_by_case(windows), quiet_share(windows))
             self.remember(SIDE, windows)
             self._timed.update(window.case for window in windows)
 
@@ -314,8 +314,7 @@ class Runner(Visitor):
                 self.start()
             visit = self.visit(group, self.planner.case_seconds)
             windows = visit.windows[SIDE]
-            has_pulses = any(window.pulses for window in windows)
-            self.planner.add_visit(group, visit.seconds, times_by_case(windows), has_pulses=has_pulses)
+            self.planner.add_visit(group, visit.seconds, times_by_case(windows), quiet_share(windows))
             self._timed.update(window.case for window in windows)
             self._leave_out_references([group])
             visited.append(group)

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
 
-from rnnbench.analysis.estimate import MIN_QUIET_REPLICATES, estimates_of, quiet_estimates_of
+from rnnbench.analysis.estimate import (
+    ALWAYS_QUIET,
+    MIN_QUIET_REPLICATES,
+    SPELL_SECONDS,
+    drift,
+    estimates_of,
+    quiet_estimates_of,
+)
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
 from rnnbench.harness.turns.schedule import sweeps_in_turn
@@ -34,7 +41,8 @@ class GroupRecord:
     dead: bool = False  # no case of the group can be measured, or none that is compared with the reference
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
-    has_pulses: bool = False  # which tell whether the core is quiet
+    quiet_shares: list[float] = field(default_factory=list)  # of the pulses of each visit that had some
+    minutes: set[int] = field(default_factory=set)  # of the run, in which visits began
     is_undisturbed: bool = False  # all of its ratios are
 
     @property
@@ -47,7 +55,21 @@ class GroupRecord:
         """The largest half-width of any case's 95% interval, in logarithms, expected from the spread seen so far."""
         if not self.log_ratios:
             return 0.0 if self.seconds else math.inf
-        return self.spread * half_width(self.visits)
+        return self.half_width_after(self.visits, self.spread)
+
+    @property
+    def is_shared(self) -> bool:
+        """Return True if some ratio is known on a shared core alone."""
+        return bool(self.quiet_shares) and fmean(self.quiet_shares) < ALWAYS_QUIET and not self.is_undisturbed
+
+    def half_width_after(self, visits: int, spread: float) -> float:
+        """Return the largest half-width after so many visits, if they go on to take as many minutes each."""
+        alone = spread * half_width(visits)
+        if not self.is_shared:
+            return alone
+        farthest = max(abs(fmean(ratios)) for ratios in self.log_ratios.values())
+        spells = max(1.0, len(self.minutes) * visits / self.visits)
+        return math.hypot(alone, float(drift(farthest, fmean(self.quiet_shares), spells)))
 
     @property
     def cost(self) -> float:
@@ -75,6 +97,8 @@ class GroupRecord:
             {case: ratios for case, ratios in self.undisturbed.items() if case in cases},
             self.dead,
             self.basis,
+            quiet_shares=[*self.quiet_shares],
+            minutes={*self.minutes},
         )
 
 
@@ -120,7 +144,7 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
         spread = record.spread if is_known else EXPECTED_SPREAD
         goal = math.log1p(settings.precision)
         most = max(needed, settings.max_replicates)
-        needed = next((visits for visits in range(needed, most) if half_width(visits) * spread <= goal), most)
+        needed = next((each for each in range(needed, most) if record.half_width_after(each, spread) <= goal), most)
     return needed - record.visits
 
 
@@ -145,14 +169,17 @@ class Planner:
         self._subgroups: dict[Workload, tuple[Group, ...]] = {group.workload: (group,) for group in groups}
         self._records: dict[Group, GroupRecord] = {group: GroupRecord() for group in groups}
         self._start_seconds: list[float] = []
+        self._visiting_seconds = 0.0  # of all visits
         self.case_seconds = settings.windows * settings.window_seconds  # of the turns of a case in a visit
 
     def add_start(self, seconds: float) -> None:
         """Record how long a worker took to start."""
         self._start_seconds.append(seconds)
 
-    def add_visit(self, group: Group, seconds: float, times: Mapping[str, Times], *, has_pulses: bool = False) -> None:
-        """Record a visit: its duration, the times of each measured case, and whether pulses lay between its blocks.
+    def add_visit(
+        self, group: Group, seconds: float, times: Mapping[str, Times], quiet_share: float | None = None
+    ) -> None:
+        """Record a visit: its duration, the times of each measured case, and the quiet share of its pulses, if any.
 
         The ratios of a group are to its reference, or to the case that is fastest at first where it has none. There are
         none if the reference was not measured, or nothing can be compared.
@@ -160,7 +187,10 @@ class Planner:
         for subgroup in self._visited(group, times):
             of_subgroup = {case.key: times[case.key] for case in subgroup.cases if case.key in times}
             self._add_to(subgroup, seconds * len(subgroup.cases) / max(len(group.cases), 1), of_subgroup)
-            self._records[subgroup].has_pulses = has_pulses
+            if quiet_share is not None:
+                self._records[subgroup].quiet_shares.append(quiet_share)
+            self._records[subgroup].minutes.add(int(self._visiting_seconds // SPELL_SECONDS))
+        self._visiting_seconds += seconds
 
     def _add_to(self, group: Group, seconds: float, times: Mapping[str, Times]) -> None:
         record = self._records[group]
@@ -233,7 +263,7 @@ class Planner:
         disturbed = {
             group.workload
             for group, record in self._records.items()
-            if record.has_pulses and record.visits >= MIN_QUIET_REPLICATES and not record.is_undisturbed
+            if record.quiet_shares and record.visits >= MIN_QUIET_REPLICATES and not record.is_undisturbed
         }
         return [group for group in self._groups if group.workload in disturbed]
 

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from rnnbench.analysis.summary import ALWAYS_QUIET
+from rnnbench.analysis.estimate import ALWAYS_QUIET
 from rnnbench.report.environment import machine
 from rnnbench.report.words.first_sentences import Headline
 from rnnbench.report.words.names import one_line

@@ -152,10 +152,10 @@ def test_the_planner_stops_at_the_width_that_a_report_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_pulses", "blocks", "is_disturbed"), [(True, 2, True), (True, 40, False), (False, 0, False)]
+    ("quiet_share", "blocks", "is_disturbed"), [(0.1, 2, True), (0.5, 40, False), (None, 0, False)]
 )
 def test_a_group_with_too_few_quiet_blocks_is_disturbed_if_pulses_could_have_told(
-    has_pulses: bool, blocks: int, is_disturbed: bool
+    quiet_share: float | None, blocks: int, is_disturbed: bool
 ) -> None:
     chosen = planner()
     loop, reference = (case.key for case in STEADY.cases)
@@ -164,6 +164,31 @@ def test_a_group_with_too_few_quiet_blocks_is_disturbed_if_pulses_could_have_tol
             case: replace(steady(seconds), quiet=QuietBlocks(np.full(BINS, math.log(seconds)), blocks, seconds))
             for case, seconds in ((loop, ratio), (reference, 1.0))
         }
-        chosen.add_visit(STEADY, 0.5, times, has_pulses=has_pulses)
+        chosen.add_visit(STEADY, 0.5, times, quiet_share)
     chosen.next_visits()
     assert (chosen.disturbed() == [STEADY]) is is_disturbed
+
+
+@pytest.mark.parametrize(("quiet_share", "ends"), [(0.3, False), (0.99, True), (None, True)])
+def test_replicates_of_one_minute_of_a_shared_core_alone_are_never_precise(
+    quiet_share: float | None, ends: bool
+) -> None:
+    chosen = planner()
+    loop, reference = (case.key for case in STEADY.cases)
+    rng = random.Random(3)
+
+    def visits(number: int, seconds: float) -> None:
+        for _ in range(number):
+            times = {loop: steady(math.exp(rng.gauss(0.9, 0.002))), reference: steady(1.0)}
+            chosen.add_visit(STEADY, seconds, times, quiet_share)
+
+    visits(8, 0.5)
+    for other in (NOISY, WILD):
+        chosen.leave_out(other)
+    assert (chosen.missed() == []) is ends
+    needed = chosen.seconds_needed()
+    assert (needed is None) is ends
+    if needed is not None:
+        assert needed > 30.0  # as long as the root of the minutes says
+        visits(20, 60.0)
+        assert chosen.missed() == []
