@@ -55,13 +55,14 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # `nohup` ignores SIGHUP in the same way.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# What a test may need beside Python's packages: its commands, and the packages of Debian that bring them.
+# What a test may need beside Python's packages: its commands, and how they are installed.
 PROGRAMS = {
-    "chromium": (["chromium"], "chromium"),
-    "slurm": (["munged", "slurmctld", "slurmd", "sbatch"], "munge slurmctld slurmd slurm-client"),
-    "jq": (["jq"], "jq"),
-    "latex": (["pdflatex"], "texlive-latex-recommended"),
-    "valgrind": (["valgrind", "vgdb"], "valgrind"),
+    "actionlint": (["actionlint"], "go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"),
+    "chromium": (["chromium"], "apt-get install chromium"),
+    "slurm": (["munged", "slurmctld", "slurmd", "sbatch"], "apt-get install munge slurmctld slurmd slurm-client"),
+    "jq": (["jq"], "apt-get install jq"),
+    "latex": (["pdflatex"], "apt-get install texlive-latex-recommended"),
+    "valgrind": (["valgrind", "vgdb"], "apt-get install valgrind"),
 }
 MISSING = "there is no"
 
@@ -72,10 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("cuda"):
             item.add_marker(pytest.mark.alone)
         for mark in item.iter_markers("needs"):
-            commands, packages = PROGRAMS[mark.args[0]]
+            commands, remedy = PROGRAMS[mark.args[0]]
             item.add_marker(pytest.mark.xdist_group(mark.args[0]))
             if not all(map(shutil.which, commands)):
-                item.add_marker(pytest.mark.skip(reason=f"{MISSING} {mark.args[0]}: apt-get install {packages}"))
+                item.add_marker(pytest.mark.skip(reason=f"{MISSING} {mark.args[0]}: {remedy}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rnnbench.version import __version__
 from tests.doubles import checks, repository
 from tests.report.verdicts import samples
 
@@ -37,80 +39,169 @@ def step(name: str, of: str = "check") -> dict[str, Any]:
 
 
 def snippets() -> list[str]:
-    """The workflows that the page of checks shows."""
+    """The workflows that the page of CI shows."""
     text = (ROOT / "docs" / "ci.md").read_text()
     blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
-    return [textwrap.dedent(block) for block in blocks if "runs-on:" in block]
+    return [textwrap.dedent(block) for block in blocks if "\njobs:" in textwrap.dedent(block)]
 
 
-def test_no_linter_of_workflows_finds_a_fault(tmp_path: Path) -> None:
-    shown = tmp_path / "repo" / ".github" / "workflows"
-    shown.mkdir(parents=True)
+def shown(folder: Path) -> Path:
+    """A repository with the workflows that the page shows, after a release."""
+    repo = folder / "shown"
+    (repo / ".github" / "workflows").mkdir(parents=True)
     for number, snippet in enumerate(snippets()):
-        (shown / f"{number}.yml").write_text(snippet)
-    zizmor = shutil.which("zizmor", path=Path(sys.executable).parent) or shutil.which("zizmor")
+        (repo / ".github" / "workflows" / f"{number}.yml").write_text(snippet.replace("COMMIT", "5e6f7a8b9c" * 4))
+    return repo
+
+
+def test_zizmor_finds_no_fault(tmp_path: Path) -> None:
+    zizmor = shutil.which("zizmor", path=Path(sys.executable).parent)
     if zizmor is None:
         pytest.skip("zizmor is not installed: pip install zizmor")
-    command = [zizmor, "--offline", "--no-progress", "--min-severity=medium", str(GITHUB), str(tmp_path / "repo")]
+    command = [zizmor, "--offline", "--no-progress", "--min-severity=medium", str(GITHUB), str(shown(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.needs("actionlint")
+def test_actionlint_finds_no_fault(tmp_path: Path) -> None:
+    files = [*(GITHUB / "workflows").glob("*.yml"), *shown(tmp_path).rglob("*.yml")]
+    newer = ["-ignore", r'"\$/\.github/']  # actionlint 1.7 does not know references to the own repository yet
+    command = ["actionlint", *newer, "-shellcheck=", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 TEXTS = {str(file.relative_to(GITHUB)): file.read_text() for file in FILES}
-TEXTS |= {f"README {number}": snippet for number, snippet in enumerate(snippets())}
+TEXTS |= {f"page {number}": snippet for number, snippet in enumerate(snippets())}
+PINNED = re.compile(
+    r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40} # v\d+\.\d+\.\d+|\$/\.github/.*|ACCOUNT/rnnbench/.*@COMMIT"
+)
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_step_is_pinned_each_job_ends_and_no_text_of_a_pull_request_becomes_a_script(name: str) -> None:
     for uses in re.findall(r"^[^#\n]*\buses: (.*)", TEXTS[name], re.MULTILINE):
-        assert uses.startswith("./") or re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40} # v\d+\.\d+\.\d+", uses)
+        assert PINNED.fullmatch(uses)
     read = yaml.safe_load(TEXTS[name])
-    assert "runs" in read or "concurrency" in read
+    assert "runs" in read or "concurrency" in read or set(read[True]) == {"workflow_call"}
     for job in [read["runs"]] if "runs" in read else read["jobs"].values():
-        assert "runs" in read or "timeout-minutes" in job
-        for each in job["steps"]:
+        assert "runs" in read or "timeout-minutes" in job or "gate.yml" in job["uses"]
+        for each in job.get("steps", []):
             assert "${{" not in each.get("run", "")
             assert "runs" not in read or "uses" in each or each["shell"] == "bash"
 
 
-def test_the_page_of_checks_shows_this_projects_workflows_with_the_action_of_a_submodule() -> None:
-    for name, snippet in zip(("check", "comment", "page"), snippets(), strict=True):
+def test_the_page_of_ci_shows_this_projects_own_workflows() -> None:
+    for name, snippet in zip(("performance", "comment"), snippets(), strict=True):
         own = workflow(name)
         [job] = own["jobs"].values()
-        checkout, step = job["steps"]
-        checkout["with"]["submodules"] = True
-        step["uses"] = step["uses"].replace("./", "./.github/rnnbench/")
-        if name == "check":
-            step["with"] = {"suite": "bench.toml", "install": "-e ."}
+        for part in [job, *job.get("steps", [])]:
+            if "uses" in part:
+                part["uses"] = part["uses"].replace("$/", "ACCOUNT/rnnbench/") + "@COMMIT"
+        if name == "performance":
+            job["with"] = {"suite": "bench.toml", "install": "-e ."}
+            assert len(snippet.strip().splitlines()) <= 15
         assert yaml.safe_load(snippet) == own
-
-
-def test_what_the_page_of_checks_shows_can_be_copied_as_it_is_and_ends_by_itself() -> None:
     text = (ROOT / "docs" / "ci.md").read_text()
-    assert "OWNER" not in text
-    [gitlab] = re.findall(r"^    performance:\n(?:     .*\n)+", text, re.MULTILINE)
-    job = yaml.safe_load(textwrap.dedent(gitlab))["performance"]
-    assert {"timeout", "interruptible", "rules"} <= job.keys()
-    assert "runs-on" not in (ROOT / "README.md").read_text()  # one place to keep right
     [kept] = re.findall(r"> (\d+)", step("Trend")["run"])
-    assert f"each of the newest {kept} checks" in " ".join(text.split())
+    assert f"in the newest {kept} checks" in " ".join(text.split())
 
 
 def test_the_code_of_a_pull_request_runs_with_a_token_that_can_only_read() -> None:
-    assert workflow("check")["permissions"] == {"contents": "read"}
-    assert all("permissions" not in job for job in workflow("check")["jobs"].values())
-    comments = workflow("comment")
-    assert (comments["permissions"], set(comments[True])) == ({}, {"workflow_run"})
-    checkout = comments["jobs"]["comment"]["steps"][0]  # of the main branch: no ref of the pull request
-    assert set(checkout["with"]) == {"persist-credentials"}
-    page = workflow("page")
-    assert (page["permissions"], set(page[True])) == ({}, {"workflow_run"})
-    assert page[True]["workflow_run"]["branches"] == ["main"]
-    job = page["jobs"]["page"]
-    assert "pull_request" not in job["if"]
-    assert {name for name, right in job["permissions"].items() if right == "write"} == {"pages", "id-token"}
-    assert job["environment"]["name"] == "github-pages"
-    assert set(job["steps"][0]["with"]) == {"persist-credentials"}
+    gate = workflow("gate")
+    assert (gate["permissions"], set(gate[True])) == ({}, {"workflow_call"})
+    rights = {name: job["permissions"] for name, job in gate["jobs"].items()}
+    assert rights["check"] == {"contents": "read"}
+    assert rights["comment"] == {"actions": "read", "pull-requests": "write"}
+    assert rights["page"] == {"id-token": "write", "pages": "write"}
+    [job] = workflow("performance")["jobs"].values()
+    assert job["permissions"] == {name: right for each in rights.values() for name, right in each.items()}
+    for name in ("comment", "page"):
+        [only] = gate["jobs"][name]["steps"]  # no checkout
+        assert only["uses"] == f"$/.github/actions/{name}"
+    assert "head.repo.full_name == github.repository" in gate["jobs"]["comment"]["if"]
+    assert "pull_request" not in gate["jobs"]["page"]["if"]
+    assert gate["jobs"]["page"]["environment"]["name"] == "github-pages"
+    others = workflow("comment")
+    assert (others["permissions"], set(others[True])) == ({}, {"workflow_run"})
+    [only] = others["jobs"]["comment"]["steps"]
+    assert only["uses"] == "$/.github/actions/comment"
+
+
+def test_what_a_caller_gives_reaches_the_action() -> None:
+    gate = workflow("gate")
+    inputs = gate[True]["workflow_call"]["inputs"]
+    given = gate["jobs"]["check"]["steps"][1]["with"]
+    assert given == {name: f"${{{{ inputs.{name} }}}}" for name in inputs if name not in ("runner", "page")}
+    usual = {name: each.get("default") for name, each in action("check")["inputs"].items()}
+    assert {name: inputs[name].get("default") for name in given} == {name: usual[name] for name in given}
+
+
+def test_a_release_makes_the_tag_and_lets_the_page_name_account_commit_and_tag(tmp_path: Path) -> None:
+    for name in ("docs/ci.md", "rnnbench/version.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    repository.executable(tmp_path / "bin" / "gh", f"printf '%s|' \"$@\" >> {tmp_path}/asked; echo >> {tmp_path}/asked")
+    repository.executable(tmp_path / "bin" / "git", "echo blob")
+    commit = "5e6f7a8b9c" * 4
+    known = {
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "GITHUB_REPOSITORY": "me/mine",
+        "GITHUB_SHA": commit,
+        "BRANCH": "main",
+    }
+    script = ["bash", str(GITHUB / "release.sh")]
+    subprocess.run(script, cwd=tmp_path, env=known, check=True)
+    tag, page = (tmp_path / "asked").read_text().splitlines()
+    assert (
+        tag == f"api|--silent|repos/me/mine/git/refs|--raw-field|ref=refs/tags/v{__version__}|--raw-field|sha={commit}|"
+    )
+    assert page.startswith("api|--silent|--method|PUT|repos/me/mine/contents/docs/ci.md|")
+    text = (tmp_path / "docs" / "ci.md").read_text()
+    assert f"uses: me/mine/.github/workflows/gate.yml@{commit} # v{__version__}\n" in text
+    assert f"- uses: me/mine/.github/actions/comment@{commit} # v{__version__}\n" in text
+    assert f"remote: https://raw.githubusercontent.com/me/mine/{commit}/.gitlab/gate.yml\n" in text
+    assert f"rnnbench: git+https://github.com/me/mine@{commit}\n" in text
+    assert not re.search("ACCOUNT|COMMIT", text)
+    subprocess.run(script, cwd=tmp_path, env=known | {"GITHUB_SHA": "0" * 40}, check=True)  # the next release
+    assert commit not in (tmp_path / "docs" / "ci.md").read_text()
+
+
+def test_the_job_of_gitlab_has_what_the_page_includes_and_installs_what_the_comment_needs() -> None:
+    header, jobs = yaml.safe_load_all((ROOT / ".gitlab" / "gate.yml").read_text())
+    text = (ROOT / "docs" / "ci.md").read_text()
+    [block] = re.findall(r"^    include:\n(?:     .*\n)+", text, re.MULTILINE)
+    [included] = yaml.safe_load(textwrap.dedent(block))["include"]
+    required = {name for name, each in header["spec"]["inputs"].items() if "default" not in each}
+    assert set(included["inputs"]) == required
+    assert included["remote"].endswith("/.gitlab/gate.yml")
+    assert all({"timeout", "rules"} <= job.keys() for job in jobs.values())
+    comment = jobs["rnnbench comment"]
+    assert comment["variables"] == {"GIT_STRATEGY": "none"}  # no code of the merge request
+    [line] = re.findall(r"pip install --quiet (?!--no-deps)([^#\n]*)", step("Comment", "comment")["run"])
+    assert f"pip install --quiet {line.strip()}" in comment["script"]
+
+
+@pytest.mark.needs("jq")
+@pytest.mark.parametrize(("notes", "asked"), [("[]", "--request|POST|"), ("own", "--request|PUT|")])
+def test_the_comment_of_gitlab_replaces_the_one_of_the_tokens_user(tmp_path: Path, notes: str, asked: str) -> None:
+    own = {"id": 5, "body": f"{MARKER}\nold", "author": {"id": 1}}
+    others = [{**own, "id": 4, "author": {"id": 666}}, {**own, "id": 6, "body": f"> {MARKER}"}]
+    (tmp_path / "notes").write_text(json.dumps([*others, *([own] if notes == "own" else [])]))
+    (tmp_path / "comment.md").write_text(f"{MARKER}\nverdicts\n")
+    script = """printf '%s|' "$@" >> asked; echo >> asked
+case "$*" in */user) echo '{"id": 1}' ;; *per_page*) cat notes ;; esac"""
+    repository.executable(tmp_path / "curl", script)
+    *_, jobs = yaml.safe_load_all((ROOT / ".gitlab" / "gate.yml").read_text())
+    known = {"CI_API_V4_URL": "https://gitlab.com/api/v4", "CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "3"}
+    known |= {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITLAB_TOKEN": "secret"}
+    command = ["bash", "-euo", "pipefail", "-c", jobs["rnnbench comment"]["script"][-1]]
+    subprocess.run(command, cwd=tmp_path, env=known, check=True)
+    *_, last = (tmp_path / "asked").read_text().splitlines()
+    address = "https://gitlab.com/api/v4/projects/5/merge_requests/3/notes" + ("/5" if notes == "own" else "")
+    assert f"{asked}{address}|--data-urlencode|body@comment.md|" in last
 
 
 def outputs(name: str, folder: Path, of: str = "check", **environment: str) -> dict[str, str]:
@@ -252,7 +343,7 @@ esac"""
             (self.folder / file).unlink(missing_ok=True)
         known = {"PATH": f"{self.folder}:/usr/bin:/bin", "RUNNER_TEMP": str(self.folder)}
         known |= {"GITHUB_REPOSITORY": "me/mine", "GITHUB_ACTION_PATH": "/a/b/c/d"}
-        return outputs(name, self.folder, of, **known, **environment)
+        return outputs(name, self.folder, of, **known | environment)
 
     def asked(self, method: str) -> list[str]:
         """The requests of this method."""
@@ -275,7 +366,8 @@ def test_a_page_is_published_only_where_workflows_make_the_pages_of_the_reposito
 MARKER = "<!-- rnnbench comment performance -->"
 BOT = {"login": "github-actions[bot]"}
 HEAD = {
-    "HEAD": "you:topic/x",
+    "OWNER": "you",
+    "BRANCH": "topic/x",
     "COMMIT": "abc",
     "NAME": "performance",
     "RUN": "https://github.com/me/mine/actions/runs/7",
@@ -333,6 +425,58 @@ def test_what_can_be_read_is_posted_before_the_job_fails_for_the_rest(service: S
     with pytest.raises(subprocess.CalledProcessError):
         service.ask("Comment", "comment", **HEAD)
     assert (service.folder / "written").exists()
+
+
+def merged(folder: Path, branch: str, files: dict[str, str]) -> str:
+    """Commit files on a branch and merge it, as GitHub does for a pull request; return the branch's commit."""
+    repository.git(folder, "checkout", "--quiet", "-b", branch)
+    commit = repository.commit(folder, files)
+    repository.git(folder, "checkout", "--quiet", "main")
+    repository.git(folder, "merge", "--quiet", "--no-ff", "-m", f"merge {branch}", branch)
+    return commit
+
+
+@pytest.mark.slow
+@pytest.mark.needs("jq")
+def test_the_steps_by_hand_for_a_first_pull_request_one_from_a_fork_and_a_push(service: Service) -> None:
+    repo = service.folder / "repo"
+    repository.commit(repo, {"README.md": "cells\n", ".gitignore": "results\n"})
+    (service.folder / "rnnbench").unlink()
+    (service.folder / "rnnbench").symlink_to(Path(sys.executable).parent / "rnnbench")
+    known = {"PATH": f"{service.folder}:{os.environ['PATH']}:/usr/bin:/bin", "HOME": str(service.folder)}
+
+    def check(event: str, branch: str) -> str:
+        """Run the steps of the check, and return its folder."""
+        base = outputs("Base", repo, BASE="", EVENT=event, BRANCH=branch, **known)
+        given = {"SUITE": "mine.toml", "BUDGET": "20s", "ON_UNDECIDED": "pass", "OPTIONS": "--only batch_size=1"}
+        read = outputs("Check", repo, BASE=base["base"], BASE_NAME=base["name"], **given, **known)
+        return read.get("check", "")
+
+    suite = 'name = "mine"\n[[sweep]]\ncell = "cell.py:Mine"\nreference = "rnn"\nbatch_size = 1\nseq_len = 4\n'
+    cell = "from rnnbench.cells.vanilla import VanillaCell\n\n\nclass Mine(VanillaCell):\n    pass\n"
+
+    def commented(branch: str, commit: str, folder: str) -> str:
+        """Comment on a pull request, and return the text."""
+        shutil.rmtree(service.folder / "checks", ignore_errors=True)
+        shutil.copytree(repo / folder, service.folder / "checks" / "rnnbench-check_mine")
+        service.pulls = [{"number": 9, "head": {"sha": commit}}]
+        service.ask("Comment", "comment", **HEAD | {"BRANCH": branch, "COMMIT": commit, "PATH": known["PATH"]})
+        return (service.folder / "written").read_text()
+
+    commit = merged(repo, "first", {"mine.toml": suite, "cell.py": cell})
+    text = commented("first", commit, check("pull_request", "main"))
+    assert ", with the head's mine.toml and cell.py against head first at" in text
+    assert text.startswith(f"{MARKER}\n## ● Nothing regressed: 1 of 1 case unchanged")
+
+    base = repository.git(repo, "rev-parse", "--short=7", "HEAD")
+    commit = merged(repo, "topic/x", {"README.md": "more cells\n"})
+    text = commented("topic/x", commit, check("pull_request", "main"))
+    assert f"mine: base main at {base} against head topic/x at {commit[:7]}" in text
+    assert "0 of 1 case may run changed code" in text
+
+    repository.commit(repo, {"README.md": "cells again\n"})
+    folder = check("push", "")
+    assert "the last commit whose check decided all cases" in (repo / folder / "verdicts.md").read_text()
 
 
 def test_no_artifact_chooses_the_comment_or_reaches_a_shell(service: Service) -> None:
