@@ -39,7 +39,7 @@ def kind(block: str) -> str:
     """Return what a block is: `toml`, `yaml`, `commands`, `python`, or `output`, which a command prints."""
     if "[[sweep]]" in block or "[[accepted]]" in block:
         return "toml"
-    if re.search(r"^(?:on|name|performance): ?", block, re.MULTILINE):
+    if re.search(r"^(?:on|name|include): ?", block, re.MULTILINE):
         return "yaml"
     if COMMAND.search(block):
         return "commands"
@@ -90,7 +90,9 @@ def test_every_command_of_a_page_has_only_options_that_there_are(name: str) -> N
             if isinstance(command, click.Group):
                 command = command.commands[words[1]]
                 group = words[2:]
-            _, too_many, _ = command.make_parser(click.Context(command)).parse_args(group)
+            _, too_many, _ = command.make_parser(click.Context(command, help_option_names=["-h", "--help"])).parse_args(
+                group
+            )
             assert too_many == [], line
 
 
