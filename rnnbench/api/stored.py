@@ -18,8 +18,9 @@ from rnnbench.check.compare_files import compare_files
 from rnnbench.errors import UserError
 from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.environment import table_of_environment
+from rnnbench.report.facts import headline
 from rnnbench.report.frame_result import ChangesResult, Frame, FrameResult, RunsResult
-from rnnbench.report.headline import headline
+from rnnbench.report.sentences import of_run
 from rnnbench.report.table import latex
 from rnnbench.report.verdicts import verdicts
 from rnnbench.report.verdicts.page import changes, table_for_paper
@@ -90,7 +91,7 @@ def load(runs: str | Path | Iterable[str | Path]) -> RunsResult:
     for name, info in zip(names, infos, strict=True):
         environments.append(table_of_environment(info).frame.assign(run=name))
         notes = [f"{note[:1].upper()}{note[1:]}." for note in noted(info)]
-        sentences = headline(summary[summary["run"] == name]).sentences
+        sentences = of_run(headline(summary[summary["run"] == name]))
         answers.append(" ".join([f"{name}:", *sentences, *notes]))
     frames: dict[str, Frame] = {
         "frame": cases[[*first, *(column for column in cases if column not in first)]],

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import (
+from rnnbench.report.facts import (
     ABOUT_STAR,
     DOUBTS,
+    NO_RATIOS,
     NO_REFERENCE,
     STAR,
     counted,
@@ -47,7 +48,6 @@ from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
 from rnnbench.text import plural
 
-NO_RATIOS = "Time only: no reference is named, so there are no ratios and nothing was compared."
 MAX_CAPTION_REASONS = 3  # why cases have no time, in a caption
 MAX_REASON = 120  # characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import Noise
-from rnnbench.report.certainty import reference_name
+from rnnbench.report.facts import reference_name
 from rnnbench.report.table import Column, Lines, Section, SectionPart, Table, table
 from rnnbench.report.words.names import (
     SETTINGS,

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import is_shared, reference_name
 from rnnbench.report.drawing.draw import REFERENCE, TWO, key, limits, lines, log_ticks, size_ticks
 from rnnbench.report.drawing.marks import HUES, CellMark, hues_of, marks, plain_and_fastest
 from rnnbench.report.drawing.sheet import COLUMN, PAGE, Ax, Inches, Sheet, refuse_several, sheet
+from rnnbench.report.facts import is_shared, reference_name
 from rnnbench.report.words.names import (
     SETTINGS,
     SIZES,

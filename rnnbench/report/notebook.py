@@ -16,7 +16,7 @@ from rnnbench.analysis.rounds import MINE, ROUNDS_CONFIDENCE, Question, compare,
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
-from rnnbench.report import live_answers
+from rnnbench.report import sentences
 from rnnbench.report.frame_result import ExplainResult, MeasureResult, NotSlowerResult, SweepResult
 from rnnbench.report.words.names import identity
 from rnnbench.report.words.units import (
@@ -70,7 +70,7 @@ def measured(comparison: LiveComparison, settings: Settings) -> MeasureResult:
         "environment": pd.DataFrame({"what": list(environment), "value": list(map(str, environment.values()))}),
     }
     notes = " ".join(filter(None, [note(comparison, frame, settings), of_states(frame), *comparison.notes]))
-    answer = live_answers.of_measure(comparison, frame)
+    answer = sentences.of_measure(comparison, frame)
     draw = partial(_draw_ratios, frame)
     frames["frame"] = _with_left_out(frame, comparison.left_out)
     return MeasureResult(
@@ -291,7 +291,7 @@ def swept(
     parts += [f"{plural(failed, 'combination')} failed; `reason` says why."] if failed else []
     parts += [f"Modules were skipped in {plural(skipped, 'combination')}; `reason` says why."] if skipped else []
     columns = [*varied, "module", *_visible_columns(frame), *(["reason"] if frame["reason"].any() else [])]
-    answer = live_answers.of_sweep(frame, axes, results[0].reference, results[0].device)
+    answer = sentences.of_sweep(frame, axes, results[0].reference, results[0].device)
     facts: dict[str, Any] = {"axes": tuple(axes), "reference": results[0].reference}
     return SweepResult(frames, draw, " ".join(parts), columns, sentence=answer, is_pictured=True, **facts)
 
@@ -360,7 +360,7 @@ def explained(
     facts: dict[str, Any] = {"words": words, "profiles": profiles_of_run, "gaps": gaps, "trace": trace}
     left_out = [f"{name} is left out: {reason}." for name, reason in comparison.left_out.items()]
     not_profiled = why.not_profiled(profiles_of_run, dict(zip(profiles_of_run, profiles_of_run, strict=True)))
-    answer = "\n\n".join([*map(words, gaps), live_answers.about(comparison)])
+    answer = "\n\n".join([*map(words, gaps), sentences.about(comparison)])
     note = "\n\n".join([*filter(None, [of_states(result.frame)]), *left_out, *not_profiled])
     return ExplainResult(
         {**result.frames, **frames}, draw, note, sentence=answer, is_pictured=True, **result.facts, **facts

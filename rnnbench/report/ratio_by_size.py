@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import counted, is_coarse, is_shared, is_unclear, reference_name
 from rnnbench.report.drawing.draw import MAX_NAME_LETTERS, SHORT_NAME, short
 from rnnbench.report.drawing.marks import (
     HEAT_COLOURS,
@@ -31,6 +30,7 @@ from rnnbench.report.drawing.sheet import (
     rows_high,
     sheet,
 )
+from rnnbench.report.facts import counted, is_coarse, is_shared, is_unclear, reference_name
 from rnnbench.report.ratios import MANY, panels, with_room
 from rnnbench.report.words.names import (
     SETTINGS,

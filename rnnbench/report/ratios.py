@@ -19,7 +19,6 @@ from matplotlib.patches import Patch
 
 from rnnbench.analysis.explained import explaining
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.certainty import counted, is_shared, reference_name
 from rnnbench.report.drawing.draw import key, ratio_axes, rows, texts_beside
 from rnnbench.report.drawing.marks import (
     FASTER,
@@ -42,6 +41,7 @@ from rnnbench.report.drawing.sheet import (
     rows_high,
     sheet,
 )
+from rnnbench.report.facts import counted, is_shared, reference_name
 from rnnbench.report.words.names import (
     CONTEXT,
     SIZES,

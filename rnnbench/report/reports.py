@@ -19,12 +19,12 @@ from rnnbench.analysis.run_times import read_whole
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.report import case_tables, environment, growth, latency, ratio_by_size, ratios, why
-from rnnbench.report.certainty import reference_name
 from rnnbench.report.drawing.pictures import Picture, picture
 from rnnbench.report.drawing.sheet import PANEL
+from rnnbench.report.facts import headline, reference_name
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
-from rnnbench.report.run_answer import answer
 from rnnbench.report.runs.side_by_side import side_by_side
+from rnnbench.report.sentences import of_page
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history
 from rnnbench.report.verdicts import page as verdicts
@@ -212,7 +212,8 @@ def run_page(
         Section("growth", "Growth", with_figure("scaling", [])),
         *environment.sections(summary, noise, info, [info.command, *([again] if again else [])]),
     ]
-    run_answer = answer(summary, info)
+    facts = headline(summary)
+    extremes = [case for case in (facts.worst, facts.best) if case]
     fastest = case_tables.table_of_fastest(summary)
     status = "still running" if info.status == "running" else "interrupted"
     name = one_line(info.suite)
@@ -220,8 +221,8 @@ def run_page(
     return Page(
         name=name,
         heading=f"{name}: {about}" if about else name,
-        answer=run_answer.sentences,
-        leads={words: f"#case={row}" for words, row in run_answer.leads.items()},
+        answer=of_page(summary, facts, info),
+        leads={case.name: f"#case={case.row}" for case in extremes},
         facts=[
             *(case_tables.counts(summary), f"{when(info)} UTC"),
             *([f"noise floor {half_width(noise.floor)}"] if noise.floor == noise.floor else []),

@@ -7,7 +7,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.case_tables import notes, table_of_cases, table_of_fastest, table_of_medians
-from rnnbench.report.certainty import ABOUT_STAR
+from rnnbench.report.facts import ABOUT_STAR
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric

@@ -11,8 +11,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.environment import machine
-from rnnbench.report.headline import headline
+from rnnbench.report.facts import headline
 from rnnbench.report.screen.head_line import head_line, quietness
+from rnnbench.report.sentences import answer, effect_sentence, of_run, warning
 from rnnbench.report.words.names import short_cells
 from rnnbench.store.parity import AGREES
 from rnnbench.store.run_info import RunInfo
@@ -93,7 +94,7 @@ RUNS: dict[str, Change] = {
 def test_what_is_said_of_a_run(run: str, quick: pd.DataFrame, info: RunInfo, snapshot: SnapshotAssertion) -> None:
     summary = RUNS[run](quick)
     found = headline(summary)
-    assert [head_line(summary, info, found), found.warning, *found.sentences] == snapshot
+    assert [head_line(summary, info, found), warning(found), *of_run(found)] == snapshot
 
 
 def test_another_device_is_named_with_its_processor_where_that_is_known(quick: pd.DataFrame, info: RunInfo) -> None:
@@ -110,7 +111,7 @@ def test_another_device_is_named_with_its_processor_where_that_is_known(quick: p
 def test_late_steps_come_first_in_the_answer_about_streams(
     tmp_path: Path, period: float | None, told: str, snapshot: SnapshotAssertion
 ) -> None:
-    assert headline(streams.summary(tmp_path, period=period, steps=400)).sentences[0] == snapshot(name=told)
+    assert of_run(headline(streams.summary(tmp_path, period=period, steps=400)))[0] == snapshot(name=told)
 
 
 def test_its_facts_are_values_that_the_sentences_are_made_from(quick: pd.DataFrame) -> None:
@@ -124,9 +125,9 @@ def test_its_facts_are_values_that_the_sentences_are_made_from(quick: pd.DataFra
 
 def test_a_run_whose_typical_ratio_is_a_guess_says_so(quick: pd.DataFrame, info: RunInfo) -> None:
     known = headline(with_ratios(0.95, 1.0, 1.05)(quick))
-    assert (known.is_noisy, known.warning) == (False, "")
+    assert (known.is_noisy, warning(known)) == (False, "")
     found = headline(with_ratios(0.71, 1.0, 1.41)(quick))
-    assert found.warning == "NOISY: a typical interval reaches from 0.710 to 1.41 times its ratio."
+    assert warning(found) == "NOISY: a typical interval reaches from 0.710 to 1.41 times its ratio."
     assert quietness(quick, found) == ""
     assert quietness(quick.assign(quiet_share=0.3), found) == "30% quiet"
 
@@ -166,7 +167,7 @@ def test_the_size_that_matters_most_is_named_with_its_medians_over_equal_other_s
     assert effect is not None
     assert effect.axis == "batch_size"
     assert effect.medians == pytest.approx({sizes[0]: 3.0, sizes[-1]: 1.5}, rel=0.01)
-    assert str(effect).startswith("Batch matters most: median 3.0")
+    assert effect_sentence(effect).startswith("Batch matters most: median 3.0")
 
 
 def test_no_size_matters_where_medians_differ_by_less_than_a_tenth_or_only_one_case_has_each(
@@ -185,7 +186,7 @@ def test_values_that_differ_by_phase_are_told_of_the_phase_with_more_cases(quick
     effect = headline(planted(short.copy(), {16: 3.0}, "seq_len")).effect
     assert effect is not None
     assert (effect.axis, effect.phase) == ("seq_len", "inference")
-    assert " in inference: median " in str(effect)
+    assert " in inference: median " in effect_sentence(effect)
 
 
 def test_one_comparison_is_told_with_its_sizes_and_one_time_so_that_all_numbers_agree(quick: pd.DataFrame) -> None:
@@ -197,11 +198,11 @@ def test_one_comparison_is_told_with_its_sizes_and_one_time_so_that_all_numbers_
     )
     gru = quick["reference"].eq("gru") & quick["implementation"].isin(["loop", "torch.nn"])
     found = headline(quick[where & gru])
-    assert found.sentences == [found.answer]
-    assert found.answer.startswith("gru loop, training, batch 1, length 16, hidden 64: ")
-    assert " the time of torch.nn.GRU: slower; " in found.answer
-    assert found.answer.endswith(" µs a call.")
-    assert found.answer.count(" µs") == 1
+    assert of_run(found) == [answer(found)]
+    assert answer(found).startswith("gru loop, training, batch 1, length 16, hidden 64: ")
+    assert " the time of torch.nn.GRU: slower; " in answer(found)
+    assert answer(found).endswith(" µs a call.")
+    assert answer(found).count(" µs") == 1
 
 
 def test_cells_of_files_are_called_by_their_class_unless_two_are_called_so() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from rnnbench.analysis.estimate import ALWAYS_QUIET
 from rnnbench.report.environment import machine
-from rnnbench.report.words.first_sentences import Headline
+from rnnbench.report.facts import Headline
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import half_width, percent, wall_time
 from rnnbench.store.run_info import RunInfo

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.cells import cell_len, set_cell_size
 
 from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, measured_streams, quantile_name
-from rnnbench.report.certainty import NO_REFERENCE, is_shared, reference_name, tally
+from rnnbench.report.facts import NO_REFERENCE, is_shared, reference_name, tally
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,

@@ -11,11 +11,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.report import case_tables, environment, latency
-from rnnbench.report.headline import headline
+from rnnbench.report.facts import Headline, headline
 from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.screen.medians import COLUMN_GAP, latency_lines, median_lines, medians
+from rnnbench.report.sentences import of_run, warning
 from rnnbench.report.table import Table
-from rnnbench.report.words.first_sentences import Headline
 from rnnbench.report.words.names import MAIN_SIZES, constants, one_line, say_all, with_short_cells
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
@@ -45,10 +45,10 @@ class RunScreen:
         info = self.info
         facts = headline(self.summary)
         yield Text(head_line(summary, info, facts), style="dim")
-        if facts.warning:
-            yield Text(f"{facts.warning}{'' if self.is_full else f' {GUESS}'}", style="yellow")
+        if facts.is_noisy:
+            yield Text(f"{warning(facts)}{'' if self.is_full else f' {GUESS}'}", style="yellow")
         yield Text()
-        yield from (Text(sentence, style="bold") for sentence in facts.sentences)
+        yield from (Text(sentence, style="bold") for sentence in of_run(facts))
         if (summary["status"] == "measured").any():
             yield from self._tables(facts, options.max_width)
         yield from self._reasons()

@@ -20,8 +20,9 @@ from rnnbench.analysis.comparison import RANKS, Finding
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.report import case_tables as cases
 from rnnbench.report.environment import reached
-from rnnbench.report.headline import headline
+from rnnbench.report.facts import headline
 from rnnbench.report.screen.head_line import head_line
+from rnnbench.report.sentences import of_run, warning
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.reasons import size_together, why
 from rnnbench.report.words import units
@@ -238,7 +239,7 @@ def test_a_run(
         frame.loc[row, ["seconds_low", "seconds_high"]] = seconds, seconds
     with_target = replace(info, resolved={"measure": {"precision": asked}})
     found = headline(frame)
-    texts = [head_line(frame, with_target, found), found.warning, *found.sentences, cases.counts(frame)]
+    texts = [head_line(frame, with_target, found), warning(found), *of_run(found), cases.counts(frame)]
     texts.append(reached(frame, with_target))
     assert not faults("; ".join(texts))
     assert not faults(screens.of_run(frame, with_target, 200))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rnnbench.report.frame_result import in_words
-from rnnbench.report.live_answers import about, of_measure, of_sweep
+from rnnbench.report.sentences import about, of_measure, of_sweep
 from rnnbench.store.parity import AGREES, parities
 
 ENDS = ["seconds", "ratio", "ratio_low", "ratio_high", "parity"]

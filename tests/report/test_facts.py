@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.certainty import doubts, has_slow_calls, tally
+from rnnbench.report.facts import doubts, has_slow_calls, tally
 
 
 @pytest.mark.parametrize(

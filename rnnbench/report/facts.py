@@ -1,24 +1,17 @@
-"""What a run says first, found in its summary: how often its cells are slower, the worst case, what matters most."""
+"""Facts about a run: what its ratios are to, how well each of them is known, and what the run says first.
 
-from collections.abc import Mapping, Sequence
+`sentences` puts the last into words.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.analysis.explained import explained_shares
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.case_tables import NO_RATIOS
-from rnnbench.report.certainty import (
-    NO_REFERENCE,
-    counted,
-    half_width_of,
-    has_slow_calls,
-    is_coarse,
-    is_shared,
-    reference_name,
-    tally,
-)
-from rnnbench.report.words.first_sentences import ExtremeCase, Headline, SizeEffect
 from rnnbench.report.words.names import (
     CONTEXT,
     MAIN_SIZES,
@@ -33,22 +26,176 @@ from rnnbench.report.words.names import (
     with_series,
     with_short_cells,
 )
-from rnnbench.report.words.units import (
-    duration,
-    percent,
-)
-from rnnbench.store.records import (
-    DEFAULTS,
-    LOADS,
-    OF_DATA,
-    TORCH_OWN,
-    reference_cell,
-)
-from rnnbench.text import plural
+from rnnbench.report.words.units import duration, percent
+from rnnbench.store.parity import AGREES, IS_REFERENCE
+from rnnbench.store.records import DEFAULTS, LOADS, OF_DATA, TORCH_OWN, is_cell_reference, reference_cell
+from rnnbench.text import plural, printable
 
+NO_REFERENCE = "no reference"
+NO_RATIOS = "Time only: no reference is named, so there are no ratios and nothing was compared."
+FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
+SAME_WORK = (AGREES, IS_REFERENCE)
+STAR = "*"  # behind a number that was measured on a shared core, in a table where others are undisturbed
+ABOUT_STAR = f"{STAR} {SHARED}; all other medians are of undisturbed cases alone."
+NOISY = 0.1  # half-width of the typical interval; ratios that are known no better are guesses
 FEW_FASTER = 0.05  # of the comparisons: the best one is no news then
 MIN_EXPLAINED = 0.1  # of the variance of ratios, for a size to matter
 MIN_MEDIANS_APART = 1.1  # from the lowest of these medians to the highest
+
+
+@dataclass(frozen=True)
+class ExtremeCase:
+    """The comparison with the highest ratio of those that are slower, or with the lowest of those that are faster."""
+
+    name: str  # `lstm loop, training, batch 1`
+    row: int  # of the summary
+    ratio: float
+    low: float
+    high: float
+    is_shared: bool  # it was measured on a shared core, and others were not
+
+
+@dataclass(frozen=True)
+class SizeEffect:
+    """The size or setting that explains most of the differences between the ratios of a series."""
+
+    axis: str
+    medians: Mapping[Any, float]  # by its values in ascending order, over cases with the same other sizes
+    phase: str = ""  # of these cases, if the values differ by phase
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a run says first, as values. A run without comparisons has only `nothing`."""
+
+    reference: str  # to what the ratios are: see `reference_name`
+    subject: str = ""  # the only cell, or its only implementation; empty if there are several cells
+    counts: Mapping[str, int] = field(default_factory=dict)  # comparisons: slower, faster, unclear, without an interval
+    shared: int = 0  # comparisons on a shared core
+    lowest: float = math.nan  # of the ratios
+    highest: float = math.nan
+    median: float = math.nan  # of the ratios, without those on a shared core if there are others
+    of_shared: tuple[float, float] = (math.nan, math.nan)  # the lowest and the highest ratio on a shared core
+    worst: ExtremeCase | None = None
+    best: ExtremeCase | None = None
+    effect: SizeEffect | None = None
+    typical: tuple[float, float] = (math.nan, math.nan)  # the ends of the median interval over its ratio: 0.98, 1.02
+    half_width: float = math.nan  # of the median interval, as a share of the ratio
+    only: Mapping[str, Any] | None = None  # the case, if there is one comparison: its row and its name
+    nothing: str = ""  # why there is no comparison
+    first: tuple[str, ...] = ()  # of late steps
+    notes: tuple[str, ...] = ()  # slow calls, and what is not counted
+
+    @property
+    def total(self) -> int:
+        """Return the number of comparisons."""
+        return sum(self.counts.values())
+
+    @property
+    def is_noisy(self) -> bool:
+        """Return True if the typical ratio is known so roughly that it is a guess."""
+        return self.half_width > NOISY
+
+
+def half_width_of(cases: pd.DataFrame) -> "pd.Series[float]":
+    """Return half of the width of each ratio's interval, as a share of the ratio; NaN where there is no interval."""
+    with_interval = cases[~cases["ratio_low"].eq(cases["ratio_high"])]
+    ends: pd.Series[float] = with_interval["ratio_high"].astype(float) / with_interval["ratio_low"].astype(float)
+    return ends.pow(0.5) - 1
+
+
+def reference_name(summary: pd.DataFrame) -> str:
+    """Return the name of what the ratios of a run are to: `torch.nn`, a cell, or `per_item` for data sets.
+
+    It is `the reference` if cases have several, such as a cell and torch.nn. Without references it is
+    `the fastest` of each group, or `NO_REFERENCE` if there are no ratios.
+    """
+    references = [str(reference) for reference in summary["reference"].unique()]
+    if references == ["none"]:
+        return "the fastest" if "ratio" in summary and summary["ratio"].notna().any() else NO_REFERENCE
+    if any(map(is_cell_reference, references)):
+        return printable(references[0]) if len(references) == 1 else "the reference"
+    loads = summary["phase"] == "loading"
+    if not loads.any():
+        return "torch.nn"
+    return "per_item" if loads.all() else "the reference"
+
+
+def is_unclear(row: Mapping[Any, Any]) -> bool:
+    """Return True if the 95% interval of a case includes 1, so that it may be slower or faster than its reference."""
+    return bool(row["ratio_low"] <= 1 <= row["ratio_high"] != row["ratio_low"])
+
+
+def is_coarse(row: Mapping[Any, Any]) -> bool:
+    """Return True if the ends of the 95% interval of a case are far apart: its ratio is known only roughly."""
+    return bool(row["ratio_high"] > FAR_APART * row["ratio_low"])
+
+
+def has_slow_calls(row: Mapping[Any, Any]) -> bool:
+    """Return True if the ratio of a case's mean times is surely above its ratio: only some calls are slow.
+
+    Such are calls with a garbage collection, or every tenth one.
+    """
+    return bool(row["has_slow_calls"])
+
+
+def doubts(row: Mapping[Any, Any]) -> list[str]:
+    """Return the doubts about a case's ratio: unclear, coarse, not that of the mean, of a shared core."""
+    return [
+        *(["unclear: the interval includes 1"] if is_unclear(row) else []),
+        *(["coarse: the interval is wide"] if is_coarse(row) else []),
+        *(["some calls are slow"] if has_slow_calls(row) else []),
+        *([SHARED] if row["state"] == SHARED else []),
+    ]
+
+
+# What a letter beside a case says in a paper
+DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
+    "u": ("unclear, the interval includes 1", is_unclear),
+    "w": ("the interval is wide", is_coarse),
+    "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
+    "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
+    "n": (
+        "not verified to do the reference's work",
+        lambda row: row["parity"] not in SAME_WORK,
+    ),
+}
+
+
+def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":
+    """Return True for the cases that were measured on a shared core, which are never in a median with others."""
+    shared: pd.Series[bool] = cases["state"].eq(SHARED)
+    return shared
+
+
+def counted(cases: pd.DataFrame, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the cases of which medians are: the undisturbed ones, or all of them if there are no others.
+
+    `keys`: this holds for each group of cases that have these in common.
+    """
+    shared = is_shared(cases)
+    if keys and len(cases):
+        are_all_shared = shared.groupby([cases[key] for key in keys]).transform("all")
+        return cases[~shared | are_all_shared]
+    return cases if shared.all() else cases[~shared]
+
+
+def tally(cases: pd.DataFrame) -> dict[str, int]:
+    """Count the cases with a ratio by its 95% interval, without the zeros.
+
+    The fastest case of a group, to which the ratios may be, is left out. `unclear`: the interval includes 1.
+    """
+    cases = cases[cases["ratio"].notna() & ~(cases["ratio_low"].eq(1) & cases["ratio_high"].eq(1))]
+    slower = cases["ratio_low"] > 1
+    faster = cases["ratio_high"] < 1
+    has_interval = cases["ratio_low"].notna()
+    masks = {
+        "slower": slower,
+        "faster": faster,
+        "unclear": has_interval & ~slower & ~faster,
+        "without an interval": ~has_interval,
+    }
+    return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
 
 
 def headline(summary: pd.DataFrame) -> Headline:
