@@ -39,6 +39,7 @@ SLOWNESS = {
     for phase in ("inference", "training")
     for how, slow in {
         "transposed": 2.2,
+        "torch.nn-cudagraph": 0.9,
         "compiled": 1.4,
         "prepacked": 1.3,
         "cudagraph": 1.2,

@@ -1,15 +1,17 @@
 """The tables that `rnnbench run` prints: medians and ranges, the phases side by side, and the latency of streams."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import pandas as pd
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
 
 from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, measured_streams, quantile_name
-from rnnbench.report.facts import NO_REFERENCE, is_shared, reference_name, tally
+from rnnbench.report.facts import ABOUT_STAR, NO_REFERENCE, STAR, counted, is_shared, reference_name, tally
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -23,16 +25,11 @@ from rnnbench.report.words.names import (
     with_short_cells,
 )
 from rnnbench.report.words.units import duration, duration_interval, ratio, ratio_interval, round_percent
-from rnnbench.text import plural
 
 MAX_SINGLE = 8  # rows of single cases; of more cases, each series has one row
 MAX_SCREEN_ROWS = 40
-MAX_BESIDE = 10  # rows; of more, those on a shared core that stand below other cases of their series are left out
 COLUMN_GAP = 2  # spaces between columns
-MIN_NAME = 16  # columns of a name, which is cut where there is no room
-CUT = "…"
-ON_SHARED_CORE = ", shared core"  # ends the name of a row
-SHARED_CORE = "  on a shared core"  # the whole name, below another row of the series
+MIN_NAME = 16  # columns of a name, which is folded where there is no room
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,9 @@ class Medians:
 
 @dataclass(frozen=True)
 class ScreenColumn:
-    """A column of text below one heading, and below another one that it may share with its neighbours."""
+    """A column of text below two lines of headings; the first line is the phase, above the last of its columns."""
 
-    heading: str
+    phase: str  # or another heading of neighbours; empty: none
     header: str
     texts: tuple[str, ...]
     rank: int = 0  # where there is no room, the highest go first
@@ -57,10 +54,11 @@ class ScreenColumn:
 
 
 def medians(summary: pd.DataFrame) -> Medians:
-    """Find the median, the lowest and the highest ratio of each series, phase and state of the core.
+    """Find the median, the lowest and the highest ratio of each series and phase.
 
     Each case of a few has a row of its own, with its interval in place of a range. Columns of `frame`: `name`, `phase`,
-    `median`, `low`, `high`, `cases`, `slower`, `faster`, `unclear` and `outputs`, which says whether outputs agree.
+    `median`, `low`, `high`, `mark` (a star: on a shared core, and others are not), `cases`, `slower`, `faster`,
+    `unclear` and `outputs`, which says whether outputs agree.
     """
     frame = with_series(with_short_cells(summary))
     selection = frame[~is_reference(frame) & (frame["status"] == "measured")]
@@ -68,32 +66,30 @@ def medians(summary: pd.DataFrame) -> Medians:
     selection = selection.dropna(subset=[value])
     context = several(selection, CONTEXT)
     sizes = [axis for axis in swept(selection, (*SETTINGS, *SIZES)) if axis not in CONTEXT]
-    has_both_states = 0 < is_shared(selection).sum() < len(selection)
-    selection = selection.assign(
-        core=is_shared(selection).map({True: ON_SHARED_CORE, False: ""}) if has_both_states else ""
-    )
-    are_single = selection.groupby(["series", *context, "core", *sizes], sort=False).ngroups <= MAX_SINGLE
+    has_both_states = is_shared(selection).nunique() > 1
+    are_single = selection.groupby(["series", *context, *sizes], sort=False).ngroups <= MAX_SINGLE
     axes = [*context, *(sizes if are_single else [])]
-    selection = selection.assign(place=pd.factorize(selection["series"])[0]).sort_values(
-        ["place", "core"], kind="stable"
-    )
+    place = pd.Series(pd.factorize(selection["series"])[0], selection.index)
+    selection = selection.loc[place.sort_values(kind="stable").index]
     is_told = selection["series"].nunique() > 1  # else the answer names the only series
-    name_parts = [*zip(selection["series"], selection["core"], selection[axes].to_numpy(object), strict=True)]
-    selection["name"] = [
-        _name(series, say_all(axes, values), is_told=is_told) + core for series, core, values in name_parts
-    ]
+    name_parts = [*zip(selection["series"], selection[axes].to_numpy(object), strict=True)]
+    selection = selection.assign(
+        name=[_name(series, say_all(axes, values), is_told=is_told) for series, values in name_parts]
+    )
     rows = []
     for (name, phase), cases in selection.groupby(["name", "phase"], sort=False):
-        numbers = cases[value]
+        main = counted(cases)
+        numbers = main[value]
         counts = tally(cases)
-        lows = cases[f"{value}_low"] if are_single else numbers
-        highs = cases[f"{value}_high"] if are_single else numbers
+        lows = main[f"{value}_low"] if are_single else numbers
+        highs = main[f"{value}_high"] if are_single else numbers
         rows.append(
             {"name": name, "phase": phase, "median": numbers.median(), "low": lows.min(), "high": highs.max()}
+            | {"mark": STAR if has_both_states and is_shared(main).all() else ""}
             | {"cases": len(cases), "outputs": _outputs(cases)}
             | {kind: counts.get(kind, 0) for kind in ("slower", "faster", "unclear")}
         )
-    columns = ["name", "phase", "median", "low", "high", "cases", "outputs", "slower", "faster", "unclear"]
+    columns = ["name", "phase", "median", "low", "high", "mark", "cases", "outputs", "slower", "faster", "unclear"]
     return Medians(pd.DataFrame(rows, columns=columns), reference_name(summary), value == "ratio", are_single)
 
 
@@ -113,71 +109,78 @@ def _agreed(words: Iterable[str]) -> str:
     return different.pop() if len(different) == 1 else "not all agree"
 
 
-def median_lines(table: Medians, width: int, *, is_noisy: bool) -> list[str]:
-    """Return the lines of the table of medians, headings first; none is wider than `width`.
+def median_table(table: Medians, width: int, *, is_noisy: bool) -> Iterator[RenderableType]:
+    """Yield the table of medians, which is at most `width` wide, and what is to know of it.
 
     In a noisy run, counts of slower and faster cases stand in place of ranges.
     """
     every = list(dict.fromkeys(table.frame["name"]))
-    left_out = [name for place, name in enumerate(every) if _is_beside(every, place)] if len(every) > MAX_BESIDE else []
-    names = [name for name in every if name not in left_out][:MAX_SCREEN_ROWS]
-    heads = ("time over", f"{one_line(table.reference)}'s") if table.are_ratios else ("time of", "a call")
-    labels = [SHARED_CORE if _is_beside(names, place) else name for place, name in enumerate(names)]
-    lines = laid_out(heads, labels, _columns(table, names, is_noisy=is_noisy), width)
-    if more := len(every) - len(left_out) - len(names):
-        lines.append(f"{more:,} more rows: --full prints every case.")
-    elif left_out:
-        lines.append(f"Not shown: {plural(len(left_out), 'row')} on a shared core. --full prints every case.")
-    return lines
+    names = every[:MAX_SCREEN_ROWS]
+    head = f"time over\n{one_line(table.reference)}'s" if table.are_ratios else "time of\na call"
+    yield from grid(head, names, _columns(table, names, is_noisy=is_noisy), width)
+    if table.frame["mark"].any():
+        yield Text(ABOUT_STAR)
+    if more := len(every) - len(names):
+        yield Text(f"{more:,} more rows: --full prints every case.")
 
 
-def _is_beside(names: Sequence[str], place: int) -> bool:
-    """Return True for a row on a shared core that stands below the other cases of its series."""
-    return place > 0 and names[place] == f"{names[place - 1]}{ON_SHARED_CORE}"
-
-
-def latency_lines(summary: pd.DataFrame, width: int) -> list[str]:
-    """Return the lines of a table with the latency of each series of streams; empty if there is none.
+def latency_table(summary: pd.DataFrame, width: int) -> Iterator[RenderableType]:
+    """Yield a table with the latency of each series of streams, if there are any.
 
     A quantile is the median over the streams of the series, the share of late steps the highest of them.
     """
     streams = with_series(measured_streams(summary))
     if streams.empty or streams["latency_p50"].isna().all():
-        return []
+        return
     series = streams.groupby("series", sort=False)
-    heading = "a step takes at most"
-    columns = [
-        ScreenColumn(heading, quantile_name(name), tuple(map(duration, series[name].median()))) for name in LATENCIES
-    ]
+    columns = [ScreenColumn("", quantile_name(name), tuple(map(duration, series[name].median()))) for name in LATENCIES]
     if streams[LATE_SHARE].notna().any():
         columns.append(ScreenColumn("", "late, at worst", tuple(map(round_percent, series[LATE_SHARE].max()))))
-    return laid_out(("", "stream"), list(map(str, series.groups)), columns, width)
+    yield Text("\na step takes at most:")
+    yield from grid("stream", list(map(str, series.groups)), columns, width)
 
 
-def laid_out(heads: tuple[str, str], names: Sequence[str], columns: list[ScreenColumn], width: int) -> list[str]:
-    """Return the lines of a table with two lines of headings; `heads`: those of the names.
+def grid(head: str, names: Sequence[str], columns: list[ScreenColumn], width: int) -> Iterator[RenderableType]:
+    """Yield a table with a row for each name; `head`: the heading of the names.
 
-    Where there is no room, columns go by their rank, then names are cut, and the last columns go. A line says which
+    Where there is no room, columns go by their rank, then names are folded, and the last columns go. A line says which
     columns went.
     """
-    longest = max(map(cell_len, (*heads, *names)))
+    longest = max(map(cell_len, (*head.splitlines(), *names)))
     dropped = dict[str, None]()
-
-    def room() -> int:
-        return width - sum(size + COLUMN_GAP for size in _widths(columns))
-
     for rank in (2, 1):
-        if room() < longest:
+        if _room(columns, width) < longest:
             dropped |= {column.header: None for column in columns if column.rank == rank}
             columns = [column for column in columns if column.rank != rank]
-    while room() < min(longest, MIN_NAME) and len(columns) > 1:
+    while _room(columns, width) < min(longest, MIN_NAME) and len(columns) > 1:
         dropped[columns.pop().header] = None
-    size = max(min(longest, room()), 1)
-    lines = [_cut(heads[0], size) + _headings(columns), _row(_cut(heads[1], size), columns, None)]
-    lines += [_row(_cut(name, size), columns, place) for place, name in enumerate(names)]
+    rows = Grid(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0), header_style="")
+    rows.add_column(Text(head), overflow="fold", width=max(min(longest, _room(columns, width)), 1))
+    for column, heading in zip(columns, _headings(columns), strict=True):
+        rows.add_column(Text(heading), justify="left" if column.is_left else "right", no_wrap=True)
+    for place, name in enumerate(names):
+        rows.add_row(Text(name), *(Text(column.texts[place]) for column in columns))
+    yield rows
     if dropped:
-        lines.append(f"No room in {width} columns for: {', '.join(dropped)}.")
-    return [line.rstrip() for line in lines]
+        yield Text(f"No room in {width} columns for: {', '.join(dropped)}.")
+
+
+def _room(columns: Sequence[ScreenColumn], width: int) -> int:
+    """Return how many columns of the terminal are left for the names."""
+    texts = zip(_headings(columns), columns, strict=True)
+    widths = [max(map(cell_len, (*heading.splitlines(), *column.texts))) for heading, column in texts]
+    return width - sum(widths) - COLUMN_GAP * len(widths)
+
+
+def _headings(columns: Sequence[ScreenColumn]) -> list[str]:
+    """Return the headings of the columns: a phase stands above the last of its columns."""
+    if not any(column.phase for column in columns):
+        return [column.header for column in columns]
+    after = [*(column.phase for column in columns[1:]), ""]
+    return [
+        f"{column.phase if column.phase != following else ''}\n{column.header}"
+        for column, following in zip(columns, after, strict=True)
+    ]
 
 
 def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[ScreenColumn]:
@@ -198,7 +201,7 @@ def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[Sc
     for phase in map(str, dict.fromkeys(table.frame["phase"])):
         header = "ratio" if table.are_single and table.are_ratios else "median"
         header = "about" if is_noisy else header
-        columns.append(ScreenColumn(phase, header, texts(phase, lambda row: write(row["median"]))))
+        columns.append(ScreenColumn(phase, header, texts(phase, lambda row: f"{write(row['median'])}{row['mark']}")))
         if is_noisy:
             columns.append(
                 ScreenColumn(phase, "slower", texts(phase, lambda row: f"{row['slower']:,} of {row['cases']:,}"))
@@ -219,43 +222,3 @@ def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[Sc
         texts_of_rows = tuple(outputs[name] for name in names)
         columns.append(ScreenColumn("", "outputs", texts_of_rows, is_left=True))
     return columns
-
-
-def _widths(columns: Sequence[ScreenColumn]) -> list[int]:
-    """Return the width of each column; the last one below a heading is as wide as it needs."""
-    widths: list[int] = []
-    for heading, members in groupby(columns, lambda column: column.heading):
-        sizes = [max(map(cell_len, (column.header, *column.texts))) for column in members]
-        sizes[-1] += max(0, cell_len(heading) - sum(sizes) - COLUMN_GAP * (len(sizes) - 1))
-        widths += sizes
-    return widths
-
-
-def _headings(columns: Sequence[ScreenColumn]) -> str:
-    """Return the upper line of headings, each where the first of its columns begins."""
-    text = ""
-    start = COLUMN_GAP
-    before = ""
-    for column, width in zip(columns, _widths(columns), strict=True):
-        if column.heading != before:
-            text = set_cell_size(text, start) + column.heading
-            before = column.heading
-        start += width + COLUMN_GAP
-    return text
-
-
-def _row(name: str, columns: Sequence[ScreenColumn], place: int | None) -> str:
-    """Return the line of a row of the table; None: of the headers."""
-    parts = [name]
-    for column, width in zip(columns, _widths(columns), strict=True):
-        text = column.header if place is None else column.texts[place]
-        blank = " " * (width - cell_len(text))
-        parts.append(text + blank if column.is_left else blank + text)
-    return (" " * COLUMN_GAP).join(parts)
-
-
-def _cut(name: str, size: int) -> str:
-    """Return a name in exactly this many columns; of one that is cut its end, which tells implementations apart."""
-    while cell_len(name) > size:
-        name = f"{CUT}{name.removeprefix(CUT)[1:]}" if len(name) > 1 else ""
-    return set_cell_size(name, size)

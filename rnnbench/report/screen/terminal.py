@@ -13,7 +13,7 @@ from rich.text import Text
 from rnnbench.report import case_tables, environment, latency
 from rnnbench.report.facts import Headline, headline
 from rnnbench.report.screen.head_line import head_line
-from rnnbench.report.screen.medians import COLUMN_GAP, latency_lines, median_lines, medians
+from rnnbench.report.screen.medians import COLUMN_GAP, latency_table, median_table, medians
 from rnnbench.report.sentences import of_run, warning
 from rnnbench.report.table import Table
 from rnnbench.report.words.names import MAIN_SIZES, constants, one_line, say_all, with_short_cells
@@ -75,9 +75,9 @@ class RunScreen:
             return
         numbers = medians(measured)
         if len(numbers.frame) > 1 or (len(numbers.frame) and not facts.only):  # else the answer has said it
-            yield from map(Text, ["", *median_lines(numbers, width, is_noisy=facts.is_noisy)])
-        if lines := latency_lines(measured, width):
-            yield from map(Text, ["", *lines])
+            yield Text()
+            yield from median_table(numbers, width, is_noisy=facts.is_noisy)
+        yield from latency_table(measured, width)
         if note := case_tables.sizes_of_phases(measured):
             yield Text(note, style="dim")
         same = [axis for axis in MAIN_SIZES if measured[axis].nunique() == 1]

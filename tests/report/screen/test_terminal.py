@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.run_times import read
 from rnnbench.analysis.summary import SHARED, UNDISTURBED, summarize
 from rnnbench.harness.turns.schedule import Progress
-from rnnbench.report.screen.medians import ScreenColumn, laid_out
+from rnnbench.report.screen.medians import ScreenColumn, grid
 from rnnbench.report.screen.progress import shown_progress
 from rnnbench.store.folder import read_info
 from rnnbench.store.run_info import RunInfo
@@ -138,10 +138,10 @@ def test_the_answer_comes_first_and_no_column_vanishes_silently(made_up: Summari
         assert header in narrow.split() or any(header in names for names in named)
 
 
-def test_a_name_that_has_no_room_keeps_its_end() -> None:
+def test_a_name_that_has_no_room_is_folded() -> None:
     columns = [ScreenColumn("inference", "median", ("1.00×",))]
-    lines = laid_out(("time over", "torch.nn's"), ["a_very_long_name_of_a_cell hoisted"], columns, 30)
-    assert lines[-1] == "…_of_a_cell hoisted      1.00×"
+    [table] = grid("time over\ntorch.nn's", ["a_very_long_name_of_a_cell hoisted"], columns, 30)
+    assert screens.text(table, 30).splitlines()[2:] == ["a_very_long_name_of      1.00×", "_a_cell hoisted"]
 
 
 def test_without_a_terminal_counting_says_at_each_quarter_how_long_it_still_takes(
