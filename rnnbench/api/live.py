@@ -29,6 +29,7 @@ from rnnbench.report.notebook import (
 from rnnbench.report.screen.progress import at_point, shown_rounds
 from rnnbench.speedup.search import FastestPhase, find, recognised
 from rnnbench.speedup.ways import ways_table
+from rnnbench.store.records import Caches
 from rnnbench.suite.file import Settings
 from rnnbench.text import seconds_of, share_of
 
@@ -48,6 +49,7 @@ def measure(
     budget: str | float | None = "30s",
     replicates: int = 6,
     threads: int | None = 1,
+    caches: Caches = "warm",
     progress: bool = True,
 ) -> MeasureResult:
     """Time live modules interleaved in this process: times, ratios and 95% intervals.
@@ -83,6 +85,7 @@ def measure(
         budget: Stop when this much time is spent (`"30s"`, `"5m"` or seconds); None: no limit.
         replicates: How often all modules are timed at least, if the budget has room for it, and once in any case.
         threads: How many torch uses; None: its current number. More than one are steady only if as many cores are free.
+        caches: `cold`: the caches (of a GPU, its L2) are emptied before each call.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
@@ -102,7 +105,8 @@ def measure(
 
         `.replicates` has a row for each module and replicate: of all calls, and `quiet_blocks` and `quiet_ratio` of the
         quiet moments. `.environment` has one for each fact about the machine and the software. `.sentence` is the
-        answer; `.note` says what was missed.
+        answer; `.note` says what was missed and, of a GPU, at which rate its clock ran and which modules it waits for.
+        A module beside which the clock ran more than 2% faster or slower than beside the reference has no ratio.
 
     Raises:
         ValueError: Arguments do not fit together, an output has another shape, nothing is left to compare, or a module
@@ -113,7 +117,7 @@ def measure(
     started = time.monotonic()
     with (
         shown_rounds(is_wanted=progress) as show,
-        compared(modules, input, phase, reference, threads) as comparison,
+        compared(modules, input, phase, reference, threads, caches=caches) as comparison,
     ):
         comparison.measure(settings, started, show)
     return measured(comparison, settings)

@@ -19,7 +19,7 @@ import torch
 from rnnbench.analysis.quiet import LOW_SHARE
 from rnnbench.analysis.quiet_rounds import seconds_together
 from rnnbench.harness import devices
-from rnnbench.harness.devices.cuda import NO_KERNELS, PROFILER_LOOKS
+from rnnbench.harness.devices.cuda import NO_KERNELS
 from rnnbench.harness.live.live_cases import is_torchs
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison
@@ -46,6 +46,7 @@ TIMES_SHARE = 0.4  # of the budget of `explain`; the rest is for profiles
 OWN_WEIGHT = 3  # a user's module gets so many times the seconds of torch's layer, whose needless work is not looked for
 MAKING_SHARE = 0.4  # of the seconds of a profile, after which no other replay is made
 LEAST_CALLS = 4  # of each arm in a round
+PROFILER_LOOKS = 2  # of torch's profiler; the last is kept: the first in a process is slow
 REPLAYED = "replayed"  # the arm that makes the recorded call, with all that may be needless
 ONE_THREAD = "one thread"  # the arm that runs the call on one
 

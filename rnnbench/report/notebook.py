@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.analysis.card_turns import unlike_clocks
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
 from rnnbench.analysis.rounds import MINE, ROUNDS_CONFIDENCE, Question, compare, rounds_of, wider_than
@@ -50,7 +51,8 @@ def measured(comparison: LiveComparison, settings: Settings) -> MeasureResult:
     frame = compare(comparison.turns.times, comparison.reference)
     frame["parity"] = pd.Series({name: str(parity) for name, parity in comparison.parity.items()})
     keeps_results = [name for name, parity in comparison.parity.items() if parity.kind == "cached"]
-    frame.loc[keeps_results, ["ratio", "ratio_low", "ratio_high"]] = math.nan
+    unlike = unlike_clocks(comparison.turns.card_turns, comparison.reference)
+    frame.loc[[*keeps_results, *unlike], ["ratio", "ratio_low", "ratio_high"]] = math.nan
     frame["parameters"] = pd.Series(comparison.parameters, dtype="Int64")
     frame = frame[list(LIVE_COLUMNS)].rename_axis("module")
     facts: dict[Any, Any] = {name: getattr(comparison, name) for name in ("reference", "phase", "device", "threads")}

@@ -39,7 +39,6 @@ class FakeLine:
         self.busy_seconds = 0.0  # the device's working time, submitted kernels included
         self._mark = mark or FakeMark
         self.hertz = HERTZ
-        self.refuses_to_wait = False  # torch's debug mode: a call that waits for the device is an error
         self.has_cupti = True
         self.slowdown = 1.0  # of launches
         self.spans: list[tuple[float, float]] = []  # of all kernels
@@ -85,12 +84,6 @@ class FakeLine:
     def spin(self, cycles: int) -> None:
         """Keep the device busy for so many cycles of its clock."""
         self.launch(3e-6, SPIN_OVERHEAD + cycles / self.hertz)
-
-    def read_back(self) -> None:
-        """Wait for the device as `.item()` does."""
-        if self.refuses_to_wait:
-            raise RuntimeError("called a synchronizing CUDA operation")
-        self.synchronize()
 
     def synchronize(self) -> None:
         """Wait for the device."""

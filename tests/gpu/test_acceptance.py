@@ -157,7 +157,7 @@ def test_a_copy_of_the_code_must_be_called_unchanged_in_some_case(tmp_path: Path
         ("eight-cases", "8 cases in 40 s\neach worker was started anew, which takes seconds longer than a fork: no"),
         ("slowed", "each worker was started anew, which takes seconds longer than a fork: no"),
         ("readings", '"{""energy_joules"": ""cuda:0 is a MIG instance""}"'),
-        ("readings", '"{""device_seconds"": ""the call waits for the device""}"'),
+        ("readings", '"{""device_seconds"": ""it has no CUPTI""}"'),
         ("graphed", "12 passed, 3 skipped in 4 s"),
     ],
 )

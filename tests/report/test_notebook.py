@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
+from rnnbench.analysis.card_turns import TURN_COLUMNS
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import Question
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
@@ -175,7 +176,10 @@ NAMES = ("mine", "torch")
 
 def point(seconds: float, *notes: str, threads: int | None = 1, **sizes: Any) -> tuple[Sizes, LiveComparison]:
     turns: Any = SimpleNamespace(
-        times={name: [steady(seconds), steady(1.5 * seconds)] for name in NAMES}, cut=True, interrupted=False
+        times={name: [steady(seconds), steady(1.5 * seconds)] for name in NAMES},
+        cut=True,
+        interrupted=False,
+        card_turns=pd.DataFrame(columns=TURN_COLUMNS),
     )
     parity = {"mine": parities.AGREES, "torch": IS_REFERENCE}
     found = LiveComparison({}, {}, turns, "torch", parity, "inference", "cpu", 1, list(notes), ExitStack())

@@ -3,7 +3,6 @@
 import itertools
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -27,11 +26,6 @@ LEAD_CALLS = 5  # calls for the least time
 NO_KERNELS = (
     "torch's profiler saw no kernel of this call: it has no CUPTI, or another profiler or the driver forbids it"
 )
-PROFILER_LOOKS = 2  # of torch's profiler; the last counts: the first in a process is slow
-WAITS_FOR_DEVICE = (
-    "the call waits for the device, as one does that reads a value back, so it can't be queued as a whole"
-)
-SYNCHRONIZES = "called a synchronizing CUDA operation"  # in torch's error of such a call, if it is asked for
 UNJOINED = (
     "it queues work on another stream, and the current stream does not wait for it, so its time can't be measured; "
     "join them by torch.cuda.current_stream().wait_stream(stream)"
@@ -341,14 +335,13 @@ class Cuda(Device):
         """Return the least time of a call on the device if the host has queued all of it before; raises Unavailable.
 
         The device is held while the host queues the call. The queue takes some thousand launches: the host waits before
-        it can queue more, until the device is free. Of a call with more, it is the time in which its kernels run.
+        it can queue more, until the device is free. Of a call with more, or one that reads a value back, it is the time
+        in which its kernels run.
         """
         with timed.mode():
             lead = LEAD_FACTOR * self.clock(timed.call, LEAD_CALLS, 1).submit_seconds / LEAD_CALLS
             first = self.clock(timed.call, 1, 1, lead_seconds=lead)
             if not first.is_queued_ahead:  # nor would the others be: a call launches as many kernels each time
-                if self.waits_for_device(timed.call):
-                    raise Unavailable(WAITS_FOR_DEVICE)
                 return self.kernel_seconds(timed.call)
             others = [self.clock(timed.call, 1, 1, lead_seconds=lead) for _ in range(LEAD_CALLS - 1)]
         return min(each.seconds for each in (first, *others) if each.is_queued_ahead)
@@ -358,18 +351,15 @@ class Cuda(Device):
 
         The profiler slows the host down, and not the kernels; what runs at the same time counts once.
         """
-        seconds = 0.0
-        for _ in range(PROFILER_LOOKS):
-            self.synchronize()
-            spans = self._profiled(call)
-            seconds = 0.0
-            busy_until = 0
-            for start, end in sorted(spans):
-                seconds += max(0, end - max(start, busy_until)) / 1e9
-                busy_until = max(busy_until, end)
-        if not seconds:
+        self._profiled(call)
+        busy = 0
+        until = 0
+        for start, end in sorted(self._profiled(call)):  # the first look in a process is slow
+            busy += max(0, end - max(start, until))
+            until = max(until, end)
+        if not busy:
             raise Unavailable(NO_KERNELS)
-        return seconds
+        return busy / 1e9
 
     def _profiled(self, call: Call) -> list[tuple[int, int]]:
         """Return when each kernel of a call begins and ends, in nanoseconds; empty without CUPTI."""
@@ -377,6 +367,7 @@ class Cuda(Device):
         from torch._C._autograd import DeviceType
 
         profiler: Any = torch.profiler  # untyped in torch
+        self.synchronize()
         with profiler.profile(activities=profiler.supported_activities()) as profile:
             call()
             self.synchronize()
@@ -386,25 +377,6 @@ class Cuda(Device):
             # A range that code has named spans the kernels in it and the gaps between them.
             if event.device_type() == DeviceType.CUDA and not event.is_user_annotation()
         ]
-
-    def waits_for_device(self, call: Call) -> bool:
-        """Return True if a call waits for the device before it ends, as one does that reads a value back."""
-        try:
-            self._set_sync_debug_mode("error")
-            call()
-        except RuntimeError as fault:
-            if SYNCHRONIZES not in str(fault):
-                raise
-            return True
-        finally:
-            self._set_sync_debug_mode("default")
-        return False
-
-    def _set_sync_debug_mode(self, mode: str) -> None:
-        """Set torch's mode of calls that wait, without its warning that the mode is a prototype."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Synchronization debug mode")
-            self._cuda.set_sync_debug_mode(mode)
 
     def reserved_bytes(self, timed: "TimedCall") -> int:
         """Return the bytes that torch's allocator requests from the driver for one call, from an empty cache.

@@ -2,13 +2,9 @@
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from rnnbench.harness.devices import nvml
 from rnnbench.store.metrics import Unavailable
-
-if TYPE_CHECKING:
-    pass
 
 
 def not_among(name: str, count: int) -> str:

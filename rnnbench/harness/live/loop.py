@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import pandas as pd
+
+from rnnbench.analysis.card_turns import TURN_COLUMNS, card_notes
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import (
     RoundLogs,
@@ -45,6 +48,7 @@ CASE_SECONDS = 0.05  # of each call's turns in a replicate
 LEAST_CASE_SECONDS = 1e-6  # two turns
 ROOM = 0.8  # of the seconds that are left, which the least replicates may fill by the pace of those before
 CALIBRATION_SECONDS = 0.01
+FLUSHES = 3  # of the caches, to learn what one takes
 STAGES = (4, 10, 20, 40)  # replicates, after each of which the slower cases are left out
 GOOD_ENOUGH = 0.01  # cases that differ by no more than this are equally fast
 SURE_OF_SLOWER = 0.99  # that a case is slower, before it is left out
@@ -186,16 +190,19 @@ class LiveTurns:
         core: QuietCore | None = None,
         *,
         case_seconds: float = CASE_SECONDS,
+        is_cold: bool = False,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`core`: the pulses beside the calls; None where they tell nothing."""
+        """`core`: the pulses beside the calls; None where they tell nothing. `is_cold`: with caches emptied."""
         self.times: dict[str, list[RoundTimes]] = {name: [] for name in calls}
         self.calls_made = 0  # clocked, of the call that was made least often
         self.seconds = 0.0  # that the replicates took, calibration included
         self.cut = False  # whether the deadline came before enough was known
         self.interrupted = False  # whether Ctrl-C did
         self.device = device
+        self._card_turns: list[tuple[Any, ...]] = []  # of a GPU
+        self._is_cold = is_cold
         self._calls = calls
         self._now = now
         self._core = core
@@ -231,7 +238,9 @@ class LiveTurns:
                 plan = calibrate(self.device, call, CALIBRATION_SECONDS)
                 if plan.calls > 1 and self._now() < deadline:
                     warm_up(self.device, call, plan)
-            self._call_seconds[name] = plan.seconds / plan.calls
+                self._call_seconds[name] = plan.seconds / plan.calls
+                if self._is_cold:
+                    self._call_seconds[name] = self.device.clock_cold(call, FLUSHES).host_seconds / FLUSHES
 
     def _repeat(self, stop: Stop, deadline: float, on_progress: Callable[[Progress], None]) -> None:
         """Add replicates until enough is known or the next one would pass the deadline."""
@@ -277,8 +286,8 @@ class LiveTurns:
         return True
 
     def notes(self) -> list[str]:
-        """Return a sentence for each call whose times grow; all must have been in all replicates."""
-        return [
+        """Return sentences on a GPU, and one for each call whose times grow; all must have been in all replicates."""
+        return card_notes(self.card_turns) + [
             f"Times of {name} grow from call to call: its last calls take {share:.0%} longer than its first, compared "
             "with the others. It may keep something from each call."
             for name, share in growing(self._turns).items()
@@ -287,7 +296,7 @@ class LiveTurns:
     def _planned(self, wanted: Sequence[str]) -> tuple[dict[str, Turns], float]:
         """Return the turns of a replicate, and its expected seconds with an unclocked call in each turn."""
         seconds = {name: self._call_seconds[name] for name in wanted}
-        plans = plan_turns(seconds, self._case_seconds, self.device.blocks)
+        plans = plan_turns(seconds, self._case_seconds, self.device.blocks, single_calls=self._is_cold)
         calls = {name: plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) for name, plan in plans.items()}
         return plans, sum(calls[name] * seconds[name] for name in wanted)
 
@@ -320,25 +329,40 @@ class LiveTurns:
             plan = plans[name]
             is_same = place > 0 and order[place - 1] == name
             with self._turn(name) as call:
-                if pulses is not None:
-                    pulses.wait(self._now)
-                taken = self.device.clock(
-                    call,
-                    plan.blocks,
-                    plan.calls,
-                    is_warm=plan.is_warm or is_same,
-                    pulse=None if pulses is None else pulses.take,
-                )
+                taken = self._clocked(call, plan, is_warm=plan.is_warm or is_same)
+                self._look_at_card(name, taken)
             clocked[name].append(taken)
         times = {}
         for name, plan in plans.items():
             times[name] = round_times(plan, clocked[name], pulses)
             self.times[name].append(times[name])
             self._turns[name] += [median(turn.batch_seconds) / plan.calls for turn in clocked[name]]
-            fastest = min(min(turn.batch_seconds) for turn in clocked[name]) / plan.calls
-            self._call_seconds[name] = min(self._call_seconds[name], fastest)
+            if not self._is_cold:  # then a flush counts, too
+                fastest = min(min(turn.batch_seconds) for turn in clocked[name]) / plan.calls
+                self._call_seconds[name] = min(self._call_seconds[name], fastest)
         self.calls_made += min(plan.turns * plan.blocks * plan.calls for plan in plans.values())
         return times
+
+    def _clocked(self, call: Callable[[], object], plan: Turns, *, is_warm: bool) -> Clocked:
+        """Clock the calls of a turn, which waits for a quiet core if pulses can tell whether it is quiet."""
+        if self._is_cold:
+            return self.device.clock_cold(call, plan.blocks)
+        if self._core is None:
+            return self.device.clock(call, plan.blocks, plan.calls, is_warm=is_warm)
+        pulses = self._core.pulses
+        pulses.wait(self._now)
+        return self.device.clock(call, plan.blocks, plan.calls, is_warm=is_warm, pulse=pulses.take)
+
+    @property
+    def card_turns(self) -> pd.DataFrame:
+        """The turns on a GPU, as `rnnbench.analysis.card_turns` takes them; none on a processor."""
+        return pd.DataFrame(self._card_turns, columns=TURN_COLUMNS)
+
+    def _look_at_card(self, name: str, taken: Clocked) -> None:
+        """Keep what a turn that has ended just now shows of a GPU, whose clock slows down when it is idle."""
+        if not self.device.runs_host_code:
+            rate = (self.device.clock_hertz() or math.nan) / 1e6
+            self._card_turns.append((name, taken.seconds, taken.host_seconds, taken.submit_seconds, rate))
 
     def _choose_core(self) -> None:
         """Make the next calls on the core that is quiet more often, if there is a choice."""

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,7 +33,7 @@ from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.parity import Parity
-from rnnbench.store.records import Phase
+from rnnbench.store.records import Caches, Phase
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
@@ -101,10 +102,13 @@ def compared(
     phase: Phase,
     reference: str | None,
     threads: int | None = None,
+    *,
+    caches: Caches = "warm",
 ) -> Iterator[LiveComparison]:
     """Compare the modules' outputs and make their calls; at the end, restore everything changed in this process.
 
-    Modules that this processor can't run are left out. `threads`: of torch; None leaves them as they are. Raises
+    Modules that this processor can't run are left out. `threads`: of torch; None leaves them as they are. `caches`: of
+    the device, `cold` if they are emptied before each call. Raises
     CannotRun if it can't run the reference or none of the others, ValueError if the arguments do not fit together, and
     any error of a module, with the module's name in front.
     """
@@ -112,7 +116,7 @@ def compared(
     with ExitStack() as entered:
         while True:
             try:
-                comparison = entered.enter_context(_all_compared(modules, input, phase, reference, threads))
+                comparison = entered.enter_context(_all_compared(modules, input, phase, reference, threads, caches))
                 break
             except CannotRun as unable:
                 name = unable.module
@@ -134,9 +138,12 @@ def _all_compared(
     phase: Phase,
     reference: str | None,
     threads: int | None,
+    caches: Caches,
 ) -> Iterator[LiveComparison]:
     """Compare all modules; raises CannotRun if this processor can't run one of them. See `compared`."""
     check_phase(phase, get_args(LivePhase))
+    if caches not in get_args(Caches):
+        raise ValueError(f"caches: expected 'warm' or 'cold', found {caches!r}")
     cases = cases_of(modules, input)
     reference = reference_of(modules, reference)
     with ExitStack() as put_back:
@@ -159,7 +166,13 @@ def _all_compared(
             with named(case.name):
                 calls[case.name] = timed_call(case, phase, put_back)
         threads = torch.get_num_threads()
-        turns = LiveTurns(device, calls, quiet_core(name, threads))
+        if not device.runs_host_code and hasattr(os, "sched_setaffinity"):
+            put_back.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+            os.sched_setaffinity(0, device.core_choices(name, threads)[0])
+        is_cold = caches == "cold"
+        core = None if is_cold else quiet_core(name, threads)  # a flush would come between a call and its pulses
+        turns = LiveTurns(device, calls, core, is_cold=is_cold)
+        notes += ["The caches were emptied before each call."] if is_cold else []
         yield LiveComparison(cases, calls, turns, reference, agree, phase, name, threads, notes, put_back)
 
 

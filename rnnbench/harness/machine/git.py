@@ -20,7 +20,6 @@ OFF = ("--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmo
 QUIET_GIT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # messages in English, because rnnbench reads them
 WORKTREE = "base"  # in the name of a temporary worktree's folder
 # The address of a remote, whose groups are its host and its path: https://, ssh:// or user@host:path.
-REMOTE = r"(?:https://(?:[^@/]*@)?|ssh://(?:[^@/]*@)?|[^@/]+@)([\w.-]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/?"
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 

@@ -5,7 +5,6 @@ Tests on a GPU: clocks, memory of known size, right cells against cuDNN, cases t
 """
 
 import gc
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -19,7 +18,7 @@ import torch
 
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cuda, cuda_cards, nvml
-from rnnbench.harness.devices.cuda import LEAD_CALLS, PROFILER_LOOKS, _buffer
+from rnnbench.harness.devices.cuda import LEAD_CALLS, _buffer
 from rnnbench.harness.machine import cores, global_state
 from rnnbench.harness.worker.answers import answer
 from rnnbench.store.folder import RunFolder
@@ -45,11 +44,6 @@ from tests.doubles.visits import worker_here
 def line(monkeypatch: pytest.MonkeyPatch) -> FakeLine:
     line = FakeLine()
 
-    def set_sync_debug_mode(mode: str) -> None:
-        line.refuses_to_wait = mode == "error"
-        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2)  # as torch does, then
-
-    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_sync_debug_mode)
     monkeypatch.setattr(torch.profiler, "profile", lambda activities: FakeProfile(line))
     return line
 
@@ -90,8 +84,8 @@ def test_a_call_that_does_not_fit_into_the_queue_is_found_at_once_and_its_kernel
 
     timed = TimedCall(call, torch.inference_mode)
     assert FakeCuda(line).device_seconds(timed) == pytest.approx(3000 * 5e-6)
-    # Their least time; one behind a held device; does it wait? And under the profiler.
-    assert calls == (1 + LEAD_CALLS) + (1 + 1) + 1 + PROFILER_LOOKS
+    # Their least time; one behind a held device; and under the profiler.
+    assert calls == (1 + LEAD_CALLS) + (1 + 1) + 2
     line.has_cupti = False
     with pytest.raises(Unavailable, match="torch's profiler saw no kernel of this call: it has no CUPTI"):
         FakeCuda(line).device_seconds(timed)
@@ -107,19 +101,14 @@ def test_kernels_that_run_at_the_same_time_count_once(line: FakeLine) -> None:
     assert FakeCuda(line).kernel_seconds(call) == pytest.approx(121e-6, rel=0.01)
 
 
-def test_a_call_that_reads_a_value_back_has_a_reason_of_its_own(line: FakeLine) -> None:
+def test_a_call_that_reads_a_value_back_has_the_time_of_its_kernels(line: FakeLine) -> None:
     launch = kernels(line, 10, host=20e-6, gpu=5e-6)
 
     def call() -> None:
         launch()
-        line.read_back()
+        line.synchronize()  # as `.item()` does
 
-    with (
-        warnings.catch_warnings(action="error"),
-        pytest.raises(Unavailable, match="the call waits for the device, as one does that reads a value back"),
-    ):
-        FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode))
-    assert not line.refuses_to_wait
+    assert FakeCuda(line).device_seconds(TimedCall(call, torch.inference_mode)) == pytest.approx(10 * 5e-6)
 
 
 @pytest.mark.parametrize(("aside", "is_refused"), [(0.0, False), (1e-6, False), (2e-3, True)])
