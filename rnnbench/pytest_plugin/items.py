@@ -169,7 +169,7 @@ def planned(case: Case, seconds: float, *, min_rounds: float, max_time: float, m
     """Return the turns of a visit, and the number of visits, for calls of so many seconds."""
     single = case.workload.waits_for_each_call
     pace = backend(case.workload.device).blocks
-    turns = plan_turns({0: seconds}, 0.0, pace, single_calls=single)[0]
+    turns = plan_turns({0: seconds}, 0.0, pace, single_calls=single, least_blocks=0)[0]
     calls = turns.calls if single or seconds <= 0 else max(turns.calls, math.ceil(min_time / seconds))
     block = calls * seconds
     blocks = min(MAX_BLOCKS_OF_TURN, max(1, round(min(VISIT_SECONDS, max_time) / (2 * block)))) if block > 0 else 1

@@ -27,7 +27,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, preparing_cores
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.turns.schedule import Turns, balanced_order, plan_turns
+from rnnbench.harness.turns.schedule import LEAST_BLOCKS, Turns, balanced_order, plan_turns
 from rnnbench.store.implementations import COMPILED
 from rnnbench.store.records import NOT_REACHED, Case, Group, Window
 from rnnbench.suite.file import Settings
@@ -86,6 +86,7 @@ class Visitor(ABC):
         self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each interpreter
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
+        self.least_blocks = LEAST_BLOCKS  # of a case in a visit
 
     @abstractmethod
     def start(self) -> object:
@@ -302,7 +303,7 @@ class Visitor(ABC):
         order: list[tuple[str, int]] = []
         for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
             compared = {(side, number): seconds[side, number] for number in together for side in sides}
-            plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls)
+            plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls, least_blocks=self.least_blocks)
             order += balanced_order([*compared], plans[next(iter(compared))].turns, self._rng)
         expected = sum(plans[turn].blocks * plans[turn].calls * seconds[turn] for turn in order)
         return VisitPlan(plans, order, expected)

@@ -17,7 +17,7 @@ from rnnbench.analysis.estimate import (
 )
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
-from rnnbench.harness.turns.schedule import sweeps_in_turn
+from rnnbench.harness.turns.schedule import LEAST_BLOCKS, MOST_LEAST_BLOCKS, sweeps_in_turn
 from rnnbench.harness.turns.split import compared, parted
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
@@ -28,6 +28,7 @@ MIN_FOR_SPREAD = 3
 # all in one mode with a chance of 2/2^n, and seem precise: 12% with four replicates, 3% with six.
 MIN_FOR_PRECISION = 6
 MIN_UNDISTURBED = 4  # the same if all of its ratios are undisturbed: their variances come from all cases
+ENOUGH_REPLICATES = 8  # for the interval of a ratio
 
 
 @dataclass
@@ -257,6 +258,19 @@ class Planner:
                 seconds_left -= cost
                 chosen.append(group)
         return chosen
+
+    def least_blocks(self, seconds_left: float) -> int:
+        """Return how many blocks a case should have in a visit of the next replicate, however long its calls are.
+
+        What a visit begins and ends with takes as long as many calls. If the budget is enough for more replicates than
+        ratios need, their turns are longer instead.
+        """
+        visited = [group for group, record in self._records.items() if record.visits]
+        if not visited or math.isinf(seconds_left):
+            return LEAST_BLOCKS
+        replicate = fmean(self._start_seconds) + sum(self._records[group].cost for group in visited)
+        blocks = round(LEAST_BLOCKS * seconds_left / (ENOUGH_REPLICATES * max(replicate, 1e-9)))
+        return min(max(blocks, LEAST_BLOCKS), MOST_LEAST_BLOCKS)
 
     def disturbed(self) -> list[Group]:
         """Return the groups with cases that have pulses, but too few quiet blocks for undisturbed ratios."""

@@ -14,6 +14,11 @@ from rnnbench.store.records import Group
 
 Item = TypeVar("Item")
 MAX_BLOCK_SECONDS = 0.01  # of calls that are clocked together, however long the slowest case's call takes
+# Blocks of a case in a visit, for calls that are so long that its time is over before: enough for an undisturbed time,
+# although some are disturbed. Of calls that last seconds there are fewer.
+LEAST_BLOCKS = 8
+MOST_LEAST_BLOCKS = 24  # where the budget is large
+LEAST_BLOCK_SECONDS = 0.125  # of calls up to this length; of longer ones a visit has so many fewer
 WARM_CALL_SECONDS = 1e-3  # a call this long fills the caches itself: no unclocked call comes before it
 MAX_BLOCK_CALLS = 1_000_000
 NANOSECOND = 1e-9
@@ -187,14 +192,20 @@ class Turns:
 
 
 def plan_turns(
-    call_seconds: Mapping[Item, float], case_seconds: float, pace: Blocks, *, single_calls: bool = False
+    call_seconds: Mapping[Item, float],
+    case_seconds: float,
+    pace: Blocks,
+    *,
+    single_calls: bool = False,
+    least_blocks: int = LEAST_BLOCKS,
 ) -> dict[Item, Turns]:
     """Plan the turns of cases that are compared with each other; `case_seconds` is the time for all turns of a case.
 
     `call_seconds` is the time of one call of each case, with a flush of the caches where one comes before it. All cases
     have equally many blocks of about the same length, that of the slowest case's call: short blocks see each state of a
     machine and long ones their average, so blocks of unlike length can't be compared. A block is no longer than that,
-    since an interruption spoils a whole block. With `single_calls`, each block is one call.
+    since an interruption spoils a whole block. With `single_calls`, each block is one call. A case has `least_blocks`,
+    unless its calls are longer than LEAST_BLOCK_SECONDS.
 
     All begin their turns alike, with an unclocked call or without one: if only the short ones had one, a long case
     would be charged alone for filling the caches, some 0.3% of its time.
@@ -204,7 +215,9 @@ def plan_turns(
     if not single_calls and min(call_seconds.values()) < pace.shortest_call:
         block = max(block, pace.seconds)
     blocks = max(1, round(pace.turn_seconds / block)) if block > 0 else 1
-    turns = max(2, 2 * round(case_seconds / (2 * blocks * max(block, longest, NANOSECOND))))
+    of_block = max(block, longest, NANOSECOND)
+    wanted = max(case_seconds, least_blocks * min(of_block, LEAST_BLOCK_SECONDS))
+    turns = max(2, 2 * round(wanted / (2 * blocks * of_block)))
     return {
         case: Turns(
             turns=turns,

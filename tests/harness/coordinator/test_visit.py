@@ -15,6 +15,7 @@ from rnnbench.harness.coordinator.process import lost
 from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.protocol import Reply
+from rnnbench.harness.turns.schedule import LEAST_BLOCKS
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.frames import read_windows
 from rnnbench.store.parity import AGREES
@@ -26,7 +27,7 @@ from tests.doubles.stored import INFO, rows
 
 GROUP = Group(small.workload(), (small.case("vanilla"), small.case("combined"), small.reference_case()))
 KEYS = [case.key for case in GROUP.cases]
-CASE_SECONDS = 0.04  # four turns of a call that takes 10 ms
+CASE_SECONDS = 0.04
 SETTINGS = Settings(window_seconds=0.01)
 CALL_SECONDS = {"slow head": 0.2}  # where it is not 10 ms
 FAILED = {"ok": False, "status": "failed", "reason": "it raises"}
@@ -124,8 +125,8 @@ def test_all_cases_of_one_side_take_turns_with_each_other(begin: Callable[..., V
     visits.replicates = 7
     windows = visits.windows()["run"]
     order = [case for _, case in visits.turns]
-    assert len(order) == 12
-    for start in (0, 6):  # a random order of all and its mirror image
+    assert len(order) == 24
+    for start in range(0, 24, 6):  # a random order of all and its mirror image
         assert sorted(order[start : start + 3]) == sorted(KEYS)
         assert order[start : start + 3] == order[start + 3 : start + 6][::-1]
     assert Counter(window.case for window in windows) == dict.fromkeys(KEYS, 2)
@@ -174,7 +175,7 @@ def test_every_case_is_verified_after_the_last_window_and_before_the_cases_are_r
     asked: list[tuple[str, str]] = []
     visits = begin(sides, lambda side, message: asked.append((side, message["op"])))
     visits.windows()
-    turns = 12
+    turns = 3 * LEAST_BLOCKS
     for side in sides:
         ops = [op for name, op in asked if name == side]
         assert ops == ["prepare"] * 3 + ["visit"] + ["turn"] * turns + ["verify"] * 3 + ["release"]
@@ -249,7 +250,7 @@ def test_a_side_that_is_a_hundred_times_slower_is_compared_in_blocks_of_equal_le
     windows = visits.windows()
     spent = {name: sum(window.host_seconds for window in taken) for name, taken in windows.items()}
     assert spent["base"] == pytest.approx(spent["head"])
-    assert spent["head"] == pytest.approx(len(KEYS) * CASE_SECONDS, rel=0.5)
+    assert spent["head"] == pytest.approx(len(KEYS) * LEAST_BLOCKS * 0.01, rel=0.5)
 
 
 CASES = [small.case("gru", batch_size=size) for size in range(1, 13)]

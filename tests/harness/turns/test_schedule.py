@@ -52,6 +52,14 @@ def test_cases_that_are_compared_begin_their_turns_alike(longest: float, is_warm
     assert len({plan.blocks for plan in plans.values()}) == 1
 
 
+@pytest.mark.parametrize(("longest", "least", "turns"), [(0.001, 8, 10), (0.1, 8, 8), (0.1, 24, 24), (0.5, 8, 2)])
+def test_a_visit_has_enough_calls_for_an_undisturbed_time_however_long_they_are_up_to_a_limit(
+    longest: float, least: int, turns: int
+) -> None:
+    plan = plan_turns({"case": longest}, 0.01, replace(backend("cpu").blocks, turn_seconds=0.0), least_blocks=least)
+    assert plan["case"].turns * plan["case"].blocks == turns
+
+
 @given(st.lists(st.integers(0, 4), max_size=20))
 def test_wherever_groups_in_turn_are_cut_each_sweep_has_its_share(sweeps: list[int]) -> None:
     groups = [Group(small.workload(batch_size=size), (), sweep) for size, sweep in enumerate(sweeps, 1)]
