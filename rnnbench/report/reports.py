@@ -23,8 +23,8 @@ from rnnbench.report.drawing.pictures import Picture, picture
 from rnnbench.report.drawing.sheet import PANEL
 from rnnbench.report.facts import headline, reference_name
 from rnnbench.report.page.page import Page, files, folder_of, name_of, page_of_several, put
-from rnnbench.report.runs.side_by_side import side_by_side
 from rnnbench.report.sentences import of_page
+from rnnbench.report.side_by_side import side_by_side
 from rnnbench.report.table import Section, SectionPart, Table
 from rnnbench.report.verdicts import history
 from rnnbench.report.verdicts import page as verdicts

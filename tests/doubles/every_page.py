@@ -18,7 +18,7 @@ from rnnbench.report import why
 from rnnbench.report.drawing import pictures
 from rnnbench.report.page.page import PAGE_FILE, files, folder_of, page_of_several, put
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs.side_by_side import side_by_side
+from rnnbench.report.side_by_side import side_by_side
 from rnnbench.report.verdicts import page as check_page
 from rnnbench.report.verdicts.history import section_of_checks
 from rnnbench.store.folder import read_info, read_profiles

@@ -43,6 +43,7 @@ def stored_run(number: int, cases: Sequence[Case], logs: np.ndarray, **environme
     values = logs.ravel()
     columns: dict[str, Any] = {"log_ratio": values, "log_mean_ratio": values + 0.01}
     columns |= {"quiet_log_ratio": np.nan, "log_quiet_mean_ratio": np.nan}
+    columns |= {"started": 0.0, "pulses": 0, "quiet_pulses": 0}  # no pulses: nothing is known of the core
     ratios = pd.DataFrame({"case": np.repeat([case.key for case in cases], logs.shape[1]), **columns})
     measurements = {case.key: Measurement(case, "measured", parity=AGREES) for case in cases}
     return StoredRun(f"simulated-{number:02d}", info, measurements, ratios)

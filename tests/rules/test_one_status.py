@@ -24,7 +24,7 @@ from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.export import exported
 from rnnbench.report.page.page import files, html, page_of_several
 from rnnbench.report.reports import run_page
-from rnnbench.report.runs.side_by_side import side_by_side
+from rnnbench.report.side_by_side import side_by_side
 from rnnbench.report.table import markdown
 from rnnbench.store.folder import RunFolder, read_info
 from rnnbench.store.parity import AGREES

@@ -120,6 +120,16 @@ def test_commits_have_their_subject_and_lead_to_their_page(tmp_path: Path) -> No
     assert not any(link.startswith("https") for link in without.all("href"))
 
 
+def test_on_a_phone_each_row_of_a_history_is_lines_that_have_their_headings(tmp_path: Path) -> None:
+    section = section_of_checks(dated(tmp_path, {3: 1.3}, {}, commits=[(0, 1), (1, 2)]))
+    text = html(page_of_several("history", [section]))
+    assert text.count('class="stacked"') == len(section.of(Table)) == 3
+    rules = [line for line in text.splitlines() if line.startswith("@media (max-width: 700px) { #table-check_history")]
+    headers = section.of(Table)[0].headers[1:]  # a row begins with its case, which needs no heading
+    assert len(rules) == len(headers)
+    assert all(f'content: "{header} "' in rule for header, rule in zip(headers, rules, strict=True))
+
+
 def test_a_check_of_several_commits_blames_none_of_them_alone_and_says_how_to_find_it(tmp_path: Path) -> None:
     code = tmp_path / "code"
     first, *between = [repository.commit(code, {"mine.py": str(number)}) for number in range(5)]

@@ -8,7 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.stored import StoredRun, together
 from rnnbench.report.page.page import files, page_of_several
-from rnnbench.report.runs.side_by_side import side_by_side
+from rnnbench.report.side_by_side import side_by_side
 from rnnbench.report.table import Section, Table
 from rnnbench.report.words.names import run_labels
 from rnnbench.store.records import Case

@@ -1,1 +1,0 @@
-"""Reports of several runs, and of files that another tool wrote."""
