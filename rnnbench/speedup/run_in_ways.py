@@ -119,8 +119,9 @@ class RunInWays(nn.Module):
     A measured shape is compiled at its first call, unless the search has done so in this process. A shape that was not
     measured runs as given, and the first call of one warns. On another number of threads the same way runs, unless it
     is compiled. A call with gradients where only calls without were measured (or the reverse), in another dtype or on
-    another device, of a module with hooks, of a layer whose weights are pruned or parametrized, or within a transform
-    of torch.func or forward-mode differentiation runs as given. So does a packed or an unbatched sequence of a layer.
+    another device, of a module with hooks, of a layer whose weights are pruned or parametrized, within a transform of
+    torch.func or forward-mode differentiation, or in torch.jit.trace runs as given. So does a packed or an unbatched
+    sequence of a layer.
     """
 
     __slots__ = ("_as_given", "_given", "_has_warned", "_kind", "_on_any_threads", "_run", "_ways", "frame")
@@ -213,7 +214,7 @@ class RunInWays(nn.Module):
         given = self._given
         # A transform of torch.func, such as vmap, or forward-mode differentiation is at work.
         is_transformed = forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
-        if is_transformed or why_only_as_given(given, self._run.kind):
+        if is_transformed or torch._C._get_tracing_state() is not None or why_only_as_given(given, self._run.kind):
             return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
