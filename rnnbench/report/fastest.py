@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
-from rnnbench.report.frame_result import in_words
 from rnnbench.report.screen.progress import shown_rounds
 from rnnbench.report.words.names import one_line
-from rnnbench.report.words.units import MISSING, duration, ratio_with_interval
+from rnnbench.report.words.units import MISSING, duration, in_words, ratio_with_interval
 from rnnbench.speedup.kept.manifest import KeptWays
 from rnnbench.speedup.kept.saving import save
 from rnnbench.speedup.run_in_ways import RunInWays

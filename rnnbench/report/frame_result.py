@@ -14,27 +14,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.report.words.units import MISSING, duration, ratio, ratio_interval
+from rnnbench.report.words.units import MISSING, in_words
 
 MAX_PRINTED_ROWS = 20  # of a frame that is printed or shown in a notebook
 SMALL = 6.0  # inches: the width of the figure that a notebook shows with a result
 Frame = pd.DataFrame | Callable[[], pd.DataFrame]
-
-
-def in_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return columns of a result as a reader sees them: a time, a ratio and one column for its interval, as texts."""
-    columns: dict[Any, Any] = {}
-    for name in frame:
-        if name == "seconds":
-            columns["time"] = frame[name].map(duration)
-        elif name == "ratio":
-            columns["ratio"] = frame[name].map(ratio)
-        elif name == "ratio_low":
-            ends = zip(frame["ratio_low"], frame["ratio_high"], strict=True)
-            columns["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
-        elif name != "ratio_high":
-            columns[name] = frame[name]
-    return pd.DataFrame(columns, index=frame.index)
 
 
 class FrameResult:

@@ -1,7 +1,7 @@
 """A result in Python for a paper: its table in LaTeX, and a folder with its frames, figure, table and note."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,14 @@ from rnnbench.report.latex import tables
 from rnnbench.report.page.page import folder_of, put
 from rnnbench.report.table import csv
 from rnnbench.report.words.names import one_line, say, word
-from rnnbench.report.words.units import MISSING, count, duration, duration_interval, ratio, ratio_interval
+from rnnbench.report.words.units import MISSING, in_words
 from rnnbench.store.parity import AGREES, IS_REFERENCE, parities
 from rnnbench.text import encoded
 
 RESULT_IDENTITY = "a result in Python"  # of its folder
-HEADERS = {"seconds": "time", "mean_seconds": "mean time", "parity": "outputs", "name": "case"}
-NUMBER_FORMATS: dict[str, Callable[[float], str]] = {
-    "seconds": duration,
-    "mean_seconds": duration,
-    "ratio": ratio,
-    "mean_ratio": ratio,
-    "parameters": count,
-}
-INTERVALS: dict[str, Callable[[float, float], str]] = {"seconds": duration_interval, "ratio": ratio_interval}
-WITHOUT_COLUMNS = ("seconds", "ratio", "ratio_low", "parity")  # of a result that prints as words alone
-LOW = "_low"
-HIGH = "_high"
+HEADERS = {"parity": "outputs", "name": "case"}
+WITHOUT_COLUMNS = ("seconds", "ratio", "ratio_low", "ratio_high", "parity")  # of a result that prints as words alone
+OF_NUMBERS = ("time", "ratio", "95% interval")
 
 
 def latex(
@@ -44,10 +35,13 @@ def latex(
     agrees = "parity" in names and set(parities(frame["parity"])) <= {AGREES, IS_REFERENCE}
     if agrees:
         names.remove("parity")
-    columns = list(_columns(frame, [*index, *names]))
-    rows = [[write(row) for _, write, _ in columns] for row in frame.to_dict("records")]
-    headers = [header for header, _, _ in columns]
-    are_numbers = [is_number for _, _, is_number in columns]
+    if "parity" in names:
+        frame = frame.assign(parity=[parity.brief for parity in parities(frame["parity"])])
+    columns = in_words(frame[[*index, *names]])
+    values = columns.itertuples(index=False, name=None)
+    rows = [[MISSING if pd.isna(value) else one_line(value) for value in row] for row in values]
+    headers = [HEADERS.get(name, word(name).replace("_", " ")) for name in map(str, columns)]
+    are_numbers = [name in OF_NUMBERS or columns[name].dtype.kind in "iuf" for name in columns]
     compared = f", and its ratio to that of {one_line(facts['reference'])}" if facts.get("reference") else ""
     note = f"{_where(facts, environment)} {'Outputs agree.' if agrees else ''}".strip()
     return tables("result", f"Time per call{compared}", note, headers, are_numbers, rows)
@@ -74,35 +68,6 @@ def save(folder: Path, contents: Mapping[str, bytes]) -> Path:
 
 def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index() if frame.index.name else frame
-
-
-def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, Callable[[dict[Any, Any]], str], bool]]:
-    """Yield the header of each column, what writes its text from a row, and whether it is a number."""
-    for name in names:
-        base = name.removesuffix(LOW)
-        if name.endswith(HIGH):
-            continue  # its other end stands for both
-        if name != base:
-            yield "95% interval", _interval(base), True
-            continue
-        write = NUMBER_FORMATS.get(name, _brief_parity if name == "parity" else one_line)
-        is_number = name in NUMBER_FORMATS or frame[name].dtype.kind in "iuf"
-        yield HEADERS.get(name, word(name).replace("_", " ")), _cell(name, write), is_number
-
-
-def _brief_parity(parity: object) -> str:
-    return one_line(parities([parity])[0].brief)
-
-
-def _cell(name: str, write: Callable[[Any], str]) -> Callable[[dict[Any, Any]], str]:
-    return lambda row: MISSING if pd.isna(row[name]) else write(row[name])
-
-
-def _interval(name: str) -> Callable[[dict[Any, Any]], str]:
-    write = INTERVALS[name]
-    low = f"{name}{LOW}"
-    high = f"{name}{HIGH}"
-    return lambda row: "" if row[low] == row[high] else write(row[low], row[high])
 
 
 def _where(facts: Mapping[str, Any], environment: pd.DataFrame | None) -> str:

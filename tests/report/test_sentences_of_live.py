@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.report.frame_result import in_words
 from rnnbench.report.sentences import about, of_measure, of_sweep
+from rnnbench.report.words.units import in_words
 from rnnbench.store.parity import AGREES, parities
 
 ENDS = ["seconds", "ratio", "ratio_low", "ratio_high", "parity"]

@@ -6,6 +6,9 @@ an exponent, and none is `nan` or `inf`.
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.verdict import Outcome
@@ -234,3 +237,19 @@ def between(estimate: Estimate) -> str:
 def _size(ratio: float) -> str:
     """Return how far a ratio is from 1."""
     return FAR if ratio > MAX_FACTOR else percent(ratio - 1)
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return columns of a result as a reader sees them: a time, a ratio and one column for its interval, as texts."""
+    columns: dict[Any, Any] = {}
+    for name in frame:
+        if name == "seconds":
+            columns["time"] = frame[name].map(duration)
+        elif name == "ratio":
+            columns["ratio"] = frame[name].map(ratio)
+        elif name == "ratio_low":
+            ends = zip(frame["ratio_low"], frame["ratio_high"], strict=True)
+            columns["95% interval"] = [MISSING if low == high else ratio_interval(low, high) for low, high in ends]
+        elif name != "ratio_high":
+            columns[name] = frame[name]
+    return pd.DataFrame(columns, index=frame.index)
