@@ -175,7 +175,8 @@ def run_module(module: nn.Module, input: Tensor, state: State) -> RunModule:
 def why_no_cell(module: nn.Module, input: Tensor, otherwise: str) -> str:
     """Return the `refusal` of a module that is no cell of a known form; `input`: (seq, batch, ...)."""
     x = input[0].detach().clone()
-    return refusal(module, x, x.new_zeros(len(x), _sizes(module, x)[0]), otherwise)
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return refusal(module, x, x.new_zeros(len(x), _sizes(module, x)[0], dtype=dtype), otherwise)
 
 
 def _as_cell(module: nn.Module, input: Tensor, state: State) -> RunModule | None:

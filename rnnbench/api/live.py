@@ -238,7 +238,8 @@ def fastest(
         budget: Time for all shapes together, compiling included: `"60s"`, `"5m"`, or seconds.
         threads: How many torch uses in the search; None: its current number. Give the number that the module will run
             with: compiled code is made for it.
-        ways: The `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save`. Then nothing is measured.
+        ways: The `.frame` of an earlier search, or the CSV file of `rnnbench fastest --save-ways`, and nothing is
+            measured.
         progress: Whether to show the progress on a terminal and in a notebook.
 
     Returns:
@@ -277,6 +278,8 @@ def explain(
     progress: bool = True,
 ) -> ExplainResult:
     """Explain why one live module takes longer than another: where a call's time goes, and which work is needless.
+
+    The command `rnnbench profile` does the same for the cells of a suite.
 
         rnnbench.explain({"mine": MyLSTM(64, 128), "torch": nn.LSTM(64, 128)}, torch.randn(32, 8, 64), phase="training")
 

@@ -11,6 +11,7 @@ from rnnbench.cli.options import (
     OF_CELLS,
     PATH_TYPE,
     TEXT_TYPE,
+    Command,
     refuse_other_out,
     refuse_unseen,
     takes,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 UNDECIDED = 3
 
 
-@click.command(short_help="Which commit made SUITE slower?")
+@click.command(cls=Command, short_help="Which commit made SUITE slower?")
 @takes_suite
 @click.option("--good", required=True, type=TEXT_TYPE, metavar="REV", help="A revision that was still fast.")
 @click.option(

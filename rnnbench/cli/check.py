@@ -16,6 +16,7 @@ from rnnbench.cli.options import (
     OF_CELLS,
     PATH_TYPE,
     TEXT_TYPE,
+    Command,
     refuse_unseen,
     takes,
     takes_suite,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from rnnbench.suite.suites import Suite
 
 
-@click.command(short_help="Did SUITE become slower than at a base?")
+@click.command(cls=Command, short_help="Did SUITE become slower than at a base?")
 @takes_suite
 @click.option(
     "--base",
@@ -149,7 +150,7 @@ def _checked_live(
         return live.check(base, head, groups, others, out=out, on_progress=on_progress, options=options)
 
 
-@click.command(short_help="Did it become slower from one stored run to another?")
+@click.command(cls=Command, short_help="Did it become slower from one stored run to another?")
 @click.argument("base", metavar="BASE_RUN", type=PATH_TYPE)
 @click.argument("head", metavar="HEAD_RUN", type=PATH_TYPE)
 @takes("margin")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import PATH_TYPE, TEXT_TYPE
+from rnnbench.cli.options import PATH_TYPE, TEXT_TYPE, Command
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def ci() -> None:
     """
 
 
-@ci.command(short_help="Print the comment on a pull request.")
+@ci.command(cls=Command, short_help="Print the comment on a pull request.")
 @click.argument("checks", metavar="CHECK|DIR...", type=PATH_TYPE, nargs=-1, required=True)
 @click.option(
     "--name",

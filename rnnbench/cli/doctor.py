@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
+from rnnbench.cli.options import takes
 
 
 @click.command(short_help="Describe this machine, its noise, and what to change.")
@@ -15,7 +16,8 @@ from rnnbench.cli import output
     show_default=True,
     help="Measure the noise, which takes some 15 seconds.",
 )
-def doctor(measured: bool) -> None:
+@takes("json-object")
+def doctor(measured: bool, as_json: bool) -> None:
     """Say whether this machine is ready to measure and what to change, measure its noise, and describe it.
 
     \b
@@ -37,6 +39,10 @@ def doctor(measured: bool) -> None:
             description, noise = probe(on_progress)
     description = current_readings(description)
     to_change = advice(description)
+    if as_json:
+        sentences = [readiness(to_change, noise), *([] if noise is None else [noise_sentence(noise)]), instructions()]
+        output.write_json({"answer": sentences, "to_change": list(to_change), "machine": dict(facts(description))})
+        return
     output.say(output.wrapped(readiness(to_change, noise)))
     for number, text in enumerate(to_change, 1):
         output.say(output.wrapped(f"{number}. {text}", indent=2, hang=5))

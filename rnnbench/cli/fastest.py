@@ -11,45 +11,64 @@ import click
 from rnnbench.cli import output
 from rnnbench.cli.options import (
     DURATION_TYPE,
+    FOLDER_TYPE,
     PATH_TYPE,
+    SUITE_METAVAR,
     SUITE_TYPE,
-    read_suite,
+    TEXT_TYPE,
+    Command,
     refuse_unseen,
     selected,
     suite_names,
+    suite_or_cell,
     takes,
 )
 from rnnbench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
     from rnnbench.adapt.kinds import RunModule
     from rnnbench.store.records import Case
 
-TABLE_ENDING = ".csv"  # of the name of a table of ways; any other name is a folder
 
-
-@click.command(short_help="Find the fastest way to run each cell of SUITE.")
-@click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE_TYPE, shell_complete=suite_names)
+@click.command(cls=Command, short_help="Find the fastest way to run each cell of SUITE.")
+@click.argument("suite", metavar=SUITE_METAVAR, type=SUITE_TYPE, shell_complete=suite_names)
 @takes("only")
 @click.option("--budget", type=DURATION_TYPE, default="60s", show_default=True, help="Time for each module and phase.")
 @takes("device")
 @click.option(
     "--save",
-    type=PATH_TYPE,
-    metavar="DIR|WAYS.csv",
-    help="Keep the fastest ways of one module: their compiled code in a new folder, for `rnnbench.load_fastest`, or "
-    "their names in a CSV file, for `rnnbench.fastest`.  [default: none]",
+    type=FOLDER_TYPE,
+    metavar="DIR",
+    help="Save the compiled code of one module in a new folder, for `rnnbench.load_fastest`.",
 )
+@click.option(
+    "--save-ways",
+    type=PATH_TYPE,
+    metavar="FILE.csv",
+    help="Save the table of ways of one module in a new file, for `rnnbench.fastest(..., ways=FILE)`.",
+)
+@click.option(
+    "--reference",
+    type=TEXT_TYPE,
+    metavar="rnn|lstm|gru|none|CELL",
+    help="For a cell that has no suite: also find the fastest way of this layer or cell.  [default: none]",
+)
+@takes("input", "sequence", "json")
 def fastest(
     suite: str,
     only: tuple[str, ...],
     device: str | None,
     budget: float,
     save: Path | None,
+    save_ways: Path | None,
+    reference: str | None,
+    input: str | None,
+    sequence: bool,
+    as_json: bool,
 ) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
@@ -66,52 +85,59 @@ def fastest(
     \b
     Examples:
       rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save my-gru
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save ways.csv
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save-ways ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
     \b
     Exit codes: 0 a way was found for a module at least; 2 wrong usage, or none was found.
     """
-    from rnnbench.suite.cell_suite import is_cell, of_cell
-
-    is_table = save is not None and save.suffix == TABLE_ENDING
-    if is_table and save is not None and save.exists():
-        raise UserError(f"{save} already exists; give the name of a new file")
-    chosen_suite = of_cell(suite, "none", whole=False) if is_cell(suite) else read_suite(suite)
+    _refuse_files(save, save_ways)
+    chosen_suite = suite_or_cell(suite, reference, input, sequence=sequence, default="none")
     groups = selected(chosen_suite, only, device)  # refuses a typo before torch is imported
     refuse_unseen(device)
 
-    import pandas as pd
-
     from rnnbench.project import folders_here
-    from rnnbench.report.fastest import described_kept
-    from rnnbench.report.page import page
-    from rnnbench.report.screen.progress import shown_rounds
-    from rnnbench.speedup.kept.saving import save as keep
     from rnnbench.speedup.search import find_wanted, wanted
     from rnnbench.suite.outline import cases_of
 
     modules, left_out = wanted(cases_of(groups))
     if not modules:
         raise UserError(f"{suite}: nothing to run: {left_out or 'no case is selected'}")
-    if save is not None:
-        _refuse_save(save, list(modules))
+    _refuse_save(save, save_ways, list(modules))
     sys.path += map(str, folders_here())  # this process imports the modules
     search = partial(find_wanted, root=chosen_suite.file.parent, budget_seconds=budget)
-    runs, tables = _searched(modules, left_out, search)
-    if is_table and save is not None:
-        page.write(save, pd.concat(tables.values()).to_csv(index=False).encode(), save)
-    elif save is not None:
-        [module] = tables
-        with shown_rounds() as on_progress:
-            ways = keep(runs[module], tables[module], save, on_progress)
-        output.say("\n".join(described_kept(ways)))
+    runs, tables = _searched(modules, left_out, search, as_json=as_json)
+    if save_ways is not None:
+        _write_ways(save_ways, tables.values())
+        output.say_path(save_ways, err=as_json)
     if save is not None:
-        output.say_path(save)
+        [module] = tables
+        _save(runs[module], tables[module], save, as_json=as_json)
+
+
+def _write_ways(file: Path, tables: "Iterable[pd.DataFrame]") -> None:
+    """Write the tables of ways into a CSV file."""
+    import pandas as pd
+
+    from rnnbench.report.page import page
+
+    page.write(file, pd.concat(tables).to_csv(index=False).encode(), file)
+
+
+def _save(run: "RunModule", table: "pd.DataFrame", folder: Path, *, as_json: bool) -> None:
+    """Save the compiled code of a module, and print what the folder holds and its path."""
+    from rnnbench.report.fastest import described_kept
+    from rnnbench.report.screen.progress import shown_rounds
+    from rnnbench.speedup.kept.saving import save as keep
+
+    with shown_rounds() as on_progress:
+        ways = keep(run, table, folder, on_progress)
+    (output.note if as_json else output.say)("\n".join(described_kept(ways)))
+    output.say_path(folder, err=as_json)
 
 
 def _searched(
-    modules: "Mapping[Case, Sequence[tuple[int, int]]]", left_out: str, search: Callable[..., Any]
+    modules: "Mapping[Case, Sequence[tuple[int, int]]]", left_out: str, search: Callable[..., Any], *, as_json: bool
 ) -> "tuple[dict[Case, RunModule], dict[Case, pd.DataFrame]]":
     """Search for the ways of modules at their shapes, and say what was found; return modules that run, and tables.
 
@@ -130,7 +156,10 @@ def _searched(
         try:
             with shown_rounds() as on_progress:
                 runs[module], tables[module] = search(module, shapes, on_progress=on_progress)
-            output.say(described(name, tables[module]))
+            if as_json:
+                _print_rows(module, tables[module])
+            else:
+                output.say(described(name, tables[module]))
         except UserError as fault:  # the other cells of the suite can still be searched
             faults.append(f"{name}: {fault}")
     if not tables:
@@ -140,17 +169,35 @@ def _searched(
     return runs, tables
 
 
-def _refuse_save(save: Path, modules: "list[Case]") -> None:
-    """Raise an error if --save can't be done, before the search."""
+def _print_rows(module: "Case", table: "pd.DataFrame") -> None:
+    """Print each way of a module as a JSON object on a line."""
+    from rnnbench.report.export import plain
+
+    for row in table.to_dict("records"):
+        output.write_json({"cell": module.cell, "hidden_size": module.workload.hidden_size, **plain(row)})
+
+
+def _refuse_files(save: Path | None, save_ways: Path | None) -> None:
+    """Raise an error if a file or a folder can't be made new."""
+    if save is not None and save.suffix == ".csv":
+        raise click.UsageError(f"--save takes a folder; the option for a table of ways is --save-ways {save}")
+    if save_ways is not None and save_ways.exists():
+        raise UserError(f"{save_ways} already exists; give the name of a new file")
+
+
+def _refuse_save(save: Path | None, save_ways: Path | None, modules: "list[Case]") -> None:
+    """Raise an error if --save or --save-ways can't be done, before the search."""
     from rnnbench.speedup.kept.saving import refuse_existing
 
-    if len({(module.cell, module.workload.hidden_size) for module in modules}) > 1:
-        raise click.UsageError("--save keeps the ways of one module: choose it with --only 'cell=... hidden_size=...'")
-    if save.suffix == TABLE_ENDING:
+    name = "--save-ways" if save is None else "--save"
+    is_one = len({(module.cell, module.workload.hidden_size) for module in modules}) == 1
+    if not is_one and (save is not None or save_ways is not None):
+        raise click.UsageError(f"{name} saves one module: choose it with --only 'cell=... hidden_size=...'")
+    if save is None:
         return
     if [module.workload.phase for module in modules] != ["inference"] or not modules[0].workload.device == "cpu":
         raise click.UsageError(
-            "--save DIR keeps one module in inference on the CPU: choose it with --only 'phase=inference ...'; --save "
-            "WAYS.csv takes both phases"
+            "--save DIR saves one module in inference on the CPU: choose it with --only 'phase=inference ...'; "
+            "--save-ways FILE.csv takes both phases"
         )
     refuse_existing(save)

@@ -27,7 +27,8 @@ def list_() -> None:
 
 
 @list_.command("suites", short_help="The suites that a bare name finds.")
-def list_suites() -> None:
+@takes("json-lines")
+def list_suites(as_json: bool) -> None:
     """The suites that a bare name finds, with the number of their cases.
 
     \b
@@ -47,6 +48,9 @@ def list_suites() -> None:
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))
             continue
+        if as_json:
+            output.write_json({"name": name, "cases": count, "description": suite.description, "file": str(suite.file)})
+            continue
         hides = f" ({file}, which hides rnnbench's own)" if hidden_by(name, file) else ""
         cases = "case" if count == 1 else "cases"
         line = printable(f"{name:<14} {count:>6,} {cases:<5}  {suite.description}{hides}")
@@ -54,7 +58,8 @@ def list_suites() -> None:
 
 
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
-def list_cells() -> None:
+@takes("json-lines")
+def list_cells(as_json: bool) -> None:
     """The cells and data sets that rnnbench brings, and what each is timed against.
 
     \b
@@ -68,16 +73,18 @@ def list_cells() -> None:
     from rnnbench.store.records import DATA_SETS, LAYERS
 
     width = max(map(len, (*CELLS, *DATA_SETS)))
-    for name, spec in CELLS.items():
-        line = f"{name:<{width}} {LAYERS[spec.reference]:<14} {spec.about}"
-        output.say(output.on_terminal(line, hang=width + 16))
-    for data_set, about in DATA_SETS.items():
-        line = f"{data_set:<{width}} {'per_item':<14} data set: {about}"
-        output.say(output.on_terminal(line, hang=width + 16))
+    cells = [(name, LAYERS[spec.reference], spec.about) for name, spec in CELLS.items()]
+    data_sets = [(name, "per_item", f"data set: {about}") for name, about in DATA_SETS.items()]
+    for name, reference, about in [*cells, *data_sets]:
+        if as_json:
+            output.write_json({"name": name, "reference": reference, "description": about})
+        else:
+            output.say(output.on_terminal(f"{name:<{width}} {reference:<14} {about}", hang=width + 16))
 
 
 @list_.command("metrics", short_help="The metrics of a case besides its time.")
-def list_metrics() -> None:
+@takes("json-lines")
+def list_metrics(as_json: bool) -> None:
     """The metrics of a case besides its time: name, unit, whether less or more is better, and how it is measured.
 
     \b
@@ -90,6 +97,10 @@ def list_metrics() -> None:
     from rnnbench.store.metrics import METRICS
 
     for metric in METRICS:
+        if as_json:
+            about = {"description": metric.about, "unit": metric.unit, "better": metric.better}
+            output.write_json({"name": metric.name, **about})
+            continue
         line = f"{metric.name:<26} {metric.unit:<10} {metric.better:<7} {metric.about}"
         output.say(output.on_terminal(line, hang=46))
 
@@ -98,12 +109,13 @@ def list_metrics() -> None:
 @takes_suite
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")
-@takes(*OF_CELLS)
+@takes(*OF_CELLS, "json-lines")
 def list_cases(
     suite: "Suite",
     only: tuple[str, ...],
     device: str | None,
     full: bool,
+    as_json: bool,
 ) -> None:
     """The cases of SUITE, one a line; each line is an --only expression that selects it.
 
@@ -123,6 +135,10 @@ def list_cases(
     from rnnbench.suite.outline import cases_of, values
 
     cases = cases_of(selected(suite, only, device))
+    if as_json:
+        for case in cases:
+            output.write_json({"case": case.key, **case.axes()})
+        return
     axes = AXES if full else telling(cases, values(suite.cases(device)))
     if not full:
         output.note(output.wrapped(f"all cases: {common(cases, axes)}", hang=2))

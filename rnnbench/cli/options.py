@@ -21,7 +21,42 @@ if TYPE_CHECKING:
 EMPTY_VALUE = "the value is empty (is a shell variable unset?)"
 RESULTS = Path("results")
 REPEATED = "Can be given several times."
+SUITE_METAVAR = "SUITE|FILE.py:CELL|PACKAGE:CELL"  # how helps call the argument
 OF_CELLS = ("reference-cell", "input", "sequence")  # of SUITE where it is a cell
+
+
+# What few users set; a help shows these last, under a heading of their own.
+ADVANCED = frozenset(
+    {
+        "allow_missing",
+        "base_name",
+        "base_python",
+        "executor",
+        "groups_per_job",
+        "input",
+        "name",
+        "on_growth",
+        "sequence",
+        "slurm_options",
+        "sources",
+    }
+)
+
+
+class Command(click.Command):
+    """A command whose help shows the options of ADVANCED last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in two sections; the second may be missing."""
+        usual: list[tuple[str, str]] = []
+        advanced: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                (advanced if parameter.name in ADVANCED else usual).append(record)
+        for heading, records in (("Options", usual), ("Advanced", advanced)):
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
 class OptionValue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
@@ -129,6 +164,8 @@ SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="The given class runs the whole sequence, as torch.nn.LSTM does.  [default: one step]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
+    "json-lines": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each line."),
+    "json-object": click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     "margin": _option("--margin", type=PERCENT_TYPE, help="How much slower is too slow.  [default: the suite's]"),
     "on-undecided": click.option(
         "--on-undecided",
@@ -164,25 +201,17 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
     A class without a reference is compared with torch.nn's layer of its kind, if there is one.
     """
 
-    @click.argument("suite", metavar="SUITE|FILE.py:CELL|PACKAGE:CELL", type=SUITE_TYPE, shell_complete=suite_names)
+    @click.argument("suite", metavar=SUITE_METAVAR, type=SUITE_TYPE, shell_complete=suite_names)
     @wraps(command)
     def with_suite(
         *context: click.Context, suite: str, reference: str | None, input: str | None, sequence: bool, **options: Any
     ) -> None:
         from rnnbench.store.records import LAYERS
-        from rnnbench.suite.cell_suite import is_cell, layer_of, of_cell
+        from rnnbench.suite.cell_suite import is_cell, layer_of
 
-        if is_cell(suite):
-            parsed_suite = of_cell(suite, reference, whole=sequence, input=input or "features")
-            if reference is None and (layer := LAYERS.get(layer_of(suite))):
-                output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
-        elif reference is not None or input is not None or sequence:
-            raise click.UsageError(
-                "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them "
-                "in its file"
-            )
-        else:
-            parsed_suite = read_suite(suite)
+        parsed_suite = suite_or_cell(suite, reference, input, sequence=sequence)
+        if is_cell(suite) and reference is None and (layer := LAYERS.get(layer_of(suite))):
+            output.tell(f"{suite} is compared with {layer}; --reference none times it alone")
         if options["only"]:
             # Refuses a typo before the command imports what is large.
             selected(parsed_suite, options["only"], options["device"])
@@ -190,6 +219,25 @@ def takes_suite(command: Callable[..., None]) -> Callable[..., None]:
 
     wrapper: Callable[..., None] = with_suite
     return wrapper
+
+
+def suite_or_cell(
+    name: str, reference: str | None, input: str | None, *, sequence: bool, default: str | None = None
+) -> "Suite":
+    """Return the suite that the command line names, or that of a cell, whose reference is `default` unless given.
+
+    Raises click.UsageError if options of a cell are given for a suite.
+    """
+    from rnnbench.suite.cell_suite import is_cell, of_cell
+
+    if is_cell(name):
+        return of_cell(name, default if reference is None else reference, whole=sequence, input=input or "features")
+    if reference is not None or input is not None or sequence:
+        raise click.UsageError(
+            "--reference, --input and --sequence are for a cell (FILE.py:CELL or PACKAGE:CELL); a suite sets them in "
+            "its file"
+        )
+    return read_suite(name)
 
 
 def typed_command() -> str:

@@ -5,12 +5,13 @@ If standard error can't be written, nothing changes.
 """
 
 import io
+import json
 import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ def write(data: str | bytes) -> None:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         data = "\n".join(map(printable, text.split("\n")))
     _echo(data)
+
+
+def write_json(content: Mapping[str, object]) -> None:
+    """Print one JSON object on a line."""
+    write(json.dumps(content, allow_nan=False) + "\n")
 
 
 def _echo(data: str | bytes) -> None:

@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import DURATION_TYPE, OF_CELLS, refuse_unseen, selected, takes, takes_suite, typed_command
+from rnnbench.cli.options import (
+    DURATION_TYPE,
+    OF_CELLS,
+    Command,
+    refuse_unseen,
+    selected,
+    takes,
+    takes_suite,
+    typed_command,
+)
 from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
 from rnnbench.text import as_budget, rounded_up
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rnnbench.analysis.run_times import RunTimes
+    from rnnbench.store.profiles import Profile
     from rnnbench.suite.suites import Suite
 
 RUN_SHARE = 0.45  # of the budget
 REPORT_SHARE = 0.1  # the rest is for profiles
 
 
-@click.command(short_help="Say where the time of a call goes, and what would save time.")
+@click.command(cls=Command, short_help="Say where the time of a call goes, and what would save time.")
 @takes_suite
 @takes("only")
 @click.option(
@@ -27,12 +40,15 @@ REPORT_SHARE = 0.1  # the rest is for profiles
     type=DURATION_TYPE,
     help="Stop when about this much time is spent, half of it on profiles.  [default: the suite's, for the times]",
 )
-@takes("device", "out", *OF_CELLS)
-def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None) -> None:
+@takes("device", "out", *OF_CELLS, "json-object")
+def profile(
+    suite: "Suite", out: Path, only: tuple[str, ...], device: str | None, budget: float | None, as_json: bool
+) -> None:
     """Measure SUITE, then show where the time of each call goes, and why it differs from torch.nn's.
 
     The last line is the path of the report: one page, whose section Why has a waterfall, a breakdown and the hottest
-    operators of each cell. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev.
+    operators of each cell. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev. In Python,
+    `rnnbench.explain` says the same of one module of yours.
 
     \b
     Example:
@@ -47,12 +63,7 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
     from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.profiling.gap import call_seconds
     from rnnbench.profiling.run import profile_run
-    from rnnbench.report.reports import of_one
     from rnnbench.report.screen.progress import shown_progress
-    from rnnbench.report.why import not_profiled, sections
-    from rnnbench.report.words.names import names
-    from rnnbench.store.folder import last_measurements
-    from rnnbench.store.profiles import Profile
     from rnnbench.store.records import NOT_REACHED
 
     groups = selected(suite, only, device)
@@ -75,9 +86,18 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
             f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
             f"at least --budget {as_budget(max(took, budget))} is needed"
         )
+    _print_profile(folder, run, profiles, as_json=as_json)
+
+
+def _print_profile(folder: Path, run: "RunTimes", profiles: "Mapping[str, Profile]", *, as_json: bool) -> None:
+    """Write the report of a run, and print why its cases take their time, which are not profiled, and the paths."""
+    from rnnbench.report.reports import of_one
+    from rnnbench.report.why import not_profiled, sections
+    from rnnbench.report.words.names import names
+    from rnnbench.store.folder import last_measurements
+    from rnnbench.store.profiles import Profile
+
     page = of_one(folder).page
-    for section in sections(run, profiles):
-        output.say(f"{output.wrapped(section.title)}\n{output.wrapped(section.of(str)[0], indent=2, hang=2)}\n")
     measurements = last_measurements(folder).values()
     labels, _ = names([measurement.case for measurement in measurements])
     unmeasured = {
@@ -85,7 +105,14 @@ def profile(suite: "Suite", out: Path, only: tuple[str, ...], device: str | None
         for one in measurements
         if one.status in ("skipped", "failed")
     }
-    for line in not_profiled({**profiles, **unmeasured}, labels):
+    why = {section.title: section.of(str)[0] for section in sections(run, profiles)}
+    missing = list(not_profiled({**profiles, **unmeasured}, labels))
+    if as_json:
+        output.write_json({"why": why, "not_profiled": missing, "run": str(folder), "page": str(page)})
+        return
+    for title, text in why.items():
+        output.say(f"{output.wrapped(title)}\n{output.wrapped(text, indent=2, hang=2)}\n")
+    for line in missing:
         output.say(output.wrapped(line, hang=2))
     output.say_path(folder)
     output.say_path(page)

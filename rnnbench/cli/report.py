@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from rnnbench.cli import output
-from rnnbench.cli.options import PATH_TYPE, RESULTS, TEXT_TYPE, writes_into
+from rnnbench.cli.options import PATH_TYPE, RESULTS, TEXT_TYPE, takes, writes_into
 from rnnbench.errors import UserError
 
 
 @click.command(short_help="Write a report of each RUN or check: a page, figures, tables.")
 @click.argument("runs", nargs=-1, metavar="RUN...", type=PATH_TYPE)
 @writes_into("the page and its files", shown_default="reports/<run>")
+@takes("json-lines")
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @click.option("--together", is_flag=True, help="One report of all RUNs side by side, against the first.")
 @click.option(
@@ -27,6 +28,7 @@ from rnnbench.errors import UserError
 def report(
     runs: tuple[Path, ...],
     out: Path | None,
+    as_json: bool,
     opens: bool,
     together: bool,
     history: bool,
@@ -74,8 +76,11 @@ def report(
     else:
         written = [reports.of_one(path, out) for path in paths]
     for each in written:
-        output.say(output.few_lines(each.answer))
-        output.say_path(each.page)
+        if as_json:
+            output.write_json({"answer": list(each.answer), "page": str(each.page)})
+        else:
+            output.say(output.few_lines(each.answer))
+            output.say_path(each.page)
         if opens:
             _show(each.page.resolve().as_uri())
 

@@ -19,6 +19,7 @@ from rnnbench.cli.options import (
     PERCENT_TYPE,
     REPEATED,
     TEXT_TYPE,
+    Command,
     refuse_other_out,
     refuse_unseen,
     selected,
@@ -46,7 +47,7 @@ class Measuring:
     go_on: Callable[..., None]  # resumes a run
 
 
-@click.command(short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
+@click.command(cls=Command, short_help="Measure SUITE or a cell: times, and ratios to torch.nn.")
 @takes_suite
 @takes("only")
 @click.option(

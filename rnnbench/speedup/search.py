@@ -240,7 +240,9 @@ def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], st
         is_one_module = case.is_reference or (sizes.num_layers == 1 and not sizes.bidirectional)
         if is_one_module and sizes.phase in PHASES and sizes.lengths == "equal":
             fixed: dict[str, Any] = {name: getattr(sizes, name) for name in SIZES}
-            step = Workload(sizes.reference, sizes.phase, "many_to_many", 1, 1, output_size=1, **fixed)
+            step = Workload(
+                sizes.reference, sizes.phase, "many_to_many", 1, 1, output_size=1, input=sizes.input, **fixed
+            )
             found.setdefault(Case(case.cell, "loop", step), {})[sizes.seq_len, sizes.batch_size] = None
         else:
             left_out = LEFT_OUT
@@ -265,9 +267,13 @@ def find_wanted(
         torch.manual_seed(0)
         try:
             cell = spec(module.cell, sizes.reference)
-            built = make_whole(sizes, cell, load(cell.target, root), sizes.input_size)
+            built = make_whole(sizes, cell, load(cell.target, root), sizes.input_shape[0])
             convert(built.train(sizes.phase == "training"), sizes.device, torch_dtype(sizes.dtype))
-            input = torch.randn(*first, sizes.input_size).to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
+            if sizes.reads_tokens:
+                input = torch.randint(sizes.input_shape[0], first, device=sizes.device)
+            else:
+                values = torch.randn(*first, *sizes.input_shape)
+                input = values.to(device=sizes.device, dtype=torch_dtype(sizes.dtype))
             return find(built, input, sizes.phase, others, budget_seconds, on_progress)
         except (Exception, SystemExit) as fault:  # whatever a stranger's module raises
             is_said = isinstance(fault, CellError | RuntimeError | Skip | ValueError)

@@ -1,9 +1,12 @@
 """`rnnbench fastest` from the command line, with a cell that somebody else wrote."""
 
+import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -28,6 +31,23 @@ class Mine(nn.Module):
     def forward(self, x, h):
         return torch.tanh(self.both(torch.cat([x, h], 1)))
 """
+WORDS = """
+from torch import nn
+
+
+class Words(nn.Module):
+    def __init__(self, num_tokens, hidden_size):
+        super().__init__()
+        self.embedding = nn.Embedding(num_tokens, 8)
+        self.layer = nn.GRU(8, hidden_size)
+
+    def forward(self, x):
+        return self.layer(self.embedding(x))
+
+
+class Other(Words):
+    pass
+"""
 ENDS = """
 import sys
 from torch import nn
@@ -49,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("quick_compiler", "one_thread")
 def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> None:
-    save = ("--save", "ways.csv")
+    save = ("--save-ways", "ways.csv")
     result = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=0)
     first, second, *_, last, path = result.stdout.splitlines()
     assert first == "Fastest way to run mine.py:Mine, input 64, hidden 32, 1 layer, float32, cpu, 1 thread"
@@ -64,6 +84,28 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     again = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=2)
     assert "ways.csv already exists; give the name of a new file" in again.stderr
     assert (folder / "ways.csv").read_text() == written
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_module_of_whole_sequences_of_tokens_is_searched_with_its_reference(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "words.py").write_text(WORDS)
+    searched = {}
+
+    def search(run: Any, input: torch.Tensor, *_: object) -> tuple[Any, Any]:
+        run(input)
+        searched[type(run).__name__] = input
+        return run, pd.DataFrame([{"way": "as given", "seconds": math.nan}])
+
+    monkeypatch.setattr("rnnbench.speedup.search.find", search)
+    command = ("fastest", "words.py:Words", "--sequence", "--input", "tokens:100", "--reference", "words.py:Other")
+    result = commands.rnnbench(*command, *ONLY, "--json", cwd=folder, code=0)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {row["cell"]: row["seconds"] for row in rows} == {"words.py:Words": None, "words.py:Other": None}
+    assert {name: (input.shape, input.dtype) for name, input in searched.items()} == dict.fromkeys(
+        ("Words", "Other"), ((16, 1), torch.int64)
+    )
 
 
 @pytest.mark.usefixtures("quick_compiler", "one_thread")
@@ -138,11 +180,13 @@ def test_the_fastest_ways_of_a_class_are_kept_in_a_folder(folder: Path, monkeypa
         (("no-such-suite",), "no suite 'no-such-suite'"),
         (("quick", "--only", "phase=step"), "phase"),
         (("quick", "--budget", "never"), "'never' is not a duration"),
-        (("quick", "--save", "ways.csv"), "--save keeps the ways of one module: choose it with --only 'cell=..."),
-        (("quick", "--save", "kept"), "--save keeps the ways of one module: choose it with --only 'cell=..."),
+        (("quick", "--save-ways", "ways.csv"), "--save-ways saves one module: choose it with --only 'cell=..."),
+        (("mine.py:Mine", "--save", "ways.csv"), "the option for a table of ways is --save-ways ways.csv"),
+        (("quick", "--input", "tokens:9"), "--reference, --input and --sequence are for a cell"),
+        (("quick", "--save", "kept"), "--save saves one module: choose it with --only 'cell=..."),
         (
             ("mine.py:Mine", "--only", "hidden_size=32", "--save", "kept"),
-            "--save DIR keeps one module in inference on the CPU: choose it with --only 'phase=inference ...'",
+            "--save DIR saves one module in inference on the CPU: choose it with --only 'phase=inference ...'",
         ),
         (("mine.py:Mine", *ONLY, "--save", "."), ". already exists; give the name of a new folder"),
         (

@@ -1,5 +1,7 @@
 """What `rnnbench list cases` and `rnnbench doctor` print, and how wide."""
 
+import json
+import shlex
 from pathlib import Path
 from unittest import mock
 
@@ -81,3 +83,17 @@ def test_suites_cells_and_metrics_are_listed_and_a_broken_suite_does_not_hide_th
     assert {"deep-notebook", "overlapping"} <= set(rnnbench("list", "cells", cwd=tmp_path).stdout.split())
     lines = rnnbench("list", "metrics", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in lines] == [metric.name for metric in METRICS]
+
+
+@pytest.mark.parametrize("words", ["suites", "cells", "metrics", f"cases quick --only '{FEW}'"])
+def test_each_line_of_a_list_is_a_json_object_on_request(words: str) -> None:
+    usual, lines = (CliRunner().invoke(cli, shlex.split(f"list {words} {flag}")).stdout for flag in ("", "--json"))
+    objects = [json.loads(line) for line in lines.splitlines()]
+    assert len(objects) == len(usual.splitlines())
+    assert all(each.keys() == objects[0].keys() for each in objects)
+
+
+def test_doctor_prints_a_json_object_on_request() -> None:
+    content = json.loads(CliRunner().invoke(cli, ["doctor", "--no-probe", "--json"]).stdout)
+    assert content.keys() == {"answer", "to_change", "machine"}
+    assert "machine: cores" in content["machine"]

@@ -172,3 +172,11 @@ for command in (["run", "cuda"], ["check", "ci", "--base", "HEAD"], ["fastest", 
 def test_a_card_that_a_job_does_not_see_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SEEN], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_options_that_few_users_set_stand_last_in_a_help() -> None:
+    text = CliRunner().invoke(cli, ["run", "--help"]).stdout
+    usual, advanced = text.partition("\nOptions:")[2].split("\nAdvanced:")
+    assert "--budget" in usual
+    assert "--executor" in advanced
+    assert "Advanced" not in CliRunner().invoke(cli, ["export", "--help"]).stdout

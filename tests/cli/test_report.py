@@ -82,6 +82,13 @@ def test_the_answer_of_the_page_stands_above_its_path_in_three_lines_at_most(tmp
         assert "times as long as torch.nn in the median" in head
 
 
+def test_the_answer_and_the_path_are_a_json_object_on_request(run: Path, tmp_path: Path) -> None:
+    [line] = printed(run, "--json", "--out", tmp_path / "page")
+    content = json.loads(line)
+    assert Path(content["page"]).is_file()
+    assert content["answer"]
+
+
 def test_where_no_browser_can_be_opened_the_path_is_printed_and_said(run: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["report", str(run), "--out", str(tmp_path / "page"), "--open"], env=NO_DISPLAY)
     assert done.exit_code == 0
