@@ -320,7 +320,7 @@ def _try_call(cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: boo
         else:
             output = parts[0]
     elif len(output) != len(x) or output.dim() < 2 or (output.dim() > 2 and not is_of_frames):
-        raise CellError("its output is no row for each sequence")
+        raise CellError("the output does not have one row for each sequence")
     else:  # also with other parameters: an output that is the state times a gain of 1 is another tensor
         *changed, other = after_two(shaken(cell, in_other_mode=in_both_modes))
         pairs = zip(batch_in_front(parts, dims), batch_in_front(changed, dims), strict=True)

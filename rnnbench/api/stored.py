@@ -136,7 +136,9 @@ def _run_folders(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
         matches = [path] if path.exists() else sorted(Path(path.anchor).glob(pattern))
         run_folders = [match for match in matches if (match / "run.json").exists()]
         if not run_folders:
-            raise UserError(f"{path}: no folder of a run is there; a check holds two: load its base or its head")
+            raise UserError(
+                f"{path}: expected the folder of a run; the folder of a check holds two: load its base or its head"
+            )
         folders |= dict.fromkeys(run_folders)
     if not folders:
         raise UserError("runs: expected at least one folder of a run, found an empty list")

@@ -81,7 +81,7 @@ def check(
 ) -> None:
     """Did SUITE become slower? Head is the working tree; base a revision, a folder or an interpreter.
 
-    A base revision that lacks SUITE, or files of cells that it names, is lent the head's, and the check says so.
+    A base revision that lacks SUITE, or files of cells that it names, gets the head's, and the check says so.
 
     Only cases that may run changed code are timed; the others are unchanged by the witness `code`.
 

@@ -76,9 +76,9 @@ def _file_in(folder: Path, run: Path, to: str, *, windows: bool) -> Path:
     file = folder / f"{name_of(run)}{rows}.{FILE_ENDINGS[to]}"
     target = Path(os.path.realpath(file))
     if is_record(target):
-        raise UserError(f"{file}: it would replace a file of a run; give another folder")
+        raise UserError(f"{file}: the export would replace a file of a run; give another folder")
     if target.exists() and not target.is_file():
-        raise UserError(f"{file} is no file that can be replaced; give another folder")
+        raise UserError(f"{file} is not a regular file, so nothing replaces it; give another folder")
     return file
 
 

@@ -260,7 +260,7 @@ def _tell_hidden(name: str, file: Path) -> None:
     from rnnbench.suite.places import hidden_by
 
     if hidden := hidden_by(name, file):
-        output.tell(f"{file} is used, which hides the suite {name!r} of rnnbench; that one is {hidden}")
+        output.tell(f"the file {file} hides rnnbench's own suite {name!r}, which is {hidden}")
 
 
 def refuse_other_out(context: click.Context, resume: Path, out: Path) -> None:

@@ -101,5 +101,5 @@ def newest() -> Path:
 
     runs = dated(runs_and_checks(RESULTS), [])  # an unreadable folder is not the one that was just made
     if not runs:
-        raise UserError(f"report: no run is in {RESULTS}/; give a RUN, or measure one: rnnbench run quick")
+        raise UserError(f"{RESULTS}/ has no run; give a RUN, or measure one: rnnbench run quick")
     return runs[-1][1]

@@ -38,7 +38,7 @@ def measure_part(folder: str, part: str, root: str) -> None:
     try:
         _measure(Path(folder), part, Path(root))
     except (KeyboardInterrupt, Interrupted, UserError) as fault:
-        sys.exit(str(fault) or "it was told to end")
+        sys.exit(str(fault) or "a signal ended this job")
 
 
 def is_finished(path: Path, part: str, settings: dict[str, Any]) -> bool:

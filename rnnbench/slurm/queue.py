@@ -65,7 +65,7 @@ def require() -> None:
     """Raise UserError if Slurm or submitit is not installed."""
     missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
-        raise UserError(f"Slurm: no {missing[0]} on PATH; run rnnbench where Slurm's commands are")
+        raise UserError(f"Slurm: {missing[0]} is not on PATH; run rnnbench on a machine that has Slurm's commands")
     try:
         import submitit  # noqa: F401
     except ImportError:

@@ -113,7 +113,7 @@ def resume_by_slurm(
     info = read_info(path)
     refuse_other_suite(path, info, suite)
     if not parts(path) or ENVIRONMENT_KEY not in info.environment:
-        raise UserError(f"{path}: it was not measured by `rnnbench run --executor slurm`, so that can't resume it")
+        raise UserError(f"{path}: no jobs of Slurm measured this run; resume it without Slurm")
     settings = Settings(**info.resolved["measure"]).with_changes(changes)
     options = info.environment[ENVIRONMENT_KEY].get("options", {}) | queue.parse(request.options)
     info = replace(

@@ -44,7 +44,9 @@ def find(name: str) -> Path:
     suites = shipped()
     if name not in suites:
         names = ", ".join(sorted(suites))
-        raise UserError(f"no suite {name!r}{nearest(name, suites)}; there are: {names}, and files that end in .toml")
+        raise UserError(
+            f"no suite {name!r}{nearest(name, suites)}; expected one of {names}, or a file that ends in .toml"
+        )
     return suites[name]
 
 

@@ -55,7 +55,7 @@ def adapt_model(
         elif (adapted := adapt_layer(body.layer, first_input, usual)) is not None:
             takes_state = adapted[1].takes_state
             if not takes_state and workload.task in NEED_STATE:
-                raise Skip(f"{workload.task} goes on from a state, but {type(body.layer).__name__} takes none")
+                raise Skip(f"{workload.task} needs a first state, but {type(body.layer).__name__} takes none")
             body.layer = adapted[0]
             body.has_state = takes_state
             width = adapted[1].width

@@ -493,7 +493,7 @@ def test_the_order_is_found_by_trial_where_the_class_does_not_say_it() -> None:
 
 @pytest.mark.parametrize(("task", "sizes"), [("one_to_many", {"output_size": 5}), ("streaming", {"seq_len": 1})])
 def test_a_task_that_goes_on_from_a_state_needs_one(task: str, sizes: Any) -> None:
-    with pytest.raises(Skip, match=f"{task} goes on from a state, but BatchFirst takes none"):
+    with pytest.raises(Skip, match=f"{task} needs a first state, but BatchFirst takes none"):
         build(case("awkward.py:BatchFirst", reference="none", task=task, **sizes), FOLDER)
 
 

@@ -54,7 +54,7 @@ def test_an_export_never_replaces_a_runs_own_file(run: Path, name: str) -> None:
     link = Path("links", f"{run.name}.csv")
     link.symlink_to(run / name)
     done = rnnbench("export", run, "--format", "csv", "--out", "links", cwd=Path(), code=2)
-    assert f"{link}: it would replace a file of a run; give another folder" in done.stderr
+    assert f"{link}: the export would replace a file of a run; give another folder" in done.stderr
     assert {file: file.read_bytes() for file in run.iterdir()} == before
 
 

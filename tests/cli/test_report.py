@@ -108,7 +108,7 @@ def test_open_hands_the_page_to_the_browser(run: Path, tmp_path: Path) -> None:
 
 def test_without_a_run_the_newest_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert refused() == "report: no run is in results/; give a RUN, or measure one: rnnbench run quick"
+    assert refused() == "results/ has no run; give a RUN, or measure one: rnnbench run quick"
     for number, day in enumerate((20, 25, 23)):
         run = stored.folder(tmp_path / "results", {case: [[seconds]] for case, seconds in CASES.items()})
         file = run / "run.json"

@@ -67,8 +67,8 @@ def test_a_suite_that_hides_one_of_rnnbenchs_own_is_told_first(tmp_path: Path, c
     arguments += ["--base", "."] if command == "check" else []
     messages = rnnbench(*command.split(), "quick", *arguments, cwd=tmp_path).stderr.splitlines()
     own = places.shipped()["quick"].resolve()
-    assert messages[0].startswith("rnnbench: suites/quick.toml is used, which hides the suite 'quick' of rnnbench")
-    assert messages[0].endswith(f"; that one is {own}")
+    assert messages[0].startswith("rnnbench: the file suites/quick.toml hides rnnbench's own suite 'quick', ")
+    assert messages[0].endswith(f", which is {own}")
     messages = rnnbench(*command.split(), "suites/quick.toml", *arguments, cwd=tmp_path).stderr.splitlines()
     assert not any("hides" in line for line in messages)
 

@@ -62,7 +62,7 @@ def resume_run(
     """
     read_info(path)  # before locking, which creates a file: not in a folder that is no run
     if parts(path):
-        raise UserError(f"{path}: it was measured by jobs; resume it by `rnnbench run --executor slurm`")
+        raise UserError(f"{path}: jobs of Slurm measured this run; resume it with `rnnbench run --executor slurm`")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info = read_info(path)
         state = replace(read_state(path), ceilings=info.ceilings)

@@ -98,9 +98,9 @@ def refuse_other_machine(path: Path, info: RunInfo, environment: dict[str, Any])
 def refuse_other_suite(path: Path, info: RunInfo, suite: Suite) -> None:
     """Raise UserError if a run belongs to another suite, or the suite's sweeps have changed since."""
     if info.suite != suite.name:
-        raise UserError(f"{path}: it is a run of the suite {info.suite!r}, not of {suite.name!r}; give that suite")
+        raise UserError(f"{path}: this run is of the suite {info.suite!r}, not of {suite.name!r}; give its suite")
     if info.resolved.get("sweep") != suite.model_dump(mode="json")["sweep"]:
-        raise UserError(f"{path}: the sweeps of {suite.name!r} have changed since; start a new run")
+        raise UserError(f"{path}: the sweeps of {suite.name!r} have changed since this run began; start a new one")
 
 
 @dataclass(frozen=True)

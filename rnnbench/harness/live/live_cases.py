@@ -113,7 +113,7 @@ def reference_of(modules: Mapping[str, object], reference: str | None) -> str:
         layers = [name for name, module in modules.items() if is_torchs(module)]
         return layers[0] if len(layers) == 1 else next(iter(modules))
     if reference not in modules:
-        raise ValueError(f"reference: no module {reference!r}; there are {', '.join(modules)}")
+        raise ValueError(f"reference: no module has the name {reference!r}; expected one of {', '.join(modules)}")
     return reference
 
 

@@ -153,7 +153,7 @@ def restore(wanted: Mapping[str, Any], settings: Mapping[str, Setting] = TORCH) 
             with suppress(Exception):  # torch, or a mode that the case left on, may refuse
                 setting.write(value)
             if setting.read() != value:
-                raise CellError(f"it changes {name}, which can't be put back; put it back within the call")
+                raise CellError(f"the call changes {name}, which rnnbench can't restore; restore it within the call")
 
 
 def tf32_allowed() -> tuple[bool, bool]:

@@ -92,7 +92,9 @@ def _put_back(operation: Operation, state: WorkerState, request: Request, before
     if request.get("case", {}).get("workers") or any(prepared):
         return  # they load data
     if new := [name for number, name in running_processes().items() if number not in before]:
-        raise CellError(f"it leaves processes running: {first_few(new, MAX_NAMED_LEFT)}; end them within the call")
+        raise CellError(
+            f"the call leaves processes running: {first_few(new, MAX_NAMED_LEFT)}; end them within the call"
+        )
 
 
 def hello() -> dict[str, Any]:

@@ -43,4 +43,6 @@ def no_threads_left(case: Case) -> Iterator[None]:
     more = {*threading.enumerate()} - before
     if names := sorted(thread.name for thread in more if not isinstance(thread, threading._DummyThread)):
         # A dummy is none that Python code has started, such as autograd's own.
-        raise CellError(f"it leaves threads running: {first_few(names, MAX_NAMED_LEFT)}; end them within the call")
+        raise CellError(
+            f"the call leaves threads running: {first_few(names, MAX_NAMED_LEFT)}; end them within the call"
+        )

@@ -130,7 +130,7 @@ def check_fits(case: Case, processes: int = 1) -> None:
     if least > available / sides:
         each = f" for each of {sides} processes" if sides > 1 else ""
         raise Skip(
-            f"it needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has "
+            f"the case needs at least {least / 1e9:,.1f} GB of memory, but {workload.device} has "
             f"{available / sides / 1e9:,.1f} GB{each}"
         )
     cores = len(allowed_cores())

@@ -40,7 +40,9 @@ def _load_libraries(folder: Path, manifest: KeptWays) -> None:
 
         cell = recurrence.CELLS.get(name)
         if direct.source_key(cell.source if cell else direct.SOURCE) != source:
-            raise UserError(f"{folder}: it uses C code of rnnbench {manifest.rnnbench}, which this one lacks; {AGAIN}")
+            raise UserError(
+                f"{folder}: the folder needs C code of rnnbench {manifest.rnnbench}, which this version lacks; {AGAIN}"
+            )
         if cell:
             recurrence.use_library(cell, folder / file)
         else:

@@ -175,8 +175,8 @@ def read(folder: Path) -> KeptWays:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
         raise UserError(
-            f"{folder}: no {MANIFEST} can be read there; expected a folder that `fast.save(folder)` or `rnnbench "
-            "fastest --save FOLDER` has written"
+            f"{folder}: {MANIFEST} can't be read; expected a folder that `fast.save(folder)` or `rnnbench fastest "
+            "--save FOLDER` has written"
         ) from None
     try:
         layout = adapter(_Layout).validate_json(text)

@@ -131,10 +131,13 @@ NAMED = "time.sleep(0.2)"  # until a started program has its own command line, s
     ("body", "reason"),
     [
         ("os.close(2); raise ValueError('deaf')", r"(ValueError: deaf|OSError: .*descriptor) \(Mine.py:7\)"),
-        (f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}", r"it leaves processes running: \d+ \(sleep 300\)"),
+        (
+            f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}",
+            r"the call leaves processes running: \d+ \(sleep 300\)",
+        ),
         (
             f"self.p = subprocess.Popen(['setsid', 'sleep', '300']); {NAMED}",
-            r"it leaves processes running: \d+ \(.*sleep 300\)",
+            r"the call leaves processes running: \d+ \(.*sleep 300\)",
         ),
     ],
 )

@@ -107,7 +107,7 @@ ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
         {"phase": "train"},
         "phase: expected one of inference, training, step, found 'train'",
     ),
-    ({"a": fine, "b": fine}, LEAF, {"reference": "c"}, "reference: no module 'c'; there are a, b"),
+    ({"a": fine, "b": fine}, LEAF, {"reference": "c"}, "reference: no module has the name 'c'; expected one of a, b"),
     (
         {"a": fine, "b": fine},
         [LEAF],

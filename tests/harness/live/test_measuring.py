@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
         ({"width": [1, 2]}, ValueError, "width: neither the input nor a module depends on it"),
         ({"phase": ["fit"]}, RuntimeError, "phase: expected one of inference, training, step, found 'fit'"),
         ({"threads": 0}, RuntimeError, "threads: expected a whole number of 1 or more"),
-        ({"reference": "other"}, RuntimeError, "reference: no module 'other'"),
+        ({"reference": "other"}, RuntimeError, "reference: no module has the name 'other'"),
     ],
 )
 def test_wrong_arguments_are_told(given: dict[str, Any], kind: type[Exception], words: str) -> None:

@@ -64,7 +64,7 @@ LOADING: dict[str, Any] = {"reference": "windows", "phase": "loading", "samples"
         (small.case("gru", dtype="tf32"), "skipped", "tf32 is a way of CUDA's matrix units"),
         (small.case("gru", threads=4096), "skipped", "threads=4096, but"),
         (Case("windows", "per_item", small.workload(**LOADING | {"workers": 4096})), "skipped", "workers=4096, but"),
-        (small.case("gru", batch_size=10**9, hidden_size=10**6), "skipped", "it needs at least 40,0"),
+        (small.case("gru", batch_size=10**9, hidden_size=10**6), "skipped", "the case needs at least 40,0"),
     ],
 )
 def test_a_case_that_can_not_be_prepared_says_why(case: Case, status: str, reason: str) -> None:
@@ -139,7 +139,7 @@ def test_a_case_that_changes_what_can_not_be_put_back_fails(tmp_path, monkeypatc
     finally:
         torch.set_anomaly_enabled(False)
     assert reply["status"] == "failed"
-    assert reply["reason"] == "it changes anomaly mode, which can't be put back; put it back within the call"
+    assert reply["reason"] == "the call changes anomaly mode, which rnnbench can't restore; restore it within the call"
 
 
 class Breakable(Cpu):

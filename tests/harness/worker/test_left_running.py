@@ -25,7 +25,10 @@ def thread() -> Iterator[threading.Thread]:
 
 
 def test_a_thread_that_is_left_is_named(thread: threading.Thread) -> None:
-    with pytest.raises(CellError, match="it leaves threads running: mine; end"), no_threads_left(small.case("gru")):
+    with (
+        pytest.raises(CellError, match="the call leaves threads running: mine; end"),
+        no_threads_left(small.case("gru")),
+    ):
         thread.start()
 
 
