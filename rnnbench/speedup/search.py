@@ -41,7 +41,7 @@ from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, row_of, trial_fault, ways_table
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, row_of, ways_table
 from rnnbench.store.implementations import GRAPHED_GRADIENTS
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line
@@ -53,7 +53,6 @@ from rnnbench.workloads.processor import in_plain_words
 FastestPhase = Literal["inference", "training"]
 PHASES: tuple[Phase, ...] = get_args(FastestPhase)
 TF32 = "it agrees within TF32's precision, since torch's settings let this device round float32 to it"
-BY_LAYER: WayName = "torch.nn"
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity", "dtype", "device", "threads")
 LEFT_OUT = (
     "cases of other phases than inference and training, of varied lengths, and of a cell in several layers or "
@@ -211,13 +210,11 @@ def _untimed_row(subject: RunSubject, way: WayName, refusal: Refusal) -> dict[st
 
 def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]:
     """Return for each way why it is not used, in the order of `names`; the reason is empty if it can be used."""
-    ways = names(subject.run, subject.input, subject.state)
-    refusals = dict.fromkeys(ways, Refusal())
+    faults = names(subject.run, subject.input, subject.state)
+    ways = [name for name, fault in faults.items() if not fault]
     if of_all := why_only_as_given(subject.run.module, subject.run.kind) or varies(subject):
         return {name: Refusal("" if name == AS_GIVEN else of_all) for name in ways}
-    if subject.run.kind == "cell" and BY_LAYER not in ways:
-        fault = trial_fault(subject.run, subject.input, subject.state)
-        refusals |= {BY_LAYER: Refusal(fault)} if fault else {}
+    refusals = {name: Refusal(fault) for name, fault in faults.items()}
     for name in ways:
         if name != AS_GIVEN and name not in COMPILED:
             refusals[name] = Refusal(why_not(subject, name))

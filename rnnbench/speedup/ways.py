@@ -42,6 +42,7 @@ WayName = Literal[
 ]
 
 AS_GIVEN: WayName = "as given"
+BY_LAYER: WayName = "torch.nn"
 FUSED: WayName = "fused"  # which needs no zeros for a first state
 ALONE = object()  # in place of a final state: the module gives no tuple of outputs and a state
 # Steps that torch.compile gets in one piece. Longer pieces in training take a minute or more to compile, and save a few
@@ -177,25 +178,21 @@ def row_of(name: str) -> WayRow:
     return ROWS_BY_NAME[name]
 
 
-def names(run: RunModule, input: Tensor, state: State) -> list[WayName]:
-    """Return the ways in which a module may be run, in the order of `WAYS`; `AS_GIVEN` is the first.
+def names(run: RunModule, input: Tensor, state: State) -> dict[WayName, str]:
+    """Return the ways in which a module may be run, `AS_GIVEN` first; each with why it could not be tried, or nothing.
 
     `input` and `state`: of a call, as ways take them.
     """
     equal = None
-    with suppress(Exception):  # whatever a stranger's code raises: `trial_fault` tells it
-        equal = equal_layer(run.module, input, state) if run.kind == "cell" else None
+    fault = ""
+    if run.kind == "cell":
+        try:
+            equal = equal_layer(run.module, input, state)
+        except Exception as error:  # whatever a stranger's code raises
+            fault = f"a trial as a layer of torch.nn failed: {ending(error)}"
     trial = CallToRun(run, input, equal)
-    return [row.name for row in WAYS if row.is_possible(trial)]
-
-
-def trial_fault(run: RunModule, input: Tensor, state: State) -> str:
-    """Return why no layer of torch.nn could be looked for that computes the same as a cell; empty if one could."""
-    try:
-        equal_layer(run.module, input, state)
-    except Exception as error:  # whatever a stranger's code raises
-        return f"a trial as a layer of torch.nn failed: {ending(error)}"
-    return ""
+    possible = {row.name: "" for row in WAYS if row.is_possible(trial)}
+    return possible | {BY_LAYER: fault} if fault else possible
 
 
 def run_in_way(run: RunModule, name: WayName, input: Tensor, state: State) -> tuple[Tensor, State]:
