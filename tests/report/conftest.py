@@ -43,6 +43,7 @@ SLOWNESS = {
         "compiled": 1.4,
         "prepacked": 1.3,
         "cudagraph": 1.2,
+        "reduce-overhead": 1.1,
         "torch.nn-cell": 4.5,
     }.items()
 }
