@@ -28,7 +28,7 @@ MIN_FOR_SPREAD = 3
 # all in one mode with a chance of 2/2^n, and seem precise: 12% with four replicates, 3% with six.
 MIN_FOR_PRECISION = 6
 MIN_UNDISTURBED = 4  # the same if all of its ratios are undisturbed: their variances come from all cases
-ENOUGH_REPLICATES = 8  # for the interval of a ratio
+ENOUGH_REPLICATES = 5  # for the interval of a ratio
 
 
 @dataclass
