@@ -67,6 +67,7 @@ class Table:
     is_live: bool = False  # of real times, whose processor and quiet pulses are kept
     is_of_processor: bool = False  # live, and the rows that were made on other processors stay
     takes_share: bool = False  # `--share`
+    adds: bool = False  # each time a part, beside those that are kept
     takes_options: bool = False  # `--share` and `--only`; the rows of other kinds stay
     if_named: bool = False  # made only then: it takes hours, adds to what is kept, or needs a package
 
@@ -85,16 +86,7 @@ TABLES = {
     "rounds-simulated": Table(not_slower_simulated.intervals, 1000),
     "verdicts-simulated": Table(verdicts_simulated.error_rates, 400),
     "checks-simulated": Table(checks_simulated.error_rates, 200),
-    "verdicts-slowed": Table(
-        lambda: pd.concat([verdicts.slowed(10, 60, 0.05), verdicts.slowed(10, 25, 0.10)]),
-        summary=verdicts.rates,
-        is_of_processor=True,
-    ),
-    "verdicts-unchanged": Table(
-        lambda: pd.concat([verdicts.unchanged(20, 60), verdicts.unchanged(4, 120), verdicts.unchanged(16, 60, busy=2)]),
-        summary=verdicts.rates,
-        is_of_processor=True,
-    ),
+    "alarms": Table(verdicts.alarms, summary=verdicts.rates, is_live=True, takes_share=True, adds=True, if_named=True),
     "stored-simulated": Table(stored_simulated.error_rates, 1000),
     "affected": Table(lambda: pd.concat([affected.edits(), planted_edits.planted()])),
     "bisect-simulated": Table(bisect_simulated.error_rates, 100),
@@ -188,7 +180,9 @@ def _keep(name: str, rows: pd.DataFrame, seconds: float, about: made.Made) -> No
     summary = table.summary or (lambda rows: rows)
     rows = rows.assign(**{column: value for column, value in about.columns().items() if column not in rows})
     visible_rows = rows
-    if table.takes_options:
+    if table.adds:
+        visible_rows = rows = pd.concat([stored, rows], ignore_index=True)
+    elif table.takes_options:
         kind = rows.columns[0]
         stored = stored[~stored[kind].isin(rows[kind])].reindex(columns=rows.columns, fill_value="")
         visible_rows = rows = pd.concat([stored, rows], ignore_index=True)

@@ -4,7 +4,7 @@
 other code: it takes 5% or 10% more steps, or equally many. The other cases run the same code on both sides.
 """
 
-import itertools
+import math
 import re
 import shutil
 import tempfile
@@ -14,45 +14,47 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from scipy import stats
 
 from rnnbench.analysis.comparison import Comparison
+from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.variances import t_quantile
+from rnnbench.analysis.verdict import CHANGED, ONE_LOOK_CONFIDENCE
 from rnnbench.check.live import check
 from rnnbench.check.sides import select, sides
 from rnnbench.suite import suites
 from rnnbench.suite.expressions import parse_only
-from tests.validation.noise import hogs
+from tests.validation import made
 
 PLANTED = Path(__file__).with_name("planted")
-SLOW, SAME = ("VanillaSlow", "LSTMSlow", "GRUSlow"), ("VanillaSame", "LSTMSame", "GRUSame")
 # In place of 98, for 5% and 10%: 5.10% and 10.2% more; a call's overhead makes that 1-2% less.
 NUMBERS = {0.0: "int(98)", 0.01: "99", 0.02: "100", 0.03: "101", 0.04: "102", 0.05: "103", 0.10: "108"}
+CHECKS = {0.0: 300, 0.02: 30, 0.05: 30, 0.10: 30}  # planted slowdown -> checks of a whole table
+CHECK_SECONDS = 20.0
+FOUR_CASES = "cell=planted.py:VanillaSame,planted.py:VanillaSlow phase=inference"
 Plan = dict[str, float]  # cell whose code differs -> planted slowdown
 
 
-def unchanged(number: int, budget_seconds: float, busy: int = 0) -> pd.DataFrame:
-    """Check suites in which all code differs and no speed does, beside busy processes; return a row for each case."""
-    kind = "all 24 cases changed" + (f", beside {busy} busy processes" if busy else "")
-    with hogs(busy):
-        return _checked(kind, [dict.fromkeys((*SLOW, *SAME), 0.0)] * number, budget_seconds)
+def alarms(share: float = 1.0) -> pd.DataFrame:
+    """Make live checks of four cases whose code differs; return a row for each case.
 
-
-def slowed(number: int, budget_seconds: float, slowdown: float) -> pd.DataFrame:
-    """Check suites in which the code of one slowed cell differs, and that of one as fast as before."""
-    cells = itertools.islice(itertools.cycle(itertools.product(SLOW, SAME)), number)
-    plans = [{slow: slowdown, same: 0.0} for slow, same in cells]
-    return _checked(f"8 of 24 changed, 4 by {slowdown:.0%}", plans, budget_seconds)
-
-
-def _checked(kind: str, plans: Sequence[Plan], budget_seconds: float) -> pd.DataFrame:
-    """Return a row for each timed case of each suite."""
+    In most checks no speed differs; in others two of the cases are slower. `share`: of the full number of checks, which
+    is a part of the table.
+    """
+    part = time.strftime("%Y-%m-%d %H:%M")
     rows = []
-    for number, plan in enumerate(plans):
-        started = time.monotonic()
-        comparison = one_check(plan, budget_seconds)
-        seconds = round(time.monotonic() - started, 1)
-        about = {"kind": kind, "budget": budget_seconds, "suite": number, "seconds": seconds}
-        rows += [about | row for row in _rows(comparison, plan)]
-        print(f"{kind}, suite {number}: {comparison.count('regressed')} regressed, {seconds} s", flush=True)
+    for slowdown, number in CHECKS.items():
+        for check_number in range(max(1, round(share * number))):
+            started = time.monotonic()
+            plan = {"VanillaSlow": slowdown, "VanillaSame": 0.0}
+            comparison = one_check(plan, CHECK_SECONDS, only=(FOUR_CASES,))
+            seconds = round(time.monotonic() - started, 1)
+            about = {"part": part, "planted": slowdown, "check": check_number, "seconds": seconds}
+            rows += [about | row for row in _rows(comparison, plan)]
+            print(
+                f"{slowdown:.0%}, check {check_number}: {comparison.count('regressed')} regressed, {seconds} s",
+                flush=True,
+            )
     return pd.DataFrame(rows)
 
 
@@ -89,41 +91,62 @@ def write_sides(base: Path, head: Path, plan: Plan) -> None:
 
 
 def _rows(comparison: Comparison, plan: Plan) -> Iterator[dict[str, object]]:
-    """The cases that were timed: the planted slowdown, the verdict by time, and the ratios."""
+    """Yield the cases: what is planted in each, the verdict by time, and the p-value of no change."""
     for finding in comparison.findings:
-        if finding.rule == "same code":
-            continue
         axes = finding.case.axes()
         cell = str(axes["cell"]).rpartition(":")[2]
         yield {
             "slowdown": plan.get(cell, 0.0),
             "case": f"{cell} {axes['phase']} batch {axes['batch_size']}",
             "verdict": finding.time_verdict,  # the counts would reveal every planted slowdown
+            "state": finding.state,
             "replicates": finding.replicates,
-            "ratio": finding.low.value if finding.low else None,
-            "mean_ratio": finding.mean.value if finding.mean else None,
+            "ratio": finding.low.value if finding.low else math.nan,
+            "p-value": _p_value(finding.low, finding.replicates),
         }
 
 
+def _p_value(ratio: Estimate | None, replicates: int) -> float:
+    """Return the two-sided p-value of a ratio of 1, as its interval says it; NaN without an interval."""
+    if ratio is None or not ratio.has_interval or ratio.upper == ratio.lower:
+        return math.nan
+    error = math.log(ratio.upper / ratio.lower) / 2 / t_quantile((1 + ONE_LOOK_CONFIDENCE) / 2, replicates - 1)
+    return 2 * float(stats.t.sf(abs(math.log(ratio.value)) / error, replicates - 1))
+
+
 def rates(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each kind, budget and slowdown: verdicts of the cases, and the suites with a false alarm."""
+    """Return a row for each part and planted slowdown, and for all parts together: alarms with their bound, and power.
+
+    An alarm is a verdict of change for a case in which nothing is planted. `alarms below`: the upper end of the 95%
+    interval of their share of checks (Clopper and Pearson). Without a change, 5% of `p < 0.05` are right.
+    """
+    whole = table.copy()
+    whole[["part", made.COMMIT, made.QUIET]] = "all", "", math.nan
     rows = []
-    for (kind, budget, slowdown), cases in table.groupby(["kind", "budget", "slowdown"]):
-        verdicts = cases["verdict"].value_counts()
-        alarms = cases[cases["verdict"].isin(["regressed", "improved"])]["suite"].nunique()
-        names = ("regressed", "undecided", "unchanged", "improved")
+    for (part, planted), cases in pd.concat([table, whole]).groupby(["part", "planted"], sort=False):
+        checks = cases.groupby("check" if part != "all" else ["check", "seconds"], sort=False)
+        equal, slower = cases[cases["slowdown"] == 0], cases[cases["slowdown"] > 0]
+        alarms_of_check = equal[equal["verdict"].isin(CHANGED)].groupby(["seconds", "check"]).ngroups
+        number = checks.ngroups
+        bound = float(stats.beta.ppf(0.975, alarms_of_check + 1, number - alarms_of_check))
+        is_decided = cases["verdict"].isin([*CHANGED, "unchanged"])
         rows.append(
             {
-                "suites": kind,
-                "budget (s)": f"{budget:.0f}",
-                "slowdown": f"{slowdown:.0%}",
-                "number": cases["suite"].nunique(),
-                "cases": len(cases),
-                **{verdict: int(verdicts.get(verdict, 0)) for verdict in names},
-                "suites with a false alarm": "" if slowdown else str(alarms),
-                "median ratio": cases["ratio"].median(),
-                "spread of a case's ratio": cases.groupby("case")["ratio"].std().median(),
-                "median seconds": cases.groupby("suite")["seconds"].first().median(),
+                "part": part,
+                "planted": f"{planted:.0%}",
+                "checks": number,
+                "with an alarm": alarms_of_check,
+                "alarms below": f"{bound:.1%}",
+                "equal cases decided": f"{is_decided[equal.index].mean():.0%}",
+                "p < 0.05": f"{equal['p-value'].lt(0.05).sum()} of {equal['p-value'].notna().sum()}",
+                "slower cases found": f"{slower['verdict'].eq('regressed').sum()} of {len(slower)}",
+                "no case decided": int(
+                    (~checks["verdict"].apply(lambda of: of.isin([*CHANGED, "unchanged"]).any())).sum()
+                ),
+                "undisturbed": f"{cases['state'].eq('undisturbed').mean():.0%}",
+                "seconds": checks["seconds"].first().median(),
+                made.QUIET: cases[made.QUIET].iloc[0],
+                made.COMMIT: cases[made.COMMIT].iloc[0],
             }
         )
     return pd.DataFrame(rows)
