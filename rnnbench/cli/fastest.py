@@ -84,8 +84,8 @@ def fastest(
 
     \b
     Examples:
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save my-gru
-      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=128 phase=inference' --save-ways ways.csv
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save my-gru
+      rnnbench fastest MyGRU.py:MyGRU --only 'hidden_size=256 phase=inference' --save-ways ways.csv
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
     \b

@@ -53,11 +53,11 @@ import sys
 from torch import nn
 class Ends(nn.GRUCell):
     def forward(self, x, h):
-        if len(x) == 8:
+        if len(x) == 32:
             {body}
         return super().forward(x, h)
 """
-ONLY = ("--only", "seq_len=16 hidden_size=32 batch_size=1 phase=inference", "--budget", "2s")
+ONLY = ("--only", "seq_len=16 hidden_size=64 batch_size=1 phase=inference", "--budget", "2s")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_class_of_a_file_is_run_in_all_ways_and_handed_back(folder: Path) -> N
     save = ("--save-ways", "ways.csv")
     result = commands.rnnbench("fastest", "mine.py:Mine", *ONLY, *save, cwd=folder, code=0)
     first, second, *_, last, path = result.stdout.splitlines()
-    assert first == "Fastest way to run mine.py:Mine, input 64, hidden 32, 1 layer, float32, cpu, 1 thread"
+    assert first == "Fastest way to run mine.py:Mine, input 64, hidden 64, 1 layer, float32, cpu, 1 thread"
     assert second.startswith("  batch 1, length 16, inference, 1 thread: ")
     assert last == "  any other call: as given"
     assert path == "ways.csv"
@@ -118,7 +118,7 @@ def test_a_module_of_whole_sequences_of_tokens_is_searched_with_its_reference(
 )
 def test_a_cell_that_ends_the_process_or_raises_is_told(folder: Path, body: str, words: str) -> None:
     (folder / "ends.py").write_text(ENDS.format(body=body))
-    only = [word.replace("batch_size=1", "batch_size=8") for word in ONLY]
+    only = [word.replace("batch_size=1", "batch_size=32") for word in ONLY]
     result = commands.rnnbench("fastest", "ends.py:Ends", *only, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr
@@ -174,7 +174,7 @@ def test_the_fastest_ways_of_a_class_are_kept_in_a_folder(folder: Path, monkeypa
         (("none.py:Mine",), "no file none.py; expected FILE.py:CELL"),
         (("no_such_package:Cell",), "no module no_such_package here, in src/ or installed; pip install -e ."),
         (
-            ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=32"),
+            ("torch.nn:Embedding", "--only", "phase=inference seq_len=16 batch_size=1 hidden_size=64"),
             "torch.nn:Embedding, input",
         ),
         (("no-such-suite",), "no suite 'no-such-suite'"),
@@ -185,7 +185,7 @@ def test_the_fastest_ways_of_a_class_are_kept_in_a_folder(folder: Path, monkeypa
         (("quick", "--input", "tokens:9"), "--reference, --input and --sequence are for a cell"),
         (("quick", "--save", "kept"), "--save saves one module: choose it with --only 'cell=..."),
         (
-            ("mine.py:Mine", "--only", "hidden_size=32", "--save", "kept"),
+            ("mine.py:Mine", "--only", "hidden_size=64", "--save", "kept"),
             "--save DIR saves one module in inference on the CPU: choose it with --only 'phase=inference ...'",
         ),
         (("mine.py:Mine", *ONLY, "--save", "."), ". already exists; give the name of a new folder"),

@@ -13,7 +13,7 @@ from rnnbench.store.metrics import METRICS
 from rnnbench.store.records import DEFAULTS, axis_text
 from tests.doubles.commands import rnnbench
 
-FEW = "cell=gru batch_size=1 seq_len=16 hidden_size=32 phase=inference"
+FEW = "cell=gru batch_size=1 seq_len=16 hidden_size=64 phase=inference"
 
 
 @pytest.mark.parametrize("suite", ["quick", "tasks", "modern", "data", "notebook"])

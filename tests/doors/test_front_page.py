@@ -15,7 +15,7 @@ from tests.rules import front_page
 
 PAGE = front_page.FRONT_PAGE.read_text()
 [(COMMAND, FILE, CELL)] = front_page.COMMAND.findall(PAGE)
-FEW = "--only=batch_size=1 seq_len=4 hidden_size=32 phase=inference"
+FEW = "--only=batch_size=1 seq_len=16 hidden_size=64 phase=inference"
 
 
 @pytest.fixture

@@ -56,8 +56,8 @@ def test_the_loop_prints_a_line_for_each_commit_of_a_history_without_a_suite(tmp
     )
     lines = [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
     assert [line.partition(": ")[0] for line in lines] == ["documents", "breaks", "repairs"], done.stdout
-    assert lines[0] == "documents: exit 0: Nothing regressed: 1 of 1 case unchanged within 90%."
+    assert lines[0] == "documents: exit 0: ● Nothing regressed: 1 of 1 case unchanged within 90%"
     assert lines[1].startswith("breaks: exit 1: ")
-    assert lines[2].startswith("repairs: exit 0: Nothing regressed; 1 of 1 case improved")
+    assert lines[2].startswith("repairs: exit 0: ▼ ")
     assert not (tmp_path / "there-replay").exists()
     assert repository.git(top, "worktree", "list").count("\n") == 0

@@ -66,7 +66,7 @@ def test_a_case_that_is_never_called_fails(isolated: pytest.Pytester, in_process
         "def test_passes(rnnbench_case): pass\n\n"
         "def test_skips(rnnbench_case): pytest.skip('not today')\n"
     )
-    only = "cell=lstm implementation=loop phase=inference batch_size=1 seq_len=16 hidden_size=32"
+    only = "cell=lstm implementation=loop phase=inference batch_size=1 seq_len=16 hidden_size=64"
     result = in_process("--rnnbench-only", only)
     result.assert_outcomes(failed=2, skipped=2)  # the case, and its reference
     assert "rnnbench_case was not called, so nothing was measured; write rnnbench_case()" in result.stdout.str()

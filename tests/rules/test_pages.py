@@ -209,12 +209,9 @@ def test_nothing_says_that_rnnbench_is_on_a_package_index() -> None:
     assert [file for file in files if re.search(r"install [^\n`#]*?['\" ]rnnbench\b(?!/)", file.read_text())] == []
 
 
-def test_calls_of_the_reference_run_are_short_enough_for_quiet_moments() -> None:
-    run = rnnbench.load(QUICK)
-    fastest = run.windows.groupby("case", observed=True)["quantile_0"].min()  # seconds, whatever disturbed the others
-    assert fastest.max() < 1.5e-3
+def test_the_reference_run_has_the_cases_of_quick() -> None:
     groups = suites.read("quick").groups({}, None)
-    assert set(run.frame["case"]) == {case.key for group in groups for case in group.cases}
+    assert set(rnnbench.load(QUICK).frame["case"]) == {case.key for group in groups for case in group.cases}
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

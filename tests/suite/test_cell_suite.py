@@ -23,7 +23,7 @@ from tests.doubles import workload as small
 from tests.doubles.commands import rnnbench
 
 ROOT = Path(__file__).parents[2]
-FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=32 phase=inference")
+FEW = ("--only", "batch_size=1 seq_len=16 hidden_size=64 phase=inference")
 
 
 @pytest.fixture

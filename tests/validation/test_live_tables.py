@@ -45,7 +45,7 @@ def test_unlike_modules_are_summarized_by_what_ran_beside_them_and_by_their_stat
 
 
 def test_two_short_runs_of_unlike_modules_alone_and_beside_a_busy_process_have_ratios() -> None:
-    rows = real.unlike(1, 2, ["cell=vanilla hidden_size=32"])
+    rows = real.unlike(1, 2, ["cell=vanilla hidden_size=64 batch_size=1"])
     assert rows["beside"].tolist() == [real.ALONE, real.BESIDE]
     assert rows["ratio"].gt(1).all()  # a loop of 16 steps, each of several operators
     assert len(real.of_states(rows)) in (1, 2)
