@@ -38,8 +38,9 @@ COMMAND = re.compile(r"^    (rnnbench run (\w+\.py):(\w+) .*?)(?:    #.*)?$", re
 BLOCK = r"(?:    .*\n|\n(?=    ))+"
 PRINTED_BY_BENCH = re.compile(rf"(?<=cells, `make bench` prints:\n\n){BLOCK}")
 PRINTED_BY_RUN = re.compile(rf"(\[It prints\]\(results/[\w-]+\):\n\n){BLOCK}")
-IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*$", re.MULTILINE)
-LONGEST = 8  # lines of a paragraph of the output; a longer one is a table of all cases
+IN_WORDS = re.compile(r"^In words: .*(?:\n.+)*\n\nThe \d+ cases are .*(?:\n.+)*$", re.MULTILINE)
+QUIETNESS = re.compile(r"(\d+% )?quiet \((±[\d.]+%)\)")
+LONGEST = 10  # lines of a paragraph of the output; a longer one is a table of all cases
 SEEN = {"width": 1100, "height": 1750}  # pixels of the picture of the page
 PICTURES = {"quick.png": "light", "quick-dark.png": "dark"}  # of the front page
 INCHES = (8.3, 2.9)  # of such a picture, which the page shows 830 pixels wide
@@ -74,9 +75,15 @@ def in_words(run: Path) -> str:
     name = own["cell"].iloc[0].rpartition(":")[2]
     layer = f"torch.nn.{own['reference'].iloc[0].upper()}"
     inference, training = (_range(own.loc[own["phase"] == phase, "ratio"]) for phase in ("inference", "training"))
+    quietness = QUIETNESS.search(printed(run))
+    assert quietness is not None, f"{run}: its first line says nothing of the core"
+    share, width = quietness.groups()
+    when = f"For {share}of the time nothing" if share else "Nothing"
     return (
         f"In words: {name} computes what {layer} computes. It takes {inference[0]} the time in inference "
-        f"(median {inference[1]}),\nand {training[0]} in training (median {training[1]})."
+        f"(median {inference[1]}),\nand {training[0]} in training (median {training[1]}).\n\n"
+        f"The {len(summary)} cases are {len(own)} of {name}, each timed alternately with one of {layer}. {when} "
+        f"else used\nthe core (*quiet*). A typical 95% interval is {width} wide."
     )
 
 

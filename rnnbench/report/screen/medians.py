@@ -143,13 +143,13 @@ def latency_table(summary: pd.DataFrame, width: int) -> Iterator[RenderableType]
 def grid(head: str, names: Sequence[str], columns: list[ScreenColumn], width: int) -> Iterator[RenderableType]:
     """Yield a table with a row for each name; `head`: the heading of the names.
 
-    Where there is no room, columns go by their rank, then names are folded, and the last columns go. A line says which
-    columns went.
+    Where there is no room, the columns of the highest rank go, then names are folded, the other ranks go, and the last
+    columns. A line says which went.
     """
     longest = max(map(cell_len, (*head.splitlines(), *names)))
     dropped = dict[str, None]()
-    for rank in (2, 1):
-        if _room(columns, width) < longest:
+    for rank, enough in ((2, longest), (1, min(longest, MIN_NAME))):
+        if _room(columns, width) < enough:
             dropped |= {column.header: None for column in columns if column.rank == rank}
             columns = [column for column in columns if column.rank != rank]
     while _room(columns, width) < min(longest, MIN_NAME) and len(columns) > 1:
@@ -209,7 +209,7 @@ def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[Sc
             if table.frame["faster"].any():
                 columns.append(ScreenColumn(phase, "faster", texts(phase, lambda row: f"{row['faster']:,}"), rank=1))
         else:
-            header = "95% interval" if table.are_single else "range"
+            header = "interval" if table.are_single else "range"  # of 95%
             columns.append(ScreenColumn(phase, header, texts(phase, ends), rank=1))
     whole = table.frame.groupby("name", sort=False)
     unclear = whole["unclear"].sum()
