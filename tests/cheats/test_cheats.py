@@ -124,6 +124,7 @@ def test_a_class_that_can_not_be_compared_may_draw_numbers_but_keep_nothing(name
     assert outcome(case_of(name)) == ""
 
 
+@pytest.mark.alone  # so that the clock tells
 @pytest.mark.parametrize("name", ["MemoByValue", "MemoByStep"])
 def test_what_keeps_results_by_their_values_is_told_by_the_clock(name: str) -> None:
     case = case_of(name) if name == "MemoByValue" else replace(case_of(name), implementation="loop")
@@ -141,6 +142,7 @@ def test_what_makes_its_products_in_another_way_keeps_nothing(name: str) -> None
     assert rnnbench.measure(pair(name), INPUTS, **QUICK).frame["parity"]["mine"] == "agrees"
 
 
+@pytest.mark.alone
 def test_no_headline_counts_what_keeps_results(tmp_path: Path) -> None:
     shutil.copy(cells.__file__, tmp_path)
     (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByValue"))
@@ -152,6 +154,7 @@ def test_no_headline_counts_what_keeps_results(tmp_path: Path) -> None:
     assert "No case was measured that does all of its work in each call." in " ".join(done.stdout.split())
 
 
+@pytest.mark.alone
 def test_a_module_that_keeps_results_by_their_values_is_not_shown_to_be_faster() -> None:
     modules = pair("MemoByValue")
     parity = rnnbench.measure(modules, INPUTS, **QUICK).frame["parity"]["mine"]

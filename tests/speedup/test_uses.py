@@ -214,7 +214,7 @@ USES: dict[str, Callable[[Any], Any]] = {
 TWICE_DIFFERENTIATED = ("second derivative", "hessian")  # which torch refuses for compiled code
 OF_STEPS = ("hook", "hook of backward")  # which a cell has called in each step
 CASES = [
-    pytest.param(kind, way, marks=[pytest.mark.weekly] if kind == "RNN" else [])
+    pytest.param(kind, way, marks=[pytest.mark.slow, pytest.mark.weekly] if kind in ("LSTM", "RNN") else [])
     for kind, (_, ways) in MODULES.items()
     for way in ways
 ]
@@ -253,6 +253,7 @@ def test_a_module_can_be_used_in_each_way_as_it_is(kind: str, use: str, way: Way
     assert_used_as_it_is(kind, use, way)
 
 
+@pytest.mark.slow
 @pytest.mark.weekly
 @pytest.mark.parametrize("kind", ["GRU", "GRUCell", "Whole"])
 @pytest.mark.parametrize("use", USES)

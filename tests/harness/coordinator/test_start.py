@@ -49,7 +49,7 @@ THEN = type(INFO)("s", "", {"sweep": []}, "", "", {"worker": {"torch": "1.0"}, "
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"name": "t"}, "a run of the suite 's', not of 't'"),
+        ({"name": "t"}, "this run is of the suite 's', not of 't'"),
         ({"sweep": [Sweep(cell=("lstm",))]}, "the sweeps of 's' have changed"),
     ],
 )

@@ -41,6 +41,9 @@ def context() -> str:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     monkeypatch.delenv(VARIABLE, raising=False)
+    # What other tests have left to do once CUDA is used, such as seeding each card.
+    monkeypatch.setattr(torch.cuda, "_queued_calls", [])
+    monkeypatch.setattr(torch.cuda, "_lazy_seed_tracker", type(torch.cuda._lazy_seed_tracker)())
     return FakeDriver().install(partial(monkeypatch.setattr, raising=False))
 
 
