@@ -166,7 +166,7 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(run: Run, monkeypa
         with pytest.raises(UserError, match=r"needs submitit: pip install submitit"):
             run()
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="no sbatch on PATH"):
+    with pytest.raises(UserError, match="sbatch is not on PATH"):
         run()
 
 
