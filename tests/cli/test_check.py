@@ -60,7 +60,7 @@ def test_a_cell_that_became_slower_fails_the_check_and_every_output_says_so(repo
     assert "1 of 2 cases regressed: mine.py:Mine" in " ".join(done.stdout.split())
     assert "more operator calls" in done.stdout
     assert re.search(r"^::error file=mine\.py,line=\d+,title=Regressed%3A mine\.py%3AMine", done.stdout, re.MULTILINE)
-    assert summary.read_text().startswith("## 1 of 2 cases regressed")
+    assert summary.read_text().startswith("## ▲ 1 of 2 cases regressed")
     (folder,) = (repo / "results").iterdir()
     findings = json.loads((folder / "verdicts.json").read_text())["findings"]
     assert [(finding["cell"], finding["verdict"]) for finding in findings] == [

@@ -57,7 +57,6 @@ COMMITS: tuple[tuple[str, dict[str, str], int, dict[str, str]], ...] = (
 
 @pytest.mark.slow
 @pytest.mark.weekly
-@pytest.mark.alone
 def test_each_commit_of_a_new_project_gets_the_answer_that_its_team_needs(tmp_path: Path) -> None:
     for subject, files, code, expected in COMMITS:
         commit = repository.commit(tmp_path, files, subject)
