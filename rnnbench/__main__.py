@@ -17,7 +17,7 @@ def main() -> None:
 
         command()
     except Exception:
-        if not interrupts.received:  # else an import made it of KeyboardInterrupt
+        if not interrupts.received:  # otherwise an import has turned KeyboardInterrupt into it
             raise
         _say_interrupted()
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ BETWEEN_UNLIKE = 0.012
 # calls in five recordings of a ratio of 2.9, minutes of which are quiet or not, differ by 13.8%.
 SHARED_LEAN = 0.14
 ALWAYS_QUIET = 0.95  # of the pulses; a core that is quiet more often is not called shared
-SPELL_SECONDS = 60.0  # the share of a core that others take changes by the minute
+MINUTE = 60.0  # seconds, in which the share of a core that others take changes
 MIN_QUIET_REPLICATES = 2  # with enough quiet blocks, so that a time or ratio is undisturbed
 
 
@@ -174,15 +174,15 @@ def run_to_run(log_ratios: np.ndarray) -> np.ndarray:
     return half_widths
 
 
-def drift(log_ratios: np.ndarray | float, quiet_shares: np.ndarray | float, spells: np.ndarray | float) -> np.ndarray:
+def drift(log_ratios: np.ndarray | float, quiet_shares: np.ndarray | float, minutes: np.ndarray | float) -> np.ndarray:
     """Return the half-widths of what other minutes of a shared core would change of logarithms of ratios.
 
-    `quiet_shares`: of the pulses beside the calls. `spells`: the minutes in which replicates began, at least one. The
-    shares of minutes scatter as a Beta distribution does whose parameters sum to one: most minutes are either quiet or
+    `quiet_shares`: of the pulses beside the calls. `minutes`: in how many replicates began, at least one. The shares of
+    minutes scatter as a Beta distribution does whose parameters sum to one: most minutes are either quiet or
     shared. One more minute of even odds is assumed, so that a single one does not seem to tell the others.
     """
-    shares = (quiet_shares * spells + 0.5) / (spells + 1)
-    errors = np.sqrt(shares * (1 - shares) / 2 / spells)
+    shares = (quiet_shares * minutes + 0.5) / (minutes + 1)
+    errors = np.sqrt(shares * (1 - shares) / 2 / minutes)
     half_widths: np.ndarray = t_quantile((1 + CONFIDENCE) / 2, math.inf) * SHARED_LEAN * np.abs(log_ratios) * errors
     return half_widths
 

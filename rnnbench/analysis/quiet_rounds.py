@@ -161,7 +161,7 @@ def _quiet_share(*sides: Sequence[RoundTimes]) -> float:
 
 
 def drift_of_rounds(logs: RoundLogs, *sides: Sequence[RoundTimes]) -> float:
-    """Return the half-width of `estimate.drift` of a log-ratio, of which all rounds are one spell.
+    """Return the half-width of `estimate.drift` of a log-ratio; all rounds count as one minute.
 
     0 unless it was measured on a shared core.
     """

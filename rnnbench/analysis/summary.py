@@ -22,7 +22,7 @@ from rnnbench.analysis.estimate import (
     CONFIDENCE,
     ENDS,
     MIN_QUIET_REPLICATES,
-    SPELL_SECONDS,
+    MINUTE,
     drift,
     estimates,
     from_logs,
@@ -222,16 +222,16 @@ def drifts(paired: pd.DataFrame, by: str) -> "pd.Series[float]":
 
     `by`: the column that tells the cases apart.
     """
-    minutes = paired.assign(minute=paired["started"] // SPELL_SECONDS)
-    of_cases = minutes.groupby(by, sort=False).agg(
+    rows = paired.assign(minute=paired["started"] // MINUTE)
+    of_cases = rows.groupby(by, sort=False).agg(
         log_ratio=("log_ratio", "mean"),
         pulses=("pulses", "sum"),
         quiet_pulses=("quiet_pulses", "sum"),
-        spells=("minute", "nunique"),
+        minutes=("minute", "nunique"),
     )
     shares = of_cases["quiet_pulses"] / of_cases["pulses"]  # NaN without pulses, which is not below any share
-    spells = of_cases["spells"].clip(lower=1)
-    half_widths = drift(of_cases["log_ratio"].to_numpy(), shares.to_numpy(dtype=float), spells.to_numpy())
+    minutes = of_cases["minutes"].clip(lower=1)
+    half_widths = drift(of_cases["log_ratio"].to_numpy(), shares.to_numpy(dtype=float), minutes.to_numpy())
     return pd.Series(half_widths, of_cases.index, dtype=float).where(shares < ALWAYS_QUIET, 0.0)
 
 

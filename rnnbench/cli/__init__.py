@@ -76,7 +76,7 @@ def run_and_exit() -> NoReturn:
         output.tell(": ".join(str(part) for part in named if part))
         sys.exit(2)
     except Exception as error:
-        if interrupts.received:  # a library made it of KeyboardInterrupt
+        if interrupts.received:  # a library has turned KeyboardInterrupt into this error
             output.tell("interrupted")
             sys.exit(INTERRUPTED)
         traceback.print_exc()

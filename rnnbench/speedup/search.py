@@ -41,7 +41,7 @@ from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, names, row_of, ways_table
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, possible_ways, row_of, ways_table
 from rnnbench.store.implementations import GRAPHED_GRADIENTS
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line
@@ -209,8 +209,8 @@ def _untimed_row(subject: RunSubject, way: WayName, refusal: Refusal) -> dict[st
 
 
 def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]:
-    """Return for each way why it is not used, in the order of `names`; the reason is empty if it can be used."""
-    faults = names(subject.run, subject.input, subject.state)
+    """Return for each way why it is not used, in the order of `possible_ways`; empty if it can be used."""
+    faults = possible_ways(subject.run, subject.input, subject.state)
     ways = [name for name, fault in faults.items() if not fault]
     if of_all := why_only_as_given(subject.run.module, subject.run.kind) or varies(subject):
         return {name: Refusal("" if name == AS_GIVEN else of_all) for name in ways}

@@ -178,7 +178,7 @@ def row_of(name: str) -> WayRow:
     return ROWS_BY_NAME[name]
 
 
-def names(run: RunModule, input: Tensor, state: State) -> dict[WayName, str]:
+def possible_ways(run: RunModule, input: Tensor, state: State) -> dict[WayName, str]:
     """Return the ways in which a module may be run, `AS_GIVEN` first; each with why it could not be tried, or nothing.
 
     `input` and `state`: of a call, as ways take them.

@@ -176,7 +176,7 @@ def test_a_references_ratio_to_itself_has_no_width_and_what_has_no_interval_gets
 
 
 def test_what_other_minutes_would_change_is_nothing_for_alike_modules_and_falls_with_the_root_of_the_minutes() -> None:
-    one, four, many = (float(drift(math.log(2.4), 0.3, spells)) for spells in (1.0, 4.0, 400.0))
+    one, four, many = (float(drift(math.log(2.4), 0.3, minutes)) for minutes in (1.0, 4.0, 400.0))
     assert 0.06 < one < 0.09
     assert one / 2 == pytest.approx(four, rel=0.15)
     assert one / 20 == pytest.approx(many, rel=0.15)

@@ -1,3 +1,4 @@
+import json
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -8,7 +9,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.devices import nvml
-from rnnbench.harness.doctor import advice, current_readings
+from rnnbench.harness.doctor import DOCTOR_CASES, advice, current_readings
+from rnnbench.suite import suites
+from rnnbench.suite.expressions import parse_only
+from rnnbench.suite.outline import cases_of
+from tests.doubles.commands import rnnbench
 from tests.doubles.fake_nvml import FACTS, INSTANCE, MOMENT, Driver
 
 QUIET: dict[str, Any] = {
@@ -43,6 +48,14 @@ FAULTS: list[tuple[str, str, object]] = [
     ("machine", "frequency_governor", "powersave"),
     ("software", "variables", {"OMP_NUM_THREADS": "8"}),
 ]
+
+
+@pytest.mark.slow
+def test_a_machine_is_tried_by_cases_that_quick_has(tmp_path: Path) -> None:
+    told = json.loads(rnnbench("doctor", "--json", cwd=tmp_path, code=0).stdout)
+    cases = cases_of(suites.read("quick").groups(parse_only(DOCTOR_CASES), None))
+    assert f"median of {len(cases)} cases" in told["answer"][1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_fault_is_told_with_what_to_do(snapshot: SnapshotAssertion) -> None:

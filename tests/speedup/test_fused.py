@@ -17,7 +17,7 @@ from rnnbench.cells.states import leaves
 from rnnbench.kernels import recurrence
 from rnnbench.kernels.recurrence import CELLS
 from rnnbench.speedup import search
-from rnnbench.speedup.ways import names
+from rnnbench.speedup.ways import possible_ways
 from tests.speedup.test_ways import INPUT, fast
 
 pytestmark = [
@@ -171,11 +171,11 @@ def test_within_torch_compile_it_is_left_out_of_the_graph(module: nn.Module, run
 def test_it_is_a_way_for_the_layers_of_torch_in_float32(module: nn.Module, dtype: torch.dtype, expected: bool) -> None:
     input = INPUT.to(dtype)
     run = run_module(module.to(dtype), input, None)
-    assert ("fused" in names(run, input, run.zeros(input))) is expected
+    assert ("fused" in possible_ways(run, input, run.zeros(input))) is expected
 
 
 def test_without_a_compiler_it_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrence, "functions", lambda *_: "no C compiler was found (CC, cc, gcc, clang)")
-    monkeypatch.setattr(search, "names", lambda *_: dict.fromkeys(["as given", "fused"], ""))
+    monkeypatch.setattr(search, "possible_ways", lambda *_: dict.fromkeys(["as given", "fused"], ""))
     found = rnnbench.fastest(nn.LSTM(5, 6), INPUT, budget=0.1, progress=False)
     assert "fused is not used: no C compiler was found" in repr(found)

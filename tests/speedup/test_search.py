@@ -28,7 +28,7 @@ from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.search import find_wanted, wanted
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import names, way
+from rnnbench.speedup.ways import possible_ways, way
 from rnnbench.store.implementations import GRAPHED_GRADIENTS, Implementation
 from rnnbench.store.records import Case
 from rnnbench.workloads import compiled
@@ -169,7 +169,9 @@ def test_modes_of_torch_compile_are_compared_before_they_are_timed(
 
     seconds |= {"reduce-overhead": 1.5, "max-autotune": 0.5}
     monkeypatch.setattr(
-        search, "names", lambda *_: dict.fromkeys(["as given", "compiled", "reduce-overhead", "max-autotune"], "")
+        search,
+        "possible_ways",
+        lambda *_: dict.fromkeys(["as given", "compiled", "reduce-overhead", "max-autotune"], ""),
     )
     monkeypatch.setattr(compiled, "compiled", compile_in)
     module = nn.Sequential(nn.GRU(4, 6))
@@ -360,7 +362,7 @@ def test_where_a_device_may_round_to_tf32_so_may_a_way_and_it_says_so(
     monkeypatch.setattr(agreement, "run_in_way", rounded)
     monkeypatch.setattr(Cpu, "lacks", {} if may_round else {"tf32": "no such units"})
     monkeypatch.setattr(global_state, "tf32_allowed", lambda: (False, True))  # torch's own start
-    monkeypatch.setattr(search, "names", lambda *_: dict.fromkeys(["as given", "torch.nn"], ""))
+    monkeypatch.setattr(search, "possible_ways", lambda *_: dict.fromkeys(["as given", "torch.nn"], ""))
     found = fast(nn.LSTMCell(4, 6))
     assert found.frame.set_index("is_chosen").loc[True, "way"] == chosen
     assert (f"torch.nn: {search.TF32}" in repr(found)) == may_round
@@ -505,7 +507,7 @@ class Clockwork(nn.GRUCell):
 
 @pytest.mark.usefixtures("quick_compiler")
 def test_code_that_would_be_compiled_anew_in_each_call_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "names", lambda *_: dict.fromkeys(["as given", "compiled"], ""))
+    monkeypatch.setattr(search, "possible_ways", lambda *_: dict.fromkeys(["as given", "compiled"], ""))
     found = rnnbench.fastest(Clockwork(4, 8).eval(), torch.randn(2, 2, 4), budget=900, progress=False)
     assert "compiled again in each call" in repr(found)
 
@@ -530,7 +532,7 @@ def test_what_is_timed_is_what_is_handed_back(monkeypatch: pytest.MonkeyPatch, p
 def test_a_gpu_has_modes_of_torch_compile_for_it() -> None:
     run = RunModule(nn.GRU(4, 6), "layer", (torch.zeros(1, 1, 6),))
     on_gpu: Any = SimpleNamespace(is_cuda=True)
-    assert [*names(run, on_gpu, None)] == ["as given", "hoisted", "compiled", "reduce-overhead", "max-autotune"]
+    assert [*possible_ways(run, on_gpu, None)] == ["as given", "hoisted", "compiled", "reduce-overhead", "max-autotune"]
 
 
 def test_results_of_a_cuda_graph_are_copied_since_its_next_call_writes_into_them(

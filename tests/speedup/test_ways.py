@@ -344,7 +344,7 @@ def test_forward_mode_and_transforms_are_those_of_the_module() -> None:
 def test_a_search_within_autocast_is_for_calls_within_it(
     kind: Literal["GRU", "LSTM"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "names", lambda *_: dict.fromkeys(["as given", "hoisted"], ""))
+    monkeypatch.setattr(search, "possible_ways", lambda *_: dict.fromkeys(["as given", "hoisted"], ""))
     if reason := why_not(kind, "autocast to bfloat16", False):
         pytest.skip(f"this processor can't run {kind} in bfloat16: {reason}")
     layer = getattr(nn, kind)(5, 6).eval()

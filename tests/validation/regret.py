@@ -18,7 +18,7 @@ from rnnbench.cells.vanilla import VanillaCell
 from rnnbench.harness.live.loop import Precision
 from rnnbench.harness.live.measuring import compared
 from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import AS_GIVEN, names, way
+from rnnbench.speedup.ways import AS_GIVEN, possible_ways, way
 from rnnbench.suite.file import Settings
 
 INPUT, HIDDEN = 64, (64, 256)
@@ -48,7 +48,7 @@ def _rows(name: str, hidden: int) -> Iterator[dict[str, object]]:
         input = torch.randn(*shape, INPUT)
         run = module_in_ways._run
         state, kind = run.zeros(input), run.kind
-        calls: Any = {each: partial(way(kind, each), module, input, state) for each in names(run, input, state)}
+        calls: Any = {each: partial(way(kind, each), module, input, state) for each in possible_ways(run, input, state)}
         with torch.inference_mode():
             for call in calls.values():
                 call()

@@ -10,14 +10,14 @@ from statistics import fmean
 from rnnbench.analysis.estimate import (
     ALWAYS_QUIET,
     MIN_QUIET_REPLICATES,
-    SPELL_SECONDS,
+    MINUTE,
     drift,
     estimates_of,
     quiet_estimates_of,
 )
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
-from rnnbench.harness.turns.schedule import LEAST_BLOCKS, MOST_LEAST_BLOCKS, sweeps_in_turn
+from rnnbench.harness.turns.schedule import LARGE_BUDGET_BLOCKS, LEAST_BLOCKS, sweeps_in_turn
 from rnnbench.harness.turns.split import compared, parted
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
@@ -69,8 +69,8 @@ class GroupRecord:
         if not self.is_shared:
             return alone
         farthest = max(abs(fmean(ratios)) for ratios in self.log_ratios.values())
-        spells = max(1.0, len(self.minutes) * visits / self.visits)
-        return math.hypot(alone, float(drift(farthest, fmean(self.quiet_shares), spells)))
+        minutes = max(1.0, len(self.minutes) * visits / self.visits)
+        return math.hypot(alone, float(drift(farthest, fmean(self.quiet_shares), minutes)))
 
     @property
     def cost(self) -> float:
@@ -190,7 +190,7 @@ class Planner:
             self._add_to(subgroup, seconds * len(subgroup.cases) / max(len(group.cases), 1), of_subgroup)
             if quiet_share is not None:
                 self._records[subgroup].quiet_shares.append(quiet_share)
-            self._records[subgroup].minutes.add(int(self._visiting_seconds // SPELL_SECONDS))
+            self._records[subgroup].minutes.add(int(self._visiting_seconds // MINUTE))
         self._visiting_seconds += seconds
 
     def _add_to(self, group: Group, seconds: float, times: Mapping[str, Times]) -> None:
@@ -270,7 +270,7 @@ class Planner:
             return LEAST_BLOCKS
         replicate = fmean(self._start_seconds) + sum(self._records[group].cost for group in visited)
         blocks = round(LEAST_BLOCKS * seconds_left / (ENOUGH_REPLICATES * max(replicate, 1e-9)))
-        return min(max(blocks, LEAST_BLOCKS), MOST_LEAST_BLOCKS)
+        return min(max(blocks, LEAST_BLOCKS), LARGE_BUDGET_BLOCKS)
 
     def disturbed(self) -> list[Group]:
         """Return the groups with cases that have pulses, but too few quiet blocks for undisturbed ratios."""

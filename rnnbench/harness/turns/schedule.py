@@ -14,10 +14,10 @@ from rnnbench.store.records import Group
 
 Item = TypeVar("Item")
 MAX_BLOCK_SECONDS = 0.01  # of calls that are clocked together, however long the slowest case's call takes
-# Blocks of a case in a visit, for calls that are so long that its time is over before: enough for an undisturbed time,
-# although some are disturbed. Of calls that last seconds there are fewer.
+# The least number of blocks of a case in a visit, which matters for long calls: with eight, its time can be
+# undisturbed although some of them are disturbed.
 LEAST_BLOCKS = 8
-MOST_LEAST_BLOCKS = 24  # where the budget is large
+LARGE_BUDGET_BLOCKS = 24  # in place of LEAST_BLOCKS, where the budget is large
 LEAST_BLOCK_SECONDS = 0.125  # of calls up to this length; of longer ones a visit has so many fewer
 WARM_CALL_SECONDS = 1e-3  # a call this long fills the caches itself: no unclocked call comes before it
 MAX_BLOCK_CALLS = 1_000_000

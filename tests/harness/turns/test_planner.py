@@ -10,7 +10,7 @@ import pytest
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.quiet import BINS, QuietBlocks
 from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner
-from rnnbench.harness.turns.schedule import LEAST_BLOCKS, MOST_LEAST_BLOCKS
+from rnnbench.harness.turns.schedule import LARGE_BUDGET_BLOCKS, LEAST_BLOCKS
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -201,4 +201,4 @@ def test_a_large_budget_makes_long_turns_and_not_many_replicates() -> None:
     for group in GROUPS:
         visit(chosen, group, random.Random(1), seconds=3.0)
     assert chosen.least_blocks(30.0) == chosen.least_blocks(math.inf) == LEAST_BLOCKS
-    assert LEAST_BLOCKS < chosen.least_blocks(100.0) < chosen.least_blocks(1000.0) == MOST_LEAST_BLOCKS
+    assert LEAST_BLOCKS < chosen.least_blocks(100.0) < chosen.least_blocks(1000.0) == LARGE_BUDGET_BLOCKS
