@@ -148,7 +148,7 @@ def test_a_regret_is_the_time_of_the_chosen_way_over_that_of_the_fastest(monkeyp
     for name, value in {"INPUT": 3, "HIDDEN": (4,), "SEARCHED": ((3, 1), (3, 4))}.items():
         monkeypatch.setattr(regret, name, value)
     monkeypatch.setattr(regret, "MODULES", {"vanilla": VanillaCell})
-    monkeypatch.setattr(regret, "names", lambda *_: [*seconds])
+    monkeypatch.setattr(regret, "possible_ways", lambda *_: [*seconds])
     monkeypatch.setattr(regret, "compared", measured)
     monkeypatch.setattr(rnnbench, "fastest", search)
     table = regret.regrets()
