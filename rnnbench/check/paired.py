@@ -43,10 +43,10 @@ from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.protocol import Building, Doubt, device, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload
+from rnnbench.store.user_cache import private_folder
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of
 from rnnbench.text import plural
-from rnnbench.user_cache import private_folder
 
 ORIGIN_PAIRS = 4  # pairs forked from one process; the next ones have another hash seed and other addresses
 GUESSED_START_SECONDS = 1.0  # of a pair, before the second was started

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from rnnbench.store.user_cache import private_folder
 from rnnbench.temporary import scratch
-from rnnbench.user_cache import private_folder
 
 ROOT = 0
 UNMAPPED = 65534  # whose files root's are within a container of a user's own

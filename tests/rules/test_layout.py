@@ -80,7 +80,7 @@ MAX_MODULES = 20  # in a folder, without `__init__.py`
 LIVE = {"measure", "sweep", "explain", "assert_not_slower"}
 # Calls that read a clock which can be set, and the modules that may: for a run's folder, its `started`, ages of files.
 MAY_BE_SET = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
-NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py", "harness/machine/kept_pulse.py"}
+NAMES_A_RUN = {"store/folder.py", "store/run_info.py", "slurm/sweep.py", "store/user_cache.py"}
 
 
 def modules() -> dict[str, Path]:

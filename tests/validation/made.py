@@ -11,7 +11,7 @@ from rnnbench.harness.machine.cores import processor
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.report.words.names import identity
-from rnnbench.user_cache import private_folder
+from rnnbench.store.user_cache import private_folder
 
 COMMIT, PROCESSOR, QUIET = "commit", "processor", "quiet pulses"  # columns of a table
 PULSES = 2000  # before and after a table

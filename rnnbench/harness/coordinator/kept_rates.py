@@ -4,7 +4,6 @@ On a core that is shared all the time, two runs agree on rates that are too low:
 """
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import variables
 from rnnbench.harness.machine.cores import allowed_cores, cpu_limit, processor
 from rnnbench.store.ceilings import Ceiling
-from rnnbench.store.folder import write_whole
-from rnnbench.store.stored_record import content_of, parsed
+from rnnbench.store.user_cache import CacheFile
 
 MAX_APART = 0.05  # of two measurements of a rate that agree
 # Of the pulses before and after: each rate is the best of many tries, so some of them have the core to themselves.
@@ -98,30 +96,18 @@ class KeptRates:
         if any(now > (1 + MAX_APART) * then for then, now in rates):
             self._write(Kept(entry.ceiling.joined(seen), agrees=False))
 
-    def _file(self, place: tuple[str, str, int]) -> Path | None:
-        if self._folder is None or not is_shared(place[0]):
-            return None
-        text = json.dumps({"place": place, **self._about}, sort_keys=True, default=str)
-        return self._folder / f"rates-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    def _file(self, place: tuple[str, str, int]) -> CacheFile:
+        folder = self._folder if is_shared(place[0]) else None
+        return CacheFile(folder, "rates", {"place": place, **self._about})
 
     def _read(self, place: tuple[str, str, int]) -> Kept | None:
         """Return the kept rates of a place; None if there are none, or if they can't be read."""
-        file = self._file(place)
-        if file is None or not file.exists():
-            return None
+        content = self._file(place).read()
         try:
-            content = parsed(content_of(file))
             entry = Kept(Ceiling.from_json(content["ceiling"]), content["agrees"] is True)
         except (UserError, KeyError):  # of another version, or cut off: it is measured again
             return None
         return entry if entry.ceiling.place == place else None
 
     def _write(self, entry: Kept) -> None:
-        file = self._file(entry.ceiling.place)
-        if file is None:
-            return
-        content = {"ceiling": entry.ceiling.to_json(), "agrees": entry.agrees}
-        try:
-            write_whole(file, json.dumps(content).encode())
-        except OSError:  # the disk is full, say: a cache is no reason to end a run
-            return
+        self._file(entry.ceiling.place).write({"ceiling": entry.ceiling.to_json(), "agrees": entry.agrees})

@@ -30,9 +30,9 @@ from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.implementations import COMPILED
 from rnnbench.store.records import NOT_REACHED, NOT_TIMED_ALONE, Case, DType, Group
+from rnnbench.store.user_cache import private_folder
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of, is_compared
-from rnnbench.user_cache import private_folder
 
 SIDE = ""  # name of the only side of a visit
 CEILING_PASSES = 2  # over each limit of the machine, in a run that has this many seconds; a shorter one has one pass

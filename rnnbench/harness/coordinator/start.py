@@ -19,11 +19,11 @@ from rnnbench.harness.protocol import Reply
 from rnnbench.store.folder import last_measurements
 from rnnbench.store.records import Group, Measurement, Window, Workload
 from rnnbench.store.run_info import RunInfo
+from rnnbench.store.user_cache import private_folder
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import grouped
 from rnnbench.suite.suites import Suite
 from rnnbench.temporary import scratch
-from rnnbench.user_cache import private_folder
 
 # A group's complete visit: the windows of cases that count as measured (a case that has failed since has no time), and
 # the seconds of its turns.

@@ -21,7 +21,7 @@ from rnnbench.harness.machine.cores import measuring_choices
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.user_cache import private_folder
+from rnnbench.store.user_cache import private_folder
 
 MAX_CHOICES = 8  # cores that are looked at; each look takes some milliseconds
 LOOKING_SHARE = 0.05  # of the time of turns, for looking which core is quiet

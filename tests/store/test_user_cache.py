@@ -1,4 +1,4 @@
-"""The user's cache, which holds what is loaded as code."""
+"""The user's cache, which holds what is loaded as code, and what was measured of the machine."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.user_cache import private_folder
+from rnnbench.store.user_cache import CacheFile, private_folder
 
 
 def test_the_folder_is_made_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,23 @@ def test_a_folder_that_others_could_fill_is_not_used(
         case _:
             monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
     assert private_folder() is None
+
+
+def test_a_file_is_read_by_those_it_holds_for_as_long_as_it_is_new_and_whole(tmp_path: Path) -> None:
+    file = CacheFile(tmp_path, "rates", {"torch": "2.8.0"})
+    assert file.read() == {}
+    file.write({"value": 1})
+    assert CacheFile(tmp_path, "rates", {"torch": "2.8.0"}).read() == {"value": 1}
+    assert CacheFile(tmp_path, "rates", {"torch": "2.9.0"}).read() == {}
+    [path] = tmp_path.iterdir()
+    os.utime(path, (0, path.stat().st_mtime - 60))
+    assert file.read(max_age_seconds=30) == {}
+    path.write_text('{"value": ')
+    assert file.read() == {}
+
+
+@pytest.mark.parametrize("folder", [None, Path("/proc/none")])
+def test_nothing_is_kept_without_a_folder_that_can_be_written_to(folder: Path | None) -> None:
+    file = CacheFile(folder, "rates", {})
+    file.write({"value": 1})
+    assert file.read() == {}
