@@ -44,7 +44,7 @@ exceeds one, however many looks there are (Bonferroni), so the rounds may end at
 The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
 can't show. `PROCESS_SPREAD` is therefore added to the errors, and to that of a mean over quiet blocks what pulses miss
 (`MISSED_SHARE`). The rates hold if processes differ by no more than that, and rounds are correlated by no more than
-0.5: `results/validation/rounds-simulated.md` shows what more does, and `not-slower-shared.md` what a shared core does.
+0.5: `results/validation/rounds-simulated.md` shows what more does.
 """
 
 import math

@@ -1,6 +1,6 @@
 """rnnbench's own products, in C: see `direct.c`.
 
-For up to 64 rows they take 0.2 to 1.2 times the time of MKL (`results/validation/products.md`). Compiled code calls
+For up to 64 rows they took 0.2 to 1.2 times the time of MKL. Compiled code calls
 them without Python, through symbols that the loaded library offers to the whole process.
 
 Shapes: left (rows, inner), right (inner, columns), bias (columns), `added` and result (rows, columns); panels (panels,

@@ -1,7 +1,7 @@
 """The libraries that make a matrix product on a CPU: torch's own, oneDNN, and rnnbench's code; and the fastest one.
 
 `prepacked` has each product made by torch or by rnnbench's code, whichever took less time here. In 96 kinds of products
-on two processors (`results/validation/products.md`), rnnbench's code took 0.2 to 1.2 times the time of torch's library
+on two processors, rnnbench's code took 0.2 to 1.2 times the time of torch's library
 (MKL). oneDNN was never the fastest, and weights packed for MKL saved more than 3% once, so neither is used.
 """
 

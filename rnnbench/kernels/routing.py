@@ -3,8 +3,7 @@
 The products are operators of the graph, which Inductor's C++ calls without Python (see `direct`). A weight is packed in
 each call, so a packed copy can't be older than the weight.
 
-Against `compiled`, `prepacked` takes 0.3 to 0.9 times the time in cells that others wrote
-(`results/validation/strangers-fastest.md`).
+Against `compiled`, `prepacked` took 0.3 to 0.9 times the time in cells that others wrote.
 """
 
 from collections import Counter

@@ -28,7 +28,7 @@ from rnnbench.analysis.rounds import (
     worth,
 )
 from tests.doubles.stored import steady
-from tests.validation.not_slower_simulated import HEAVY, noise, wandering
+from tests.validation.rounds_simulated import HEAVY, noise, wandering
 
 seconds = st.floats(1e-6, 10.0)
 

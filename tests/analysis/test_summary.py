@@ -32,7 +32,6 @@ from tests.doubles import workload as small
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels
 from tests.doubles.fakes import fake_cpu, noisy
 from tests.doubles.stored import folder, measured, times_of, window, written
-from tests.validation import latency_simulated
 
 LOOP, REFERENCE = small.case("vanilla"), small.reference_case()
 SKIPPED = small.case("combined", "hoisted")
@@ -360,10 +359,3 @@ def test_late_steps_that_come_together_tell_less() -> None:
     assert spread[0] == together[0] == 0.01
     assert together[1] < spread[1]
     assert spread[2] < together[2]
-
-
-@pytest.mark.parametrize("kind", latency_simulated.KINDS)
-def test_intervals_hold_the_truth_where_steps_are_slow_together(kind: str) -> None:
-    rows = pd.DataFrame(latency_simulated.rows(kind, 40, np.random.default_rng(1), truth_replicates=300))
-    assert (rows["covered"] >= 0.8).all()  # of 40 intervals; the table has thousands
-    assert np.average(rows["covered"], weights=rows["intervals"]) >= 0.92

@@ -18,9 +18,9 @@ from rnnbench.errors import UserError
 from rnnbench.store.records import Case
 from rnnbench.suite import suites
 from rnnbench.suite.file import CheckSettings
+from tests.check.simulated_history import MARGIN, SimulatedCommitRunner
 from tests.doubles import repository
 from tests.doubles import workload as small
-from tests.validation.bisect_simulated import MARGIN, SimulatedCommitRunner
 from tests.validation.noise import NOISES, MadeUp
 
 QUIET = MadeUp(0.002, 0.0, shared=0.0, spoilt=0.0, spoilt_mean=0.0)

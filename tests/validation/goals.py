@@ -14,9 +14,8 @@ import pandas as pd
 from scipy import stats
 
 CHANCE = 0.01  # that any goal is called missed where all shares are at their goals
-OLD_PAIRS = "noise.str.contains('T08:3')"  # recorded pairs that scatter by 4%
 HARD_ROUNDS = "`correlation of rounds` in ['0.8', '0.8, and noise of its own', 'two modes that last four rounds']"
-QUIET_BLOCKS = "`judged by` == 'quiet blocks'"
+ALWAYS_SHARED = "`the core is` == 'always shared'"
 
 
 @dataclass(frozen=True)
@@ -40,55 +39,30 @@ class Goal:
 
 
 GOALS = (
-    Goal("simulated-coverage", "covers", "at least", 0.93, "runs"),
     Goal("shared-simulated", "covered", "at least", 0.93, "cases", "`the core is` != 'always shared'"),
     Goal("shared-simulated", "undisturbed", "at most", 0.0, "cases", "`the core is` == 'always shared'"),
-    Goal(
-        *("split-simulated", "undisturbed", "at least", 0.90, "runs"),
-        rows="case == 'short' and group == 'split' and `the core is` != 'always shared'",
-    ),
     Goal("stopping-simulated", "covered", "at least", 0.93, "cases", but="noise == 'two modes'"),
-    Goal("latency-simulated", "covered", "at least", 0.90, "intervals"),
-    Goal(
-        *("not-slower-simulated", "slower", "at most", 0.005, "runs"),
-        rows="`true ratio` <= factor",
-        but="`correlation of rounds` == 0.8",
-    ),
     Goal("live-shared", "covered", "at least", 0.93, "cases", "`the core is` != 'always shared'"),
     Goal("live-shared", "undisturbed", "at most", 0.0, "cases", "`the core is` == 'always shared'"),
-    Goal(
-        *("not-slower-shared", "slower", "at most", 0.005, "runs"),
-        rows="`true ratio` <= factor",
-        but="`the core is` == 'always shared'",
-    ),
     Goal("rounds-simulated", "covered", "at least", 0.93, "series", but=HARD_ROUNDS),
     Goal("stored-simulated", "pairs with a false verdict", "at most", 0.01, "pairs of runs", but="unlikeness > 0.5"),
     Goal("verdicts-simulated", "unchanged: suites with a false alarm", "at most", 0.01, "suites"),
-    Goal("verdicts-simulated", "slower: regressed", "at least", 0.95, "suites", "truth == 'half 10%'", OLD_PAIRS),
+    Goal("verdicts-simulated", "slower: regressed", "at least", 0.95, "suites", "truth == 'half 10%'"),
     Goal(
         *("verdicts-simulated", "slower: unchanged", "at most", 0.005, "suites"),
         but="noise == 'half slower by 10% in 30% of the processes'",
     ),
-    Goal(
-        *("checks-simulated", "checks with a false alarm", "at most", 0.01, "checks"),
-        rows=QUIET_BLOCKS,
-        but="`the core is` == 'always shared'",
-    ),
+    Goal(*("checks-simulated", "checks with a false alarm", "at most", 0.01, "checks"), but=ALWAYS_SHARED),
     Goal(
         *("checks-simulated", "decided", "at least", 10 / 12, "checks"),
-        rows=f"{QUIET_BLOCKS} and truth == 'nothing slower' and `the core is` == 'quiet 20-50% of a visit'",
+        rows="truth == 'nothing slower' and `the core is` == 'quiet 20-50% of a visit'",
     ),
     Goal(
         *("checks-simulated", "slower: found", "at least", 0.95, "checks"),
-        rows=f"{QUIET_BLOCKS} and truth == 'a definition 5% slower'",
-        but="`the core is` == 'always shared'",
+        rows="truth == 'a definition 5% slower'",
+        but=ALWAYS_SHARED,
     ),
-    Goal(
-        *("checks-simulated", "slower: unchanged", "at most", 0.005, "checks"),
-        rows=QUIET_BLOCKS,
-        but="truth == 'every tenth call of a definition 30% slower' or `the core is` == 'always shared'",
-    ),
-    Goal("bisect-simulated", "a wrong one named", "at most", 0.01, "histories"),
+    Goal(*("checks-simulated", "slower: unchanged", "at most", 0.005, "checks"), but=ALWAYS_SHARED),
 )
 
 

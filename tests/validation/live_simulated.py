@@ -1,8 +1,8 @@
-"""Live modules on a simulated core that is shared, with the real turns, pulses, rounds and questions.
+"""Live modules on a simulated core that is shared, with the real turns, pulses and rounds.
 
 The machine is that of `shared_simulated`: sharing slows each call by a factor of its own. How often the core is shared
 differs from round to round, or from process to process. All rounds are of one process, so beside that each call wanders
-from round to round as `not_slower_simulated` lets it. The truth is the ratio on a quiet core.
+from round to round as `rounds_simulated` lets it. The truth is the ratio on a quiet core.
 """
 
 import math
@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import median
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.quiet_rounds import RoundTimes
-from rnnbench.analysis.rounds import MINE, THAN, Question, compare
-from rnnbench.analysis.summary import SHARED, UNDISTURBED
+from rnnbench.analysis.rounds import compare
+from rnnbench.analysis.summary import UNDISTURBED
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision
 from rnnbench.harness.live.quiet_core import QuietCore
@@ -30,10 +29,7 @@ from tests.validation.shared_simulated import PULSE_SECONDS, RATIOS, REFERENCE_S
 ROUNDS = (6, 20)
 CORRELATIONS = (0.0, 0.5)  # of neighbouring rounds
 WANDERING = 0.01  # standard deviation of the logarithm of a call's own speed from round to round
-PROCESS_SPREAD = 0.009  # of the logarithm of a process's own ratio, which questions allow for
 REFERENCE = "reference"
-FACTOR = 1.05
-BUDGET_SECONDS = 5.0
 
 
 @dataclass
@@ -139,51 +135,3 @@ def told(cases: pd.DataFrame) -> dict[str, float]:
         "covered by all blocks": cases["covered by all blocks"].mean(),
         "half-width of all blocks": cases["half-width of all blocks"].median(),
     }
-
-
-KINDS: dict[str, tuple[float, float]] = {  # how many times as long `mine` and `than` take on a shared core
-    "alike": (1.8, 1.8),
-    "mine suffers more": (2.1, 1.6),
-}
-
-
-def answers(
-    processes: int, ratios: tuple[float, ...] = (1.0, FACTOR, 1.1), sharings: Mapping[str, Sharing] = SHARINGS
-) -> pd.DataFrame:
-    """A row for each way of sharing, response and true ratio: what `assert_not_slower` says, by the factor 1.05."""
-    rows = []
-    for name, sharing in sharings.items():
-        for kind, responses in KINDS.items():
-            for ratio in ratios:
-                rng = random.Random(f"answers {name} {kind} {ratio}")
-                asked = [answer(sharing, responses, ratio, rng) for _ in range(processes)]
-                table = pd.DataFrame(
-                    {"answer": [each.answer for each in asked], "state": [each.state for each in asked]}
-                )
-                rows.append(
-                    {
-                        "the core is": name,
-                        "sharing slows both": kind,
-                        "true ratio": ratio,
-                        "factor": FACTOR,
-                        "runs": processes,
-                        "slower": table["answer"].eq("slower").mean(),
-                        "of these on a shared core": (table["answer"].eq("slower") & table["state"].eq(SHARED)).mean(),
-                        "not slower": table["answer"].eq("not slower").mean(),
-                        "undecided": table["answer"].isna().mean(),
-                        "undisturbed": table["state"].eq(UNDISTURBED).mean(),
-                        "median rounds": median(len(each.ratios) for each in asked),
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def answer(sharing: Sharing, responses: tuple[float, float], ratio: float, rng: random.Random) -> Question:
-    """What is known of two calls of one process after the budget, or before with an answer."""
-    process_ratio = ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
-    costs = {THAN: REFERENCE_SECONDS, MINE: REFERENCE_SECONDS * process_ratio}
-    process = Process(rng, sharing, 0.5, costs, dict(zip((MINE, THAN), responses, strict=True)))
-    question, turns = Question(FACTOR), process.turns()
-    turns.until(question, process.machine() + BUDGET_SECONDS)
-    question.look()
-    return question

@@ -12,16 +12,18 @@ from tests.validation.__main__ import TABLES
 KEPT = Path(__file__).parents[2] / "results" / "validation"
 
 
-def coverage(*shares: float, runs: int = 500) -> dict[str, pd.DataFrame]:
+def coverage(*shares: float, cases: int = 500) -> dict[str, pd.DataFrame]:
     """A table of coverage with a goal of 93%, a row for each share."""
-    rows = [{"ratio": 1.0, "replicates": number, "runs": runs, "covers": share} for number, share in enumerate(shares)]
-    return {"simulated-coverage": pd.DataFrame(rows)}
+    rows = [
+        {"noise": "normal", "spread": number, "cases": cases, "covered": share} for number, share in enumerate(shares)
+    ]
+    return {"stopping-simulated": pd.DataFrame(rows)}
 
 
 def test_a_planted_miss_is_found_and_the_row_is_named() -> None:
     found = goals.compared(coverage(0.95, 0.93, 0.85))
     assert found["missed"].tolist() == [False, False, True]
-    assert found["row"].tolist() == ["1.0, 0.0", "1.0, 1.0", "1.0, 2.0"]
+    assert found["row"].tolist() == ["normal, 0", "normal, 1", "normal, 2"]
 
 
 def test_too_many_false_alarms_are_a_miss_and_none_are_not() -> None:

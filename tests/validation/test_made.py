@@ -41,17 +41,6 @@ def test_a_table_is_kept_with_what_it_was_made_of_and_its_page_begins_with_that(
     assert table.splitlines()[0] == "| row | share |"
 
 
-def test_rows_of_other_processors_stay_as_they_were_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(program.TABLES, "tried", Table(pd.DataFrame, is_of_processor=True))
-    pd.DataFrame({"row": [1], "processor": ["other"]}).to_csv(folder / "tried.csv", index=False)  # of an older version
-    program._keep("tried", pd.DataFrame({"row": [2]}), 1.0, ABOUT)
-    program._keep("tried", pd.DataFrame({"row": [3]}), 1.0, ABOUT)
-    kept = pd.read_csv(folder / "tried.csv")
-    assert kept["row"].tolist() == [1, 3]
-    assert kept["processor"].tolist() == ["other", ABOUT.processor]
-    assert "| row | processor |" in (folder / "tried.md").read_text()
-
-
 def test_the_goals_end_the_program_with_1_if_one_is_missed_and_nothing_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,15 +48,18 @@ def test_the_goals_end_the_program_with_1_if_one_is_missed_and_nothing_is_kept(
 
     def coverage(runs: int) -> pd.DataFrame:
         sizes.append(runs)
-        return pd.DataFrame({"ratio": [1.0], "runs": [runs], "covers": [0.5 if len(sizes) == 2 else 0.95]})
+        share = 0.5 if len(sizes) == 2 else 0.95
+        return pd.DataFrame(
+            {"the core is": ["quiet", "always shared"], "cases": runs, "covered": share, "undisturbed": [1.0, 0.0]}
+        )
 
-    monkeypatch.setitem(program.TABLES, "simulated-coverage", Table(coverage, 2000))
+    monkeypatch.setitem(program.TABLES, "shared-simulated", Table(coverage, 2000))
     for code in (0, 1):
         with pytest.raises(SystemExit) as ended:
-            program.main(["simulated-coverage", "--goals", "--share", "0.25"])
+            program.main(["shared-simulated", "--goals", "--share", "0.25"])
         assert ended.value.code == code
     assert sizes == [500, 500]
-    assert "1 of 1 shares miss their goals" in capsys.readouterr().out
+    assert "1 of 2 shares miss their goals" in capsys.readouterr().out
     assert not [*folder.iterdir()]
 
 

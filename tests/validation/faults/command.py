@@ -56,7 +56,6 @@ class Outcome:
     lost: int = 0  # of these windows
     doubled: int = 0
     wrong: list[str] = field(default_factory=list)
-    skipped: str = ""  # the reason, if the fault could not be tried
 
 
 class Command:
@@ -92,11 +91,6 @@ class Command:
         while (commands := list(self._marked())) and time.monotonic() < end:
             time.sleep(0.02)
         return [f"still there: {command}" for command in commands]
-
-    def leftovers(self) -> list[str]:
-        """Its processes that do not end, and its temporary files that remain."""
-        orphans = self.orphans()
-        return orphans + [f"left in the temporary folder: {path.name}" for path in sorted(self.temporary.iterdir())]
 
     def _marked(self) -> Iterator[str]:
         for process in psutil.process_iter():

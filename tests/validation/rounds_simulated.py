@@ -1,37 +1,23 @@
-"""Error rates of `assert_not_slower` by simulation: the real engine, rounds and looks on a machine with known truth.
+"""Intervals and answers about live modules by simulation, on rounds that resemble their neighbours.
 
-The machine comes from `simulation`: it drifts, has bursts and slow spells. One process is simulated from start to end,
-so its rounds are not independent of each other, like real ones; and its ratio is not quite that of other processes.
-In some rows the ratio also wanders from round to round, as it does in most processes of a hand-written LSTM.
-
-`intervals` is about the statistics alone, on invented rounds: how often the 95% interval of `rnnbench.measure` holds
-the truth, and how often a ratio that is the factor itself is decided.
+All rounds of a question come from one process. The ratio wanders from round to round, as it does in most processes of a
+hand-written LSTM, and the process's ratio is not quite that of other processes. The table tells how often the 95%
+interval of `rnnbench.measure` holds the truth, and what `assert_not_slower` says of a ratio that is its factor.
 """
 
 import math
-import random
 from collections.abc import Sequence
-from contextlib import nullcontext
-from functools import partial
-from statistics import median
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import Estimate, estimate
 from rnnbench.analysis.pairs import PairRatio
-from rnnbench.analysis.rounds import MINE, THAN, Answer, Question, widened, widening
-from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import LiveTurns
-from rnnbench.workloads.phases import TimedCall
-from tests.validation.simulation import CALL_SECONDS, Machine
+from rnnbench.analysis.rounds import Answer, Question, widened, widening
 
 FACTOR = 1.2
-RATIOS = (1.0, 1.1, 1.15, 1.18, 1.2, 1.22, 1.25, 1.3, 1.5)
-BUDGET_SECONDS = 10.0
 PROCESS_SPREAD = 0.009  # standard deviation of the logarithm of a process's own ratio
-WANDERING = 0.035  # standard deviation of the logarithm of a round's own ratio, in rows whose rounds are correlated
-CORRELATED = ((1.1, 0.5), (1.2, 0.5), (1.2, 0.8), (1.3, 0.5))  # true ratio and correlation of neighbouring rounds
+WANDERING = 0.035  # standard deviation of the logarithm of a round's own ratio
 ROUNDS = (6, 10, 20, 60, 200)
 OWN_NOISE = "0.8, and noise of its own"  # half of the variance: neighbours correlate by 0.4, the next by 0.32
 HEAVY = "0.5, heavy tails"  # steps from Student's t with three degrees of freedom
@@ -47,31 +33,6 @@ def wandering(rng: np.random.Generator, correlation: float, shape: tuple[int, in
     for column in range(1, shape[1]):
         values[:, column] = correlation * values[:, column - 1] + math.sqrt(1 - correlation**2) * values[:, column]
     return values
-
-
-def error_rates(
-    runs: int, ratios: tuple[float, ...] = RATIOS, correlated: tuple[tuple[float, float], ...] = CORRELATED
-) -> pd.DataFrame:
-    """One row for each true ratio: how often it is called slower than 1.2, not slower, or neither."""
-    rows = []
-    for ratio, correlation in (*((ratio, 0.0) for ratio in ratios), *correlated):
-        seeds = [f"not slower {ratio}{f' {correlation}' if correlation else ''} {run}" for run in range(runs)]
-        trials = [_one(ratio, random.Random(seed), correlation) for seed in seeds]
-        answers = [answer for answer, _, _ in trials]
-        rows.append(
-            {
-                "true ratio": ratio,
-                "correlation of rounds": correlation,
-                "factor": FACTOR,
-                "runs": runs,
-                "slower": answers.count("slower") / runs,
-                "not slower": answers.count("not slower") / runs,
-                "undecided": answers.count(None) / runs,
-                "median rounds": median(rounds for _, rounds, _ in trials),
-                "median seconds": median(seconds for _, _, seconds in trials),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def intervals(series: int) -> pd.DataFrame:
@@ -138,25 +99,3 @@ def _answer(logs: np.ndarray) -> Answer | None:
         question.ratios = [PairRatio(number, log, log) for number, log in enumerate(logs[:taken].tolist())]
         question.look()
     return question.answer
-
-
-def _one(ratio: float, rng: random.Random, correlation: float = 0.0) -> tuple[Answer | None, int, float]:
-    """The answer, its rounds, and their seconds on the simulated machine."""
-    machine, question = Machine(rng), Question(FACTOR)
-    cost = CALL_SECONDS * ratio * math.exp(rng.gauss(0, PROCESS_SPREAD))
-    state, slowness = rng.gauss(0, 1), 1.0
-
-    def wander() -> None:
-        """Draw how slow `mine` is in the next round."""
-        nonlocal state, slowness
-        state = correlation * state + math.sqrt(1 - correlation**2) * rng.gauss(0, 1)
-        slowness = math.exp(WANDERING * state) if correlation else 1.0
-
-    arms = {
-        MINE: TimedCall(lambda: machine.spend(cost * slowness), nullcontext, restart=wander),
-        THAN: TimedCall(partial(machine.spend, CALL_SECONDS), nullcontext),
-    }
-    turns = LiveTurns(Cpu(now=machine), arms, now=machine, seed=rng.randrange(1 << 30))
-    turns.until(question, machine() + BUDGET_SECONDS)
-    question.look()
-    return question.answer, len(turns.times[MINE]), turns.seconds
