@@ -23,16 +23,15 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.contract import form_of, is_of_state, on_trial, seed, shaken
 from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
+from rnnbench.adapt.forms import FORMS, Giving
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
 from rnnbench.cells.states import copied, getters_of, is_alike, leaves, rebuilt, tensors_of
 from rnnbench.text import error_in_words, last_frame
 
 Taking = Literal["second", "apart"]  # the state: as second argument, or each tensor by itself
-Giving = Literal["state", "output, state", "output, *state", "*state, *more"]
 Beginning = Literal["zeros", "own", "step", "unknown"]  # of a sequence: see `beginning`
 CALL_ATTRIBUTE = "_rnnbench_call"  # of a module: how it is called
-GIVING_FORMS: tuple[Giving, ...] = ("state", "output, state", "output, *state", "*state, *more")
 LOG = logging.getLogger("rnnbench")
 MIN_ROWS = 3
 
@@ -83,15 +82,7 @@ class CellCall:
 
     def split(self, result: Any) -> tuple[Any, Any]:
         """Return the output and the state of a step's result; the output is None where the step gives only a state."""
-        match self.giving:
-            case "state":
-                return None, result
-            case "output, state":
-                return result[0], result[1]
-            case "output, *state":
-                return result[0], tuple(result[1:])
-            case "*state, *more":
-                return None, tuple(result[: len(self.like)])
+        return FORMS[self.giving].split(result, self.like)
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """Return a state of the cell as a flat tuple, the output first."""
@@ -229,14 +220,13 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
         ways = ["apart"] if is_of_state(names[1]) else ["second", "apart"]
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
-        for taking, giving in product(ways, GIVING_FORMS):
+        for taking, giving in product(ways, FORMS):
             is_one = not isinstance(state, tuple | list)
             if is_one and (taking == "apart" or giving == "*state, *more"):
                 continue
-            begins_with_state = giving in ("state", "*state, *more")
             if (
                 taking == "apart"
-                and begins_with_state
+                and not FORMS[giving].has_output
                 and declared_state is None
                 and not all(map(is_of_state, names[1:]))
             ):
@@ -307,13 +297,13 @@ def _try_call(cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: boo
 
     results = after_two(cell)
     reached = _reach(cell, results, after_two)
-    shows_state = call.giving in ("state", "*state, *more")  # and gives no output beside it
-    parts = results if shows_state else results[:-1]
+    has_output = FORMS[call.giving].has_output
+    parts = results[:-1] if has_output else results
     dims = tuple(part.shape[:2].index(len(x)) for part in parts)  # the second behind that of layers
     output = results[-1]
     output_index = None
     is_of_frames = x.dim() >= FRAME_DIMS
-    if shows_state:  # the first vector that depends on most parameters is the output, too
+    if not has_output:  # the first vector that depends on most parameters is the output, too
         vectors = [i for i, part in enumerate(parts) if part.dim() == 2]
         if vectors or not is_of_frames:
             output_index = max(vectors, key=reached.__getitem__)

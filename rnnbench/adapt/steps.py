@@ -5,18 +5,14 @@ together in each step. Here that is done once before the first step and once aft
 call that a hand-written loop makes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import Adapted, CellCall
+from rnnbench.adapt.forms import FORMS, Pick
 from rnnbench.cells.states import rebuilt, tensors_of
-
-Forward = Callable[..., Any]
-Pick = Callable[[Any], Tensor]
-# The loop of one form: the cell, its inputs, its first state and what picks the output -> outputs, final state
-Loop = Callable[[Forward, Sequence[Tensor], Any, Pick], tuple[list[Tensor], Any]]
 
 
 def can_step_directly(cell: nn.Module) -> bool:
@@ -47,98 +43,8 @@ def run_directly(cell: Any, inputs: Sequence[Tensor], cell_state: Any) -> tuple[
         new = rebuilt(form, iter([part.clone() for part in tensors_of(parts, form)]))
         return call.result(forward, input, new)
 
-    return STEP_LOOPS[call.taking, call.giving](
-        on_a_copy if call.copies_state else forward, inputs, cell_state, picked(call)
-    )
-
-
-def _give_state(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        state = forward(input, state)
-        outputs.append(pick(state))
-    return outputs, state
-
-
-def _give_pair(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        output, state = forward(input, state)
-        outputs.append(output)
-    return outputs, state
-
-
-def _give_parts(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        output, *parts = forward(input, state)
-        state = tuple(parts)
-        outputs.append(output)
-    return outputs, state
-
-
-def _take_apart_give_state(
-    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
-) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        state = forward(input, *state)
-        outputs.append(pick(state))
-    return outputs, state
-
-
-def _take_apart_give_pair(
-    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
-) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        output, state = forward(input, *state)
-        outputs.append(output)
-    return outputs, state
-
-
-def _take_apart_give_parts(
-    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
-) -> tuple[list[Tensor], Any]:
-    outputs = []
-    for input in inputs:
-        output, *state = forward(input, *state)
-        outputs.append(output)
-    return outputs, state
-
-
-def _give_state_and_more(
-    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
-) -> tuple[list[Tensor], Any]:
-    outputs = []
-    size = len(state)
-    for input in inputs:
-        state = tuple(forward(input, state)[:size])
-        outputs.append(pick(state))
-    return outputs, state
-
-
-def _take_apart_give_state_and_more(
-    forward: Forward, inputs: Sequence[Tensor], state: Any, pick: Pick
-) -> tuple[list[Tensor], Any]:
-    outputs = []
-    size = len(state)
-    for input in inputs:
-        state = forward(input, *state)[:size]
-        outputs.append(pick(state))
-    return outputs, state
-
-
-STEP_LOOPS: dict[tuple[str, str], Loop] = {  # by how the state is taken, and what is given
-    ("second", "state"): _give_state,
-    ("second", "output, state"): _give_pair,
-    ("second", "output, *state"): _give_parts,
-    ("second", "*state, *more"): _give_state_and_more,
-    ("apart", "state"): _take_apart_give_state,
-    ("apart", "output, state"): _take_apart_give_pair,
-    ("apart", "output, *state"): _take_apart_give_parts,
-    ("apart", "*state, *more"): _take_apart_give_state_and_more,
-}
+    step = on_a_copy if call.copies_state else forward
+    return FORMS[call.giving].loop(step, inputs, cell_state, picked(call), call.taking == "apart")
 
 
 def picked(call: CellCall) -> Pick:

@@ -6,15 +6,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from rnnbench import unroll
-from rnnbench.adapt.calls import GIVING_FORMS, Taking
-from rnnbench.adapt.steps import STEP_LOOPS, can_step_directly, run_usual
+from rnnbench.adapt.steps import can_step_directly, run_usual
 from rnnbench.workloads.implementations import SequenceOptions, loop
 
 
@@ -262,7 +261,3 @@ def test_a_copy_steps_by_its_own_weights_also_after_it_was_pickled() -> None:
         outputs, _ = run_usual(other, x.unbind(0), (torch.zeros(3, 6), torch.zeros(3, 6)))
         assert torch.equal(torch.stack(outputs), in_turn(other.given, x))
         assert not torch.equal(torch.stack(outputs), layer(x)[0])
-
-
-def test_there_is_a_loop_for_each_form_of_a_call() -> None:
-    assert set(STEP_LOOPS) == {(taking, giving) for taking in get_args(Taking) for giving in GIVING_FORMS}
