@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rnnbench.adapt.contract import form_of, is_of_state, on_trial, seed, shaken
 from rnnbench.adapt.first_states import FRAME_DIMS, INITIAL, first_states, own_first_state, state_parameters
-from rnnbench.adapt.forms import FORMS, Giving
+from rnnbench.adapt.forms import STEP_FORMS, Giving
 from rnnbench.adapt.rows import check_rows_apart
 from rnnbench.cells import CellError
 from rnnbench.cells.states import copied, getters_of, is_alike, leaves, rebuilt, tensors_of
@@ -82,7 +82,7 @@ class CellCall:
 
     def split(self, result: Any) -> tuple[Any, Any]:
         """Return the output and the state of a step's result; the output is None where the step gives only a state."""
-        return FORMS[self.giving].split(result, self.like)
+        return STEP_FORMS[self.giving].split(result, self.like)
 
     def flat(self, output: Tensor | None, state: Any) -> tuple[Tensor, ...]:
         """Return a state of the cell as a flat tuple, the output first."""
@@ -220,13 +220,13 @@ def _candidates(cell: nn.Module, input: Tensor, usual: Any) -> Iterator[tuple[nn
         ways = ["apart"] if is_of_state(names[1]) else ["second", "apart"]
     trial = on_trial(cell)
     for state in map(copied, first_states(trial, rows, h, has_default=has_default)):  # a learned one is a view
-        for taking, giving in product(ways, FORMS):
+        for taking, giving in product(ways, STEP_FORMS):
             is_one = not isinstance(state, tuple | list)
             if is_one and (taking == "apart" or giving == "*state, *more"):
                 continue
             if (
                 taking == "apart"
-                and not FORMS[giving].has_output
+                and not STEP_FORMS[giving].has_output
                 and declared_state is None
                 and not all(map(is_of_state, names[1:]))
             ):
@@ -297,7 +297,7 @@ def _try_call(cell: nn.Module, input: Tensor, call: CellCall, in_both_modes: boo
 
     results = after_two(cell)
     reached = _reach(cell, results, after_two)
-    has_output = FORMS[call.giving].has_output
+    has_output = STEP_FORMS[call.giving].has_output
     parts = results[:-1] if has_output else results
     dims = tuple(part.shape[:2].index(len(x)) for part in parts)  # the second behind that of layers
     output = results[-1]

@@ -62,7 +62,7 @@ def _loop_of_more(forward: Forward, inputs: Sequence[Tensor], state: Any, pick: 
     return outputs, state
 
 
-FORMS: dict[Giving, StepForm] = {
+STEP_FORMS: dict[Giving, StepForm] = {
     "state": StepForm(lambda result, like: (None, result), _loop_of_state, has_output=False),
     "output, state": StepForm(lambda result, like: (result[0], result[1]), _loop_of_pair, has_output=True),
     "output, *state": StepForm(lambda result, like: (result[0], tuple(result[1:])), _loop_of_parts, has_output=True),

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rnnbench.adapt.calls import Adapted, CellCall
-from rnnbench.adapt.forms import FORMS, Pick
+from rnnbench.adapt.forms import STEP_FORMS, Pick
 from rnnbench.cells.states import rebuilt, tensors_of
 
 
@@ -44,7 +44,7 @@ def run_directly(cell: Any, inputs: Sequence[Tensor], cell_state: Any) -> tuple[
         return call.result(forward, input, new)
 
     step = on_a_copy if call.copies_state else forward
-    return FORMS[call.giving].loop(step, inputs, cell_state, picked(call), call.taking == "apart")
+    return STEP_FORMS[call.giving].loop(step, inputs, cell_state, picked(call), call.taking == "apart")
 
 
 def picked(call: CellCall) -> Pick:
