@@ -27,8 +27,7 @@ def load_fastest(folder: str | Path) -> KeptModule:
         gradients. It is called as that module was, (input, state=None) -> (outputs, state), from several threads, too,
         and can be copied by `copy.deepcopy` but not pickled. Weights that change, as by `load_state_dict`, count from
         the next call on. Any other call raises ValueError, which names what is kept: another batch size, length or
-        type, gradients, autocast, a mode (`train`, `eval`) in which the module computes something else, and pruned
-        weights. `repr` says which shape runs in which way.
+        type, gradients, autocast, training mode, and pruned weights. `repr` says which shape runs in which way.
 
     Raises:
         UserError: The folder is none of rnnbench's, is damaged, was made for another processor, system, torch or

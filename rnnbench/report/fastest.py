@@ -81,9 +81,9 @@ def described_kept(kept: KeptWays) -> list[str]:
     lines = []
     for shape in kept.shapes:
         about = f"compiled in {duration(shape.compile_seconds)}" if shape.compile_seconds else "needs no compiled code"
-        if shape.units and not shape.compile_seconds:
+        if shape.packages and not shape.compile_seconds:
             about = "by the code of another shape"
-        if shape.reason and not shape.units:
+        if shape.reason and not shape.packages:
             about = f"not compiled: {one_line(shape.reason)}"
         lines.append(f"  kept: batch {shape.batch_size}, length {shape.seq_len}, {shape.way}, {about}")
     return lines
@@ -103,7 +103,7 @@ class FastestModule(RunInWays):
         Each shape that was measured for inference on the CPU gets a package of compiled code, unless it runs as a layer
         of torch.nn or as given. The code is compiled anew, since it has another form than torch.compile's: some 10 s
         for each piece of 64 steps. The folder has the weights as they are now; a module that is loaded from it can get
-        others by `load_state_dict`, and runs the kept shapes alone.
+        others by `load_state_dict`, and runs the kept shapes alone, in evaluation mode.
 
         Args:
             folder: Its name; nothing but an empty folder may be there.

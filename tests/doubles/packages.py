@@ -36,7 +36,7 @@ class FakeCompiler:
         if self.error is not None:
             raise self.error
         token = f"package {len(self.made)}"
-        self.made[token] = _Lifted(unit), [_form(tensor) for tensor in (input, *state, *unit.tensors())]
+        self.made[token] = _Lifted(unit), [_form(tensor) for tensor in (input, *state, *unit.tensors().values())]
         file.write_text(token, encoding="utf-8")
         return Package(file.stem, 2.0, frozenset())
 

@@ -24,7 +24,7 @@ from rnnbench.text import first_few, plural
 MANIFEST = "fastest.json"
 WEIGHTS = "weights.pt"
 TRIAL = "trial.pt"
-FORMAT = 4  # of the folder
+FORMAT = 5  # of the folder
 CPUINFO = Path("/proc/cpuinfo")
 # Beginnings of the flags of a processor that stand for instructions which a compiler uses by itself.
 CODE_FLAGS = (
@@ -81,29 +81,7 @@ class Machine:
         return ""
 
 
-@dataclass(frozen=True)
-class KeptFile:
-    """A file of the folder."""
-
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, file: Path) -> Self:
-        """Return what a file is like; raises OSError."""
-        return cls(file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
-
-
 TensorForm = tuple[tuple[int, ...], tuple[int, ...], str]  # shape, strides and type
-
-
-@dataclass(frozen=True)
-class KeptUnit:
-    """What runs from the first step to the last by compiled code: a cell, a direction of a layer, or all."""
-
-    weights: tuple[str, ...]  # the parameters and buffers that its code takes, in this order
-    packages: Mapping[int, str]  # the steps of a piece -> the name of its package
-    takes: tuple[TensorForm, ...]  # each of the weights
 
 
 @dataclass(frozen=True)
@@ -114,8 +92,8 @@ class KeptShape:
     batch_size: int
     threads: int
     way: str
-    pieces: tuple[int, ...]  # the steps of each call of compiled code
-    units: tuple[KeptUnit, ...] = ()  # empty for a way that is not compiled
+    pieces: tuple[int, ...] = ()  # the steps of each call of compiled code
+    packages: Mapping[int, str] = field(default_factory=dict)  # of a piece; empty for a way that is not compiled
     seconds: float | None = None  # of a call
     ratio: float | None = None  # to the module as given
     compile_seconds: float = 0.0
@@ -124,14 +102,6 @@ class KeptShape:
     def __str__(self) -> str:
         """Say which sizes it is for."""
         return f"batch {self.batch_size}, length {self.seq_len}"
-
-
-@dataclass(frozen=True)
-class KeptLayer:
-    """A layer of torch.nn, which can be made anew."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -144,17 +114,15 @@ class KeptWays:
     features: tuple[int, ...]  # of a step of the input
     dtype: str
     state: tuple[tuple[tuple[int, ...], str], ...]  # the shape, for one sequence, and the type of each part
-    begins_with: str
+    needs_state: bool  # since a call without one does not begin with zeros
     is_batch_first: bool
     returns_state: bool
-    training: bool
-    mode_matters: bool
-    directions: int
     tolerance: float
     shapes: Annotated[tuple[KeptShape, ...], MinLen(1)]
-    files: Mapping[str, KeptFile] = field(default_factory=dict)
+    takes: Mapping[str, TensorForm]  # the parameters and buffers that compiled code takes, in this order
+    files: Mapping[str, str]  # name -> SHA-256
     volatile: tuple[str, ...] = ()  # buffers that are no part of a `state_dict`
-    layer: KeptLayer | None = None
+    layer: Mapping[str, Any] | None = None  # the arguments of a layer of torch.nn, and its `name`
     equal_layer: Mapping[str, Any] | None = None  # that computes the same as a cell: see `rnnbench.speedup.equal_layer`
     # Rnnbench's own C: the types of products, or cells such as `lstm` -> file, and the checksum of its source
     libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -204,13 +172,18 @@ def damaged(folder: Path) -> UserError:
     return UserError(f"{folder / MANIFEST} is damaged; {COPY_AGAIN}, or {AGAIN}")
 
 
+def checksum_of(file: Path) -> str:
+    """Return the SHA-256 of a file; raises OSError."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def check(folder: Path, kept: KeptWays) -> None:
     """Raise UserError if a folder's code can't run on this machine, or a file of it is missing or damaged."""
     if reason := Machine.here().why_not(kept.machine):
         raise UserError(f"{folder}: {reason}; {AGAIN}")
-    for name, about in kept.files.items():
+    for name, checksum in kept.files.items():
         file = folder / name
         if Path(name).name != name or not file.is_file():
             raise UserError(f"{file} is missing; {COPY_AGAIN} ({plural(len(kept.files), 'file')}), or {AGAIN}")
-        if KeptFile.of(file) != about:
+        if checksum_of(file) != checksum:
             raise UserError(f"{file} is damaged or was changed; {COPY_AGAIN}, or {AGAIN}")

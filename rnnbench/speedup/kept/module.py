@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbench.errors import UserError
-from rnnbench.speedup.kept.code import RunPackage, RunParts, StateParts, open_packages, parts_of, run_of
+from rnnbench.speedup.kept.code import BatchResults, RunPackage, StateParts, open_packages, parts_of, run_layer
 from rnnbench.speedup.kept.manifest import AGAIN, COPY_AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, damaged, read
 from rnnbench.text import first_line, listed
 
@@ -53,7 +53,7 @@ class KeptModule(nn.Module):
     folder: Path
     _packages: Mapping[str, RunPackage]
     _layer: nn.Module | None  # of torch.nn, if the module as given is one; its parameters are those of this module
-    _runs: list[tuple[KeptShape, RunParts]]
+    _places: list[tuple[dict[str, Any], str]]  # of the weights that compiled code takes
 
     def __init__(
         self, manifest: KeptWays, folder: Path, weights: Mapping[str, Tensor], packages: Mapping[str, RunPackage]
@@ -64,14 +64,19 @@ class KeptModule(nn.Module):
         if manifest.layer is None:
             _hold(self, weights, manifest.volatile)
         else:
-            kind = getattr(nn, manifest.layer.name)
-            layer = kind(**manifest.layer.arguments, dtype=next(iter(weights.values())).dtype)
+            arguments = dict(manifest.layer)
+            kind = getattr(nn, arguments.pop("name"))
+            layer = kind(**arguments, dtype=next(iter(weights.values())).dtype).eval()
             layer.requires_grad_(requires_grad=False)
             self.__dict__ |= {"_layer": layer, "_parameters": layer._parameters}
             self.load_state_dict(weights)
-        holder = self._layer or self
-        self.__dict__["_runs"] = [(shape, run_of(shape, manifest, holder, packages)) for shape in manifest.shapes]
-        self.train(manifest.training)
+        self.__dict__["_places"] = [self._place(path) for path in manifest.takes]
+        self.eval()
+
+    def _place(self, path: str) -> tuple[dict[str, Any], str]:
+        parent, _, name = path.rpartition(".")
+        owner = self.get_submodule(parent)
+        return cast("Any", owner._parameters if name in owner._parameters else owner._buffers), name
 
     def forward(self, input: Any, state: Any = None, *, hx: Any = None) -> Any:
         """As torch.nn's layers: (seq, batch, features), or (batch, seq, features) if the module reads it so.
@@ -83,25 +88,51 @@ class KeptModule(nn.Module):
             raise self._refusal(reason)
         is_batch_first = self.manifest.is_batch_first
         steps = input.transpose(0, 1) if is_batch_first else input
-        run = self._run_of(len(steps), steps.shape[1])
-        if self._layer is not None:
-            self._layer.training = self.training
+        shape = self._shape_of(len(steps), steps.shape[1])
         with torch.no_grad():
-            outputs, final = run(steps, self._first_state(steps, state))
+            outputs, final = self._run(shape, steps, self._first_state(steps, state))
         outputs = outputs.transpose(0, 1) if is_batch_first else outputs
         if not self.manifest.returns_state:
             return outputs
         return outputs, final[0] if len(final) == 1 else final
 
-    def _run_of(self, seq_len: int, batch_size: int) -> RunParts:
-        """Return what runs sequences of these sizes, best on torch's number of threads now; raises ValueError."""
-        alike = [
-            (shape, run) for shape, run in self._runs if (shape.seq_len, shape.batch_size) == (seq_len, batch_size)
-        ]
+    def _shape_of(self, seq_len: int, batch_size: int) -> KeptShape:
+        """Return the shape of these sizes, best for torch's number of threads now; raises ValueError."""
+        sizes = (seq_len, batch_size)
+        alike = [shape for shape in self.manifest.shapes if (shape.seq_len, shape.batch_size) == sizes]
         if not alike:
             raise self._refusal(f"batch {batch_size}, length {seq_len} is not kept")
         threads = torch.get_num_threads()
-        return next((run for shape, run in alike if shape.threads == threads), alike[0][1])
+        return next((shape for shape in alike if shape.threads == threads), alike[0])
+
+    def _run(self, shape: KeptShape, steps: Tensor, state: StateParts) -> BatchResults:
+        """Run a kept shape over an input (seq, batch, ...), piece by piece if its way is compiled."""
+        if not shape.packages:
+            return run_layer(shape.way, self.manifest, self._layer or self, steps, state)
+        weights = self._weights()
+        is_turned = self.manifest.kind == "sequence" and self.manifest.is_batch_first
+        outputs = []
+        for piece in torch.split(steps, list(shape.pieces)):
+            input = (piece.transpose(0, 1) if is_turned else piece).contiguous()
+            of_piece, *final = self._packages[shape.packages[len(piece)]](input, state, weights)
+            state = tuple(final)
+            outputs.append(of_piece.transpose(0, 1) if is_turned else of_piece)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
+
+    def _weights(self) -> list[Tensor]:
+        """Return the weights as they are now; raises ValueError if the code was not compiled for such."""
+        weights = []
+        for (owner, name), (path, form) in zip(self._places, self.manifest.takes.items(), strict=True):
+            weight = owner.get(name)
+            if weight is None:
+                raise ValueError(
+                    f"{path} is no longer a parameter of this module: pruning and parametrization can't be used with "
+                    "kept code; change the module as given, and save it again"
+                )
+            if (tuple(weight.shape), weight.stride(), str(weight.dtype)[6:]) != form or not weight.is_cpu:
+                raise ValueError(f"{path} has another shape, order, type or device than the saved weight")
+            weights.append(weight)
+        return weights
 
     def _refusal(self, reason: str) -> ValueError:
         shapes = listed([*dict.fromkeys(map(str, self.manifest.shapes))])
@@ -111,10 +142,9 @@ class KeptModule(nn.Module):
         """Return why a call is none of those that are kept, whatever its sizes; empty if it may be one."""
         if reason := self._why_other_input(input):
             return reason
-        manifest = self.manifest
-        if manifest.mode_matters and self.training != manifest.training:
-            return f"the module is in {'training' if self.training else 'evaluation'} mode, and was saved in the other"
-        if state is None and (manifest.begins_with != "zeros" or (manifest.kind == "sequence" and manifest.state)):
+        if self.training:
+            return "the module is in training mode, and evaluation mode is kept"
+        if state is None and self.manifest.needs_state:
             return "a call without a state begins with the module's own"
         parts = parts_of(state)
         if torch.is_grad_enabled() and any(each.requires_grad for each in (input, *parts, *self.parameters())):
@@ -153,9 +183,9 @@ class KeptModule(nn.Module):
 
     def check(self, trials: Sequence[Mapping[str, Any]]) -> None:
         """Compare the results of each shape's trial input with those of the machine that saved; raises UserError."""
-        for trial, (shape, run) in zip(trials, self._runs, strict=True):
+        for trial, shape in zip(trials, self.manifest.shapes, strict=True):
             with torch.inference_mode():
-                outputs, final = run(trial["input"], tuple(trial["state"]))
+                outputs, final = self._run(shape, trial["input"], tuple(trial["state"]))
             pairs = zip((outputs, *final), (trial["outputs"], *trial["final"]), strict=True)
             error = max((relative_error(value, expected) for value, expected in pairs), key=_largest)
             if not error <= self.manifest.tolerance:

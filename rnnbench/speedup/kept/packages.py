@@ -2,7 +2,7 @@
 
 A package is made by AOTInductor (`torch._inductor.aoti_compile_and_package`), with the options and passes of
 `torch.compile` here, so it is as fast as what `fastest` has timed. Weights are arguments of its code and no part of it:
-packages are small, layers of equal sizes share one, and a change of a weight is seen in the next call.
+packages are small, and a change of a weight is seen in the next call.
 """
 
 import re
@@ -10,38 +10,49 @@ import time
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from rnnbench.adapt.calls import Adapted
-from rnnbench.adapt.kinds import CELL_OF, RunModule
-from rnnbench.cells.states import State, leaves, to_cell, to_layer
-from rnnbench.speedup.ways import ALONE, INFERENCE_STEPS, WayName, call, row_of
+from rnnbench.adapt.kinds import RunModule
+from rnnbench.cells.states import State
+from rnnbench.speedup.kept.code import parts_of
+from rnnbench.speedup.ways import INFERENCE_STEPS, Way, WayName, call, cell_by, layer_by, row_of
 from rnnbench.workloads import compiled
-from rnnbench.workloads.implementations import SequenceOptions, Skip
+from rnnbench.workloads.implementations import Skip
 
 PRODUCT_SYMBOL = re.compile(rb"aoti_torch_cpu_rnnbench_[a-z]+_([a-z]+)\0")
-Recur = Callable[[nn.Module, Tensor, State], tuple[Any, ...]]  # (module, input, state) -> outputs and final state
 
 
 @dataclass(frozen=True)
 class CodeUnit:
-    """What runs from the first step to the last: a cell, one direction of a layer, or a module for whole sequences."""
+    """What is compiled: a module, and the way that runs it, before it is compiled."""
 
     module: nn.Module
-    recur: Recur
-    weights: Mapping[str, str]  # of parameters and buffers: their names in `module`, and in the module as given
-    features: tuple[int, ...]  # of a step of its input
+    way: Way
 
-    def tensors(self) -> list[Tensor]:
-        """Return the parameters and buffers, detached, in the order of `weights`."""
+    @classmethod
+    def of(cls, run: RunModule, name: WayName) -> Self:
+        """Return what a compiled way of this name runs: a cell or a layer step by step, or a whole module."""
+        if run.kind == "sequence":
+            return cls(run.module, call)
+        recur = row_of(name).run
+        return cls(run.module, cell_by(recur) if run.kind == "cell" else layer_by(recur))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers, detached, by their names in the module."""
         tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return [tensors[name].detach() for name in self.weights]
+        return {name: tensor.detach() for name, tensor in tensors.items()}
+
+    def __call__(self, input: Tensor, state: State) -> tuple[Any, ...]:
+        """Run the module; returns outputs and the parts of the final state."""
+        result = self.way(self.module, input, state)
+        outputs, final = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+        return (outputs, *parts_of(final))
 
 
 @dataclass(frozen=True)
@@ -54,58 +65,15 @@ class Package:
 
 
 def pieces_of(run: RunModule, steps: int) -> list[int]:
-    """Return the steps of each piece in which a sequence is run by compiled code; they add up to `steps`."""
+    """Return the steps of each piece in which a sequence is run by compiled code; they add up to `steps`.
+
+    Raises Skip for a long sequence in two directions, of which no piece can be run without all later steps.
+    """
     if run.kind == "sequence":
         return [steps]
+    if getattr(run.module, "bidirectional", False) and steps > INFERENCE_STEPS:
+        raise Skip(f"compiled code of two directions is kept for at most {INFERENCE_STEPS} steps")
     return compiled.pieces_of(steps, INFERENCE_STEPS)
-
-
-def units(run: RunModule, way: WayName, features: tuple[int, ...]) -> list[CodeUnit]:
-    """Return what a compiled way runs one after the other, in the order of layers and directions.
-
-    `features`: of a step of the input.
-    """
-    module: Any = run.module
-    if run.kind == "sequence":
-        return [CodeUnit(module, _whole, {name: name for name in _names(module)}, features)]
-    recur = _stepwise(row_of(way).run)
-    if run.kind == "cell":
-        prefix = "given." if isinstance(module, Adapted) else ""
-        return [CodeUnit(module, recur, {name: name.removeprefix(prefix) for name in _names(module)}, features)]
-    return [
-        CodeUnit(cell, recur, names, (cell_input,)) for cell, names, cell_input in _cells_of_layer(module, features[0])
-    ]
-
-
-def _names(module: nn.Module) -> list[str]:
-    return [*dict(module.named_parameters()), *dict(module.named_buffers())]
-
-
-def _cells_of_layer(layer: Any, features: int) -> Iterator[tuple[nn.Module, dict[str, str], int]]:
-    """Yield rnnbench's cell for each layer and direction of torch.nn, with the layer's weights, and its input size."""
-    directions = 2 if layer.bidirectional else 1
-    for number in range(layer.num_layers):
-        for ending in (f"_l{number}", f"_l{number}_reverse")[:directions]:
-            size = directions * layer.hidden_size if number else features
-            cell = CELL_OF[type(layer)](size, layer.hidden_size)
-            for name in cell._parameters:
-                cell._parameters[name] = layer._parameters.get(f"{name}{ending}")
-            names = {name: f"{name}{ending}" for name, weight in cell._parameters.items() if weight is not None}
-            yield cell, names, size
-
-
-def _whole(module: nn.Module, input: Tensor, state: State) -> tuple[Any, ...]:
-    result = call(module, input, state)
-    outputs, final = result if isinstance(result, tuple) and len(result) == 2 else (result, ALONE)
-    return (outputs,) if final is ALONE else (outputs, *leaves(final))
-
-
-def _stepwise(run: Callable[..., tuple[Tensor, State]]) -> Recur:
-    def recur(module: nn.Module, input: Tensor, state: State) -> tuple[Any, ...]:
-        outputs, final = run(module, input, to_cell(state, stacked=False), SequenceOptions())
-        return (outputs, *leaves(to_layer(final, stacked=False)))
-
-    return recur
 
 
 class _Lifted(nn.Module):
@@ -114,7 +82,7 @@ class _Lifted(nn.Module):
     def __init__(self, unit: CodeUnit) -> None:
         super().__init__()
         self.__dict__["body"] = _Body(unit)  # no submodule, whose parameters would be constants of the program
-        self.names = [f"module.{name}" for name in unit.weights]
+        self.names = [f"module.{name}" for name in unit.tensors()]
 
     def forward(self, input: Tensor, state: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Any:
         """Run the unit with these weights."""
@@ -126,24 +94,14 @@ class _Body(nn.Module):
     def __init__(self, unit: CodeUnit) -> None:
         super().__init__()
         self.module = unit.module
-        self.recur = unit.recur
+        self.unit = unit
 
     def forward(self, input: Tensor, state: tuple[Tensor, ...]) -> Any:
         """Run the unit."""
-        return self.recur(self.module, input, state[0] if len(state) == 1 else state or None)
+        return self.unit(input, state[0] if len(state) == 1 else state or None)
 
 
-def exported(unit: CodeUnit, input: Tensor, state: Sequence[Tensor]) -> Any:
-    """Return a unit as a program of torch.export, for an input and a state of these shapes.
-
-    Raises whatever torch raises for code that has no graph.
-    """
-    arguments = (input, tuple(state), tuple(unit.tensors()))
-    with torch.no_grad():
-        return torch.export.export(_Lifted(unit), arguments, strict=False)
-
-
-def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
+def compile_package(unit: CodeUnit, name: WayName, input: Tensor, state: Sequence[Tensor], file: Path) -> Package:
     """Compile a unit for an input and a state of these shapes, and write the package to `file` (`NAME.pt2`).
 
     Raises Skip if this torch can't make packages, and whatever torch raises for code that it can't compile.
@@ -153,10 +111,11 @@ def compile_package(unit: CodeUnit, way: WayName, input: Tensor, state: Sequence
     if not hasattr(torch._inductor, "aoti_compile_and_package"):
         raise Skip(f"torch {torch.__version__} makes no packages of compiled code")
     started = time.perf_counter()
-    passes = LoopPasses(Counter() if row_of(way).has_own_library else None)
+    passes = LoopPasses(Counter() if row_of(name).has_own_library else None)
     options = {**compiled.PACKAGE_OPTIONS, compiled.PASSES: passes}
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # torch's, of its own code
-        program = exported(unit, input, state)
+        arguments = (input, tuple(state), tuple(unit.tensors().values()))
+        program = torch.export.export(_Lifted(unit), arguments, strict=False)
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=options)
     return Package(file.stem, time.perf_counter() - started, products_called(file))
 

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 from rnnbench.adapt.calls import Adapted
 from rnnbench.adapt.contract import on_trial
 from rnnbench.adapt.kinds import CELL_OF, RunModule, why_only_as_given
-from rnnbench.cells.states import State, leaves
+from rnnbench.cells.states import State
 from rnnbench.errors import UserError
 from rnnbench.harness.live.live_cases import with_threads
 from rnnbench.harness.turns.schedule import Progress
@@ -30,18 +30,17 @@ from rnnbench.kernels import direct, recurrence
 from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.kept import module as kept_module
+from rnnbench.speedup.kept.code import parts_of
 from rnnbench.speedup.kept.manifest import (
     TRIAL,
     WEIGHTS,
-    KeptFile,
-    KeptLayer,
     KeptShape,
-    KeptUnit,
     KeptWays,
     Machine,
     TensorForm,
+    checksum_of,
 )
-from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, pieces_of, units
+from rnnbench.speedup.kept.packages import CodeUnit, Package, compile_package, pieces_of
 from rnnbench.speedup.ways import ALONE, AS_GIVEN, COMPILED, FUSED, WayName, by_step, run_in_way
 from rnnbench.text import ending, first_few, first_line
 from rnnbench.version import __version__
@@ -54,7 +53,6 @@ ON = "cpu"  # the device of what can be kept
 ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 MORE_ARGUMENTS = {"RNN": ("nonlinearity",), "LSTM": ("proj_size",)}
 TRIAL_STEPS = 2  # of the input with which the equal layer of a cell is found
-ROOM_BYTES = 1 << 20  # that a disk which is not full has
 
 
 def save(
@@ -66,7 +64,7 @@ def save(
     rows = _rows(frame)
     with _new_folder(folder) as unfinished, torch.inference_mode(mode=False):
         # A copy is exported: torch calls its code with stand-ins for tensors.
-        saving = _Saving(replace(run, module=on_trial(run.module)), unfinished, on_progress)
+        saving = _Saving(replace(run, module=on_trial(run.module).eval()), unfinished, on_progress)
         manifest = saving.manifest(rows)
         manifest.write(unfinished)
         kept_module.load(unfinished)  # its trial has to agree with the module as given
@@ -125,13 +123,6 @@ def _write_tensors(value: Any, file: Path) -> None:
     file.write_bytes(buffer.getvalue())
 
 
-def _check_room(folder: Path) -> None:
-    """Raise OSError if a folder has no room for another file."""
-    file = folder / "room"
-    file.write_bytes(bytes(ROOM_BYTES))
-    file.unlink()
-
-
 @dataclass
 class _Saving:
     """One folder in the making."""
@@ -164,15 +155,13 @@ class _Saving:
             features=tuple(example.shape[2:]),
             dtype=dtype,
             state=tuple((_of_one(part), str(part.dtype).removeprefix("torch.")) for part in self.trials[0]["state"]),
-            begins_with=run.begins_with,
+            needs_state=run.begins_with != "zeros" or (run.kind == "sequence" and bool(self.trials[0]["state"])),
             is_batch_first=run.is_batch_first,
             returns_state=self.returns_state,
-            training=module.training,
-            mode_matters=self._does_mode_matter(),
-            directions=2 if getattr(module, "bidirectional", False) else 1,
             tolerance=TOLERANCES.get(dtype, TOLERANCES["float32"]),  # type: ignore[call-overload]
             shapes=shapes,
-            files={file.name: KeptFile.of(file) for file in sorted(self.folder.iterdir())},
+            takes={name: _form(tensor) for name, tensor in tensors.items()},
+            files={file.name: checksum_of(file) for file in sorted(self.folder.iterdir())},
             volatile=tuple(name for name in tensors if name not in module.state_dict()),
             layer=_kept_layer(module) if run.kind == "layer" else None,
             equal_layer=equal_layer,
@@ -203,35 +192,23 @@ class _Saving:
 
     def _shape(self, row: Any, number: int, of: int) -> tuple[KeptShape, dict[str, Any]]:
         """Compile what a shape needs, and run its trial."""
-        steps = int(row.seq_len)
-        way: WayName = row.way
         packages_before = len(self.packages)
-        code: tuple[KeptUnit, ...] = ()
-        reason = ""
-        with torch.no_grad(), with_threads(int(row.threads)):
-            trial = self._trial(self.run, steps, int(row.batch_size))
-            if way in COMPILED:
-                stage = f"compiling ({way}), shape {number + 1} of {of}"
-                seconds = None if pd.isna(row.compile_seconds) else float(row.compile_seconds)
-                self.on_progress(Progress(0, number, of, seconds, stage=stage))
+        shape = KeptShape(int(row.seq_len), int(row.batch_size), int(row.threads), row.way)
+        with torch.no_grad(), with_threads(shape.threads):
+            trial = self._trial(shape.seq_len, shape.batch_size)
+            if row.way in COMPILED:
+                stage = f"compiling ({row.way}), shape {number + 1} of {of}"
+                self.on_progress(Progress(0, number, of, _known(row.compile_seconds), stage=stage))
                 try:
-                    code = self._units(way, trial["input"], trial["state"])
+                    shape = self._compiled(shape, row.way, trial["input"], trial["state"])
                 except Skip as fault:
-                    reason = str(fault)
-                    way = AS_GIVEN
-        is_as_measured = way == row.way
+                    shape = replace(shape, way=AS_GIVEN, reason=str(fault))
         new = [*self.packages.values()][packages_before:]
-        shape = KeptShape(
-            seq_len=steps,
-            batch_size=int(row.batch_size),
-            threads=int(row.threads),
-            way=way,
-            pieces=tuple(pieces_of(self.run, steps)),
-            units=code,
-            seconds=float(row.seconds) if is_as_measured and pd.notna(row.seconds) else None,
-            ratio=float(row.ratio) if way != AS_GIVEN and pd.notna(row.ratio) else None,
+        shape = replace(
+            shape,
+            seconds=_known(row.seconds) if shape.way == row.way else None,
+            ratio=_known(row.ratio) if shape.way != AS_GIVEN else None,
             compile_seconds=sum(package.compile_seconds for package in new),
-            reason=reason,
         )
         return shape, trial
 
@@ -252,49 +229,40 @@ class _Saving:
             state = self.run.zeros(input)
         return tree_map_only(Tensor, Tensor.detach, state)
 
-    def _trial(self, run: RunModule, steps: int, batch_size: int) -> dict[str, Any]:
-        """Return an input and a state of these sizes, and what a module as given makes of them."""
+    def _trial(self, steps: int, batch_size: int) -> dict[str, Any]:
+        """Return an input and a state of these sizes, and what the module as given makes of them."""
         input = self._input(steps, batch_size)
         state = self._first_state(input)
-        outputs, final = run_in_way(run, AS_GIVEN, by_step(run, input), state)
+        outputs, final = run_in_way(self.run, AS_GIVEN, by_step(self.run, input), state)
         self.returns_state = final is not ALONE
-        trial = {"input": input, "outputs": by_step(run, outputs)}
-        parts = {"state": _parts(state), "final": _parts(final if self.returns_state else None)}
+        trial = {"input": input, "outputs": by_step(self.run, outputs)}
+        parts = {"state": parts_of(state), "final": parts_of(final if self.returns_state else None)}
         return {name: each.detach().contiguous().clone() for name, each in trial.items()} | {
             name: [part.detach().contiguous().clone() for part in each] for name, each in parts.items()
         }
 
-    def _units(self, way: WayName, input: Tensor, parts: Sequence[Tensor]) -> tuple[KeptUnit, ...]:
-        """Compile what a way runs; raises Skip if that can't be."""
+    def _compiled(self, shape: KeptShape, way: WayName, input: Tensor, state: Sequence[Tensor]) -> KeptShape:
+        """Return a shape with packages of its pieces; raises Skip if they can't be compiled."""
         compiled.check(ON)
         if reason := why_only_as_given(self.run.module, self.run.kind):
             raise Skip(reason)
-        code_units = units(self.run, way, tuple(input.shape[2:]))
-        kept = []
-        for index, unit in enumerate(code_units):
-            of_unit = [part if len(code_units) == 1 else part[index : index + 1] for part in parts]
-            packages = {}
-            for steps in dict.fromkeys(pieces_of(self.run, len(input))):
-                piece = by_step(self.run, input)
-                if self.run.kind != "sequence":
-                    piece = input.new_zeros(steps, input.shape[1], *unit.features)
-                packages[steps] = self._package(unit, way, piece.contiguous(), of_unit).name
-            kept.append(KeptUnit(tuple(unit.weights.values()), packages, tuple(map(_form, unit.tensors()))))
-        return tuple(kept)
+        pieces = pieces_of(self.run, len(input))
+        packages = {}
+        for steps in dict.fromkeys(pieces):
+            piece = by_step(self.run, input) if self.run.kind == "sequence" else input[:steps]
+            packages[steps] = self._package(way, piece.contiguous(), state).name
+        return replace(shape, pieces=tuple(pieces), packages=packages)
 
-    def _package(self, unit: CodeUnit, way: WayName, input: Tensor, state: Sequence[Tensor]) -> Package:
-        """Return the package of a unit for these shapes, which units of equal sizes share."""
-        code = type(unit.module) if self.run.kind == "layer" else None
-        forms = tuple(map(_form, (input, *state, *unit.tensors())))
-        key = (way, code, torch.get_num_threads(), tuple(unit.weights), forms)
+    def _package(self, way: WayName, input: Tensor, state: Sequence[Tensor]) -> Package:
+        """Return the package of a way for an input and a state of these shapes."""
+        key = (way, torch.get_num_threads(), *map(_form, (input, *state)))
         if key not in self.packages:
             file = self.folder / f"package-{len(self.packages) + 1}.pt2"
             try:
-                self.packages[key] = compile_package(unit, way, input, [part.contiguous() for part in state], file)
+                self.packages[key] = compile_package(CodeUnit.of(self.run, way), way, input, state, file)
             except Skip:
                 raise
             except Exception as error:  # whatever torch or a stranger's code raises
-                _check_room(self.folder)
                 raise Skip(f"it can't be compiled into a package: {first_line(error) or ending(error)}") from error
         return self.packages[key]
 
@@ -322,22 +290,9 @@ class _Saving:
         layer = equal_layer(self.run.module, input, self._first_state(input))
         return None if layer is None else layer.to_json("given." if isinstance(self.run.module, Adapted) else "")
 
-    def _does_mode_matter(self) -> bool:
-        """Return whether the module computes something else in the other mode of `train` and `eval`.
 
-        It has to find that in a trial input: random numbers, as those of dropout, are other ones in each call.
-        """
-        trial = self.trials[0]
-        module = on_trial(self.run.module)
-        module.train(not self.run.given.training)
-        steps, batch_size = trial["input"].shape[:2]
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            other = self._trial(replace(self.run, module=module), steps, batch_size)
-        return not torch.equal(trial["outputs"], other["outputs"])
-
-
-def _parts(state: State) -> tuple[Tensor, ...]:
-    return () if state is None else leaves(state)
+def _known(number: Any) -> float | None:
+    return None if pd.isna(number) else float(number)
 
 
 def _of_one(part: Tensor) -> tuple[int, ...]:
@@ -349,7 +304,6 @@ def _form(tensor: Tensor) -> TensorForm:
     return tuple(tensor.shape), tuple(tensor.stride()), str(tensor.dtype).removeprefix("torch.")
 
 
-def _kept_layer(layer: nn.Module) -> KeptLayer:
+def _kept_layer(layer: nn.Module) -> dict[str, Any]:
     name = next(each.__name__ for each in CELL_OF if type(layer) is each)
-    arguments = {key: getattr(layer, key) for key in (*ARGUMENTS, *MORE_ARGUMENTS.get(name, ()))}
-    return KeptLayer(name, arguments)
+    return {"name": name} | {key: getattr(layer, key) for key in (*ARGUMENTS, *MORE_ARGUMENTS.get(name, ()))}

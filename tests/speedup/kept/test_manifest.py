@@ -124,7 +124,7 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
     text = (folder / manifest.MANIFEST).read_text()
     raw = json.loads(text)
     changes: tuple[dict[str, Any], ...] = ({"shapes": []}, {"shapes": 2 * raw["shapes"]}, {"kind": "block"})
-    cuts = (text[: len(text) // 2], "[]", "{}", '{"format": 4, "rnnbench": ""}', text.replace('"shapes"', '"forms"'))
+    cuts = (text[: len(text) // 2], "[]", "{}", '{"format": 5, "rnnbench": ""}', text.replace('"shapes"', '"forms"'))
     changed_texts = [json.dumps({**raw, **change}) for change in changes]
     for damaged in (*cuts, *changed_texts, "[" * 100_000, '{"format": ' + "[" * 100_000):
         (folder / manifest.MANIFEST).write_text(damaged)
@@ -132,7 +132,7 @@ def test_a_manifest_that_is_none_is_told_apart_from_one_of_another_layout(folder
             rnnbench.load_fastest(folder)
     (folder / manifest.MANIFEST).write_text(text)
     changed(folder, lambda raw: raw.update(format=99))
-    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 4"):
+    with pytest.raises(UserError, match=r"has the layout 99, of rnnbench .*, and this rnnbench reads the layout 5"):
         rnnbench.load_fastest(folder)
 
 
@@ -142,15 +142,15 @@ def test_a_name_in_the_manifest_that_stands_for_nothing_is_told(
 ) -> None:
     monkeypatch.setattr(kept_code, "run_package", lambda file: None)
     if part == "layer":
-        changed(folder, lambda raw: raw.update(layer={"name": "Nothing", "arguments": {}}))
+        changed(folder, lambda raw: raw.update(layer={"name": "Nothing"}))
     else:
-        changed(folder, lambda raw: raw["shapes"][0]["units"][0].update(weights=["nowhere.weight"]))
+        changed(folder, lambda raw: raw.update(takes={"nowhere.weight": [[6], [1], "float32"]}))
     with pytest.raises(UserError, match=r"fastest\.json is damaged"):
         rnnbench.load_fastest(folder)
 
 
 def test_a_file_outside_of_the_folder_is_never_read(folder: Path) -> None:
-    changed(folder, lambda raw: raw["files"].update({"../secret": {"bytes": 0, "sha256": ""}}))
+    changed(folder, lambda raw: raw["files"].update({"../secret": ""}))
     (folder.parent / "secret").write_text("")
     with pytest.raises(UserError, match="secret is missing"):
         rnnbench.load_fastest(folder)

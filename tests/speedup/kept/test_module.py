@@ -131,15 +131,14 @@ def test_a_cell_is_loaded_without_its_class_and_computes_the_same(
     assert {type(each).__name__ for each in loaded.modules()} <= {"KeptModule", "Module"}
 
 
-@pytest.mark.parametrize("steps", [5, 70])
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "steps"),
     [
-        nn.RNN(4, 6),
-        nn.LSTM(4, 6, bias=False),
-        nn.GRU(4, 6, num_layers=2, bidirectional=True),
-        nn.LSTM(4, 6, num_layers=3, batch_first=True),
-        nn.GRU(4, 6).double(),
+        (nn.RNN(4, 6), 5),
+        (nn.LSTM(4, 6, bias=False), 70),
+        (nn.GRU(4, 6, num_layers=2, bidirectional=True), 5),
+        (nn.LSTM(4, 6, num_layers=3, batch_first=True), 70),
+        (nn.GRU(4, 6).double(), 5),
     ],
 )
 def test_a_layer_runs_its_kept_shape_by_compiled_code_and_refuses_others(
@@ -151,7 +150,7 @@ def test_a_layer_runs_its_kept_shape_by_compiled_code_and_refuses_others(
 
     folder = saved(tmp_path, layer, input_of(steps), turns=layer.batch_first)
     loaded = rnnbench.load_fastest(folder)
-    assert len(fake.made) <= 2  # layers and directions of equal sizes share their code
+    assert len(fake.made) == 1
     assert loaded.state_dict().keys() == layer.state_dict().keys()
     with torch.no_grad(), warnings.catch_warnings(action="error"):
         torch.testing.assert_close(loaded(input_of(steps) * 0), layer(input_of(steps) * 0))
@@ -159,6 +158,16 @@ def test_a_layer_runs_its_kept_shape_by_compiled_code_and_refuses_others(
     with torch.no_grad(), pytest.raises(ValueError, match=rf"length {steps + 1} is not kept; .*keeps batch 3, length"):
         loaded(input_of(steps + 1))
     assert fake.calls == before
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_long_sequence_in_two_directions_is_kept_as_given(tmp_path: Path) -> None:
+    layer, input = nn.GRU(4, 6, bidirectional=True), torch.randn(65, 3, 4)
+    loaded = rnnbench.load_fastest(saved(tmp_path, layer, input))
+    [shape] = loaded.manifest.shapes
+    assert (shape.way, shape.reason) == ("as given", "compiled code of two directions is kept for at most 64 steps")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input), layer(input))
 
 
 def test_an_own_module_for_sequences_of_numbers_keeps_its_form(tmp_path: Path, fake: FakeCompiler) -> None:
@@ -347,20 +356,15 @@ class Dropping(Plain):
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize(("kind", "matters"), [(Plain, False), (Dropping, True)])
-def test_the_mode_counts_only_where_it_changes_what_is_computed(tmp_path: Path, kind: Any, matters: bool) -> None:
-    cell, input = kind(), torch.randn(5, 3, 4)
+def test_evaluation_mode_is_kept_and_training_mode_is_refused(tmp_path: Path) -> None:
+    cell, input = Dropping(), torch.randn(5, 3, 4)
     loaded = rnnbench.load_fastest(saved(tmp_path, cell, input))
     assert cell.training
-    assert loaded.training
+    assert not loaded.training
     with torch.no_grad():
-        torch.testing.assert_close(loaded(input), expected(cell, input))
-        loaded.eval()
-        if matters:
-            with pytest.raises(ValueError, match="in evaluation mode, and was saved in the other"):
-                loaded(input)
-        else:
-            torch.testing.assert_close(loaded(input), expected(cell, input))
+        torch.testing.assert_close(loaded(input), expected(cell.eval(), input))
+        with pytest.raises(ValueError, match="the module is in training mode, and evaluation mode is kept"):
+            loaded.train()(input)
 
 
 def test_a_copy_has_weights_of_its_own_and_is_not_pickled(tmp_path: Path, fake: FakeCompiler) -> None:
