@@ -1,6 +1,6 @@
 """The parts of a Python file: functions, classes and their members, and the statements outside of them.
 
-Each has a digest that stays the same for other comments, lines, docstrings and names of local variables.
+Each has a digest that stays the same for other comments, lines and docstrings.
 """
 
 import ast
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from rnnbench.harness.worker.code_names import (
@@ -42,8 +41,6 @@ from rnnbench.harness.worker.only_binds import (
 )
 
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
-# Code that names one of these may read the names of its local variables.
-READS_LOCALS = {"locals", "vars", "dir", "eval", "exec", "f_locals", "evaluate", "query", "currentframe", "_getframe"}
 IMPORT = "<import>"  # the part that stands for an installed package that is imported
 
 
@@ -52,13 +49,12 @@ class CodePart:
     """A function, class, member of a class or statement of a file."""
 
     nodes: Sequence[ast.AST]
-    owner: str = ""  # the class that it is a member of
     is_of_class: bool = False  # its names outside of functions may be members of the class
 
     @cached_property
     def digest(self) -> str:
         """A text that differs if the code does."""
-        return digest_of(self.nodes, self.owner)
+        return of_texts(map(ast.dump, self.nodes))
 
     @cached_property
     def names(self) -> set[str]:
@@ -138,14 +134,13 @@ class FileParts:
 def parts(file: str, *, annotated: bool = False) -> FileParts:
     """Return the parts of a file, whose content is one statement if it is not Python's.
 
-    Comments, docstrings and names of local variables do not count; annotations of functions do if `annotated`.
+    Comments and docstrings do not count; annotations of functions do if `annotated`.
     """
     content = Path(file).read_bytes()
     if not file.endswith(".py"):
         whole = CodePart([ast.Constant(content)])
         return FileParts({}, (Statement(whole, whole),), set())
     tree = ast.parse(content)
-    on_one_line(tree)
     _drop_docstrings(tree)
     for_types = names_of_type_checking(tree)
     tree.body = [node for node in tree.body if not (never_runs(node, for_types) or is_idle(node))]
@@ -240,7 +235,7 @@ def _class_parts(name: str, definitions: Sequence[Any]) -> dict[str, CodePart]:
         skeletons.append(skeleton)
     return {
         name: CodePart(skeletons, is_of_class=True),
-        **{f"{name}.{member}": CodePart(nodes, name, is_of_class=True) for member, nodes in members.items()},
+        **{f"{name}.{member}": CodePart(nodes, is_of_class=True) for member, nodes in members.items()},
     }
 
 
@@ -294,84 +289,7 @@ def _drop_annotations(tree: ast.Module) -> None:
             nodes += ast.iter_child_nodes(node)
 
 
-def digest_of(nodes: Sequence[ast.AST], owner: str = "") -> str:
-    """Return the digest of some definitions and statements; `owner`: the class that they are members of."""
-    return of_texts(
-        _of_function(node, owner) if isinstance(node, FUNCTIONS) and node.body else ast.dump(node) for node in nodes
-    )
-
-
 def of_texts(texts: Any) -> str:
     """Return the digest of some texts."""
     content = "\n".join(texts).encode(errors="surrogatepass")
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
-
-
-def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
-    """Return a text of all that decides how a function runs: its bytecode, with what it names, and how it is made."""
-    copied = copy.copy(node)
-    copied.body = []
-    alone: Any = copy.copy(node)
-    alone.decorator_list = []
-    alone.returns = None
-    alone.args = _without_annotations(node.args)
-    within: Any = [ast.ClassDef(owner, [], [], [alone], []) if owner else alone]
-    if owner and "type_params" in ast.ClassDef._fields:
-        within[0].type_params = []
-    module = ast.fix_missing_locations(ast.Module(within, []))
-    code = _code_named(compile(module, "<part>", "exec", dont_inherit=True), node.name)
-    names = {name for each in ast.walk(node) for name in (getattr(each, "id", ""), getattr(each, "attr", ""))}
-    return f"{ast.dump(copied)} {_frozen(code, keeps_locals=bool(READS_LOCALS & names))}"
-
-
-def _without_annotations(arguments: ast.arguments) -> ast.arguments:
-    """Return a copy of a function's arguments without their annotations."""
-    copied = copy.copy(arguments)
-    for name, value in ast.iter_fields(arguments):
-        if isinstance(value, ast.arg):
-            setattr(copied, name, _plain(value))
-        elif name.endswith("args"):
-            setattr(copied, name, [_plain(each) for each in value])
-    return copied
-
-
-def _plain(argument: ast.arg) -> ast.arg:
-    return ast.copy_location(ast.arg(argument.arg), argument)
-
-
-def on_one_line(tree: ast.AST) -> None:
-    """Move all code to one place, so that the lines of an expression make no difference to its bytecode."""
-    nodes: Any = ast.walk(tree)
-    for each in nodes:
-        if hasattr(each, "lineno"):
-            each.lineno = each.end_lineno = 1
-            each.col_offset = each.end_col_offset = 0
-
-
-def _code_named(code: CodeType, name: str) -> CodeType:
-    """Return the outermost function of this name within some code."""
-    every = [code]
-    for each in every:
-        inner = [constant for constant in each.co_consts if isinstance(constant, CodeType)]
-        for inner_code in inner:
-            if inner_code.co_name == name and inner_code.co_flags & 1:  # CO_OPTIMIZED: a function, and no class
-                return inner_code
-        every += inner
-    raise ValueError(f"no function {name}")
-
-
-def _frozen(value: Any, *, keeps_locals: bool) -> str:
-    """Return all of a constant, such as bytecode, as a text that is the same in each process."""
-    if isinstance(value, CodeType):
-        arguments = value.co_argcount + value.co_kwonlyargcount + bool(value.co_flags & 4) + bool(value.co_flags & 8)
-        names = value.co_varnames if keeps_locals else value.co_varnames[:arguments]
-        parts: list[Any] = [value.co_code, value.co_exceptiontable, value.co_flags, value.co_argcount]
-        parts += [value.co_posonlyargcount, value.co_kwonlyargcount, value.co_name, value.co_names, names]
-        parts += [value.co_freevars, value.co_cellvars]
-        constants = [_frozen(each, keeps_locals=keeps_locals) for each in value.co_consts]
-        return f"code({parts!r}, [{', '.join(constants)}])"
-    if isinstance(value, tuple):
-        return f"({', '.join(_frozen(each, keeps_locals=keeps_locals) for each in value)})"
-    if isinstance(value, frozenset):
-        return f"{{{', '.join(sorted(_frozen(each, keeps_locals=keeps_locals) for each in value))}}}"
-    return repr(value)

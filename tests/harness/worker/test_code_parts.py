@@ -82,15 +82,12 @@ FUNCTION = "def f(x, y=1):\n    'one'\n    z: int = x + 1\n    return torch.tanh
     [
         ("'one'", "'two'"),
         ("+ 1", "+ 1  # more"),
-        ("z", "sum"),
         ("x + 1", "(\n        x\n        + 1\n    )"),
-        (": int", ""),
+        (": int", ": float"),
         ("(x, y=1)", "(x: Tensor, y: int = 1) -> Tensor"),
     ],
 )
-def test_comments_lines_names_of_locals_and_annotations_do_not_change_a_function(
-    tmp_path: Path, old: str, new: str
-) -> None:
+def test_comments_lines_and_annotations_do_not_change_a_function(tmp_path: Path, old: str, new: str) -> None:
     base = of_text(tmp_path, FUNCTION).parts["f"].digest
     assert of_text(tmp_path, FUNCTION.replace(old, new)).parts["f"].digest == base
 
@@ -113,12 +110,6 @@ def test_comments_lines_names_of_locals_and_annotations_do_not_change_a_function
 def test_all_else_changes_a_function(tmp_path: Path, old: str, new: str) -> None:
     base = of_text(tmp_path, FUNCTION).parts["f"].digest
     assert of_text(tmp_path, FUNCTION.replace(old, new)).parts["f"].digest != base
-
-
-def test_names_of_locals_count_where_code_may_read_them(tmp_path: Path) -> None:
-    text = "def f(x):\n    z = x\n    return locals()"
-    base = of_text(tmp_path, text).parts["f"].digest
-    assert of_text(tmp_path, text.replace("z", "y")).parts["f"].digest != base
 
 
 def test_annotations_count_where_they_are_asked_for(tmp_path: Path) -> None:
