@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from rnnbench.harness.protocol import Doubt
-from rnnbench.harness.worker.code_names import ANY, TAKES_BASES
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, of_texts, parts
 from rnnbench.harness.worker.only_binds import DEFINITIONS, EMPTY_CONTAINERS, has_meaning
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
@@ -296,17 +295,12 @@ class CaseCode:
         """Follow what a part of a file names."""
         names = part.names
         self._classes.take({each[1:] for each in names if each.startswith(".")})
-        self._classes.take_overridden(part.overridden)
         for of_what, pattern in part.computed:
             self._take_computed(of_what, pattern, file, name, variables)
-        kind = variables.get(name.partition(".")[0])
-        bases = kind.__mro__ if isinstance(kind, type) and part.bases else ()
         for use in names:
             if not use.startswith((".", "=")) and not use.endswith("="):
                 first, *attributes = use.split(".")
-                value = self._use(variables, first, *attributes)
-                if use not in part.bases or not any(value is base for base in bases):  # which are known with the class
-                    self._todo.append(value)
+                self._todo.append(self._use(variables, first, *attributes))
         is_function = name != STATEMENTS or "__spec__" not in variables
         self.doubts.update(doubts_of_names(names, part.imports if is_function else ()))
         last = {f".{each.rpartition('.')[2]}" for each in names}
@@ -349,7 +343,6 @@ class CaseCode:
         sources = of_file.sources.get(name, set())
         if sources:
             self.code.add(f"{file}:{name} {of_texts(sorted(map(str, sources)))}")
-        self._classes.take_overridden({ANY} if any(member in TAKES_BASES for _, member in sources) else set())
         for module, member in sources:
             imported = _loaded(module, package)
             if imported is not None and member in vars(imported):

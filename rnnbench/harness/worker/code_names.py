@@ -2,8 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator, Sequence
 
 from rnnbench.harness.worker.only_binds import DEFINITIONS, last_name, module_of
 
@@ -17,19 +16,14 @@ TAKES_BY_NAME = {
 }
 TAKES_ALL = {"vars", "dir", "__dict__", "getmembers", "getmembers_static"}
 ANY = ".*"
-# By which code may come to the bases of a class, or to what a class would have without a member of its own.
-TAKES_BASES = {"__mro__", "mro", "getmro", "__base__", "__bases__", "__orig_bases__", "classify_class_attrs"} | {
-    *("__thisclass__", "__self_class__", "delattr", "__delattr__"),
-}
 DOTTED = re.compile(r"[^\W\d]\w*")
 
 
-def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[str]:
+def names_of(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the names in some code.
 
     NAME; NAME.ATTRIBUTE... if some are taken of it; .ATTRIBUTE of anything, or a text that may name one; KEYWORD= of a
-    call, but for True; .__file__ if the path of a file is taken, and not only that of its folder. `but`: nodes whose
-    names are left out.
+    call, but for True; .__file__ if the path of a file is taken, and not only that of its folder.
     """
     names = set[str]()
     in_chain = set[ast.AST]()  # of which an attribute is taken; `walk` comes to the attribute first
@@ -37,8 +31,6 @@ def names_of(nodes: Iterable[ast.AST], but: Set[ast.AST] = frozenset()) -> set[s
     tops = [*nodes]
     names |= _of_all_names(tops)
     for node in (each for top in tops for each in ast.walk(top)):
-        if node in but:
-            continue
         if isinstance(node, ast.Attribute | ast.Call) and last_name(node) in TAKES_FOLDER:
             of_folder.update(ast.walk(node))
         if isinstance(node, ast.Name) and node.id == "__file__" and node not in of_folder:
@@ -97,45 +89,6 @@ def imports_of(nodes: Iterable[ast.AST]) -> Imports:
         elif isinstance(node, ast.ImportFrom):
             imports.add((module_of(node), tuple(alias.name for alias in node.names)))
     return imports
-
-
-def names_of_bases(nodes: Sequence[ast.AST]) -> set[str]:
-    """Return the names that some code has only as bases of classes, or as `CLASS` in `super(CLASS, ...).MEMBER`."""
-    places = list[ast.expr]()
-    for node in (each for top in nodes for each in ast.walk(top)):
-        if isinstance(node, ast.ClassDef):
-            places += [each for each in node.bases if _dotted(each)]
-        elif isinstance(node, ast.Attribute) and _is_super(node.value):
-            places += node.value.args[:1]
-    others = names_of(nodes, {each for place in places for each in ast.walk(place) if isinstance(each, ast.expr)})
-    return {*map(_dotted, places)} - others
-
-
-def overridden_members(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    """Return the members that code may take of a base, though the class of the object has some of the same names.
-
-    `super().MEMBER` does so, and `del OBJECT.MEMBER` lets later code do so. ANY stands for all members.
-    """
-    members = set[str]()
-    direct = set[ast.AST]()
-    for node in (each for top in nodes for each in ast.walk(top)):
-        if isinstance(node, ast.Attribute):
-            if _is_super(node.value):
-                direct.add(node.value.func)
-                members.add(node.attr)
-            if isinstance(node.ctx, ast.Del):
-                members.add(node.attr)
-        texts = {getattr(node, name, "") for name in ("id", "attr", "name")}
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts.update(node.value.split("."))
-        is_own_class = isinstance(node, ast.Name) and node.id == "__class__"
-        if is_own_class or texts & TAKES_BASES or ("super" in texts and node not in direct):
-            members.add(ANY)
-    return frozenset(members)
-
-
-def _is_super(node: ast.expr) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
 def computed_names(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:

@@ -18,8 +18,6 @@ from rnnbench.harness.worker.code_names import (
     computed_names,
     imports_of,
     names_of,
-    names_of_bases,
-    overridden_members,
 )
 from rnnbench.harness.worker.only_binds import (
     DEFINITIONS,
@@ -75,16 +73,6 @@ class CodePart:
     def computed(self) -> frozenset[tuple[str, str]]:
         """Of attributes that are taken by a name that is made at run time: of what, and a pattern of the name."""
         return frozenset(computed_names(self.nodes))
-
-    @cached_property
-    def overridden(self) -> frozenset[str]:
-        """The members that it may take of a base of an object's class, as `code_names.overridden_members` returns."""
-        return overridden_members(self.nodes)
-
-    @cached_property
-    def bases(self) -> set[str]:
-        """What it names only as a base of a class, or for `super`."""
-        return names_of_bases(self.nodes)
 
 
 @dataclass(frozen=True)

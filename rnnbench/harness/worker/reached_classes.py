@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
-from rnnbench.harness.worker.code_names import ANY
-
 # Metaclasses that keep no list of their classes by which code finds them.
 PLAIN_METACLASSES = ("type", "ABCMeta", "EnumType", "EnumMeta", "_ProtocolMeta", "FunctionMeta", "_TensorMeta")
 MAKES_MEMBERS = ("EnumType", "EnumMeta")  # of what the class has
@@ -32,9 +30,6 @@ class ReachedClasses:
     def __init__(self) -> None:
         self._classes: dict[type, tuple[str, dict[str, Any]]] = {}  # file, and names of the module
         self._by_others: dict[type, set[str]] = {}  # names that foreign bases of a class or of its children have
-        self._children: dict[type, set[type]] = {}  # the classes of objects of which one is a base, or the same
-        self._foreign = set[type]()
-        self._overridden = set[str]()  # names of members that code takes of bases, whatever other classes have
         self._related: dict[type, set[tuple[str, str]]] = {}  # file and name of all with which one makes an object
         self._whole = set[type]()
         self._names = set[str]()
@@ -55,8 +50,6 @@ class ReachedClasses:
         self._classes[each] = file, variables
         foreign = [base for base in of.__mro__ if base is not object and not path_in_tree(_module_of(base))]
         self._by_others.setdefault(each, set()).update(*map(vars, foreign))
-        self._children.setdefault(each, set()).add(of)
-        self._foreign.update(foreign)
         members = {(path_in_tree(_module_of(base)), base.__qualname__) for base in of.__mro__}
         self._related.setdefault(each, set()).update(members)
         is_plain = type(each).__name__ not in MAKES_MEMBERS and all(map(_is_plain, foreign))
@@ -70,10 +63,6 @@ class ReachedClasses:
     def take(self, names: Set[str]) -> None:
         """Take the members of these names."""
         self._names |= names
-
-    def take_overridden(self, names: Set[str]) -> None:
-        """Take the members of these names of bases, too, in place of which another class has one; ANY for all names."""
-        self._overridden |= names
 
     def take_pattern(self, pattern: str, within: tuple[str, str] | None = None) -> None:
         """Take the members that a pattern fits, of all classes or of those of an object.
@@ -93,29 +82,11 @@ class ReachedClasses:
     def _is_taken(self, each: type, name: str) -> bool:
         if name.startswith("__") or each in self._whole or _as_written(each, name) != name:
             return True
-        return self._is_named(each, name) and not self._is_overridden(each, name)
-
-    def _is_named(self, each: type, name: str) -> bool:
         if name in self._names or name in self._by_others[each] or name in TAKEN_OF_ALL:
             return True
         return any(
             re.fullmatch(pattern, name) for pattern, within in self._patterns if within in (None, *self._related[each])
         )
-
-    def _is_overridden(self, each: type, name: str) -> bool:
-        """Return True if no object of a class comes to a member of it, since all have another one of this name."""
-        if not self._overridden.isdisjoint((name, ANY)):
-            return False
-        return all(self._has_other(child, each, name) for child in self._children[each])
-
-    def _has_other(self, child: type, each: type, name: str) -> bool:
-        """Return True if a class of the tree comes before another in the order of a child's bases, and has a member."""
-        for base in child.__mro__:
-            if base is each or base in self._foreign:  # which may take the member of what comes after it
-                return False
-            if name in vars(base):
-                return True
-        return False
 
 
 def _is_plain(base: type) -> bool:
