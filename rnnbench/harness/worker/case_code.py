@@ -15,12 +15,12 @@ import torch
 
 from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, of_texts, parts
-from rnnbench.harness.worker.only_binds import DEFINITIONS, EMPTY_CONTAINERS, has_meaning
+from rnnbench.harness.worker.only_binds import DEFINITIONS
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
 from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names
 
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
-STATEMENT_ORDER = "<order>"  # the part of a file that has the order of what its statements and imports do
+IMPORT_ORDER = "<imports>"  # the part that has the order of the modules that do more than to bind a name
 OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
 # Code that names one of these, or imports from one of these modules, may read the annotations of functions.
 READS_ANNOTATIONS = {
@@ -58,7 +58,6 @@ class CaseCode:
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
         self._effects: dict[str, bool] = {}  # of a file: whether its statements do more than to bind a name
-        self._stars: dict[int, bool] = {}  # of a module's names: whether those that `import *` binds are what they are
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self._doubtful = doubtful_objects()
         self._classes = ReachedClasses()
@@ -166,15 +165,10 @@ class CaseCode:
 
     def _add_statements(self, file: str, of_file: FileParts, variables: Variables, *, is_whole: bool) -> None:
         """Add the statements of a module that do more than to bind a name, or all of them."""
-        does = [each.whole if is_whole else self._does(each, of_file, variables) for each in of_file.statements]
-        if digests := [part.digest for part in does if part.nodes]:
-            self.code.add(f"{file}:{STATEMENTS} {of_texts(digests)}")
-        if len(order := self._in_order(does, of_file, variables)) > 1:
-            self.code.add(f"{file}:{STATEMENT_ORDER} {of_texts(order)}")
-        for part, statement in zip(does, of_file.statements, strict=True):
-            if not part.nodes:
-                continue
-            self._follow(part, file, STATEMENTS, variables)
+        doing = self._doing(of_file, variables, is_whole=is_whole)
+        self._add_order(file, doing, variables)
+        for statement in doing:
+            self._follow(statement.code, file, STATEMENTS, variables)
             for registered in statement.registered:
                 for name in (registered, *of_file.members(registered)):
                     self._add_part(file, name, variables)
@@ -182,92 +176,76 @@ class CaseCode:
                     self._classes.add_whole(value)
                 self._todo.append(value)
 
-    def _in_order(self, does: Sequence[CodePart], of_file: FileParts, variables: Variables) -> list[str]:
-        """Return what the statements of a module do, among it the imports of modules that do more than to bind."""
+    def _doing(self, of_file: FileParts, variables: Variables, *, is_whole: bool = False) -> list[Statement]:
+        """Return the imports of a module, and the statements that do more than to bind a name, or all of them."""
+        return [
+            each
+            for each in of_file.statements
+            if each.imports or is_whole or not self._only_binds(each, of_file, variables)
+        ]
+
+    def _add_order(self, file: str, doing: Sequence[Statement], variables: Variables) -> None:
+        """Add what the statements of a module do, in their order, and imports of modules that do more than to bind."""
+        if not any(statement.code.nodes for statement in doing):
+            return
         order = list[str]()
-        for part, statement in zip(does, of_file.statements, strict=True):
-            imported = sorted(self._with_effects(statement.imports, variables))
-            if imported:
-                order.append(" ".join(imported))
-            elif part.nodes:
-                order.append(part.digest)
-        return order
+        for statement in doing:
+            order += sorted(self._with_effects(statement.imports, variables))
+            if statement.code.nodes:
+                order.append(statement.code.digest)
+        self.code.add(f"{file}:{STATEMENTS} {of_texts(order)}")
 
     def _with_effects(self, imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> set[str]:
         """Return the files that imports reach and whose statements do more than to bind a name."""
-        todo = [*_modules_of(imports, variables)]
+        todo = [*modules_of(imports, variables)]
         reached = dict[str, Variables]()
         for module in todo:
             file = self._path_in_tree(module)
             if file and file not in reached:
                 reached[file] = module
-                todo += _modules_of(self._parts(file).imports, module)
+                todo += modules_of(self._parts(file).imports, module)
         return {file for file, module in reached.items() if self._has_effects(file, module)}
 
     def _has_effects(self, file: str, variables: Variables) -> bool:
         if file not in self._effects:
             of_file = self._parts(file)
-            self._effects[file] = any(self._does(each, of_file, variables).nodes for each in of_file.statements)
+            self._effects[file] = any(each.code.nodes for each in self._doing(of_file, variables))
         return self._effects[file]
 
-    def add_effects(self, variables: Variables) -> None:
-        """Add what the statements of a module do that another case of the worker has imported, but for definitions."""
-        file = self._path_in_tree(variables)
-        if not file or file in self.files:
-            return
-        of_file = self._parts(file)
-        does = [self._does(each, of_file, variables) for each in of_file.statements]
-        if any(part.nodes for part in does):
-            self.code.add(f"{file}:{STATEMENTS} {of_texts(self._in_order(does, of_file, variables))}")
-        for part in does:
-            if part.nodes and not any(isinstance(node, DEFINITIONS) for node in part.nodes):
-                self._follow(part, file, STATEMENTS, variables)
+    def add_loaded(self) -> None:
+        """Add what all modules of the tree do when they are imported, but for definitions, and their order.
+
+        Another case of the worker may have imported them.
+        """
+        order = dict[str, None]()
+        for module in [*sys.modules.values()]:
+            file = self._path_in_tree(vars(module)) if isinstance(module, ModuleType) else ""
+            if file and self._has_effects(file, vars(module)):
+                order[file] = None
+                self._add_effects(file, vars(module))
+        if len(order) > 1:
+            self.code.add(f"{min(order)}:{IMPORT_ORDER} {of_texts(order)}")
         self.follow({}, [])
 
-    def _does(self, statement: Statement, of_file: FileParts, variables: Variables) -> CodePart:
-        """Return what a statement does beside to bind its names, as far as that is sure; else all of it."""
+    def _add_effects(self, file: str, variables: Variables) -> None:
+        """Add what the statements of a module do, but for definitions, if the case does not import it."""
+        if file in self.files:
+            return
+        doing = self._doing(self._parts(file), variables)
+        self._add_order(file, doing, variables)
+        for statement in doing:
+            if not any(isinstance(node, DEFINITIONS) for node in statement.code.nodes):
+                self._follow(statement.code, file, STATEMENTS, variables)
+
+    def _only_binds(self, statement: Statement, of_file: FileParts, variables: Variables) -> bool:
+        """Return True if a statement surely does nothing but bind its names."""
+        if of_file.stars or statement.foreign is None:  # `import *` may bind the same names
+            return False
         values = [variables.get(name) for name in statement.binds]
         if any(isinstance(value, type) and is_registered(value) for value in values):
-            return statement.whole
-        if not EMPTY_CONTAINERS.isdisjoint(statement.foreign & variables.keys()):
-            return statement.whole
-        if any(self._may_do_more(name, variables) for name in statement.foreign):
-            return statement.whole
-        if of_file.stars and not self._stars_only_bind(of_file, variables):
-            stars = (_loaded(star, variables.get("__package__")) for star in of_file.stars)
-            hiding = {name for module in stars if module is not None for name in _exported(module)}
-            return statement.does if hiding.isdisjoint(statement.binds) else statement.whole
-        return CodePart([]) if statement.is_star else statement.does
-
-    def _may_do_more(self, name: str, variables: Variables) -> bool:
-        """Return True if a name is the tree's own; of `a.b`, whether it is not what a plain module of the tree has."""
-        first, *attributes = name.split(".")
-        value = variables.get(first, getattr(builtins, first, self))
-        if not self._is_own(value):
             return False
-        for attribute in attributes:
-            if type(value) is not ModuleType or attribute not in vars(value):
-                return True  # it may be made when it is asked for
-            value = vars(value)[attribute]
-        return not attributes
-
-    def _stars_only_bind(self, of_file: FileParts, variables: Variables) -> bool:
-        """Return True if all names that `import *` binds in a module are what any other statement binds to them."""
-        if id(variables) not in self._stars:
-            modules = [_loaded(star, variables.get("__package__")) for star in of_file.stars]
-            exported = [(name, module) for module in modules if module is not None for name in _exported(module)]
-            self._stars[id(variables)] = None not in modules and all(
-                self._is_bound(name, module, of_file, variables) for name, module in exported
-            )
-        return self._stars[id(variables)]
-
-    def _is_bound(self, name: str, module: ModuleType, of_file: FileParts, variables: Variables) -> bool:
-        """Return True if a name is a module's, and nothing but imports of the same object binds it elsewhere."""
-        value = vars(module).get(name, self)
-        if variables.get(name) is not value or name in of_file.bound or hasattr(builtins, name) or has_meaning(name):
-            return False
-        package = variables.get("__package__")
-        return all(_member(source, package) is value for source in of_file.sources.get(name, ()))
+        used = (variables.get(name, getattr(builtins, name, self)) for name in statement.foreign)
+        return not any(map(self._is_own, used))
 
     def _is_own(self, value: Any) -> bool:
         """Return True if a value is a module, class or function of the tree, or something that may be."""
@@ -295,8 +273,8 @@ class CaseCode:
         """Follow what a part of a file names."""
         names = part.names
         self._classes.take({each[1:] for each in names if each.startswith(".")})
-        for of_what, pattern in part.computed:
-            self._take_computed(of_what, pattern, file, name, variables)
+        if any(self._may_have_members(owner, variables) for owner in part.computed):
+            self._classes.take_all()
         for use in names:
             if not use.startswith((".", "=")) and not use.endswith("="):
                 first, *attributes = use.split(".")
@@ -307,18 +285,13 @@ class CaseCode:
         is_of_module = any(module.startswith(OF_ANNOTATIONS) for module, _ in part.imports)
         self.reads_annotations |= is_of_module or not READS_ANNOTATIONS.isdisjoint(last)
 
-    def _take_computed(self, of_what: str, pattern: str, file: str, name: str, variables: Variables) -> None:
-        """Take attributes that a pattern fits, of a name in a module or of anything."""
-        owner, _, member = name.partition(".")
-        first, *attributes = of_what.split(".")
-        if member and of_what == "self":
-            self._classes.take_pattern(pattern, within=(file, owner))
-            return
+    def _may_have_members(self, owner: str, variables: Variables) -> bool:
+        """Return True if a name of a module, such as `a.b`, may be anything but a module that is not the tree's own."""
+        first, *attributes = owner.split(".")
         value = variables.get(first)
         for attribute in attributes:
             value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
-        if not isinstance(value, ModuleType) or self._path_in_tree(vars(value)):
-            self._classes.take_pattern(pattern)
+        return not isinstance(value, ModuleType) or bool(self._path_in_tree(vars(value)))
 
     def _use(self, variables: Variables, name: str, *attributes: str) -> Any:
         """Add the statements that bind a name of a module, and attributes of it that are modules; return the value."""
@@ -347,9 +320,7 @@ class CaseCode:
             imported = _loaded(module, package)
             if imported is not None and member in vars(imported):
                 self._add_binding(vars(imported), member)
-        is_known = bool(sources) or name in of_file.bound
-        if not (is_known and self._stars_only_bind(of_file, variables)):
-            self._add_stars(of_file, name, variables)
+        self._add_stars(of_file, name, variables)
 
     def _add_stars(self, of_file: FileParts, name: str, variables: Variables) -> None:
         """Add the modules of which all names are imported, this one among them, and what binds it there."""
@@ -401,7 +372,7 @@ def _loaded(module: str, package: str | None) -> ModuleType | None:
     return imported if isinstance(imported, ModuleType) else None
 
 
-def _modules_of(imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> Iterator[Variables]:
+def modules_of(imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> Iterator[Variables]:
     """Yield the names of each loaded module that some imports take, with its packages."""
     package = variables.get("__package__")
     for module, members in sorted(imports):
@@ -413,18 +384,6 @@ def _modules_of(imports: Iterable[tuple[str, tuple[str, ...]]], variables: Varia
         for name in (*packages, *(f"{full}.{member}" for member in members)):
             if isinstance(loaded := sys.modules.get(name), ModuleType):
                 yield vars(loaded)
-
-
-def _exported(module: ModuleType) -> list[str]:
-    """Return the names that `from MODULE import *` binds."""
-    return [*vars(module).get("__all__", (name for name in vars(module) if not name.startswith("_")))]
-
-
-def _member(source: tuple[str, str], package: str | None) -> Any:
-    """Return what an import takes: a module, or a member of one."""
-    module, member = source
-    imported = _loaded(module, package)
-    return vars(imported).get(member) if imported is not None and member else imported
 
 
 def _spec(name: str) -> ModuleSpec | None:

@@ -8,14 +8,12 @@ from rnnbench.harness.worker.only_binds import DEFINITIONS, last_name, module_of
 
 Imports = set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
 TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
-# Functions that take an attribute by its name -> the place of the name among the arguments.
+# Functions that take an attribute by its name -> the place of the name among the arguments; 0: any place.
 TAKES_BY_NAME = {
     **dict.fromkeys(("getattr", "hasattr", "getattr_static"), 1),
-    **dict.fromkeys(("attrgetter", "methodcaller"), 0),
-    "__getattribute__": -1,
+    **dict.fromkeys(("attrgetter", "methodcaller", "__getattribute__"), 0),
 }
 TAKES_ALL = {"vars", "dir", "__dict__", "getmembers", "getmembers_static"}
-ANY = ".*"
 DOTTED = re.compile(r"[^\W\d]\w*")
 
 
@@ -91,53 +89,27 @@ def imports_of(nodes: Iterable[ast.AST]) -> Imports:
     return imports
 
 
-def computed_names(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
-    """Yield of what an attribute is taken by a name that is made at run time, and a pattern of the name.
+def computed_owners(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Yield of what attributes are taken by a name that is made at run time: `a.b`, or empty if that is computed, too.
 
-    Of what: `a.b`, or empty if it is computed, too.
+    A name that is a constant is a text of the code.
     """
     called = set[ast.AST]()
     for node in (each for top in nodes for each in ast.walk(top)):
         name = last_name(node)
         if isinstance(node, ast.Call) and name in TAKES_BY_NAME:
             called.add(node.func)
-            yield from _taken(node, TAKES_BY_NAME[name])
+            place = TAKES_BY_NAME[name]
+            names = node.args[place : place + 1] if place > 0 else node.args
+            if not names or not all(isinstance(each, ast.Constant) for each in names):
+                yield _dotted(node.args[0]) if place > 0 and names else ""
         elif isinstance(node, ast.Call) and name in TAKES_ALL and node.args:
             called.add(node.func)
-            yield _dotted(node.args[0]), ANY
+            yield _dotted(node.args[0])
         elif isinstance(node, ast.Attribute) and name in TAKES_ALL and node not in called:
-            yield _dotted(node.value), ANY
+            yield _dotted(node.value)
         elif node not in called and name in {*TAKES_BY_NAME, *TAKES_ALL}:
-            yield "", ANY
-
-
-def _taken(call: ast.Call, place: int) -> Iterator[tuple[str, str]]:
-    """Yield what a call of such a function takes, unless its names are constants, which are texts of the code."""
-    if len(call.args) <= max(place, 0):
-        yield "", ANY
-        return
-    of_what = _dotted(call.args[0]) if place > 0 else ""
-    for name in call.args if place == 0 else [call.args[place]]:
-        if not isinstance(name, ast.Constant):
-            yield of_what, pattern_of(name)
-
-
-def pattern_of(name: ast.expr) -> str:
-    """Return a regular expression for the texts that an expression may make."""
-    pattern = _pattern(name)
-    return ANY if r"\." in pattern else pattern
-
-
-def _pattern(name: ast.expr) -> str:
-    if isinstance(name, ast.Constant):
-        return re.escape(str(name.value))
-    if isinstance(name, ast.JoinedStr):
-        return "".join(map(_pattern, name.values))
-    if isinstance(name, ast.BinOp) and isinstance(name.op, ast.Add):
-        return _pattern(name.left) + _pattern(name.right)
-    if isinstance(name, ast.IfExp):
-        return f"(?:{_pattern(name.body)}|{_pattern(name.orelse)})"
-    return ANY
+            yield ""
 
 
 def _dotted(node: ast.expr) -> str:

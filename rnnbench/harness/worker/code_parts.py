@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnbench.harness.worker.code_names import (
     Imports,
-    computed_names,
+    computed_owners,
     imports_of,
     names_of,
 )
@@ -23,9 +23,7 @@ from rnnbench.harness.worker.only_binds import (
     DEFINITIONS,
     FUNCTIONS,
     IMPORTS,
-    bindings,
     bound_names,
-    effects,
     foreign_names,
     has_meaning,
     imported_names,
@@ -33,9 +31,8 @@ from rnnbench.harness.worker.only_binds import (
     may_register,
     module_of,
     names_bound_often,
-    names_of_type_checking,
     never_runs,
-    runs_members,
+    runs_body,
 )
 
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
@@ -70,20 +67,18 @@ class CodePart:
         return imports_of(self.nodes)
 
     @cached_property
-    def computed(self) -> frozenset[tuple[str, str]]:
-        """Of attributes that are taken by a name that is made at run time: of what, and a pattern of the name."""
-        return frozenset(computed_names(self.nodes))
+    def computed(self) -> frozenset[str]:
+        """Of what it takes attributes by names that are made at run time, as `code_names.computed_owners` yields it."""
+        return frozenset(computed_owners(self.nodes))
 
 
 @dataclass(frozen=True)
 class Statement:
     """A statement of a module; of imports, those whose place among the others may matter."""
 
-    whole: CodePart
-    does: CodePart  # beside to bind its names, unless one of the `foreign` names is the tree's own
+    code: CodePart
     binds: tuple[str, ...] = ()
-    foreign: frozenset[str] = frozenset()
-    is_star: bool = False  # `from MODULE import *`
+    foreign: Set[str] | None = None  # it only binds its names if none of these is the tree's own; None: it does more
     imports: frozenset[tuple[str, tuple[str, ...]]] = frozenset()  # of an import, as in `CodePart.imports`
     # Outermost functions and classes that a decorator may hand to others, or that run members of their own.
     registered: tuple[str, ...] = ()
@@ -100,7 +95,6 @@ class FileParts:
     stars: tuple[str, ...] = ()  # modules of which all names are imported
     decorated: Mapping[str, bool] = field(default_factory=dict)  # of each class, whether it is
     lambdas: tuple[str, ...] = ()  # names that are bound to functions without a name
-    bound: Set[str] = frozenset()  # names that statements bind which are no imports
 
     def of_code(self, qualified: str) -> Iterator[str]:
         """Yield the parts of a function with this qualified name, such as `Class.method.<locals>.inner`."""
@@ -127,24 +121,22 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
     content = Path(file).read_bytes()
     if not file.endswith(".py"):
         whole = CodePart([ast.Constant(content)])
-        return FileParts({}, (Statement(whole, whole),), set())
+        return FileParts({}, (Statement(whole),), set())
     tree = ast.parse(content)
     _drop_docstrings(tree)
-    for_types = names_of_type_checking(tree)
-    tree.body = [node for node in tree.body if not (never_runs(node, for_types) or is_idle(node))]
+    tree.body = [node for node in tree.body if not (never_runs(node) or is_idle(node))]
     often = names_bound_often(tree)
     bodiless = _without_bodies(tree)
     sources, stars = _sources(bodiless)
-    statements = tuple(_statement(node, often, keeps_imports=bool(stars)) for node in bodiless.body)
+    statements = tuple(_statement(node, often, has_stars=bool(stars)) for node in bodiless.body)
     imports = imports_of([bodiless])
     values: dict[str, list[ast.AST]] = defaultdict(list)
     for node, statement in zip(bodiless.body, statements, strict=True):
-        if not isinstance(node, DEFINITIONS) and statement.whole.nodes:
+        if not isinstance(node, DEFINITIONS) and statement.code.nodes:
             for name in statement.binds:
                 values[name].append(node)
     lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
     code_parts = {name: CodePart(nodes) for name, nodes in values.items()}
-    bound = {name for name, by in bindings(tree).items() if any(isinstance(each, ast.AST) for each in by)}
     if not annotated:
         _drop_annotations(tree)
     outermost = defaultdict[str, list[Any]](list)  # several of one name: overloads, and those of branches
@@ -156,28 +148,22 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
         if classes:
             decorated[name] = any(each.decorator_list for each in classes)
         code_parts |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
-    return FileParts(code_parts, statements, imports, sources, stars, decorated, tuple(lambdas), bound)
+    return FileParts(code_parts, statements, imports, sources, stars, decorated, tuple(lambdas))
 
 
-def _statement(node: ast.stmt, often: set[str], *, keeps_imports: bool) -> Statement:
+def _statement(node: ast.stmt, often: set[str], *, has_stars: bool) -> Statement:
     """Return a statement of a module, without bodies of functions.
 
-    `often`: names whose order of binding matters; `keeps_imports`: the place of each import may matter.
+    `often`: names whose order of binding matters; `has_stars`: the module imports all names of others.
     """
     if isinstance(node, IMPORTS):
-        imports = frozenset(imports_of([node]))
-        nothing = CodePart([])
-        does_more = _is_star(node) or _hides(node, often)
-        if not (keeps_imports or does_more):
-            return Statement(nothing, nothing, imports=imports)
-        whole = CodePart([node])
-        names = tuple(name for name, _ in imported_names(node))
-        effect = whole if does_more else nothing
-        return Statement(whole, effect, names, is_star=_is_star(node), imports=imports)
+        is_placed = has_stars or any(name in often for name, _ in imported_names(node))
+        return Statement(CodePart([node] if is_placed else []), imports=frozenset(imports_of([node])))
     binds = bound_names(node)
-    does, foreign = effects(node, is_all=any(name in often or has_meaning(name) for name in binds))
-    registered = tuple(each.name for each in _outermost(node) if may_register(each) or runs_members(each))
-    return Statement(CodePart([node]), CodePart(does), binds, frozenset(foreign), registered=registered)
+    has_place = any(name in often or has_meaning(name) for name in binds)
+    foreign = None if has_place else foreign_names(node)
+    registered = tuple(each.name for each in _outermost(node) if may_register(each) or runs_body(each))
+    return Statement(CodePart([node]), binds, foreign, registered=registered)
 
 
 def _outermost(top: ast.AST) -> list[Any]:
@@ -229,11 +215,6 @@ def _class_parts(name: str, definitions: Sequence[Any]) -> dict[str, CodePart]:
 
 def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     return (each for node in nodes for each in ast.walk(node))
-
-
-def _hides(node: ast.Import | ast.ImportFrom, often: Set[str]) -> bool:
-    """Return True if an import binds a name that others may bind to something else, so that its place matters."""
-    return any(name in often for name, _ in imported_names(node))
 
 
 def _is_star(node: ast.stmt) -> bool:

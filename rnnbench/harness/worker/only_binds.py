@@ -6,11 +6,11 @@ that imports the module.
 
 import ast
 import builtins
-import copy
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+NEVER_TRUE = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")  # while a module is imported
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 DEFINITIONS = FUNCTIONS | ast.ClassDef
 IMPORTS = ast.Import | ast.ImportFrom
@@ -23,10 +23,6 @@ KEEP_TO_THEMSELVES = {
     *("runtime_checkable", "export", "ignore", "unused", "skip", "skipif", "parametrize", "fixture"),
 }
 OF_PROPERTIES = {"setter", "getter", "deleter"}  # of a property of the same class
-# Calls that return something new and do nothing else.
-PURE_CALLS = {"TypeVar", "TypeVarTuple", "ParamSpec", "NewType", "getLogger", "namedtuple"}
-# The same for Python's own without arguments.
-EMPTY_CONTAINERS = {"dict", "list", "set", "tuple", "frozenset"}
 # Names of a module that others read to describe it. Any other name with two underscores has a meaning of its own.
 DESCRIPTIONS = {
     *("__all__", "__version__", "__version_info__", "__author__", "__email__", "__license__", "__copyright__"),
@@ -41,9 +37,13 @@ def foreign_names(node: ast.stmt) -> set[str] | None:
     A function of the tree that is used as a decorator, say, may keep what it decorates. A name with attributes,
     `a.b`, may also be that of a module of the tree that has the attribute.
     """
-    if isinstance(node, DEFINITIONS):
-        does, foreign = effects(node)
-        return None if does else foreign
+    if isinstance(node, FUNCTIONS):
+        return _joined([*map(of_decorator, node.decorator_list), _of_signature(node.args, node.returns)])
+    if isinstance(node, ast.ClassDef):
+        if node.keywords:  # a metaclass, or arguments of `__init_subclass__`
+            return None
+        bases = (of_type(each) for each in node.bases if not _is_dotted(each))
+        return _joined([*map(of_decorator, node.decorator_list), *bases, _of_body(node)])
     if isinstance(node, ast.Assign):
         targets = [each for target in node.targets for each in _bound(target)]
         return of_value(node.value) if all(targets) else None
@@ -51,29 +51,6 @@ def foreign_names(node: ast.stmt) -> set[str] | None:
         value = set[str]() if node.value is None else of_value(node.value)
         return _joined([value, of_type(node.annotation)])
     return None
-
-
-def effects(node: ast.stmt, *, is_all: bool = False) -> tuple[list[ast.AST], set[str]]:
-    """Return what a statement does beside to bind names, and the names that must be foreign if that is to be all.
-
-    Of a function, this may be the default of an argument; of a class, the statements of its body that do more than
-    bind. `is_all`: that it binds a name is to be among it, since others bind the same name.
-    """
-    if isinstance(node, FUNCTIONS):
-        foreign = _joined(map(of_decorator, node.decorator_list))
-        return ([node], set()) if is_all or foreign is None else _of_signature(node, foreign)
-    if isinstance(node, ast.ClassDef):
-        does, of_body = _of_body(node)
-        bases = (set[str]() if _is_dotted(each) else of_type(each) for each in node.bases)
-        of_header = _joined([*map(of_decorator, node.decorator_list), *bases])
-        # Keywords are a metaclass, or arguments of `__init_subclass__`.
-        if not (is_all or node.keywords or of_header is None):
-            return does, of_header | of_body
-        copied: Any = copy.copy(node)
-        copied.body = does
-        return [copied], of_body
-    names = None if is_all else foreign_names(node)
-    return ([node], set()) if names is None else ([], names)
 
 
 def bound_names(node: ast.stmt) -> tuple[str, ...]:
@@ -142,49 +119,30 @@ def module_of(node: ast.ImportFrom) -> str:
     return "." * node.level + (node.module or "")
 
 
-def _of_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, foreign: set[str]) -> tuple[list[ast.AST], set[str]]:
-    """Return the defaults and annotations of a function that do more than make a value, and what must be foreign."""
-    arguments = node.args
+def _of_signature(arguments: ast.arguments, returns: ast.expr | None) -> set[str] | None:
+    """Return the names that must be foreign if defaults and annotations only make values; None if they may do more."""
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
     defaults = [each for each in (*arguments.defaults, *arguments.kw_defaults) if each is not None]
-    types = [each for each in (*(each.annotation for each in every), node.returns) if each is not None]
-    does: list[ast.AST] = []
-    taken = [*((each, of_value(each)) for each in defaults), *((each, of_type(each)) for each in types)]
-    for expression, names in taken:
-        if names is None:
-            does.append(expression)
-        else:
-            foreign = foreign | names
-    return does, foreign
+    types = [each for each in (*(each.annotation for each in every), returns) if each is not None]
+    return _joined([*map(of_value, defaults), *map(of_type, types)])
 
 
-def _of_body(node: ast.ClassDef) -> tuple[list[ast.AST], set[str]]:
-    """Return what the body of a class does beside to bind members, and what must be foreign for that to be all."""
-    does = list[ast.AST]()
-    foreign = set[str]()
-    body = [each for each in node.body if not is_idle(each)]
-    for each in body:
-        inner, of_inner = effects(each)
-        does += inner
-        foreign |= of_inner
-    return ([*body], set()) if _uses_members(body, does, foreign) else (does, foreign)
+def _of_body(node: ast.ClassDef) -> set[str] | None:
+    """Return the names that must be foreign if the body of a class only binds members; None if it may do more.
+
+    It may do more if it uses a member, such as a function that it calls.
+    """
+    names = _joined(foreign_names(each) for each in node.body if not is_idle(each))
+    members = {name for name, _ in _all_bound(node.body)}
+    if names is None or not members.isdisjoint(name.partition(".")[0] for name in names):
+        return None
+    return names
 
 
-def runs_members(definition: ast.AST) -> bool:
-    """Return True if the body of a class uses some of its members, such as a function that it calls."""
-    for node in ast.walk(definition):
-        if isinstance(node, ast.ClassDef):
-            does, foreign = _of_body(node)
-            if _uses_members(node.body, does, foreign):
-                return True
-    return False
-
-
-def _uses_members(body: Iterable[ast.stmt], does: Iterable[ast.AST], foreign: Iterable[str]) -> bool:
-    members = {name for name, _ in _all_bound(body)}
-    used = {each.id for top in does for each in ast.walk(top) if isinstance(each, ast.Name)}
-    return not members.isdisjoint(used | {name.partition(".")[0] for name in foreign})
+def runs_body(definition: ast.AST) -> bool:
+    """Return True if the body of a class does more than to bind members, and so may run some of them."""
+    return any(isinstance(node, ast.ClassDef) and _of_body(node) is None for node in ast.walk(definition))
 
 
 def is_idle(node: ast.stmt) -> bool:
@@ -209,12 +167,7 @@ def of_value(node: ast.expr) -> set[str] | None:
     if isinstance(node, ast.Name):
         return set()
     if isinstance(node, ast.Attribute):
-        return None if _root(node) is None else {ast.unparse(node)}
-    if isinstance(node, ast.Call):
-        arguments = [*node.args, *(each.value for each in node.keywords)]
-        if isinstance(node.func, ast.Name) and node.func.id in EMPTY_CONTAINERS and not arguments:
-            return {node.func.id}
-        return _joined([_root(node.func), *map(of_value, arguments)]) if last_name(node) in PURE_CALLS else None
+        return _root(node)
     inner: Sequence[ast.expr | None] = ()
     if isinstance(node, ast.Tuple | ast.List):
         inner = node.elts
@@ -280,23 +233,6 @@ def may_register(definition: ast.AST) -> bool:
     return any(last_name(decorator) not in KEEP_TO_THEMSELVES for decorator in decorators)
 
 
-def never_runs(node: ast.stmt, for_types: Collection[str]) -> bool:
-    """Return True for `if __name__ == "__main__"` and `if TYPE_CHECKING`, which no import runs.
-
-    `for_types`: what `names_of_type_checking` returns for the module.
-    """
-    if not isinstance(node, ast.If) or node.orelse:
-        return False
-    test = ast.unparse(node.test)
-    return test in for_types or test in ("__name__ == '__main__'", "'__main__' == __name__")
-
-
-def names_of_type_checking(tree: ast.Module) -> set[str]:
-    """Return the names of `typing.TYPE_CHECKING` in a module."""
-    names = set[str]()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "typing" and not node.level:
-            names |= {alias.asname or alias.name for alias in node.names if alias.name == "TYPE_CHECKING"}
-        elif isinstance(node, ast.Import):
-            names |= {f"{alias.asname or alias.name}.TYPE_CHECKING" for alias in node.names if alias.name == "typing"}
-    return names
+def never_runs(node: ast.stmt) -> bool:
+    """Return True for `if __name__ == "__main__"` and `if TYPE_CHECKING`, which no import runs."""
+    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) in NEVER_TRUE

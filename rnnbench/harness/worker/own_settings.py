@@ -8,7 +8,6 @@ import importlib.machinery
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from rnnbench.cells import file_of, is_own, load_function, parsed
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.worker import code_parts
+from rnnbench.harness.worker.case_code import modules_of
 from rnnbench.harness.worker.user_files import LEFT_OUT_MODULES
 
 # The class of Python's own loaders, which runs the statements of all modules that are no compiled libraries.
@@ -113,15 +113,11 @@ def _imported_by(name: str) -> list[str]:
     """Return the modules that a loaded one may import, and its package."""
     module = sys.modules.get(name)
     file = str(getattr(module, "__file__", None) or "")
-    if name.partition(".")[0] in LEFT_OUT_MODULES or not file.endswith(".py"):
+    if module is None or name.partition(".")[0] in LEFT_OUT_MODULES or not file.endswith(".py"):
         return []
-    package = str(getattr(module, "__package__", None) or "")
     modules = [name.rpartition(".")[0]]
     with suppress(OSError, SyntaxError):  # the file has changed since, or is gone
         of_file = code_parts.parts(file)
         for imports in (of_file.imports, *(part.imports for part in of_file.parts.values())):
-            for imported, members in imports:
-                if package or not imported.startswith("."):
-                    full = resolve_name(imported, package)
-                    modules += [full, *(f"{full}.{member}" for member in members)]
+            modules += [str(each["__name__"]) for each in modules_of(imports, vars(module))]
     return [each for each in modules if each in sys.modules]

@@ -1,7 +1,6 @@
 """The members of reached classes that code may take: by their names, or as foreign code takes them."""
 
 import builtins
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
@@ -30,10 +29,9 @@ class ReachedClasses:
     def __init__(self) -> None:
         self._classes: dict[type, tuple[str, dict[str, Any]]] = {}  # file, and names of the module
         self._by_others: dict[type, set[str]] = {}  # names that foreign bases of a class or of its children have
-        self._related: dict[type, set[tuple[str, str]]] = {}  # file and name of all with which one makes an object
         self._whole = set[type]()
         self._names = set[str]()
-        self._patterns = set[tuple[str, tuple[str, str] | None]]()
+        self._takes_all = False
         self._taken = set[tuple[type, str]]()
 
     def add(
@@ -50,8 +48,6 @@ class ReachedClasses:
         self._classes[each] = file, variables
         foreign = [base for base in of.__mro__ if base is not object and not path_in_tree(_module_of(base))]
         self._by_others.setdefault(each, set()).update(*map(vars, foreign))
-        members = {(path_in_tree(_module_of(base)), base.__qualname__) for base in of.__mro__}
-        self._related.setdefault(each, set()).update(members)
         is_plain = type(each).__name__ not in MAKES_MEMBERS and all(map(_is_plain, foreign))
         if is_decorated or not is_plain or is_registered(each):
             self._whole.add(each)
@@ -64,12 +60,9 @@ class ReachedClasses:
         """Take the members of these names."""
         self._names |= names
 
-    def take_pattern(self, pattern: str, within: tuple[str, str] | None = None) -> None:
-        """Take the members that a pattern fits, of all classes or of those of an object.
-
-        `within`: file and name of a class that the object is of.
-        """
-        self._patterns.add((pattern, within))
+    def take_all(self) -> None:
+        """Take all members: code takes some by names that are made at run time."""
+        self._takes_all = True
 
     def newly_taken(self) -> Iterator[tuple[str, str, dict[str, Any], Any]]:
         """Yield the members that were not taken before: file, part, names of the module, and value."""
@@ -80,13 +73,9 @@ class ReachedClasses:
                     yield file, f"{each.__qualname__}.{_as_written(each, name)}", variables, value
 
     def _is_taken(self, each: type, name: str) -> bool:
-        if name.startswith("__") or each in self._whole or _as_written(each, name) != name:
+        if self._takes_all or name.startswith("__") or each in self._whole or _as_written(each, name) != name:
             return True
-        if name in self._names or name in self._by_others[each] or name in TAKEN_OF_ALL:
-            return True
-        return any(
-            re.fullmatch(pattern, name) for pattern, within in self._patterns if within in (None, *self._related[each])
-        )
+        return name in self._names or name in self._by_others[each] or name in TAKEN_OF_ALL
 
 
 def _is_plain(base: type) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cache
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -193,10 +193,7 @@ def _code_of(
         case_code.follow(calling, objects)
         may_do = {*case_code.doubts}
         case_code.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
-        # Also what the other cells of the suite import, which may set what this case reads.
-        for module in [*sys.modules.values()]:
-            if isinstance(module, ModuleType):
-                case_code.add_effects(vars(module))
+        case_code.add_loaded()  # also what the other cells of the suite import, which may set what this case reads
         if not case_code.reads_annotations:
             break
     return case_code, may_do
