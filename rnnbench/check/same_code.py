@@ -1,6 +1,6 @@
 """Which cases run the same code on both sides, and for each of the others the doubt for which it is timed.
 
-Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.under_test`). A case is the same if
+Each side's worker tells which definitions a case may run (`rnnbench.harness.worker.what_ran`). A case is the same if
 these are equal, and its code asked for no other file that has changed. Where in doubt, a case is timed.
 """
 

@@ -15,9 +15,9 @@ import torch
 
 from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, of_texts, parts
+from rnnbench.harness.worker.doubts import doubtful_objects, doubts_of_names
 from rnnbench.harness.worker.only_binds import DEFINITIONS
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
-from rnnbench.harness.worker.unfollowed import doubtful_objects, doubts_of_names
 
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
 IMPORT_ORDER = "<imports>"  # the part that has the order of the modules that do more than to bind a name

@@ -18,8 +18,8 @@ from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import Request
 from rnnbench.harness.worker.own_settings import OwnSettings, overruled, set_since, without_suite
 from rnnbench.harness.worker.prepared_case import PreparedCase
-from rnnbench.harness.worker.under_test import Tracer
 from rnnbench.harness.worker.user_files import UsedFiles
+from rnnbench.harness.worker.what_ran import Tracer
 from rnnbench.store.records import AXES, Case, DType
 from rnnbench.workloads.data import Loading, build_loading
 from rnnbench.workloads.implementations import Skip

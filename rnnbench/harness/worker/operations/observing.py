@@ -8,10 +8,10 @@ from rnnbench.harness import devices
 from rnnbench.harness.protocol import Reply, Request
 from rnnbench.harness.turns.kept_results import known_share
 from rnnbench.harness.turns.schedule import calibrate, joules_per_call
-from rnnbench.harness.worker import under_test
+from rnnbench.harness.worker import what_ran
+from rnnbench.harness.worker.doubts import DRAWS_DATA
 from rnnbench.harness.worker.state import WorkerState
 from rnnbench.harness.worker.table import operation
-from rnnbench.harness.worker.unfollowed import DRAWS_DATA
 from rnnbench.store.implementations import GRAPH_BACKENDS
 from rnnbench.store.metrics import Readings
 from rnnbench.store.parity import Parity
@@ -25,7 +25,7 @@ def reach(state: WorkerState, request: Request) -> Reply:
     """Find the code that a case may run."""
     if request["case"]["phase"] in ("loading", "epoch"):
         return {"code": [], "doubts": [asdict(DRAWS_DATA)]}
-    return under_test.reach(state.tracer(request["tree"]), lambda: state.build(request))
+    return what_ran.reach(state.tracer(request["tree"]), lambda: state.build(request))
 
 
 @operation("observe", ends_case=True)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rnnbench.harness.protocol import Doubt
-from rnnbench.harness.worker.unfollowed import (
+from rnnbench.harness.worker.doubts import (
     MAY_START_PROCESS,
     OPENS_PATHS,
     READS_TEXT,

@@ -1,8 +1,12 @@
-"""The code under test: what of it a case may run.
+"""What ran when a case was built and called, and what it may run.
 
 A case may run what building and calling it ran, and all that this code names. A function that no call has run yet
 counts, too, if a function that ran names it: a slow path at the fiftieth call, say. What can't be followed is told as a
 `Doubt`, and the case is timed if a file of the doubt's kind has changed.
+
+`case_code` follows what ran to all that it names. `code_parts` has the functions, classes and statements of a file,
+`only_binds` tells which statements count for code that uses their names alone, and `doubts` has the clauses of what
+can't be followed. `rnnbench.check.same_code` says which clause a case is timed for.
 """
 
 import importlib.metadata
@@ -24,7 +28,7 @@ import torch
 
 from rnnbench.harness.protocol import Doubt, Reply
 from rnnbench.harness.worker.case_code import CaseCode, Ran
-from rnnbench.harness.worker.unfollowed import READS_TEXT
+from rnnbench.harness.worker.doubts import READS_TEXT
 from rnnbench.harness.worker.user_files import IMPORT_SYSTEM, opened_file, reader_of_event
 from rnnbench.store.implementations import COMPILED
 from rnnbench.workloads.data import Loading

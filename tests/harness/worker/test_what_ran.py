@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rnnbench.harness.protocol import Reply
-from rnnbench.harness.worker import under_test
-from rnnbench.harness.worker.under_test import Doubts, Tracer, reach
+from rnnbench.harness.worker import what_ran
+from rnnbench.harness.worker.what_ran import Doubts, Tracer, reach
 from rnnbench.workloads.phases import TimedCall
 
 MAIN = """
@@ -374,7 +374,7 @@ def test_what_is_held_weakly_may_run(tmp_path: Path, held: str) -> None:
 def test_calls_go_on_for_a_while_so_that_a_slow_path_is_seen_by_whatever_name_it_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "FOLLOWED_SECONDS", 60.0)  # each test's tracer goes on listening, which takes time
+    monkeypatch.setattr(what_ran, "FOLLOWED_SECONDS", 60.0)  # each test's tracer goes on listening, which takes time
     body = {
         "call": "if self.calls == 40: x = getattr(sys.modules[__package__ + '.helpers'], 'slow')(x)",
         "top": "import sys",
