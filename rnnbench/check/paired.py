@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -53,6 +53,7 @@ GUESSED_START_SECONDS = 1.0  # of a pair, before the second was started
 GUESSED_UNTIMED_SECONDS = 0.1  # of a case in a pair, before the first visit
 MIN_TO_SHARE = 4  # cases of which each side is asked about a half, if both have the same code
 PAIRS_WANTED = 20  # in a budget: pairs tell more than longer turns in fewer of them
+LEAST_PAIRS_WANTED = 8  # where more of them would spend less than half of their time in turns
 # Of a case's turns on one side in a pair. Shorter ones are not worth the start of a pair and the preparation of its
 # cases, and in longer ones pairs differ more than turns do.
 MIN_CASE_SECONDS = 0.03
@@ -63,6 +64,16 @@ def start_worker(name: str, side: Side, start: WorkerStart) -> WorkerProcess:
     """Start a worker that runs a side's code with the side's interpreter; all else is as `start` says."""
     of_side = replace(start, python=side.python, paths=side.paths, variables=side.variables, folder=side.folder)
     return WorkerProcess(name, of_side)
+
+
+def seconds_of_turns(untimed: float, seconds_left: float, pairs_before: int) -> float:
+    """Return the seconds that the next pair should spend in turns, if it takes `untimed` seconds beside them.
+
+    As long as all else takes, or longer if there will be many pairs anyway; shorter if there would be too few.
+    """
+    for_many_pairs = seconds_left / max(1, PAIRS_WANTED - pairs_before) - untimed
+    for_least_pairs = seconds_left / max(1, LEAST_PAIRS_WANTED - pairs_before) - untimed
+    return max(for_many_pairs, min(untimed, for_least_pairs))
 
 
 class PairedRunner(Visitor):
@@ -91,7 +102,7 @@ class PairedRunner(Visitor):
         self._cases = cases
         self._start_worker = start_worker
         self._started = 0  # pairs
-        self._start_seconds = 0.0  # that the last one took
+        self._starts = deque[float](maxlen=ORIGIN_PAIRS)  # seconds that each of the last pairs took to start
         self._layout = 0  # of the memory of the workers that are started now, on both sides
         # Users' cells that workers import first, so that what this changes stays.
         self._imports = list(dict.fromkeys(name for case in cases for name in case.named_code if is_own(name)))
@@ -166,8 +177,13 @@ class PairedRunner(Visitor):
                 )
                 if (best := kept_pulse.best_seconds()) is not None:
                     self.best_pulses[about.python] = best
-        self._start_seconds = self._now() - began
+        self._starts.append(self._now() - began)
         return hellos
+
+    @property
+    def _start_seconds(self) -> float:
+        """Seconds that a pair takes to start, on average: one of some pairs waits for its process of origin."""
+        return fmean(self._starts) if self._starts else 0.0
 
     def _left_out_imports(self) -> bool:
         """Return True if an import failed in this pair. Later ones don't begin with that package.
@@ -363,11 +379,7 @@ class PairedRunner(Visitor):
         """
         if not self.workers:
             self.start()
-        costs = [self._costs[group.workload] for group in groups if group.workload in self._costs]
-        untimed = fmean(untimed for _, untimed in costs) if costs else GUESSED_UNTIMED_SECONDS
-        of_pair = seconds_left / max(1, PAIRS_WANTED - self.replicates) - self._start_seconds
-        wanted = (of_pair / len(cases_of(groups)) - untimed) / len(self.sides)
-        case_seconds = min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, wanted))
+        case_seconds = self._case_seconds(groups, seconds_left)
         for done, group in enumerate(self._rng.sample(groups, len(groups))):
             on_visit(done)
             if not self.workers:  # the last visit ended with none
@@ -387,6 +399,14 @@ class PairedRunner(Visitor):
         self.close()
         self.replicates += 1
         self._refuse_foreign()
+
+    def _case_seconds(self, groups: Sequence[Group], seconds_left: float) -> float:
+        """Return the seconds for all turns of a case on one side in the next pair."""
+        costs = [self._costs[group.workload] for group in groups if group.workload in self._costs]
+        untimed = fmean(untimed for _, untimed in costs) if costs else GUESSED_UNTIMED_SECONDS
+        cases = len(cases_of(groups))
+        timed = seconds_of_turns(self._start_seconds + untimed * cases, seconds_left, self.replicates)
+        return min(MAX_CASE_SECONDS, max(MIN_CASE_SECONDS, timed / cases / len(self.sides)))
 
     def expected_seconds(self, groups: Sequence[Group]) -> float:
         """Return the expected seconds of another replicate of these groups, judged by the last one, or guessed."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from rnnbench.check import paired
-from rnnbench.check.paired import PairedRunner
+from rnnbench.check.paired import PairedRunner, seconds_of_turns
 from rnnbench.check.same_code import SameCode, Used
 from rnnbench.check.sides import Side
 from rnnbench.errors import UserError
@@ -243,6 +243,21 @@ def test_a_further_replicate_is_expected_to_take_as_long_as_the_last(make_bench:
     bench.runner.replicate(GROUPS, BUDGET - before)
     assert bench.clock.seconds - before == pytest.approx(expected, rel=0.05)
     assert bench.runner.expected_seconds(GROUPS[:1]) < bench.runner.expected_seconds(GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "timed"),
+    [
+        (100.0, 4.0),  # twenty pairs of five seconds
+        (20.0, 1.0),  # ten pairs, half of whose time is clocked
+        (10.0, 0.25),  # eight pairs
+    ],
+)
+def test_half_of_a_pair_is_clocked_unless_it_may_be_more_or_there_would_be_fewer_than_eight(
+    seconds_left: float, timed: float
+) -> None:
+    assert seconds_of_turns(1.0, seconds_left, 0) == pytest.approx(timed)
+    assert seconds_of_turns(1.0, math.inf, 0) == math.inf
 
 
 def test_a_base_that_speaks_another_protocol_is_refused_in_words(make_bench: Callable[..., Bench]) -> None:
