@@ -41,8 +41,9 @@ of it goes to each ratio, and half of that to each side, so either wrong answer 
 if the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never
 exceeds one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 
-The ratio also differs from process to process, for example with the layout of memory, which the rounds of one process
-can't show. `PROCESS_SPREAD` is therefore added to the errors, and to that of a mean over quiet blocks what pulses miss
+The ratio also differs from process to process, for example with the layout of memory. Weights lie elsewhere in each
+round, which shows a part of it. `PROCESS_SPREAD` is added to the errors for the rest, here and in `compare`, and to
+that of a mean over quiet blocks what pulses miss
 (`MISSED_SHARE`). The rates hold if processes differ by no more than that, and rounds are correlated by no more than
 0.5: `results/validation/rounds-simulated.md` shows what more does.
 """
@@ -57,6 +58,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import (
+    CONFIDENCE,
     UNKNOWN,
     Estimate,
     Location,
@@ -80,7 +82,7 @@ from rnnbench.analysis.quiet_rounds import (
 )
 from rnnbench.analysis.replicate_times import log_ratio
 from rnnbench.analysis.summary import UNDISTURBED
-from rnnbench.analysis.variances import t_quantiles
+from rnnbench.analysis.variances import t_quantile, t_quantiles
 from rnnbench.analysis.verdict import share_of_look
 
 # Values; with fewer, Student's quantiles are so large that noise in the correlation would rule the interval.
@@ -102,6 +104,7 @@ ASSUMED_ROUNDS = 20  # rounds that the assumption counts for: it rules the first
 # The spread of n values that resemble their neighbours comes out too small: intervals are wider by this over n.
 SHORT_SERIES = 1.5
 PROCESS_SPREAD = 0.01  # standard deviation of a log-ratio from process to process; 0.9% was seen in `quick`
+BETWEEN_PROCESSES = t_quantile((1 + CONFIDENCE) / 2, math.inf) * PROCESS_SPREAD  # a half-width
 # Short moments of sharing fall between two quiet pulses. Where sharing slows two calls unequally, the ratio of their
 # means over quiet blocks moves towards that over all blocks: in simulation by a sixth of what these are apart.
 MISSED_SHARE = 0.1  # of that, in a standard deviation
@@ -202,6 +205,7 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
 
     Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. Rounds of
     one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
+    Those of ratios hold what other processes would change, too.
     The reference's own ratio is 1. `state`: `undisturbed`, `on a shared core`, or empty if it was always quiet, or if
     nobody knows.
     """
@@ -213,7 +217,7 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
     within = _estimated({arm: ratios[arm] for arm in others}) | {reference: Estimate(0.0, 0.0, 0.0)}
     drifts = np.array([drift_of_rounds(ratios[arm], times[arm], base) for arm in within])
     logs_of_ratios = np.array([astuple(each) for each in within.values()])
-    compared = dict(zip(within, with_runs(logs_of_ratios, drifts).tolist(), strict=True))
+    compared = dict(zip(within, with_runs(logs_of_ratios, np.hypot(drifts, BETWEEN_PROCESSES)).tolist(), strict=True))
     rows = {
         arm: {
             **estimate_columns("seconds", as_ratio(seconds[arm])),
@@ -258,7 +262,7 @@ def wider_than(frame: pd.DataFrame, precision: float) -> list[str]:
     """Return the arms of `compare` whose rounds know the ratio less precisely than `precision`, or without interval."""
     between = run_to_run(np.log(frame["ratio"].to_numpy(dtype=float)))
     half_widths = np.log((frame["ratio_high"] / frame["ratio_low"]).to_numpy(dtype=float)) / 2
-    is_precise = half_widths <= np.hypot(math.log1p(precision), between)
+    is_precise = half_widths <= np.hypot(math.log1p(precision), np.hypot(between, BETWEEN_PROCESSES))
     return [str(arm) for arm in frame.index[~is_precise]]
 
 

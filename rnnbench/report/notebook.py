@@ -35,8 +35,8 @@ from rnnbench.version import __version__
 MAX_MODULES_NAMED = 4  # modules
 HELD_UP = 1.5  # mean over median; noise on a busy machine makes it 1.1 to 1.3
 ONE_PROCESS = (
-    "95% intervals are over replicates in one process. They do not contain the differences between "
-    "processes, maybe a percent or two."
+    "95% intervals are over replicates in this process. Those of ratios also allow for the 1% by which processes "
+    "usually differ."
 )
 LIVE_COLUMNS = (
     *("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high", "state"),

@@ -70,9 +70,9 @@ def test_each_round_of_a_module_has_its_own_row() -> None:
 
 
 def test_arms_that_are_less_precise_than_asked_are_named() -> None:
-    columns = {"ratio": [1.0, 2.0, 1.5], "ratio_low": [0.98, 1.8, math.nan], "ratio_high": [1.02, 2.2, math.nan]}
+    columns = {"ratio": [1.0, 2.0, 1.5], "ratio_low": [0.97, 1.8, math.nan], "ratio_high": [1.03, 2.2, math.nan]}
     frame = pd.DataFrame(columns, index=list("abc"))
-    assert wider_than(frame, 0.03) == ["b", "c"]  # a: 2% to each side, b: 11%
+    assert wider_than(frame, 0.03) == ["b", "c"]  # a: 3% to each side, of which 2% are what processes differ by; b: 11%
     assert wider_than(frame, 0.12) == ["c"]
     assert wider_than(frame, 0.01) == ["a", "b", "c"]
 

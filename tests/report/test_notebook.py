@@ -131,7 +131,7 @@ WANTED = Settings(precision=0.018, budget_seconds=30.0, replicates=6)
         ({"cut": True}, WANTED, "(the budget of 30.0 s had no room for more): fused, once."),
         ({"cut": True, "needed": 14.0}, WANTED, "had no room for more; give budget='50s'): fused, once."),
         ({"cut": True}, Settings(precision=None, budget_seconds=1.0, replicates=8), "6 of 8 replicates: the budget of"),
-        ({}, Settings(precision=None), "the differences between processes"),
+        ({}, Settings(precision=None), "the 1% by which processes usually differ"),
         ({"interrupted": True}, WANTED, "Interrupted after 6 replicates."),
     ],
 )

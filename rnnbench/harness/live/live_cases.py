@@ -4,6 +4,7 @@ What they change in the process and in the modules is restored.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from rnnbench.cells.states import copy_values, fails_in_inference_mode, same_val
 from rnnbench.harness.machine import global_state
 from rnnbench.store.records import Phase
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
+
+CACHE_LINE = 64  # bytes
+PAGE_LINES = 64
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,37 @@ def keep_tensors(module: object, put_back: ExitStack) -> None:
             if not is_lazy(tensor):
                 put_back.callback(setattr, owner, name, tensor)
                 keep_values(tensor, put_back)
+
+
+def movable_weights(modules: Iterable[object], put_back: ExitStack) -> list[nn.Parameter]:
+    """Return the parameters whose values may be moved in memory; they are back in place when `put_back` closes.
+
+    Not those that share memory with another one or are not contiguous, and no subclass of a parameter.
+    """
+    weights = [
+        weight
+        for module in modules
+        if isinstance(module, nn.Module)
+        for weight in module.parameters()
+        if type(weight) is nn.Parameter and weight.is_contiguous() and not weight.is_inference()
+    ]
+    of_storage = Counter(weight.untyped_storage().data_ptr() for weight in weights)
+    movable = [weight for weight in weights if of_storage[weight.untyped_storage().data_ptr()] == 1]
+    for weight in movable:
+        put_back.callback(setattr, weight, "data", weight.data)
+    return movable
+
+
+def move_weights(weights: Sequence[nn.Parameter], rng: random.Random) -> None:
+    """Copy weights to other places in memory, in a random order and a random number of cache lines into a page.
+
+    Where they lie changes the time of a call by some percent.
+    """
+    with torch.no_grad():
+        for weight in rng.sample(weights, len(weights)):
+            before = rng.randrange(PAGE_LINES) * CACHE_LINE // weight.element_size()
+            place = torch.empty(before + weight.numel(), dtype=weight.dtype, device=weight.device)[before:]
+            weight.data = place.view(weight.shape).copy_(weight)
 
 
 def timed_call(case: LiveCase, phase: Phase, put_back: ExitStack) -> TimedCall:

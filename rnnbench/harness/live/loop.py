@@ -38,7 +38,15 @@ from rnnbench.analysis.summary import SHARED
 from rnnbench.harness.devices import Clocked, Device
 from rnnbench.harness.live.quiet_core import QuietCore, round_times
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
-from rnnbench.harness.turns.schedule import Progress, Turns, balanced_order, calibrate, plan_turns, warm_up
+from rnnbench.harness.turns.schedule import (
+    LEAST_BLOCKS,
+    Progress,
+    Turns,
+    balanced_order,
+    calibrate,
+    plan_turns,
+    warm_up,
+)
 from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words, message_of
 from rnnbench.workloads.phases import TimedCall
@@ -191,10 +199,16 @@ class LiveTurns:
         *,
         case_seconds: float = CASE_SECONDS,
         is_cold: bool = False,
+        calls_afterwards: int = 0,
+        before_round: Callable[[random.Random], object] = lambda rng: None,
         now: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        """`core`: the pulses beside the calls; None where they tell nothing. `is_cold`: with caches emptied."""
+        """`core`: the pulses beside the calls; None where they tell nothing. `is_cold`: with caches emptied.
+
+        `calls_afterwards`: calls of each case for which the deadline leaves time. `before_round` is called first in
+        each replicate, and is not clocked.
+        """
         self.times: dict[str, list[RoundTimes]] = {name: [] for name in calls}
         self.calls_made = 0  # clocked, of the call that was made least often
         self.seconds = 0.0  # that the replicates took, calibration included
@@ -206,7 +220,10 @@ class LiveTurns:
         self._calls = calls
         self._now = now
         self._core = core
+        self._calls_afterwards = calls_afterwards
+        self._before_round = before_round
         self._case_seconds = case_seconds
+        self._least_blocks: float = LEAST_BLOCKS  # of a case in a replicate
         self._rng = random.Random(seed)
         self._call_seconds: dict[str, float] = {}  # the least so far
         self._turns: dict[str, list[float]] = {name: [] for name in calls}  # seconds per call of each turn
@@ -226,7 +243,8 @@ class LiveTurns:
         started = self._now()
         with nullcontext() if self._core is None else self._core.held():
             self._calibrate(deadline, on_progress)
-            self._repeat(stop, deadline, on_progress)
+            afterwards = self._calls_afterwards * sum(self._call_seconds.values())
+            self._repeat(stop, deadline - afterwards, on_progress)
         self.seconds = self._now() - started
 
     def _calibrate(self, deadline: float, on_progress: Callable[[Progress], None]) -> None:
@@ -282,7 +300,9 @@ class LiveTurns:
         """
         if pace * self._case_seconds <= seconds_left:
             return False
-        self._case_seconds = max(LEAST_CASE_SECONDS, seconds_left / pace)
+        shorter = max(LEAST_CASE_SECONDS, seconds_left / pace)
+        self._least_blocks *= shorter / self._case_seconds
+        self._case_seconds = shorter
         return True
 
     def notes(self) -> list[str]:
@@ -296,7 +316,13 @@ class LiveTurns:
     def _planned(self, wanted: Sequence[str]) -> tuple[dict[str, Turns], float]:
         """Return the turns of a replicate, and its expected seconds with an unclocked call in each turn."""
         seconds = {name: self._call_seconds[name] for name in wanted}
-        plans = plan_turns(seconds, self._case_seconds, self.device.blocks, single_calls=self._is_cold)
+        plans = plan_turns(
+            seconds,
+            self._case_seconds,
+            self.device.blocks,
+            single_calls=self._is_cold,
+            least_blocks=self._least_blocks,
+        )
         calls = {name: plan.turns * (plan.blocks * plan.calls + (not plan.is_warm)) for name, plan in plans.items()}
         return plans, sum(calls[name] * seconds[name] for name in wanted)
 
@@ -317,6 +343,7 @@ class LiveTurns:
         for name in wanted:
             self._calls[name].restart()
         begun = self._now()
+        self._before_round(self._rng)
         self._choose_core()
         for place, name in enumerate(order):
             now = self._now()

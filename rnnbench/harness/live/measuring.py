@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,6 +23,8 @@ from rnnbench.harness.live.live_cases import (
     check_phase,
     keep_process,
     keep_tensors,
+    movable_weights,
+    move_weights,
     reference_of,
     timed_call,
     with_threads,
@@ -31,6 +34,7 @@ from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
 from rnnbench.harness.live.orders import in_order, unknown_orders
 from rnnbench.harness.live.quiet_core import quiet_core
 from rnnbench.harness.machine.variables import library_notes
+from rnnbench.harness.turns.kept_results import FEWEST_CALLS
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.parity import Parity
 from rnnbench.store.records import Caches, Phase
@@ -38,6 +42,8 @@ from rnnbench.suite.file import Settings
 from rnnbench.text import error_in_words
 from rnnbench.workloads.phases import TimedCall
 from rnnbench.workloads.processor import CannotRun
+
+CALLS_AFTERWARDS = 1 + FEWEST_CALLS  # of each case, when outputs are compared again
 
 LivePhase = Literal["inference", "training", "step"]
 Sizes = dict[str, Any]  # name -> value, `phase` and `threads` included
@@ -171,7 +177,16 @@ def _all_compared(
             os.sched_setaffinity(0, device.core_choices(name, threads)[0])
         is_cold = caches == "cold"
         core = None if is_cold else quiet_core(name, threads)  # a flush would come between a call and its pulses
-        turns = LiveTurns(device, calls, core, is_cold=is_cold)
+        turns = LiveTurns(
+            device,
+            calls,
+            core,
+            is_cold=is_cold,
+            calls_afterwards=CALLS_AFTERWARDS,
+            before_round=partial(
+                move_weights, movable_weights(modules.values(), put_back) if device.runs_host_code else []
+            ),
+        )
         notes += ["The caches were emptied before each call."] if is_cold else []
         yield LiveComparison(cases, calls, turns, reference, agree, phase, name, threads, notes, put_back)
 

@@ -1,10 +1,10 @@
 """Decide which groups get another replicate, and estimate how long that takes."""
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from statistics import fmean
 
 from rnnbench.analysis.estimate import (
@@ -144,12 +144,12 @@ def visits_to_come(record: GroupRecord, settings: Settings) -> int:
         is_known = record.visits >= MIN_FOR_SPREAD and math.isfinite(record.spread)
         spread = record.spread if is_known else EXPECTED_SPREAD
         goal = math.log1p(settings.precision)
-        most = max(needed, settings.max_replicates)
-        needed = next((each for each in range(needed, most) if record.half_width_after(each, spread) <= goal), most)
+        more = range(needed, max(needed, settings.max_replicates))
+        # Each further visit makes the half-width smaller.
+        needed += bisect_left(more, True, key=lambda visits: record.half_width_after(visits, spread) <= goal)
     return needed - record.visits
 
 
-@cache
 def half_width(replicates: int) -> float:
     """Return the half-width of Student's 95% interval, in standard deviations."""
     return t_quantile(0.975, replicates - 1) / math.sqrt(replicates) if replicates > 1 else math.inf

@@ -197,7 +197,7 @@ def plan_turns(
     pace: Blocks,
     *,
     single_calls: bool = False,
-    least_blocks: int = LEAST_BLOCKS,
+    least_blocks: float = LEAST_BLOCKS,
 ) -> dict[Item, Turns]:
     """Plan the turns of cases that are compared with each other; `case_seconds` is the time for all turns of a case.
 

@@ -1,6 +1,7 @@
 """Which arguments are accepted, and the messages for others."""
 
 import math
+import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rnnbench import measure
-from rnnbench.harness.live.live_cases import LiveCase, reference_of, timed_call
+from rnnbench.harness.live.live_cases import LiveCase, movable_weights, move_weights, reference_of, timed_call
 from tests.harness.live import INPUT, QUICK, loop, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
@@ -50,6 +51,24 @@ def test_a_function_tells_no_parameters_but_trains_those_that_it_uses() -> None:
     measured = measure({"module": layer, "function": lambda input: layer(input)[0]}, INPUT, phase="step", **QUICK)
     assert measured.frame["parameters"].isna().tolist() == [False, True]
     assert all(parameter.grad is None for parameter in layer.parameters())
+
+
+def test_weights_lie_elsewhere_in_each_round_and_are_back_at_the_end() -> None:
+    first, second = nn.LSTM(5, 8), nn.LSTM(5, 8)
+    second.weight_ih_l0.data = first.weight_ih_l0.data  # shared: it must stay so
+    weights = {name: weight.clone() for name, weight in first.named_parameters()}
+    before = {name: weight.data_ptr() for name, weight in first.named_parameters()}
+    seen: dict[str, set[int]] = {name: set() for name in before}
+    with ExitStack() as put_back:
+        movable = movable_weights([first, second, len], put_back)
+        for _ in range(8):
+            move_weights(movable, random.Random(0))
+            for name, weight in first.named_parameters():
+                seen[name].add(weight.data_ptr())
+                assert torch.equal(weight, weights[name])
+    assert seen.pop("weight_ih_l0") == {before["weight_ih_l0"]}
+    assert all(places - {before[name]} for name, places in seen.items())
+    assert {name: weight.data_ptr() for name, weight in first.named_parameters()} == before
 
 
 def test_a_step_in_float16_leaves_the_weights_as_they_are() -> None:

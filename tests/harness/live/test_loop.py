@@ -232,6 +232,15 @@ def test_rounds_become_shorter_where_turns_wait_so_that_the_budget_holds_as_many
     assert question.answer == "slower"
 
 
+def test_long_calls_leave_time_for_what_comes_afterwards_and_have_fewer_blocks_where_the_budget_is_small() -> None:
+    machine = Machine(spread=0.0)
+    calls = {name: machine.case(2000) for name in ("base", "mine")}  # 0.2 s each
+    turns = LiveTurns(Cpu(now=machine.clock), calls, calls_afterwards=10, now=machine.clock, seed=1)
+    turns.until(Precision(list(calls), "base", Settings(replicates=6, precision=1e-9)), 12.0)
+    assert 5.0 <= machine.clock.seconds <= 12.0 - 10 * 0.4
+    assert len(turns.times["mine"]) >= 6
+
+
 # Nothing disturbs a timed call
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.quiet import BINS, QuietBlocks
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner
+from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner, visits_to_come
 from rnnbench.harness.turns.schedule import LARGE_BUDGET_BLOCKS, LEAST_BLOCKS
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
@@ -90,6 +90,19 @@ def test_a_group_without_a_living_case_or_without_its_reference_gets_the_fewest_
     chosen.add_visit(WILD, 0.1, {case.key: steady(1.3) for case in WILD.cases[:cases]})
     assert WILD not in chosen.next_visits()
     assert WILD not in chosen.missed()
+
+
+def test_replicates_for_a_precision_that_nothing_reaches_are_known_at_once() -> None:
+    record = GroupRecord(quiet_shares=[0.5])  # on a shared core, a minute of which bounds what can be known
+    for _ in range(MIN_FOR_PRECISION):
+        record.minutes.add(0)
+        record.add(0.1, {"mine": steady(2.0), "base": steady(1.0)}, steady(1.0))
+    record.spread = 0.01
+    most = 10**12  # looking at each number would take days
+    assert visits_to_come(record, Settings(precision=1e-9, max_replicates=most)) == most - record.visits
+    needed = record.visits + visits_to_come(record, Settings(precision=0.02, max_replicates=most))
+    assert record.half_width_after(needed, record.spread) <= math.log1p(0.02)
+    assert record.half_width_after(needed - 1, record.spread) > math.log1p(0.02)
 
 
 def test_time_left_counts_this_replicate_and_those_to_come() -> None:
