@@ -17,7 +17,7 @@ from rnnbench.check.families import families
 from rnnbench.check.looks import measure, more_time, pairs_of, without
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
-from rnnbench.check.same_code import changed_files
+from rnnbench.check.same_code import SameCode, changed_files
 from rnnbench.check.sides import NewSuite, Side, strictest
 from rnnbench.check.steady import SteadyFiles
 from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
@@ -151,8 +151,11 @@ def _prepared(
     def tell(done: int, total: int) -> None:
         on_progress(Progress(0, done, total, max(0.0, seconds_left())))
 
-    if not everything:
+    if not everything or runner.sides["base"].lent:
         runner.find_same(cases, tell)
+    if everything:
+        runner.same = SameCode()
+    groups = without(groups, runner.only_lent)
     if changed := without(groups, runner.same.cases):
         runner.observe(changed, tell, seconds_left)
     if not all(runner.failed(case) for case in cases):
@@ -200,6 +203,7 @@ def _evidence(
             case=case,
             margin=margins[case.key],
             memory=memory,
+            only_in="head" if case.key in runner.only_lent else "",
             apart=apart.get(case.key, ""),
             is_same_code=case.key in runner.same.cases,
             base=runner.recorders["base"].measurements[case.key],
@@ -246,7 +250,7 @@ def _mended_files(runner: PairedRunner) -> dict[str, str]:
 
 def _refuse_new(base: Side, findings: Sequence[Finding]) -> None:
     """Raise NewSuite if the base was lent the suite and has nothing of what it measures."""
-    if base.lent and findings and all(each.rule == "new" for each in findings):
+    if base.lent and findings and all(each.rule in ("new", "one side") for each in findings):
         raise NewSuite(f"base {base.about}: the suite is new, so there is nothing to compare: {findings[0].reason}")
 
 

@@ -24,6 +24,7 @@ from rnnbench.check.same_code import (
     Used,
     are_on_both,
     changed_files,
+    runs_lent_code,
     same_code,
     still_same,
     used_files,
@@ -95,6 +96,7 @@ class PairedRunner(Visitor):
         self._changed: Changed = {}  # the files that differ
         self._used_at_first: Used | None = None  # when the cases were asked what they run
         self.definitions: dict[str, frozenset[str]] = {}  # of each case, those that it may run and that differ
+        self.only_lent: frozenset[str] = frozenset()  # cases of which the base has only the code that it was lent
         self.ratios = defaultdict[str, list[PairRatio]](list)  # by case, one from each pair
         self.set_aside = defaultdict[str, list[PairRatio]](list)  # those in which a GPU's clock ran at unlike rates
         self.notes: list[str] = []
@@ -283,6 +285,9 @@ class PairedRunner(Visitor):
             has_many = len(cases) >= MIN_TO_SHARE
             reached = (self._reach_in_halves if is_code_equal and has_many else self._reach)(cases, on_done)
             self.definitions = {key: changed_definitions(replies) for key, replies in reached.items()}
+            self.only_lent = frozenset(
+                key for key, replies in reached.items() if runs_lent_code(replies.get("base", {}), base.lent)
+            )
         else:  # the reply tells the files that were used
             self.on_each(lambda name: self.recorders[name].ask(self.workers[name], release()))
         self._refuse_foreign()

@@ -263,6 +263,15 @@ def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, A
     return next((doubt for doubt in every if counts.get(doubt.kind, True)), None)
 
 
+def runs_lent_code(reply: Mapping[str, Any], lent: Iterable[str]) -> bool:
+    """Return True if the base has no code of its own that a case runs: all of it is in files that it was lent.
+
+    `reply`: of the base's worker, about what the case may run.
+    """
+    files = {part.partition(":")[0] for part in reply.get("code", ()) if IMPORT not in part}
+    return bool(files) and files <= {*lent}
+
+
 def _doubt_of_code(replies: Mapping[str, Any]) -> Doubt | None:
     """Return which definition of a case differs; None if none does, or if a side did not answer."""
     if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):

@@ -104,6 +104,14 @@ def test_a_suite_of_which_the_base_has_nothing_is_new(tmp_path: Path) -> None:
         assert "the suite is new, so there is nothing to compare" in done.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--all",)])
+def test_a_base_that_was_lent_suite_and_cell_has_nothing_to_compare(tmp_path: Path, more: tuple[str, ...]) -> None:
+    repository.commit(tmp_path, {"README.md": ""})
+    repository.commit(tmp_path, {"bench.toml": SUITE, "bench_cells.py": cells()})
+    done = rnnbench("check", "bench.toml", "--base", "HEAD~1", *more, *BUDGET, cwd=tmp_path, code=0)
+    assert "the suite is new, so there is nothing to compare: only in the head" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("broken", "code"),
     [
