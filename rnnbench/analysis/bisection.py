@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rnnbench.analysis.comparison import WORK, Change
+from rnnbench.analysis.comparison import Change
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.verdict import Q, Verdict
+from rnnbench.analysis.verdict import Verdict
 from rnnbench.store.records import Case
 from rnnbench.store.stored_record import Record
 
@@ -36,11 +36,6 @@ class CaseChange(Record):
     reason: str = ""  # why it was not compared
 
     @property
-    def does_more(self) -> bool:
-        """Return True if the head makes more operator calls, allocations or multiply-accumulates."""
-        return any(each.metric in WORK and each.head > each.base for each in self.changes)
-
-    @property
     def log(self) -> float:
         """Return the logarithm of the change of time; 0 if it is not known."""
         return math.log(self.ratio.value) if self.ratio else 0.0
@@ -48,14 +43,12 @@ class CaseChange(Record):
 
 @dataclass(frozen=True)
 class SlowCommit:
-    """A commit that made cases slower."""
+    """A commit that made cases slower, as a comparison with its parent says."""
 
     commit: Commit
     parent: Commit  # what it was compared with
     cases: Mapping[str, CaseChange]  # by key; from the parent to the commit
-    is_confirmed: bool  # by the time of commit and parent; else only by counts, or by what the search made likely
     witness: str  # how it was found: counts or time
-    merged_by: Commit | None = None  # the merge that brought it, if it is from another branch
     untested: tuple[Commit, ...] = ()  # commits between parent and commit that do not run: one of them may be the cause
 
 
@@ -72,14 +65,12 @@ class Bisection:
     causes: tuple[SlowCommit, ...] = ()  # in the order of the commits
     skipped: Mapping[str, str] = field(default_factory=dict)  # short number -> why that commit does not run
     unexplained: tuple[str, ...] = ()  # keys of cases that are slower by more than the causes say
-    suspects: tuple[Commit, ...] = ()  # where the search stopped: one of these, most likely first
+    suspects: tuple[Commit, ...] = ()  # where the search stopped: one of these
     notes: tuple[str, ...] = ()
     is_finished: bool = True  # whether the budget was enough for the whole search
     seconds: float = 0.0
-    max_error: float = Q  # that a confirmed cause is wrong, over all of them
 
     @property
     def is_complete(self) -> bool:
-        """Return True if the search is finished, and commits that time has confirmed explain every slower case."""
-        is_explained = bool(self.causes) and all(cause.is_confirmed for cause in self.causes) and not self.unexplained
-        return self.is_finished and is_explained
+        """Return True if the search is finished, and the commits explain every slower case."""
+        return self.is_finished and bool(self.causes) and not self.unexplained

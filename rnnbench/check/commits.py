@@ -1,6 +1,5 @@
 """Commits and what is measured of them: which ones lie between two, their counts, and the time of two of them."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +10,6 @@ from typing import Any
 
 from rnnbench.analysis.bisection import CaseChange, Commit
 from rnnbench.analysis.comparison import WORK
-from rnnbench.analysis.decide import changes
 from rnnbench.check.live import CheckOptions, check
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.paired import start_worker
@@ -21,15 +19,12 @@ from rnnbench.harness.coordinator.process import Asker, WorkerStart, ready
 from rnnbench.harness.machine import git
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.protocol import Building
-from rnnbench.store.folder import lock
 from rnnbench.store.records import Group, Measurement
-from rnnbench.store.stored_record import append_lines, read_lines
 from rnnbench.suite.outline import cases_of, with_cases
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural
 
 COMMIT_FORMAT = "%H%x1f%P%x1f%aI%x1f%s"  # separated by a character that no subject holds
-BISECT_FILE = "bisect.jsonl"
 Counts = Mapping[str, Mapping[str, Any]]  # case's key -> its metrics
 LAYOUT = 0  # of workers that only count
 
@@ -72,103 +67,91 @@ def commits_between(repository: Path, good: str, bad: str) -> list[Commit]:
     return read_commits(repository, "--no-walk", good) + [commit for commit in steps if commit.sha in after_good]
 
 
-def branches(repository: Path, before: Commit, merge: Commit) -> list[list[Commit]]:
-    """Return the commits that a merge brought beside `before`: for each other parent, from their last common one on."""
-    common = {parent: git.merge_base(repository, before.sha, parent) for parent in merge.parents}
-    return [
-        commits_between(repository, start, parent) for parent, start in common.items() if start not in (parent, None)
-    ]
-
-
 class CommitRunner:
-    """Counts and times commits. Results are kept line by line, so that an interrupted bisection can go on."""
+    """Counts and times commits, within a budget."""
 
     def __init__(
         self,
         suite: Suite,
         groups: Sequence[Group],
-        repository: Path,
         folder: Path,
         options: BisectOptions,
         on_step: Callable[[str, float], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read what earlier parts measured in the folder.
+        """Begin the budget now.
 
-        `on_step` gets what is measured next, in words, and the seconds that are left of the budget. Raises UserError if
-        the folder holds the bisection of another question, or if another process writes to it.
+        `folder`: that of the bisection, which gets those of its checks; `on_step` gets what is measured next, in words,
+        and the seconds that are left of the budget.
         """
-        self.repository = repository
         self.budget_seconds = options.budget_seconds
         self.skipped: dict[str, str] = {}  # short number of a commit -> why it does not run
         self._suite = suite
         self._groups = groups
         self._folder = folder
-        self._file = folder / BISECT_FILE
-        self._command = options.command
-        self._sources = options.sources
+        self._options = options
         self._on_step = on_step
         self._now = now
-        self._compared = 0
-        self._lock = lock(self._file)  # two searches at once would disturb each other
-        cases = [case.key for case in cases_of(groups)]
-        question = {"suite": suite.name, "good": options.good, "bad": options.bad, "cases": cases}
-        lines = [*read_lines(self._file)]
-        if not lines:
-            lines = [{"question": question}]
-            append_lines(self._file, lines)
-        if lines[0].get("question") != question:
-            raise UserError(f"{folder}: it holds another bisection; give the same revisions and options")
-        self._results = {line["measured"]: line["result"] for line in lines[1:]}
-        self._began: float = now() - lines[-1].get("seconds", 0.0)
-
-    def close(self) -> None:
-        """Let others go on with the folder."""
-        os.close(self._lock)
+        self._began = now()
+        self._counted: dict[str, Counts] = {}  # by commit; empty for one that does not run
 
     @property
     def seconds(self) -> float:
-        """Seconds that the bisection has taken, all its parts together."""
+        """Seconds that the bisection has taken."""
         return self._now() - self._began
 
     def counts(self, commit: Commit, keys: Sequence[str]) -> Counts | None:
-        """Return the metrics of these cases of a commit; None if it does not run, which `skipped` then explains."""
-        counted = self._kept_result(
-            f"counts {commit.sha}", f"counting {commit.short}", partial(self._count, commit, keys)
-        )
-        if isinstance(counted, str):
-            self.skipped[commit.short] = counted
-            return None
-        return dict(counted)
+        """Return the metrics of these cases of a commit, the same ones each time.
+
+        None if the commit does not run, which `skipped` then explains. Raises BudgetSpent if it was not counted yet.
+        """
+        if commit.sha not in self._counted:
+            self._begin(f"counting {commit.short}")
+            counted = self._count(commit, keys)
+            if isinstance(counted, str):
+                self.skipped[commit.short] = counted
+                counted = {}
+            self._counted[commit.sha] = counted
+        return self._counted[commit.sha] or None
 
     def compare(
         self, base: Commit, head: Commit, keys: Sequence[str], margin: float, share: float, most: float
     ) -> dict[str, CaseChange]:
         """Compare these cases of two commits in time, as `rnnbench check` does; returns the change of each.
 
-        `margin`: how much slower counts as slower; `share`: of the error rate; `most`: seconds.
+        `margin`: how much slower counts as slower; `share`: of the error rate; `most`: seconds. Raises BudgetSpent.
         """
-        self._compared += 1  # the same two may be asked for again: a search that goes on asks in the same order
-        words = f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}"
-        measured = f"compare {self._compared} {base.sha} {head.sha}"
-        result = self._kept_result(measured, words, partial(self._compare, base, head, keys, margin, share, most))
-        return {key: CaseChange.from_json(line) for key, line in result.items()}
+        self._begin(f"comparing {head.short} with {base.short}: {plural(len(keys), 'case')}")
+        seconds = min(most, self.budget_seconds - self.seconds)
+        suite = self._suite.with_check(margin=margin, budget_seconds=seconds)
+        with ExitStack() as stack:
+            project = Project(stack, suite, self._options.sources)
+            _, comparison = check(
+                project.at_commit(base.sha, "base"),
+                project.at_commit(head.sha, "head"),
+                with_cases(self._groups, lambda case: case.key in keys),
+                out=self._folder,
+                on_progress=lambda step: None,
+                options=CheckOptions(share=share, command=self._options.command),
+            )
+        if seconds < most and comparison.count("undecided"):
+            raise BudgetSpent
+        return {
+            each.case.key: CaseChange(each.time_verdict, each.deciding, each.changes, each.reason)
+            for each in comparison.findings
+        }
 
-    def _kept_result(self, measured: str, words: str, measure: Callable[[], Any]) -> Any:
-        if measured not in self._results:
-            seconds_left = self.budget_seconds - self.seconds
-            if seconds_left <= 0:
-                raise BudgetSpent
-            self._on_step(words, seconds_left)
-            self._results[measured] = result = measure()
-            append_lines(self._file, [{"measured": measured, "seconds": round(self.seconds, 1), "result": result}])
-        return self._results[measured]
+    def _begin(self, words: str) -> None:
+        seconds_left = self.budget_seconds - self.seconds
+        if seconds_left <= 0:
+            raise BudgetSpent
+        self._on_step(words, seconds_left)
 
     def _count(self, commit: Commit, keys: Sequence[str]) -> dict[str, dict[str, Any]] | str:
         settings = self._suite.measure
         with ExitStack() as stack:
             try:
-                side = Project(stack, self._suite, self._sources).at_commit(commit.sha, "base")
+                side = Project(stack, self._suite, self._options.sources).at_commit(commit.sha, "base")
                 start = partial(start_worker, "observer", side, WorkerStart(layout=LAYOUT))
                 asker = Asker(settings, start, ready(start)[0])
                 stack.callback(asker.close)
@@ -188,30 +171,8 @@ class CommitRunner:
                 return str(error)
             return counted
 
-    def _compare(
-        self, base: Commit, head: Commit, keys: Sequence[str], margin: float, share: float, most: float
-    ) -> dict[str, Any]:
-        seconds = min(most, self.budget_seconds - self.seconds)
-        suite = self._suite.with_check(margin=margin, budget_seconds=seconds)
-        with ExitStack() as stack:
-            project = Project(stack, suite, self._sources)
-            _, comparison = check(
-                project.at_commit(base.sha, "base"),
-                project.at_commit(head.sha, "head"),
-                with_cases(self._groups, lambda case: case.key in keys),
-                out=self._folder,
-                on_progress=lambda step: None,
-                options=CheckOptions(share=share, command=self._command),
-            )
-        if seconds < most and comparison.count("undecided"):
-            raise BudgetSpent  # so that a later part compares them anew
-        return {
-            each.case.key: CaseChange(each.time_verdict, each.deciding, each.changes, each.reason).to_json()
-            for each in comparison.findings
-        }
 
-
-def count_changes(base: Counts, head: Counts) -> dict[str, CaseChange]:
-    """Return the cases whose counts differ, with the changes."""
-    both = ((key, changes(base[key], head[key])) for key in base if key in head)
-    return {key: CaseChange(None, None, different) for key, different in both if different}
+def growth(base: Mapping[str, Any], head: Mapping[str, Any]) -> float:
+    """Return how much the counts of a case's work grew, each as a share of what it was; those that shrank count 0."""
+    both = [name for name in WORK if name in base and name in head]
+    return float(sum(max(0, head[name] - base[name]) / max(1, base[name]) for name in both))

@@ -9,10 +9,8 @@ from rnnbench.cli import output
 from rnnbench.cli.options import (
     DURATION_TYPE,
     OF_CELLS,
-    PATH_TYPE,
     TEXT_TYPE,
     Command,
-    refuse_other_out,
     refuse_unseen,
     takes,
     takes_suite,
@@ -34,7 +32,6 @@ UNDECIDED = 3
 @takes("only")
 @click.option("--budget", type=DURATION_TYPE, default=900.0, help="Time for the whole search.  [default: 15m]")
 @takes("device")
-@click.option("--resume", type=PATH_TYPE, metavar="FOLDER", help="Go on with an interrupted search.")
 @takes("source", "out", *OF_CELLS)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.pass_context
@@ -47,15 +44,14 @@ def bisect(
     device: str | None,
     sources: tuple[str, ...],
     budget: float,
-    resume: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
     """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
 
     Compares both ends first. Exact counts of operator calls, allocations and multiply-accumulates locate the commit;
-    otherwise timing does. Each commit that it names was compared with its parent anew. The suite's file as it is now is
-    used for every commit.
+    otherwise timing does. Each commit that it names was compared with its parent. A merge is one step. The suite's file
+    as it is now is used for every commit.
 
     \b
     Examples:
@@ -74,8 +70,6 @@ def bisect(
     from rnnbench.text import encoded, rounded_up
 
     refuse_unseen(device)
-    if resume is not None:
-        refuse_other_out(context, resume, out)
     folder, answer = search(
         suite,
         BisectOptions(
@@ -88,7 +82,6 @@ def bisect(
             budget_seconds=budget,
         ),
         out=out,
-        resume=resume,
         on_step=lambda words, seconds: output.note(f"{words}; at most {rounded_up(seconds)} left"),
     )
     try:
@@ -99,6 +92,6 @@ def bisect(
         else:
             output.say(bisection_text(answer))
         if not answer.is_finished:
-            output.tell(f"to go on, give a larger --budget and --resume {folder}")
+            output.tell("the budget was spent before the search ended; give a larger --budget")
         output.say_path(folder, err=as_json)
     context.exit(0 if answer.is_complete else UNDECIDED)

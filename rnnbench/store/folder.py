@@ -189,7 +189,7 @@ def dated(folders: Iterable[Path], left_out: list[str]) -> list[tuple[RunInfo, P
 def is_record(file: Path) -> bool:
     """Return True if a file has the name of one that a run, a check or a bisection has written into this folder."""
     folder = file.parent.parent if file.parent.name == TRACES else file.parent
-    is_own = any((folder / name).exists() for name in ("run.json", "bisect.jsonl", "head/run.json"))
+    is_own = any((folder / name).exists() for name in ("run.json", "bisect.json", "head/run.json"))
     return is_own and (folder != file.parent or OWN_FILES.fullmatch(file.name) is not None)
 
 

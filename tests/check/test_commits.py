@@ -1,17 +1,12 @@
 """The commits of real histories, what is measured of them, and what of that is kept."""
 
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rnnbench.analysis.bisection import CaseChange, Commit
-from rnnbench.analysis.comparison import Change
-from rnnbench.analysis.estimate import Estimate
+from rnnbench.analysis.bisection import Commit
 from rnnbench.check import commits
-from rnnbench.check.commits import BISECT_FILE, BisectOptions, BudgetSpent, CommitRunner, count_changes
+from rnnbench.check.commits import BisectOptions, BudgetSpent, CommitRunner, growth
 from rnnbench.errors import UserError
 from rnnbench.suite import suites
 from tests.doubles import repository
@@ -42,18 +37,9 @@ def test_a_path_follows_first_parents_and_holds_both_ends(tmp_path: Path, merged
     assert path[3].short == merged["last"][:7]
 
 
-def test_a_merge_has_the_branch_that_it_brought(tmp_path: Path, merged: dict[str, str]) -> None:
-    before, merge = (commits.read_commits(tmp_path, "--no-walk", merged[name])[0] for name in ("second", "merge"))
-    [branch] = commits.branches(tmp_path, before, merge)
-    assert [commit.subject for commit in branch] == ["first", "side one", "side two"]
-    assert commits.branches(tmp_path, merge, commits.read_commits(tmp_path, "--no-walk", merged["last"])[0]) == []
-
-
 def test_a_good_commit_on_the_branch_makes_the_merge_the_first_step(tmp_path: Path, merged: dict[str, str]) -> None:
     path = commits.commits_between(tmp_path, merged["side one"], merged["last"])
     assert [commit.subject.partition(":")[0] for commit in path] == ["side one", "merge", "last"]
-    [branch] = commits.branches(tmp_path, path[0], path[1])[:1]
-    assert [commit.subject for commit in branch][-1] in ("second", "side two")
 
 
 def test_ends_that_are_not_in_order_are_refused(tmp_path: Path, merged: dict[str, str]) -> None:
@@ -103,12 +89,10 @@ class Bench:
         self.folder = folder / "found"
         self.folder.mkdir()
 
-    def runner(self, **question: Any) -> closing[CommitRunner]:
-        """Return what goes on with the folder."""
+    def runner(self) -> CommitRunner:
         options = BisectOptions("a", "b", {}, None, (), "rnnbench bisect", 600.0)
-        places = self.repository, self.folder, replace(options, **question)
-        return closing(
-            CommitRunner(self.suite, self.groups, *places, lambda *step: self.steps.append(step), self.clock)
+        return CommitRunner(
+            self.suite, self.groups, self.folder, options, lambda *step: self.steps.append(step), self.clock
         )
 
 
@@ -118,60 +102,21 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_commit_without_the_suite_is_counted_with_the_one_of_today(bench: Bench) -> None:
-    with bench.runner() as runner:
-        fast, more = (runner.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
-        assert fast is not None
-        assert more is not None
-        [change] = count_changes(fast, more).values()
-        assert change.does_more
-        assert {each.metric: each.head - each.base for each in change.changes}["operators"] == 5
-        assert count_changes(fast, fast) == {}
-        assert runner.counts(bench.broken, bench.keys) is None
-        assert "not today" in runner.skipped[bench.broken.short]
+    runner = bench.runner()
+    fast, more = (runner.counts(commit, bench.keys) for commit in (bench.fast, bench.more))
+    assert fast is not None
+    assert more is not None
+    [key] = bench.keys
+    assert growth(fast[key], more[key]) > 0
+    assert growth(more[key], fast[key]) == 0
+    assert more[key]["operators"] - fast[key]["operators"] == 5
+    assert runner.counts(bench.broken, bench.keys) is None
+    assert "not today" in runner.skipped[bench.broken.short]
     assert [words for words, _ in bench.steps] == [
         f"counting {commit.short}" for commit in (bench.fast, bench.more, bench.broken)
     ]
     assert not (bench.repository / ".git" / "worktrees").exists()
-
-
-def kept(runner: CommitRunner, measured: str, result: Any) -> Any:
-    return runner._kept_result(measured, measured, lambda: result)
-
-
-def test_what_is_known_costs_no_budget_and_what_is_not_is_refused_after_it(bench: Bench) -> None:
-    with bench.runner() as runner:
-        kept(runner, f"counts {bench.fast.sha}", "it does not run")
-        bench.clock.seconds = 700.0
-        assert runner.counts(bench.fast, bench.keys) is None
-        with pytest.raises(BudgetSpent):
-            runner.counts(bench.more, bench.keys)
-
-
-def test_results_are_there_in_the_next_part_but_for_a_line_that_was_cut_off(bench: Bench) -> None:
-    unknown = CaseChange("undecided", Estimate(1.0, 0.5, 2.0), (Change("operators", 10, 12),), "why")
-    with bench.runner() as runner:
-        bench.clock.seconds = 3.21
-        kept(runner, "compare 1 a b", {"x": unknown.to_json()})
-        kept(runner, "counts a", 1)
-    file = bench.folder / BISECT_FILE
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-5])
-    with bench.runner() as again:
-        assert again.seconds == 3.2
-        [known] = again._results.values()
-        assert CaseChange.from_json(known["x"]) == unknown
-        assert kept(again, "counts a", 1) == 1
-    assert file.read_bytes() == whole
-
-
-def test_a_search_that_was_interrupted_twice_before_its_first_result_goes_on(bench: Bench) -> None:
-    for _ in range(3):
-        with bench.runner() as runner:
-            assert runner._results == {}
-
-
-def test_another_question_and_another_writer_are_refused(bench: Bench) -> None:
-    with bench.runner(), pytest.raises(UserError, match="another rnnbench is writing to this run"), bench.runner():
-        pass
-    with pytest.raises(UserError, match="it holds another bisection; give the same"), bench.runner(bad="y"):
-        pass
+    bench.clock.seconds = 700.0
+    assert runner.counts(bench.fast, bench.keys) == fast, "what is known costs no budget"
+    with pytest.raises(BudgetSpent):
+        runner.compare(bench.fast, bench.more, bench.keys, 0.1, 1.0, 30.0)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from rnnbench.analysis.bisection import Bisection, CaseChange, SlowCommit
 from rnnbench.analysis.comparison import RANKS, WITNESS_OF, WORK, Finding
-from rnnbench.analysis.verdict import Outcome
+from rnnbench.analysis.verdict import Outcome, Q
 from rnnbench.errors import UserError
 from rnnbench.report.drawing.marks import VERDICTS
 from rnnbench.report.table import escape
@@ -326,6 +326,7 @@ def bisection_text(answer: Bisection) -> str:
         one_line=one_line,
         duration=duration,
         round_percent=round_percent,
+        max_error=Q,
     ).removesuffix("\n")
 
 
