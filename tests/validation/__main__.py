@@ -118,7 +118,8 @@ def _miss_goals(names: Sequence[str], share: float) -> int:
 def _keep(name: str, rows: pd.DataFrame, seconds: float, about: made.Made) -> None:
     """Write a whole table as CSV, with the kept rows if it adds to them, and what is shown of it as Markdown."""
     table, file = TABLES[name], FOLDER / f"{name}.csv"
-    rows = rows.assign(**about.columns())
+    columns = {column: value for column, value in about.columns().items() if column not in rows}  # a row's own counts
+    rows = rows.assign(**columns)
     if table.adds and file.exists():
         rows = pd.concat([pd.read_csv(file), rows], ignore_index=True)
     rows.to_csv(file, index=False)

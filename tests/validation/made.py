@@ -44,7 +44,10 @@ def this_processor() -> str:
 
 
 def quiet_share() -> float:
-    """Return the share of some pulses that are quiet now, compared with the best one that the user's cache keeps."""
+    """Return the share of some pulses that are quiet now, compared with the best one that the user's cache keeps.
+
+    The state of a core lasts for seconds: of a long time many such shares tell.
+    """
     store = KeptPulse(private_folder(), sys.version.split()[0])
     best = store.best_seconds()
     pulses = Pulses(math.inf if best is None else best)
@@ -63,8 +66,8 @@ def said_of(table: pd.DataFrame) -> str:
     commits = [str(each) for each in table[COMMIT].dropna().unique() if str(each)]
     parts = [f"commit {', '.join(commits)}"] if commits else []
     if QUIET in table.columns:
-        machines = table[[PROCESSOR, QUIET]].dropna().drop_duplicates()
-        parts += [f"{name}, {share:.0%} of pulses quiet" for name, share in machines.itertuples(index=False)]
+        machines = table.dropna(subset=[PROCESSOR]).groupby(PROCESSOR, sort=False)[QUIET].mean()
+        parts += [f"{name}, {share:.0%} of pulses quiet" for name, share in machines.items()]
     return "; ".join(parts)
 
 

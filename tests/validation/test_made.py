@@ -41,6 +41,16 @@ def test_a_table_is_kept_with_what_it_was_made_of_and_its_page_begins_with_that(
     assert table.splitlines()[0] == "| row | share |"
 
 
+def test_rows_that_say_themselves_how_quiet_the_core_was_keep_it_and_the_page_says_their_mean(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(program.TABLES, "tried", Table(pd.DataFrame, is_live=True, adds=True))
+    for share in (0.2, 0.4):
+        program._keep("tried", pd.DataFrame({"row": [1], made.QUIET: [share]}), 12.0, ABOUT)
+    assert pd.read_csv(folder / "tried.csv")[made.QUIET].tolist() == [0.2, 0.4]
+    assert "AMD EPYC family 25 model 1 stepping 1, 30% of pulses quiet" in (folder / "tried.md").read_text()
+
+
 def test_the_goals_end_the_program_with_1_if_one_is_missed_and_nothing_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

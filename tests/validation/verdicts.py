@@ -49,7 +49,8 @@ def alarms(share: float = 1.0) -> pd.DataFrame:
             plan = {"VanillaSlow": slowdown, "VanillaSame": 0.0}
             comparison = one_check(plan, CHECK_SECONDS, only=(FOUR_CASES,))
             seconds = round(time.monotonic() - started, 1)
-            about = {"part": part, "planted": slowdown, "check": check_number, "seconds": seconds}
+            quiet = round(made.quiet_share(), 3)
+            about = {"part": part, "planted": slowdown, "check": check_number, "seconds": seconds, made.QUIET: quiet}
             rows += [about | row for row in _rows(comparison, plan)]
             print(
                 f"{slowdown:.0%}, check {check_number}: {comparison.count('regressed')} regressed, {seconds} s",
@@ -121,7 +122,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     interval of their share of checks (Clopper and Pearson). Without a change, 5% of `p < 0.05` are right.
     """
     whole = table.copy()
-    whole[["part", made.COMMIT, made.QUIET]] = "all", "", math.nan
+    whole[["part", made.COMMIT]] = "all", ""
     rows = []
     for (part, planted), cases in pd.concat([table, whole]).groupby(["part", "planted"], sort=False):
         checks = cases.groupby("check" if part != "all" else ["check", "seconds"], sort=False)
@@ -145,7 +146,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
                 ),
                 "undisturbed": f"{cases['state'].eq('undisturbed').mean():.0%}",
                 "seconds": checks["seconds"].first().median(),
-                made.QUIET: cases[made.QUIET].iloc[0],
+                made.QUIET: cases[made.QUIET].mean(),
                 made.COMMIT: cases[made.COMMIT].iloc[0],
             }
         )
