@@ -266,7 +266,7 @@ def _counted(cases: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         cells = ", ".join(map(one_line, doubtful["cell"].unique()))
         is_all = len(doubtful) == len(compared)
         if is_all:
-            notes.append("Counted though not verified to do the same work.")
+            notes.append(f"Counted though not verified to do the same work{_because(doubtful)}.")
         else:
             notes.append(f"Not counted, since not verified to do the same work: {cells}.")
             compared = compared.drop(doubtful.index)
@@ -274,6 +274,12 @@ def _counted(cases: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if len(alone) and not cases["reference"].eq("none").all():
         notes.append(f"Time only, without a reference: {', '.join(map(one_line, alone))}.")
     return compared, tuple(notes)
+
+
+def _because(doubtful: pd.DataFrame) -> str:
+    """Return the only reason why outputs were not compared, in brackets; nothing if there are several."""
+    reasons = {one_line(parity.why) for parity in doubtful["parity"] if parity.kind == "uncompared"}
+    return f" ({reasons.pop()})" if len(reasons) == 1 else ""
 
 
 def _whom(comparisons: pd.DataFrame, name: str) -> str:

@@ -80,6 +80,14 @@ def test_the_python_of_a_page_runs_as_it_stands(name: str, names: dict[str, Any]
     plt.close("all")
 
 
+@pytest.mark.slow
+def test_the_table_that_the_page_for_papers_selects_has_no_sign_that_latex_refuses(names: dict[str, Any]) -> None:
+    for block in of_kind("python")["docs/paper.md"]:
+        nothing_made(block, "docs/paper.md", names)
+    assert not re.search(r"(?<!\\)[_%#]", names["table"])
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name", of_kind("commands"))
 def test_every_command_of_a_page_has_only_options_that_there_are(name: str) -> None:
     for block in of_kind("commands")[name]:

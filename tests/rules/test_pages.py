@@ -40,8 +40,7 @@ MAX_WORDS_OF_PAGE = {
     **dict.fromkeys(("docs/fastest.md", "docs/clusters-and-gpus.md"), 600),
     **dict.fromkeys(("docs/tutorial.md", "docs/reports.md"), 700),
     "docs/your-cell.md": 800,
-    **dict.fromkeys(("docs/suites.md", "docs/stored-runs.md", "docs/method.md"), 900),
-    "docs/validation.md": 950,
+    **dict.fromkeys(("docs/suites.md", "docs/stored-runs.md", "docs/method.md", "docs/validation.md"), 900),
     "docs/questions.md": 1_000,
     **dict.fromkeys(("docs/checks.md", "docs/how-it-is-built.md"), 1_200),
     **dict.fromkeys(("suites/README.md", "results/README.md", "reports/README.md"), 60),  # their pages are in `docs/`

@@ -194,10 +194,7 @@ def seldom_quiet(disturbed: int, groups: int) -> list[Note]:
     """Return a note about the groups without enough quiet moments for undisturbed ratios, if there are any."""
     if not disturbed:
         return []
-    words = (
-        f"{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios; "
-        "their turns were as long as is best for ratios on a shared core"
-    )
+    words = f"{disturbed:,} of {plural(groups, 'group')} had too few quiet moments for undisturbed ratios"
     return [Note(words, "shared core")]
 
 
