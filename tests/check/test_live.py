@@ -63,6 +63,7 @@ def fake_runner(
     """
     runner = Mock(replicates=0, seconds=0.0, notes=[*notes], same=SameCode(), visited=[], recorders={})
     runner.ratios, runner.definitions = defaultdict(list), {}
+    runner.only_lent = frozenset[str]()
     runner.set_aside = defaultdict(list)
     rng = np.random.default_rng(1)
     hello = {"torch": "1", "fixed_addresses": fixed_addresses}
