@@ -45,10 +45,8 @@ from rnnbench.report.words.units import (
     verdict_cell,
 )
 from rnnbench.store.folder import read_info
-from rnnbench.store.metrics import BY_NAME
 from rnnbench.store.notes import OF_SIDE, of_kinds
 from rnnbench.store.run_info import RunInfo
-from rnnbench.text import plural
 
 MARKER_OF = {
     "regressed": "^",
@@ -119,34 +117,9 @@ def _with_short_names(check: Verdicts) -> Verdicts:
 
 
 def lead(check: Verdicts) -> list[str]:
-    """Return the answer of a check's page, which begins with what the check knows.
-
-    If all times are undecided, that is the work of a call, whose counts have no error: `Times undecided: about 20 s
-    more would be enough for 4 of 4 undecided cases. Work grew in 4 of 4 cases: +32 to +48 operator calls.`
-    """
+    """Return the answer of a check's page: what the terminal says, and how many cases may run changed code."""
     timed = f"{check.timed}." if check.timed else ""
-    is_open = bool(check.judged) and check.judged[0].verdict == "undecided"
-    if not is_open or check.is_unchecked or not check.work:
-        return list(filter(None, [check.answer, check.details, timed]))
-    needed = check.needed or ("raise --budget" if check.way == "paired" else "")
-    counts = [f"{len(rows):,} {word or 'not compared'}" for word, rows in check.by_verdict.items() if rows]
-    first = f"Times undecided{f': {needed}' if needed else ''}. {work(check)}."
-    return list(filter(None, [first, f"In all {', '.join(counts)}." if counts[1:] else "", *check.families, timed]))
-
-
-def work(check: Verdicts) -> str:
-    """Return `Work grew in 4 of 6 cases: +32 to +48 operator calls` of the undecided cases; empty if it did not change.
-
-    The range is that of the first count that moved in each of them, as far as it is the same one.
-    """
-    for word, sign in (("grew", 1), ("fell", -1)):
-        moved = [change for row in check.by_verdict["undecided"] if (change := row.first_work(sign))]
-        if moved:
-            steps = sorted((each.head - each.base for each in moved if each.metric == moved[0].metric), key=abs)
-            size = span(f"{steps[0]:+,}", f"{steps[-1]:+,}")
-            of_all = plural(len(check.judged), "case")
-            return f"Work {word} in {len(moved):,} of {of_all}: {size} {BY_NAME[moved[0].metric].label}"
-    return ""
+    return list(filter(None, [check.answer, check.details, timed]))
 
 
 def _figure(check: Verdicts) -> list[Section]:
