@@ -82,6 +82,27 @@ def test_a_suite_is_measured_and_taken_apart_and_a_case_that_fails_keeps_its_row
     assert "mine.py:Mine loop takes" in page.read_text()
 
 
+@pytest.mark.slow
+def test_what_json_prints_are_the_causes_the_cases_without_a_profile_and_both_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    monkeypatch.chdir(tmp_path)
+    options = ["profile", "tiny.toml", "--only", "cell=mine.py:Mine", "--json"]
+    done = CliRunner().invoke(cli, options, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert set(printed) == {"why", "not_profiled", "run", "page"}
+    [(title, text)] = printed["why"].items()
+    assert "mine.py:Mine in inference" in title
+    assert "mine.py:Mine loop takes" in text
+    [line] = printed["not_profiled"]
+    assert line.startswith("not profiled: mine.py:Mine hoisted inference: nothing to hoist")
+    assert read_info(tmp_path / printed["run"]).status == "finished"
+    assert (tmp_path / printed["page"]).is_file()
+
+
 @pytest.mark.usefixtures("one_thread", "short_turns")
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_live_modules_are_explained_and_left_as_they_were(phase: LivePhase, tmp_path: Path) -> None:
