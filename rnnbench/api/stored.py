@@ -143,7 +143,7 @@ def _run_folders(runs: "str | Path | Iterable[str | Path]") -> list[Path]:
     if not folders:
         raise UserError("runs: expected at least one folder of a run, found an empty list")
     if len({folder.resolve().name for folder in folders}) < len({folder.resolve() for folder in folders}):
-        raise UserError(f"{runs}: two runs of one name can't be told apart; rename one of them")
+        raise UserError(f"{runs}: two runs have the same name; rename one of their folders")
     return list(folders)
 
 

@@ -98,10 +98,10 @@ def check(
       rnnbench check packages/rnn/bench.toml --base main --source packages/core/src
 
     \b
-    Exit codes: 0 nothing regressed but what is accepted; 1 something did; 2 wrong usage or the check could not work
-    (one line on standard error says why, and there is no verdict), or a case can't be compared
+    Exit codes: 0 nothing regressed, or every regression is accepted; 1 a case regressed; 2 wrong usage or the check
+    could not work (one line on standard error says why, and there is no verdict), or a case can't be compared
     (its verdict says why); 3 cases were timed and none of them is decided (0 with --on-undecided pass), or with
-    --on-undecided fail: something is undecided, or SUITE is new.
+    --on-undecided fail: a case is undecided, or SUITE is new.
     """
     from rnnbench.check.live import CheckOptions
     from rnnbench.check.sides import NewSuite, sides
@@ -174,8 +174,8 @@ def compare(
       rnnbench compare nightly/ results/quick-20260102T120000Z-cd34 --out results
 
     \b
-    Exit codes: 0 nothing regressed; 1 something did; 2 wrong usage, or the runs can't be
-    compared; 3 with --on-undecided fail: something is undecided.
+    Exit codes: 0 nothing regressed; 1 a case regressed; 2 wrong usage, or the runs can't be
+    compared; 3 with --on-undecided fail: a case is undecided.
     """
     from rnnbench.check.compare_files import compare_files
     from rnnbench.store.folder import dated_folder

@@ -170,16 +170,16 @@ SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "on-undecided": click.option(
         "--on-undecided",
         type=click.Choice(["pass", "fail"]),
-        help="Exit with 0 or with 3 if nothing regressed, but a case is undecided; by default with 3 only if a check "
-        "decided none of the cases that it timed.",
+        help="If nothing regressed but a case is undecided, exit with 0 (pass) or 3 (fail). By default, a check exits "
+        "with 3 only if it timed cases and decided none of them.",
     ),
     "on-growth": click.option(
         "--on-growth",
         type=click.Choice(["pass", "fail"]),
         default="pass",
         show_default=True,
-        help="Whether a case regresses that makes more operator calls or allocations, unless it became faster, or that "
-        "became faster and takes more memory, beyond its margin.",
+        help="With fail, a case also regresses if it makes more operator calls or allocations and did not become "
+        "faster, or if it became faster but needs more memory than its margin allows.",
     ),
 }
 
