@@ -20,7 +20,7 @@ from rnnbench.analysis.quiet_rounds import (
     state_of,
 )
 from rnnbench.analysis.replicate_times import Times
-from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widening
+from rnnbench.analysis.rounds import BETWEEN_PROCESSES, FIRST_LOOK, MINE, THAN, Question, compare, rounds_of, widening
 from rnnbench.analysis.run_times import SLOWER_BEST
 from tests.doubles.stored import steady
 
@@ -126,14 +126,15 @@ def test_a_round_has_the_ratios_of_a_pair_and_its_pulses() -> None:
     assert round_ratio(0, steady(2.0), steady(1.0)).best_pulses == ()
 
 
-def test_what_two_runs_differ_by_is_added_once_however_much_rounds_resemble_each_other() -> None:
+def test_what_runs_and_processes_differ_by_is_added_once_however_much_rounds_resemble_each_other() -> None:
     logs = [0.1, 0.1, 0.12, 0.12, 0.1, 0.1]
     [within] = estimates_of_rounds([RoundLogs(logs)])
     half = widening(logs) * (within.upper - within.value)
     times = {"mine": [steady(math.exp(log)) for log in logs], "base": [steady(1.0) for _ in logs]}
     frame = compare(times, "base")
     widths = np.log(frame["ratio_high"] / frame["ratio"])
-    assert widths["mine"] == pytest.approx(np.hypot(half, run_to_run(np.array(within.value))))
+    between = np.hypot(run_to_run(np.array(within.value)), BETWEEN_PROCESSES)
+    assert widths["mine"] == pytest.approx(np.hypot(half, between))
     assert widths["base"] == 0
 
 
