@@ -41,11 +41,11 @@ of it goes to each ratio, and half of that to each side, so either wrong answer 
 if the true ratio is the factor itself. The k-th look spends 1 / (k (k + 1)) of it: the sum of these shares never
 exceeds one, however many looks there are (Bonferroni), so the rounds may end at any time, for any reason.
 
-The ratio also differs from process to process, for example with the layout of memory. Weights lie elsewhere in each
-round, which shows a part of it. `PROCESS_SPREAD` is added to the errors for the rest, here and in `compare`, and to
-that of a mean over quiet blocks what pulses miss
-(`MISSED_SHARE`). The rates hold if processes differ by no more than that, and rounds are correlated by no more than
-0.5: `results/validation/rounds-simulated.md` shows what more does.
+The ratio also differs from process to process, for example with the layout of memory. Each round has the weights at
+other places in memory, which shows a part of that. For the rest, `PROCESS_SPREAD` is added to the errors, here and in
+`compare`. What pulses miss is added to the error of a mean over quiet blocks (`MISSED_SHARE`). The rates hold if
+processes differ by no more than that, and rounds are correlated by no more than 0.5:
+`results/validation/rounds-simulated.md` shows what more does.
 """
 
 import math
@@ -205,9 +205,8 @@ def compare(times: Mapping[str, Sequence[RoundTimes]], reference: str) -> pd.Dat
 
     Estimated as in `summarize`, on logarithms and a ratio within each round, the rounds being the replicates. Rounds of
     one process resemble their neighbours more than replicates do, so intervals are wider where they do (`neighbours`).
-    Those of ratios hold what other processes would change, too.
-    The reference's own ratio is 1. `state`: `undisturbed`, `on a shared core`, or empty if it was always quiet, or if
-    nobody knows.
+    Intervals of ratios also allow for the differences between processes. The reference's own ratio is 1. `state`:
+    `undisturbed`, `on a shared core`, or empty if it was always quiet, or if nobody knows.
     """
     base = times[reference]
     others = [arm for arm in times if arm != reference]

@@ -62,11 +62,11 @@ def measure(
     for inference without dropout. A module that this processor can't run, such as an LSTM under autocast to float16, is
     left out: its row has no numbers, and `parity` is the reason.
 
-    On a processor, weights lie elsewhere in memory in each replicate, and are back in place at the end. Intervals of
-    ratios allow for what processes differ by beside that, 1%, and for replicates that resemble their neighbours as much
-    as they usually do (a correlation of 0.5); in a process that wanders for longer they hold the true ratio less often
-    than 95%, before some 60 replicates. For numbers that should hold tomorrow, use `rnnbench run`, which starts fresh
-    processes.
+    On a CPU, each replicate copies the weights to other places in memory, since places change times by some percent; at
+    the end the weights are where they were. Intervals of ratios allow for the 1% by which processes usually differ, and
+    for replicates that resemble their neighbours as much as they usually do (a correlation of 0.5); in a process that
+    wanders for longer they hold the true ratio less often than 95%, before some 60 replicates. For numbers that should
+    hold tomorrow, use `rnnbench run`, which starts fresh processes.
 
     Gradients, weights, buffers, random generators, torch's settings, the cores of the calling thread and garbage
     collection are restored afterwards, also after Ctrl-C, which keeps what is finished. Calls by one thread are made on
@@ -82,8 +82,8 @@ def measure(
             is the first tensor that a module returns; in (output, state), the state gets no gradient.
         reference: The module that the others are compared with; by default the only torch.nn layer or cell, or else the
             first module.
-        precision: Stop when the replicates know each ratio within this share (`"2%"` or 0.02), what processes differ by
-            left out; None: after `replicates`.
+        precision: Stop when each ratio is known within this share (`"2%"` or 0.02) in this process; None: after
+            `replicates`. The interval is a little wider, since processes differ.
         budget: Stop when this much time is spent (`"30s"`, `"5m"` or seconds); None: no limit.
         replicates: How often all modules are timed at least, if the budget has room for it, and once in any case.
         threads: How many torch uses; None: its current number. More than one are steady only if as many cores are free.

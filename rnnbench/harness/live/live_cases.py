@@ -24,7 +24,7 @@ from rnnbench.store.records import Phase
 from rnnbench.workloads.phases import TimedCall, fixed_direction, resting
 
 CACHE_LINE = 64  # bytes
-PAGE_LINES = 64
+PAGE_LINES = 64  # cache lines of a page of memory
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def keep_tensors(module: object, put_back: ExitStack) -> None:
 def movable_weights(modules: Iterable[object], put_back: ExitStack) -> list[nn.Parameter]:
     """Return the parameters whose values may be moved in memory; they are back in place when `put_back` closes.
 
-    Not those that share memory with another one or are not contiguous, and no subclass of a parameter.
+    Parameters that share memory, that are not contiguous or whose class is a subclass of Parameter stay in place.
     """
     weights = [
         weight
@@ -200,9 +200,9 @@ def movable_weights(modules: Iterable[object], put_back: ExitStack) -> list[nn.P
 
 
 def move_weights(weights: Sequence[nn.Parameter], rng: random.Random) -> None:
-    """Copy weights to other places in memory, in a random order and a random number of cache lines into a page.
+    """Copy weights to other places in memory, each at a random distance from the start of its new storage.
 
-    Where they lie changes the time of a call by some percent.
+    Their places change the time of a call by some percent.
     """
     with torch.no_grad():
         for weight in rng.sample(weights, len(weights)):

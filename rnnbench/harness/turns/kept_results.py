@@ -15,7 +15,7 @@ from rnnbench.harness.devices import Device
 
 FIRST_PAIRS = 3  # after which a case ends whose known values take about as long as new ones, as nearly all do
 PAIRS = 8
-FEWEST_CALLS = 1 + 2 * FIRST_PAIRS
+FEWEST_CALLS = 1 + 2 * FIRST_PAIRS  # of a case
 STUDENT = 2.365  # the quantile 97.5% of Student's distribution with `PAIRS - 1` degrees of freedom
 MOST_KNOWN = 0.7  # of the time of new values: known ones that surely take less come from a cache
 SHORTEST = 1e-9  # seconds; a clock of coarse steps may show none

@@ -128,7 +128,8 @@ class Verdicts(Comparison):
             f"{WAYS[self.way]}{spent}. Change: head over base in the typical call, or in their mean where that decides"
         )
         if all(row.deciding is None for row in self.findings):
-            what = f"No times were compared{spent}"
+            were_timed = any(row.replicates for row in self.by_verdict["undecided"])
+            what = f"{'Too few replicates were timed' if were_timed else 'No times were compared'}{spent}"
         return f"{what}. Margin: {self.margins}.{f' Everywhere: {self.shared}.' if self.shared else ''}"
 
     @property

@@ -154,6 +154,12 @@ def test_the_answer_says_what_would_decide() -> None:
     assert found.details == "Also 1 unchanged. About 6 min more would be enough for 1 of 1 undecided case."
 
 
+def test_replicates_that_were_too_few_for_a_ratio_are_told_apart_from_none() -> None:
+    timed = finding("undecided", case=case("gru", batch_size=16), reason="too few pairs")
+    assert verdicts.of(comparison(replace(timed, replicates=4))).method.startswith("Too few replicates were timed in ")
+    assert verdicts.of(comparison(replace(timed, replicates=0))).method.startswith("No times were compared in ")
+
+
 def test_the_answer_counts_the_cases_that_take_more_instructions(snapshot: SnapshotAssertion) -> None:
     other = replace(OPEN, case=case("gru", batch_size=16))
     samples = {
