@@ -52,9 +52,9 @@ FIGURES = (
         ratios.ratio,
         "How far each cell is from {reference}",
         "A mark is the median of the cases of one colour, the size that explains most of the differences within the "
-        "rows. Its line reaches over all their 95% intervals. The first number is the median of the row; a bar marks it "
-        "if there are more than two cases. Right of the dashed line is slower than {reference}. Hollow: measured on a "
-        "shared core. The grey band is the noise floor, how far a case differs from itself.",
+        "rows. Its line reaches over all their 95% intervals. The first number is the median of the row; a bar marks "
+        "it if there are more than two cases. Right of the dashed line is slower than {reference}. Hollow: measured on "
+        "a shared core. The grey band is the noise floor, how far a case differs from itself.",
     ),
     RunFigure(
         "ratio_by_size",
