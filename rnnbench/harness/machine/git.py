@@ -1,5 +1,6 @@
 """The git commands that rnnbench needs; a refusal becomes an error in words."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -160,13 +161,28 @@ def worktree(repository: Path, revision: str) -> Iterator[Path]:
     If this process is killed, the next one that makes a worktree of the repository removes it.
     """
     remove_abandoned()
-    _forget_removed(repository)
+    shared_folder = repository / _run(repository, "rev-parse", "--git-common-dir").removesuffix("\n")
     try:
         with scratch(WORKTREE) as parent:
-            _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(parent / "tree"), revision)
+            with _locked(shared_folder):
+                _forget_removed(repository)
+                _run(repository, "worktree", "add", "--quiet", "--detach", "--", str(parent / "tree"), revision)
             yield parent / "tree"
     finally:
-        _ask(repository, "worktree", "prune")  # if it fails, the next worktree prunes this one
+        with _locked(shared_folder):
+            _ask(repository, "worktree", "prune")  # if it fails, the next worktree prunes this one
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait until no other rnnbench changes the worktrees of a repository: git fails on one that is half made."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that can't lock a folder, such as NFS
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _forget_removed(repository: Path) -> None:

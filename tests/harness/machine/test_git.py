@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_the_worktree_of_a_process_that_was_killed_is_removed_by_the_next_and_th
         assert worktrees(repo) == 2
 
 
+def test_worktrees_that_are_made_and_removed_at_the_same_time_do_not_disturb_each_other(repo: Path) -> None:
+    def read_ten_times(_: int) -> list[str]:
+        texts = []
+        for _ in range(10):
+            with git.worktree(repo, "HEAD~1") as tree:
+                texts.append((tree / "file").read_text())
+        return texts
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read_ten_times, range(8))) == [["one"] * 10] * 8
+    assert worktrees(repo) == 1
+
+
 def test_a_worktree_of_the_users_stays_whatever_its_folder_is_called(repo: Path, tmp_path: Path) -> None:
     own = tmp_path / "rnnbench.base.mine" / "tree"
     repository.git(repo, "worktree", "add", "--quiet", "--detach", str(own))
@@ -112,8 +126,8 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
     monkeypatch.setattr(git, "GIT_SECONDS", 0.2)
     with pytest.raises(UserError, match=r"`git rev-parse` fails: .* timed out after 0\.2 seconds"):
         git.top(repo)
-    with pytest.raises(UserError, match=r"`git worktree` fails: .* timed out after 0\.2 seconds"):
-        git.worktree(repo, "HEAD").__enter__()
+    with pytest.raises(UserError, match=r"`git log` fails: .* timed out after 0\.2 seconds"):
+        git.log(repo, "%H")
     assert git.state(repo) is None
 
 
