@@ -36,6 +36,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 MAX_WORDS = 13_000  # of all pages together
 MAX_WORDS_OF_PAGE = {
     "README.md": 500,
+    "CHANGELOG.md": 300,
     **dict.fromkeys(("docs/README.md", "docs/ci.md", "docs/paper.md"), 500),
     **dict.fromkeys(("docs/fastest.md", "docs/clusters-and-gpus.md"), 600),
     **dict.fromkeys(("docs/tutorial.md", "docs/reports.md"), 700),
@@ -139,10 +140,23 @@ def test_every_kept_table_is_one_that_a_program_makes_and_none_is_missing() -> N
     assert always <= kept <= set(TABLES)
 
 
-def test_every_command_that_a_page_shows_is_one() -> None:
+def test_every_command_and_option_that_a_page_shows_is_one() -> None:
+    shown = re.compile(r"(?:^    |^\$ |`)rnnbench ([a-z][\w-]*)([^`#\n]*)", re.MULTILINE)
     for name in pages():
-        shown = re.findall(r"^(?:    |\$ )rnnbench ([\w-]+)", (ROOT / name).read_text(), re.MULTILINE)
-        assert set(shown) <= set(cli.commands), name
+        for command, rest in shown.findall((ROOT / name).read_text()):
+            assert command in cli.commands, f"{name}: {command}"
+            options = set(re.findall(r"(?<= )--[\w-]+", rest))
+            assert options <= options_of(cli.commands[command]), f"{name}: {command}{rest}"
+
+
+def options_of(command: click.Command) -> set[str]:
+    """The long options of a command, and of its own commands."""
+    options = {"--help"}
+    for parameter in command.params:
+        options.update(parameter.opts, parameter.secondary_opts)
+    if isinstance(command, click.Group):
+        options = options.union(*map(options_of, command.commands.values()))
+    return options
 
 
 def test_the_picture_of_the_front_page_shows_compared_cases_only() -> None:
