@@ -27,7 +27,7 @@ UNDECIDED = 3
 @takes_suite
 @click.option("--good", required=True, type=TEXT_TYPE, metavar="REV", help="A revision that was still fast.")
 @click.option(
-    "--bad", default="HEAD", show_default=True, type=TEXT_TYPE, metavar="REV", help="A later one that is slow."
+    "--bad", default="HEAD", show_default=True, type=TEXT_TYPE, metavar="REV", help="A later revision that is slow."
 )
 @takes("only")
 @click.option("--budget", type=DURATION_TYPE, default=900.0, help="Time for the whole search.  [default: 15m]")
@@ -50,8 +50,8 @@ def bisect(
     """Which commit made SUITE slower? Names it, with the size of the change and the likely cause.
 
     Compares both ends first. Exact counts of operator calls, allocations and multiply-accumulates locate the commit;
-    otherwise timing does. Each commit that it names was compared with its parent. A merge is one step. The suite's file
-    as it is now is used for every commit.
+    otherwise timing does. Each commit that it names was compared with its parent. A merge is one step. Every commit
+    is measured with the current suite file.
 
     \b
     Examples:

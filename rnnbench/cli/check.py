@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--base",
     type=TEXT_TYPE,
     metavar="REV|DIR",
-    help="Compare with this git revision or folder, measured live beside the head.",
+    help="The git revision or folder to compare with. Both sides are measured now.",
 )
 @click.option("--base-python", type=TEXT_TYPE, metavar="PY", help="Interpreter (or virtual environment) of the base.")
 @takes("only")
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 )
 @takes("source", "out", *OF_CELLS, "json")
 @click.option(
-    "--base-name", type=TEXT_TYPE, metavar="TEXT", help="What outputs call the base.  [default: the revision]"
+    "--base-name", type=TEXT_TYPE, metavar="TEXT", help="Name of the base in all output.  [default: the revision]"
 )
 @click.pass_context
 def check(
@@ -79,11 +79,11 @@ def check(
     on_undecided: "OnUndecided | None",
     as_json: bool,
 ) -> None:
-    """Did SUITE become slower? Head is the working tree; base a revision, a folder or an interpreter.
+    """Did SUITE become slower? Compares the working tree (head) with a revision, a folder or an interpreter (base).
 
-    A base revision that lacks SUITE, or files of cells that it names, gets the head's, and the check says so.
+    If a base revision lacks SUITE or the files of its cells, it gets those of the head, and the check says so.
 
-    Only cases that may run changed code are timed; the others are unchanged by the witness `code`.
+    Only cases that may run changed code are timed. The others run the same code on both sides and are `unchanged`.
 
     Instructions show changes that are too small for a clock. Counting them takes time after --budget.
 
@@ -154,7 +154,7 @@ def _checked_live(
 @click.argument("base", metavar="BASE_RUN", type=PATH_TYPE)
 @click.argument("head", metavar="HEAD_RUN", type=PATH_TYPE)
 @takes("margin")
-@writes_into("a folder of its own with the verdicts", shown_default="none")
+@writes_into("the verdicts, in a new subfolder", shown_default="none")
 @takes("on-undecided", "json")
 @click.pass_context
 def compare(

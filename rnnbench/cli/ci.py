@@ -21,7 +21,7 @@ ADDRESS = re.compile(r"https?://[^\s()<>]+")
 
 @click.group(short_help="Print a pull request's comment; choose the base of a push.")
 def ci() -> None:
-    """What a job of a CI service does with the folders of checks.
+    """Commands for CI jobs that read the folders of checks.
 
     \b
     Examples:
@@ -40,10 +40,10 @@ def ci() -> None:
     type=TEXT_TYPE,
     default="performance",
     show_default=True,
-    help="Name in the comment's first line, which is invisible and by which a job finds the comment to replace.",
+    help="Name in the comment's invisible first line, by which a job finds the comment to replace.",
 )
-@click.option("--head", type=TEXT_TYPE, help="What the comment calls the head.  [default: as the check did]")
-@click.option("--run", type=TEXT_TYPE, metavar="URL", help="Address of the job that checked, to link.")
+@click.option("--head", type=TEXT_TYPE, help="Name of the head in the comment.  [default: the check's]")
+@click.option("--run", type=TEXT_TYPE, metavar="URL", help="Address of the job that ran the check, as a link.")
 def comment(checks: tuple[Path, ...], name: str, head: str | None, run: str | None) -> None:
     """Print the comment on a pull request as Markdown: the verdicts of each CHECK, or of the newest check in DIR.
 

@@ -25,7 +25,7 @@ def doctor(measured: bool, as_json: bool) -> None:
       rnnbench doctor --no-probe
 
     \b
-    Exit codes: 0 described, whatever there is to change; 2 wrong usage, or the noise can't be measured.
+    Exit codes: 0 described, also if there is something to change; 2 wrong usage, or the noise can't be measured.
     """
     from rnnbench.harness.coordinator import environment
     from rnnbench.harness.doctor import advice, current_readings, instructions, probe

@@ -40,8 +40,8 @@ def export(run: Path, to: str, out: Path | None, windows: bool) -> None:
       rnnbench export results/quick-check-20260101T120000Z-ab12 --format csv
       rnnbench export results/quick-check-20260101T120000Z-ab12 --format github-action-benchmark
 
-    The path of a file is printed on standard error. Without --out, a file that exists is not replaced. If a format has
-    no place for cases that were not measured, they are left out, and a line on standard error says so.
+    The path of the written file is printed on standard error. Without --out, an existing file is not replaced. Some
+    formats have no place for cases that were not measured: a line on standard error says how many are left out.
 
     \b
     Exit codes: 0 written; 2 wrong usage, or RUN can't be read, or the file can't be written.

@@ -72,15 +72,15 @@ def fastest(
 ) -> None:
     """Find the fastest way to run each cell and layer of SUITE, or a class at the sizes of the suite `quick`.
 
-    These ways are tried: the cell as given; the input's products for all steps at once (hoisted); the layer of torch.nn
+    These ways are tried: the cell as given; the input's matmuls for all steps at once (hoisted); the layer of torch.nn
     that computes the same (torch.nn), and that layer in rnnbench's own C (fused); torch.compile (compiled);
-    torch.compile with each product in the library that is fastest here (prepacked), on a GPU its modes instead
-    (reduce-overhead, max-autotune). Variants with different results are rejected. The ways are timed alternately, in
+    torch.compile with each matmul in the library that is fastest here (prepacked), or on a GPU torch.compile's modes
+    (reduce-overhead, max-autotune). Ways with different results are rejected. The ways are timed alternately, in
     this process.
 
-    A folder has the compiled code of each shape for inference on this kind of processor, and random weights:
-    `rnnbench.load_fastest(DIR)` loads it without compiling and runs these shapes alone; its `load_state_dict` takes
-    your weights.
+    --save writes the compiled code of each shape, for inference on this kind of processor, with random weights.
+    `rnnbench.load_fastest(DIR)` loads this code without compiling, and runs only these shapes. Load your weights with
+    `load_state_dict`.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def fastest(
       rnnbench fastest ladder --only 'cell=torch.nn.GRU batch_size=32'
 
     \b
-    Exit codes: 0 a way was found for a module at least; 2 wrong usage, or none was found.
+    Exit codes: 0 a way was found for at least one module; 2 wrong usage, or none was found.
     """
     _refuse_files(save, save_ways)
     chosen_suite = suite_or_cell(suite, reference, input, sequence=sequence, default="none")

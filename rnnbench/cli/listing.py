@@ -26,17 +26,17 @@ def list_() -> None:
     """
 
 
-@list_.command("suites", short_help="The suites that a bare name finds.")
+@list_.command("suites", short_help="The suites that you can give by name.")
 @takes("json-lines")
 def list_suites(as_json: bool) -> None:
-    """The suites that a bare name finds, with the number of their cases.
+    """List the suites that you can give by name, with the number of their cases.
 
     \b
     Example:
       rnnbench list suites
 
     \b
-    Exit codes: 0 listed; a suite that can't be used is told on standard error; 2 wrong usage.
+    Exit codes: 0 listed, and broken suites are named on standard error; 2 wrong usage.
     """
     from rnnbench.suite.places import hidden_by, shipped
     from rnnbench.suite.suites import read
@@ -60,7 +60,7 @@ def list_suites(as_json: bool) -> None:
 @list_.command("cells", short_help="The cells and data sets that rnnbench brings.")
 @takes("json-lines")
 def list_cells(as_json: bool) -> None:
-    """The cells and data sets that rnnbench brings, and what each is timed against.
+    """List the cells and data sets that rnnbench brings, and what each is timed against.
 
     \b
     Example:
@@ -85,7 +85,7 @@ def list_cells(as_json: bool) -> None:
 @list_.command("metrics", short_help="The metrics of a case besides its time.")
 @takes("json-lines")
 def list_metrics(as_json: bool) -> None:
-    """The metrics of a case besides its time: name, unit, whether less or more is better, and how it is measured.
+    """List the metrics of a case besides its time: name, unit, whether less or more is better, and how it is measured.
 
     \b
     Example:
@@ -105,7 +105,7 @@ def list_metrics(as_json: bool) -> None:
         output.say(output.on_terminal(line, hang=46))
 
 
-@list_.command("cases", short_help="The cases of SUITE or of a cell, one a line.")
+@list_.command("cases", short_help="The cases of SUITE or of a cell, one per line.")
 @takes_suite
 @takes("only", "device")
 @click.option("--full", is_flag=True, help="Show every axis of each case, also axes with one value.")

@@ -123,18 +123,16 @@ def writes_into(what: str, *, default: Path | None = None, shown_default: str = 
     `what`: what the command writes there; `shown_default`: where it writes without the option, if that is no path.
     """
     note = f"  [default: {shown_default or default}]"
-    return _option(
-        "--out", type=FOLDER_TYPE, metavar="DIR", default=default, help=f"Write into this folder: {what}.{note}"
-    )
+    return _option("--out", type=FOLDER_TYPE, metavar="DIR", default=default, help=f"Folder for {what}.{note}")
 
 
 SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "out": writes_into("a folder of its own for each run, check or search", default=RESULTS),
+    "out": writes_into("the output, with a new subfolder for each run, check or search", default=RESULTS),
     "only": _option(
         "--only",
         multiple=True,
         metavar="EXPR",
-        help=f"Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. {REPEATED}",
+        help=f"Select cases by the values of their axes: 'cell=lstm,gru hidden_size=256'. {REPEATED}",
     ),
     "device": _option(
         "--device", metavar="NAME", help="Measure on this device: cpu, cuda, cuda:1.  [default: the suite's]"
@@ -163,15 +161,17 @@ SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         is_flag=True,
         help="The given class runs the whole sequence, as torch.nn.LSTM does.  [default: one step]",
     ),
-    "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each case."),
-    "json-lines": click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each line."),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object per case."),
+    "json-lines": click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
     "json-object": click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-    "margin": _option("--margin", type=PERCENT_TYPE, help="How much slower is too slow.  [default: the suite's]"),
+    "margin": _option(
+        "--margin", type=PERCENT_TYPE, help="The largest slowdown that is no regression.  [default: the suite's]"
+    ),
     "on-undecided": click.option(
         "--on-undecided",
         type=click.Choice(["pass", "fail"]),
-        help="If nothing regressed but a case is undecided, exit with 0 (pass) or 3 (fail). By default, a check exits "
-        "with 3 only if it timed cases and decided none of them.",
+        help="If nothing regressed but a case is undecided, exit with 0 (pass) or 3 (fail). By default, only a "
+        "check that timed cases and decided none of them exits with 3.",
     ),
     "on-growth": click.option(
         "--on-growth",

@@ -48,15 +48,15 @@ def profile(
 
     The last line is the path of the report: one page, whose section Why has a waterfall, a breakdown and the hottest
     operators of each cell. The run's folder has `traces/` with flame graphs, for https://ui.perfetto.dev. In Python,
-    `rnnbench.explain` says the same of one module of yours.
+    `rnnbench.explain` says the same of modules in your process.
 
     \b
     Example:
       rnnbench profile ladder --only 'cell=lstm batch_size=1 seq_len=16 hidden_size=64' --budget 90s
 
     \b
-    Exit codes: 0 profiled; 2 wrong usage, or no case was measured or profiled, and the last line
-    on standard error says why.
+    Exit codes: 0 profiled; 2 wrong usage, or no case was measured or profiled (the last
+    line on standard error says why).
     """
     from rnnbench.analysis.run_times import read
     from rnnbench.analysis.summary import summarize

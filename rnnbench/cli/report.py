@@ -20,7 +20,7 @@ from rnnbench.errors import UserError
 @click.option(
     "--history",
     is_flag=True,
-    help="One report of all checks of a suite over time, in the folders RUN.  [default: results]",
+    help="One report of all checks of a suite over time, found in the folders RUN.  [default: results]",
 )
 @click.option(
     "--suite", type=TEXT_TYPE, metavar="NAME", help="With --history: the suite to show, if there are checks of several."

@@ -62,7 +62,7 @@ class Measuring:
 )
 @takes("device")
 @click.option("--full", "is_full", is_flag=True, help="Print every case, with peak memory and times the limit.")
-@click.option("--resume", type=PATH_TYPE, metavar="RUN", help="Go on with this run of SUITE.")
+@click.option("--resume", type=PATH_TYPE, metavar="RUN", help="Continue this run of SUITE.")
 @takes("out", *OF_CELLS)
 @click.option(
     "--executor",
@@ -107,12 +107,12 @@ def run(
 ) -> None:
     """Measure SUITE (a file, or the name of a shipped one) and print the ratios to torch.nn.
 
-    It prints the medians over sizes; of few cases, and with --full, every case.
+    Prints the medians over sizes, or every case if there are few or --full is given.
 
     A class without a suite, or a function that builds a module, is measured at the sizes of the suite `quick`.
 
-    With --executor slurm, --budget and --precision apply to each job. The time limit of a job of Slurm is the
-    budget and a few minutes. All jobs must run on the same kind of machine, and of card, as the first. A lost job is
+    With --executor slurm, --budget and --precision apply to each job. The time limit of a Slurm job is the
+    budget and a few minutes. All jobs must run on the same kind of machine and GPU as the first. A lost job is
     submitted again, at most twice.
 
     \b
@@ -122,9 +122,9 @@ def run(
       rnnbench run cpu --executor slurm --slurm-option partition=main --budget 10m
 
     \b
-    Exit codes: 0 measured; 2 wrong usage, and nothing was run, or a case failed or none was
-    measured (0 with --allow-missing), and the last line on standard error names the run;
-    130 interrupted: what was measured is kept.
+    Exit codes: 0 measured; 2 wrong usage, or a case failed or none was measured (0 with
+    --allow-missing; the last line on standard error names the run); 130 interrupted: the measured
+    cases are saved.
     """
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress

@@ -47,7 +47,7 @@ CASE_FIXTURE = "rnnbench_case"
 WAS_CALLED = pytest.StashKey[bool]()
 MARKER_KEYS = ("suite", "budget", "precision", "phase", "undecided")
 MARKER_HELP = (
-    f"rnnbench({', '.join(MARKER_KEYS)}): suite: whose cases `rnnbench_case` stands for; the others: "
+    f"rnnbench({', '.join(MARKER_KEYS)}): suite: the suite whose cases `rnnbench_case` runs; the other keys: "
     "defaults of `rnnbench.assert_not_slower`."
 )
 
@@ -58,14 +58,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--rnnbench-suite",
         metavar="SUITE",
-        help="Benchmark the cases of this suite (a file, or the name of a shipped one), whatever the tests name.",
+        help="Benchmark the cases of this suite (a file or a shipped name), even if the tests name other suites.",
     )
     group.addoption(
         "--rnnbench-only",
         metavar="EXPR",
         default=[],
         action="append",
-        help="Keep these values of the axes: 'cell=lstm,gru hidden_size=256'. May be given several times.",
+        help="Select cases by the values of their axes: 'cell=lstm,gru hidden_size=256'. Can be given several times.",
     )
 
 

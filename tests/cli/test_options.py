@@ -40,7 +40,7 @@ def test_out_is_the_folder_that_a_command_writes_into_in_all_of_them() -> None:
     assert found.keys() == {"run", "report", "compare", "check", "bisect", "profile", "export", "new-cell"}
     for name, option in found.items():
         assert (option.opts, option.metavar, option.type) == (["--out"], "DIR", FOLDER_TYPE), name
-        assert str(option.help).startswith("Write into this folder: "), name
+        assert str(option.help).startswith("Folder for "), name
         assert "[default: " in str(option.help), name
 
 
