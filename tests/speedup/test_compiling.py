@@ -169,7 +169,10 @@ def test_a_compilation_is_a_stage_of_its_own_before_the_first_round(
     assert step.seconds_left
 
 
-def test_all_ways_together_leave_a_quarter_of_the_time_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("budget", "last_moment"), [(60.0, 145.0), (400.0, 480.0)])
+def test_all_ways_together_leave_a_quarter_of_the_time_for_the_clock_and_20_seconds_at_most(
+    monkeypatch: pytest.MonkeyPatch, budget: float, last_moment: float
+) -> None:
     deadlines = list[float]()
 
     def late(check: Callable[[], str], deadline: float, show: Callable[[float], None]) -> Refusal:
@@ -178,9 +181,9 @@ def test_all_ways_together_leave_a_quarter_of_the_time_for_the_clock(monkeypatch
 
     monkeypatch.setattr(compiling, "compiled_in_child", late)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    limits: dict[str, Any] = {"deadline": 180.0, "budget_seconds": 80.0, "shapes": 1, "on_progress": print}
-    compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), **limits)
+    limits: dict[str, Any] = {"budget_seconds": budget, "shapes": 1, "on_progress": print}
+    compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), deadline=100.0 + budget, **limits)
     assert compiler.refusal("prepacked").is_untried
-    monkeypatch.setattr(time, "monotonic", lambda: 150.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 130.0)
     assert compiler.refusal("compiled").is_untried
-    assert deadlines == [160.0, 160.0]
+    assert deadlines == [last_moment, last_moment]
