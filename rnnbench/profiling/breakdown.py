@@ -15,7 +15,7 @@ from rnnbench.store.stored_record import clean
 What = Literal[Category, "overhead", "gaps", "whole"]
 MAX_EXCESS = 0.1  # of the call: noise alone does not make its kernels longer than the call by more than this
 MAX_DIFFERENCE = 0.5  # of a call's time in the run; a profile that differs by more does not explain it
-TOO_LONG = "its kernels, clocked one by one, come to more than the whole of it, as on a busy machine"
+TOO_LONG = "its kernels take longer together than the whole call, as on a busy machine"
 # The time outside kernels: on a CPU all code on the way to one; on a device that launches them, its waiting.
 OVERHEADS = ("overhead", "gaps")
 SHARE_NAMES: dict[str, str] = {

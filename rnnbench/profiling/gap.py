@@ -39,10 +39,10 @@ KINDS: dict[str, StepKind] = {
     **{name: StepKind(ROW_OF[name].step, ROW_OF[name].recovers) for name in LADDER},
     **{kind: StepKind(row.label, row.costs, row.cure) for kind, row in CAUSES.items()},
     "library": StepKind(
-        "products in another library",
-        "the library of the products costs",
-        "make the products in",
-        reference="The reference's library of products would take",
+        "matmuls in another library",
+        "the library of the matmuls costs",
+        "compute the matmuls in",
+        reference="The library of the reference's matmuls would take",
     ),
     OPERATOR: StepKind("operator", "an operator that the reference does not have takes"),
     "overhead": StepKind(
@@ -280,5 +280,5 @@ def _in_library(products: Products, library: str, calls: tuple[Profile, Profile]
         if not (is_part and estimate(seconds.tolist()).lower > 0):
             return None
     times = np.median(here) / np.median(there)
-    what = f"the same products take {times:.2f}× as long in {products.library} as in {library}"
+    what = f"the same matmuls take {times:.2f}× as long in {products.library} as in {library}"
     return Step("library", what, estimate((here - there).tolist()), products.calls, library)

@@ -37,8 +37,8 @@ OF_DEVICE = (
     "call that is not profiled."
 )
 OF_KERNELS = (
-    "All calls of an operator on tensors of the same shapes in one call; times hold the look at the clock around each, "
-    "a microsecond or two a call, which kernels do not."
+    "All calls of an operator on tensors of the same shapes in one call. Times include reading the clock around each, "
+    "1 to 2 µs; kernel times do not."
 )
 OF_HOST = f"{OF_KERNELS} They are the host's, which queues kernels and does not wait for them."
 MAX_OPERATORS = 15  # of a table; its CSV file has all
@@ -64,7 +64,7 @@ SHADES: dict[What, marks.Shade] = {
 def where_time_goes(base: Profile) -> str:
     """Say in a sentence which share of a call is outside kernels, and what its largest kernels do."""
     if reason := in_one_piece(base):
-        return f"Its call can't be taken apart: {reason}."
+        return f"The time of its call can't be split: {reason}."
     shares = breakdown_frame({"": base})
     number_of_operators = ""
     operators = sum(operator.calls for operator in base.operators) / base.steps

@@ -57,9 +57,9 @@ def words(gap: Gap, name: str, reference_name: str, base: Profile | None = None)
     sentences = [f"{one_line(name)} takes {times} the time of {one_line(reference_name)}: {durations}."]
     if math.isnan(gap.seconds.lower) or (gap.seconds.lower <= 0 and gap.ratio.lower > 1):
         # One replicate has no interval, and the ratio varies less from process to process than the seconds.
-        sentences.append("The difference is known too roughly to take it apart: give it a larger budget.")
+        sentences.append("The difference is too uncertain to explain its parts: use a larger budget.")
     elif not gap.seconds.lower > 0:
-        sentences.append("That is no slower beyond chance, so there is no gap to take apart.")
+        sentences.append("This difference may be chance, so there is no gap to explain.")
     else:
         sentences += _explained(gap)
     if base is not None and base.works:
@@ -74,7 +74,7 @@ def label(step: Step) -> str:
         return "ahead of the reference"
     if step.kind == OPERATOR:
         return one_line(step.what)
-    return f"products in {one_line(step.library)}" if step.library else KINDS[step.kind].label
+    return f"matmuls in {one_line(step.library)}" if step.library else KINDS[step.kind].label
 
 
 def _explained(gap: Gap) -> Iterable[str]:
@@ -92,7 +92,7 @@ def _explained(gap: Gap) -> Iterable[str]:
         texts.append(text + (f", {plural(step.calls, 'time')} a call" if step.calls > 1 else ""))
         if kind.cure:
             cures[f"{kind.cure} {one_line(step.library)}".rstrip()] = None
-    explanation = "; ".join(texts) or "nothing that was looked for explains any"
+    explanation = "; ".join(texts) or "no known cause explains any part"
     yield f"Of the {duration(gap.seconds.value)} between them, {explanation}."
     for step in (step for step in steps if step.seconds.upper < 0):
         what = KINDS[step.kind].reference or f"As `{step.kind}`, it takes"
@@ -102,12 +102,12 @@ def _explained(gap: Gap) -> Iterable[str]:
         if rest.seconds.value > 0:
             yield f"{size} is left unexplained."
         else:
-            yield f"What is left of it runs {size} faster than the reference."
+            yield f"The rest of the call runs {size} faster than the reference."
     elif gains:
-        yield "Nothing beyond chance is left unexplained."
+        yield "What is left may be chance."
     rough = [step for step in steps if not step.is_certain and abs(gap.share(step)) >= MIN_ROUGH]
     if rough:
-        yield f"Known too roughly: {', '.join(f'{label(step)} ({share_text(gap.share(step))})' for step in rough)}."
+        yield f"Too uncertain to say: {', '.join(f'{label(step)} ({share_text(gap.share(step))})' for step in rough)}."
     if gap.note:
         yield f"{gap.note[0].upper()}{gap.note[1:]}."
     if cures:

@@ -60,8 +60,8 @@ IMPLEMENTATIONS = (
     ),
     ImplementationRow(
         name="hoisted",
-        step="input product hoisted",
-        recovers="hoisting the input product recovers",
+        step="input matmul hoisted",
+        recovers="hoisting the input matmul recovers",
         removes=("not hoisted",),
     ),
     ImplementationRow(
@@ -81,8 +81,8 @@ IMPLEMENTATIONS = (
         name="prepacked",
         backend="inductor",
         is_compiled=True,
-        step="products in the fastest library",
-        recovers="making each product in the fastest library recovers",
+        step="matmuls in the fastest library",
+        recovers="computing each matmul in the fastest library recovers",
         removes_all=True,
         has_own_library=True,
     ),

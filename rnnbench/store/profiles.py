@@ -50,18 +50,18 @@ CAUSES: dict[CauseKind, CauseRow] = {
     "copy": CauseRow("needless copy", "a needless copy costs", "use the tensor without a copy"),
     "concatenation": CauseRow(
         "concatenation",
-        "putting tensors side by side costs",
-        "multiply each part with its own weight, and add the products",
+        "concatenating tensors costs",
+        "multiply each part with its own weight, and add the results",
     ),
     "not hoisted": CauseRow(
-        "input product in every step",
-        "a product of the input in every step, which could be one, costs",
-        "make the input product once for all steps, before the loop",
+        "input matmul in every step",
+        "a matmul of the input in every step, instead of one before the loop, costs",
+        "compute the matmul of the input once for all steps, before the loop",
     ),
     "output product": CauseRow(
-        "output product in every step",
-        "a product of the output in every step, which could be one after the loop, costs",
-        "make the output product once for all steps, after the loop",
+        "output matmul in every step",
+        "a matmul of the output in every step, instead of one after the loop, costs",
+        "compute the matmul of the output once for all steps, after the loop",
     ),
     "loop invariant": CauseRow(
         "same value in every step",
@@ -70,19 +70,19 @@ CAUSES: dict[CauseKind, CauseRow] = {
     ),
     "weight gradients": CauseRow(
         "weight gradients step by step",
-        "a product for the weight gradients of every step, which could be one, costs",
-        "run it as rnnbench's `compiled`, which makes them one product",
+        "a matmul for the weight gradients in every step, instead of one for all, costs",
+        "run it as rnnbench's `compiled`, which computes them in one matmul",
         within="kernels",
     ),
-    "threads": CauseRow("several threads", "handing the work to several threads costs", "run on one thread"),
+    "threads": CauseRow("several threads", "distributing the work over several threads costs", "run on one thread"),
     "synchronisation": CauseRow(
         "value read back", "reading a value back into Python costs", "check the value once, after the loop"
     ),
     "unused": CauseRow("result that nothing uses", "a result that nothing uses costs", "leave the unused result out"),
     "small products": CauseRow(
-        "several small products",
-        "several products of one input, which could be one, cost",
-        "stack the weights, and split one product",
+        "several small matmuls",
+        "several matmuls of one input, instead of one, cost",
+        "stack the weights, and split the result of one matmul",
     ),
 }
 

@@ -144,7 +144,7 @@ LAYER = replace(profile(40 * MICRO, 20 * MICRO, 5 * MICRO), products=Products(DN
 
 def test_the_library_of_the_products_is_a_step_that_is_taken_off_the_kernels() -> None:
     library, overhead, kernels = between(MINE, LAYER)
-    assert library.what == f"the same products take 2.50× as long in MKL as in {DNNL}"  # without the way to each
+    assert library.what == f"the same matmuls take 2.50× as long in MKL as in {DNNL}"  # without the way to each
     assert (library.kind, library.calls, library.library) == ("library", 32, DNNL)
     assert astuple(library.seconds) == pytest.approx((30 * MICRO,) * 3)
     assert (overhead.kind, kernels.kind) == ("overhead", "kernels")

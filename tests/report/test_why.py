@@ -44,7 +44,7 @@ def gap(*, causes: tuple[Cause, ...] = (), compiled: bool = True, split: bool = 
 
 
 def library(seconds: float) -> Gap:
-    what, other = "the same products take 2.20× as long in MKL as in oneDNN", "oneDNN"
+    what, other = "the same matmuls take 2.20× as long in MKL as in oneDNN", "oneDNN"
     step = Step("library", what, Estimate(seconds, 0.9 * seconds, 1.1 * seconds), 32, other)
     return take_apart({"loop": rung(70 * MICRO)}, rung(20 * MICRO), below=(step,))
 
@@ -107,7 +107,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
 ) -> None:
     reason = "torch's profiler saw no kernel of this call"
     blind = replace(profile(), opaque=reason)
-    assert f"Its call can't be taken apart: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
+    assert f"The time of its call can't be split: {reason}." in why.words(gap(), "mine", "torch.nn.GRU", blind)
     assert not between(blind, profile())
     assert [row[2] for row in call_parts.breakdown_table({"mine": blind}, {"mine": "mine"}).rows] == ["in one piece"]
     operators = call_parts.operators_table(blind, "mine")
