@@ -249,7 +249,7 @@ def _doubt_of_case(changed: Changed, imported: Set[str], replies: Mapping[str, A
     """Return why a case may do something else on both sides; None if it does not, as far as its workers know."""
     if len(replies) < 2 or not all(reply["ok"] for reply in replies.values()):
         reasons = [f"{side}: {reply['reason']}" for side, reply in replies.items() if reply.get("reason")]
-        return Doubt("unknown", "; ".join(["it could not be asked what it runs", *reasons[:1]]))
+        return Doubt("unknown", "; ".join(["the code that it runs could not be determined", *reasons[:1]]))
     if (doubt := _doubt_of_code(replies)) is not None:
         return doubt
     code = next(iter(replies.values()))["code"]  # the same on both sides

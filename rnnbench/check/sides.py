@@ -323,7 +323,7 @@ def strictest(base: suites.Suite, head: suites.Suite, cases: Sequence[Case]) -> 
     memory = {name: getattr(base.check, name) for name in ("memory_margin", "memory_margin_bytes")}
     is_looser = any(new[key] > old[key] for key in new) or after < before or measure != head.measure
     is_looser = is_looser or any(getattr(head.check, name) > value for name, value in memory.items())
-    note = "the base's settings are kept, where they are stricter, until this commit is the base"
+    note = "where the base's settings are stricter, they apply until this commit is the base"
     stricter = {name: min(value, getattr(head.check, name)) for name, value in memory.items()}
     check = head.check.model_copy(update={"budget_seconds": max(before, after), **stricter})
     suite = head.model_copy(update={"check": check, "measure": measure})

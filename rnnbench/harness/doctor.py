@@ -119,8 +119,8 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         ),
         (
             steal > MAX_QUIET_STEAL,
-            f"The host has given {steal:.1%} of this machine's time to others since boot (steal): use another hour or "
-            "another host, or more replicates.",
+            f"The host has given {steal:.1%} of this machine's time to others since boot (steal): measure at another "
+            "time or on another host, or use more replicates.",
         ),
         (
             allowed == 1,
@@ -129,14 +129,14 @@ def _of_machine(environment: Mapping[str, Any]) -> list[str]:
         (
             limit < allowed,
             f"A control group (of a container, or of systemd) limits rnnbench to {limit:g} cores' time and stops it "
-            "for the rest of each period: raise the CPU limit, or every window may hold such a stop.",
+            "for the rest of each period: raise the CPU limit, or any measurement may include such a pause.",
         ),
         (
             governor not in (None, "performance"),
             f"The clock rate may follow the load or stay low (governor {governor!r}): `cpupower frequency-set -g "
             "performance` holds it high.",
         ),
-        (settings, f"The shell sets {settings}: unset it, unless you mean to measure under it."),
+        (settings, f"The shell sets {settings}: unset it, unless you want to measure with it."),
         (
             sys.dont_write_bytecode,
             "Python may not keep compiled code (PYTHONDONTWRITEBYTECODE): each worker compiles rnnbench's modules and "

@@ -251,7 +251,7 @@ def _left_out(cases: pd.DataFrame) -> str:
     reasons = (cases["status"] + ": " + cases["reason"]).map(one_line).value_counts()
     texts = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_CAPTION_REASONS).items()]
     more = "; and others" if len(reasons) > MAX_CAPTION_REASONS else ""
-    return f"Without a time, and left out: {'; '.join(texts)}{more}."
+    return f"Left out, because they have no time: {'; '.join(texts)}{more}."
 
 
 def _cut(reason: str) -> str:

@@ -198,7 +198,7 @@ def _entries(entries: Sequence[dict[str, Any] | None]) -> tuple[bytes, list[str]
     """Return a list for github-action-benchmark, and how many cases are not in it."""
     complete = [entry for entry in entries if entry is not None]
     missing = len(entries) - len(complete)
-    notes = [f"{plural(missing, 'case')} left out: a reference, or without a time that was compared"] if missing else []
+    notes = [f"{plural(missing, 'case')} left out: references, and cases without a compared time"] if missing else []
     return encoded(json.dumps(complete, allow_nan=False, indent=1) + "\n"), notes
 
 

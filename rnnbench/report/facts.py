@@ -153,10 +153,10 @@ def doubts(row: Mapping[Any, Any]) -> list[str]:
 DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
     "u": ("unclear, the interval includes 1", is_unclear),
     "w": ("the interval is wide", is_coarse),
-    "m": ("only some calls are slow, so that the ratio of the means is another", has_slow_calls),
+    "m": ("only some calls are slow, so the ratio of the means is larger", has_slow_calls),
     "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
     "n": (
-        "not verified to do the reference's work",
+        "may do other work than the reference",
         lambda row: row["parity"] not in SAME_WORK,
     ),
 }
@@ -260,15 +260,15 @@ def _counted(cases: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     keeps = _keeps_results(cases)
     if keeps.any():
         cells = ", ".join(map(one_line, cases.loc[keeps, "cell"].unique()))
-        notes.append(f"Not counted, since less time is taken when values come again: {cells}.")
+        notes.append(f"Not counted, because a call is faster when it gets the same values again: {cells}.")
     doubtful = compared[~compared["parity"].map(lambda parity: parity.is_equal_work).astype(bool)]
     if len(doubtful):  # not counted if there are others
         cells = ", ".join(map(one_line, doubtful["cell"].unique()))
         is_all = len(doubtful) == len(compared)
         if is_all:
-            notes.append(f"Counted though not verified to do the same work{_because(doubtful)}.")
+            notes.append(f"These ratios may compare different work{_because(doubtful)}.")
         else:
-            notes.append(f"Not counted, since not verified to do the same work: {cells}.")
+            notes.append(f"Not counted, because they may do other work than their reference: {cells}.")
             compared = compared.drop(doubtful.index)
     alone = cases.loc[cases["reference"] == "none", "cell"].unique()
     if len(alone) and not cases["reference"].eq("none").all():

@@ -207,8 +207,8 @@ def note(comparison: LiveComparison, frame: pd.DataFrame, settings: Settings) ->
     held_up = (frame["mean_seconds"] / frame["seconds"]).where(frame["state"] != UNDISTURBED)
     if held_up.max() > HELD_UP:
         sentences.append(
-            f"Calls were often held up: a mean is {ratio(held_up.max())} the time shown. Other work takes the cores, "
-            "or torch has more threads than there are cores free: `threads=1` makes times steadier."
+            f"Calls were often held up: a mean is {ratio(held_up.max())} the time shown. Other programs use the "
+            "cores, or torch has more threads than free cores: `threads=1` makes times steadier."
         )
     return " ".join(sentences)
 

@@ -133,8 +133,8 @@ def _table_of_environments(together: Together, runs: list[str]) -> Table:
     differ = facts[facts.nunique(axis=1) > 1].rename(columns=str).rename_axis("what").reset_index()
     columns = [Column(head, of(str(place))) for head, place in zip(["what", *runs], differ, strict=True)]
     machine = differ.set_axis(["what", *(name for name, _ in together.runs)], axis=1)
-    note = "Nothing that is recorded of the environments differs." if differ.empty else ""
-    return table("together_environment", "What is not the same in the runs", note, columns, differ, machine=machine)
+    note = "The recorded environments are equal." if differ.empty else ""
+    return table("together_environment", "Differences between the environments", note, columns, differ, machine=machine)
 
 
 def draw_side_by_side(cases: pd.DataFrame, runs: list[str]) -> Figure | None:

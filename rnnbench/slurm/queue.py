@@ -167,5 +167,5 @@ def _ask(*command: str) -> str:
 def _last_words(command: str, words: str) -> str:
     """Return the last line of a command's output that says something."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line.startswith("Try ")]
-    reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no word of why"
+    reason = lines[-1].removeprefix(f"{command}: ").removeprefix("error: ") if lines else "no reason given"
     return f"{command}: {reason}"

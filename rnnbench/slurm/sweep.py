@@ -255,12 +255,12 @@ class Watch:
         log = self._path / LOG_FOLDER / f"{part.job}_0_log.err"
         part.job = None
         part.state = "waiting"
-        why = "it has gone from the queue"
+        why = "it is no longer in the queue"
         if state is not None:
             share = f"its node {state.node} wrote no log into {self._path}: give a folder that all nodes share"
             words = last_line(log.read_text(errors="replace"))[:300] if log.exists() else share
             if state.exit_code == f"{UNLIKE}:0":
-                self.left_out[state.node] = f"it is unlike the first: {words}"
+                self.left_out[state.node] = f"its machine differs from the first job's: {words}"
             self.preempted += state.state == "PREEMPTED"
             if state.exit_code == f"{UNLIKE}:0" or state.state in NOT_LOST:
                 return
@@ -292,7 +292,7 @@ class Watch:
                 part.job = queue.submit(self._path / LOG_FOLDER, name, measure_part, arguments, parameters)
             except SlurmFault as words:
                 texts = [f"{key.replace('_', '-')}={value}" for key, value in options.items() if value is not True]
-                why = f"Slurm takes no such job: {words}"
+                why = f"Slurm refuses this job: {words}"
                 why += f" (asked: {' '.join(texts)})" if texts else ""
                 if all(other.job is None for other in undone):
                     raise UserError(f"Slurm: {why}") from None

@@ -52,7 +52,7 @@ DATA_SETS: dict[DataSet, str] = {
 # Reasons of cases that were not measured
 NOT_REACHED = "not reached within the budget"
 NOT_TIMED_ALONE = "it is not timed alone: every case that is compared with it failed or was skipped"
-ENDED_BEFORE = "the run ended before it"
+ENDED_BEFORE = "the run ended before this case"
 LOADS: tuple[Phase, ...] = ("loading", "epoch")  # phases whose call draws an epoch from a data set
 OF_DATA = ("samples", "workers")  # the axes that only these phases have
 OF_STEP = ("optimizer", "loss", "clip")  # the axes that only the phase `step` has

@@ -459,7 +459,7 @@ def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> Non
         (3, 0.01),
     }
     assert (strict.suite.check.budget_seconds, strict.suite.measure) == (60.0, base.suite.measure)
-    assert strict.notes == ["the base's settings are kept, where they are stricter, until this commit is the base"]
+    assert strict.notes == ["where the base's settings are stricter, they apply until this commit is the base"]
     assert strictest(base.suite, base.suite, cases).notes == []
 
 

@@ -45,7 +45,7 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
     [
         ("a.py", reply("a.py:f 1"), reply("a.py:f 2"), USED, "changed", "a.py: f changed"),
         ("a.py", reply("a.py:<module> 1"), reply("a.py:<module> 2"), USED, "changed", "a.py changed"),
-        ("a.py", reply("f 1"), {"ok": False}, USED, "unknown", "it could not be asked what it runs"),
+        ("a.py", reply("f 1"), {"ok": False}, USED, "unknown", "the code that it runs could not be determined"),
         (
             "a.py",
             reply("a.py:C.f 1", "a.py:<module> 1"),
@@ -69,7 +69,7 @@ def same(changed: str, base: Any, head: Any, used: Used | None = USED) -> SameCo
             {"ok": False, "reason": "no such layer"},
             USED,
             "unknown",
-            "it could not be asked what it runs; head: no such layer",
+            "the code that it runs could not be determined; head: no such layer",
         ),
         (
             "data.bin",

@@ -120,7 +120,9 @@ def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_nod
     assert Note("4 jobs preempted and sent again") in info.notes
     assert info.environment["slurm"]["nodes"] == ["b"]
     [left_out] = [note.words for note in info.notes if "left out" in note.words]
-    assert left_out.startswith("node a was left out, since it is unlike the first: cores was 1 and is ")
+    assert left_out.startswith(
+        "node a was left out, since its machine differs from the first job's: cores was 1 and is "
+    )
 
 
 @real
@@ -226,7 +228,7 @@ def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQu
         ("FAILED", "1:0", 9, "it ended as FAILED (1:0): no cell"),
         ("TIMEOUT", "0:15", 9, "it ended as TIMEOUT (0:15)"),
         ("CANCELLED", "0:0", 3, "it ended as CANCELLED (0:0)"),
-        ("FORGOTTEN", "", 9, "it has gone from the queue"),
+        ("FORGOTTEN", "", 9, "it is no longer in the queue"),
         ("FAILED", "0:53", 9, "it ended as FAILED (0:53): its node odd wrote no log into"),  # it can't open the log
     ],
 )
@@ -267,7 +269,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("end", "elsewhere", "left_out"),
     [
-        (("FAILED", f"{UNLIKE}:0"), "odd", {"odd": "it is unlike the first: cpu was A and is B"}),
+        (("FAILED", f"{UNLIKE}:0"), "odd", {"odd": "its machine differs from the first job's: cpu was A and is B"}),
         (("COMPLETED", "0:0"), None, {}),  # by settings that the run has no more
         (("PREEMPTED", "0:0"), None, {}),
     ],
@@ -353,7 +355,7 @@ def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monke
         raise queue.SlurmFault("sbatch: Job violates accounting/QOS policy (job submit limit)")
 
     def look(words: str) -> None:
-        assert "3 waiting; Slurm takes no such job: sbatch: Job violates accounting/QOS policy" in words
+        assert "3 waiting; Slurm refuses this job: sbatch: Job violates accounting/QOS policy" in words
         raise KeyboardInterrupt
 
     monkeypatch.setattr(queue, "submit", refuse)

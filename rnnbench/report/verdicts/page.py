@@ -88,7 +88,7 @@ def page_of(folder: Path) -> Page:
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
     again = "To repeat the check, and to see the times of each side, which is a run of its own:"
     commands = Lines(again, (one_line(head.command), *reports), are_commands=True)
-    measured = Section("measured", "What was compared, and where is it kept?", [commands, _sides(folder, sides)])
+    measured = Section("measured", "What was compared, and where are the files?", [commands, _sides(folder, sides)])
     commits = [f"{side} {commit(info)}" for side, info in sides.items() if commit(info)]
     warning = "" if head.status == "finished" else "this check was interrupted"
     name = one_line(head.suite)

@@ -21,7 +21,7 @@ from rnnbench.store.metrics import BY_NAME
 from rnnbench.text import plural
 
 MAX_LENGTH = 300  # a reason may be a whole message of a user's code; the JSON has all of it
-UNSURE = ", which is not sure enough among all cases"  # the interval lies beyond the margin, the tests do not reject
+UNSURE = ", which is not significant among all cases"  # the interval lies beyond the margin, the tests do not reject
 PART_NAMES = {"python": "Python", "dispatch": "torch's dispatch", "kernels": "kernels"}
 OPERATORS_NAMED = 2  # operators in one sentence
 

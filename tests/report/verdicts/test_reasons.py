@@ -53,7 +53,7 @@ SAMPLES = {
         "unchanged", 1.0, changes=(Change("peak_bytes", 1000, 1004), MORE_OPERATORS)
     ),
     "undecided in the mean": finding("undecided", 1.0, mean=Estimate(1.01, 0.97, 1.05)),
-    "not sure enough among all cases": finding("undecided", near(1.04)),
+    "not significant among all cases": finding("undecided", near(1.04)),
     "no interval": finding("undecided"),
     "undecided with equal counts": finding("undecided", Estimate(1.013, 0.988, 1.039), is_counted=True),
     "undecided with other counts": finding(
