@@ -18,7 +18,7 @@ WORD_OF = {  # of an operator without its prefix, where the rule of `word` gives
     **dict.fromkeys(("mm", "addmm", "mv", "addmv", "linear", "matmul", "dot", "mkldnn_linear"), "matrix product"),
     **dict.fromkeys(("bmm", "baddbmm", "einsum"), "batched matrix product"),
     **dict.fromkeys(("clone", "contiguous", "to", "type", "copy", "to_copy", "double"), "copy"),
-    **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "vstack"), "concatenation"),
+    **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "vstack"), "concatenating tensors"),
     **dict.fromkeys(("zeros", "ones", "full", "fill", "zero", "new_zeros", "new_ones", "new_full"), "filling a tensor"),
     **dict.fromkeys(("zeros_like", "ones_like", "full_like"), "filling a tensor"),
     **dict.fromkeys(("select_backward", "slice_backward", "split_backward"), "gradient of a slice"),
