@@ -20,7 +20,7 @@ from rnnbench.analysis.quiet import QuietBlocks, low_parts
 from rnnbench.analysis.replicate_times import Times, log_ratio, pooled_times, undisturbed_log_ratio
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.turns.schedule import balanced_order, plan_turns
+from rnnbench.harness.turns.schedule import balanced_order, clock_turn, plan_turns
 
 PULSE_SECONDS = 8e-6
 PULSE_RESPONSE = 1.75  # how many times as long a pulse takes on a shared core
@@ -161,14 +161,7 @@ def turns_taken(
     numbers = dict.fromkeys(costs, 0)
     for arm in balanced_order(list(costs), plans[next(iter(plans))].turns, machine.rng):
         plan = plans[arm]
-        pulses.wait(now=machine)
-        clocked = device.clock(
-            partial(call, arm),
-            plan.blocks,
-            plan.calls,
-            is_warm=plan.is_warm,
-            pulse=pulses.take,
-        )
+        clocked = clock_turn(device, partial(call, arm), plan, wait=partial(pulses.wait, machine), pulse=pulses.take)
         taken = halves[arm][(numbers[arm] + numbers[arm] // 2) % 2]
         numbers[arm] += 1
         seconds = [each / plan.calls for each in clocked.batch_seconds]

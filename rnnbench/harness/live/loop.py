@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -44,6 +45,7 @@ from rnnbench.harness.turns.schedule import (
     Turns,
     balanced_order,
     calibrate,
+    clock_turn,
     plan_turns,
     warm_up,
 )
@@ -356,7 +358,14 @@ class LiveTurns:
             plan = plans[name]
             is_same = place > 0 and order[place - 1] == name
             with self._turn(name) as call:
-                taken = self._clocked(call, plan, is_warm=plan.is_warm or is_same)
+                taken = clock_turn(
+                    self.device,
+                    call,
+                    replace(plan, is_warm=plan.is_warm or is_same),
+                    wait=None if pulses is None else partial(pulses.wait, self._now),
+                    pulse=None if pulses is None else pulses.take,
+                    is_cold=self._is_cold,
+                )
                 self._look_at_card(name, taken)
             clocked[name].append(taken)
         times = {}
@@ -369,16 +378,6 @@ class LiveTurns:
                 self._call_seconds[name] = min(self._call_seconds[name], fastest)
         self.calls_made += min(plan.turns * plan.blocks * plan.calls for plan in plans.values())
         return times
-
-    def _clocked(self, call: Callable[[], object], plan: Turns, *, is_warm: bool) -> Clocked:
-        """Clock the calls of a turn, which waits for a quiet core if pulses can tell whether it is quiet."""
-        if self._is_cold:
-            return self.device.clock_cold(call, plan.blocks)
-        if self._core is None:
-            return self.device.clock(call, plan.blocks, plan.calls, is_warm=is_warm)
-        pulses = self._core.pulses
-        pulses.wait(self._now)
-        return self.device.clock(call, plan.blocks, plan.calls, is_warm=is_warm, pulse=pulses.take)
 
     @property
     def card_turns(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from rnnbench.harness.devices import Blocks, Call, Counters, Device, Meter
+from rnnbench.harness.devices import Blocks, Call, Clocked, Counters, Device, Meter
 from rnnbench.store.metrics import Unavailable
 from rnnbench.store.records import Group
 
@@ -239,6 +239,27 @@ def balanced_order(cases: Sequence[Item], turns: int, rng: random.Random) -> lis
         once = rng.sample(cases, len(cases))
         order += once + once[::-1]
     return order
+
+
+def clock_turn(
+    device: Device,
+    call: Call,
+    plan: Turns,
+    *,
+    wait: Callable[[], object] | None = None,
+    pulse: Callable[[], float] | None = None,
+    is_cold: bool = False,
+    counts_waits: bool = False,
+) -> Clocked:
+    """Clock the blocks of one turn, after `wait`, which returns when the core is quiet; `pulse` as in `Device.clock`.
+
+    `is_cold`: the caches are flushed before each call, and there are no pulses. `counts_waits`: as in `Device.clock`.
+    """
+    if is_cold:
+        return device.clock_cold(call, plan.blocks)
+    if wait is not None:
+        wait()
+    return device.clock(call, plan.blocks, plan.calls, is_warm=plan.is_warm, counts_waits=counts_waits, pulse=pulse)
 
 
 def sweeps_in_turn(groups: Iterable[Group]) -> list[Group]:

@@ -12,7 +12,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.turns.schedule import Turns, clock_turn
 from rnnbench.harness.worker.left_running import no_threads_left
 from rnnbench.store.records import Workload, evenly_spaced
 from rnnbench.workloads.data import Loading
@@ -38,26 +38,20 @@ class PreparedCase:
         The rate of a GPU's clock is measured right after them: an idle card would tell another one.
         """
         case = self.built.case
+        has_pulses = pulses_tell(case.workload)
         with self.device.range(case.key), self.timed.mode(), no_threads_left(case):
-            clocked = self._clocked(plan, pulses)
+            clocked = clock_turn(
+                self.device,
+                self.timed.call,
+                plan,
+                wait=pulses.wait if has_pulses else None,
+                pulse=pulses.take if has_pulses else None,
+                is_cold=case.workload.caches == "cold",
+                # A step of a stream has a deadline, which does not wait while another process has the core.
+                counts_waits=case.workload.task == "streaming",
+            )
             hertz = self.device.clock_hertz()
         return clocked if hertz is None else replace(clocked, clock_hertz=hertz)
-
-    def _clocked(self, plan: Turns, pulses: Pulses) -> Clocked:
-        workload = self.built.case.workload
-        if workload.caches == "cold":
-            return self.device.clock_cold(self.timed.call, plan.blocks)
-        if pulses_tell(workload):
-            pulses.wait()
-            return self.device.clock(self.timed.call, plan.blocks, plan.calls, is_warm=plan.is_warm, pulse=pulses.take)
-        # A step of a stream has a deadline, which does not wait while another process has the core.
-        return self.device.clock(
-            self.timed.call,
-            plan.blocks,
-            plan.calls,
-            is_warm=plan.is_warm,
-            counts_waits=workload.task == "streaming",
-        )
 
     def window(self, plan: Turns, turns: Sequence[Clocked], pulses: Pulses) -> dict[str, Any]:
         """Return half of the turns of a visit, with fields of `rnnbench.store.records.Window`."""

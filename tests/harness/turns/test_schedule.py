@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench.harness.devices import Counters, Cpu, Meter, backend
+from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.turns.schedule import (
     MAX_WARMUP_WINDOWS,
     MIN_COLD_CALLS,
     Plan,
+    Turns,
     balanced_order,
     calibrate,
+    clock_turn,
     joules_per_call,
     plan_turns,
     sweeps_in_turn,
@@ -50,6 +53,24 @@ def test_cases_that_are_compared_begin_their_turns_alike(longest: float, is_warm
     plans = plan_turns({"short": 0.0002, "long": longest}, 0.1, backend("cpu").blocks)
     assert {plan.is_warm for plan in plans.values()} == {is_warm}
     assert len({plan.blocks for plan in plans.values()}) == 1
+
+
+@pytest.mark.parametrize(("is_warm", "calls"), [(False, 7), (True, 6)])
+def test_a_turn_waits_for_a_quiet_pulse_and_has_one_beside_each_block(is_warm: bool, calls: int) -> None:
+    device, call = fake_cpu(lambda number: 1e-3)
+    made = list[int]()
+
+    def noted() -> None:
+        made.append(1)
+        call()
+
+    taken = iter([9e-6, 9e-6, *[5e-6] * 5])  # shared twice, then quiet
+    pulses = Pulses(5e-6, take=lambda: next(taken))
+    plan = Turns(turns=2, blocks=3, calls=2, is_warm=is_warm)
+    clocked = clock_turn(device, noted, plan, wait=lambda: pulses.wait(now=lambda: 0.0), pulse=pulses.take)
+    assert len(made) == calls
+    assert list(clocked.pulses) == [5e-6] * 4
+    assert clocked.batch_seconds == pytest.approx([2e-3] * 3)
 
 
 @pytest.mark.parametrize(("longest", "least", "turns"), [(0.001, 8, 10), (0.1, 8, 8), (0.1, 24, 24), (0.5, 8, 2)])
