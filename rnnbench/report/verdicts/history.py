@@ -25,18 +25,16 @@ from rnnbench.report.drawing.pictures import picture
 from rnnbench.report.drawing.sheet import Sheet, small_panels
 from rnnbench.report.table import LEFT_OUT_FILES, Column, Lines, Section, Table, of, table
 from rnnbench.report.verdicts.lasting import Commits, described_cases
+from rnnbench.report.verdicts.page import COLUMNS_OF_VERDICTS
 from rnnbench.report.verdicts.reasons import shortened
-from rnnbench.report.verdicts.verdicts import read
+from rnnbench.report.verdicts.verdicts import outcomes_of, read
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     MISSING,
     change,
-    change_cell,
     change_interval,
-    interval_cell,
     slower,
     span,
-    verdict_cell,
 )
 from rnnbench.store.folder import read_info
 from rnnbench.store.records import Case
@@ -83,6 +81,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
         checked=when(head),
         answer=verdicts.answer,
         machine=_machine(head),
+        is_slowdown=[row.is_slowdown for row in verdicts.findings],
         subject=pd.Series([row.case for row in verdicts.findings], dtype=object),
     )
 
@@ -117,15 +116,13 @@ def accepted_in(checks: Sequence[pd.DataFrame], folders: Sequence[Path]) -> Acce
 
 def with_accepted(check: pd.DataFrame, accepted: Accepted) -> pd.DataFrame:
     """Return the rows of a check with the reasons for which regressions were accepted, then or since."""
-    is_by_counts = check["decided_by"].isin(["counts", "instructions"])
-    regressed = check["verdict"].eq("regressed") & (check["change"].notna() | is_by_counts)
-    is_slower = regressed | check["change_low"].gt(1 + check["margin"])
+    is_slower = check["is_slowdown"] | check["change_low"].gt(1 + check["margin"])
     reasons = check["accepted"].copy()
     slower = check[is_slower & reasons.eq("")]
     for place, row in zip(slower.index, slower.to_dict("records"), strict=True):
         lower = None if math.isnan(row["change_low"]) else row["change_low"]
         reasons[place] = accepted.reason(row["subject"], row["base_commit"], row["head_commit"], lower)
-    is_new = reasons.ne(check["accepted"]) & regressed
+    is_new = reasons.ne(check["accepted"]) & check["is_slowdown"]
     why = check["why"].mask(is_new, "accepted: " + reasons + "; " + check["why"]).str.removesuffix("; ")
     return check.assign(accepted=reasons, why=why)
 
@@ -249,11 +246,6 @@ def _counts(rows: pd.DataFrame) -> str:
     return f"Of {over} {'from' if ' ' in days else 'on'} {days}, {words}."
 
 
-def outcomes_of(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Return the verdicts of rows of checks, with regressions that are accepted as `accepted`."""
-    return rows["verdict"].mask(rows["accepted"].ne("") & rows["verdict"].eq("regressed"), "accepted")
-
-
 def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Table:
     """Return the table with a line for each case, the largest change first."""
     columns = [
@@ -301,22 +293,17 @@ def _with_interval(row: Mapping[str, Any], name: str) -> str:
 
 def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     """Return the table of what regressed or improved in a check, the largest change first."""
-    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer", "machine", "suite"])
-    changed["outcome"] = outcomes_of(changed)
+    changed = rows[rows["verdict"].isin(CHANGED)].drop(columns=["place", "answer", "machine", "suite", "is_slowdown"])
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [
-        Column("case", of("name")),
-        Column("verdict", of("outcome", verdict_cell)),
-        Column("change", of("change", change_cell), numeric=True),
-        Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True),
+        *COLUMNS_OF_VERDICTS,
         Column("commits", of("commits"), link=lambda row: commits.link(row["head_commit"] or "")),
         Column("checked", of("checked")),
         Column("why", of("why")),
     ]
-    for_readers = changed.drop(columns="case")
-    machine = changed.drop(columns="outcome")
+    for_readers = changed.drop(columns="case").assign(verdict=outcomes_of(changed))
     title = "What regressed or improved in a check"
-    return replace(table("checks_changes", title, "", columns, for_readers, machine=machine), is_stacked=True)
+    return replace(table("checks_changes", title, "", columns, for_readers, machine=changed), is_stacked=True)
 
 
 def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:

@@ -30,7 +30,7 @@ from rnnbench.report.table import (
     table,
     where_new,
 )
-from rnnbench.report.verdicts.verdicts import Verdicts, read
+from rnnbench.report.verdicts.verdicts import Verdicts, outcomes_of, read
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     GLYPHS,
@@ -74,7 +74,7 @@ CASE_COLUMN = Column("case", of("name"))
 VERDICT_COLUMN = Column("verdict", of("verdict", verdict_cell))
 CHANGE_COLUMN = Column("change", of("change", change_cell), numeric=True)
 INTERVAL_COLUMN = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
-PAPER_COLUMNS = [CASE_COLUMN, VERDICT_COLUMN, CHANGE_COLUMN, INTERVAL_COLUMN]
+COLUMNS_OF_VERDICTS = [CASE_COLUMN, VERDICT_COLUMN, CHANGE_COLUMN, INTERVAL_COLUMN]
 
 
 def page_of(folder: Path) -> Page:
@@ -124,7 +124,7 @@ def lead(check: Verdicts) -> list[str]:
 
 def _figure(check: Verdicts) -> list[Section]:
     """Return the section with the figure of every change, which the table draws in its rows; none without times."""
-    if (figure := changes(_with_outcomes(check), width=PANEL, is_apart=True)) is None:
+    if (figure := changes(_shown(check), width=PANEL, is_apart=True)) is None:
         return []
     figure_of_changes = picture("changes", "The change of every case", CAPTION_OF_CHANGES, figure)
     return [Section("figure", "The changes as a figure", [figure_of_changes], is_folded=True)]
@@ -132,8 +132,8 @@ def _figure(check: Verdicts) -> list[Section]:
 
 def _verdicts(check: Verdicts) -> Table:
     """Return the table of the verdicts, the worst first, with each interval drawn in its row."""
-    frame = _with_outcomes(check)
-    end = _end(check.frame[check.frame["verdict"].notna()])
+    frame = _shown(check)
+    end = _end(frame[frame["verdict"].notna()])
     change_with_bar = replace(CHANGE_COLUMN, bar=lambda row: _bar(row, end))
     columns = [
         CASE_COLUMN,
@@ -147,7 +147,7 @@ def _verdicts(check: Verdicts) -> Table:
     for_readers = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
     note = f"{NOTE_ON_VERDICTS} {check.method}"
-    every = table("verdicts", TITLE, note, columns, for_readers, machine=_with_verdicts(check), breaks=breaks)
+    every = table("verdicts", TITLE, note, columns, for_readers, machine=check.frame, breaks=breaks)
     return replace(every, paper=table_for_paper(check))
 
 
@@ -184,17 +184,12 @@ def _bar(row: Mapping[Any, Any], end: float) -> Bar | None:
 
 def table_for_paper(check: Verdicts) -> Table:
     """Return the table of the verdicts without reasons, which a page has no room for; its note says what was done."""
-    return table("verdicts", TITLE, check.method, PAPER_COLUMNS, _with_outcomes(check), machine=_with_verdicts(check))
+    return table("verdicts", TITLE, check.method, COLUMNS_OF_VERDICTS, _shown(check), machine=check.frame)
 
 
-def _with_verdicts(check: Verdicts) -> pd.DataFrame:
-    """Return the frame of a check in which a case without a verdict has None, which its words need."""
-    return check.frame.assign(verdict=pd.Series([row.verdict for row in check.findings], dtype=object))
-
-
-def _with_outcomes(check: Verdicts) -> pd.DataFrame:
-    """Return the frame of a check in which a regression that is accepted is said to be so."""
-    return check.frame.assign(verdict=pd.Series([row.outcome for row in check.findings], dtype=object))
+def _shown(check: Verdicts) -> pd.DataFrame:
+    """Return the frame of a check for readers, in which an accepted regression is called so."""
+    return check.frame.assign(verdict=outcomes_of(check.frame))
 
 
 def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:

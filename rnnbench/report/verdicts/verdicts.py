@@ -171,14 +171,9 @@ class Verdicts(Comparison):
         return shortened(f"{text}: {number}" if number else text) + "."
 
     @property
-    def broken(self) -> int:
-        """Return the number of cases that fail in the head."""
-        return sum(row.is_broken for row in self.findings)
-
-    @property
     def is_unchecked(self) -> bool:
         """Return True if more than half of the cases fail in the head, and nothing else is worse."""
-        return self.broken * 2 > len(self.findings) and not self.by_verdict["regressed"]
+        return self.is_mostly_broken and not self.by_verdict["regressed"]
 
     @property
     def work(self) -> str:
@@ -266,6 +261,12 @@ class Verdicts(Comparison):
     def _lines(self) -> list[dict[str, Any]]:
         """Return each row as an object, with why it has its verdict in words."""
         return [{**row.to_json(), "why": explained(row)} for row in self.findings]
+
+
+def outcomes_of(rows: pd.DataFrame) -> "pd.Series[Any]":
+    """Return `Finding.outcome` of rows of `Verdicts.frame`; None for a case without a verdict."""
+    verdicts = rows["verdict"].astype(object).where(rows["verdict"].notna(), None)
+    return verdicts.mask(rows["accepted"].ne("") & verdicts.eq("regressed"), "accepted")
 
 
 def _causes(row: Finding) -> list[str]:
