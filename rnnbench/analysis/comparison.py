@@ -331,14 +331,14 @@ class Comparison(Record):
         return bool(verdicts - {None, "incomparable"}) or any(each.deciding for each in self.findings)
 
     @property
-    def broken(self) -> int:
+    def failures(self) -> int:
         """The number of cases that fail in the head."""
         return sum(each.is_broken for each in self.findings)
 
     @property
     def is_mostly_broken(self) -> bool:
         """Return True if more than half of the cases fail in the head."""
-        return 2 * self.broken > len(self.findings)
+        return 2 * self.failures > len(self.findings)
 
     @property
     def is_decided(self) -> bool:

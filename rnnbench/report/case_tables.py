@@ -15,6 +15,7 @@ from rnnbench.report.facts import (
     NO_RATIOS,
     NO_REFERENCE,
     STAR,
+    agreed,
     counted,
     doubts,
     has_slow_calls,
@@ -48,14 +49,10 @@ from rnnbench.store.frames import missing_reasons
 from rnnbench.store.records import OF_DATA, WORKLOAD_AXES
 from rnnbench.text import plural
 
-MAX_CAPTION_REASONS = 3  # why cases have no time, in a caption
+MAX_REASONS = 3  # why cases have no time, in a line
 MAX_REASON = 120  # characters of each
 MEDIANS_OF = ("ratio", "ratio_low", "ratio_high", "lowest", "highest", "cases", "compared", "unclear", "parity")
-MEDIANS = (
-    "The median of each series' ratios, the medians of the ends of their intervals, and the range. Costs are relative "
-    "to the reference's."
-)
-MEDIANS_OF_PAGE = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
+MEDIANS = "A row above cases: their median ratio, its range, the median time, and costs over the reference's."
 
 
 def counts(summary: pd.DataFrame) -> str:
@@ -155,8 +152,8 @@ def _of_all(number: int, total: int) -> str:
 def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:
     """Return the table with a row for each case: the ratio first, and what it costs beside time in optional columns.
 
-    `is_worst_first`: parts by their median and cases by their ratio, as a page shows them; references come last, and
-    are shown when they are asked for.
+    `is_worst_first`: parts by their median, which stands above them, and cases by their ratio, as a page shows them;
+    references come last, and are shown when they are asked for.
     """
     keys = _keys(summary)
     frame = with_series(summary)
@@ -164,8 +161,8 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
     parts = frame.groupby(keys, sort=False).ngroup()
     best = fastest(summary)
     frame = frame.assign(part=parts, mark=marks, is_fastest=frame.index.isin(best.index[best["ways"] > 1]))
-    heads = table_of_medians(summary, is_worst_first=is_worst_first)
-    if is_worst_first:
+    heads = table_of_medians(summary) if is_worst_first else None
+    if heads is not None:
         place = {old: new for new, old in enumerate(heads.frame.index)}
         frame = frame.assign(part=parts.map(place), faster=-frame["ratio"])
         frame = frame.sort_values(["part", "faster", *SIZES], kind="stable").drop(columns="faster")
@@ -239,30 +236,29 @@ def _for_paper(frame: pd.DataFrame) -> Table:
         f"Phase: {one_line(phases[0])}." if len(phases) == 1 else "",
         about(measured) if len(measured) else "",
         *(f"{letter}: {words}." for letter, (words, _) in DOUBTS.items() if letter in used),
-        _left_out(frame[frame["status"] != "measured"]),
+        *(f"{words}." for words in left_out(frame[frame["status"] != "measured"])),
     ]
     return table("cases", "Every case", " ".join(filter(None, note)), columns, measured, machine=measured)
 
 
-def _left_out(cases: pd.DataFrame) -> str:
-    """Say how many cases have no time, and the most frequent reasons; empty if there are none."""
+def left_out(cases: pd.DataFrame) -> list[str]:
+    """Return how many cases these without a time are, and the most frequent reasons, in a line; none without cases."""
     if cases.empty:
-        return ""
+        return []
     reasons = (cases["status"] + ": " + cases["reason"]).map(one_line).value_counts()
-    texts = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_CAPTION_REASONS).items()]
-    more = "; and others" if len(reasons) > MAX_CAPTION_REASONS else ""
-    return f"Left out, because they have no time: {'; '.join(texts)}{more}."
+    texts = [f"{number:,} {_cut(str(reason))}" for reason, number in reasons.head(MAX_REASONS).items()]
+    more = "; and others" if len(reasons) > MAX_REASONS else ""
+    return [f"{plural(len(cases), 'case')} left out, without a time ({'; '.join(texts)}{more})"]
 
 
 def _cut(reason: str) -> str:
     return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1].rstrip()}…"
 
 
-def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Table:
+def table_of_medians(summary: pd.DataFrame) -> Table:
     """Return the table with a row for each series and phase: medians over all sizes, of costs over the reference's.
 
-    Its frame has the number of each row's part as its index. `is_worst_first`: in the order of their medians, the
-    references last, with the median time and without the medians of the intervals' ends, which are no interval.
+    Its frame has the number of each row's part as its index. The highest median comes first, and references last.
     """
     keys = _keys(summary)
     frame = with_series(summary)
@@ -282,10 +278,7 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
         ratios = main[["ratio", "ratio_low", "ratio_high"]]
         shared = int(is_shared(with_ratio).sum())
         # Without the reasons, which stand beside the cases.
-        parities = {parity.brief for parity in cases.loc[cases["status"] == "measured", "parity"]}
-        parity = "not measured"
-        if parities:
-            parity = parities.pop() if len(parities) == 1 else "not all agree"
+        parity = agreed(parity.brief for parity in cases.loc[cases["status"] == "measured", "parity"])
         compared = len(with_ratio)
         unclear_ones = tally(cases).get("unclear", 0)
         number = plural(len(cases), "case")
@@ -305,22 +298,19 @@ def table_of_medians(summary: pd.DataFrame, *, is_worst_first: bool = False) -> 
             | over.loc[cases.index].median().to_dict()
         )
     medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "mark", "seconds", *names])
-    if is_worst_first:
-        order = medians.assign(last=is_reference(medians), faster=-medians["ratio"])
-        medians = medians.loc[order.sort_values(["last", "faster"], kind="stable").index]
-    ends = Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True)
-    median_time = Column("time", of("seconds", duration), numeric=True)
-    lowest = Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="range")
+    order = medians.assign(last=is_reference(medians), faster=-medians["ratio"])
+    medians = medians.loc[order.sort_values(["last", "faster"], kind="stable").index]
     columns = [
         Column("cell", of("series")),
         Column("ratio", of(("ratio", "mark"), _marked), numeric=True),
-        *([lowest, median_time] if is_worst_first else [ends, lowest]),
+        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="range"),
+        Column("time", of("seconds", duration), numeric=True),
         *(Column(word(key), of(key, one_line)) for key in keys[3:]),
         *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
         Column("cases", of("told"), below="notes"),
     ]
-    machine = medians.drop(columns=["told", "mark", *([] if is_worst_first else ["seconds"])])
-    words = [MEDIANS_OF_PAGE if is_worst_first else MEDIANS, ABOUT_STAR if has_both_states else ""]
+    machine = medians.drop(columns=["told", "mark"])
+    words = [MEDIANS, ABOUT_STAR if has_both_states else ""]
     note = " ".join(filter(None, [*words, sizes_of_phases(summary)]))
     return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
 

@@ -25,7 +25,7 @@ from rnnbench.analysis.environments import processor
 from rnnbench.analysis.run_times import RunTimes, noted, read_whole
 from rnnbench.analysis.summary import summarize
 from rnnbench.errors import UserError
-from rnnbench.report.case_tables import table_of_cases
+from rnnbench.report.case_tables import left_out, table_of_cases
 from rnnbench.report.table import csv, latex, markdown
 from rnnbench.report.verdicts.reasons import explained
 from rnnbench.report.verdicts.verdicts import Verdicts, read
@@ -63,7 +63,10 @@ def exported(folder: Path, to: str, windows: pd.DataFrame | None = None) -> tupl
         data, missing = _entries([_entry_of_run(row) for row in map(plain, summary.to_dict("records"))])
         return data, [*missing, *notes]
     if to == "pytest-benchmark":
-        return encoded(as_pytest_benchmark(info, times, summary)), [*left_out(summary), *notes]
+        return encoded(as_pytest_benchmark(info, times, summary)), [
+            *left_out(summary[summary["seconds"].isna()]),
+            *notes,
+        ]
     if to == "json":
         return encoded(lines(summary)), notes
     if to in ("markdown", "latex"):
@@ -275,11 +278,3 @@ def stats(rounds: Sequence[float]) -> dict[str, Any]:
         "total": float(values.sum()),
         "data": list(rounds),
     }
-
-
-def left_out(summary: pd.DataFrame) -> list[str]:
-    """Return how many cases have no time, and why, in a line; none if all have one."""
-    without = summary[summary["seconds"].isna()]
-    reasons = (without["status"] + ": " + without["reason"]).value_counts()
-    words = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items())
-    return [f"{plural(len(without), 'case')} left out, without a time ({words})"] if len(without) else []

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,6 +196,14 @@ def tally(cases: pd.DataFrame) -> dict[str, int]:
         "without an interval": ~has_interval,
     }
     return {word: number for word, mask in masks.items() if (number := int(mask.sum()))}
+
+
+def agreed(words: Iterable[str]) -> str:
+    """Return the one word for the outputs of several cases, `not all agree`, or `not measured` for none."""
+    different = {*words}
+    if not different:
+        return "not measured"
+    return different.pop() if len(different) == 1 else "not all agree"
 
 
 def headline(summary: pd.DataFrame) -> Headline:

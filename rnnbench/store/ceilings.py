@@ -53,10 +53,6 @@ class Ceiling(Record):
         """The shortest time from one operator to the next one that depends on it."""
         return max(self.dispatch_seconds, self.launch_seconds or 0.0)
 
-    def bytes_per_second(self, size: float) -> float:
-        """Return the rate of copying `size` bytes: fewer bytes never lie in slower memory."""
-        return max((rate.value for rate in self.copies if rate.work >= size), default=self.copies[-1].value)
-
     def max_bytes_per_second(self, size: float) -> float:
         """Return a rate that moving `size` bytes can't exceed, whether they are read or written."""
         return max(_max_rate(rates, size) for rates in (self.copies, self.reads) if rates)

@@ -72,14 +72,13 @@ def test_a_check_has_a_report_of_its_own_beside_those_of_runs(
 
 
 def test_the_answer_of_the_page_stands_above_its_path_in_three_lines_at_most(tmp_path: Path) -> None:
-    for width in (60, 80, 100):
-        *answer, path = printed(QUICK, "--out", tmp_path / "page", COLUMNS=str(width))
-        assert path == str(tmp_path / "page" / "index.html")
-        assert 1 <= len(answer) <= 3
-        assert max(map(len, answer)) <= width
-        head = unescape(Path(path).read_text()).partition('<p class="answer">')[2].partition("</p>")[0]
-        assert " ".join(answer).startswith(head)
-        assert "times as long as torch.nn in the median" in head
+    *answer, path = printed(QUICK, "--out", tmp_path / "page", COLUMNS="60")  # where the lines are most
+    assert path == str(tmp_path / "page" / "index.html")
+    assert 1 <= len(answer) <= 3
+    assert max(map(len, answer)) <= 60
+    head = unescape(Path(path).read_text()).partition('<p class="answer">')[2].partition("</p>")[0]
+    assert " ".join(answer).startswith(head)
+    assert "times as long as torch.nn in the median" in head
 
 
 def test_the_answer_and_the_path_are_a_json_object_on_request(run: Path, tmp_path: Path) -> None:

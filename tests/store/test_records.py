@@ -13,7 +13,6 @@ from rnnbench.store.metrics import OBSERVED
 from rnnbench.store.profiles import CATEGORIES, PARTS, Cause, Kernels, Operator, Products, Profile
 from rnnbench.store.records import AXES, DEFAULTS, Case, Measurement, Workload
 from tests.doubles import workload as small
-from tests.doubles.stored import ceiling as made_up_ceiling
 
 sizes = st.integers(1, 10**6)
 workloads = st.builds(
@@ -123,13 +122,3 @@ def test_a_profile_comes_back_from_its_line_also_with_keys_of_a_newer_version(ta
     for entry in (line, *line["operators"], *line["causes"], *filter(None, [line["products"], line["kernels"]])):
         entry["of_a_newer_rnnbench"] = [1]
     assert Profile.from_json(line) == taken
-
-
-CEILING = made_up_ceiling("cuda", "float32", 1, 5e10, ((1_000, 3e9), (10_000, 8e10), (100_000, 2e10)), 5e-7, 2e-6)
-
-
-@pytest.mark.parametrize(
-    ("size", "rate"), [(1, 8e10), (1_000, 8e10), (10_000, 8e10), (10_001, 2e10), (100_000, 2e10), (10**9, 2e10)]
-)
-def test_few_bytes_move_no_slower_than_many(size: int, rate: float) -> None:
-    assert CEILING.bytes_per_second(size) == rate

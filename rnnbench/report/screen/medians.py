@@ -1,6 +1,6 @@
 """The tables that `rnnbench run` prints: medians and ranges, the phases side by side, and the latency of streams."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, measured_streams, quantile_name
-from rnnbench.report.facts import ABOUT_STAR, NO_REFERENCE, STAR, counted, is_shared, reference_name, tally
+from rnnbench.report.facts import ABOUT_STAR, NO_REFERENCE, STAR, agreed, counted, is_shared, reference_name, tally
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -86,7 +86,7 @@ def medians(summary: pd.DataFrame) -> Medians:
         rows.append(
             {"name": name, "phase": phase, "median": numbers.median(), "low": lows.min(), "high": highs.max()}
             | {"mark": STAR if has_both_states and is_shared(main).all() else ""}
-            | {"cases": len(cases), "outputs": _outputs(cases)}
+            | {"cases": len(cases), "outputs": agreed(parity.word for parity in cases["parity"])}
             | {kind: counts.get(kind, 0) for kind in ("slower", "faster", "unclear")}
         )
     columns = ["name", "phase", "median", "low", "high", "mark", "cases", "outputs", "slower", "faster", "unclear"]
@@ -96,17 +96,6 @@ def medians(summary: pd.DataFrame) -> Medians:
 def _name(series: str, sizes: str, *, is_told: bool) -> str:
     """Return the name of a row: `lstm loop, batch 1`, or only the sizes of a series that is told elsewhere."""
     return ", ".join(filter(None, [series, sizes])) if is_told or not sizes else sizes
-
-
-def _outputs(cases: pd.DataFrame) -> str:
-    """Return in a word whether the outputs of some cases agree with those of their references."""
-    return _agreed(parity.word for parity in cases["parity"])
-
-
-def _agreed(words: Iterable[str]) -> str:
-    """Return the one word of all outputs, or `not all agree` if there are several."""
-    different = {*words}
-    return different.pop() if len(different) == 1 else "not all agree"
 
 
 def median_table(table: Medians, width: int, *, is_noisy: bool) -> Iterator[RenderableType]:
@@ -218,7 +207,7 @@ def _columns(table: Medians, names: Sequence[str], *, is_noisy: bool) -> list[Sc
         texts_of_rows = tuple(f"{unclear[name]:,} of {cases[name]:,}" if unclear[name] else "" for name in names)
         columns.append(ScreenColumn("", "unclear", texts_of_rows, rank=2))
     if table.reference != NO_REFERENCE:
-        outputs = {str(name): _agreed(words) for name, words in whole["outputs"]}
+        outputs = {str(name): agreed(words) for name, words in whole["outputs"]}
         texts_of_rows = tuple(outputs[name] for name in names)
         columns.append(ScreenColumn("", "outputs", texts_of_rows, is_left=True))
     return columns

@@ -124,7 +124,7 @@ def lead(check: Verdicts) -> list[str]:
 
 def _figure(check: Verdicts) -> list[Section]:
     """Return the section with the figure of every change, which the table draws in its rows; none without times."""
-    if (figure := changes(_shown(check), width=PANEL, is_apart=True)) is None:
+    if (figure := changes(_for_readers(check), width=PANEL, is_apart=True)) is None:
         return []
     figure_of_changes = picture("changes", "The change of every case", CAPTION_OF_CHANGES, figure)
     return [Section("figure", "The changes as a figure", [figure_of_changes], is_folded=True)]
@@ -132,7 +132,7 @@ def _figure(check: Verdicts) -> list[Section]:
 
 def _verdicts(check: Verdicts) -> Table:
     """Return the table of the verdicts, the worst first, with each interval drawn in its row."""
-    frame = _shown(check)
+    frame = _for_readers(check)
     end = _end(frame[frame["verdict"].notna()])
     change_with_bar = replace(CHANGE_COLUMN, bar=lambda row: _bar(row, end))
     columns = [
@@ -184,10 +184,10 @@ def _bar(row: Mapping[Any, Any], end: float) -> Bar | None:
 
 def table_for_paper(check: Verdicts) -> Table:
     """Return the table of the verdicts without reasons, which a page has no room for; its note says what was done."""
-    return table("verdicts", TITLE, check.method, COLUMNS_OF_VERDICTS, _shown(check), machine=check.frame)
+    return table("verdicts", TITLE, check.method, COLUMNS_OF_VERDICTS, _for_readers(check), machine=check.frame)
 
 
-def _shown(check: Verdicts) -> pd.DataFrame:
+def _for_readers(check: Verdicts) -> pd.DataFrame:
     """Return the frame of a check for readers, in which an accepted regression is called so."""
     return check.frame.assign(verdict=outcomes_of(check.frame))
 

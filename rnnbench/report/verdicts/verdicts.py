@@ -136,7 +136,7 @@ class Verdicts(Comparison):
     def headline(self) -> str:
         """Return the answer in a few words, such as `2 of 24 cases regressed`; it names no case."""
         if self.is_unchecked:
-            return f"Not checked: {self.broken:,} of {plural(len(self.findings), 'case')} failed"
+            return f"Not checked: {self.failures:,} of {plural(len(self.findings), 'case')} failed"
         if not self.judged:
             return "No case was compared"
         worst = self.judged[0].outcome
