@@ -31,13 +31,11 @@ def t_quantiles(probability: float, freedom: np.ndarray) -> np.ndarray:
     return quantiles
 
 
-def raised(
-    variances: np.ndarray, freedom: np.ndarray, max_gain: float = MAX_GAIN, *, with_zeros: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+def raised(variances: np.ndarray, freedom: np.ndarray, *, with_zeros: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Raise the variances of similar samples towards the typical one; return them and their degrees of freedom.
 
-    `max_gain`: degrees of freedom that one gains at most, for each of its own; it never has more than all together.
-    A variance without freedom stays as it is, and so do all variances if fewer than two are above zero. `with_zeros`:
+    A sample gains at most `MAX_GAIN` degrees of freedom for each of its own, and never has more than all together. A
+    variance without freedom stays as it is, and so do all variances if fewer than two are above zero. `with_zeros`:
     also raise a variance of zero, because the sample's values are equal by chance or by the resolution of the readings,
     and not by definition as a case's ratios to itself are. It says nothing about the typical variance in any case.
 
@@ -64,7 +62,7 @@ def raised(
         typical_freedom = 2 * typical_half
         typical = math.exp(centre + float(special.digamma(typical_half)) - math.log(typical_half))
         mixed[use] = (typical_freedom * typical + freedom[use] * variances[use]) / (typical_freedom + freedom[use])
-    more[use] = np.minimum(more[use] + np.minimum(typical_freedom, max_gain * freedom[use]), freedom.sum())
+    more[use] = np.minimum(more[use] + np.minimum(typical_freedom, MAX_GAIN * freedom[use]), freedom.sum())
     return np.maximum(mixed, variances), more
 
 

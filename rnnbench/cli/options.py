@@ -32,7 +32,6 @@ ADVANCED = frozenset(
         "base_name",
         "base_python",
         "executor",
-        "groups_per_job",
         "input",
         "name",
         "on_growth",

@@ -80,12 +80,6 @@ class Measuring:
     help=f"An option of sbatch for each job, by its long name: partition=gpu. {REPEATED}  "
     "[default: a node, or a GPU of one]",
 )
-@click.option(
-    "--groups-per-job",
-    type=click.IntRange(1),
-    metavar="N",
-    help="The number of groups that each job measures, with a budget of its own.  [default: 16]",
-)
 @click.option("--allow-missing", is_flag=True, help="Exit with 0 even if cases failed or none was measured.")
 @takes("json")
 @click.pass_context
@@ -99,7 +93,6 @@ def run(
     budget: float | None,
     executor: str,
     slurm_options: tuple[str, ...],
-    groups_per_job: int | None,
     resume: Path | None,
     allow_missing: bool,
     is_full: bool,
@@ -129,14 +122,12 @@ def run(
     from rnnbench.harness.coordinator.session import NoDevice, resume_run, run_suite
     from rnnbench.report.screen.progress import shown_progress
 
-    if executor == "local" and (slurm_options or groups_per_job):
-        raise click.UsageError("--slurm-option and --groups-per-job are for --executor slurm")
+    if executor == "local" and slurm_options:
+        raise click.UsageError("--slurm-option is for --executor slurm")
     if resume is not None:
         refuse_other_out(context, resume, out)
-        if only or device or groups_per_job:
-            raise click.UsageError(
-                "--resume goes on with the run's own cases; leave out --only, --device and --groups-per-job"
-            )
+        if only or device:
+            raise click.UsageError("--resume goes on with the run's own cases; leave out --only and --device")
     groups = [] if resume else selected(suite, only, device)
     if executor != "slurm":
         refuse_unseen(device)
@@ -145,11 +136,10 @@ def run(
     settings = suite.measure.with_changes(changes)
     how = Measuring(shown_progress, run_suite, partial(resume_run, settings=settings))
     if executor != "local":
-        from rnnbench.slurm.sweep import JobRequest, resume_by_slurm, run_by_slurm
+        from rnnbench.slurm.sweep import resume_by_slurm, run_by_slurm
 
-        request = JobRequest(slurm_options, groups_per_job) if groups_per_job else JobRequest(slurm_options)
-        start = partial(run_by_slurm, request=request)
-        resume_jobs = partial(resume_by_slurm, request=request, changes=changes)
+        start = partial(run_by_slurm, slurm_options=slurm_options)
+        resume_jobs = partial(resume_by_slurm, slurm_options=slurm_options, changes=changes)
         how = Measuring(lambda: nullcontext(output.note), start, resume_jobs)
     try:
         with how.progress() as on_progress:

@@ -32,7 +32,6 @@ RESERVED_OPTIONS = (
 # Options of rnnbench beside those of sbatch, and what their values look like.
 EXTRA_OPTIONS = {"array_parallelism": "[1-9][0-9]*", "reference_node": r"[\w.-]+"}
 CARD_MEMORY = "16G"  # of the host, for a job on a card: many clusters give a job next to nothing by themselves
-GROUPS_PER_JOB = 16
 COMMAND_SECONDS = 120.0  # Slurm's own commands give up earlier
 END_STATES = (  # the states of a job that has ended
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),

@@ -23,7 +23,7 @@ from rnnbench.harness.devices import is_shared
 from rnnbench.harness.machine import git
 from rnnbench.slurm import queue
 from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measure_part
-from rnnbench.slurm.queue import GROUPS_PER_JOB, JobState, SlurmFault
+from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.notes import Note, of_kinds
@@ -34,6 +34,8 @@ from rnnbench.suite.outline import cases_of
 from rnnbench.suite.suites import Suite
 from rnnbench.text import last_line, plural
 
+JOBS = 8  # that share the groups of a run; more if one would get over `GROUPS_PER_JOB`
+GROUPS_PER_JOB = 16
 MAX_JOBS = 500  # of a run in the queue at once, unless the user says otherwise: others are submitted as these end
 MAX_LOST = 3  # jobs of a part: it is sent again twice
 # Seconds between looks: longer as the run goes on.
@@ -56,36 +58,30 @@ class JobPart:
     lost: list[str] = field(default_factory=list)  # why its jobs ended before the part was finished
 
 
-@dataclass(frozen=True)
-class JobRequest:
-    """The jobs that the user asks for."""
-
-    options: Sequence[str] = ()  # long options of sbatch, such as partition=gpu
-    groups_per_job: int = GROUPS_PER_JOB  # at most
-
-
 def run_by_slurm(
     suite: Suite,
     groups: Sequence[Group],
     settings: Settings,
     *,
-    request: JobRequest,
+    slurm_options: Sequence[str],
     out: Path,
     command: str,
     on_progress: OnProgress,
 ) -> Path:
     """Measure a suite by jobs into a new folder below `out`, and return the folder.
 
-    Budget and precision apply to each job. Raises UserError if Slurm is missing or refuses the jobs, or if a folder
-    can't be written. Raises Interrupted on Ctrl-C, with all jobs cancelled: what was measured stays.
+    `slurm_options`: long options of sbatch, such as `partition=gpu`. Budget and precision apply to each job.
+
+    Raises UserError if Slurm is missing or refuses the jobs, or if a folder can't be written; Interrupted on Ctrl-C,
+    with all jobs cancelled: what was measured stays.
     """
     queue.require()
-    options = queue.parse(request.options)
+    options = queue.parse(slurm_options)
     refuse_numbers(groups, options)
     about = {"git": git.state(suite.file.parent), ENVIRONMENT_KEY: {"options": options}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
-        write_parts(folder.path, groups, request.groups_per_job)
+        write_parts(folder.path, groups)
     try:
         _go_on(folder, info, suite.file.parent, on_progress)
     except UserError:
@@ -99,15 +95,15 @@ def resume_by_slurm(
     path: Path,
     suite: Suite,
     *,
-    request: JobRequest,
+    slurm_options: Sequence[str],
     changes: Mapping[str, float],
     command: str,
     on_progress: OnProgress,
 ) -> None:
     """Resume a run: wait for those of its jobs that are still there, and submit what is missing.
 
-    Jobs get the settings and options that the run began with; those in `changes` and `request` replace them. Raises
-    what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
+    Jobs get the settings and options that the run began with; those in `changes` and `slurm_options` replace them.
+    Raises what `run_by_slurm` raises, and UserError if the folder is no such run or belongs to another suite.
     """
     queue.require()
     info = read_info(path)
@@ -115,7 +111,7 @@ def resume_by_slurm(
     if not parts(path) or ENVIRONMENT_KEY not in info.environment:
         raise UserError(f"{path}: no jobs of Slurm measured this run; resume it without Slurm")
     settings = Settings(**info.resolved["measure"]).with_changes(changes)
-    options = info.environment[ENVIRONMENT_KEY].get("options", {}) | queue.parse(request.options)
+    options = info.environment[ENVIRONMENT_KEY].get("options", {}) | queue.parse(slurm_options)
     info = replace(
         info,
         resolved=resolved(suite, settings),
@@ -139,8 +135,8 @@ def refuse_numbers(groups: Sequence[Group], options: Mapping[str, str]) -> None:
             raise UserError(f"cases on {device}: each job sees one card, whatever its number; choose the device {kind}")
 
 
-def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
-    """Deal groups out to parts of at most `most` neighbours each, with a file that has the part's cases, all pending.
+def write_parts(path: Path, groups: Sequence[Group]) -> None:
+    """Deal groups out to parts of neighbours, each with a file that has the part's cases, all pending.
 
     Nothing else records which part a case is in. Raises UserError if jobs would be unlike.
     """
@@ -150,7 +146,7 @@ def write_parts(path: Path, groups: Sequence[Group], most: int) -> None:
             f"cases on {kinds[True]} and on {kinds[False]} need different kinds of jobs; "
             f"choose one, for example device={kinds[True]}"
         )
-    pieces = math.ceil(len(groups) / most)
+    pieces = max(min(JOBS, len(groups)), math.ceil(len(groups) / GROUPS_PER_JOB))
     for number in range(pieces):
         folder = RunFolder(path, f"p{number:05d}")
         for case in cases_of(groups[len(groups) * number // pieces : len(groups) * (number + 1) // pieces]):

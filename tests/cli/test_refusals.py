@@ -36,7 +36,6 @@ COMMANDS = {
         run tiny.toml --resume x --only cell=gru
         run tiny.toml --resume tiny.toml --out elsewhere
         run tiny.toml --slurm-option time=5
-        run tiny.toml --executor slurm --resume x --groups-per-job 2
         list cases quik
     """,
     "report": """

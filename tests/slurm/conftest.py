@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.slurm.sweep import JobRequest, run_by_slurm
+from rnnbench.slurm.sweep import run_by_slurm
 from rnnbench.suite import suites
 from tests.doubles.slurm_cluster import Cluster, Unavailable, cluster
 
@@ -69,7 +69,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
             chosen,
             chosen.groups({}, None),
             chosen.measure,
-            request=JobRequest(options=options, groups_per_job=1),
+            slurm_options=options,
             out=tmp_path / "results",
             command="rnnbench run tiny.toml",
             on_progress=lambda words: None,

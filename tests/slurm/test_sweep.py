@@ -21,8 +21,10 @@ from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
 from rnnbench.store.notes import Note
+from rnnbench.store.records import Case, Group
 from rnnbench.store.run_info import RunInfo
 from rnnbench.suite import suites
+from tests.doubles import workload as small
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until
 from tests.doubles.stored import INFO, rows
 from tests.slurm.conftest import NEVER, ONE_CORE, Run
@@ -60,7 +62,7 @@ def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
 
 @real
 def test_a_killed_job_and_a_restarted_controller_lose_nothing_and_double_nothing(slurm: Cluster, suite: Path) -> None:
-    process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1")
+    process = start(suite, "--only", "batch_size=1,2")
     path = the_run(suite)
     wait_until(lambda: any(path.glob("slurm/*_log.err")), "a job")
     slurm.stop_controller()
@@ -107,7 +109,7 @@ def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_nod
     if len(allowed_cores()) < 2:
         pytest.skip("one core: both nodes are of one kind")
     options = ("--slurm-option", "partition=both", "--slurm-option", "reference-node=b")
-    process = start(suite, "--only", "batch_size=1,2", "--groups-per-job", "1", *options)
+    process = start(suite, "--only", "batch_size=1,2", *options)
     assert process.stderr is not None
     for line in process.stderr:
         if "1 running" in line and "4 preempted" not in line:
@@ -129,7 +131,8 @@ def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_nod
 def test_ctrl_c_cancels_the_jobs_which_asked_for_a_gpu_with_memory_and_exits_with_130_in_one_line(
     slurm: Cluster, suite: Path
 ) -> None:
-    process = start(suite, "--device", "cuda", "--slurm-option", "partition=both", "--slurm-option", NEVER)
+    options = ("--slurm-option", "partition=both", "--slurm-option", NEVER)
+    process = start(suite, "--only", "batch_size=1", "--device", "cuda", *options)
     path = the_run(suite)
     wait_until(lambda: path.name in slurm.tell("squeue", "-h", "-o", "%j"), "the jobs")
     assert slurm.tell("squeue", "-h", "-O", "tres-per-node,MinMemory,wckey").split() == ["gres/gpu:1", "16G", "(null)"]
@@ -213,7 +216,7 @@ def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQu
     """A run of three parts of one group each, and Slurm's place."""
     chosen = suites.read(str(suite))
     folder = RunFolder.create(tmp_path, "tiny")
-    sweep.write_parts(folder.path, chosen.groups({}, None), 1)
+    sweep.write_parts(folder.path, chosen.groups({}, None))
     folder.close()
     fake = FakeQueue(folder.path)
     monkeypatch.setattr(queue, "submit", fake.submit)
@@ -253,13 +256,12 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     chosen = suites.read(str(suite))
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(Watch, "until_done", refuse)
-    request = sweep.JobRequest(groups_per_job=2)
     with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
         sweep.run_by_slurm(
             chosen,
             chosen.groups({}, None),
             chosen.measure,
-            request=request,
+            slurm_options=(),
             out=tmp_path,
             command="",
             on_progress=print,
@@ -381,7 +383,7 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(sweep, "_go_on", go_on)
     options: dict[str, Any] = {
-        "request": sweep.JobRequest(groups_per_job=1),
+        "slurm_options": (),
         "command": "",
         "on_progress": lambda *step: None,
     }
@@ -394,7 +396,12 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
 def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path, tmp_path: Path) -> None:
     chosen = suites.read(str(suite))
     groups = chosen.groups({}, None)
-    sweep.write_parts(tmp_path, groups, 2)
-    assert [len(last_measurements(tmp_path, part)) for part in parts(tmp_path)] == [2, 4]
+    for number, expected in ((1, [1]), (3, [1] * 3), (12, [1, 2] * 4), (129, [14, 14, 15] * 3)):
+        workloads = [small.workload(batch_size=size) for size in range(1, number + 1)]
+        many = [Group(workload, (Case("gru", "loop", workload),)) for workload in workloads]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        sweep.write_parts(folder, many)
+        assert [len(last_measurements(folder, part)) for part in parts(folder)] == expected
     with pytest.raises(UserError, match="cases on cpu and on cuda need different kinds of jobs"):
-        sweep.write_parts(tmp_path, [*groups, *chosen.groups({}, "cuda")], 16)
+        sweep.write_parts(tmp_path, [*groups, *chosen.groups({}, "cuda")])
