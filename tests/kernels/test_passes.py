@@ -117,7 +117,6 @@ WIDE = "_mm512_scalef_ps"  # an instruction that only AVX-512 has
     ("implementation", "dtype"),
     [
         ("compiled", torch.float32),
-        ("compiled", torch.float64),
         ("prepacked", torch.float32),
         ("prepacked", torch.float64),
         ("prepacked", torch.bfloat16),

@@ -102,8 +102,8 @@ def watched(timed: TimedCall) -> list[str]:
 def cases(task: Any, phase: Any) -> Iterator[Case]:
     for kind in KINDS:
         for cell, reference in CELLS.items():
-            # A step is training and more, and other tasks run the cells in the same loops.
-            if cell != "gru" and (phase == "training" or task != "many_to_many"):
+            # Other tasks run the cells in the same loops.
+            if cell != "gru" and task != "many_to_many":
                 continue
             axes = SIZES[task] | kind | {"reference": reference, "task": task, "phase": phase}
             work = small.workload(device=DEVICE, dtype="float32", **axes)
@@ -117,7 +117,8 @@ def cases(task: Any, phase: Any) -> Iterator[Case]:
 
 @pytest.mark.parametrize(
     ("task", "phase"),
-    [*((task, phase) for task in SIZES for phase in ("inference", "training")), ("many_to_many", "step")],
+    # A step is training and more; the other tasks differ by what lies around the loops, which training has forward too.
+    [("many_to_many", "inference"), ("many_to_many", "step"), *((task, "training") for task in [*SIZES][1:])],
 )
 def test_no_timed_call_has_to_do_with_the_host(task: str, phase: str) -> None:
     copies_by_case: dict[str, list[str]] = {}
