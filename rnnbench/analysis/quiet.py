@@ -45,7 +45,7 @@ class QuietBlocks:
     mean: float  # seconds per call of all quiet blocks; it also shows what slows only some calls
 
     @classmethod
-    def of(cls, low: Sequence[Sequence[float]], blocks: Sequence[int], means: Sequence[float]) -> Self | None:
+    def from_windows(cls, low: Sequence[Sequence[float]], blocks: Sequence[int], means: Sequence[float]) -> Self | None:
         """Return the quiet blocks of some windows; None if there are none.
 
         Of each window: its `low_parts`, and the number and mean of its quiet blocks.

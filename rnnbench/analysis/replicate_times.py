@@ -114,7 +114,7 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
             [each.quantiles for each in windows_of_case],
             [each.calls for each in windows_of_case],
             [each.seconds for each in windows_of_case],
-            QuietBlocks.of(
+            QuietBlocks.from_windows(
                 [each.quiet_low for each in windows_of_case],
                 [each.quiet_blocks for each in windows_of_case],
                 [each.quiet_seconds or 0.0 for each in windows_of_case],

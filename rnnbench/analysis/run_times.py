@@ -77,7 +77,7 @@ class RunTimes:
     replicates: pd.DataFrame
 
     @classmethod
-    def of(cls, cases: pd.DataFrame, visits: pd.DataFrame) -> Self:
+    def from_visits(cls, cases: pd.DataFrame, visits: pd.DataFrame) -> Self:
         """Return the times of cases from their visits, whether these were complete or not."""
         number = visits["number"].to_numpy()
         workloads = cases.groupby(["run", *WORKLOAD_AXES]).ngroup().to_numpy()
@@ -146,7 +146,7 @@ def read_whole(path: Path) -> tuple[RunInfo, dict[str, Measurement], RunTimes]:
         share = f"{count:,} of {plural(len(visits), 'measurement')} of a case"
         slow = f"the GPU's clock was over 2% below its usual rate in {share}"
         info = replace(info, notes=[*info.notes, Note(f"{slow}; nothing here counts these", "held back")])
-    return info, measurements, RunTimes.of(cases, visits)
+    return info, measurements, RunTimes.from_visits(cases, visits)
 
 
 def held_back(visits: pd.DataFrame) -> "pd.Series[bool]":
@@ -254,7 +254,7 @@ def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: p
     for name, values in (("quantiles", lists), ("quiet_low", low)):
         table = table.append_column(name, pa.array(values, pa.list_(pa.float64())))
     _refuse_impossible(table, frame)
-    return RunTimes.of(case_rows, reduced(table, is_stream))
+    return RunTimes.from_visits(case_rows, reduced(table, is_stream))
 
 
 def _lists(windows: pd.DataFrame, columns: Sequence[str]) -> list[Any]:

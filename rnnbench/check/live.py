@@ -215,7 +215,7 @@ def _evidence(
             unlike_clocks=set_aside[-1].unlike_clocks if len(set_aside) > pairs else "",
             is_uncounted=is_uncounted and case.key in counted,
             gates=gates,
-            acceptances=options.accepted.of(case),
+            acceptances=options.accepted.entries_for(case),
         )
         if evidence.judged is None:
             why = NOT_TIMED_ALONE if case.key in alone else "no time was left to measure it"

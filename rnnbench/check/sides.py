@@ -119,7 +119,7 @@ def sides(
         project = Project(stack, suite, sources)
         top = project.repository
         about = f"folder {suite.file.parent}"
-        if state := git.state(top) if top else None:
+        if state := git.commit_and_changes(top) if top else None:
             about = f"the working tree at {state['commit'][:7]}{', with uncommitted changes' if state['dirty'] else ''}"
         head = project.side("head", about, project.tree, suite.file)
         if base is None and python == sys.executable:

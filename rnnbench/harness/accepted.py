@@ -124,7 +124,7 @@ class AcceptedChange:
     has_repository: bool = False
     is_shallow: bool = False
 
-    def of(self, case: Case) -> tuple[Acceptance, ...]:
+    def entries_for(self, case: Case) -> tuple[Acceptance, ...]:
         """Return the entries about this change that name a case."""
         return _naming(case, self.about)
 

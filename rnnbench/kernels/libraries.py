@@ -87,7 +87,7 @@ def product_calls(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict
         result = x.new_empty(len(x), len(weight))
         left = x.contiguous()
         panels = functions.pack(right)
-        factors = {DIRECT_PACKED: panels} | ({DIRECT: right} if Matrix.of(right).is_by_row else {})
+        factors = {DIRECT_PACKED: panels} | ({DIRECT: right} if Matrix.from_tensor(right).is_by_row else {})
         for name, factor in factors.items():
             # Into the same memory each time: in compiled code, the allocator hands out the last call's pages again.
             multiply = functions.into(result, left, factor, bias)
@@ -109,7 +109,7 @@ class Matrix(NamedTuple):
     strides: tuple[int, int]
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Self:
+    def from_tensor(cls, tensor: Tensor) -> Self:
         """Return the form of a matrix."""
         rows, columns = tensor.shape
         row, column = tensor.stride()

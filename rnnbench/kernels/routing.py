@@ -143,14 +143,14 @@ def route_products(graph: fx.Graph, choose: Choose) -> Mapping[str, int]:
             continue
         if node.target is aten.mm.default or node.args[0].meta["val"].dim() == 1:  # a bias is one for each column
             left, right = node.args[-2:]
-            shared.setdefault((right, Matrix.of(left.meta["val"])), []).append(node)
+            shared.setdefault((right, Matrix.from_tensor(left.meta["val"])), []).append(node)
     for (right, left), library in _libraries(shared, choose).items():
         products = shared[right, left]
         made[library] += len(products)
         if library not in OWN:
             continue
         if (right, library) not in right_factors:
-            lies_by_row = library == DIRECT and Matrix.of(right.meta["val"]).is_by_row
+            lies_by_row = library == DIRECT and Matrix.from_tensor(right.meta["val"]).is_by_row
             with graph.inserting_before(products[0]):
                 right_factors[right, library] = right if lies_by_row else new_node(graph, operators()[1], right)
         factors |= dict.fromkeys(products, right_factors[right, library])
@@ -171,7 +171,7 @@ def _libraries(shared: Mapping[ProductSet, list[Any]], choose: Choose) -> dict[P
         added = [_sum_with_matrix(product)[1] for product in products]
         threads = torch.get_num_threads()
         has_added = all(matrix is not None for matrix in added)
-        asked = SharedProducts(left, Matrix.of(value), len(products), value.dtype, threads, has_added)
+        asked = SharedProducts(left, Matrix.from_tensor(value), len(products), value.dtype, threads, has_added)
         names[right, left] = choose(asked)
         others[right, left] = {sets.get(matrix) for matrix in added}
     for key, (other, *more) in others.items():

@@ -91,7 +91,7 @@ class Listing(TorchDispatchMode):  # type: ignore[no-untyped-call] # its base is
             if is_dense and not kwargs and function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
                 left, right = args[-2:]
                 has_bias = len(args) > 2 and args[0].dim() == 1
-                product = Factors(Matrix.of(left), Matrix.of(right), left.dtype, has_bias)
+                product = Factors(Matrix.from_tensor(left), Matrix.from_tensor(right), left.dtype, has_bias)
             shrunk = NO_OPERATION
             if is_dense and what in SHRINKABLE and not function._schema.is_mutable:
                 small, smaller = tree_map_only(

@@ -14,7 +14,7 @@ from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.runner import Runner
 from rnnbench.harness.coordinator.session import RESUMABLE, ended, faults_in_words, recorded
-from rnnbench.harness.coordinator.start import read_state, started
+from rnnbench.harness.coordinator.start import read_earlier_run, started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
 from rnnbench.store.notes import Note
@@ -67,11 +67,11 @@ def _measure(path: Path, part: str, root: Path) -> None:
     """Measure the rest of a part, as `measure_part` does, without the exit codes of errors."""
     info = read_info(path)
     with closing(RunFolder(path, part)) as folder:  # locked before it is read
-        state = read_state(path, part)
+        earlier = read_earlier_run(path, part)
         settings = Settings(**info.resolved["measure"])
         core_count = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
         unbound = "Slurm bound no job to its cores (TaskPlugin), so others of the node may have run on them"
-        with started(state.groups, settings) as start:
+        with started(earlier.groups, settings) as start:
             job_info = replace(
                 info,
                 resolved={"measure": info.resolved["measure"]},
@@ -82,7 +82,7 @@ def _measure(path: Path, part: str, root: Path) -> None:
             if unlike := unlike_the_first(path, job_info):
                 print(unlike, file=sys.stderr)
                 sys.exit(UNLIKE)
-            runner = Runner(state.groups, settings, start, folder, root=root, state=state)
+            runner = Runner(earlier.groups, settings, start, folder, root=root, earlier=earlier)
 
             def at_end(status: RunStatus) -> RunInfo:
                 seconds = runner.planner.seconds_needed()

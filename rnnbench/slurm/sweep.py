@@ -78,7 +78,7 @@ def run_by_slurm(
     queue.require()
     options = queue.parse(slurm_options)
     refuse_numbers(groups, options)
-    about = {"git": git.state(suite.file.parent), ENVIRONMENT_KEY: {"options": options}}
+    about = {"git": git.commit_and_changes(suite.file.parent), ENVIRONMENT_KEY: {"options": options}}
     with begun(suite, settings, out=out, command=command, environment=about) as (folder, info):
         folder.write_info(info)
         write_parts(folder.path, groups)

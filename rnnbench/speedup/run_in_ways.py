@@ -218,7 +218,7 @@ class RunInWays(nn.Module):
             return AS_GIVEN
         tensors = (input, *(() if state is None else leaves(state)))
         trains = torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *given.parameters()))
-        shape = CallShape.of(input, "training" if trains else "inference")
+        shape = CallShape.from_input(input, "training" if trains else "inference")
         name = self.way_for(shape)
         if name == AS_GIVEN and not self._has_warned:
             self._warn_of_other_sizes(shape)

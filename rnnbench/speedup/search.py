@@ -148,7 +148,7 @@ def _of_shape(
     for this number of shapes.
     """
     run = subject.run
-    shape = asdict(CallShape.of(subject.input, subject.phase))
+    shape = asdict(CallShape.from_input(subject.input, subject.phase))
     calls: dict[str, TimedCall] = {}
     with ExitStack() as put_back:
         keep_process(put_back)

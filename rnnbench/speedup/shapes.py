@@ -21,7 +21,7 @@ class CallShape:
     phase: str  # `training` if gradients are computed, or `inference`
 
     @classmethod
-    def of(cls, input: Tensor, phase: str) -> Self:
+    def from_input(cls, input: Tensor, phase: str) -> Self:
         """Return the shape of a call; `input`: (seq, batch, ...)."""
         steps, batch, *features = input.shape
         dtype = str(input.dtype).removeprefix("torch.")

@@ -200,7 +200,7 @@ class Readings:
     missing: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, instruments: Mapping[str, Callable[[], Any]]) -> Self:
+    def from_instruments(cls, instruments: Mapping[str, Callable[[], Any]]) -> Self:
         """Read each instrument; one that raises Unavailable is missing, with its reason."""
         readings = cls()
         for name, read in instruments.items():

@@ -27,7 +27,7 @@ seconds = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=200).map(sorted)
 
 def quiet(*windows: list[float]) -> QuietBlocks:
     """The quiet blocks of windows, as a worker and a reader make them."""
-    found = QuietBlocks.of(
+    found = QuietBlocks.from_windows(
         [low_parts(sorted(each)) for each in windows],
         [len(each) for each in windows],
         [float(np.mean(each)) for each in windows],
@@ -55,7 +55,7 @@ def test_what_a_window_keeps_are_means_of_its_fastest_blocks_in_order(blocks: li
 
 def test_a_window_without_a_quiet_block_keeps_nothing() -> None:
     assert low_parts([]) == ()
-    assert QuietBlocks.of([(), ()], [0, 0], [0.0, 0.0]) is None
+    assert QuietBlocks.from_windows([(), ()], [0, 0], [0.0, 0.0]) is None
 
 
 @pytest.mark.parametrize("number", [MIN_QUIET_BLOCKS, 15, MAX_QUIET_BLOCKS])

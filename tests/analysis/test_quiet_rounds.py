@@ -30,7 +30,7 @@ OFTEN = 20  # quiet blocks
 
 def round_of(seconds: float, shared: float, blocks: int = OFTEN, best: float = BEST, pulses: int = 100) -> RoundTimes:
     """A round of a call that takes so many seconds in each quiet block, and `shared` in the median of all blocks."""
-    quiet = QuietBlocks.of([[seconds]], [blocks], [seconds]) if blocks else None
+    quiet = QuietBlocks.from_windows([[seconds]], [blocks], [seconds]) if blocks else None
     times: Times = steady(shared)
     return RoundTimes(times.log_quantiles, times.mean, quiet, pulses, 2 * blocks, best)
 

@@ -227,7 +227,7 @@ def test_a_regression_that_the_team_has_accepted_is_marked_in_every_output_and_f
         accepted = how["options"].accepted
         slower = Finding(first, "regressed", 0.025, low=Estimate(1.1, 1.08, 1.12))
         findings = (
-            replace(slower, accepted=accepted_because(slower, accepted.of(first))),
+            replace(slower, accepted=accepted_because(slower, accepted.entries_for(first))),
             Finding(second, "unchanged", 0.025),
         )
         found = Comparison("mine", "a", "b", "paired", findings, tuple(accepted.notes(findings)))

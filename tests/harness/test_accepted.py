@@ -38,7 +38,7 @@ def checked(folder: Path, base: str, found: Sequence[Finding] | None = None) -> 
 
 def judged(accepted: Accepted, base: str, findings: Sequence[Finding]) -> Comparison:
     change = accepted.change(base)
-    marked = [replace(each, accepted=accepted_because(each, change.of(each.case))) for each in findings]
+    marked = [replace(each, accepted=accepted_because(each, change.entries_for(each.case))) for each in findings]
     return Comparison("mine", "base", "head", "paired", ordered(marked), tuple(change.notes(marked)))
 
 

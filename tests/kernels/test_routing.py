@@ -63,7 +63,7 @@ def test_products_of_one_weight_share_its_packing(library: str, batch: int, hidd
     module, asked = routed(loop, library, weight, torch.randn(hidden), torch.randn(batch, hidden))
     assert [(products.count, products.left.shape) for products in asked] == [(3, (batch, hidden))]
     multiply, pack = operators()
-    reads_as_is = library == DIRECT and Matrix.of(weight.t()).is_by_row
+    reads_as_is = library == DIRECT and Matrix.from_tensor(weight.t()).is_by_row
     assert (count(module, multiply), count(module, pack)) == (3, not reads_as_is)
     assert count(module, aten.addmm.default) == 0
 

@@ -16,7 +16,7 @@ from rnnbench.analysis.stored import case_ratios, compare, together
 from rnnbench.analysis.stored import read as read_stored
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.cli.export import EXPORT_FORMATS
-from rnnbench.harness.coordinator.start import read_state
+from rnnbench.harness.coordinator.start import read_earlier_run
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.profiling.gap import gaps
 from rnnbench.report import reports as figures
@@ -119,13 +119,13 @@ def test_comparisons_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
-    state = read_state(run)
-    assert [{timed.case for timed in windows} for _, windows, _ in state.visits] == [
+    earlier = read_earlier_run(run)
+    assert [{timed.case for timed in windows} for _, windows, _ in earlier.visits] == [
         {REFERENCE.key, WORKS.key}
     ] * REPLICATES
-    planner = Planner(state.groups, Settings(replicates=6, precision=0.02))
+    planner = Planner(earlier.groups, Settings(replicates=6, precision=0.02))
     planner.add_start(1.0)
-    for group, windows, seconds in state.visits:
+    for group, windows, seconds in earlier.visits:
         planner.add_visit(group, seconds, times_by_case(windows))
     [record] = planner._records.values()
     assert set(record.log_ratios) == {REFERENCE.key, WORKS.key}
@@ -143,10 +143,10 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     assert summary["seconds"].isna().all()
     assert np.isnan(noise(times).floor)
     html(run_page(summary, noise(times), info))
-    state = read_state(run)
-    assert [windows for _, windows, _ in state.visits] == [[]] * REPLICATES
-    planner = Planner(state.groups, Settings())
+    earlier = read_earlier_run(run)
+    assert [windows for _, windows, _ in earlier.visits] == [[]] * REPLICATES
+    planner = Planner(earlier.groups, Settings())
     planner.add_start(1.0)
-    for group, windows, seconds in state.visits:
+    for group, windows, seconds in earlier.visits:
         planner.add_visit(group, seconds, times_by_case(windows))
     assert planner.next_visits() == []

@@ -19,7 +19,7 @@ import rnnbench
 from rnnbench import load
 from rnnbench.cli import cli
 from rnnbench.errors import UserError
-from rnnbench.harness.coordinator.start import read_state
+from rnnbench.harness.coordinator.start import read_earlier_run
 from rnnbench.store.folder import RunFolder, run_id
 from rnnbench.store.frames import QUANTILES, SCHEMA, read_windows
 from rnnbench.store.records import AXES, Measurement, Window
@@ -91,7 +91,7 @@ def make_run(parent: Path) -> Path:
 
 def assert_refused(path: Path, words: str) -> None:
     """Check that all readers of a run's windows refuse them with the same message."""
-    for read in (lambda path: load(path).windows, read_state):
+    for read in (lambda path: load(path).windows, read_earlier_run):
         with pytest.raises(UserError, match=words):
             read(path)
 
@@ -124,7 +124,7 @@ def test_a_torn_last_line_is_harmless(run: Path) -> None:
     file = run / "windows-0001.jsonl"
     file.write_text(file.read_text() + file.read_text()[:50])
     assert len(load(run).windows) == 6
-    assert len(read_state(run).visits) == 3
+    assert len(read_earlier_run(run).visits) == 3
 
 
 def test_a_window_of_a_case_that_the_run_does_not_have_is_refused(run: Path) -> None:
@@ -197,7 +197,7 @@ def readers_of(run: Path, other: Path) -> dict[str, Callable[[], object]]:
     return {
         "load": lambda: load(run),
         "windows": lambda: load(run).windows,
-        "resume": lambda: read_state(run),
+        "resume": lambda: read_earlier_run(run),
         "report": command("report", str(run)),
         "together": command("report", "--together", str(run), str(other)),
         "compare": command("compare", str(other), str(run)),

@@ -134,7 +134,7 @@ def quiet_blocks_of(seconds: list[float]) -> QuietBlocks | None:
     """The quiet blocks of one window, as a worker and a reader make them; None if there are none."""
     ordered = sorted(seconds)
     mean = float(np.mean(ordered or [0.0]))
-    return QuietBlocks.of([low_parts(ordered)], [len(ordered)], [mean])
+    return QuietBlocks.from_windows([low_parts(ordered)], [len(ordered)], [mean])
 
 
 def turns_taken(

@@ -44,7 +44,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "variables": variables.settings(),
             "card_variables": variables.of_cards(),
         },
-        "git": git.state(folder),
+        "git": git.commit_and_changes(folder),
     }
 
 

@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.environment import Telemetry
 from rnnbench.harness.coordinator.kept_rates import KeptRates
 from rnnbench.harness.coordinator.process import OBSERVER, Asker, WorkerProcess, WorkerStart, ready
 from rnnbench.harness.coordinator.recorder import Recorder
-from rnnbench.harness.coordinator.start import NEW_RUN, RunStart, RunState
+from rnnbench.harness.coordinator.start import NEW_RUN, EarlierRun, RunStart
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores
@@ -56,30 +56,30 @@ class Runner(Visitor):
         folder: RunFolder,
         *,
         root: Path,
-        state: RunState = NEW_RUN,
+        earlier: EarlierRun = NEW_RUN,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         """Measure into `folder`, which lists every case from now on, new ones as pending.
 
-        `root` is the folder that the files of a user's own cells are relative to; `state` is that of a run, or of a
+        `root` is the folder that the files of a user's own cells are relative to; `earlier` is that of a run, or of a
         part, to resume.
         """
         super().__init__(settings, start.now, start.seed)
         self.groups = groups
-        self.replicates = state.replicates
+        self.replicates = earlier.replicates
         self.stage_seconds: dict[str, float] = {}  # of what comes before the timing
-        self.ceilings = [Ceiling.from_json(content) for content in state.ceilings]
+        self.ceilings = [Ceiling.from_json(content) for content in earlier.ceilings]
         self.notes = library_notes()
         self._run_start = start
         self._folder = folder
         self._on_progress = on_progress
         self._start_worker = start.start_worker
-        self._began = start.began - state.seconds
-        prefix = "" if state.part is None else f"{state.part}-"  # other runners measure into the same folder
-        self._names = (f"{prefix}{number:04d}" for number in itertools.count(state.workers))
+        self._began = start.began - earlier.seconds
+        prefix = "" if earlier.part is None else f"{earlier.part}-"  # other runners measure into the same folder
+        self._names = (f"{prefix}{number:04d}" for number in itertools.count(earlier.workers))
         missing = {name: {"energy_joules": why} for name, reply in start.devices.items() if (why := reply["no_energy"])}
         recorder = Recorder(
-            folder, cases_of(groups), root, settings, measurements=state.measurements, missing_on=missing
+            folder, cases_of(groups), root, settings, measurements=earlier.measurements, missing_on=missing
         )
         self.recorders = {SIDE: recorder}
         self._telemetry = [Telemetry(name, reply["uuid"]) for name, reply in start.devices.items() if reply["uuid"]]
@@ -94,7 +94,7 @@ class Runner(Visitor):
         # The first worker waited for the import of torch, from which later ones are forked.
         is_forked = start.origins.current is not None
         self.planner.add_start(min(start.worker_seconds, FORK_SECONDS) if is_forked else start.worker_seconds)
-        for group, windows, seconds in state.visits:
+        for group, windows, seconds in earlier.visits:
             self.planner.add_visit(group, seconds, times_by_case(windows), quiet_share(windows))
             self.remember(SIDE, windows)
             self._timed.update(window.case for window in windows)

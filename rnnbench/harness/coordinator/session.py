@@ -9,7 +9,7 @@ from typing import Any
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.runner import SIDE, Runner
-from rnnbench.harness.coordinator.start import read_state, refuse_other_machine, refuse_other_suite, started
+from rnnbench.harness.coordinator.start import read_earlier_run, refuse_other_machine, refuse_other_suite, started
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
 from rnnbench.store.notes import SHORTFALLS, Note, without_kinds
@@ -65,13 +65,13 @@ def resume_run(
         raise UserError(f"{path}: jobs of Slurm measured this run; resume it with `rnnbench run --executor slurm`")
     with closing(RunFolder(path)) as folder:  # locked before it is read: nobody adds to it in between
         info = read_info(path)
-        state = replace(read_state(path), ceilings=info.ceilings)
+        earlier = replace(read_earlier_run(path), ceilings=info.ceilings)
         refuse_other_suite(path, info, suite)
-        groups = suite.with_sweeps(state.groups)
+        groups = suite.with_sweeps(earlier.groups)
         with started(groups, settings) as start:
             refuse_other_machine(path, info, environment.describe(suite.file.parent) | {"worker": start.software})
             root = suite.file.parent
-            runner = Runner(groups, settings, start, folder, root=root, state=state, on_progress=on_progress)
+            runner = Runner(groups, settings, start, folder, root=root, earlier=earlier, on_progress=on_progress)
             lasting = without_kinds(info.notes, SHORTFALLS)  # what it lacked is past
             notes = [*lasting, Note(command, "resumed by")]
             measure_into(folder, runner, replace(info, resolved=resolved(suite, settings), notes=notes))

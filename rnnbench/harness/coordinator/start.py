@@ -31,8 +31,8 @@ Visit = tuple[Group, list[Window], float]
 
 
 @dataclass(frozen=True)
-class RunState:
-    """The state of a run; empty for a new one."""
+class EarlierRun:
+    """What a run has measured before it goes on; empty for a new one."""
 
     measurements: dict[str, Measurement] = field(default_factory=dict)  # case key -> its last line
     groups: list[Group] = field(default_factory=list)  # of the whole run, in their order
@@ -40,15 +40,15 @@ class RunState:
     replicates: int = 0
     workers: int = 0
     seconds: float = 0.0  # from the run's start to its last window's end
-    part: str | None = None  # if it is the state of a part, whose jobs measure beside those of others
+    part: str | None = None  # if it is of a part, whose jobs measure beside those of others
     ceilings: Sequence[Mapping[str, Any]] = ()  # as `run.json` has them
 
 
-NEW_RUN = RunState()
+NEW_RUN = EarlierRun()
 
 
-def read_state(path: Path, part: str | None = None) -> RunState:
-    """Return the state of a stored run, or of a part; incomplete visits are left out, as everywhere."""
+def read_earlier_run(path: Path, part: str | None = None) -> EarlierRun:
+    """Return what a stored run, or a part of one, has measured; incomplete visits are left out, as everywhere."""
     from rnnbench.store.frames import read_windows  # here, since it imports pandas
 
     measurements = last_measurements(path, part)
@@ -57,7 +57,7 @@ def read_state(path: Path, part: str | None = None) -> RunState:
     visits: dict[tuple[str, Workload], list[Window]] = {}
     for window in windows:
         visits.setdefault((window.worker, measurements[window.case].case.workload), []).append(window)
-    return RunState(
+    return EarlierRun(
         measurements=measurements,
         groups=list(groups.values()),
         visits=[

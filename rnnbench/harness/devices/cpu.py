@@ -164,7 +164,7 @@ class Cpu(Device):
 
     def memory(self, timed: "TimedCall") -> Readings:
         """Return the `resident_bytes` of a call: the memory pages that it adds."""
-        return Readings.of({"resident_bytes": lambda: resident_bytes(timed)})
+        return Readings.from_instruments({"resident_bytes": lambda: resident_bytes(timed)})
 
     def meter(self) -> Meter:
         """Return the energy counters of the processor's packages (Intel's name, RAPL, also of AMD's).

@@ -324,7 +324,7 @@ class Cuda(Device):
 
     def memory(self, timed: "TimedCall") -> Readings:
         """Return the `reserved_bytes` of a call, and its `device_seconds`, which only the device can tell."""
-        return Readings.of(
+        return Readings.from_instruments(
             {
                 "reserved_bytes": lambda: self.reserved_bytes(timed),
                 "device_seconds": lambda: self.device_seconds(timed),

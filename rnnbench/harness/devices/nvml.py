@@ -78,12 +78,12 @@ class Gpu:
         Of a MIG instance, those that it does not answer are taken of its card, and `WHOLE_CARD` names these.
         """
         wanted = [name for name in READINGS if names is None or name in names]
-        of_instance = Readings.of({name: partial(READINGS[name], self) for name in wanted})
+        of_instance = Readings.from_instruments({name: partial(READINGS[name], self) for name in wanted})
         lacking = [name for name in of_instance.missing if name not in OF_ITSELF]
         card = self.card() if lacking else None
         if card is None:
             return of_instance
-        whole = Readings.of({name: partial(READINGS[name], card) for name in lacking})
+        whole = Readings.from_instruments({name: partial(READINGS[name], card) for name in lacking})
         of_card = {WHOLE_CARD: sorted(whole.values)} if whole.values else {}
         missing = {name: reason for name, reason in of_instance.missing.items() if name not in whole.values}
         values = of_instance.values | whole.values

@@ -91,7 +91,7 @@ def round_times(plan: Turns, turns: Sequence[Clocked], pulses: Pulses | None) ->
     return RoundTimes(
         times.log_quantiles,
         times.mean,
-        QuietBlocks.of([low_parts(quiet)], [len(quiet)], [fmean(quiet)]) if quiet else None,
+        QuietBlocks.from_windows([low_parts(quiet)], [len(quiet)], [fmean(quiet)]) if quiet else None,
         pulses=len(taken),
         quiet_pulses=sum(map(pulses.is_quiet, taken)),
         best_pulse=pulses.best,

@@ -24,7 +24,7 @@ WORKTREE = "base"  # in the name of a temporary worktree's folder
 NO_REPOSITORY = "not a git repository (or any"  # git's message if no parent folder is a repository either
 
 
-def state(folder: Path) -> dict[str, Any] | None:
+def commit_and_changes(folder: Path) -> dict[str, Any] | None:
     """Return the commit and whether files differ from it; None without a repository or an answer of git."""
     options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=untracked")
     commit = _ask(folder, "rev-parse", "HEAD")

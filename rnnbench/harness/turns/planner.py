@@ -90,7 +90,7 @@ class GroupRecord:
         self.log_ratios = log_ratios
         self.undisturbed = undisturbed
 
-    def of(self, cases: Collection[str], share: float) -> "GroupRecord":
+    def part(self, cases: Collection[str], share: float) -> "GroupRecord":
         """Return the record of some of the cases, which take this share of a visit."""
         return GroupRecord(
             [share * seconds for seconds in self.seconds],
@@ -232,7 +232,7 @@ class Planner:
         self._subgroups[whole.workload] = subgroups
         for subgroup in subgroups:
             keys = {case.key for case in subgroup.cases}
-            self._records[subgroup] = record.of(keys, len(keys) / len(whole.cases))
+            self._records[subgroup] = record.part(keys, len(keys) / len(whole.cases))
 
     def next_visits(self, seconds_left: float = math.inf) -> list[Group]:
         """Return the groups of the next replicate, given the seconds left in the budget; empty if the run is done.

@@ -65,7 +65,7 @@ class OwnSettings:
             finally:
                 global_state.restore(before)
 
-    def of(self, targets: Iterable[str]) -> Values:
+    def set_by(self, targets: Iterable[str]) -> Values:
         """Return the settings that the modules of these targets, and modules that these import, set when they ran."""
         if not self._of_modules:
             return {}

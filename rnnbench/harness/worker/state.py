@@ -105,7 +105,7 @@ class WorkerState:
         for target in case.named_code:
             self.make_importable(target, root)
         self.code_settings.load(case.named_code, root)
-        imported = self.code_settings.of((case.cell, case.workload.optimizer, case.workload.loss))
+        imported = self.code_settings.set_by((case.cell, case.workload.optimizer, case.workload.loss))
         self.settings = self.place_settings | without_suite(imported)
         self.overruled = overruled(imported)
         self.restore_torch()

@@ -154,7 +154,7 @@ def section_of_checks(
     history = check_history(rows)
     ends = rows[["base_commit", "head_commit"]].dropna().drop_duplicates()
     pairs = list(ends.itertuples(index=False, name=None))
-    commits = Commits() if repository is None else Commits.of(repository, pairs)
+    commits = Commits() if repository is None else Commits.from_repository(repository, pairs)
     parts: list[Any] = [Lines(LEFT_OUT_FILES, left_out)]
     if len(history.checks) > 1:
         cases = described_cases(history, rows, commits, lambda case, *change: accepted.reason(subjects[case], *change))

@@ -36,7 +36,7 @@ class Commits:
     address: str | None = None  # of the repository's page
 
     @classmethod
-    def of(cls, repository: Path, ends: Collection[tuple[str, str]]) -> "Commits":
+    def from_repository(cls, repository: Path, ends: Collection[tuple[str, str]]) -> "Commits":
         """Return what the repository that contains a folder tells of the commits of checks, each a base and a head."""
         commits = {sha for pair in ends for sha in pair}
         facts = git.subjects(repository, commits) if commits else {}

@@ -36,7 +36,7 @@ class CodeUnit:
     way: Way
 
     @classmethod
-    def of(cls, run: RunModule, name: WayName) -> Self:
+    def from_run(cls, run: RunModule, name: WayName) -> Self:
         """Return what a compiled way of this name runs: a cell or a layer step by step, or a whole module."""
         if run.kind == "sequence":
             return cls(run.module, call)

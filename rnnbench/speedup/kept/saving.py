@@ -259,7 +259,7 @@ class _Saving:
         if key not in self.packages:
             file = self.folder / f"package-{len(self.packages) + 1}.pt2"
             try:
-                self.packages[key] = compile_package(CodeUnit.of(self.run, way), way, input, state, file)
+                self.packages[key] = compile_package(CodeUnit.from_run(self.run, way), way, input, state, file)
             except Skip:
                 raise
             except Exception as error:  # whatever torch or a stranger's code raises

@@ -16,7 +16,7 @@ from rnnbench.harness.coordinator.origin import Origins
 from rnnbench.harness.coordinator.process import OBSERVER, lost
 from rnnbench.harness.coordinator.recorder import NOT_PROBED
 from rnnbench.harness.coordinator.runner import NOTHING_TO_COMPARE, Runner
-from rnnbench.harness.coordinator.start import read_state, started
+from rnnbench.harness.coordinator.start import read_earlier_run, started
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.protocol import Reply
 from rnnbench.harness.turns.schedule import Progress
@@ -430,7 +430,7 @@ def test_on_a_shared_core_short_calls_are_timed_apart_from_long_ones_from_the_fi
     assert [batch.tolist() for batch in batches] == [[1], [10]] * 3
     assert runner.replicates == 6
     [folder] = tmp_path.iterdir()
-    visited = [{case.key for case in each.cases} for each, _, _ in read_state(folder).visits]
+    visited = [{case.key for case in each.cases} for each, _, _ in read_earlier_run(folder).visits]
     assert visited == [{short.key, small.reference_case().key}, {long.key, small.reference_case().key}] * 3
 
 

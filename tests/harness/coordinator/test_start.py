@@ -14,8 +14,8 @@ from rnnbench import load, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.start import (
     NEW_RUN,
-    RunState,
-    read_state,
+    EarlierRun,
+    read_earlier_run,
     refuse_other_machine,
     refuse_other_suite,
 )
@@ -36,10 +36,10 @@ def test_a_visit_that_was_cut_off_is_left_out_and_its_worker_number_is_not_given
     run = RunFolder(path)
     run.add_window(window(LOOP, 2, [2.0], turns=2))
     run.close()
-    state = read_state(path)
-    assert [len(windows) for _, windows, _ in state.visits] == [2, 2]
-    assert (state.replicates, state.workers) == (3, 3)
-    assert [group.cases for group in state.groups] == [(LOOP, REFERENCE)]
+    earlier = read_earlier_run(path)
+    assert [len(windows) for _, windows, _ in earlier.visits] == [2, 2]
+    assert (earlier.replicates, earlier.workers) == (3, 3)
+    assert [group.cases for group in earlier.groups] == [(LOOP, REFERENCE)]
 
 
 THERE = {"processor": PROCESSOR.to_json(), "cores_allowed": [0, 1]}
@@ -80,9 +80,9 @@ SETTINGS = Settings(replicates=2, max_replicates=2, windows=2, precision=None)
 CASES = {case.key for group in GROUPS for case in group.cases}
 
 
-def measure(folder: RunFolder, state: RunState = NEW_RUN) -> None:
-    """Measure as `rnnbench run` does, or with a state as `--resume` does."""
-    run_into(folder, GROUPS, SETTINGS, state=state, workers=FakeWorkers(), seed=2)
+def measure(folder: RunFolder, earlier: EarlierRun = NEW_RUN) -> None:
+    """Measure as `rnnbench run` does, or after an earlier run as `--resume` does."""
+    run_into(folder, GROUPS, SETTINGS, earlier=earlier, workers=FakeWorkers(), seed=2)
     folder.close()
 
 
@@ -126,7 +126,7 @@ def test_wherever_a_run_is_killed_no_window_is_lost_or_doubled_and_it_ends_with_
             continue
         assert lines(path) == Counter(kept)
         assert set(last_measurements(path)) == CASES
-        measure(RunFolder(path), read_state(path))
+        measure(RunFolder(path), read_earlier_run(path))
         after = lines(path)
         assert not Counter(kept) - after
         assert set(after.values()) == {1}

@@ -128,12 +128,12 @@ def test_a_git_that_hangs_is_told_by_its_command_and_no_state_is_known(
         git.top(repo)
     with pytest.raises(UserError, match=r"`git log` fails: .* timed out after 0\.2 seconds"):
         git.log(repo, "%H")
-    assert git.state(repo) is None
+    assert git.commit_and_changes(repo) is None
 
 
 def test_without_git_there_is_no_repository_and_no_state(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert (git.top(repo), git.state(repo)) == (None, None)
+    assert (git.top(repo), git.commit_and_changes(repo)) == (None, None)
 
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"ends \n", b"a:b", b"\xff\xfe", b"-C", b"'$(touch x)'"])
@@ -142,7 +142,7 @@ def test_a_repository_in_a_folder_of_any_name_is_found_and_checked_out(tmp_path:
     repository.commit(folder, {"file": "one", "below/other": "one"})
     repository.commit(folder, {"file": "two"})
     assert git.top(folder / "below") == folder
-    assert git.state(folder) == {"commit": git.commit(folder, "HEAD"), "dirty": False}
+    assert git.commit_and_changes(folder) == {"commit": git.commit(folder, "HEAD"), "dirty": False}
     with git.worktree(folder, git.commit(folder, "HEAD~1")) as tree:
         assert (tree / "file").read_text() == "one"
     assert sorted(tmp_path.iterdir()) == [folder]
@@ -152,15 +152,15 @@ def test_a_repository_that_git_refuses_is_told_in_gits_own_words(repo: Path) -> 
     (repo / ".git" / "config").write_text("[core")
     with pytest.raises(UserError, match="`git rev-parse` fails: fatal: bad config"):
         git.top(repo)
-    assert git.state(repo) is None
+    assert git.commit_and_changes(repo) is None
 
 
 def test_changes_in_a_submodule_are_changes_too(repo: Path, tmp_path: Path) -> None:
     repository.commit(tmp_path / "lib", {"code": "one"})
     repository.add_submodule(repo, tmp_path / "lib", "libs/lib")
-    assert git.state(repo) == {"commit": git.commit(repo, "HEAD"), "dirty": False}
+    assert git.commit_and_changes(repo) == {"commit": git.commit(repo, "HEAD"), "dirty": False}
     (repo / "libs" / "lib" / "code").write_text("two")
-    assert git.state(repo) == {"commit": git.commit(repo, "HEAD"), "dirty": True}
+    assert git.commit_and_changes(repo) == {"commit": git.commit(repo, "HEAD"), "dirty": True}
 
 
 def test_no_hook_runs_at_a_checkout(repo: Path, tmp_path: Path) -> None:

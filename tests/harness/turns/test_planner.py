@@ -149,7 +149,7 @@ def test_what_is_known_of_some_cases_of_a_group_is_what_was_seen_of_them_and_the
     for seconds in (2.0, 3.0):
         times = {name: steady(float(number)) for number, name in enumerate(names, 1)}
         whole.add(seconds, times, times["c"])
-    some = whole.of({"a", "c"}, 0.5)
+    some = whole.part({"a", "c"}, 0.5)
     assert some.seconds == [1.0, 1.5]
     assert set(some.log_ratios) == set(some.undisturbed) == {"a", "c"}
     assert some.log_ratios["a"] == pytest.approx([math.log(1 / 3)] * 2)

@@ -19,7 +19,7 @@ def device(_state: WorkerState, request: Request) -> Reply:
     if reason := devices.why_not(request["device"]):
         return {"reason": reason, "no_energy": reason, "name": "", "uuid": None}
     opened = devices.open_device(request["device"])
-    no_energy = Readings.of({"energy": opened.meter}).missing.get("energy", "")
+    no_energy = Readings.from_instruments({"energy": opened.meter}).missing.get("energy", "")
     return {"reason": "", "no_energy": no_energy, "name": opened.model, "uuid": opened.uuid}
 
 
@@ -32,7 +32,7 @@ def ceiling(state: WorkerState, request: Request) -> Reply:
     state.settle_at(name, dtype, threads)
     opened = devices.open_device(name)
     load = {"kernels": partial(ceilings.load, dtype, Path(request["folder"]))}
-    kernels = Readings.of(load if opened.runs_host_code else {})
+    kernels = Readings.from_instruments(load if opened.runs_host_code else {})
     native = kernels.values.get("kernels")
     passes = request["passes"]
     has_pulses = opened.is_shared and threads == 1

@@ -80,12 +80,12 @@ def count_instructions(timed: TimedCall, steps: int, counter: CounterName, prefi
     return totals
 
 
-def switch_callgrind(prefix: str, state: Literal["on", "off"]) -> None:
+def switch_callgrind(prefix: str, position: Literal["on", "off"]) -> None:
     """Let callgrind, which runs this process, see every instruction from now on, or none; raises Unavailable.
 
     Without it the process is about four times as fast.
     """
-    request = ["vgdb", f"--vgdb-prefix={prefix}", f"--pid={os.getpid()}", "instrumentation", state]
+    request = ["vgdb", f"--vgdb-prefix={prefix}", f"--pid={os.getpid()}", "instrumentation", position]
     try:
         # This process must go on meanwhile: callgrind looks for requests between its instructions.
         with subprocess.Popen(request, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -94,9 +94,9 @@ def switch_callgrind(prefix: str, state: Literal["on", "off"]) -> None:
                 time.sleep(SWITCH_POLL_SECONDS)
             if process.poll() is None:
                 process.kill()
-                raise Unavailable(f"callgrind can't be switched {state}: no answer within {SWITCH_SECONDS:g} s")
+                raise Unavailable(f"callgrind can't be switched {position}: no answer within {SWITCH_SECONDS:g} s")
             message = process.stderr.read().decode(errors="replace") if process.stderr else ""
     except OSError as fault:
-        raise Unavailable(f"callgrind can't be switched {state}: {fault}") from None
+        raise Unavailable(f"callgrind can't be switched {position}: {fault}") from None
     if process.returncode:
-        raise Unavailable(f"callgrind can't be switched {state}: {last_line(message) or process.returncode}")
+        raise Unavailable(f"callgrind can't be switched {position}: {last_line(message) or process.returncode}")

@@ -89,5 +89,7 @@ def energy(state: WorkerState, request: Request) -> Reply:
     with closing(built.timed_call()) as timed, timed.mode():
         plan = calibrate(device, timed.call, request["window_seconds"])
         meter = device.meter()
-        readings = Readings.of({"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)})
+        readings = Readings.from_instruments(
+            {"energy_joules": lambda: joules_per_call(meter, device, timed.call, plan)}
+        )
     return {"values": readings.values, "missing": readings.missing}
