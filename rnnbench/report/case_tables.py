@@ -21,6 +21,7 @@ from rnnbench.report.facts import (
     has_slow_calls,
     is_shared,
     reference_name,
+    star,
     tally,
 )
 from rnnbench.report.table import MAX_TABLE_ROWS, Column, Table, of, table, where_new
@@ -99,7 +100,7 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
             | {
                 "fastest": ", ".join(f"{how} {count}" if len(ways) > 1 else how for how, count in ways),
                 "median": ratios.median(),
-                "mark": STAR if marks and is_shared(main).all() else "",
+                "mark": star(main, has_both_states=marks),
                 "lowest": ratios.min(),
                 "highest": ratios.max(),
                 "faster": tally(cases).get("faster", 0),
@@ -294,7 +295,7 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
             | {"lowest": ratios["ratio"].min(), "highest": ratios["ratio"].max()}
             | {"cases": len(cases), "compared": compared, "unclear": unclear_ones, "parity": parity}
             | {"told": "; ".join([*remarks, one_line(parity)]), "seconds": counted(cases)["seconds"].median()}
-            | {"mark": STAR if has_both_states and len(main) and is_shared(main).all() else ""}
+            | {"mark": star(main, has_both_states=has_both_states)}
             | over.loc[cases.index].median().to_dict()
         )
     medians = pd.DataFrame(rows, columns=[*keys, *MEDIANS_OF, "told", "mark", "seconds", *names])

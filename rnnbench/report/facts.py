@@ -168,6 +168,11 @@ def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":
     return shared
 
 
+def star(cases: pd.DataFrame, *, has_both_states: bool) -> str:
+    """Return STAR for a number of these cases if all were measured on a shared core, and others of the table not."""
+    return STAR if has_both_states and len(cases) and is_shared(cases).all() else ""
+
+
 def counted(cases: pd.DataFrame, keys: Sequence[str] = ()) -> pd.DataFrame:
     """Return the cases of which medians are: the undisturbed ones, or all of them if there are no others.
 

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, measured_streams, quantile_name
-from rnnbench.report.facts import ABOUT_STAR, NO_REFERENCE, STAR, agreed, counted, is_shared, reference_name, tally
+from rnnbench.report.facts import ABOUT_STAR, NO_REFERENCE, agreed, counted, is_shared, reference_name, star, tally
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -85,7 +85,7 @@ def medians(summary: pd.DataFrame) -> Medians:
         highs = main[f"{value}_high"] if are_single else numbers
         rows.append(
             {"name": name, "phase": phase, "median": numbers.median(), "low": lows.min(), "high": highs.max()}
-            | {"mark": STAR if has_both_states and is_shared(main).all() else ""}
+            | {"mark": star(main, has_both_states=has_both_states)}
             | {"cases": len(cases), "outputs": agreed(parity.word for parity in cases["parity"])}
             | {kind: counts.get(kind, 0) for kind in ("slower", "faster", "unclear")}
         )
