@@ -50,7 +50,8 @@ class Unrolled(nn.Module):
 
         Without a state, the sequence begins with the first state that the cell's own function gives, with a step
         without a state, or with zeros. Raises ValueError for an input that is not a batch of sequences, a state of
-        other shapes, a module that is no cell, and, without a state, for a cell that goes on from its last call.
+        other shapes, a module that is no cell, and, without a state, for a cell that goes on from its last call; raises
+        RuntimeError if the first call is made by torch.export.
         """
         if input.dim() < BATCHED:
             raise ValueError(f"input: expected (seq, batch, features), found {tuple(input.shape)}")
@@ -63,6 +64,8 @@ class Unrolled(nn.Module):
 
     def _find(self, input: Tensor, state: State) -> RunModule:
         """Find out how the cell is called, and keep it; within torch.compile too, where no graph can be made of it."""
+        if torch.compiler.is_exporting():
+            raise RuntimeError("call this layer once before you export it: the first call finds out how the cell works")
         if torch.compiler.is_compiling():
             from rnnbench.speedup.no_graph import called
 

@@ -285,3 +285,11 @@ def test_packed_and_unbatched_sequences_run_as_given(kind: Any, way: WayName) ->
     packed = pack_padded_sequence(INPUT, torch.tensor([7, 4, 2]))
     torch.testing.assert_close(found(packed)[0].data, layer(packed)[0].data)
     torch.testing.assert_close(found(INPUT[:, 0]), layer(INPUT[:, 0]))
+
+
+def test_an_unrolled_cell_is_called_once_before_it_is_exported() -> None:
+    layer = rnnbench.unroll(nn.GRUCell(5, 6))
+    with pytest.raises(RuntimeError, match="call this layer once before you export it: the first call finds"):
+        exported(layer)
+    outputs, _ = layer(INPUT)
+    torch.testing.assert_close(exported(layer)[0], outputs)
