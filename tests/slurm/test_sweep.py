@@ -154,7 +154,7 @@ def test_ctrl_c_cancels_the_jobs_which_asked_for_a_gpu_with_memory_and_exits_wit
     [
         ("partition=nope", r"invalid partition specified: nope|Invalid partition name"),
         ("partitoin=main", "unrecognized option '--partitoin=main'"),
-        ("gpus=1", "takes no such job: "),
+        ("gpus=1", "refuses this job: "),
     ],
 )
 def test_what_slurm_does_not_take_is_told_and_leaves_nothing(run: Run, tmp_path: Path, option: str, words: str) -> None:
