@@ -148,7 +148,7 @@ def test_no_headline_counts_what_keeps_results(tmp_path: Path) -> None:
     (tmp_path / "cheats.toml").write_text(suite("Honest", "MemoByValue"))
     done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
     printed = " ".join(done.stdout.split())
-    assert "Not counted, since less time is taken when values come again: MemoByValue." in printed
+    assert "Not counted, because a call is faster when it gets the same values again: MemoByValue." in printed
     (tmp_path / "cheats.toml").write_text(suite("MemoByValue"))
     done = commands.rnnbench("run", "cheats.toml", cwd=tmp_path)
     assert "No case was measured that does all of its work in each call." in " ".join(done.stdout.split())
