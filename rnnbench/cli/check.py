@@ -122,7 +122,7 @@ def check(
     try:
         with sides(suite, base, base_python, sources, base_name=base_name) as (before, head):
             first = replace(before, suite=before.suite.with_check(margin=margin, budget_seconds=budget))
-            commit = (git.commit_and_changes(first.tree) or {}).get("commit") if first.tree else None
+            commit = git.head(first.tree) if first.tree else None
             options = replace(options, accepted=accepted.change(commit))
             folder, comparison = _checked_live((first, head), expression, device, out, options)
     except NewSuite as new:  # the pull request that adds a suite must be able to pass

@@ -15,8 +15,8 @@ from rnnbench.store.profiles import Operator, Profile
 MAX_OPERATORS_NAMED = 3
 MIN_OPERATOR_SHARE = 0.02  # of the call; less is not named
 WORD_OF = {  # of an operator without its prefix, where the rule of `word` gives no English
-    **dict.fromkeys(("mm", "addmm", "mv", "addmv", "linear", "matmul", "dot", "mkldnn_linear"), "matrix product"),
-    **dict.fromkeys(("bmm", "baddbmm", "einsum"), "batched matrix product"),
+    **dict.fromkeys(("mm", "addmm", "mv", "addmv", "linear", "matmul", "dot", "mkldnn_linear"), "matmul"),
+    **dict.fromkeys(("bmm", "baddbmm", "einsum"), "batched matmul"),
     **dict.fromkeys(("clone", "contiguous", "to", "type", "copy", "to_copy", "double"), "copy"),
     **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "vstack"), "concatenating tensors"),
     **dict.fromkeys(("zeros", "ones", "full", "fill", "zero", "new_zeros", "new_ones", "new_full"), "filling a tensor"),
@@ -53,7 +53,7 @@ WORD_OF = {  # of an operator without its prefix, where the rule of `word` gives
 NAME_BEGINNINGS = ("native_", "foreach_", "cudnn_", "mkldnn_", "miopen_")
 NAME_ENDINGS = ("_backward", "_backward_data", "_forward", "_jvp")
 # What a fused layer does inside, and what its gradients are made of.
-OF_A_LAYER = {"matrix product", "addition", "subtraction", "multiplication", "sigmoid", "tanh", "relu", "sum"}
+OF_A_LAYER = {"matmul", "addition", "subtraction", "multiplication", "sigmoid", "tanh", "relu", "sum"}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.records import Phase
 from rnnbench.text import as_budget, rounded_up
 
-CLOCK_SHARE = 0.25  # of the time that a search at a shape begins with, which compiling leaves for the clock,
-CLOCK_SECONDS = 20.0  # but no more than this: four ways whose calls take 30 to 80 ms are timed in 10 to 12 s
+CLOCK_SHARE = 0.25  # of the time of a search at a shape, which compiling leaves for timing the ways
+CLOCK_SECONDS = 20.0  # the most that it leaves: timing ways whose calls take 30 to 80 ms needs some 12 s
 AGAIN_SHARE = 0.15  # of the time of a compilation, at most, that this process needs for what it finds in the cache
 LEAST_SECONDS = 2.0  # for a compilation; in less nothing is begun
 LOOK_SECONDS = 0.2  # between two looks at a child
@@ -92,8 +92,8 @@ class Compiler:
         self._operators = operators
         self._place = place
         self._deadline = deadline
-        for_the_clock = min(CLOCK_SHARE * (deadline - time.monotonic()), CLOCK_SECONDS)
-        self._last_moment = deadline - for_the_clock  # for all ways together
+        clock_seconds = min(CLOCK_SHARE * (deadline - time.monotonic()), CLOCK_SECONDS)
+        self._last_moment = deadline - clock_seconds  # for all ways together
         self._on_progress = on_progress
         self._budget_seconds = budget_seconds
         self._shapes = shapes

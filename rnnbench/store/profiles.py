@@ -23,7 +23,7 @@ CauseKind = Literal[
 ]
 # The name of each category, in the order of figures and tables; views neither move nor compute anything.
 CATEGORIES: dict[Category, str] = {
-    "products": "matrix products",
+    "products": "matmuls",
     "pointwise": "pointwise",
     "copies": "copies and fills",
     "layer": "fused layer",

@@ -16,5 +16,5 @@ def test_where_time_goes_has_a_bar_for_each_profile_that_worked_with_its_parts()
     assert figure is not None
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["gru loop", "all"]
     assert {"forward", "backward"} <= {text.get_text() for text in figure.axes[0].texts}
-    assert "matrix products" in legend(figure)
+    assert "matmuls" in legend(figure)
     assert call_parts.breakdowns({"bad": profiles["bad"]}) is None

@@ -114,7 +114,7 @@ def uneven(dtype: torch.dtype, device: str) -> str:
     layers, products = global_state.tf32_allowed()
     if rounded_to(dtype, device) != "tf32" or layers == products:
         return ""
-    coarse, fine = ("cuDNN's layers", "matrix products") if layers else ("matrix products", "cuDNN's layers")
+    coarse, fine = ("cuDNN's layers", "matmuls") if layers else ("matmuls", "cuDNN's layers")
     return (
         f"{coarse} may use TF32 and {fine} may not: set torch.backends.cudnn.allow_tf32 and "
         "torch.set_float32_matmul_precision alike for equal precision."

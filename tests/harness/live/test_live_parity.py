@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("one_thread", "short_turns")
 @pytest.mark.parametrize(
     ("dtype", "device", "allowed", "starts"),
     [
-        (torch.float32, "cuda:0", (True, False), "cuDNN's layers may use TF32 and matrix products may not"),
-        (torch.float32, "cuda:0", (False, True), "matrix products may use TF32 and cuDNN's layers may not"),
+        (torch.float32, "cuda:0", (True, False), "cuDNN's layers may use TF32 and matmuls may not"),
+        (torch.float32, "cuda:0", (False, True), "matmuls may use TF32 and cuDNN's layers may not"),
         (torch.float32, "cuda:0", (True, True), ""),
         (torch.float16, "cuda:0", (True, False), ""),
         (torch.float32, "cpu", (True, False), ""),
