@@ -29,6 +29,7 @@ class Times:
     log_quantiles: np.ndarray  # (49,) of the seconds per call
     mean: float  # seconds; it also shows what slows only some calls
     quiet: QuietBlocks | None = None  # None: none was quiet, or none is known to be
+    blocks: int = 0  # quiet or not
 
     @property
     def median(self) -> float:
@@ -87,6 +88,7 @@ def pooled_times(
     calls: Sequence[int],
     seconds: Sequence[float],
     quiet: QuietBlocks | None = None,
+    blocks: int = 0,
 ) -> Times:
     """Return the times of a case from the order statistics, the number of calls and the total seconds of its windows.
 
@@ -95,7 +97,7 @@ def pooled_times(
     sizes = [len(each) for each in quantiles]
     points = [*chain(*quantiles)]
     [logs] = log_quantiles(np.zeros(len(calls), dtype=int), np.array(sizes), np.array(points), np.array(calls))
-    return Times(logs, sum(seconds) / sum(calls), quiet)
+    return Times(logs, sum(seconds) / sum(calls), quiet, blocks)
 
 
 def quiet_share(windows: Sequence[Window]) -> float | None:
@@ -119,6 +121,7 @@ def times_by_case(windows: Iterable[Window]) -> dict[str, Times]:
                 [each.quiet_blocks for each in windows_of_case],
                 [each.quiet_seconds or 0.0 for each in windows_of_case],
             ),
+            sum(each.calls // each.batch for each in windows_of_case),
         )
         for case, windows_of_case in cases.items()
     }

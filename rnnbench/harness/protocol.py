@@ -117,6 +117,9 @@ def visit(
     seconds: float,
     best_pulse: float | None = None,
     preheat_seconds: float = 0.0,
+    *,
+    least_turns: int = 0,
+    choices: Sequence[Sequence[int]] = (),
 ) -> Request:
     """Take all turns of a visit.
 
@@ -125,10 +128,14 @@ def visit(
     `preheat_seconds`: for how long the worker whose turn comes first makes the calls before them. `best_pulse`: of the
     machine, as far as it is known; the reply has a better one if the worker took it. `windows`:
     for each case, fields of `rnnbench.store.records.Window`, and `printed`.
+
+    With `choices`, which are sets of equal cores, there is no other side: the worker moves to the cores that are quiet
+    most often, and ends the visit when each case has taken `least_turns` and has enough quiet blocks.
     """
     of_cases = {"cases": [case.key for case in cases], "plans": [asdict(plan) for plan in plans]}
     turns = {"order": order, "side": side, "seconds": seconds, "preheat_seconds": preheat_seconds}
-    return {"op": "visit", **of_cases, **turns, "best_pulse": best_pulse}
+    alone = {"least_turns": least_turns, "choices": choices}
+    return {"op": "visit", **of_cases, **turns, **alone, "best_pulse": best_pulse}
 
 
 def release() -> Request:

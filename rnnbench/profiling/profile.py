@@ -23,7 +23,8 @@ from rnnbench.harness.devices.cuda import NO_KERNELS
 from rnnbench.harness.live.live_cases import is_torchs
 from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.harness.live.quiet_core import QuietCore, quiet_core
+from rnnbench.harness.live.quiet_core import quiet_core
+from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.causes import suspects
 from rnnbench.profiling.operator_categories import category

@@ -32,7 +32,7 @@ def round_of(seconds: float, shared: float, blocks: int = OFTEN, best: float = B
     """A round of a call that takes so many seconds in each quiet block, and `shared` in the median of all blocks."""
     quiet = QuietBlocks.from_windows([[seconds]], [blocks], [seconds]) if blocks else None
     times: Times = steady(shared)
-    return RoundTimes(times.log_quantiles, times.mean, quiet, pulses, 2 * blocks, best)
+    return RoundTimes(times.log_quantiles, times.mean, quiet, pulses=pulses, quiet_pulses=2 * blocks, best_pulse=best)
 
 
 def rounds(seconds: float, shared: float, blocks: tuple[int, ...]) -> list[RoundTimes]:

@@ -20,8 +20,8 @@ from rnnbench.analysis.rounds import compare
 from rnnbench.analysis.summary import UNDISTURBED
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.loop import LiveTurns, Precision
-from rnnbench.harness.live.quiet_core import QuietCore
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.validation.shared_simulated import PULSE_SECONDS, RATIOS, REFERENCE_SECONDS, SHARINGS, Machine, Sharing

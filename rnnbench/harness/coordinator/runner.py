@@ -303,7 +303,7 @@ class Runner(Visitor):
         shuffled = sweeps_in_turn(self._rng.sample(chosen, len(chosen)))
         visits = sorted(shuffled, key=lambda group: not is_shared(group.workload.device))
         visited: list[Group] = []
-        self.least_blocks = self.planner.least_blocks(self._seconds_left)
+        self.most_blocks = self.planner.most_blocks(visits, self._seconds_left)
         self.start()
         self._sample("before")
         for done, group in enumerate(visits):

@@ -27,6 +27,7 @@ from rnnbench.harness.coordinator.recorder import Recorder
 from rnnbench.harness.devices import backend, core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores, preparing_cores
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.machine.quiet_core import MAX_CHOICES
 from rnnbench.harness.turns.schedule import LEAST_BLOCKS, Turns, balanced_order, plan_turns
 from rnnbench.store.implementations import COMPILED
 from rnnbench.store.records import NOT_REACHED, Case, Group, Window
@@ -64,6 +65,7 @@ class VisitPlan:
 
     turns: dict[tuple[str, int], Turns]
     order: list[tuple[str, int]]  # in which they are taken
+    least_turns: int  # of a case, after which a visit of one side may end
     seconds: float  # expected, of all
 
 
@@ -86,7 +88,7 @@ class Visitor(ABC):
         self.best_pulses: dict[str, float] = {}  # seconds, of the workers of each interpreter
         # By side and case key: of the fastest call so far, and of the flush of caches before each call of a cold case.
         self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
-        self.least_blocks = LEAST_BLOCKS  # of a case in a visit
+        self.most_blocks = LEAST_BLOCKS  # of a case in a visit of one side, whose calls are long
 
     @abstractmethod
     def start(self) -> object:
@@ -231,7 +233,8 @@ class Visitor(ABC):
             timed = self._pulses.quietest(choices)
             ready = self.timed_together(group, ready)
             _pin(workers, [timed] * len(workers))
-            windows = self._time(ready, case_seconds)
+            others = [cores for cores in choices if cores != timed]
+            windows = self._time(ready, case_seconds, [timed, *others][:MAX_CHOICES])
             _pin(workers, untimed)
         self.on_each(partial(self._end, ready, is_observed=is_observed), at_once=apart)
         for side, taken in windows.items():
@@ -264,8 +267,10 @@ class Visitor(ABC):
                 raise CaseFault(side, case, reply)
         return ready
 
-    def _time(self, cases: Sequence[Case], case_seconds: float) -> dict[str, list[Window]]:
-        """Let the workers take all turns of a visit."""
+    def _time(
+        self, cases: Sequence[Case], case_seconds: float, choices: Sequence[Sequence[int]]
+    ) -> dict[str, list[Window]]:
+        """Let the workers take all turns of a visit; the worker of one side may move between sets of cores."""
         plan = self._plan(cases, case_seconds)
         started = self.seconds
         preheat = 0.0 if is_shared(cases[0].workload.device) else self.settings.preheat_seconds
@@ -276,7 +281,17 @@ class Visitor(ABC):
             worker = self.workers[side]
             interpreter = self.interpreter(side)
             best_pulse = self.best_pulses.get(interpreter)
-            request = protocol.visit(cases, of_side, plan.order, side, preheat + plan.seconds, best_pulse, preheat)
+            request = protocol.visit(
+                cases,
+                of_side,
+                plan.order,
+                side,
+                preheat + plan.seconds,
+                best_pulse,
+                preheat,
+                least_turns=plan.least_turns,
+                choices=choices if len(self.workers) == 1 else (),
+            )
             reply = recorder.ask(worker, request)
             if not reply["ok"]:
                 # The side that is in a turn is the cause, if this one only waits for it.
@@ -301,12 +316,16 @@ class Visitor(ABC):
         seconds = {(side, number): sum(self._seconds[side, cases[number].key]) for number in numbers for side in sides}
         plans: dict[tuple[str, int], Turns] = {}
         order: list[tuple[str, int]] = []
+        least_turns = 0
         for together in [numbers] if len(sides) == 1 else [[number] for number in numbers]:
             compared = {(side, number): seconds[side, number] for number in together for side in sides}
-            plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls, least_blocks=self.least_blocks)
+            least = plan_turns(compared, case_seconds, pace, single_calls=single_calls)
+            least_turns = next(iter(least.values())).turns
+            most_blocks = self.most_blocks if len(sides) == 1 else LEAST_BLOCKS
+            plans |= plan_turns(compared, case_seconds, pace, single_calls=single_calls, least_blocks=most_blocks)
             order += balanced_order([*compared], plans[next(iter(compared))].turns, self._rng)
         expected = sum(plans[turn].blocks * plans[turn].calls * seconds[turn] for turn in order)
-        return VisitPlan(plans, order, expected)
+        return VisitPlan(plans, order, least_turns, expected)
 
     def _end(self, cases: Sequence[Case], side: str, *, is_observed: bool) -> None:
         """Compare the timed cases of a side with their references again, and release all that were prepared."""

@@ -37,7 +37,8 @@ from rnnbench.analysis.quiet_rounds import (
 from rnnbench.analysis.rounds import Question, growing, widening
 from rnnbench.analysis.summary import SHARED
 from rnnbench.harness.devices import Clocked, Device
-from rnnbench.harness.live.quiet_core import QuietCore, round_times
+from rnnbench.harness.live.quiet_core import round_times
+from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.harness.turns.planner import GroupRecord, estimate_spreads, visits_to_come
 from rnnbench.harness.turns.schedule import (
     LEAST_BLOCKS,

@@ -17,7 +17,7 @@ from rnnbench.analysis.estimate import (
 )
 from rnnbench.analysis.replicate_times import Times, log_ratio, undisturbed_log_ratio
 from rnnbench.analysis.variances import t_quantile
-from rnnbench.harness.turns.schedule import LARGE_BUDGET_BLOCKS, LEAST_BLOCKS, sweeps_in_turn
+from rnnbench.harness.turns.schedule import LEAST_BLOCKS, MOST_BLOCKS, sweeps_in_turn
 from rnnbench.harness.turns.split import compared, parted
 from rnnbench.store.records import Group, Workload
 from rnnbench.suite.file import Settings
@@ -29,6 +29,7 @@ MIN_FOR_SPREAD = 3
 MIN_FOR_PRECISION = 6
 MIN_UNDISTURBED = 4  # the same if all of its ratios are undisturbed: their variances come from all cases
 ENOUGH_REPLICATES = 5  # for the interval of a ratio
+NEWEST_VISITS = 3  # whose seconds are expected of another visit
 
 
 @dataclass
@@ -43,6 +44,7 @@ class GroupRecord:
     basis: str | None = None  # key of the case to which the ratios are: the reference, or without one the fastest
     spread: float = math.inf  # with it Student's interval is as wide as the group's widest; infinite: not known yet
     quiet_shares: list[float] = field(default_factory=list)  # of the pulses of each visit that had some
+    blocks: int = 0  # of a case in the last visit
     minutes: set[int] = field(default_factory=set)  # of the run, in which visits began
     is_undisturbed: bool = False  # all of its ratios are
 
@@ -75,11 +77,12 @@ class GroupRecord:
     @property
     def cost(self) -> float:
         """Expected seconds of another visit. The first also checks parity and calibrates: it counts only if alone."""
-        return fmean(self.seconds[1:] or self.seconds)
+        return fmean(self.seconds[1:][-NEWEST_VISITS:] or self.seconds)
 
     def add(self, seconds: float, times: Mapping[str, Times], base: Times | None) -> None:
         """Record a visit: the times of each case, and those that its ratios are to; None if there are no ratios."""
         self.seconds.append(seconds)
+        self.blocks = max((each.blocks for each in times.values()), default=0)
         log_ratios: dict[str, list[float]] = {}
         undisturbed: dict[str, list[tuple[float, int]]] = {}
         if base is not None:
@@ -99,6 +102,7 @@ class GroupRecord:
             self.dead,
             self.basis,
             quiet_shares=[*self.quiet_shares],
+            blocks=self.blocks,
             minutes={*self.minutes},
         )
 
@@ -259,18 +263,23 @@ class Planner:
                 chosen.append(group)
         return chosen
 
-    def least_blocks(self, seconds_left: float) -> int:
-        """Return how many blocks a case should have in a visit of the next replicate, however long its calls are.
+    def most_blocks(self, chosen: Sequence[Group], seconds_left: float = math.inf) -> int:
+        """Return how many blocks a case may have in a visit of the next replicate, until enough of them are quiet.
 
-        What a visit begins and ends with takes as long as many calls. If the budget is enough for more replicates than
-        ratios need, their turns are longer instead.
+        The budget then lasts for one replicate more than ratios need. `chosen`: the groups of the replicate.
         """
-        visited = [group for group, record in self._records.items() if record.visits]
-        if not visited or math.isinf(seconds_left):
+        visited = [record for group in chosen if (record := self._records[group]).visits]
+        if math.isinf(seconds_left):
+            return MOST_BLOCKS
+        if not visited:  # nobody knows yet what a visit takes
             return LEAST_BLOCKS
-        replicate = fmean(self._start_seconds) + sum(self._records[group].cost for group in visited)
-        blocks = round(LEAST_BLOCKS * seconds_left / (ENOUGH_REPLICATES * max(replicate, 1e-9)))
-        return min(max(blocks, LEAST_BLOCKS), LARGE_BUDGET_BLOCKS)
+        replicates = max(ENOUGH_REPLICATES, self._settings.replicates)
+        to_come = max(replicates + 1 - min(record.visits for record in visited), 1)
+        long_calls = [record for record in visited if record.blocks <= MOST_BLOCKS]
+        others = fmean(self._start_seconds) + sum(record.cost for record in visited if record not in long_calls)
+        block_seconds = sum(record.cost / max(record.blocks, 1) for record in long_calls)
+        affordable = (seconds_left / to_come - others) / max(block_seconds, 1e-9)
+        return int(min(max(affordable, LEAST_BLOCKS), MOST_BLOCKS))
 
     def disturbed(self) -> list[Group]:
         """Return the groups with cases that have pulses, but too few quiet blocks for undisturbed ratios."""

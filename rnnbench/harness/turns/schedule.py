@@ -17,7 +17,10 @@ MAX_BLOCK_SECONDS = 0.01  # of calls that are clocked together, however long the
 # The least number of blocks of a case in a visit, which matters for long calls: with eight, its time can be
 # undisturbed although some of them are disturbed.
 LEAST_BLOCKS = 8
-LARGE_BUDGET_BLOCKS = 24  # in place of LEAST_BLOCKS, where the budget is large
+# A visit of a run may go on until each case has so many quiet blocks. With fewer, its low quantile scatters more than
+# processes differ, or is not known at all; with more, the visit takes time in which another process could be timed.
+ENOUGH_QUIET_BLOCKS = 16
+MOST_BLOCKS = 64  # by which it ends anyway
 LEAST_BLOCK_SECONDS = 0.125  # of calls up to this length; of longer ones a visit has so many fewer
 WARM_CALL_SECONDS = 1e-3  # a call this long fills the caches itself: no unclocked call comes before it
 MAX_BLOCK_CALLS = 1_000_000

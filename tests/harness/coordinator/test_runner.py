@@ -95,7 +95,7 @@ def test_groups_come_in_another_order_in_each_replicate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [LOST, ILLEGAL])
-@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 11)])
+@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 19)])
 def test_a_case_that_fails_or_kills_its_worker_fails_alone_and_no_other_case_runs_in_that_process(
     tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:
@@ -119,7 +119,7 @@ SKIPPED = {"ok": False, "status": "skipped", "reason": "the cell defines no proj
 
 
 @pytest.mark.parametrize("reply", [LOST, ILLEGAL])
-@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 11)])
+@pytest.mark.parametrize(("op", "count"), [("check", 1), ("prepare", 1), ("prepare", 2), ("turn", 1), ("turn", 19)])
 def test_a_reference_is_not_timed_any_more_when_all_cases_that_are_compared_with_it_have_failed(
     tmp_path: Path, op: str, count: int, reply: Reply
 ) -> None:

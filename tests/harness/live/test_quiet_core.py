@@ -8,9 +8,9 @@ import pytest
 
 from rnnbench.harness import devices
 from rnnbench.harness.live import quiet_core
-from rnnbench.harness.live.quiet_core import LOOKING_SHARE, QuietCore
 from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.machine.quiet_core import LOOKING_SHARE, QuietCore
 from rnnbench.harness.worker.prepared_case import pulses_tell
 from tests.doubles import workload as small
 

@@ -9,8 +9,8 @@ import pytest
 
 from rnnbench.analysis.estimate import estimates_of
 from rnnbench.analysis.quiet import BINS, QuietBlocks
-from rnnbench.harness.turns.planner import MIN_FOR_PRECISION, GroupRecord, Planner, visits_to_come
-from rnnbench.harness.turns.schedule import LARGE_BUDGET_BLOCKS, LEAST_BLOCKS
+from rnnbench.harness.turns.planner import ENOUGH_REPLICATES, MIN_FOR_PRECISION, GroupRecord, Planner, visits_to_come
+from rnnbench.harness.turns.schedule import LEAST_BLOCKS, MOST_BLOCKS
 from rnnbench.store.records import Group
 from rnnbench.suite.file import Settings
 from tests.doubles import workload as small
@@ -32,9 +32,10 @@ def planner(**settings: object) -> Planner:
     return chosen
 
 
-def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.5) -> None:
+def visit(chosen: Planner, group: Group, rng: random.Random, seconds: float = 0.5, blocks: int = 0) -> None:
     loop, reference = (case.key for case in group.cases)
-    chosen.add_visit(group, seconds, {loop: steady(math.exp(rng.gauss(0.7, SPREAD[group]))), reference: steady(1.0)})
+    times = {loop: steady(math.exp(rng.gauss(0.7, SPREAD[group]))), reference: steady(1.0)}
+    chosen.add_visit(group, seconds, {case: replace(each, blocks=blocks) for case, each in times.items()})
 
 
 def run(chosen: Planner, seconds: float = 0.5, budget: float = math.inf) -> dict[Group, int]:
@@ -208,10 +209,16 @@ def test_replicates_of_one_minute_of_a_shared_core_alone_are_never_precise(
         assert chosen.missed() == []
 
 
-def test_a_large_budget_makes_long_turns_and_not_many_replicates() -> None:
+def test_visits_may_have_as_many_blocks_as_let_the_budget_last_for_enough_replicates() -> None:
     chosen = planner()
-    assert chosen.least_blocks(1000.0) == LEAST_BLOCKS  # before the first visit nobody knows what one takes
+    assert chosen.most_blocks(GROUPS, 1000.0) == LEAST_BLOCKS
+    assert chosen.most_blocks(GROUPS) == MOST_BLOCKS
     for group in GROUPS:
-        visit(chosen, group, random.Random(1), seconds=3.0)
-    assert chosen.least_blocks(30.0) == chosen.least_blocks(math.inf) == LEAST_BLOCKS
-    assert LEAST_BLOCKS < chosen.least_blocks(100.0) < chosen.least_blocks(1000.0) == LARGE_BUDGET_BLOCKS
+        visit(chosen, group, random.Random(1), seconds=3.0, blocks=LEAST_BLOCKS)
+    assert chosen.most_blocks(GROUPS, 30.0) == LEAST_BLOCKS
+    assert chosen.most_blocks(GROUPS, 10_000.0) == MOST_BLOCKS
+    replicates = ENOUGH_REPLICATES  # one more than are needed, of which the first has been made
+    half = replicates * (1.0 + 3 * 3.0 * MOST_BLOCKS / 2 / LEAST_BLOCKS)  # a worker's start and three visits
+    assert chosen.most_blocks(GROUPS, half) == MOST_BLOCKS / 2
+    visit(chosen, STEADY, random.Random(1), seconds=3.0, blocks=10 * MOST_BLOCKS)  # short calls take no longer
+    assert chosen.most_blocks([STEADY], half) == MOST_BLOCKS

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, groupby
@@ -15,8 +15,10 @@ import torch
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Clocked
 from rnnbench.harness.machine import global_state
+from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.harness.protocol import Reply, Request
-from rnnbench.harness.turns.schedule import Turns, calibrate, plan_window, warm_up
+from rnnbench.harness.turns.schedule import ENOUGH_QUIET_BLOCKS, Turns, calibrate, plan_window, warm_up
 from rnnbench.harness.worker.left_running import no_threads_left
 from rnnbench.harness.worker.prepared_case import PreparedCase
 from rnnbench.harness.worker.state import WorkerState
@@ -92,7 +94,7 @@ def visit(state: WorkerState, request: Request) -> Reply:
             continue
         while len(rows) > 1 and not os.read(state.relay["token_from"], 1):
             time.sleep(1)  # the other side has ended: so will this process
-        for _, index in turns:
+        for index in _in_turn(state, request, [index for _, index in turns], clocked):
             state.case_in_turn.value = index
             printed = state.printed_bytes()
             if cases[index].own_settings:
@@ -114,6 +116,33 @@ def visit(state: WorkerState, request: Request) -> Reply:
         for half in range(2)
     ]
     return {"windows": windows, "best_pulse": None if math.isinf(state.pulses.best) else state.pulses.best}
+
+
+def _in_turn(
+    state: WorkerState, request: Request, turns: Sequence[int], clocked: Sequence[Sequence[Clocked]]
+) -> Iterator[int]:
+    """Yield the number of the case of each turn, until the visit may end.
+
+    Between pairs of rounds, and so beside no comparison, the process moves to the cores that are quiet most often.
+    """
+    if not request["choices"]:
+        yield from turns
+        return
+    core = QuietCore(state.pulses, request["choices"])
+    pair_of_rounds = 2 * len(clocked)
+    for number in range(0, len(turns), pair_of_rounds):
+        if number >= request["least_turns"] * len(clocked):
+            quiet = [sum(_quiet_blocks(turn, state.pulses) for turn in of_case) for of_case in clocked]
+            if min(quiet) >= ENOUGH_QUIET_BLOCKS:
+                return
+        core.choose()
+        state.process_settings = global_state.capture(global_state.PROCESS)
+        yield from turns[number : number + pair_of_rounds]
+
+
+def _quiet_blocks(turn: Clocked, pulses: Pulses) -> int:
+    """Return how many blocks of a turn are quiet; all of them, if nobody knows."""
+    return sum(pulses.quiet_blocks(turn.pulses)) if turn.pulses else len(turn.batch_seconds)
 
 
 def _preheat(state: WorkerState, cases: Sequence[PreparedCase], plans: Sequence[Turns], seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Cases that a worker prepares and times in turns."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -12,13 +12,16 @@ import pytest
 from rnnbench.harness import devices, protocol
 from rnnbench.harness.coordinator.process import MARK
 from rnnbench.harness.devices import Clocked, Cpu
-from rnnbench.harness.turns.schedule import Turns
+from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.turns.schedule import ENOUGH_QUIET_BLOCKS, LEAST_BLOCKS, MOST_BLOCKS, Turns
 from rnnbench.harness.worker.answers import answer
 from rnnbench.harness.worker.operations import timing
 from rnnbench.harness.worker.prepared_case import PreparedCase
 from tests.doubles import workload as small
 from tests.doubles.visits import TURNS, visit, worker_here
 from tests.harness.worker.test_answers import prepare, take_turns
+
+BEST = 5e-6  # seconds of a pulse
 
 
 def test_a_prepared_case_can_be_timed_and_is_forgotten_on_release() -> None:
@@ -115,6 +118,46 @@ def test_a_device_is_heated_by_turns_of_all_cases_that_do_not_count(monkeypatch:
     request = visit(*made) | {"preheat_seconds": 5.0}
     assert answer(worker, request)["ok"]
     assert taken == ["gru", "vanilla"] * 2 + ["gru"] * 2 + ["vanilla"] * 2  # four before the turns that count
+
+
+@pytest.mark.parametrize(
+    ("quiet_share", "turns"),
+    [(1.0, ENOUGH_QUIET_BLOCKS), (0.5, 2 * ENOUGH_QUIET_BLOCKS), (0.0, MOST_BLOCKS), (None, ENOUGH_QUIET_BLOCKS)],
+)
+def test_a_visit_goes_on_until_each_case_has_enough_quiet_blocks_and_moves_between_pairs_of_rounds(
+    monkeypatch: pytest.MonkeyPatch, quiet_share: float | None, turns: int
+) -> None:
+    worker = worker_here()
+    made = [small.case("gru"), small.case("vanilla")]
+    for case in made:
+        assert prepare(worker, case)["ok"]
+    happened: list[str] = []
+
+    def take_turn(self: PreparedCase, plan: Turns, pulses: Pulses) -> Clocked:
+        happened.append(self.built.case.cell)
+        number = happened.count(self.built.case.cell)
+        is_quiet = bool(quiet_share and number * quiet_share % 1 == 0)
+        taken = [] if quiet_share is None else [BEST if is_quiet else 2 * BEST] * 2
+        return Clocked([1.0], 1.0, 1.0, 1.0, 1, taken)
+
+    monkeypatch.setattr(PreparedCase, "take_turn", take_turn)
+
+    def quietest(self: Pulses, choices: Sequence[Sequence[int]]) -> Sequence[int]:
+        happened.append("choice")
+        return choices[0]
+
+    monkeypatch.setattr(Pulses, "quietest", quietest)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None)
+    plan = Turns(turns=MOST_BLOCKS, blocks=1, calls=1, is_warm=True)
+    order = [("run", 0), ("run", 1), ("run", 1), ("run", 0)] * (MOST_BLOCKS // 2)
+    request = protocol.visit(made, [plan] * 2, order, "run", 1.0, BEST, least_turns=LEAST_BLOCKS, choices=[[0], [1]])
+    windows = answer(worker, request)["windows"]
+    assert [window["calls"] for window in windows] == [turns / 2] * 4
+    assert happened.count("gru") == happened.count("vanilla") == turns
+    assert happened[0] == "choice"
+    for number, name in enumerate(happened):
+        before = [each for each in happened[:number] if each != "choice"]
+        assert name != "choice" or len(before) % 4 == 0
 
 
 def shared_mark() -> int:
