@@ -168,7 +168,13 @@ class KeptModule(nn.Module):
         expected = [(shape[0], batch, *shape[2:]) for shape, _ in self.manifest.state]
         sizes = [tuple(part.shape) for part in parts]
         if sizes == expected:
-            return ""
+            kinds = [f"torch.{dtype}" for _, dtype in self.manifest.state]
+            found = [str(part.dtype) for part in parts]
+            is_here = all(part.is_cpu for part in parts)
+            if kinds == found and is_here:
+                return ""
+            places = ", ".join(f"{part.dtype} on {part.device}" for part in parts)
+            return f"state: expected {', '.join(kinds)} on cpu, found {places}"
         words = [" and ".join(map(str, each)) or "none" for each in (expected, sizes)]
         return f"state: expected {words[0]} as (layers, batch, ...), found {words[1]}"
 

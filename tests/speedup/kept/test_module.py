@@ -254,6 +254,10 @@ def test_what_compiled_code_does_not_do_is_refused_with_what_is_kept(tmp_path: P
         loaded(input)
     with pytest.raises(ValueError, match=re.escape("state: expected (1, 3, 6) and (1, 3, 6) as (layers, batch, ...)")):
         loaded(input, (torch.zeros(1, 2, 6), torch.zeros(1, 2, 6)))
+    zeros = torch.zeros(1, 3, 6)
+    for other, words in ((zeros.double(), "torch.float64 on cpu"), (zeros.to("meta"), "torch.float32 on meta")):
+        with pytest.raises(ValueError, match=rf"state: expected torch.float32, .* found torch.float32 on cpu, {words}"):
+            loaded(input, (zeros, other))
     assert fake.calls == before
     with torch.autocast("cpu", torch.bfloat16, enabled=False):
         loaded(input)
