@@ -123,7 +123,7 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies below those of "
         "the others, which were measured in the same state of the core."
     )
-    if marks:
+    if frame["mark"].any():
         note = f"{note} {ABOUT_STAR}"
     return table(
         "fastest",
@@ -311,7 +311,7 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
         Column("cases", of("told"), below="notes"),
     ]
     machine = medians.drop(columns=["told", "mark"])
-    words = [MEDIANS, ABOUT_STAR if has_both_states else ""]
+    words = [MEDIANS, ABOUT_STAR if medians["mark"].any() else ""]
     note = " ".join(filter(None, [*words, sizes_of_phases(summary)]))
     return table("medians", "Medians over all sizes", note, columns, medians, machine=machine)
 

@@ -1,5 +1,7 @@
 """The answer of a run in words, the table of what is fastest, the table of all cases and the heads of its series."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.case_tables import notes, table_of_cases, table_of_fastest, table_of_medians
-from rnnbench.report.facts import ABOUT_STAR
+from rnnbench.report.facts import ABOUT_STAR, STAR
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
@@ -52,12 +54,23 @@ def test_what_is_fastest_on_a_shared_core_is_in_no_median_of_others_and_not_deci
     assert table is not None
     assert undisturbed is not None
     assert [row[1:3] for row in table.rows] == [row[1:3] for row in undisturbed.rows]
-    assert table.note.endswith(ABOUT_STAR)
+    assert ABOUT_STAR not in table.note  # no row has a star
     assert [row[-2] for row in table.rows] == ["7 of 8"]  # as many as of one state
     ladder["state"] = np.where(ladder["implementation"] == "loop", UNDISTURBED, SHARED)
     table = table_of_fastest(ladder)
     assert table is not None
     assert all(row[-2].startswith("0 of ") for row in table.rows)
+
+
+@pytest.mark.parametrize("make", [table_of_fastest, table_of_medians])
+@pytest.mark.parametrize(("shared", "has_star"), [(["training"], True), (["training", "inference"], False)])
+def test_a_star_is_explained_where_a_row_has_one(
+    quick: pd.DataFrame, make: Callable[[pd.DataFrame], Table], shared: list[str], has_star: bool
+) -> None:
+    quick["state"] = np.where(quick["phase"].isin(shared), SHARED, UNDISTURBED)
+    table = make(quick)
+    assert any(STAR in text for row in table.rows for text in row) == has_star
+    assert (ABOUT_STAR in table.note) == has_star
 
 
 @pytest.mark.parametrize(("launch_bound", "is_told"), [(True, True), (False, False), (float("nan"), False)])
