@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.facts import (
+    ABOUT_CASE_STAR,
     ABOUT_STAR,
     DOUBTS,
     NO_RATIOS,
@@ -204,7 +205,10 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
     ]
     machine = summary.drop(columns="ceiling", errors="ignore")
     breaks = where_new(frame["part"])
-    every = table("cases", "Every case", about(summary), columns, frame, machine=machine, breaks=breaks)
+    note = about(summary)
+    if frame["mark"].any():
+        note = f"{note} {ABOUT_CASE_STAR}"
+    every = table("cases", "Every case", note, columns, frame, machine=machine, breaks=breaks)
     hidden = np.flatnonzero(is_reference(frame)).tolist() if is_worst_first else []
     return replace(
         every,

@@ -36,6 +36,7 @@ NO_RATIOS = "Time only: no reference is named, so there are no ratios and nothin
 FAR_APART = 1.5  # the higher end of an interval over the lower: such a ratio is coarse
 SAME_WORK = (AGREES, IS_REFERENCE)
 STAR = "*"  # behind a number that was measured on a shared core, in a table where others are undisturbed
+ABOUT_CASE_STAR = f"{STAR} {SHARED}."
 ABOUT_STAR = f"{STAR} {SHARED}; all other medians are of undisturbed cases alone."
 NOISY = 0.1  # half-width of the typical interval; ratios that are known no better are guesses
 FEW_FASTER = 0.05  # of the comparisons: the best one is no news then

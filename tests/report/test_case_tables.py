@@ -9,7 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.case_tables import notes, table_of_cases, table_of_fastest, table_of_medians
-from rnnbench.report.facts import ABOUT_STAR, STAR
+from rnnbench.report.facts import ABOUT_CASE_STAR, ABOUT_STAR, STAR
 from rnnbench.report.table import Table, markdown
 from rnnbench.store import metrics
 from rnnbench.store.metrics import METRICS, Metric
@@ -71,6 +71,17 @@ def test_a_star_is_explained_where_a_row_has_one(
     table = make(quick)
     assert any(STAR in text for row in table.rows for text in row) == has_star
     assert (ABOUT_STAR in table.note) == has_star
+
+
+def test_the_star_of_a_case_is_explained_where_no_series_has_one(ladder: pd.DataFrame) -> None:
+    ladder["state"] = np.where(ladder["seq_len"].eq(16), SHARED, UNDISTURBED)
+    table = table_of_cases(ladder, is_worst_first=True)
+    assert table.heads is not None
+    assert not any(STAR in text for row in table.heads.rows for text in row)
+    assert any(STAR in text for row in table.rows for text in row)
+    assert ABOUT_CASE_STAR in table.note
+    ladder["state"] = SHARED
+    assert STAR not in table_of_cases(ladder, is_worst_first=True).note
 
 
 @pytest.mark.parametrize(("launch_bound", "is_told"), [(True, True), (False, False), (float("nan"), False)])
