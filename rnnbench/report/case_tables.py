@@ -170,11 +170,31 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
         frame = frame.sort_values(["part", "faster", *SIZES], kind="stable").drop(columns="faster")
     else:
         frame = frame.sort_values(["part", *SIZES], kind="stable")
+    machine = summary.drop(columns="ceiling", errors="ignore")
+    breaks = where_new(frame["part"])
+    note = about(summary)
+    if frame["mark"].any():
+        note = f"{note} {ABOUT_CASE_STAR}"
+    columns = _columns_of_cases(frame, has_range=is_worst_first)
+    every = table("cases", "Every case", note, columns, frame, machine=machine, breaks=breaks)
+    hidden = np.flatnonzero(is_reference(frame)).tolist() if is_worst_first else []
+    return replace(
+        every,
+        cases=tuple(map(int, frame.index[:MAX_TABLE_ROWS])),
+        heads=heads,
+        aside=not_known(frame),
+        paper=_for_paper(frame),
+        hidden=frozenset(hidden),
+    )
+
+
+def _columns_of_cases(frame: pd.DataFrame, *, has_range: bool) -> list[Column]:
+    """Return the columns of the table of cases; `has_range`: with one that only the rows of medians fill."""
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
-    columns = [
+    return [
         Column("cell", of("series"), tells_apart=True),
         Column("ratio", of(("ratio", "mark"), _marked), numeric=True, pooled="ratio"),
-        *([Column("range", lambda _: "", numeric=True, pooled="range")] if is_worst_first else []),
+        *([Column("range", lambda _: "", numeric=True, pooled="range")] if has_range else []),
         Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
         Column("phase", of("phase"), is_chosen=True, tells_apart=True),
         *(
@@ -185,7 +205,7 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
                 is_chosen=axis == "batch_size",
                 tells_apart=True,
             )
-            for axis in several(summary, (*SETTINGS, *SIZES))
+            for axis in several(frame, (*SETTINGS, *SIZES))
         ),
         Column("time", of("seconds", duration), numeric=True, pooled="time"),
         Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
@@ -203,21 +223,6 @@ def table_of_cases(summary: pd.DataFrame, *, is_worst_first: bool = False) -> Ta
         Column("limit set by", of("bound_by", one_line), is_optional=True),
         Column("notes", notes),
     ]
-    machine = summary.drop(columns="ceiling", errors="ignore")
-    breaks = where_new(frame["part"])
-    note = about(summary)
-    if frame["mark"].any():
-        note = f"{note} {ABOUT_CASE_STAR}"
-    every = table("cases", "Every case", note, columns, frame, machine=machine, breaks=breaks)
-    hidden = np.flatnonzero(is_reference(frame)).tolist() if is_worst_first else []
-    return replace(
-        every,
-        cases=tuple(map(int, frame.index[:MAX_TABLE_ROWS])),
-        heads=heads,
-        aside=not_known(frame),
-        paper=_for_paper(frame),
-        hidden=frozenset(hidden),
-    )
 
 
 def _for_paper(frame: pd.DataFrame) -> Table:
