@@ -2,7 +2,7 @@
 
 Each case's windows in a visit are reduced to one row, from which times, ratios and noise follow: a run may have ten
 million windows. They come from a run's folder, one worker after another (`read_whole`), or from frames, as
-`rnnbench.load(...)` gives them (`of_frames`).
+`rnnbench.load(...)` gives them (`run_of_frames`).
 """
 
 import math
@@ -111,7 +111,7 @@ def joined(runs: Sequence[RunTimes]) -> RunTimes:
     return RunTimes(cases, pd.concat(parts, ignore_index=True))
 
 
-def read(path: Path) -> RunTimes:
+def read_run_times(path: Path) -> RunTimes:
     """Read a run's folder; raises UserError if it is not one, or if a line that counts can't be read."""
     return read_whole(path)[2]
 
@@ -218,7 +218,9 @@ def reduced(windows: pa.Table, is_stream: np.ndarray) -> pd.DataFrame:
     return rows.assign(steps=steps)
 
 
-def of_frames(windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: pd.DataFrame | None = None) -> RunTimes:
+def run_of_frames(
+    windows: pd.DataFrame, cases: pd.DataFrame | None = None, steps: pd.DataFrame | None = None
+) -> RunTimes:
     """Return the times of one run or several. Without `cases`, only what the windows say of their cases is known.
 
     Raises UserError if a column is missing, if a case of the windows has not one row in `cases`, or if there are

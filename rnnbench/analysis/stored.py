@@ -98,7 +98,7 @@ class Together:
     machines: tuple[tuple[str, ...], ...]  # what differs in each later run's from the first one's
 
 
-def read(path: Path) -> StoredRun:
+def read_stored_run(path: Path) -> StoredRun:
     """Read a run folder; raises UserError if it is not one, or can't be read."""
     info, measurements, times = read_whole(path)
     ratios = reference_ratios(times.replicates)[RATIO_COLUMNS].astype({"case": object})

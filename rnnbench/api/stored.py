@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rnnbench import plot
-from rnnbench.analysis.run_times import RunTimes, joined, noted, of_frames, read_whole
+from rnnbench.analysis.run_times import RunTimes, joined, noted, read_whole, run_of_frames
 from rnnbench.analysis.summary import noise, ratios
 from rnnbench.analysis.summary import summarize as summarized
 from rnnbench.api import for_users
@@ -191,7 +191,7 @@ def summarize(
     """
     if isinstance(windows, FrameResult):
         return pd.DataFrame(windows.frame)
-    return with_categories(with_sentences(summarized(of_frames(windows, cases, steps))))
+    return with_categories(with_sentences(summarized(run_of_frames(windows, cases, steps))))
 
 
 @for_users
@@ -230,7 +230,7 @@ def compare(
             )
         paths += runs
     comparison = compare_files(paths[0], paths[1], margin=_share("margin", margin))
-    result = verdicts.of(comparison)
+    result = verdicts.verdicts_of(comparison)
     draw = partial(changes, result.frame)
     frames: dict[str, Frame] = {"frame": result.frame}
     table = partial(latex, table_for_paper(result))

@@ -19,7 +19,7 @@ def compare_files(base: Path, head: Path, *, margin: float | None) -> Comparison
     if os.path.realpath(base) == os.path.realpath(head):  # `resolve` raises for a link to itself
         raise UserError(f"{base}: the base and the head are the same; give two runs")
     with ThreadPoolExecutor() as pool:  # with large runs, one is read from disk while the other is parsed
-        first, second = pool.map(stored.read, (base, head))
+        first, second = pool.map(stored.read_stored_run, (base, head))
     # Read the suite's settings even if they are not used: a run without settings is refused.
     settings = check_settings(head, second.info.resolved)
     if margin is not None:

@@ -251,7 +251,7 @@ class Project:
         """Return a side with the settings of its own file; a class has the same suite on both sides."""
         file = side.suite.file
         with side.errors_in_words():
-            return replace(side, suite=suites.read(str(file))) if file.suffix == ".toml" else side
+            return replace(side, suite=suites.read_suite(str(file))) if file.suffix == ".toml" else side
 
 
 def _interpreter(name: str | None) -> str:

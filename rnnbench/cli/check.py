@@ -198,7 +198,7 @@ def _publish(
     The files come first, so that they exist even if nobody reads standard output any more.
     """
     from rnnbench.report.verdicts import outputs
-    from rnnbench.report.verdicts.verdicts import of as verdicts_of
+    from rnnbench.report.verdicts.verdicts import verdicts_of
 
     verdicts = verdicts_of(comparison)
     try:

@@ -89,7 +89,7 @@ def verdicts_in(folder: Path) -> "Verdicts | None":
 
     Raises UserError if there is no such folder, or if the verdicts can't be read.
     """
-    from rnnbench.report.verdicts.verdicts import read as read_verdicts
+    from rnnbench.report.verdicts.verdicts import read_verdicts
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a check, or one with checks")

@@ -39,11 +39,11 @@ def list_suites(as_json: bool) -> None:
     Exit codes: 0 listed, and broken suites are named on standard error; 2 wrong usage.
     """
     from rnnbench.suite.places import hidden_by, shipped
-    from rnnbench.suite.suites import read
+    from rnnbench.suite.suites import read_suite
 
     for name, file in shipped().items():
         try:
-            suite = read(str(file))
+            suite = read_suite(str(file))
             count = suite.count()
         except UserError as fault:  # a broken suite does not hide the others
             output.note(printable(f"{name:<14} can't be used: {first_line(fault)}"))

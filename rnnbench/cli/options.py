@@ -248,7 +248,7 @@ def read_suite(name: str) -> "Suite":
     """Read the suite that the command line names; warns if it hides a suite of rnnbench."""
     from rnnbench.suite import suites
 
-    suite = suites.read(name)
+    suite = suites.read_suite(name)
     suites.refuse_idle_margins(suite)
     _tell_hidden(name, suite.file)
     return suite

@@ -58,7 +58,7 @@ def profile(
     Exit codes: 0 profiled; 2 wrong usage, or no case was measured or profiled (the last
     line on standard error says why).
     """
-    from rnnbench.analysis.run_times import read
+    from rnnbench.analysis.run_times import read_run_times
     from rnnbench.analysis.summary import summarize
     from rnnbench.harness.coordinator.session import run_suite
     from rnnbench.profiling.gap import call_seconds
@@ -74,7 +74,7 @@ def profile(
     started = time.monotonic()
     with shown_progress() as on_progress:
         folder = run_suite(suite, groups, settings, out=out, command=typed_command(), on_progress=on_progress)
-    run = read(folder)
+    run = read_run_times(folder)
     refuse_missing(folder, summarize(run), share=RUN_SHARE, some_may_fail=True)
     took = time.monotonic() - started
     left = None if budget is None else (1 - REPORT_SHARE) * budget - took

@@ -161,13 +161,13 @@ def _print_run(folder: Path, parameters: dict[str, Any], *, is_full: bool, as_js
 
     Raises UserError if cases are missing, unless they may be. `parameters`: those of the command.
     """
-    from rnnbench.analysis.run_times import read
+    from rnnbench.analysis.run_times import read_run_times
     from rnnbench.analysis.summary import summarize
     from rnnbench.report import export
     from rnnbench.report.screen.terminal import RunScreen
     from rnnbench.store.folder import read_info
 
-    summary = summarize(read(folder))
+    summary = summarize(read_run_times(folder))
     info = read_info(folder)
     is_empty = not (summary["status"] == "measured").any()
     resume_command = None if info.seconds_needed is None else _go_on(folder, parameters, info.seconds_needed)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnbench.analysis.environments import MAX_QUIET_LOAD
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import Noise, noise
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.harness.devices import nvml
@@ -34,12 +34,12 @@ def current_readings(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def probe(on_progress: Callable[[Progress], None]) -> tuple[dict[str, Any], Noise]:
     """Return the environment as a run records it, and the noise of a run of about 15 seconds that is not kept."""
-    suite = suites.read("quick")
+    suite = suites.read_suite("quick")
     groups = suite.groups(parse_only(DOCTOR_CASES), None)
     with scratch("doctor") as out:
         command = "rnnbench doctor"
         folder = run_suite(suite, groups, DOCTOR_SETTINGS, out=out, command=command, on_progress=on_progress)
-        return read_info(folder).environment, noise(read(folder))
+        return read_info(folder).environment, noise(read_run_times(folder))
 
 
 def instructions() -> str:

@@ -66,7 +66,7 @@ def parametrize(metafunc: pytest.Metafunc, fixture: str, suite_name: str | None)
     option = config.getoption("rnnbench_suite")
     beside = metafunc.definition.path.parent / name
     try:
-        suite = suites.read(option if option is not None else str(beside) if beside.is_file() else name)
+        suite = suites.read_suite(option if option is not None else str(beside) if beside.is_file() else name)
         only = parse_only(config.getoption("rnnbench_only"), arguments=suite.arguments)
         cases = cases_of(suite.groups(only, None))
     except UserError as error:

@@ -14,7 +14,7 @@ from rnnbench.profiling.breakdown import OVERHEADS, SHARE_NAMES, What, breakdown
 from rnnbench.report.drawing import marks
 from rnnbench.report.drawing.draw import bars
 from rnnbench.report.drawing.sheet import MIN_LETTERS, PAGE, Ax, Inches, rows_high, sheet
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import Column, Table, table, text_of, where_new
 from rnnbench.report.words.names import one_line
 from rnnbench.report.words.units import (
     count,
@@ -91,11 +91,11 @@ def breakdown_table(profiles: Mapping[str, Profile], names: Mapping[str, str]) -
     shares = breakdown_frame(profiles)
     shares["name"] = [one_line(names[case]) for case in shares["case"]]
     columns = [
-        Column("case", of("name")),
-        Column("part", of("part")),
+        Column("case", text_of("name")),
+        Column("part", text_of("part")),
         Column("what", lambda row: SHARE_NAMES[row["what"]]),
-        Column("share", of("share", whole_percent), numeric=True),
-        Column("time", of("seconds", duration), numeric=True),
+        Column("share", text_of("share", whole_percent), numeric=True),
+        Column("time", text_of("seconds", duration), numeric=True),
         Column("95% interval", lambda row: duration_interval(row["seconds_low"], row["seconds_high"]), numeric=True),
         Column("operators", lambda row: count(row["operators"] or math.nan), numeric=True),
         Column("new bytes", lambda row: memory(row["new_bytes"] or math.nan), numeric=True),
@@ -116,15 +116,15 @@ def operators_table(profile: Profile, name: str) -> Table | None:
     rows["kernel_seconds"] = math.nan if is_queued else above
     rows = rows[[*OPERATOR_COLUMNS]].sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
     columns = [
-        Column("operator", of("operator", one_line)),
-        Column("tensors", of("shapes", one_line)),
-        Column("part", of("part")),
+        Column("operator", text_of("operator", one_line)),
+        Column("tensors", text_of("shapes", one_line)),
+        Column("part", text_of("part")),
         Column("what", lambda row: CATEGORIES[row["category"]]),
-        Column("calls", of("calls", count), numeric=True),
-        Column("time", of("seconds", duration), numeric=True),
+        Column("calls", text_of("calls", count), numeric=True),
+        Column("time", text_of("seconds", duration), numeric=True),
         Column(
             "of that in kernels",
-            of("kernel_seconds", duration),
+            text_of("kernel_seconds", duration),
             numeric=True,
         ),
         Column("new bytes", lambda row: memory(row["new_bytes"] or math.nan), numeric=True),

@@ -25,7 +25,7 @@ from rnnbench.report.facts import (
     star,
     tally,
 )
-from rnnbench.report.table import MAX_TABLE_ROWS, Column, Table, of, table, where_new
+from rnnbench.report.table import MAX_TABLE_ROWS, Column, Table, table, text_of, where_new
 from rnnbench.report.words.names import (
     CONTEXT,
     SETTINGS,
@@ -112,13 +112,13 @@ def table_of_fastest(summary: pd.DataFrame) -> Table | None:
         )
     frame = pd.DataFrame(rows)
     columns = [
-        Column("cell", of("cell", one_line)),
-        Column("ratio", of(("median", "mark"), _marked), numeric=True),
-        Column("range", of(("lowest", "highest"), ratio_interval), numeric=True),
-        *(Column(word(key), of(key, one_line)) for key in keys[1:]),
-        Column("fastest", of("fastest", one_line)),
-        Column("decided", of(("decided", "compared"), _of_all), numeric=True),
-        Column(f"faster than {name}", of(("faster", "workloads"), _of_all), numeric=True),
+        Column("cell", text_of("cell", one_line)),
+        Column("ratio", text_of(("median", "mark"), _marked), numeric=True),
+        Column("range", text_of(("lowest", "highest"), ratio_interval), numeric=True),
+        *(Column(word(key), text_of(key, one_line)) for key in keys[1:]),
+        Column("fastest", text_of("fastest", one_line)),
+        Column("decided", text_of(("decided", "compared"), _of_all), numeric=True),
+        Column(f"faster than {name}", text_of(("faster", "workloads"), _of_all), numeric=True),
     ]
     note = (
         f"Median ratio to {name} of the fastest implementation at each size. Decided: its interval lies below those of "
@@ -192,35 +192,35 @@ def _columns_of_cases(frame: pd.DataFrame, *, has_range: bool) -> list[Column]:
     """Return the columns of the table of cases; `has_range`: with one that only the rows of medians fill."""
     costs = [metric for metric in metrics.METRICS if frame[metric.name].notna().any()]
     return [
-        Column("cell", of("series"), tells_apart=True),
-        Column("ratio", of(("ratio", "mark"), _marked), numeric=True, pooled="ratio"),
+        Column("cell", text_of("series"), tells_apart=True),
+        Column("ratio", text_of(("ratio", "mark"), _marked), numeric=True, pooled="ratio"),
         *([Column("range", lambda _: "", numeric=True, pooled="range")] if has_range else []),
-        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
-        Column("phase", of("phase"), is_chosen=True, tells_apart=True),
+        Column("95% interval", text_of(("ratio_low", "ratio_high"), _ends), numeric=True),
+        Column("phase", text_of("phase"), is_chosen=True, tells_apart=True),
         *(
             Column(
                 word(axis),
-                of(axis, one_line),
+                text_of(axis, one_line),
                 numeric=axis in SIZES,
                 is_chosen=axis == "batch_size",
                 tells_apart=True,
             )
             for axis in several(frame, (*SETTINGS, *SIZES))
         ),
-        Column("time", of("seconds", duration), numeric=True, pooled="time"),
-        Column("time's 95% interval", of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
+        Column("time", text_of("seconds", duration), numeric=True, pooled="time"),
+        Column("time's 95% interval", text_of(("seconds_low", "seconds_high"), duration_interval), numeric=True),
         *(
             Column(
                 metric.label,
-                of(metric.name, FORMAT_OF_UNIT[metric.unit]),
+                text_of(metric.name, FORMAT_OF_UNIT[metric.unit]),
                 numeric=True,
                 is_optional=True,
                 about=metric.about,
             )
             for metric in costs
         ),
-        Column("backend", of("backend", one_line), is_optional=True),
-        Column("limit set by", of("bound_by", one_line), is_optional=True),
+        Column("backend", text_of("backend", one_line), is_optional=True),
+        Column("limit set by", text_of("bound_by", one_line), is_optional=True),
         Column("notes", notes),
     ]
 
@@ -234,12 +234,12 @@ def _for_paper(frame: pd.DataFrame) -> Table:
     used = set("".join(letters))
     columns = [
         Column("cell", lambda row: series_name(row["cell"], row["implementation"])),
-        *(Column(word(axis), of(axis, one_line)) for axis in several(measured, ["phase", *SETTINGS])),
-        *(Column(word(axis), of(axis, one_line), numeric=True) for axis in several(measured, SIZES)),
-        Column("time", of("seconds", duration), numeric=True),
-        Column("ratio", of("ratio", ratio), numeric=True),
-        Column("95% interval", of(("ratio_low", "ratio_high"), _ends), numeric=True),
-        *([Column("", of("letters"))] if used else []),
+        *(Column(word(axis), text_of(axis, one_line)) for axis in several(measured, ["phase", *SETTINGS])),
+        *(Column(word(axis), text_of(axis, one_line), numeric=True) for axis in several(measured, SIZES)),
+        Column("time", text_of("seconds", duration), numeric=True),
+        Column("ratio", text_of("ratio", ratio), numeric=True),
+        Column("95% interval", text_of(("ratio_low", "ratio_high"), _ends), numeric=True),
+        *([Column("", text_of("letters"))] if used else []),
     ]
     phases = measured["phase"].unique()
     note = [
@@ -311,13 +311,13 @@ def table_of_medians(summary: pd.DataFrame) -> Table:
     order = medians.assign(last=is_reference(medians), faster=-medians["ratio"])
     medians = medians.loc[order.sort_values(["last", "faster"], kind="stable").index]
     columns = [
-        Column("cell", of("series")),
-        Column("ratio", of(("ratio", "mark"), _marked), numeric=True),
-        Column("lowest to highest", of(("lowest", "highest"), _ends), numeric=True, below="range"),
-        Column("time", of("seconds", duration), numeric=True),
-        *(Column(word(key), of(key, one_line)) for key in keys[3:]),
-        *(Column(metric.label, of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
-        Column("cases", of("told"), below="notes"),
+        Column("cell", text_of("series")),
+        Column("ratio", text_of(("ratio", "mark"), _marked), numeric=True),
+        Column("lowest to highest", text_of(("lowest", "highest"), _ends), numeric=True, below="range"),
+        Column("time", text_of("seconds", duration), numeric=True),
+        *(Column(word(key), text_of(key, one_line)) for key in keys[3:]),
+        *(Column(metric.label, text_of(metric.name, ratio), numeric=True, is_optional=True) for metric in costs),
+        Column("cases", text_of("told"), below="notes"),
     ]
     machine = medians.drop(columns=["told", "mark"])
     words = [MEDIANS, ABOUT_STAR if medians["mark"].any() else ""]

@@ -28,7 +28,7 @@ from rnnbench.errors import UserError
 from rnnbench.report.case_tables import left_out, table_of_cases
 from rnnbench.report.table import csv, latex, markdown
 from rnnbench.report.verdicts.reasons import explained
-from rnnbench.report.verdicts.verdicts import Verdicts, read
+from rnnbench.report.verdicts.verdicts import Verdicts, read_verdicts
 from rnnbench.report.words.names import case_name, group_name, identity, one_line
 from rnnbench.report.words.units import duration
 from rnnbench.store.folder import is_check
@@ -151,7 +151,7 @@ def _verdicts(folder: Path, to: str) -> Verdicts:
         raise UserError(
             f"{folder}: {to} has no place for verdicts; give {', '.join(OF_CHECKS)}, or the run {folder / 'head'}"
         )
-    if (check := read(folder)) is None:
+    if (check := read_verdicts(folder)) is None:
         raise UserError(
             f"{folder}: this check ended without verdicts; its runs are {folder / 'base'} and {folder / 'head'}"
         )

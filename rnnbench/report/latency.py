@@ -10,7 +10,7 @@ from rnnbench.analysis.summary import LATE_SHARE, LATENCIES, MIN_REPLICATES, mea
 from rnnbench.report.drawing.draw import REFERENCE, limits, log_ticks, rows, texts_beside
 from rnnbench.report.drawing.marks import marks
 from rnnbench.report.drawing.sheet import PAGE, Ax, Inches, most_rows, rows_high, sheet
-from rnnbench.report.table import Column, Table, of, table, where_new
+from rnnbench.report.table import Column, Table, table, text_of, where_new
 from rnnbench.report.words.names import SETTINGS, SIZES, one_line, say, several, with_series, with_short_cells, word
 from rnnbench.report.words.units import MISSING, duration, duration_interval, duration_tick, round_percent
 
@@ -25,13 +25,13 @@ def table_of_latency(summary: pd.DataFrame) -> Table | None:
     axes = several(rows, (*SETTINGS, *SIZES))
     periods = rows["period_seconds"].dropna().unique()
     columns = [
-        Column("cell", of("series"), tells_apart=True),
-        *(Column(word(axis), of(axis, one_line), numeric=axis in SIZES, tells_apart=True) for axis in axes),
-        *(Column(quantile_name(name), of(_ends(name), _with_interval), numeric=True) for name in LATENCIES),
+        Column("cell", text_of("series"), tells_apart=True),
+        *(Column(word(axis), text_of(axis, one_line), numeric=axis in SIZES, tells_apart=True) for axis in axes),
+        *(Column(quantile_name(name), text_of(_ends(name), _with_interval), numeric=True) for name in LATENCIES),
     ]
     if len(periods):
         header = f"later than {' or '.join(map(duration, periods))}"
-        columns.append(Column(header, of(_ends(LATE_SHARE), _late), numeric=True))
+        columns.append(Column(header, text_of(_ends(LATE_SHARE), _late), numeric=True))
     values = [column for name in (*LATENCIES, LATE_SHARE) for column in _ends(name)]
     return table(
         "latency",

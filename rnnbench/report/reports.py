@@ -108,7 +108,7 @@ def of_one(path: Path, out: Path | None = None) -> WrittenReport:
 
 def of_together(paths: Sequence[Path], out: Path | None) -> WrittenReport:
     """Report on runs side by side; the first is the baseline."""
-    stored_runs = [stored.read(path) for path in paths]
+    stored_runs = [stored.read_stored_run(path) for path in paths]
     margin = check_settings(paths[0], stored_runs[0].info.resolved).margin
     first, *others = (run.name for run in stored_runs)
     place = folder_of(f"{first}-and-{others[0] if len(others) == 1 else len(others)}", paths, out)

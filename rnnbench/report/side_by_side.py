@@ -19,7 +19,7 @@ from rnnbench.report.drawing.draw import ratio_axes, rows
 from rnnbench.report.drawing.marks import level
 from rnnbench.report.drawing.pictures import picture
 from rnnbench.report.drawing.sheet import PANEL, sheet
-from rnnbench.report.table import LOST_WINDOWS, Column, Lines, Section, Table, of, table
+from rnnbench.report.table import LOST_WINDOWS, Column, Lines, Section, Table, table, text_of
 from rnnbench.report.words.names import names, one_line, run_labels, series_name
 from rnnbench.report.words.units import (
     MISSING,
@@ -108,11 +108,11 @@ def _table_of_cases(together: Together, rows: pd.DataFrame, runs: list[str]) -> 
     for at, rows_of_run in rows.groupby("at"):
         texts |= {f"{what} {at}": list(rows_of_run[what]) for what in ("ratio", "change", "said")}
     frame = pd.DataFrame({"name": rows["name"].unique(), **texts})
-    columns = [Column("case", of("name"))]
-    columns += [Column(name, of(f"ratio {at}"), numeric=True) for at, name in enumerate(runs)]
+    columns = [Column("case", text_of("name"))]
+    columns += [Column(name, text_of(f"ratio {at}"), numeric=True) for at, name in enumerate(runs)]
     for at, name in enumerate(runs[1:], 1):
         head = f"change, {name}" if len(runs) > 2 else "change"
-        columns += [Column(head, of(f"change {at}"), numeric=True), Column("verdict", of(f"said {at}"))]
+        columns += [Column(head, text_of(f"change {at}"), numeric=True), Column("verdict", text_of(f"said {at}"))]
     later = runs[1] if len(runs) == 2 else "each later run"
     note = (
         "Each ratio is to the reference of the same run, with its 95% interval. Change: "
@@ -131,7 +131,7 @@ def _table_of_environments(together: Together, runs: list[str]) -> Table:
     ]
     facts = pd.DataFrame([dict(environment.facts(each)) for each in environments]).T.fillna(MISSING).map(one_line)
     differ = facts[facts.nunique(axis=1) > 1].rename(columns=str).rename_axis("what").reset_index()
-    columns = [Column(head, of(str(place))) for head, place in zip(["what", *runs], differ, strict=True)]
+    columns = [Column(head, text_of(str(place))) for head, place in zip(["what", *runs], differ, strict=True)]
     machine = differ.set_axis(["what", *(name for name, _ in together.runs)], axis=1)
     note = "The recorded environments are equal." if differ.empty else ""
     return table("together_environment", "Differences between the environments", note, columns, differ, machine=machine)

@@ -58,7 +58,7 @@ class Column:
     bar: Callable[[dict[str, Any]], "Bar | None"] | None = None  # on a page, what is drawn beside the text
 
 
-def of(keys: str | tuple[str, ...], show: Callable[..., str] = str) -> Callable[[dict[str, Any]], str]:
+def text_of(keys: str | tuple[str, ...], show: Callable[..., str] = str) -> Callable[[dict[str, Any]], str]:
     """Return a function that makes text from some values of a row."""
     names = (keys,) if isinstance(keys, str) else keys
     return lambda row: show(*(row[name] for name in names))

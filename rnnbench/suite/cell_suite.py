@@ -80,11 +80,11 @@ def _content(cell: str, reference: str | None, *, whole: bool, input: str) -> di
 
 def _sizes(file: Path) -> list[dict[str, object]]:
     """Return the phases and sizes of a suite's sweeps over cells of one layer."""
-    from rnnbench.suite.suites import read
+    from rnnbench.suite.suites import read_suite
 
     return [
         {axis: sweep.values[axis] for axis in ("phase", "batch_size", "seq_len", "hidden_size")}
-        for sweep in read(str(file)).sweeps
+        for sweep in read_suite(str(file)).sweeps
         if sweep.values["num_layers"] == [1]
     ]
 

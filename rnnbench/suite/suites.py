@@ -126,7 +126,7 @@ def check_settings(run: Path, resolved: Mapping[str, Any]) -> CheckSettings:
     return settings
 
 
-def read(name: str) -> Suite:
+def read_suite(name: str) -> Suite:
     """Read and check a suite, given as a path or a bare name; raises UserError with every fault."""
     path = find(name)
     data = content_of(path)

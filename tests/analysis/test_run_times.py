@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rnnbench import load
 from rnnbench.analysis import stored
 from rnnbench.analysis.replicate_times import LEVELS, Times, log_quantiles, log_ratio, times_by_case
-from rnnbench.analysis.run_times import of_frames, read, read_whole
+from rnnbench.analysis.run_times import read_run_times, read_whole, run_of_frames
 from rnnbench.errors import UserError
 from tests.doubles import stored as made
 from tests.doubles import workload as small
@@ -61,22 +61,22 @@ def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 def test_rows_are_the_same_in_whatever_order_the_lines_of_a_worker_are(tmp_path: Path) -> None:
     path = make_run(tmp_path)
-    whole = read(path).replicates
+    whole = read_run_times(path).replicates
     assert len(whole) == REPLICATES * (len(CASES) + 1) - 3  # the visit that was cut off does not count
     for file in path.glob("windows-*.jsonl"):
         lines = file.read_text().splitlines(keepends=True)
         random.Random(2).shuffle(lines)
         file.write_text("".join(lines))
-    assert_same(read(path).replicates, whole)
+    assert_same(read_run_times(path).replicates, whole)
 
 
 def test_workers_of_a_users_frames_may_be_numbers_as_in_a_csv_file_and_every_case_of_a_small_run_shows_its_noise(
     tmp_path: Path,
 ) -> None:
     run = load(make_run(tmp_path))
-    known = of_frames(run.windows, run.frame, run.steps).replicates
+    known = run_of_frames(run.windows, run.frame, run.steps).replicates
     numbered = [frame.assign(worker=frame["worker"].astype(str).astype(int)) for frame in (run.windows, run.steps)]
-    assert_same(of_frames(numbered[0], run.frame, numbered[1]).replicates, known)
+    assert_same(run_of_frames(numbered[0], run.frame, numbered[1]).replicates, known)
     assert known["self_log_ratio"].notna().all()
 
 
@@ -117,7 +117,7 @@ def test_a_lost_file_is_told_and_the_rest_is_read(run: Path, tmp_path: Path) -> 
     assert words in (tmp_path / "page" / "index.html").read_text()
     assert words in repr(load(run)).replace("\n", " ")
     other = made.folder(tmp_path / "other", TIMES, **FINISHED)
-    notes = stored.compare(stored.read(other), stored.read(run), {GRU.key: 0.05}).notes
+    notes = stored.compare(stored.read_stored_run(other), stored.read_stored_run(run), {GRU.key: 0.05}).notes
     assert f"{run.name}: w{words}" in notes
     rnnbench("report", "--together", other, run, "--out", "together", cwd=tmp_path, code=0)
     assert f"{run.name}: w{words}" in (tmp_path / "together" / "index.html").read_text()

@@ -21,7 +21,7 @@ from rnnbench.analysis.stored import (
     StoredRun,
     common_cases,
     compare,
-    read,
+    read_stored_run,
     scatter,
     times_as_many,
     together,
@@ -57,7 +57,7 @@ def on_a_shared_core(parent: Path, ratio: float, shared: float, quiet_blocks: in
                 seconds = quiet * noise
                 made = replace(made, quiet_blocks=quiet_blocks, quiet_seconds=seconds, quiet_low=(seconds,))
             windows.append(made)
-    return read(written(parent, measured([*cases, *references]), windows, status="finished"))
+    return read_stored_run(written(parent, measured([*cases, *references]), windows, status="finished"))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_two_runs_are_compared_by_the_ratio_that_both_reports_show(
 
 def test_runs_of_two_machines_are_incomparable_with_the_key_that_differs(tmp_path: Path) -> None:
     base, same, other, unknown = (
-        replace(read(folder(tmp_path / str(index), {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})), info=info)
+        replace(read_stored_run(folder(tmp_path / str(index), {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6})), info=info)
         for index, info in enumerate([INFO, on(PROCESSOR), on(replace(PROCESSOR, stepping="2")), on(None)])
     )
     assert compare(base, same, {LOOP.key: 0.025}).findings[0].verdict != "incomparable"
@@ -104,7 +104,9 @@ def on_a_card(parent: Path, clocks: Sequence[float]) -> Path:
 
 
 def test_runs_at_unlike_clock_rates_of_a_gpu_are_incomparable_by_time(tmp_path: Path) -> None:
-    base, head = (read(on_a_card(tmp_path / name, [rate] * 6)) for name, rate in (("base", 1700.0), ("head", 1650.0)))
+    base, head = (
+        read_stored_run(on_a_card(tmp_path / name, [rate] * 6)) for name, rate in (("base", 1700.0), ("head", 1650.0))
+    )
     comparison = compare(base, head, margins(head))
     words = "the clock of the GPU ran at 1,700 MHz in the base and at 1,650 MHz in the head"
     assert {(each.verdict, each.reason, each.low) for each in comparison.findings} == {("incomparable", words, None)}
@@ -117,12 +119,16 @@ def test_visits_in_which_a_gpu_was_held_back_do_not_count_and_are_told(tmp_path:
     frame = summarize(load(run))
     assert set(frame["replicates"]) == {5}
     words = f"held back: the GPU's clock was over 2% below its usual rate in 12 of {12 * 6} measurements of a case"
-    assert f"{run.name}: {words}; nothing here counts these" in compare(read(run), read(run), margins(read(run))).notes
+    assert (
+        f"{run.name}: {words}; nothing here counts these"
+        in compare(read_stored_run(run), read_stored_run(run), margins(read_stored_run(run))).notes
+    )
 
 
 def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> None:
     base, head = (
-        read(folder(tmp_path / name, several([slower] * MIN_CASES))) for name, slower in (("base", 2.0), ("head", 2.2))
+        read_stored_run(folder(tmp_path / name, several([slower] * MIN_CASES)))
+        for name, slower in (("base", 2.0), ("head", 2.2))
     )
     comparison = compare(base, head, margins(head))
     [run] = (tmp_path / "base").iterdir()
@@ -138,7 +144,7 @@ def test_a_comparison_says_which_runs_it_compares_and_how(tmp_path: Path) -> Non
 
 def test_too_few_cases_to_tell_how_much_runs_differ_get_no_verdict_and_end_with_2(tmp_path: Path) -> None:
     base, head = (
-        read(folder(tmp_path / name, several([slower] * (MIN_CASES - 1))))
+        read_stored_run(folder(tmp_path / name, several([slower] * (MIN_CASES - 1))))
         for name, slower in (("base", 2.0), ("head", 4.0))
     )
     comparison = compare(base, head, margins(head))
@@ -147,8 +153,10 @@ def test_too_few_cases_to_tell_how_much_runs_differ_get_no_verdict_and_end_with_
 
 
 def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: Path) -> None:
-    base = read(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
-    head = read(folder(tmp_path / "head", {LOOP: [[2.0]] * 6}, [Measurement(REFERENCE, "failed", reason="lost")]))
+    base = read_stored_run(folder(tmp_path / "base", {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}))
+    head = read_stored_run(
+        folder(tmp_path / "head", {LOOP: [[2.0]] * 6}, [Measurement(REFERENCE, "failed", reason="lost")])
+    )
     for then, now in ((base, head), (head, base)):
         [finding] = compare(then, now, {LOOP.key: 0.025}).findings
         assert finding == Finding(LOOP, "undecided", 0.025, "not timed beside torch.nn in both runs")
@@ -157,8 +165,12 @@ def test_a_case_that_was_not_timed_beside_its_reference_is_undecided(tmp_path: P
 def test_what_only_one_run_has_is_told_but_for_references(tmp_path: Path) -> None:
     old, new = small.case("vanilla", hidden_size=7), small.case("vanilla", hidden_size=8)
     shared = {LOOP: [[2.0]] * 6, REFERENCE: [[1.0]] * 6}
-    base = read(folder(tmp_path / "base", shared | {old: [[2.0]], small.reference_case(hidden_size=7): [[1.0]]}))
-    head = read(folder(tmp_path / "head", shared | {new: [[2.0]], small.reference_case(hidden_size=8): [[1.0]]}))
+    base = read_stored_run(
+        folder(tmp_path / "base", shared | {old: [[2.0]], small.reference_case(hidden_size=7): [[1.0]]})
+    )
+    head = read_stored_run(
+        folder(tmp_path / "head", shared | {new: [[2.0]], small.reference_case(hidden_size=8): [[1.0]]})
+    )
     findings = compare(base, head, {LOOP.key: 0.025}).findings
     assert {(finding.case, finding.reason) for finding in findings if finding.verdict is None} == {
         (old, "only in the base"),
@@ -187,7 +199,7 @@ def test_a_runs_ratio_is_one_number_in_all_reports(tmp_path: Path, replicates: i
     )
     row = summarize(load(path)).set_index("case").loc[LOOP.key]
     of_report = [row["ratio"], row["ratio_low"], row["ratio_high"]]
-    run = read(path)
+    run = read_stored_run(path)
     for rows in (together([run, run], 0.025).rows,):
         assert rows[RATIO].to_numpy() == pytest.approx(np.array([of_report] * 2), nan_ok=True)
 
@@ -276,7 +288,7 @@ def biased_run(parent: Path, seed: int) -> StoredRun:
         bias = math.exp(rng.gauss(0.0, 0.04))
         times[small.case("vanilla", batch_size=batch)] = [[bias * rng.uniform(1.0, 1.001)] for _ in range(5)]
         times[small.reference_case(batch_size=batch)] = [[1.0]] * 5
-    return read(folder(parent / str(seed), times))
+    return read_stored_run(folder(parent / str(seed), times))
 
 
 def test_runs_that_vary_more_than_their_replicates_need_a_check_in_turns(tmp_path: Path) -> None:
@@ -338,7 +350,7 @@ def test_runs_of_unlike_software_are_compared() -> None:
 def test_a_side_of_a_check_bears_the_name_of_the_check_too(tmp_path: Path) -> None:
     for side in ("base", "head"):
         folder(tmp_path, {LOOP: [[2.0]], REFERENCE: [[1.0]]}).rename(tmp_path / side)
-    assert read(tmp_path / "head").name == f"{tmp_path.name}/head"
+    assert read_stored_run(tmp_path / "head").name == f"{tmp_path.name}/head"
 
 
 def test_a_case_that_a_run_lacks_has_no_ratio_there() -> None:

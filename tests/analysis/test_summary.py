@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench import load, summarize
-from rnnbench.analysis.run_times import RunTimes, joined, read
+from rnnbench.analysis.run_times import RunTimes, joined, read_run_times
 from rnnbench.analysis.summary import (
     MIN_BEYOND,
     MIN_REPLICATES,
@@ -183,7 +183,7 @@ def test_two_runs_side_by_side_do_not_mix(tmp_path: Path) -> None:
         folder(tmp_path, {LOOP: [[factor * layer]] * count, REFERENCE: [[layer]] * count})
         for factor, layer, count in ((2.0, 1.0, 6), (5.0, 3.0, 4))
     ]
-    table = summarized(joined([read(path) for path in paths]))
+    table = summarized(joined([read_run_times(path) for path in paths]))
     known = summarize(load(paths))
     pd.testing.assert_frame_equal(known, with_categories(with_sentences(table))[[*known]])
     assert table[table["case"] == LOOP.key]["ratio"].tolist() == pytest.approx([2.0, 5.0])
@@ -230,7 +230,7 @@ def run(parent: Path, spread: float, slope: float = 0.0, replicates: int = 6, tu
 
 @pytest.mark.parametrize("spread", [0.001, 0.01, 0.05])
 def test_the_floor_grows_with_the_noise_of_the_windows(tmp_path: Path, spread: float) -> None:
-    result = noise(read(run(tmp_path, spread)))
+    result = noise(read_run_times(run(tmp_path, spread)))
     # The smaller of two windows over the smaller of two others, in six replicates: about 1.5 standard deviations.
     assert spread < result.floor < 2 * spread
     assert result.floor <= result.worst
@@ -262,7 +262,7 @@ def test_turns_are_dealt_out_to_two_halves_that_change_places_from_replicate_to_
 def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
     tmp_path: Path, slope: float, replicates: int
 ) -> None:
-    result = noise(read(run(tmp_path, 0.001, slope, replicates)))
+    result = noise(read_run_times(run(tmp_path, 0.001, slope, replicates)))
     apart = {6: 4, 4: 3}[replicates]  # replicates from the middle of the first third to the middle of the last
     assert result.drift == pytest.approx(math.expm1(apart * slope), abs=0.002)
     assert result.floor < 0.01
@@ -270,7 +270,7 @@ def test_a_machine_that_slows_down_is_seen_as_drift_and_not_as_noise(
 
 @pytest.mark.parametrize(("replicates", "turns"), [(0, 4), (1, 4), (3, 1)])
 def test_too_little_data_tells_nothing(tmp_path: Path, replicates: int, turns: int) -> None:
-    result = noise(read(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
+    result = noise(read_run_times(run(tmp_path, 0.01, replicates=replicates, turns=turns)))
     assert math.isnan(result.floor)
     assert result.cases == 0
 

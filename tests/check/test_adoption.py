@@ -30,7 +30,7 @@ def adopted(tmp_path: Path) -> Path:
 
 
 def test_a_commit_without_the_suite_is_lent_it_and_the_files_of_its_cells(adopted: Path) -> None:
-    suite = suites.read(str(adopted / "bench.toml"))
+    suite = suites.read_suite(str(adopted / "bench.toml"))
     with sides(suite, "HEAD~2", None) as (base, _):
         assert base.lent == ("bench.toml", "bench_cells.py")
         assert base.about.endswith(", with the head's bench.toml and bench_cells.py")
@@ -42,7 +42,7 @@ def test_a_commit_without_the_suite_is_lent_it_and_the_files_of_its_cells(adopte
 
 def test_a_file_that_is_there_is_not_replaced(adopted: Path) -> None:
     repository.commit(adopted, {"bench_cells.py": f"{BENCH_CELLS}# newer\n"})
-    with sides(suites.read(str(adopted / "bench.toml")), "HEAD~1", None) as (base, _):
+    with sides(suites.read_suite(str(adopted / "bench.toml")), "HEAD~1", None) as (base, _):
         assert base.lent == ()
         assert (base.root / "bench_cells.py").read_text() == BENCH_CELLS
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_there_is_not_replaced(adopted: Path) -> None:
 def test_files_outside_of_the_repository_are_not_lent(adopted: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text(INNER)
     (adopted / "bench.toml").write_text(SUITE.replace("bench_cells.py", "../outside.py"))
-    suite = suites.read(str(adopted / "bench.toml"))
+    suite = suites.read_suite(str(adopted / "bench.toml"))
     assert lent_files(suite, adopted, Path("bench.toml")) == [Path("bench.toml")]
 
 

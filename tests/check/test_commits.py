@@ -82,7 +82,7 @@ class Bench:
         shas += [repository.commit(self.repository, {"bench/mine.py": CELL.format(body=body)}) for body in bodies]
         (self.repository / "mine.toml").write_text(SUITE)  # not tracked at all
         self.fast, self.more, self.broken = (Commit(sha) for sha in shas)
-        self.suite = suites.read(str(self.repository / "mine.toml"))
+        self.suite = suites.read_suite(str(self.repository / "mine.toml"))
         self.groups = self.suite.groups({}, None)
         self.keys = [case.key for group in self.groups for case in group.cases]
         self.clock, self.steps = FakeClock(), list[tuple[str, float]]()

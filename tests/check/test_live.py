@@ -117,7 +117,7 @@ def fake_runner(
 def side(folder: Path, name: str, sizes: Sequence[int] = (1, 2, 3), budget: float = 60.0) -> Side:
     file = folder / f"{name}.toml"
     file.write_text(SUITE.format(sizes=list(sizes), budget=budget))
-    return Side(name, f"the {name}", suites.read(str(file)))
+    return Side(name, f"the {name}", suites.read_suite(str(file)))
 
 
 @pytest.fixture
@@ -414,7 +414,7 @@ def test_only_what_a_commit_can_change_is_compared(tmp_path: Path) -> None:
     assert sum(case.is_reference for case in cases_of(other)) == 1
     for each in (base, head):  # another cell that is the reference is a part of the code
         each.suite.file.write_text(each.suite.file.read_text() + 'reference = "ugrnn"\n')
-    base, head = (replace(each, suite=suites.read(str(each.suite.file))) for each in (base, head))
+    base, head = (replace(each, suite=suites.read_suite(str(each.suite.file))) for each in (base, head))
     selected, _ = select(base, head, {}, None)
     assert [case.cell for case in cases_of(selected)] == ["ugrnn", "vanilla", "combined"]
 
@@ -450,7 +450,7 @@ def test_a_commit_can_not_loosen_the_check_that_judges_it(tmp_path: Path) -> Non
     loose = SUITE.replace("budget_seconds = {budget}", "budget_seconds = 1\nmargin = 0.99").replace("0.20", "0.01")
     loose = loose.replace("[check]", "[measure]\nwindow_seconds = 5.0\n[check]")
     head.suite.file.write_text(loose.format(sizes=[1, 2, 3]))
-    head = replace(head, suite=suites.read(str(head.suite.file)))
+    head = replace(head, suite=suites.read_suite(str(head.suite.file)))
     cases = [case for group in select(base, head, {}, None)[0] for case in group.cases]
     strict = strictest(base.suite, head.suite, cases)
     assert {(case.workload.batch_size, strict.margins[case.key]) for case in cases} == {

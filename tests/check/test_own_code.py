@@ -27,11 +27,11 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sides_of(folder: Path, base: str | None = "HEAD~1", base_python: str | None = None):
-    return sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python)
+    return sides(suites.read_suite(str(folder / "bench" / "mine.toml")), base, base_python)
 
 
 def side_of(tree: Path) -> Side:
-    return Side("base", "", suites.read("quick"), tree=tree)
+    return Side("base", "", suites.read_suite("quick"), tree=tree)
 
 
 ELSEWHERE = "/venv/lib/python3.11/site-packages"

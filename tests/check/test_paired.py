@@ -54,7 +54,7 @@ class Bench:
         self.workers: list[tuple[str, int | None, FakeWorker]] = []
         self.first: Any = None  # what the worker that was started last is asked first
         self.origins: list[Any] = []  # from which each is forked
-        suite = suites.read("quick")
+        suite = suites.read_suite("quick")
 
         def start(name: str, side: Side, start: WorkerStart) -> Any:
             origin: Any = start.origin
@@ -190,7 +190,7 @@ def test_sides_that_run_the_same_interpreter_share_their_best_pulse_and_others_h
     make_bench: Callable[..., Bench], pythons: tuple[str, str], given: list[float]
 ) -> None:
     bench = make_bench(worker=PulseWorker)
-    suite = suites.read("quick")
+    suite = suites.read_suite("quick")
     sides = [Side(name, name, suite, python=python) for name, python in zip(("base", "head"), pythons, strict=True)]
     runner = bench.runner_of(CASES, sides)
     PulseWorker.given.clear()
@@ -476,7 +476,7 @@ def test_workers_that_count_are_started_on_each_side_in_a_layout_of_their_own(ma
 def test_workers_of_one_interpreter_are_forked_from_one_origin_and_others_are_not(
     make_bench: Callable[..., Bench], pythons: tuple[str, str], is_forked: bool
 ) -> None:
-    bench, suite = make_bench(), suites.read("quick")
+    bench, suite = make_bench(), suites.read_suite("quick")
     sides = [Side(name, name, suite, python=python) for name, python in zip(("base", "head"), pythons, strict=True)]
     runner = bench.runner_of(CASES, sides)
     runner.start()

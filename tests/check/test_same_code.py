@@ -206,7 +206,9 @@ def test_changed_files_are_those_of_the_working_tree_and_of_folders(tmp_path: Pa
     for name in ("cell.py", "README.md", "table.csv", "mine.toml"):
         (repo / name).write_text((repo / name).read_text() + "# 2")
     (repo / "gone.py").unlink()
-    with sides(suites.read(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None) as both:
+    with sides(
+        suites.read_suite(str(repo / "mine.toml")), base.replace("folder", str(tmp_path / "copy")), None
+    ) as both:
         changed = changed_files(*both)
     expected = {"README.md": "data", "cell.py": "python", "gone.py": "python", "mine.toml": "suite"}
     assert changed == {**expected, "table.csv": "data"}
@@ -242,7 +244,7 @@ def test_an_edit_that_git_does_not_tell_is_a_change_all_the_same(tmp_path: Path,
     (tmp_path / "cell.py").write_text("2")
     os.utime(tmp_path / "cell.py", (1, 1))
     assert repository.git(tmp_path, "diff", "HEAD") == ""
-    with sides(suites.read(str(tmp_path / "mine.toml")), "HEAD", None) as both:
+    with sides(suites.read_suite(str(tmp_path / "mine.toml")), "HEAD", None) as both:
         assert changed_files(*both) == {"cell.py": "python"}
 
 
@@ -257,7 +259,7 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
     (repo / "link").unlink()
     (repo / "link").symlink_to("two")
     repository.git(repo, "update-index", "--assume-unchanged", "link")
-    with sides(suites.read(str(repo / "mine.toml")), "HEAD", None) as (base, head):
+    with sides(suites.read_suite(str(repo / "mine.toml")), "HEAD", None) as (base, head):
         changed = changed_files(base, head)
         assert changed == {"link": "data"}
         of_head = WorkerFiles(imported={"code": str(repo / "libs/lib/code.py")})
@@ -268,7 +270,7 @@ def test_a_link_to_another_place_is_a_change_and_so_is_a_used_file_of_a_submodul
 
 def test_what_is_compiled_into_a_sides_own_caches_is_no_library_that_may_use_other_files(tmp_path: Path) -> None:
     repository.commit(tmp_path, {"mine.toml": SUITE, "cell.py": "1"})
-    with sides(suites.read(str(tmp_path / "mine.toml")), "HEAD", None) as (base, head):
+    with sides(suites.read_suite(str(tmp_path / "mine.toml")), "HEAD", None) as (base, head):
         own = f"{head.variables['TORCHINDUCTOR_CACHE_DIR']}/ab/kernel.so"
         files = {"base": WorkerFiles(), "head": WorkerFiles(libraries={own: None, "/home/me/fast.so": None})}
         used = used_files(base, head, files)
@@ -280,7 +282,7 @@ def test_a_suite_that_was_renamed_is_the_suite_under_both_names(tmp_path: Path) 
     repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": ""})
     (tmp_path / "bench.toml").rename(tmp_path / "perf.toml")
     repository.commit(tmp_path, {})
-    with sides(suites.read(str(tmp_path / "perf.toml")), "HEAD~1", None) as (base, head):
+    with sides(suites.read_suite(str(tmp_path / "perf.toml")), "HEAD~1", None) as (base, head):
         assert changed_files(base, head) == {"bench.toml": "suite", "perf.toml": "suite"}
 
 
@@ -292,7 +294,7 @@ def test_a_pair_shows_what_a_file_does_that_was_added_since_code_may_ask_whether
 ) -> None:
     repository.commit(tmp_path, {"bench.toml": SUITE, "cell.py": "", "README.md": "1"})
     repository.commit(tmp_path, edit)
-    with sides(suites.read(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
+    with sides(suites.read_suite(str(tmp_path / "bench.toml")), "HEAD~1", None) as (base, head):
         changed = changed_files(base, head)
         assert changed is not None
         assert are_on_both(changed, base, head) == is_on_both

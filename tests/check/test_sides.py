@@ -28,7 +28,7 @@ def repo(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(folder: Path, base: str | None = None, base_python: str | None = None, *sources: str):
-    return sides(suites.read(str(folder / "bench" / "mine.toml")), base, base_python, sources)
+    return sides(suites.read_suite(str(folder / "bench" / "mine.toml")), base, base_python, sources)
 
 
 def cell(side: Side) -> str:
@@ -60,7 +60,7 @@ def test_a_revision_is_compared_with_the_working_tree_and_leaves_nothing_behind(
 
 
 def test_outputs_call_the_base_as_they_are_told(repo: Path) -> None:
-    suite = suites.read(str(repo / "bench" / "mine.toml"))
+    suite = suites.read_suite(str(repo / "bench" / "mine.toml"))
     commit = repository.git(repo, "rev-parse", "HEAD~1")
     with sides(suite, commit[:12], None) as (base, _):
         assert base.about == commit[:7]
@@ -135,12 +135,12 @@ def test_where_a_suite_has_no_repository_a_revision_is_refused(
         ("quick", "quick measures rnnbench's own cells, which are not in"),
     ):
         with pytest.raises(UserError, match=words):
-            sides(suites.read(str(suite)), "HEAD", None).__enter__()
+            sides(suites.read_suite(str(suite)), "HEAD", None).__enter__()
 
 
 def test_a_suite_that_the_base_does_not_have_is_lent_to_it_and_one_that_was_renamed_is_compared(repo: Path) -> None:
     (repo / "bench" / "mine.toml").rename(repo / "bench" / "other.toml")
-    other = suites.read(str(repo / "bench" / "other.toml"))
+    other = suites.read_suite(str(repo / "bench" / "other.toml"))
     with sides(other, "HEAD", None) as (base, head):
         assert base.about.endswith("with the head's bench/other.toml")
         assert base.lent == head.lent == ("bench/other.toml",)

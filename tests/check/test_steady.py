@@ -30,7 +30,7 @@ import beside
 def side(tmp_path: Path) -> Side:
     for name in ("used.py", "other.py"):
         (tmp_path / name).write_text("x = 1")
-    return Side("head", "the head", suites.read("quick"), tree=tmp_path)
+    return Side("head", "the head", suites.read_suite("quick"), tree=tmp_path)
 
 
 def test_only_a_used_file_that_no_worker_wrote_is_refused(side: Side, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def both(tmp_path: Path) -> tuple[Side, Side]:
     """A base at a commit, and a head in the working tree."""
     repository.commit(tmp_path / "head", {"tracked.py": "1", "folder/a.txt": "1"})
     (tmp_path / "base").mkdir()
-    head = Side("head", "the head", suites.read("quick"), tree=tmp_path / "head")
+    head = Side("head", "the head", suites.read_suite("quick"), tree=tmp_path / "head")
     return Side("base", "main", head.suite, tree=tmp_path / "base", commit="1a2b3c4"), head
 
 

@@ -113,7 +113,7 @@ def test_every_file_that_a_page_shows_can_be_read(tmp_path: Path) -> None:
         file.write_text(block)
         for cell, name in re.findall(r"(\w+\.py):(\w+)", block):
             (tmp_path / cell).write_text(f"class {name}: ...")
-        assert suites.read(str(file)).sweep
+        assert suites.read_suite(str(file)).sweep
     for block in (each for own in of_kind("yaml").values() for each in own):
         assert isinstance(yaml.safe_load(block), dict)
 

@@ -52,7 +52,7 @@ def write(
                 run.add_window(replace(window(case, pair, list(calls), turns=turns), started=started))
         run.close()
     if comparison is not None:
-        outputs.write_files(verdicts.of(comparison), folder)
+        outputs.write_files(verdicts.verdicts_of(comparison), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.run_times import read as read_run
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.stored import together
 from rnnbench.analysis.summary import Noise, noise, summarize
 from rnnbench.report import why
@@ -81,7 +81,7 @@ def pages(factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def files_of(run: Path, profiles: Mapping[str, Profile] | None = None) -> dict[str, bytes]:
     """The files of the report of a run."""
-    times = read_run(run)
+    times = read_run_times(run)
     profiles = read_profiles(run) if profiles is None else profiles
     sections = why.sections(times, profiles) if profiles else []
     return files(run_page(summarize(times), noise(times), read_info(run), profiled=sections))

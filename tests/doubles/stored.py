@@ -11,7 +11,7 @@ import pandas as pd
 from rnnbench import load
 from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.replicate_times import LEVELS
-from rnnbench.analysis.run_times import RunTimes, of_frames, read, read_whole
+from rnnbench.analysis.run_times import RunTimes, read_run_times, read_whole, run_of_frames
 from rnnbench.analysis.stored import StoredRun
 from rnnbench.store.ceilings import Ceiling, Rate
 from rnnbench.store.folder import RunFolder
@@ -162,12 +162,12 @@ def times_of(windows: Sequence[tuple[Case, Window]]) -> RunTimes:
         line = made.to_json()
         points = dict(zip(QUANTILES, [*line.pop("quantiles"), *[np.nan] * len(QUANTILES)], strict=False))
         lines.append({**case.axes(), "run": "r", "status": "measured", **line, **points})
-    return of_frames(pd.DataFrame(lines))
+    return run_of_frames(pd.DataFrame(lines))
 
 
 def counted_windows(path: Path) -> pd.DataFrame:
     """The windows of complete visits, with the number of their `workload`."""
     windows = without_categories(load(path).windows)
     return windows.merge(
-        read(path).replicates[["case", "replicate", "worker", "workload"]], on=["case", "replicate", "worker"]
+        read_run_times(path).replicates[["case", "replicate", "worker", "workload"]], on=["case", "replicate", "worker"]
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import summarize
 from rnnbench.store.records import Case
 from tests.doubles import workload as small
@@ -33,4 +33,4 @@ def summary(parent: Path, *, period: float | None = PERIOD, steps: int = 4_000) 
         cases[small.case("lstm", **axes)] = times(1e-4 * scale, some_late=True)
         cases[small.case("lstm", "compiled", **axes)] = times(0.8e-4 * scale)
         cases[small.reference_case(**axes)] = times(1.2e-4 * scale)
-    return summarize(read(folder(parent, cases, resolved={"measure": {"period_seconds": period}})))
+    return summarize(read_run_times(folder(parent, cases, resolved={"measure": {"period_seconds": period}})))

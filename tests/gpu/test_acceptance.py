@@ -173,8 +173,8 @@ def test_what_a_card_must_show_and_does_not_is_refused(
 
 def test_the_grid_has_sixteen_groups_and_the_copy_four_cases(tmp_path: Path) -> None:
     only = parse_only([acceptance.GRID])
-    assert len(suites.read("cuda").groups(only, None)) == 16
-    groups = suites.read("ci").groups(parse_only([acceptance.UNCHANGED]), "cuda")
+    assert len(suites.read_suite("cuda").groups(only, None)) == 16
+    groups = suites.read_suite("ci").groups(parse_only([acceptance.UNCHANGED]), "cuda")
     assert sum(not case.is_reference for case in cases_of(groups)) == 4
 
 

@@ -53,7 +53,7 @@ FAULTS: list[tuple[str, str, object]] = [
 @pytest.mark.slow
 def test_a_machine_is_tried_by_cases_that_quick_has(tmp_path: Path) -> None:
     told = json.loads(rnnbench("doctor", "--json", cwd=tmp_path, code=0).stdout)
-    cases = cases_of(suites.read("quick").groups(parse_only(DOCTOR_CASES), None))
+    cases = cases_of(suites.read_suite("quick").groups(parse_only(DOCTOR_CASES), None))
     assert f"median of {len(cases)} cases" in told["answer"][1]
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.analysis.estimate import estimate
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.profiling.breakdown import TOO_LONG, Share, breakdown, breakdown_frame, in_one_piece, is_alike, rescaled
 from rnnbench.profiling.gap import (
     call_seconds,
@@ -74,5 +74,5 @@ def test_a_profile_fits_the_run_in_which_its_own_case_took_about_as_long(
     tmp_path: Path, seconds: float, fits: bool
 ) -> None:
     case, other = small.case("gru"), small.case("lstm")
-    run = read(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
+    run = read_run_times(folder(tmp_path, {case: [[1e-3], [1.1e-3]], other: [[1.0], [1.0]]}))
     assert is_alike(profile(seconds), call_seconds(run)[case.key]) == fits

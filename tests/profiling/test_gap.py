@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.profiling.gap import (
     KINDS,
     NOT_PROFILED,
@@ -86,7 +86,7 @@ def test_a_run_gives_a_gap_for_each_cell_and_workload_that_has_both_ends(tmp_pat
     times = {loop: [[4e-5], [4e-5]], hoisted: [[3e-5], [3e-5]], reference: [[1e-5], [1e-5]], alone: [[1e-5], [1e-5]]}
     path = folder(tmp_path, times)
     mine = profile(40e-6, case=loop.key, causes=(cause("not hoisted", 1e-5), cause(seconds=2e-6)))
-    ((ends, gap),) = gaps(read(path), {loop.key: mine}).items()
+    ((ends, gap),) = gaps(read_run_times(path), {loop.key: mine}).items()
     assert ends == (loop.key, reference.key)
     assert seconds(gap) == pytest.approx({"copy": 2e-6, "hoisted": 1e-5, "rest": 1.8e-5})
 
@@ -97,7 +97,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
     loop, hoisted, compiled = (small.case("gru", how) for how in ("loop", "hoisted", "compiled"))
     reference = small.reference_case("gru")
     calls = {loop: 300e-6, hoisted: 200e-6, compiled: 100e-6, reference: 40e-6}
-    times = read(folder(tmp_path, {case: [[time], [time]] for case, time in calls.items()}))
+    times = read_run_times(folder(tmp_path, {case: [[time], [time]] for case, time in calls.items()}))
     profiles = {
         loop.key: profile(300e-6, causes=(cause(seconds=20e-6),)),
         hoisted.key: profile(100e-6, causes=(cause(seconds=7e-6),)),
@@ -128,7 +128,7 @@ def test_the_last_rung_s_profile_explains_what_lies_below_if_it_and_the_referenc
 
 def test_rungs_that_share_no_replicate_with_the_reference_have_no_gap(tmp_path: Path) -> None:
     loop, reference = small.case("gru"), small.reference_case("gru")
-    times = read(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]}))
+    times = read_run_times(folder(tmp_path, {loop: [[2e-5]], reference: [[1e-5]]}))
     assert len(gaps(times, {})) == 1
     apart = times.replicates.assign(replicate=times.replicates["case"].eq(loop.key).astype(int))
     assert gaps(replace(times, replicates=apart), {}) == {}

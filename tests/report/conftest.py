@@ -154,7 +154,7 @@ def made_up() -> Summaries:
 
     def make(suite: str) -> pd.DataFrame:
         if suite not in known:
-            known[suite] = summary_of(suites.read(GRID if suite == "quick" else suite).groups({}, None))
+            known[suite] = summary_of(suites.read_suite(GRID if suite == "quick" else suite).groups({}, None))
         return known[suite].copy()
 
     return make

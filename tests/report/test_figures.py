@@ -28,7 +28,7 @@ from rnnbench.report.drawing.marks import SIZE_SHADES
 from rnnbench.report.growth import scaling
 from rnnbench.report.latency import latency, table_of_latency
 from rnnbench.report.ratio_by_size import pooled
-from rnnbench.report.verdicts.verdicts import of
+from rnnbench.report.verdicts.verdicts import verdicts_of
 from rnnbench.report.words.names import is_reference, with_series
 from rnnbench.report.words.units import ratio_box
 from tests.doubles import streams
@@ -404,7 +404,10 @@ def frames(made_up: Summaries, tmp_path_factory: pytest.TempPathFactory) -> dict
     """For each figure, what it shows: a few cases at three sizes of each axis, many of one phase, many of two."""
     grid = made_up("cpu").query("reference == 'lstm' and threads == 1 and phase == 'inference'")
     ladder = made_up("ladder").query("reference == 'lstm' or cell == 'combined'")
-    others = {"changes": [of(samples.realistic()).frame], "latency": [streams.summary(tmp_path_factory.mktemp("run"))]}
+    others = {
+        "changes": [verdicts_of(samples.realistic()).frame],
+        "latency": [streams.summary(tmp_path_factory.mktemp("run"))],
+    }
     return {name: others.get(name, [grid, ladder.query("phase == 'training'"), ladder]) for name in plot.__all__}
 
 

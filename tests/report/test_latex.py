@@ -119,7 +119,7 @@ def test_characters_that_latex_lacks_have_their_nearest_or_a_question_mark(text:
 
 def test_both_tables_of_a_paper_are_as_wide_as_its_text_and_advise_no_command(made_up_wide: pd.DataFrame) -> None:
     cases = table_of_cases(made_up_wide)
-    found = table_for_paper(verdicts.of(samples.every_verdict()))
+    found = table_for_paper(verdicts.verdicts_of(samples.every_verdict()))
     assert width_of(cases) <= TEXT_POINTS
     assert width_of(found) <= TEXT_POINTS
     for text in (latex(cases), latex(found)):
@@ -154,7 +154,7 @@ def test_every_table_of_a_run_and_a_check_compiles_and_none_is_wider_than_the_te
     check = files(page_of(checks.write(tmp_path, compared, slower)))
     texts = [content.decode() for name, content in check.items() if name.endswith(".tex")]
     texts += [latex(table) for table in (table_of_cases(quick), table_of_medians(quick))]
-    texts.append(latex(table_for_paper(verdicts.of(samples.nasty()))))
+    texts.append(latex(table_for_paper(verdicts.verdicts_of(samples.nasty()))))
     (tmp_path / "paper.tex").write_text(ARTICLE % "\n".join(texts))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     made = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", errors="replace", check=False)

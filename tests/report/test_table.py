@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnbench.report.table import FORMULA, Column, Table, csv, escape, latex, markdown, of, table
+from rnnbench.report.table import FORMULA, Column, Table, csv, escape, latex, markdown, table, text_of
 from rnnbench.report.words.names import one_line
 
 PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
@@ -20,9 +20,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 def small(rows: int, text: str = "a_b 50%") -> Table:
     frame = pd.DataFrame({"what": [text] * rows, "n": range(rows), "cost": 1.5})
     columns = [
-        Column("what_is", of("what")),
-        Column("n", of("n"), numeric=True),
-        Column("cost", of("cost"), numeric=True, is_optional=True),
+        Column("what_is", text_of("what")),
+        Column("n", text_of("n"), numeric=True),
+        Column("cost", text_of("cost"), numeric=True, is_optional=True),
     ]
     return table("two_words", "A title", "50% of it.", columns, frame, machine=frame, breaks=[0, 2])
 

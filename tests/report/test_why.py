@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from rnnbench.analysis.estimate import Estimate
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.profiling.breakdown import OVERHEADS, breakdown, breakdown_frame, in_one_piece, rescaled
 from rnnbench.profiling.gap import KINDS, NOT_PROFILED, OPERATOR, Gap, Step, between, call_time, of_profiled, take_apart
@@ -117,7 +117,7 @@ def test_kernels_of_a_gpu_that_were_not_seen_are_missing_with_the_reason_whereve
     case, reference = small.case("gru", phase="inference"), small.reference_case("gru", phase="inference")
     path = folder(tmp_path, {case: [[1e-4]] * 3, reference: [[2e-5]] * 3})
     profiles = {subject.key: replace(blind, case=subject.key) for subject in (case, reference)}
-    [section] = why.sections(read(path), profiles)
+    [section] = why.sections(read_run_times(path), profiles)
     assert reason in section.of(str)[0]
 
 
@@ -151,14 +151,14 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
     mine = Profile(**{**profile(case=loop.key).__dict__, "files": {"trace": "t.json.gz"}})
     failed = Profile(hoisted.key, "failed", "under the profiler: ValueError: no")
     profiles = {loop.key: mine, hoisted.key: failed, reference.key: profile(2e-5, 1e-5, 0.0)}
-    (section,) = why.sections(read(run), profiles)
+    (section,) = why.sections(read_run_times(run), profiles)
     assert section.title == "gru in inference"
     assert section.of(str)[0].startswith("gru loop takes 5.00×")
     assert [picture.name for picture in section.of(Picture)] == ["01-gru-waterfall", "01-gru-breakdown"]
     assert [table.name for table in section.of(Table)] == ["01-gru-breakdown", "01-gru-operators"]
     assert "Not profiled: gru hoisted: under the profiler: ValueError: no." in section.of(Picture)[0].caption
     assert section.of(str)[1].endswith(". gru loop: t.json.gz.")
-    times = read(run)
+    times = read_run_times(run)
     files = files_of(run_page(summarize(times), noise(times), read_info(run), profiled=[section]))
     page = files["index.html"].decode()
     assert {"figures/01-gru-waterfall.svg", "tables/01-gru-operators.csv"} <= files.keys()
@@ -168,7 +168,7 @@ def test_a_run_gives_a_section_for_each_cell_and_all_of_it_as_files(run: Path, t
 
 @pytest.mark.parametrize("profiled", [[], [small.case("gru").key]])
 def test_a_run_without_profiles_that_worked_still_has_its_ladder(run: Path, profiled: list[str]) -> None:
-    (section,) = why.sections(read(run), {case: Profile(case, "failed", "why") for case in profiled})
+    (section,) = why.sections(read_run_times(run), {case: Profile(case, "failed", "why") for case in profiled})
     assert [picture.name for picture in section.of(Picture)] == ["01-gru-waterfall"]
     assert not section.of(Table)
 

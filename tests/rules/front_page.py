@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench import plot
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import summarize
 from rnnbench.report.drawing.marks import INKS
 from rnnbench.report.drawing.pictures import report_style
@@ -57,7 +57,7 @@ def cell_file(text: str) -> str:
 
 def printed(run: Path) -> str:
     """Return what `rnnbench run` prints of a run at 80 columns, as a block of code, without long tables."""
-    text = screens.of_run(summarize(read(run)), read_info(run), width=80)
+    text = screens.of_run(summarize(read_run_times(run)), read_info(run), width=80)
     paragraphs = [part.strip("\n").splitlines() for part in re.split(r"\n\s*\n", text)]
     short = [lines for lines in paragraphs if len(lines) <= LONGEST and not lines[0].startswith("Page:")]
     return "\n".join("".join(f"    {line}\n" for line in lines) for lines in short)
@@ -68,7 +68,7 @@ def in_words(run: Path) -> str:
 
     Raises ValueError if a case has no ratio with an interval, or does not do its reference's work.
     """
-    summary = summarize(read(run))
+    summary = summarize(read_run_times(run))
     own = summary[~is_reference(summary)]
     if own[["ratio", "ratio_low", "ratio_high"]].isna().any(axis=None) or not own["parity"].map(str).eq("agrees").all():
         raise ValueError(f"{run}: a case was not measured, or does not agree with its reference")
@@ -139,7 +139,7 @@ def draw_ratios(summary: pd.DataFrame, folder: Path) -> None:
 
 def draw(run: Path, folder: Path) -> None:
     """Write the pictures of the front page, and `quick-page.png`, the beginning of the run's report."""
-    draw_ratios(summarize(read(run)), folder)
+    draw_ratios(summarize(read_run_times(run)), folder)
     report = folder / run.name
     page.put(*page.folder_of(run.name, [folder], report), files_of(run))
     with started() as browser:

@@ -11,9 +11,8 @@ import pytest
 
 from rnnbench import load
 from rnnbench.analysis.replicate_times import times_by_case
-from rnnbench.analysis.run_times import read
-from rnnbench.analysis.stored import case_ratios, compare, together
-from rnnbench.analysis.stored import read as read_stored
+from rnnbench.analysis.run_times import read_run_times
+from rnnbench.analysis.stored import case_ratios, compare, read_stored_run, together
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.cli.export import EXPORT_FORMATS
 from rnnbench.harness.coordinator.start import read_earlier_run
@@ -58,12 +57,12 @@ def run(tmp_path: Path) -> Path:
 
 def test_its_windows_stay_and_count_nowhere(run: Path) -> None:
     assert (load(run).windows["case"] == FAILS.key).sum() == FAILED_AFTER
-    counted = read(run).replicates
+    counted = read_run_times(run).replicates
     assert counted.groupby("case")["windows"].sum().to_dict() == {REFERENCE.key: REPLICATES, WORKS.key: REPLICATES}
 
 
 def test_its_row_has_no_number_of_its_time(run: Path) -> None:
-    rows = summarize(read(run)).set_index("case")
+    rows = summarize(read_run_times(run)).set_index("case")
     row = rows.loc[FAILS.key]
     assert (row["status"], row["replicates"], row["windows"], row["calls"]) == ("failed", 0, 0, 0)
     times = [name for name in rows.columns if name.startswith(("seconds", "ratio", "mean_seconds", "times_limit"))]
@@ -73,7 +72,7 @@ def test_its_row_has_no_number_of_its_time(run: Path) -> None:
 
 
 def test_it_is_failed_on_the_terminal_in_tables_pages_and_figures(run: Path) -> None:
-    info, times = read_info(run), read(run)
+    info, times = read_info(run), read_run_times(run)
     summary = summarize(times)
     drawn = figures.render_figures(summary)
     page = html(run_page(summary, noise(times), info))
@@ -98,7 +97,7 @@ def test_it_is_not_exported_as_measured(run: Path, to: str) -> None:
 
 def test_comparisons_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
     others = [make_run(tmp_path, factor=1 + 0.001 * number, fails=False) for number in range(3)]
-    stored, *rest = [read_stored(path) for path in (run, *others)]
+    stored, *rest = [read_stored_run(path) for path in (run, *others)]
     assert set(case_ratios(stored).index) == {WORKS.key}
     findings = {
         finding.case.key: finding
@@ -115,7 +114,7 @@ def test_comparisons_have_no_ratio_of_it(run: Path, tmp_path: Path) -> None:
     rows = together([stored, *rest], 0.1).rows
     assert rows.query("case == @FAILS.key and at == 0")["ratio_to_reference"].isna().all()
     files(page_of_several("both", [side_by_side(together([stored, *rest], 0.1))]))
-    assert all(case == WORKS.key for case, _ in gaps(read(run), {}))
+    assert all(case == WORKS.key for case, _ in gaps(read_run_times(run), {}))
 
 
 def test_a_run_that_is_gone_on_with_plans_without_it(run: Path) -> None:
@@ -138,7 +137,7 @@ def test_a_run_all_of_whose_cases_have_failed_is_reported_and_gone_on_with(run: 
     for case in SECONDS:
         folder.add_measurement(Measurement(case, "failed", "on purpose"))
     folder.close()
-    info, times = read_info(run), read(run)
+    info, times = read_info(run), read_run_times(run)
     summary = summarize(times)
     assert summary["seconds"].isna().all()
     assert np.isnan(noise(times).floor)

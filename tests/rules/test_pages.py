@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 
 import rnnbench
 from rnnbench import pytest_plugin
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import summarize
 from rnnbench.cli import cli
 from rnnbench.report.export import FORMAT_VERSION
@@ -165,7 +165,7 @@ def test_the_picture_of_the_front_page_shows_compared_cases_only() -> None:
 
 
 def test_the_picture_of_the_front_page_has_five_cells_in_light_and_dark(tmp_path: Path) -> None:
-    summary = summarize(read(QUICK))
+    summary = summarize(read_run_times(QUICK))
     shown = front_page.five_cells(summary)
     assert shown.loc[shown["implementation"] == "loop", "cell"].nunique() == 5
     front_page.draw_ratios(summary, tmp_path)
@@ -230,7 +230,7 @@ def test_nothing_says_that_rnnbench_is_on_a_package_index() -> None:
 
 
 def test_the_reference_run_has_the_cases_of_quick() -> None:
-    groups = suites.read("quick").groups({}, None)
+    groups = suites.read_suite("quick").groups({}, None)
     assert set(rnnbench.load(QUICK).frame["case"]) == {case.key for group in groups for case in group.cases}
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from rnnbench.analysis.comparison import Comparison, Finding
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import noise, summarize
 from rnnbench.errors import UserError
 from rnnbench.harness.machine import git
@@ -90,7 +90,7 @@ def test_a_cells_name_is_shown_and_does_nothing_in_tables_and_pages(
     times = {Case(f"{word}:Mine", "loop", work): [[0.002]] * 3 for word in words}
     failed = [Measurement(Case(f"{word}:Other", "loop", work), "failed", reason=word) for word in words]
     path = stored.folder(tmp_path, {**times, small.reference_case(): [[0.001]] * 3}, failed)
-    info, stored_times = read_info(path), read(path)
+    info, stored_times = read_info(path), read_run_times(path)
     summary = summarize(stored_times)
     assert_harmless(screens.of_run(summary, info))
     page = run_page(summary, noise(stored_times), info)
@@ -108,7 +108,7 @@ def test_a_cells_name_is_shown_and_does_nothing_where_verdicts_go(named: str) ->
     case = Case(f"{named}:Mine", "loop", small.workload(reference="rnn"))
     findings = [Finding(case, "regressed", 0.02, named), Finding(case, None, 0.02, named)]
     comparison = Comparison(named, named, named, "stored", tuple(findings), (named,))
-    found = verdicts.of(comparison)
+    found = verdicts.verdicts_of(comparison)
     assert_harmless(screens.of_verdicts(found))
     text = outputs.markdown(found)
     assert_harmless(text)

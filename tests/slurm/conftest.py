@@ -64,7 +64,7 @@ def run(slurm: Cluster, suite: Path, tmp_path: Path) -> Run:
     """Measure groups of the suite in this process, a job for each, and return the folder."""
 
     def measure(*options: str) -> Path:
-        chosen = suites.read(str(suite))
+        chosen = suites.read_suite(str(suite))
         return run_by_slurm(
             chosen,
             chosen.groups({}, None),

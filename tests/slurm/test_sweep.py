@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.slurm import queue, sweep
@@ -55,7 +55,7 @@ def measured_once(path: Path, replicates: int = 2) -> pd.DataFrame:
     assert set(frame["status"]) == {"measured"}
     assert not frame.duplicated(["case", "worker", "order"]).any()
     assert not frame.duplicated(["case", "replicate", "order"]).any()
-    whole = read(path).replicates
+    whole = read_run_times(path).replicates
     assert set(whole.groupby("case")["replicate"].nunique()) == {replicates}
     return frame
 
@@ -214,7 +214,7 @@ class FakeQueue:
 @pytest.fixture
 def fake(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
     """A run of three parts of one group each, and Slurm's place."""
-    chosen = suites.read(str(suite))
+    chosen = suites.read_suite(str(suite))
     folder = RunFolder.create(tmp_path, "tiny")
     sweep.write_parts(folder.path, chosen.groups({}, None))
     folder.close()
@@ -253,7 +253,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
     def refuse(_: Watch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    chosen = suites.read(str(suite))
+    chosen = suites.read_suite(str(suite))
     monkeypatch.setattr(queue, "require", lambda: None)
     monkeypatch.setattr(Watch, "until_done", refuse)
     with pytest.raises(UserError, match=r"tiny-.*: can't be written: No space left on device; the run can be resumed"):
@@ -371,7 +371,7 @@ def test_a_refusal_is_told_and_ends_a_run_that_has_no_job(fake: FakeQueue, monke
 def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = suites.read(str(suite))
+    chosen = suites.read_suite(str(suite))
     used: list[float | None] = []
 
     def go_on(folder: RunFolder, info: RunInfo, *_: Any) -> None:
@@ -394,7 +394,7 @@ def test_a_run_that_is_resumed_keeps_its_settings_but_for_those_that_are_given(
 
 
 def test_groups_are_dealt_out_evenly_and_jobs_of_unlike_kinds_are_not_mixed(suite: Path, tmp_path: Path) -> None:
-    chosen = suites.read(str(suite))
+    chosen = suites.read_suite(str(suite))
     groups = chosen.groups({}, None)
     for number, expected in ((1, [1]), (3, [1] * 3), (12, [1, 2] * 4), (129, [14, 14, 15] * 3)):
         workloads = [small.workload(batch_size=size) for size in range(1, number + 1)]

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("whole", "implementation"), [(False, "loop"), (True, "sequence")])
 def test_it_has_the_sizes_of_quick(implementation: Any, whole: bool) -> None:
     suite = cell_suite.of_cell("awkward.py:Other(theta=3)", "gru", whole=whole)
-    quick = suites.read("quick")
+    quick = suites.read_suite("quick")
     for sweep in suite.sweep:
         assert (suite.name, sweep.cell, sweep.reference) == ("Other", ("awkward.py:Other(theta=3)",), "gru")
         assert sweep.implementation == (implementation, "torch.nn")
@@ -92,7 +92,7 @@ def test_a_strangers_class_is_run_and_gets_a_suite(folder: Path) -> None:
     assert rows["torch.nn.GRU"]["ratio"] == 1
     for where, cell in ((".", "awkward.py:Named"), ("below", "../awkward.py:Named")):
         done = rnnbench("new-cell", "awkward.py:Named", "--reference", "gru", "--out", where, cwd=folder, code=0)
-        [sweep] = suites.read(str(folder / where / "Named.toml")).sweep
+        [sweep] = suites.read_suite(str(folder / where / "Named.toml")).sweep
         assert (sweep.cell, sweep.implementation) == ((cell,), ("loop", "torch.nn"))
     again = rnnbench("new-cell", "awkward.py:Named", cwd=folder)
     assert (again.returncode, again.stdout) == (2, "")
@@ -108,7 +108,7 @@ def test_several_classes_get_one_suite(folder: Path) -> None:
     (folder / "other.py").write_text((folder / "awkward.py").read_text())
     done = rnnbench("new-cell", "awkward.py:Named", "other.py:Named", "--reference", "gru", cwd=folder, code=0)
     assert "Named.toml measures awkward.py:Named and other.py:Named" in done.stdout
-    written = suites.read(str(folder / "Named.toml"))
+    written = suites.read_suite(str(folder / "Named.toml"))
     assert written.description == "Named and Named against torch.nn.GRU, about 40 s on two cores"
     assert [sweep.cell for sweep in written.sweep] == [("awkward.py:Named", "other.py:Named")]
     mixed = rnnbench("new-cell", "awkward.py:Named", "Fresh", cwd=folder, code=2)
@@ -185,7 +185,7 @@ REFERENCES = ("rnn", "lstm", "gru", "none")
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_every_case_of_a_new_cells_suite_works_and_agrees(tmp_path: Path, reference: Any, whole: bool) -> None:
     _, suite = cell_suite.write_cell("Mine", reference, tmp_path, whole=whole)
-    groups = suites.read(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None)
+    groups = suites.read_suite(str(suite)).groups({"batch_size": ["1"], "phase": ["training"]}, None)
     cases = [case for group in groups for case in group.cases if not case.is_reference]
     parities = [str(observe(build(case, tmp_path)).parity) for case in cases]
     assert len(cases) == (1 if whole else 2)

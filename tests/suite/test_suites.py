@@ -17,7 +17,7 @@ from rnnbench.suite.suites import Suite
 def suite(folder: Path, text: str) -> Suite:
     file = folder / "mine.toml"
     file.write_text('name = "mine"\n' + text)
-    return suites.read(str(file))
+    return suites.read_suite(str(file))
 
 
 def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
@@ -28,13 +28,13 @@ def groups(chosen: Suite, *only: str, device: str | None = None) -> list[Group]:
     "name", ["notebook", "quick", "cpu", "cuda", "cuda-full", "published", "published-full", "data", "training"]
 )
 def test_every_shipped_suite_can_be_read_and_each_group_has_one_reference(name: str) -> None:
-    for group in groups(suites.read(name)):
+    for group in groups(suites.read_suite(name)):
         assert sum(case.is_reference for case in group.cases) == 1
         assert {case.workload for case in group.cases} == {group.workload}
 
 
 def test_quick_has_each_cell_at_a_small_a_middle_and_a_large_size_in_both_phases() -> None:
-    loads = [(case, case.workload) for group in groups(suites.read("quick")) for case in group.cases]
+    loads = [(case, case.workload) for group in groups(suites.read_suite("quick")) for case in group.cases]
     own = [(case, load) for case, load in loads if not case.is_reference]
     assert len(loads) == 70
     for cell in ("vanilla", "combined", "lstm", "gru", "deep"):
@@ -95,7 +95,9 @@ def test_a_sweep_is_the_product_of_its_axes_in_groups_that_each_have_one_referen
 
 
 def test_only_keeps_the_reference_of_what_it_keeps() -> None:
-    chosen = groups(suites.read("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64")
+    chosen = groups(
+        suites.read_suite("quick"), "cell=lstm implementation=hoisted", "batch_size=1 seq_len=16 hidden_size=64"
+    )
     assert {(case.cell, case.implementation) for group in chosen for case in group.cases} == {
         ("lstm", "hoisted"),
         ("torch.nn.LSTM", "torch.nn"),
@@ -103,11 +105,11 @@ def test_only_keeps_the_reference_of_what_it_keeps() -> None:
 
 
 def test_device_replaces_the_suites_own() -> None:
-    assert {group.workload.device for group in groups(suites.read("quick"), device="cuda:1")} == {"cuda:1"}
+    assert {group.workload.device for group in groups(suites.read_suite("quick"), device="cuda:1")} == {"cuda:1"}
 
 
 def test_a_value_that_the_suite_lacks_is_an_error_beside_others_that_it_has() -> None:
-    quick = suites.read("quick")
+    quick = suites.read_suite("quick")
     with pytest.raises(UserError, match=r"cell=gruu .did you mean 'gru'.*: the suite has cell=vanilla,"):
         groups(quick, "cell=lstm,gruu")
     with pytest.raises(UserError, match="batch_size=7,9: the suite has batch_size=1,32"):
@@ -194,7 +196,7 @@ def test_every_fault_is_named_at_once_with_its_place_and_what_would_be_right(
 )
 def test_an_only_that_can_not_be_met_says_what_could(tmp_path: Path, only: str, snapshot: SnapshotAssertion) -> None:
     with pytest.raises(UserError) as raised:
-        groups(suites.read("quick"), only)
+        groups(suites.read_suite("quick"), only)
     assert str(raised.value) == snapshot(name="--only")
     rules = f"[{{only = 'cell=gru device=cuda', margin = 0.1}}, {{only = '{only}', margin = 0.1}}]"
     with pytest.raises(UserError) as raised:
@@ -205,7 +207,7 @@ def test_an_only_that_can_not_be_met_says_what_could(tmp_path: Path, only: str, 
 @pytest.mark.parametrize("name", ["quik", "no/such.toml"])
 def test_a_suite_that_does_not_exist_says_which_do(name: str, snapshot: SnapshotAssertion) -> None:
     with pytest.raises(UserError) as raised:
-        suites.read(name)
+        suites.read_suite(name)
     assert str(raised.value) == snapshot
 
 
@@ -231,7 +233,7 @@ def test_margins_are_the_suites_own_unless_a_rule_selects_the_case(tmp_path: Pat
         'margins = [{only = "cell=gru", margin = 0.1}, {only = "cell=gru batch_size=1", margin = 0.2}]\n'
         '[[sweep]]\ncell = ["lstm", "gru"]\nbatch_size = [1, 2]\nimplementation = "loop"\n'
     )
-    suite = suites.read(str(file))
+    suite = suites.read_suite(str(file))
     cases = [case for group in suite.groups({}, None) for case in group.cases]
     margins = {
         f"{case.cell} {case.workload.batch_size}": suites.margins(suite.check, cases)[case.key] for case in cases

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimates_of
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.harness.coordinator.session import run_suite
 from rnnbench.suite import suites
 
@@ -37,7 +37,7 @@ def coverage(runs: int) -> pd.DataFrame:
 
 def one_run() -> pd.DataFrame:
     """The times of each replicate of a run of `repeated.toml`."""
-    suite = suites.read(str(SUITE))
+    suite = suites.read_suite(str(SUITE))
     with tempfile.TemporaryDirectory() as out:
         groups = suite.groups({}, None)
         path = run_suite(suite, groups, suite.measure, out=Path(out), command="", on_progress=lambda step: None)
@@ -46,7 +46,7 @@ def one_run() -> pd.DataFrame:
 
 def times_of(path: Path) -> pd.DataFrame:
     """The times of each replicate of a run, with the name of each cell."""
-    run = read(path)
+    run = read_run_times(path)
     cells = run.cases["cell"].str.rpartition(":")[2]
     return run.replicates.assign(cell=cells.to_numpy()[run.replicates["number"].to_numpy()])
 

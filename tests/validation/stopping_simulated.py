@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.analysis.estimate import estimate, estimates_of
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import reference_ratios
 from rnnbench.harness.turns.planner import Planner
 from rnnbench.store.implementations import REFERENCES
@@ -101,7 +101,7 @@ def _made_up(kind: Kind) -> Callable[[np.random.Generator], np.ndarray]:
 
 def _real(cases: int) -> Callable[[np.random.Generator], np.ndarray]:
     """Draws log-ratios (replicates, cases): replicates of a real run, so that noise they share stays shared."""
-    ratios = reference_ratios(read(REAL).replicates)
+    ratios = reference_ratios(read_run_times(REAL).replicates)
     ratios = ratios[~ratios["implementation"].isin(REFERENCES)]
     whole = ratios.pivot_table(index="replicate", columns="case", values="log_ratio").dropna(axis=1).to_numpy()
     centred = whole - [estimate(column.tolist()).value for column in whole.T]

@@ -101,7 +101,7 @@ def test_the_truth_of_a_repeated_cell_takes_its_overhead_into_account(tmp_path: 
 
 @pytest.mark.parametrize("file", ["planted/planted.toml", "repeated.toml"])
 def test_cells_that_take_many_steps_are_timed_without_being_compared(file: str) -> None:
-    suite = suites.read(str(Path(__file__).parent / file))
+    suite = suites.read_suite(str(Path(__file__).parent / file))
     only = parse_only(["batch_size=16 phase=inference"])
     for group in suite.groups(only, None):
         for case in group.cases:

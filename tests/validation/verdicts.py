@@ -72,7 +72,7 @@ def one_check(
         base, head = Path(scratch) / "base", Path(scratch) / "head"
         write_sides(base, head, plan)
         settings = {"budget_seconds": budget_seconds, "margin": margin}
-        suite = suites.read(str(head / "planted.toml")).with_check(**settings)
+        suite = suites.read_suite(str(head / "planted.toml")).with_check(**settings)
         with sides(suite, str(base), None) as (base_side, second):
             # The larger budget of both suites applies.
             first = replace(base_side, suite=base_side.suite.with_check(**settings))

@@ -149,7 +149,7 @@ optimizer = ["sgd", "adam"]
 clip = [0.0, 1.0]
 """
     (tmp_path / "s.toml").write_text(text)
-    groups = suites.read(str(tmp_path / "s.toml")).groups({}, None)
+    groups = suites.read_suite(str(tmp_path / "s.toml")).groups({}, None)
     assert [(w.phase, w.optimizer, w.clip) for w in (group.workload for group in groups)] == [
         ("training", "adam", 0.0),
         ("step", "sgd", 0.0),
@@ -161,7 +161,7 @@ clip = [0.0, 1.0]
     for change, words in (("optimizer = 'sgdd'", "'sgdd': expected one of"), ("loss = 'mee'", "(did you mean 'mse'?)")):
         (tmp_path / "s.toml").write_text(f'name = "s"\n[[sweep]]\ncell = "gru"\n{change}')
         with pytest.raises(UserError) as fault:
-            suites.read(str(tmp_path / "s.toml"))
+            suites.read_suite(str(tmp_path / "s.toml"))
         assert words in str(fault.value)
 
 

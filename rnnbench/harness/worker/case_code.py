@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rnnbench.harness.protocol import Doubt
-from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, of_texts, parts
+from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, digest_of, parts
 from rnnbench.harness.worker.doubts import doubtful_objects, doubts_of_names
 from rnnbench.harness.worker.only_binds import DEFINITIONS
 from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
@@ -193,7 +193,7 @@ class CaseCode:
             order += sorted(self._with_effects(statement.imports, variables))
             if statement.code.nodes:
                 order.append(statement.code.digest)
-        self.code.add(f"{file}:{STATEMENTS} {of_texts(order)}")
+        self.code.add(f"{file}:{STATEMENTS} {digest_of(order)}")
 
     def _with_effects(self, imports: Iterable[tuple[str, tuple[str, ...]]], variables: Variables) -> set[str]:
         """Return the files that imports reach and whose statements do more than to bind a name."""
@@ -224,7 +224,7 @@ class CaseCode:
                 order[file] = None
                 self._add_effects(file, vars(module))
         if len(order) > 1:
-            self.code.add(f"{min(order)}:{IMPORT_ORDER} {of_texts(order)}")
+            self.code.add(f"{min(order)}:{IMPORT_ORDER} {digest_of(order)}")
         self.follow({}, [])
 
     def _add_effects(self, file: str, variables: Variables) -> None:
@@ -315,7 +315,7 @@ class CaseCode:
         self._add_part(file, name, variables)
         sources = of_file.sources.get(name, set())
         if sources:
-            self.code.add(f"{file}:{name} {of_texts(sorted(map(str, sources)))}")
+            self.code.add(f"{file}:{name} {digest_of(sorted(map(str, sources)))}")
         for module, member in sources:
             imported = _loaded(module, package)
             if imported is not None and member in vars(imported):
@@ -329,7 +329,7 @@ class CaseCode:
         modules = {star: _loaded(star, package) for star in of_file.stars}
         having = {star: module for star, module in modules.items() if module is not None and name in vars(module)}
         if having:
-            self.code.add(f"{file}:{name} {of_texts(['*', *sorted(having)])}")
+            self.code.add(f"{file}:{name} {digest_of(['*', *sorted(having)])}")
         for module in having.values():
             self._add_binding(vars(module), name)
             self._add_binding(vars(module), "__all__")

@@ -54,7 +54,7 @@ class CodePart:
     @cached_property
     def digest(self) -> str:
         """A text that differs if the code does."""
-        return of_texts(map(ast.dump, self.nodes))
+        return digest_of(map(ast.dump, self.nodes))
 
     @cached_property
     def names(self) -> set[str]:
@@ -263,7 +263,7 @@ def _drop_annotations(tree: ast.Module) -> None:
             nodes += ast.iter_child_nodes(node)
 
 
-def of_texts(texts: Any) -> str:
+def digest_of(texts: Any) -> str:
     """Return the digest of some texts."""
     content = "\n".join(texts).encode(errors="surrogatepass")
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]

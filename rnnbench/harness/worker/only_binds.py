@@ -38,18 +38,18 @@ def foreign_names(node: ast.stmt) -> set[str] | None:
     `a.b`, may also be that of a module of the tree that has the attribute.
     """
     if isinstance(node, FUNCTIONS):
-        return _joined([*map(of_decorator, node.decorator_list), _of_signature(node.args, node.returns)])
+        return _joined([*map(names_in_decorator, node.decorator_list), _of_signature(node.args, node.returns)])
     if isinstance(node, ast.ClassDef):
         if node.keywords:  # a metaclass, or arguments of `__init_subclass__`
             return None
-        bases = (of_type(each) for each in node.bases if not _is_dotted(each))
-        return _joined([*map(of_decorator, node.decorator_list), *bases, _of_body(node)])
+        bases = (names_in_type(each) for each in node.bases if not _is_dotted(each))
+        return _joined([*map(names_in_decorator, node.decorator_list), *bases, _of_body(node)])
     if isinstance(node, ast.Assign):
         targets = [each for target in node.targets for each in _bound(target)]
-        return of_value(node.value) if all(targets) else None
+        return names_in_value(node.value) if all(targets) else None
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        value = set[str]() if node.value is None else of_value(node.value)
-        return _joined([value, of_type(node.annotation)])
+        value = set[str]() if node.value is None else names_in_value(node.value)
+        return _joined([value, names_in_type(node.annotation)])
     return None
 
 
@@ -125,7 +125,7 @@ def _of_signature(arguments: ast.arguments, returns: ast.expr | None) -> set[str
     every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
     defaults = [each for each in (*arguments.defaults, *arguments.kw_defaults) if each is not None]
     types = [each for each in (*(each.annotation for each in every), returns) if each is not None]
-    return _joined([*map(of_value, defaults), *map(of_type, types)])
+    return _joined([*map(names_in_value, defaults), *map(names_in_type, types)])
 
 
 def _of_body(node: ast.ClassDef) -> set[str] | None:
@@ -150,7 +150,7 @@ def is_idle(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-def of_decorator(node: ast.expr) -> set[str] | None:
+def names_in_decorator(node: ast.expr) -> set[str] | None:
     """Return the names that must be foreign if a decorator keeps what it decorates to itself; None if it may not."""
     function = node.func if isinstance(node, ast.Call) else node
     name = last_name(function)
@@ -159,10 +159,10 @@ def of_decorator(node: ast.expr) -> set[str] | None:
     if name in OF_PROPERTIES and isinstance(function, ast.Attribute):
         return set()
     arguments = [*node.args, *(each.value for each in node.keywords)] if isinstance(node, ast.Call) else []
-    return _joined([_root(function), *map(of_value, arguments)])
+    return _joined([_root(function), *map(names_in_value, arguments)])
 
 
-def of_value(node: ast.expr) -> set[str] | None:
+def names_in_value(node: ast.expr) -> set[str] | None:
     """Return the names that must be foreign if an expression only makes a value; None if it may do more."""
     if isinstance(node, ast.Name):
         return set()
@@ -177,17 +177,17 @@ def of_value(node: ast.expr) -> set[str] | None:
         inner = node.values  # a key calls its `__hash__`
     elif not _is_constant(node):
         return None
-    return _joined(of_value(each) for each in inner if each is not None)
+    return _joined(names_in_value(each) for each in inner if each is not None)
 
 
-def of_type(node: ast.expr) -> set[str] | None:
+def names_in_type(node: ast.expr) -> set[str] | None:
     """Return the names that must be foreign if the expression of a type does nothing; None if it may do something."""
     if isinstance(node, ast.Subscript):
-        return _joined([_root(node.value), of_type(node.slice)])
+        return _joined([_root(node.value), names_in_type(node.slice)])
     if isinstance(node, ast.Tuple | ast.List):
-        return _joined(map(of_type, node.elts))
+        return _joined(map(names_in_type, node.elts))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _joined([of_type(node.left), of_type(node.right)])
+        return _joined([names_in_type(node.left), names_in_type(node.right)])
     return set() if isinstance(node, ast.Constant) or _is_dotted(node) else None
 
 

@@ -23,11 +23,11 @@ from rnnbench.report.drawing.draw import limits, log_ticks
 from rnnbench.report.drawing.marks import FASTER, SLOWER
 from rnnbench.report.drawing.pictures import picture
 from rnnbench.report.drawing.sheet import Sheet, small_panels
-from rnnbench.report.table import LEFT_OUT_FILES, Column, Lines, Section, Table, of, table
+from rnnbench.report.table import LEFT_OUT_FILES, Column, Lines, Section, Table, table, text_of
 from rnnbench.report.verdicts.lasting import Commits, described_cases
 from rnnbench.report.verdicts.page import COLUMNS_OF_VERDICTS
 from rnnbench.report.verdicts.reasons import shortened
-from rnnbench.report.verdicts.verdicts import outcomes_of, read
+from rnnbench.report.verdicts.verdicts import outcomes_of, read_verdicts
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     MISSING,
@@ -68,7 +68,7 @@ def read_check(folder: Path) -> pd.DataFrame | None:
 
     None if the check ended without verdicts. Raises UserError if it can't be read.
     """
-    if (verdicts := read(folder)) is None:
+    if (verdicts := read_verdicts(folder)) is None:
         return None
     base = read_info(folder / "base")
     head = read_info(folder / "head")
@@ -249,8 +249,8 @@ def _counts(rows: pd.DataFrame) -> str:
 def _table_of_cases(history: CheckHistory, cases: pd.DataFrame, commits: Commits) -> Table:
     """Return the table with a line for each case, the largest change first."""
     columns = [
-        Column("case", of("name")),
-        Column("over the checks", of("bars"), is_drawn=True),
+        Column("case", text_of("name")),
+        Column("over the checks", text_of("bars"), is_drawn=True),
         Column("lasting change", lambda row: change(row["lasting"]) if row["whole_size"] else MISSING, numeric=True),
         Column("what changed", lambda row: row["told"] or MISSING, link=lambda row: commits.link(row["sha"])),
     ]
@@ -297,9 +297,9 @@ def _table_of_changes(rows: pd.DataFrame, commits: Commits) -> Table:
     changed = changed.iloc[changed["change"].map(math.log, na_action="ignore").abs().argsort()[::-1]]
     columns = [
         *COLUMNS_OF_VERDICTS,
-        Column("commits", of("commits"), link=lambda row: commits.link(row["head_commit"] or "")),
-        Column("checked", of("checked")),
-        Column("why", of("why")),
+        Column("commits", text_of("commits"), link=lambda row: commits.link(row["head_commit"] or "")),
+        Column("checked", text_of("checked")),
+        Column("why", text_of("why")),
     ]
     for_readers = changed.drop(columns="case").assign(verdict=outcomes_of(changed))
     title = "What regressed or improved in a check"
@@ -320,7 +320,7 @@ def _table_of_checks(rows: pd.DataFrame, commits: Commits) -> Table:
     columns = [
         Column(
             name,
-            of(name, one_line),
+            text_of(name, one_line),
             numeric=name in verdicts,
             link=(lambda row: commits.link(row["head_commit"] or "")) if name == "commits" else None,
         )

@@ -26,11 +26,11 @@ from rnnbench.report.table import (
     Lines,
     Section,
     Table,
-    of,
     table,
+    text_of,
     where_new,
 )
-from rnnbench.report.verdicts.verdicts import Verdicts, outcomes_of, read
+from rnnbench.report.verdicts.verdicts import Verdicts, outcomes_of, read_verdicts
 from rnnbench.report.words.names import commit, names, one_line, when
 from rnnbench.report.words.units import (
     GLYPHS,
@@ -70,10 +70,10 @@ NOTE_ON_VERDICTS = (
     "Beside each change its 95% interval is drawn, slower to the right; the margin is grey. Replicates: pairs of fresh "
     "processes, one of each side."
 )
-CASE_COLUMN = Column("case", of("name"))
-VERDICT_COLUMN = Column("verdict", of("verdict", verdict_cell))
-CHANGE_COLUMN = Column("change", of("change", change_cell), numeric=True)
-INTERVAL_COLUMN = Column("95% interval", of(("change_low", "change_high"), interval_cell), numeric=True)
+CASE_COLUMN = Column("case", text_of("name"))
+VERDICT_COLUMN = Column("verdict", text_of("verdict", verdict_cell))
+CHANGE_COLUMN = Column("change", text_of("change", change_cell), numeric=True)
+INTERVAL_COLUMN = Column("95% interval", text_of(("change_low", "change_high"), interval_cell), numeric=True)
 COLUMNS_OF_VERDICTS = [CASE_COLUMN, VERDICT_COLUMN, CHANGE_COLUMN, INTERVAL_COLUMN]
 
 
@@ -84,7 +84,7 @@ def page_of(folder: Path) -> Page:
     """
     sides = {side: read_info(folder / side) for side in ("base", "head")}
     head = sides["head"]
-    check = read(folder)
+    check = read_verdicts(folder)
     reports = [one_line(f"rnnbench report {quote(str(folder / side))}") for side in sides]
     again = "To repeat the check, and to see the times of each side, which is a run of its own:"
     commands = Lines(again, (one_line(head.command), *reports), are_commands=True)
@@ -140,9 +140,9 @@ def _verdicts(check: Verdicts) -> Table:
         change_with_bar,
         VERDICT_COLUMN,
         INTERVAL_COLUMN,
-        *([Column("margin", of("margin", round_percent), numeric=True)] if check.has_margins else []),
-        Column("replicates", of("replicates"), numeric=True),
-        Column("why", of("why")),
+        *([Column("margin", text_of("margin", round_percent), numeric=True)] if check.has_margins else []),
+        Column("replicates", text_of("replicates"), numeric=True),
+        Column("why", text_of("why")),
     ]
     for_readers = frame.drop(columns="case")  # rows are not about cases of a run, by which a page could filter
     breaks = where_new(frame["verdict"].fillna(""))
@@ -208,8 +208,8 @@ def _sides(folder: Path, sides: dict[str, RunInfo]) -> Table:
             "torch": str(worker.get("torch", "")),
         }
     frame = pd.DataFrame(facts).rename_axis("what").reset_index()
-    cells = [Column(side, of(side, lambda value: one_line(value) or MISSING)) for side in sides]
-    return table("sides", "The two sides", "", [Column("what", of("what")), *cells], frame, machine=frame)
+    cells = [Column(side, text_of(side, lambda value: one_line(value) or MISSING)) for side in sides]
+    return table("sides", "The two sides", "", [Column("what", text_of("what")), *cells], frame, machine=frame)
 
 
 def changes(

@@ -276,7 +276,7 @@ def _causes(row: Finding) -> list[str]:
     return [row.cause] if row.cause else []
 
 
-def of(comparison: Comparison) -> Verdicts:
+def verdicts_of(comparison: Comparison) -> Verdicts:
     """Return a comparison with its words, in text that moves no cursor."""
     labels, shared = names([finding.case for finding in comparison.findings])
     facts = {each.name: getattr(comparison, each.name) for each in fields(Comparison)}
@@ -292,7 +292,7 @@ def _printable(row: Finding) -> Finding:
     return replace(row, cause=one_line(row.cause), accepted=one_line(row.accepted), definitions=definitions)
 
 
-def read(folder: Path) -> Verdicts | None:
+def read_verdicts(folder: Path) -> Verdicts | None:
     """Read a check's verdicts; None if it ended before it had any. Raises UserError if the file can't be read."""
     file = folder / VERDICTS_FILE
     if not file.exists():
@@ -301,7 +301,7 @@ def read(folder: Path) -> Verdicts | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema_version"] != VERDICTS_VERSION:
             raise UserError(f"schema_version is {content['schema_version']!r}; use the rnnbench that wrote it")
-        return of(Comparison.from_json(content))
+        return verdicts_of(Comparison.from_json(content))
     except UserError as fault:
         raise UserError(f"{file}: {fault}") from None
     except (OSError, LookupError, TypeError, ValueError) as fault:

@@ -51,7 +51,7 @@ def run_package(file: Path) -> RunPackage:
     """Load a package, and return a function that runs it. Raises RuntimeError or OSError.
 
     torch's own `aoti_load_package` first compiles test programs, for seconds, to warn of another processor (PyTorch's
-    issue 191715); `manifest.check` has compared the processor. So what it calls then is called here, and
+    issue 191715); `manifest.check_folder` has compared the processor. So what it calls then is called here, and
     `aoti_load_package` only where a torch has no such class, or one with other arguments.
     """
     try:

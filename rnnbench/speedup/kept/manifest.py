@@ -134,7 +134,7 @@ class KeptWays:
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> KeptWays:
+def read_manifest(folder: Path) -> KeptWays:
     """Read `fastest.json` of a folder.
 
     Raises UserError if it is not one of rnnbench's, is damaged, or is of another version of rnnbench.
@@ -177,7 +177,7 @@ def checksum_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def check(folder: Path, kept: KeptWays) -> None:
+def check_folder(folder: Path, kept: KeptWays) -> None:
     """Raise UserError if a folder's code can't run on this machine, or a file of it is missing or damaged."""
     if reason := Machine.here().why_not(kept.machine):
         raise UserError(f"{folder}: {reason}; {AGAIN}")

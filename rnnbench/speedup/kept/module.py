@@ -13,14 +13,24 @@ from torch import Tensor, nn
 
 from rnnbench.errors import UserError
 from rnnbench.speedup.kept.code import BatchResults, RunPackage, StateParts, open_packages, parts_of, run_layer
-from rnnbench.speedup.kept.manifest import AGAIN, COPY_AGAIN, TRIAL, WEIGHTS, KeptShape, KeptWays, check, damaged, read
+from rnnbench.speedup.kept.manifest import (
+    AGAIN,
+    COPY_AGAIN,
+    TRIAL,
+    WEIGHTS,
+    KeptShape,
+    KeptWays,
+    check_folder,
+    damaged,
+    read_manifest,
+)
 from rnnbench.text import first_line, listed
 
 
 def load(folder: Path) -> "KeptModule":
     """Load a folder; see `rnnbench.load_fastest`. Raises UserError."""
-    manifest = read(folder)
-    check(folder, manifest)
+    manifest = read_manifest(folder)
+    check_folder(folder, manifest)
     weights = _tensors(folder / WEIGHTS)
     trials = _tensors(folder / TRIAL)
     if len(trials) != len(manifest.shapes):

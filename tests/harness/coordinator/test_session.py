@@ -41,7 +41,7 @@ hidden_size = 4
 
 def run(folder: Path, on_progress: Any = lambda step: None) -> Path:
     (folder / "tiny.toml").write_text(SUITE)
-    suite = suites.read(str(folder / "tiny.toml"))
+    suite = suites.read_suite(str(folder / "tiny.toml"))
     groups = suite.groups({}, None)
     return run_suite(suite, groups, suite.measure, out=folder / "out", command="x", on_progress=on_progress)
 
@@ -58,7 +58,7 @@ def test_a_full_disk_is_told_in_a_line_and_what_is_there_stays(tmp_path: Path, m
             run(tmp_path)
     [path] = (tmp_path / "out").iterdir()
     assert read_info(path).status == "interrupted"
-    suite = suites.read(str(tmp_path / "tiny.toml"))
+    suite = suites.read_suite(str(tmp_path / "tiny.toml"))
     resume_run(path, suite, suite.measure, command="y", on_progress=lambda step: None)
     assert read_info(path).status == "finished"
 
@@ -84,7 +84,7 @@ def test_ctrl_c_says_where_the_measurements_are_and_a_run_has_all_of_its_cases_f
 
 def test_no_device_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(SUITE)
-    suite = suites.read(str(tmp_path / "tiny.toml"))
+    suite = suites.read_suite(str(tmp_path / "tiny.toml"))
     groups = suite.groups({}, "tpu")
     with pytest.raises(session.NoDevice, match="no device 'tpu'"):
         run_suite(suite, groups, suite.measure, out=tmp_path / "out", command="x", on_progress=lambda step: None)

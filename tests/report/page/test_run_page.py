@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import Noise, summarize
 from rnnbench.report.case_tables import table_of_cases
 from rnnbench.report.facts import counted
@@ -36,7 +36,7 @@ CASES = 70  # of `quick`, with its references
 @cache
 def table_of_quick() -> Table:
     """The table of all cases of `quick` as its page has it."""
-    return table_of_cases(summarize(read(QUICK)), is_worst_first=True)
+    return table_of_cases(summarize(read_run_times(QUICK)), is_worst_first=True)
 
 
 @cache
@@ -199,7 +199,7 @@ def test_a_search_leaves_the_rows_that_have_every_word_and_the_marks_of_their_ca
 @in_a_browser
 def test_buttons_choose_a_phase_and_a_batch_and_heads_say_the_medians_of_what_is_chosen(page: Page) -> None:
     table = page.locator("#table-cases table")
-    frame = summarize(read(QUICK))
+    frame = summarize(read_run_times(QUICK))
     page.get_by_role("button", name="inference", exact=True).click()
     heads = table.locator(".head:visible")
     assert set(cells(table, "phase")) == {"inference"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.run_times import read
+from rnnbench.analysis.run_times import read_run_times
 from rnnbench.analysis.summary import SHARED, UNDISTURBED, summarize
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.report.screen.medians import ScreenColumn, grid
@@ -87,7 +87,7 @@ def test_a_run_of_many_cases_fits_one_screen(
 
 
 def test_the_reference_run_fits_one_screen() -> None:
-    lines = screens.of_run(summarize(read(QUICK)), read_info(QUICK), 80).splitlines()
+    lines = screens.of_run(summarize(read_run_times(QUICK)), read_info(QUICK), 80).splitlines()
     assert len(lines) + 2 <= 24
     assert not [line for line in lines if line.startswith("No room")]
 

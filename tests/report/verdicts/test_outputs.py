@@ -56,7 +56,7 @@ COMPARISONS = {"every verdict": every_verdict(), "odd names": nasty(), "nothing"
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("compared", COMPARISONS)
 def test_a_comparison_in_every_output(compared: str, output: str, snapshot: SnapshotAssertion) -> None:
-    assert OUTPUTS[output](verdicts.of(COMPARISONS[compared])) == snapshot
+    assert OUTPUTS[output](verdicts.verdicts_of(COMPARISONS[compared])) == snapshot
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_comparison_on_a_terminal(compared: Comparison, snapshot: SnapshotAsse
 
 
 def text_of(compared: Comparison, width: int = 100) -> str:
-    return screens.of_verdicts(verdicts.of(compared), width)
+    return screens.of_verdicts(verdicts.verdicts_of(compared), width)
 
 
 LOGS = st.one_of(st.floats(-0.3, 0.3), st.floats(-20, 20))
@@ -102,7 +102,7 @@ def test_every_output_describes_a_verdict_with_the_ratio_and_interval_that_decid
             for each in measured
         )
     )
-    shown = verdicts.of(compared)
+    shown = verdicts.verdicts_of(compared)
     by_key = {finding.case.key: finding for finding in compared.findings}
     renderers = (outputs.markdown, outputs.junit, lambda found: screens.of_verdicts(found, 400))
     whole = [render(shown).replace("\\", "") for render in renderers]
@@ -144,7 +144,7 @@ def test_of_thousands_of_cases_the_worst_are_listed_and_the_others_counted() -> 
 def test_a_check_fits_one_screen_and_the_answer_comes_first(compared: Comparison) -> None:
     lines = text_of(compared, 80).splitlines()
     assert len(lines) <= 24
-    assert verdicts.of(compared).answer.startswith(lines[0][:40])
+    assert verdicts.verdicts_of(compared).answer.startswith(lines[0][:40])
 
 
 def test_a_reason_for_timing_that_all_cases_share_is_told_once() -> None:
@@ -167,14 +167,14 @@ def rows(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
 def test_no_name_breaks_the_table(compared: Comparison) -> None:
-    text = outputs.markdown(verdicts.of(compared))
+    text = outputs.markdown(verdicts.verdicts_of(compared))
     assert all(len(row) == 5 for row in rows(text))
     assert len(rows(text)) == len(compared.findings)
     assert not re.search(r"[<>\x00\x1b]", re.sub("</?(details|summary)>", "", text))
 
 
 def test_the_heading_is_short_and_unchanged_cases_are_folded() -> None:
-    heading, _, sentences, *rest = outputs.markdown(verdicts.of(realistic())).splitlines()
+    heading, _, sentences, *rest = outputs.markdown(verdicts.verdicts_of(realistic())).splitlines()
     assert heading == "## ▲ 2 of 24 cases regressed"
     assert sentences.startswith("2 of 24 cases regressed; the worst is lstm loop inference, batch 16: 5.1% slower")
     fold = rest.index("<details><summary>20 unchanged</summary>")
@@ -183,7 +183,7 @@ def test_the_heading_is_short_and_unchanged_cases_are_folded() -> None:
 
 
 def test_a_comment_has_the_worst_rows_and_fits_into_one() -> None:
-    text = outputs.markdown(verdicts.of(large()))
+    text = outputs.markdown(verdicts.verdicts_of(large()))
     table = rows(text)
     assert [row[1] for row in table[:40]] == ["▲ **regressed**"] * 40
     assert len(table) == outputs.MAX_MARKDOWN_ROWS
@@ -192,12 +192,12 @@ def test_a_comment_has_the_worst_rows_and_fits_into_one() -> None:
 
 
 def test_where_nothing_could_be_compared_no_case_looks_as_if_it_had_passed_or_been_skipped() -> None:
-    read = ET.fromstring(outputs.junit(verdicts.of(comparison(APART, ONE_SIDED))))
+    read = ET.fromstring(outputs.junit(verdicts.verdicts_of(comparison(APART, ONE_SIDED))))
     assert [[child.tag for child in case] for case in read.iter("testcase")] == [["error"], ["error"]]
 
 
 def test_the_worst_stand_beside_their_code_and_the_rest_is_one_line_of_the_ten_that_github_shows() -> None:
-    lines = outputs.annotations(verdicts.of(large(40, 50)), place_of=lambda case: ("a,b.py", 7))
+    lines = outputs.annotations(verdicts.verdicts_of(large(40, 50)), place_of=lambda case: ("a,b.py", 7))
     assert len(lines) == 10
     assert "title=31 cases more regressed::" in lines[-1]
     start = "::error file=a%2Cb.py,line=7,title=Regressed%3A lstm loop inference%2C batch"
@@ -206,7 +206,7 @@ def test_the_worst_stand_beside_their_code_and_the_rest_is_one_line_of_the_ten_t
 
 
 def test_markdown_json_and_junit_are_written_and_can_be_read(tmp_path: Path) -> None:
-    outputs.write_files(verdicts.of(COMPARISON), tmp_path)
+    outputs.write_files(verdicts.verdicts_of(COMPARISON), tmp_path)
     marker, heading, *_ = (tmp_path / "verdicts.md").read_text().splitlines()
     assert marker == "<!-- rnnbench comment quick -->"
     assert heading.startswith("## ● Nothing regressed")

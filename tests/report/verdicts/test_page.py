@@ -43,7 +43,7 @@ def text_of(html: str, pattern: str) -> str:
 def test_the_answer_is_the_sentence_of_the_terminal_and_comes_before_the_table_and_the_figure(tmp_path: Path) -> None:
     compared = samples.realistic()
     html = page(folder(tmp_path, compared))
-    found = verdicts.of(compared)
+    found = verdicts.verdicts_of(compared)
     assert text_of(html, r'<p class="answer">(.*?)</p>') == found.answer
     assert found.details in text_of(html, r'<p class="more">(.*?)</p>')
     positions = [html.index(part) for part in ("<h1>", 'class="answer"', 'id="table-verdicts"', 'id="figure-changes"')]
@@ -76,7 +76,7 @@ def test_an_interrupted_check_says_that_it_has_no_verdict_and_draws_nothing(tmp_
 
 def drawn(compared: Comparison) -> tuple[Figure, list[str], list[str]]:
     """The figure, the names of its rows, and what stands beside them."""
-    figure = changes(verdicts.of(compared).frame)
+    figure = changes(verdicts.verdicts_of(compared).frame)
     assert figure is not None
     names, texts = ([label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes)
     return figure, names, texts
@@ -133,7 +133,7 @@ def test_each_row_draws_its_interval_on_the_margin(tmp_path: Path) -> None:
 
 
 def test_any_order_of_rows_gives_the_same_figure() -> None:
-    frame = verdicts.of(samples.realistic()).frame
+    frame = verdicts.verdicts_of(samples.realistic()).frame
     for figure in (changes(frame), changes(frame.iloc[::-1])):
         assert figure is not None
         assert figure.axes[0].get_yticklabels()[0].get_text() == frame["name"].iloc[0]
@@ -156,4 +156,4 @@ def test_one_case_with_a_huge_change_or_interval_leaves_the_others_legible() -> 
 
 def test_without_a_time_there_is_no_figure() -> None:
     for compared in (samples.comparison(), samples.comparison(samples.FAILING, samples.SKIPPED)):
-        assert changes(verdicts.of(compared).frame) is None
+        assert changes(verdicts.verdicts_of(compared).frame) is None

@@ -15,7 +15,7 @@ from rnnbench.report.table import escape
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.page import lead
 from rnnbench.report.verdicts.reasons import change_of, explained, size, size_together, why
-from rnnbench.report.verdicts.verdicts import VERDICTS_FILE, Verdicts, read
+from rnnbench.report.verdicts.verdicts import VERDICTS_FILE, Verdicts, read_verdicts
 from rnnbench.store.records import Case
 from tests.doubles import screens
 from tests.doubles.workload import case
@@ -112,23 +112,23 @@ def _of_one_size(sample: Finding) -> Finding:
 
 
 def answers_of(compared: Comparison) -> tuple[str, str]:
-    found = verdicts.of(compared)
+    found = verdicts.verdicts_of(compared)
     return found.answer, found.details
 
 
 def test_a_finding_says_that_its_core_was_shared_and_that_it_changed_with_others() -> None:
     shared = [replace(each, state="on a shared core") for each in (TOGETHER[0], OPEN, SAME, SLOWER)]
-    rows = verdicts.of(comparison(*shared)).findings
+    rows = verdicts.verdicts_of(comparison(*shared)).findings
     assert all(why(row).endswith("on a shared core") for row in rows)
-    assert verdicts.of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
+    assert verdicts.verdicts_of(comparison(*shared)).details.endswith(" 4 cases were timed on a shared core.")
     [together] = [row for row in rows if row.family]
     assert why(together).startswith("with the 3 cases of Mine; ")
     assert size(together) == "5.0% slower (+3.0% to +7.0%)"
     assert size_together(together) == "the 3 cases of mine.py:Mine are together 6.0% slower (+5.1% to +6.9%)"
     assert {row.state for row in rows} == {"on a shared core"}
     long = replace(shared[1], reason="a long reason " * 50)
-    assert why(verdicts.of(comparison(long)).findings[0]).endswith("…; on a shared core")
-    undisturbed = verdicts.of(comparison(replace(OPEN, state="undisturbed"))).findings[0]
+    assert why(verdicts.verdicts_of(comparison(long)).findings[0]).endswith("…; on a shared core")
+    undisturbed = verdicts.verdicts_of(comparison(replace(OPEN, state="undisturbed"))).findings[0]
     assert "core" not in why(undisturbed)
 
 
@@ -149,15 +149,19 @@ def test_what_a_family_lost_is_told_once_in_each_output_and_kept_apart(tmp_path:
 
 def test_the_answer_says_what_would_decide() -> None:
     needed = "about 6 min more would be enough for 1 of 1 undecided case"
-    found = verdicts.of(comparison(replace(OPEN, low=Estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
+    found = verdicts.verdicts_of(comparison(replace(OPEN, low=Estimate(1.15, 0.93, 1.43)), SAME, needed=needed))
     assert "1 of 2 cases stayed undecided: lstm hoisted inference" in found.answer
     assert found.details == "Also 1 unchanged. About 6 min more would be enough for 1 of 1 undecided case."
 
 
 def test_replicates_that_were_too_few_for_a_ratio_are_told_apart_from_none() -> None:
     timed = finding("undecided", case=case("gru", batch_size=16), reason="too few pairs")
-    assert verdicts.of(comparison(replace(timed, replicates=4))).method.startswith("Too few replicates were timed in ")
-    assert verdicts.of(comparison(replace(timed, replicates=0))).method.startswith("No times were compared in ")
+    assert verdicts.verdicts_of(comparison(replace(timed, replicates=4))).method.startswith(
+        "Too few replicates were timed in "
+    )
+    assert verdicts.verdicts_of(comparison(replace(timed, replicates=0))).method.startswith(
+        "No times were compared in "
+    )
 
 
 def test_the_answer_counts_the_cases_that_take_more_instructions(snapshot: SnapshotAssertion) -> None:
@@ -176,15 +180,15 @@ def _refuse(constant: str) -> Any:
 
 def kept(folder: Path, compared: Comparison) -> Verdicts:
     """The verdicts of a comparison, written and read again."""
-    outputs.write_files(verdicts.of(compared), folder)
-    found = read(folder)
+    outputs.write_files(verdicts.verdicts_of(compared), folder)
+    found = read_verdicts(folder)
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize("compared", SAMPLES, ids=range(len(SAMPLES)))
 def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: Comparison) -> None:
-    now, later = verdicts.of(compared), kept(tmp_path, compared)
+    now, later = verdicts.verdicts_of(compared), kept(tmp_path, compared)
     assert (later.answer.split(), later.details) == (now.answer.split(), now.details)
     frames = [
         each.frame.drop(columns="name").replace("\N{REPLACEMENT CHARACTER}", "?", regex=True) for each in (now, later)
@@ -204,7 +208,7 @@ def test_what_is_written_is_valid_json_and_read_again(tmp_path: Path, compared: 
     ],
 )
 def test_a_finding_as_json(found: Finding, snapshot: SnapshotAssertion) -> None:
-    assert verdicts.of(comparison(found)).json() == snapshot
+    assert verdicts.verdicts_of(comparison(found)).json() == snapshot
 
 
 CHANGED_CODE = replace(
@@ -279,11 +283,11 @@ def test_a_row_with_a_wrong_value_is_refused_with_its_place(tmp_path: Path, wron
     content["findings"][0] |= wrong
     (tmp_path / VERDICTS_FILE).write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"findings\[0\]: .*{words}"):
-        read(tmp_path)
+        read_verdicts(tmp_path)
 
 
 def test_what_is_wrong_with_a_file_is_the_users_error(tmp_path: Path) -> None:
     for text, words in {'{"schema_version": 9}': "schema_version is 9", "{": "can't be read: JSONDecodeError"}.items():
         (tmp_path / VERDICTS_FILE).write_text(text)
         with pytest.raises(UserError, match=rf"verdicts\.json: {words}"):
-            read(tmp_path)
+            read_verdicts(tmp_path)

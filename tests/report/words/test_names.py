@@ -100,7 +100,7 @@ def test_a_case_and_its_group_are_called_by_what_is_not_usual(case: Case, name: 
 
 @pytest.mark.parametrize("suite", [path.stem for path in Path("suites").glob("*.toml")])
 def test_no_two_cases_or_groups_of_a_suite_are_called_alike(suite: str) -> None:
-    groups = suites.read(suite).groups({}, None)
+    groups = suites.read_suite(suite).groups({}, None)
     cases = [case for group in groups for case in group.cases]
     assert len({case_name(case) for case in cases}) == len(cases)
     assert len({group_name(group.workload) for group in groups}) == len(groups)

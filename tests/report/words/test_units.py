@@ -217,7 +217,7 @@ def test_verdicts(samples: list[tuple[Any, Estimate, Estimate, int]]) -> None:
         )
         for size, (verdict, low, mean, replicates) in enumerate(samples)
     ]  # fmt: skip
-    found = verdicts.of(comparison(*findings, seconds=93.0))
+    found = verdicts.verdicts_of(comparison(*findings, seconds=93.0))
     texts = [found.answer, found.details, *outputs.annotations(found)]
     texts += [screens.of_verdicts(found, 300), outputs.junit(found), outputs.markdown(found)]
     texts += [f"{why(row)}. {size_together(row)}" for row in found.findings]

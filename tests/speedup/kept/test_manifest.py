@@ -173,13 +173,13 @@ def test_code_that_can_not_be_loaded_is_an_error_in_one_sentence(folder: Path, m
 
 
 def test_what_is_written_is_what_is_read(folder: Path) -> None:
-    about = manifest.read(folder)
+    about = manifest.read_manifest(folder)
     assert about.machine == Machine.here()
     about.write(folder)
-    assert manifest.read(folder) == about
+    assert manifest.read_manifest(folder) == about
     assert asdict(about)["shapes"][0]["compile_seconds"] == 2.0
     changed(folder, lambda raw: raw["machine"].update(flags=[]))
-    assert manifest.read(folder) == replace(about, machine=replace(about.machine, flags=()))
+    assert manifest.read_manifest(folder) == replace(about, machine=replace(about.machine, flags=()))
 
 
 def test_the_loader_that_torch_documents_is_used_where_the_direct_one_is_not_there(
