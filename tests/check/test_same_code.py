@@ -312,7 +312,7 @@ def test_after_random_edits_no_case_is_wrongly_called_the_same() -> None:
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     said, wrong, cases = (sum(int(row[place]) for row in rows) for place in (-4, -2, -1))
     assert (wrong, cases) == (0, 3 * len(CELLS)), done.stdout + done.stderr
-    assert said > cases / 2
+    assert said > cases / 4
 
 
 @pytest.mark.weekly

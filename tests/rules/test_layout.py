@@ -64,7 +64,7 @@ MAX_STATEMENTS = {
     "cells": 690,
     "cli": 940,
     "check": 1830,
-    "harness": 6250,
+    "harness": 5900,
     "kernels": 830,
     "profiling": 1270,
     "pytest_plugin": 220,

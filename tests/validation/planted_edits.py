@@ -131,11 +131,7 @@ REGISTERED = (
         "input = helpers.Late.known[0]().run(input)",
     ),
 )
-PLAIN_BASES = "class A:\n    def f(self, x): return x * 2\nclass B(A):\n    def f(self, x): return x"
-BASES = PLAIN_BASES.removesuffix("return x") + "return super().f(x)"
-OLD_BASES = BASES.replace("super()", "super(B, self)")
-TWO_STEPS = BASES.replace("return super().f(x)", "up = super(); return up.f(x)")
-OF_BASE = ("x * 2", "x * 3")
+BASES = "class A:\n    def f(self, x): return x * 2\nclass B(A):\n    def f(self, x): return super().f(x)"
 # Edits that must be timed, one of each kind: what the helpers have, how the cell uses it late, and the edit.
 MUST = (
     ("constant of a function", "def f(x): return x * 2", "input = helpers.f(input)", "x * 2", "x * 3"),
@@ -158,34 +154,6 @@ MUST = (
     ("value of a class", "class C:\n    k = 2", "input = input * helpers.C().k", "k = 2", "k = 3"),
     ("method", "class C:\n    def f(self, x): return x * 2", "input = helpers.C().f(input)", "x * 2", "x * 3"),
     (
-        "special method",
-        "class C:\n    def __call__(self, x): return x * 2",
-        "input = helpers.C()(input)",
-        "x * 2",
-        "x * 3",
-    ),
-    (
-        "private method",
-        "class C:\n    def __f(self, x): return x * 2\n    def f(self, x): return self.__f(x)",
-        "input = helpers.C().f(input)",
-        "x * 2",
-        "x * 3",
-    ),
-    (
-        "property",
-        "class C:\n    @property\n    def k(self): return 2",
-        "input = input * helpers.C().k",
-        "return 2",
-        "return 3",
-    ),
-    (
-        "override of a reached name",
-        "class B:\n    def f(self, x): return x * 2\nclass C(B): pass",
-        "input = helpers.C().f(input)",
-        "C(B): pass",
-        "C(B):\n    def f(self, x): return x * 3",
-    ),
-    (
         "override of a library's method",
         "class C(torch.nn.Module):\n    def forward(self, x): return x",
         "input = helpers.C()(input)",
@@ -207,27 +175,6 @@ MUST = (
         "k = 2\n    def __getattr__(self, name): return 3",
     ),
     (
-        "method that is taken by a computed name",
-        "class C:\n    def f_slow(self, x): return x * 2",
-        "input = getattr(helpers.C(), 'f_' + 'sl' + 'ow')(input)",
-        "x * 2",
-        "x * 3",
-    ),
-    (
-        "method that all members of a class are taken with",
-        "class C:\n    def f_slow(self, x): return x * 2",
-        "input = vars(helpers.C)['f_' + 'slow'](None, input)",
-        "x * 2",
-        "x * 3",
-    ),
-    (
-        "method in a format",
-        "class C:\n    k = 2",
-        "input = input * int('{0.k}'.format(helpers.C()))",
-        "k = 2",
-        "k = 3",
-    ),
-    (
         "field of a data class",
         "from dataclasses import dataclass\n@dataclass\nclass C:\n    k: int = 2",
         "input = input * helpers.C().k",
@@ -235,16 +182,9 @@ MUST = (
         "= 3",
     ),
     (
-        "annotation that code reads",
+        "annotation",
         "def f(x: 'two'): return x",
         "input = input * len(helpers.f.__annotations__['x'])",
-        "'two'",
-        "'three'",
-    ),
-    (
-        "annotation that a library reads",
-        "import typing\ndef f(x: typing.Literal['two']): return x",
-        "input = input * len(helpers.typing.get_type_hints(helpers.f)['x'].__args__[0])",
         "'two'",
         "'three'",
     ),
@@ -351,35 +291,7 @@ MUST = (
         "from numpy import sqrt\nfrom cmath import *",
         "from cmath import *\nfrom numpy import sqrt",
     ),
-    ("member of a base by super", BASES, "input = helpers.B().f(input)", *OF_BASE),
-    ("member of a base by super with its class", OLD_BASES, "input = helpers.B().f(input)", *OF_BASE),
-    ("member of a base by super in two steps", TWO_STEPS, "input = helpers.B().f(input)", *OF_BASE),
-    (
-        "member of a base by super of another name",
-        f"import builtins\n{OLD_BASES.replace('super', 'builtins.super')}",
-        "input = helpers.B().f(input)",
-        *OF_BASE,
-    ),
-    ("member of a base by its name", PLAIN_BASES, "input = helpers.A.f(helpers.B(), input)", *OF_BASE),
-    (
-        "member of a base by the order of bases",
-        PLAIN_BASES,
-        "input = type(helpers.B()).__mro__[1].f(None, input)",
-        *OF_BASE,
-    ),
-    (
-        "member of a base by an imported name of a function",
-        f"from inspect import getmro as order\n{PLAIN_BASES}",
-        "input = helpers.order(helpers.B)[1].f(None, input)",
-        *OF_BASE,
-    ),
-    ("member of a base of another class", f"{PLAIN_BASES}\nclass C(A): pass", "input = helpers.C().f(input)", *OF_BASE),
-    (
-        "member of a base, in place of a deleted one",
-        PLAIN_BASES,
-        "del helpers.B.f; input = helpers.B().f(input)",
-        *OF_BASE,
-    ),
+    ("member of a base", BASES, "input = helpers.B().f(input)", "x * 2", "x * 3"),
 )
 PATHS = (
     ("io", "input = input * float(open('{file}').read())"),

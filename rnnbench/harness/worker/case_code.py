@@ -17,19 +17,14 @@ from rnnbench.harness.protocol import Doubt
 from rnnbench.harness.worker.code_parts import IMPORT, STATEMENTS, CodePart, FileParts, Statement, digest_of, parts
 from rnnbench.harness.worker.doubts import doubtful_objects, doubts_of_names
 from rnnbench.harness.worker.only_binds import DEFINITIONS
-from rnnbench.harness.worker.reached_classes import ReachedClasses, is_registered
 
+# Metaclasses that keep no list of their classes by which code finds them.
+PLAIN_METACLASSES = ("type", "ABCMeta", "EnumType", "EnumMeta", "_ProtocolMeta", "FunctionMeta", "_TensorMeta")
+PLAIN_BASES = ("object", "Generic", "Protocol")  # whose `__init_subclass__` keeps none
 ATOMS = {type(None), bool, int, float, complex, str, bytes, CodeType, torch.dtype, torch.device, torch.Size}
 IMPORT_ORDER = "<imports>"  # the part that has the order of the modules that do more than to bind a name
 OF_PYTHON = ("__builtins__", "__loader__", "__spec__")  # names in every module
-# Code that names one of these, or imports from one of these modules, may read the annotations of functions.
-READS_ANNOTATIONS = {
-    *(".get_type_hints", ".__annotations__", ".get_annotations", ".signature", ".getfullargspec", ".__signature__"),
-    *(".script", ".jaxtyped", ".typechecked", ".beartype", ".validate_call", ".singledispatch"),
-    *(".singledispatchmethod", ".custom_op", ".triton_op", ".infer_schema", ".symbolic_trace", ".__annotate__"),
-    ".install_import_hook",
-}
-OF_ANNOTATIONS = ("jaxtyping", "beartype", "typeguard", "pydantic", "plum", "multipledispatch")
+NO_CODE = {"__dict__", "__weakref__", "__doc__", "__annotations__", "__annotate_func__", "__module__", "__qualname__"}
 IS_TORCHSCRIPT = Doubt("code", "it is a TorchScript module")
 HARMLESS = sys.stdlib_module_names - {"antigravity", "this", "readline", "rlcompleter", "site", "idlelib", "turtle"}
 
@@ -42,30 +37,24 @@ Own = Callable[..., str]  # variables, and code or not -> the file below the tre
 class CaseCode:
     """The parts of the tree's files that a case may run, each with a digest."""
 
-    def __init__(
-        self, tree: str, path_in_tree: Own, loaded: Iterable[str] = (), *, whole_modules: bool, annotated: bool = False
-    ) -> None:
+    def __init__(self, tree: str, path_in_tree: Own, loaded: Iterable[str] = (), *, whole_modules: bool) -> None:
         """`tree`: with a slash at its end; `loaded`: modules that were there before any code of the tree was run.
 
-        `whole_modules`: count all of each module that the case imports; `annotated`: and annotations of functions.
+        `whole_modules`: count all of each module that the case imports.
         """
         self._tree = tree
         self._path_in_tree = path_in_tree
         self._loaded = frozenset(loaded)
         self._is_whole = whole_modules
-        self._annotated = annotated
         self._todo: list[Any] = []
         self._seen: dict[int, Any] = {}  # keeps what was seen, so that no other object gets its address
         self._added = set[Any]()  # modules, and parts of files
         self._effects: dict[str, bool] = {}  # of a file: whether its statements do more than to bind a name
         self._unloaded: dict[str, Variables] = {}  # module that a later call may import -> all that is known
         self._doubtful = doubtful_objects()
-        self._classes = ReachedClasses()
         self.code: set[str] = set()
         self.files = set[str]()  # of all modules that it imports
         self.doubts = set[Doubt]()  # what can't be followed
-        # Whether some of the code may do so, or a hook of imports.
-        self.reads_annotations = any(type(finder).__module__.startswith(OF_ANNOTATIONS) for finder in sys.meta_path)
 
     def follow(self, ran: Ran, objects: Sequence[Any]) -> None:
         """Add all that functions that ran, and objects, lead to."""
@@ -74,14 +63,10 @@ class CaseCode:
             self._todo += values
         self._todo += objects
         while self._todo:
-            while self._todo:
-                self._visit(self._todo.pop())
-            for file, name, variables, value in self._classes.newly_taken():
-                self._add_part(file, name, variables)
-                self._todo.append(value)
+            self._visit(self._todo.pop())
 
     def _parts(self, file: str) -> FileParts:
-        return parts(self._tree + file, annotated=self._annotated)
+        return parts(self._tree + file)
 
     def _visit(self, value: Any) -> None:
         kind = type(value)
@@ -92,7 +77,6 @@ class CaseCode:
             self.doubts |= self._doubtful[id(value)]
         elif isinstance(value, torch.jit.ScriptModule | torch.jit.ScriptFunction):
             self.doubts.add(IS_TORCHSCRIPT)
-            self.reads_annotations = True
         elif kind is FunctionType:
             self._add_code(value.__code__, value.__globals__)
             # Also of functions that are not the tree's: a decorator of torch holds the function that it wraps.
@@ -104,7 +88,7 @@ class CaseCode:
         elif isinstance(value, type):
             for each in value.__mro__:
                 if self._path_in_tree(_variables_of(each)):
-                    self._add_class(each, value)
+                    self._add_class(each)
         elif not (kind is dict and "__builtins__" in value):  # the names of a module
             held = gc.get_referents(value)
             if kind is BuiltinFunctionType:  # which holds its module
@@ -116,28 +100,24 @@ class CaseCode:
                 with suppress(ReferenceError):  # what it stood for is gone
                     self._todo.append(value.__init__.__self__)
 
-    def _add_class(self, each: type, of: type) -> None:
-        """Add a class of the tree that is among the bases of another, with the members that code takes."""
+    def _add_class(self, each: type) -> None:
+        """Add a class of the tree as a whole: which of its members code takes is not asked."""
         variables = _variables_of(each)
-        file = self._path_in_tree(variables)
-        name = each.__qualname__
-        self._add_module(variables)
-        self._todo.append(type(each))
-        self.reads_annotations |= any(str(base.__module__).startswith(OF_ANNOTATIONS) for base in of.__mro__)
-        of_file = self._parts(file)
-        self._classes.add(each, of, file, variables, self._path_in_tree, is_decorated=of_file.decorated.get(name, True))
-        if name in of_file.decorated:
-            self._add_part(file, name, variables)
-        else:  # it was made within a function, or by one
-            for part in of_file.of_code(name):
-                self._add_part(file, part, variables)
+        self._add_outermost(self._path_in_tree(variables), each.__qualname__, variables)
+        self._todo += [type(each), *(value for name, value in vars(each).items() if name not in NO_CODE)]
 
     def _add_code(self, code: CodeType, variables: Variables) -> None:
-        """Add the outermost function, class or member of a class that code of the tree is in."""
+        """Add the outermost function or class that code of the tree is in."""
         if file := self._path_in_tree(variables, code):
-            self._add_module(variables)
-            for name in self._parts(file).of_code(code.co_qualname):
-                self._add_part(file, name, variables)
+            self._add_outermost(file, code.co_qualname, variables)
+
+    def _add_outermost(self, file: str, qualified: str, variables: Variables) -> None:
+        """Add the module's statements, and the outermost function or class with this qualified name, or around it."""
+        self._add_module(variables)
+        of_file = self._parts(file)
+        first = qualified.partition(".")[0]
+        for name in [first] if first in of_file.parts else of_file.lambdas:
+            self._add_part(file, name, variables)
 
     def _add_module(self, variables: Variables, *, is_whole: bool = False) -> None:
         """Add a module's statements and those of its packages, or all of it."""
@@ -158,8 +138,6 @@ class CaseCode:
         self._add_imports(of_file.imports, variables, is_function=is_function)
         for value in [value for name, value in variables.items() if name not in OF_PYTHON]:
             is_found = isinstance(value, type) and value.__module__ == variables["__name__"] and is_registered(value)
-            if is_found:
-                self._classes.add_whole(value)
             if is_found or (is_whole and not isinstance(value, ModuleType)):
                 self._todo.append(value)
 
@@ -170,11 +148,8 @@ class CaseCode:
         for statement in doing:
             self._follow(statement.code, file, STATEMENTS, variables)
             for registered in statement.registered:
-                for name in (registered, *of_file.members(registered)):
-                    self._add_part(file, name, variables)
-                if isinstance(value := variables.get(registered), type):
-                    self._classes.add_whole(value)
-                self._todo.append(value)
+                self._add_part(file, registered, variables)
+                self._todo.append(variables.get(registered))
 
     def _doing(self, of_file: FileParts, variables: Variables, *, is_whole: bool = False) -> list[Statement]:
         """Return the imports of a module, and the statements that do more than to bind a name, or all of them."""
@@ -272,26 +247,12 @@ class CaseCode:
     def _follow(self, part: CodePart, file: str, name: str, variables: Variables) -> None:
         """Follow what a part of a file names."""
         names = part.names
-        self._classes.take({each[1:] for each in names if each.startswith(".")})
-        if any(self._may_have_members(owner, variables) for owner in part.computed):
-            self._classes.take_all()
         for use in names:
             if not use.startswith((".", "=")) and not use.endswith("="):
                 first, *attributes = use.split(".")
                 self._todo.append(self._use(variables, first, *attributes))
         is_function = name != STATEMENTS or "__spec__" not in variables
         self.doubts.update(doubts_of_names(names, part.imports if is_function else ()))
-        last = {f".{each.rpartition('.')[2]}" for each in names}
-        is_of_module = any(module.startswith(OF_ANNOTATIONS) for module, _ in part.imports)
-        self.reads_annotations |= is_of_module or not READS_ANNOTATIONS.isdisjoint(last)
-
-    def _may_have_members(self, owner: str, variables: Variables) -> bool:
-        """Return True if a name of a module, such as `a.b`, may be anything but a module that is not the tree's own."""
-        first, *attributes = owner.split(".")
-        value = variables.get(first)
-        for attribute in attributes:
-            value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
-        return not isinstance(value, ModuleType) or bool(self._path_in_tree(vars(value)))
 
     def _use(self, variables: Variables, name: str, *attributes: str) -> Any:
         """Add the statements that bind a name of a module, and attributes of it that are modules; return the value."""
@@ -359,6 +320,13 @@ class CaseCode:
         elif is_function and (spec := _spec(name)) is not None:
             names = {"__name__": name, "__package__": spec.parent, "__file__": spec.origin}
             self._add_module(self._unloaded.setdefault(name, names), is_whole=True)
+
+
+def is_registered(kind: type) -> bool:
+    """Return True if a class's metaclass or a base is called with it, and so may keep it where a name leads to it."""
+    if type(kind).__name__ not in PLAIN_METACLASSES:
+        return True
+    return any("__init_subclass__" in vars(base) for base in kind.__mro__[1:] if base.__name__ not in PLAIN_BASES)
 
 
 def _variables_of(kind: type) -> Variables:

@@ -1,4 +1,4 @@
-"""The parts of a Python file and what they name: functions, classes and their members, and statements outside of them.
+"""The parts of a Python file and what they name: functions, classes, and statements outside of them.
 
 Each has a digest that stays the same for other comments, lines and docstrings.
 """
@@ -33,12 +33,6 @@ from rnnbench.harness.worker.only_binds import (
 
 Imports = set[tuple[str, tuple[str, ...]]]  # modules, and the members that are taken of them
 TAKES_FOLDER = ("parent", "parents", "with_name", "dirname")  # of a file's path
-# Functions that take an attribute by its name -> the place of the name among the arguments; 0: any place.
-TAKES_BY_NAME = {
-    **dict.fromkeys(("getattr", "hasattr", "getattr_static"), 1),
-    **dict.fromkeys(("attrgetter", "methodcaller", "__getattribute__"), 0),
-}
-TAKES_ALL = {"vars", "dir", "__dict__", "getmembers", "getmembers_static"}
 DOTTED = re.compile(r"[^\W\d]\w*")
 STATEMENTS = "<module>"  # the part of a file that has its statements outside of functions
 IMPORT = "<import>"  # the part that stands for an installed package that is imported
@@ -46,10 +40,9 @@ IMPORT = "<import>"  # the part that stands for an installed package that is imp
 
 @dataclass(frozen=True)
 class CodePart:
-    """A function, class, member of a class or statement of a file."""
+    """A function, class or statement of a file."""
 
     nodes: Sequence[ast.AST]
-    is_of_class: bool = False  # its names outside of functions may be members of the class
 
     @cached_property
     def digest(self) -> str:
@@ -59,22 +52,12 @@ class CodePart:
     @cached_property
     def names(self) -> set[str]:
         """What it names, as `names_of` returns it."""
-        names = names_of(self.nodes)
-        if self.is_of_class:
-            for node in self.nodes:
-                within = [*node.decorator_list, node.args] if isinstance(node, FUNCTIONS) else [node]
-                names |= {f".{each.id}" for each in _walk(within) if isinstance(each, ast.Name)}
-        return names
+        return names_of(self.nodes)
 
     @cached_property
     def imports(self) -> Imports:
         """The modules that it imports, with the members that it takes of them."""
         return imports_of(self.nodes)
-
-    @cached_property
-    def computed(self) -> frozenset[str]:
-        """Of what it takes attributes by names that are made at run time, as `computed_owners` yields it."""
-        return frozenset(computed_owners(self.nodes))
 
 
 @dataclass(frozen=True)
@@ -91,37 +74,21 @@ class Statement:
 
 @dataclass(frozen=True)
 class FileParts:
-    """The parts of a file, by name: `function`, `Class`, `Class.member`, and names that are bound to a value."""
+    """The parts of a file, by name: functions, classes, and names that are bound to a value."""
 
     parts: Mapping[str, CodePart]
     statements: tuple[Statement, ...]  # in their order, with imports
     imports: Imports  # of its statements
     sources: Mapping[str, set[tuple[str, str]]] = field(default_factory=dict)  # an imported name -> module, member
     stars: tuple[str, ...] = ()  # modules of which all names are imported
-    decorated: Mapping[str, bool] = field(default_factory=dict)  # of each class, whether it is
     lambdas: tuple[str, ...] = ()  # names that are bound to functions without a name
-
-    def of_code(self, qualified: str) -> Iterator[str]:
-        """Yield the parts of a function with this qualified name, such as `Class.method.<locals>.inner`."""
-        first, *rest = qualified.split(".")
-        if first not in self.parts:
-            yield from self.lambdas
-            return
-        yield first
-        if first in self.decorated and rest:
-            member = f"{first}.{rest[0]}"
-            yield from [member] if member in self.parts else self.members(first)
-
-    def members(self, name: str) -> Iterator[str]:
-        """Yield the parts that are members of a class."""
-        yield from (part for part in self.parts if part.startswith(f"{name}."))
 
 
 @cache
-def parts(file: str, *, annotated: bool = False) -> FileParts:
+def parts(file: str) -> FileParts:
     """Return the parts of a file, whose content is one statement if it is not Python's.
 
-    Comments and docstrings do not count; annotations of functions do if `annotated`.
+    Comments and docstrings do not count.
     """
     content = Path(file).read_bytes()
     if not file.endswith(".py"):
@@ -142,18 +109,11 @@ def parts(file: str, *, annotated: bool = False) -> FileParts:
                 values[name].append(node)
     lambdas = [name for name, nodes in values.items() if any(isinstance(each, ast.Lambda) for each in _walk(nodes))]
     code_parts = {name: CodePart(nodes) for name, nodes in values.items()}
-    if not annotated:
-        _drop_annotations(tree)
     outermost = defaultdict[str, list[Any]](list)  # several of one name: overloads, and those of branches
     for definition in _outermost(tree):
         outermost[definition.name].append(definition)
-    decorated = dict[str, bool]()
-    for name, definitions in outermost.items():
-        classes = [each for each in definitions if isinstance(each, ast.ClassDef)]
-        if classes:
-            decorated[name] = any(each.decorator_list for each in classes)
-        code_parts |= _class_parts(name, definitions) if classes else {name: CodePart(definitions)}
-    return FileParts(code_parts, statements, imports, sources, stars, decorated, tuple(lambdas))
+    code_parts |= {name: CodePart(definitions) for name, definitions in outermost.items()}
+    return FileParts(code_parts, statements, imports, sources, stars, tuple(lambdas))
 
 
 def _statement(node: ast.stmt, often: set[str], *, has_stars: bool) -> Statement:
@@ -196,28 +156,6 @@ def _without_bodies(node: Any) -> Any:
     return copied
 
 
-def _class_parts(name: str, definitions: Sequence[Any]) -> dict[str, CodePart]:
-    """Return the parts of a class: of its members, and of all else."""
-    members = defaultdict[str, list[ast.AST]](list)
-    skeletons = list[ast.AST]()
-    for definition in definitions:
-        skeleton = copy.copy(definition)
-        if isinstance(definition, ast.ClassDef):
-            skeleton.body = []
-            for node in definition.body:
-                is_value = isinstance(node, ast.Assign) and foreign_names(node) is not None
-                names = bound_names(node) if is_value or isinstance(node, DEFINITIONS) else ()
-                for each in names:
-                    members[each].append(node)
-                if not names and not is_idle(node):
-                    skeleton.body.append(node)
-        skeletons.append(skeleton)
-    return {
-        name: CodePart(skeletons, is_of_class=True),
-        **{f"{name}.{member}": CodePart(nodes, is_of_class=True) for member, nodes in members.items()},
-    }
-
-
 def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     return (each for node in nodes for each in ast.walk(node))
 
@@ -245,22 +183,6 @@ def _drop_docstrings(tree: ast.Module) -> None:
             node.body[0] = ast.copy_location(ast.Pass(), node.body[0])
             if len(node.body) > 1:
                 del node.body[0]
-
-
-def _drop_annotations(tree: ast.Module) -> None:
-    """Drop the annotations of functions that are evaluated once, and those in functions, which are never evaluated."""
-    nodes: list[ast.AST] = [tree]
-    for node in nodes:
-        if isinstance(node, FUNCTIONS):
-            node.returns = None
-            for each in ast.walk(node):
-                if isinstance(each, ast.AnnAssign):
-                    each.annotation = ast.copy_location(ast.Constant(None), each.annotation)
-            for argument in ast.iter_child_nodes(node.args):
-                if isinstance(argument, ast.arg):
-                    argument.annotation = None
-        else:
-            nodes += ast.iter_child_nodes(node)
 
 
 def digest_of(texts: Any) -> str:
@@ -339,34 +261,3 @@ def imports_of(nodes: Iterable[ast.AST]) -> Imports:
         elif isinstance(node, ast.ImportFrom):
             imports.add((module_of(node), tuple(alias.name for alias in node.names)))
     return imports
-
-
-def computed_owners(nodes: Sequence[ast.AST]) -> Iterator[str]:
-    """Yield of what attributes are taken by a name that is made at run time: `a.b`, or empty if that is computed, too.
-
-    A name that is a constant is a text of the code.
-    """
-    called = set[ast.AST]()
-    for node in (each for top in nodes for each in ast.walk(top)):
-        name = last_name(node)
-        if isinstance(node, ast.Call) and name in TAKES_BY_NAME:
-            called.add(node.func)
-            place = TAKES_BY_NAME[name]
-            names = node.args[place : place + 1] if place > 0 else node.args
-            if not names or not all(isinstance(each, ast.Constant) for each in names):
-                yield _dotted(node.args[0]) if place > 0 and names else ""
-        elif isinstance(node, ast.Call) and name in TAKES_ALL and node.args:
-            called.add(node.func)
-            yield _dotted(node.args[0])
-        elif isinstance(node, ast.Attribute) and name in TAKES_ALL and node not in called:
-            yield _dotted(node.value)
-        elif node not in called and name in {*TAKES_BY_NAME, *TAKES_ALL}:
-            yield ""
-
-
-def _dotted(node: ast.expr) -> str:
-    parts = list[str]()
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

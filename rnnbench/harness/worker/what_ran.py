@@ -174,33 +174,17 @@ def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
     doubts = Doubts(set)
     with stance, closing(timed), timed.mode(), tracer.following(doubts) as calling:
         _call(timed)
-    case_code, may_do = _code_of(tracer, calling, building, [built, timed], is_compiled=is_compiled)
+    case_code = CaseCode(tracer.tree, tracer.path_in_tree, tracer.loaded, whole_modules=is_compiled)
+    case_code.follow(calling, [built, timed])
+    may_do = {*case_code.doubts}
+    case_code.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
+    case_code.add_loaded()  # also what the other cells of the suite import, which may set what this case reads
     frames: Any = sys.modules.get("torch._dynamo.utils")
     if not is_compiled and frames is not None and frames.counters["frames"]:
         may_do.add(Doubt("code", "it compiles itself"))
     before = {doubt for doubt, places in tracer.doubts.items() if places & {"", *case_code.files}}
     every = before | may_do | doubts.keys() | (case_code.doubts & {READS_TEXT})
     return {"code": sorted(case_code.code), "doubts": [asdict(doubt) for doubt in sorted(every)]}
-
-
-def _code_of(
-    tracer: Tracer, calling: Ran, building: Ran, objects: list[Any], *, is_compiled: bool
-) -> tuple[CaseCode, set[Doubt]]:
-    """Return the code that a case may run, and the doubts about its calls.
-
-    Annotations of functions count if some of this code may read them.
-    """
-    for annotated in (False, True):
-        case_code = CaseCode(
-            tracer.tree, tracer.path_in_tree, tracer.loaded, whole_modules=is_compiled, annotated=annotated
-        )
-        case_code.follow(calling, objects)
-        may_do = {*case_code.doubts}
-        case_code.follow(building, [])  # which is the same each time, so that what it runs by any name has been seen
-        case_code.add_loaded()  # also what the other cells of the suite import, which may set what this case reads
-        if not case_code.reads_annotations:
-            break
-    return case_code, may_do
 
 
 def _call(timed: TimedCall) -> None:

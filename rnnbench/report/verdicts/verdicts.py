@@ -80,7 +80,7 @@ class Verdicts(Comparison):
 
     @property
     def subject(self) -> str:
-        """Return `quick: base main against head the working tree: 2 of 10 cases may run changed code: Cell.forward`."""
+        """Return `quick: base main against head the working tree: 2 of 10 cases may run changed code: Cell`."""
         return one_line(
             ": ".join(filter(None, [f"{self.suite}: base {self.base} against head {self.head}", self.timed]))
         )
