@@ -38,6 +38,7 @@ SAME_WORK = (AGREES, IS_REFERENCE)
 STAR = "*"  # behind a number that was measured on a shared core, in a table where others are undisturbed
 ABOUT_CASE_STAR = f"{STAR} {SHARED}."
 ABOUT_STAR = f"{STAR} {SHARED}; all other medians are of undisturbed cases alone."
+OTHER_WORK = "n"  # the letter of this doubt in a paper
 NOISY = 0.1  # half-width of the typical interval; ratios that are known no better are guesses
 FEW_FASTER = 0.05  # of the comparisons: the best one is no news then
 MIN_EXPLAINED = 0.1  # of the variance of ratios, for a size to matter
@@ -140,27 +141,19 @@ def has_slow_calls(row: Mapping[Any, Any]) -> bool:
     return bool(row["has_slow_calls"])
 
 
-def doubts(row: Mapping[Any, Any]) -> list[str]:
-    """Return the doubts about a case's ratio: unclear, coarse, not that of the mean, of a shared core."""
-    return [
-        *(["unclear: the interval includes 1"] if is_unclear(row) else []),
-        *(["coarse: the interval is wide"] if is_coarse(row) else []),
-        *(["some calls are slow"] if has_slow_calls(row) else []),
-        *([SHARED] if row["state"] == SHARED else []),
-    ]
-
-
-# What a letter beside a case says in a paper
+# What a letter beside a case says in a paper, and its words beside the case elsewhere.
 DOUBTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], bool]]] = {
     "u": ("unclear, the interval includes 1", is_unclear),
-    "w": ("the interval is wide", is_coarse),
-    "m": ("only some calls are slow, so the ratio of the means is larger", has_slow_calls),
-    "s": (f"measured {SHARED}", lambda row: row["state"] == SHARED),
-    "n": (
-        "may do other work than the reference",
-        lambda row: row["parity"] not in SAME_WORK,
-    ),
+    "w": ("coarse, the interval is wide", is_coarse),
+    "m": ("only some calls are slow", has_slow_calls),
+    "s": (SHARED, lambda row: row["state"] == SHARED),
+    OTHER_WORK: ("may do other work than the reference", lambda row: row["parity"] not in SAME_WORK),
 }
+
+
+def doubts(row: Mapping[Any, Any]) -> list[str]:
+    """Return the doubts about a case's ratio, but for other work, which the case's parity says in more words."""
+    return [words for letter, (words, is_so) in DOUBTS.items() if letter != OTHER_WORK and is_so(row)]
 
 
 def is_shared(cases: pd.DataFrame) -> "pd.Series[bool]":

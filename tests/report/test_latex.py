@@ -134,7 +134,7 @@ def test_a_case_with_a_doubt_has_a_letter_and_the_caption_says_what_it_means(mad
     text = latex(table_of_cases(made_up_wide))
     [line] = [line for line in text.splitlines() if "0.980--1.50" in line]
     assert line.endswith(r"1.20$\times$ & 0.980--1.50 & uw \\")
-    assert "u: unclear, the interval includes 1. w: the interval is wide." in text
+    assert "u: unclear, the interval includes 1. w: coarse, the interval is wide." in text
     assert re.search(r"cases left out, without a time \(\d+ skipped: .*; 1 failed: x{20,120}\\ldots\{\}\)\.", text)
 
 
