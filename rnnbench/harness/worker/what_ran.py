@@ -158,9 +158,12 @@ def _words(arguments: tuple[Any, ...]) -> list[str]:
 
 @cache
 def _below(tree: str, file: str) -> str:
-    path = os.path.realpath(file) if file.startswith(os.sep) else ""
+    path = _real(file) if file.startswith(os.sep) else ""
     within = path.removeprefix(tree) if path.startswith(tree) else ""
     return "" if within.startswith(HARNESS) or SITE_FOLDERS & set(within.split(os.sep)) else within  # noqa: PTH206
+
+
+_real = cache(os.path.realpath)  # which asks the disk about each folder of a path
 
 
 def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:

@@ -152,7 +152,8 @@ def with_series(summary: pd.DataFrame) -> pd.DataFrame:
     A family shares one reference: `torch.nn.RNN`, or `torch.nn.RNN, 3 layers` if that number belongs to the cell, or
     a data set. Rows of torch.nn have the family's name as their series.
     """
-    fixed = [axis for axis in several(summary, SIZES) if axis not in swept(summary, SIZES)]
+    of_sweeps = swept(summary, SIZES)
+    fixed = [axis for axis in several(summary, SIZES) if axis not in of_sweeps]
     keys = ["reference", "cell", "implementation", *fixed]
     kinds = summary[keys].drop_duplicates()  # so that a run of many cases has few names to make
     is_plain = kinds[fixed].eq(summary[fixed].min()).all(axis=1)
