@@ -163,7 +163,8 @@ def _below(tree: str, file: str) -> str:
     return "" if within.startswith(HARNESS) or SITE_FOLDERS & set(within.split(os.sep)) else within  # noqa: PTH206
 
 
-_real = cache(os.path.realpath)  # which asks the disk about each folder of a path
+# It asks the disk about each folder of a path. `_below` keeps its answers for one tree; this one serves all trees.
+_real = cache(os.path.realpath)
 
 
 def reach(tracer: Tracer, build: Callable[[], Built | Loading]) -> Reply:
