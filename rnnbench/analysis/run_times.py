@@ -34,10 +34,9 @@ from rnnbench.store.frames import (
     without_categories,
 )
 from rnnbench.store.frames import joined as joined_windows
-from rnnbench.store.notes import Note, of_kinds
 from rnnbench.store.parity import parities
 from rnnbench.store.records import AXES, DEFAULTS, WORKLOAD_AXES, Measurement
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Note, RunInfo, of_kinds
 from rnnbench.store.window_checks import repeated, wrong_value
 from rnnbench.text import plural
 

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import special
 
 from rnnbench.analysis.derived import with_derived
+from rnnbench.analysis.environments import clock_difference
 from rnnbench.analysis.estimate import (
     ALWAYS_QUIET,
     CONFIDENCE,
@@ -48,6 +49,9 @@ MIN_REPLICATES = 3  # for the interval of a quantile
 UNDISTURBED = "undisturbed"
 SHARED = "on a shared core"
 MEAN_APART = 1.03  # the ratio of the means over the ratio; unlike modules differ by less on a quiet core
+# What is known of each turn of live calls on a GPU: `host_seconds` and `submit_seconds` as in stored windows, and the
+# rate of its clock right after the turn, NaN if it could not be measured.
+TURN_COLUMNS = ["call", "seconds", "host_seconds", "submit_seconds", "sm_clock_mhz"]
 
 
 def summarize(times: RunTimes) -> pd.DataFrame:
@@ -342,3 +346,29 @@ def noise(times: RunTimes) -> Noise:
     changes = (last - first) / third[third > 0]
     drift = float(np.expm1(np.median(changes))) if len(changes) else np.nan
     return Noise(floor, worst, len(intervals), drift)
+
+
+def clock_rates(turns: pd.DataFrame) -> dict[str, float]:
+    """Return the median rate of the clock beside each call, in MHz; without calls for which it is not known."""
+    rates = turns.groupby("call", sort=False)["sm_clock_mhz"].median().dropna()
+    return {str(name): float(rate) for name, rate in rates.items()}
+
+
+def unlike_clocks(turns: pd.DataFrame, reference: str) -> list[str]:
+    """Return the calls beside which the clock ran at another rate than beside the reference: by more than 2%."""
+    rates = clock_rates(turns)
+    return [name for name, rate in rates.items() if clock_difference(rates.get(reference), rate)]
+
+
+def launch_bound_calls(turns: pd.DataFrame) -> list[str]:
+    """Return the calls for which the GPU waits for the host."""
+    of_calls = turns.groupby("call", sort=False)
+    are_bound = launch_bound(of_calls[["seconds", "host_seconds", "submit_seconds"]].sum(), of_calls.size())
+    return [str(name) for name, is_bound in are_bound.items() if is_bound]
+
+
+def card_notes(turns: pd.DataFrame) -> list[str]:
+    """Return sentences on the rate of the clock, and on calls for which the GPU waits; none on a processor."""
+    beside = [f"{rate:,.0f} MHz beside {name}" for name, rate in clock_rates(turns).items()]
+    clock = [f"The clock of the GPU ran at {', '.join(beside)}."] if beside else []
+    return [*clock, *(f"{name} is launch-bound: the GPU waits for the host." for name in launch_bound_calls(turns))]

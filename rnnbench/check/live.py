@@ -18,17 +18,15 @@ from rnnbench.check.looks import measure, more_time, pairs_of, without
 from rnnbench.check.own_code import refuse_equal
 from rnnbench.check.paired import PairedRunner
 from rnnbench.check.same_code import SameCode, changed_files
-from rnnbench.check.sides import NewSuite, Side, strictest
-from rnnbench.check.steady import SteadyFiles
+from rnnbench.check.sides import NewSuite, Side, SteadyFiles, strictest
 from rnnbench.harness.accepted import NOTHING_ACCEPTED, AcceptedChange
 from rnnbench.harness.coordinator import environment
 from rnnbench.harness.coordinator.session import faults_in_words, first_info, recorded
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, dated_folder
-from rnnbench.store.notes import OF_SIDE, Note
 from rnnbench.store.records import NOT_TIMED_ALONE, Case, Group
-from rnnbench.store.run_info import RunInfo, RunStatus
+from rnnbench.store.run_info import OF_SIDE, Note, RunInfo, RunStatus
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of, is_compared, with_cases
 

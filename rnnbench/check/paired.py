@@ -24,15 +24,15 @@ from rnnbench.check.same_code import (
     Used,
     are_on_both,
     changed_files,
+    lacking_files,
     runs_lent_code,
     same_code,
+    shared_library,
     still_same,
     used_files,
     with_used,
 )
-from rnnbench.check.sides import Side
-from rnnbench.check.steady import SteadyFiles
-from rnnbench.check.untracked import lacking_files, shared_library
+from rnnbench.check.sides import Side, SteadyFiles
 from rnnbench.errors import UserError
 from rnnbench.harness.coordinator.origin import MAX_LAYOUTS, PACKAGE_PARENT, Origin, not_forked
 from rnnbench.harness.coordinator.process import USUAL_START, WorkerProcess, WorkerStart, refuse_hello
@@ -40,7 +40,7 @@ from rnnbench.harness.coordinator.recorder import Recorder, WorkerFiles
 from rnnbench.harness.coordinator.start import why_not_forked
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import backend, is_forkable, kinds_to_ask
-from rnnbench.harness.machine.kept_pulse import KeptPulse
+from rnnbench.harness.machine.quiet_core import KeptPulse
 from rnnbench.harness.protocol import Building, Doubt, device, release
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.records import NOT_REACHED, Case, Group, Workload

@@ -1,12 +1,13 @@
 """The two sides of a check: which code, in which folder, with which interpreter, and which cases are compared.
 
-The cases are measured by the settings of both sides: a commit can't loosen the check that judges it.
+The cases are measured by the settings of both sides: a commit can't loosen the check that judges it. The files of both
+sides must stay as they are while it runs.
 """
 
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -329,3 +330,29 @@ def strictest(base: suites.Suite, head: suites.Suite, cases: Sequence[Case]) -> 
     suite = head.model_copy(update={"check": check, "measure": measure})
     margins = {key: min(margin, old[key]) for key, margin in new.items()}
     return StrictSuite(suite, margins, [note] if is_looser else [])
+
+
+class SteadyFiles:
+    """The files of both sides as they were before any worker was started."""
+
+    def __init__(self, sides: Iterable[Side]) -> None:
+        self._versions: dict[Path, list[int]] = {}
+        for side in sides:
+            files = [Path(str(side.tree), name) for name in side.files]
+            self._versions |= {file: _version(file) for file in files}
+
+    def refuse_changed(self, files_of_sides: Mapping[str, Iterable[str]], written: Iterable[str]) -> None:
+        """Raise UserError if a file that workers used has changed since, unless one of them has `written` it.
+
+        `files_of_sides`: the used files, absolute paths by the name of a side.
+        """
+        by_workers = {Path(file).resolve() for file in written}
+        for side, files in files_of_sides.items():
+            for file in {Path(name).resolve() for name in files} - by_workers:
+                if file in self._versions and _version(file) != self._versions[file]:
+                    raise UserError(f"{side}: {file} changed while the check ran; there is no verdict: check again")
+
+
+def _version(file: Path) -> list[int]:
+    """Return when a file was written and its bytes; an empty list if it is not there."""
+    return [file.stat().st_mtime_ns, file.stat().st_size] if file.exists() else []

@@ -21,9 +21,9 @@ from rnnbench.analysis.quiet_rounds import seconds_together
 from rnnbench.harness import devices
 from rnnbench.harness.devices.cuda import NO_KERNELS
 from rnnbench.harness.live.live_cases import is_torchs
-from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
+from rnnbench.harness.live.loop import LiveTurns, quiet_core, undisturbed
 from rnnbench.harness.live.measuring import LiveComparison
-from rnnbench.harness.live.quiet_core import quiet_core
+from rnnbench.harness.live.stops import Precision
 from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.profiling.causes import suspects

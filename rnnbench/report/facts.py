@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.explained import explained_shares
+from rnnbench.analysis.derived import explained_shares
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.words.names import (
     CONTEXT,

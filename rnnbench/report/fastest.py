@@ -15,8 +15,7 @@ from rnnbench.report.words.units import MISSING, duration, in_words, ratio_with_
 from rnnbench.speedup.kept.manifest import KeptWays
 from rnnbench.speedup.kept.saving import save
 from rnnbench.speedup.run_in_ways import RunInWays
-from rnnbench.speedup.shapes import SHAPE
-from rnnbench.speedup.ways import AS_GIVEN
+from rnnbench.speedup.ways import AS_GIVEN, SHAPE
 from rnnbench.text import plural
 
 WAY_COLUMNS = ("batch_size", "seq_len", "phase", "threads", "way")

@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.analysis.card_turns import unlike_clocks
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.quiet_rounds import seconds_logs, seconds_together
 from rnnbench.analysis.rounds import MINE, ROUNDS_CONFIDENCE, Question, compare, rounds_of, wider_than
-from rnnbench.analysis.summary import SHARED, UNDISTURBED
+from rnnbench.analysis.summary import SHARED, UNDISTURBED, unlike_clocks
 from rnnbench.harness.live.measuring import LiveComparison, Sizes, Unmeasured
 from rnnbench.harness.machine.cores import allowed_cores, processor
 from rnnbench.report import sentences

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnbench.analysis.explained import explaining
+from rnnbench.analysis.derived import explaining
 from rnnbench.analysis.summary import SHARED
 from rnnbench.report.drawing.draw import key, ratio_axes, rows, texts_beside
 from rnnbench.report.drawing.marks import (

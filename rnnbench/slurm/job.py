@@ -17,8 +17,7 @@ from rnnbench.harness.coordinator.session import RESUMABLE, ended, faults_in_wor
 from rnnbench.harness.coordinator.start import read_earlier_run, started
 from rnnbench.harness.machine.cores import allowed_cores
 from rnnbench.store.folder import RunFolder, info_bytes, read_info
-from rnnbench.store.notes import Note
-from rnnbench.store.run_info import RunInfo, RunStatus, now, read_info_file
+from rnnbench.store.run_info import Note, RunInfo, RunStatus, now, read_info_file
 from rnnbench.suite.file import Settings
 
 UNLIKE = 75  # exit code if the node is unlike that of the run's first job

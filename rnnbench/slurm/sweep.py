@@ -26,9 +26,8 @@ from rnnbench.slurm.job import MACHINE, MISSED, NODE, UNLIKE, is_finished, measu
 from rnnbench.slurm.queue import JobState, SlurmFault
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
-from rnnbench.store.notes import Note, of_kinds
 from rnnbench.store.records import Group, Measurement
-from rnnbench.store.run_info import RunInfo, RunStatus, read_info_file
+from rnnbench.store.run_info import Note, RunInfo, RunStatus, of_kinds, read_info_file
 from rnnbench.suite.file import Settings
 from rnnbench.suite.outline import cases_of
 from rnnbench.suite.suites import Suite

@@ -14,12 +14,13 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnbench.adapt.kinds import RunModule, run_module, why_no_cell, why_only_as_given
 from rnnbench.cells.states import BATCHED, State, copied, leaves
 from rnnbench.harness.live.live_cases import calls_on_trial
-from rnnbench.speedup.shapes import SHAPE, CallShape
 from rnnbench.speedup.ways import (
     ALONE,
     AS_GIVEN,
     COMPILED,
     FUSED,
+    SHAPE,
+    CallShape,
     WayName,
     by_step,
     call,

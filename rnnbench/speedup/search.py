@@ -34,14 +34,13 @@ from rnnbench.harness.live.live_cases import (
     timed_call,
 )
 from rnnbench.harness.live.live_parity import rounded_to
-from rnnbench.harness.live.loop import Fastest, LiveTurns, named
-from rnnbench.harness.live.quiet_core import quiet_core
+from rnnbench.harness.live.loop import LiveTurns, named, quiet_core
+from rnnbench.harness.live.stops import Fastest
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup.agreement import RunSubject, varies, why_not
 from rnnbench.speedup.compiling import Compiler, Place, Refusal
 from rnnbench.speedup.run_in_ways import RunInWays
-from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import AS_GIVEN, COMPILED, WayName, by_step, possible_ways, row_of, ways_table
+from rnnbench.speedup.ways import AS_GIVEN, COMPILED, CallShape, WayName, by_step, possible_ways, row_of, ways_table
 from rnnbench.store.implementations import GRAPHED_GRADIENTS
 from rnnbench.store.records import Case, Phase, Workload
 from rnnbench.text import ending, first_line

@@ -11,10 +11,10 @@ it in `WayName` and where users read which ways are tried (a test says where).
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,7 +28,6 @@ from rnnbench.adapt.kinds import CELL_OF, Kind, RunModule
 from rnnbench.cells.states import State, to_cell, to_layer
 from rnnbench.speedup import fused
 from rnnbench.speedup.equal_layer import EqualLayer, equal_layer, is_alike, traits_of
-from rnnbench.speedup.shapes import SHAPE
 from rnnbench.store import implementations
 from rnnbench.text import ending
 from rnnbench.workloads import compiled
@@ -65,6 +64,32 @@ UNMEASURED: dict[str, Any] = {
     "note": "",  # what to know of it, if it is chosen
 }
 TEXT_COLUMNS = ("state", "reason", "note")  # its columns of text
+
+
+@dataclass(frozen=True)
+class CallShape:
+    """The shape of a call, on which the choice of a way depends."""
+
+    seq_len: int
+    batch_size: int
+    input_size: int  # of all values of a step together; 1 for whole numbers
+    dtype: str  # `float32`, or `float32, autocast to bfloat16`
+    device: str
+    threads: int
+    phase: str  # `training` if gradients are computed, or `inference`
+
+    @classmethod
+    def from_input(cls, input: Tensor, phase: str) -> Self:
+        """Return the shape of a call; `input`: (seq, batch, ...)."""
+        steps, batch, *features = input.shape
+        dtype = str(input.dtype).removeprefix("torch.")
+        kind = input.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype += f", autocast to {torch.get_autocast_dtype(kind)}".replace("torch.", "")
+        return cls(steps, batch, math.prod(features), dtype, str(input.device), torch.get_num_threads(), phase)
+
+
+SHAPE = tuple(field.name for field in fields(CallShape))
 
 
 @dataclass(frozen=True)

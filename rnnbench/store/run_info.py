@@ -1,8 +1,8 @@
-"""What `run.json` holds, and what identifies a processor in it, as far as the system tells it."""
+"""What `run.json` holds: notes for the reader, and what identifies a processor, as far as the system tells it."""
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 
 from rnnbench.errors import UserError
-from rnnbench.store.notes import Note
 from rnnbench.store.stored_record import Count, Record, Seconds, Size, content_of, parsed, placed
 
 SCHEMA_VERSION = 3
@@ -23,6 +22,39 @@ RunStatus = Literal["running", "finished", "interrupted"]
 X86_FLAGS = ("avx", "fma", "amx", "sse4", "f16c")
 ARM_FLAGS = ("neon", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
 UNKNOWN_HYPERVISOR = "unknown hypervisor"  # there is one, and it has no known name
+NoteKind = Literal[
+    "budget",
+    "precision",
+    "shared core",
+    "resumed by",
+    "windows are missing",
+    "held back",
+    "base of a check",
+    "head of a check",
+]
+SHORTFALLS: tuple[NoteKind, ...] = ("budget", "precision", "shared core")  # what a run lacks until it is resumed
+OF_SIDE: dict[str, NoteKind] = {"base": "base of a check", "head": "head of a check"}  # its code, in words
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader of a run must know; `str` gives the sentence. It has a kind if code asks for it, too."""
+
+    words: str
+    kind: NoteKind | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.words}" if self.kind else self.words
+
+
+def of_kinds(notes: Iterable[Note], kinds: Collection[NoteKind]) -> list[Note]:
+    """Return the notes of some kinds."""
+    return [note for note in notes if note.kind in kinds]
+
+
+def without_kinds(notes: Iterable[Note], kinds: Collection[NoteKind]) -> list[Note]:
+    """Return the notes that are of none of these kinds."""
+    return [note for note in notes if note.kind not in kinds]
 
 
 def now() -> str:

@@ -12,10 +12,9 @@ from rnnbench.analysis.comparison import Comparison
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.history import read_check
 from rnnbench.store.folder import RunFolder
-from rnnbench.store.notes import OF_SIDE, Note
 from rnnbench.store.parity import AGREES
 from rnnbench.store.records import Case, Measurement
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import OF_SIDE, Note, RunInfo
 from tests.doubles.stored import INFO, window
 
 SECONDS, CALLS = 1e-3, 10

@@ -14,10 +14,9 @@ from rnnbench.analysis.estimate import ENDS
 from rnnbench.report import reports as figures
 from rnnbench.store.frames import missing_text
 from rnnbench.store.metrics import METRICS
-from rnnbench.store.notes import Note
 from rnnbench.store.parity import AGREES, IS_REFERENCE, UNKNOWN, Parity
 from rnnbench.store.records import Case, Group
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Note, RunInfo
 from rnnbench.suite import suites
 from tests.doubles.stored import ceiling as made_up_ceiling
 

@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 from rnnbench.analysis.summary import SHARED, UNDISTURBED
 from rnnbench.report.environment import machine
 from rnnbench.report.facts import headline
-from rnnbench.report.screen.head_line import head_line, quietness
+from rnnbench.report.screen.terminal import head_line, quietness
 from rnnbench.report.sentences import answer, effect_sentence, of_run, warning
 from rnnbench.report.words.names import short_cells
 from rnnbench.store.parity import AGREES

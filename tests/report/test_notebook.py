@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from syrupy.assertion import SnapshotAssertion
 
-from rnnbench.analysis.card_turns import TURN_COLUMNS
 from rnnbench.analysis.estimate import Estimate
 from rnnbench.analysis.rounds import Question
+from rnnbench.analysis.summary import TURN_COLUMNS
 from rnnbench.harness.live.measuring import LiveComparison, Sizes
 from rnnbench.report import ratios
 from rnnbench.report.drawing.marks import FASTER, INKS, SLOWER

@@ -10,8 +10,8 @@ import pytest
 from rnnbench.analysis.comparison import RuleName
 from rnnbench.speedup.ways import WayName
 from rnnbench.store.implementations import Swept
-from rnnbench.store.notes import NoteKind
 from rnnbench.store.profiles import CauseKind
+from rnnbench.store.run_info import NoteKind
 
 from .test_layout import PACKAGE, parsed
 
@@ -40,7 +40,7 @@ KINDS = {
 }
 TABLES = {
     "implementations": {"store/implementations.py", "workloads/implementations.py"},
-    "notes": {"store/notes.py"},
+    "notes": {"store/run_info.py"},
     "causes": {"store/profiles.py"},
     "rules": {"analysis/comparison.py", "analysis/decide.py"},
     "ways": {"speedup/ways.py"},

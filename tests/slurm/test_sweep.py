@@ -20,9 +20,8 @@ from rnnbench.slurm.job import MACHINE, UNLIKE
 from rnnbench.slurm.queue import JobState
 from rnnbench.slurm.sweep import Watch
 from rnnbench.store.folder import RunFolder, last_measurements, parts, read_info
-from rnnbench.store.notes import Note
 from rnnbench.store.records import Case, Group
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import Note, RunInfo
 from rnnbench.suite import suites
 from tests.doubles import workload as small
 from tests.doubles.slurm_cluster import WAIT_SECONDS, Cluster, kill_a_job, wait_until

@@ -20,15 +20,14 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cells.lstm import LSTMCell
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.live.live_cases import timed_call
-from rnnbench.harness.live.loop import Fastest
+from rnnbench.harness.live.stops import Fastest
 from rnnbench.harness.machine import global_state
 from rnnbench.speedup import agreement, compiling, search, ways
 from rnnbench.speedup.agreement import why_not
 from rnnbench.speedup.equal_layer import equal_layer
 from rnnbench.speedup.run_in_ways import RunInWays
 from rnnbench.speedup.search import find_wanted, wanted
-from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import possible_ways, way
+from rnnbench.speedup.ways import CallShape, possible_ways, way
 from rnnbench.store.implementations import GRAPHED_GRADIENTS, Implementation
 from rnnbench.store.records import Case
 from rnnbench.workloads import compiled

@@ -26,8 +26,7 @@ from rnnbench.cells.gru import GRUCell
 from rnnbench.cli.fastest import fastest as command
 from rnnbench.speedup import search, ways
 from rnnbench.speedup.run_in_ways import as_given_shapes
-from rnnbench.speedup.shapes import CallShape
-from rnnbench.speedup.ways import WAYS, WayName
+from rnnbench.speedup.ways import WAYS, CallShape, WayName
 from rnnbench.store import implementations
 from rnnbench.workloads.processor import why_not
 from tests.adapt.test_kinds import CHANGES, Plain

@@ -20,10 +20,9 @@ from rnnbench.store.folder import (
     read_profiles,
 )
 from rnnbench.store.frames import read_windows
-from rnnbench.store.notes import Note
 from rnnbench.store.profiles import Profile
 from rnnbench.store.records import Measurement
-from rnnbench.store.run_info import SCHEMA_VERSION
+from rnnbench.store.run_info import SCHEMA_VERSION, Note
 from rnnbench.store.stored_record import append_lines, read_lines
 from tests.doubles import workload as small
 from tests.doubles.stored import INFO, window

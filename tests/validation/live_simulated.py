@@ -19,7 +19,8 @@ from rnnbench.analysis.quiet_rounds import RoundTimes
 from rnnbench.analysis.rounds import compare
 from rnnbench.analysis.summary import UNDISTURBED
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.loop import LiveTurns
+from rnnbench.harness.live.stops import Precision
 from rnnbench.harness.machine.pulse import Pulses
 from rnnbench.harness.machine.quiet_core import QuietCore
 from rnnbench.suite.file import Settings

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rnnbench.harness.machine.cores import processor
-from rnnbench.harness.machine.kept_pulse import KeptPulse
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.harness.machine.quiet_core import KeptPulse
 from rnnbench.report.words.names import identity
 from rnnbench.store.user_cache import private_folder
 

@@ -20,12 +20,11 @@ from rnnbench.harness.coordinator.start import NEW_RUN, EarlierRun, RunStart
 from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.harness.devices import core_choices, is_shared
 from rnnbench.harness.machine.cores import allowed_cores
-from rnnbench.harness.machine.kept_pulse import KeptPulse
+from rnnbench.harness.machine.quiet_core import KeptPulse
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.protocol import Reply, Request
-from rnnbench.harness.turns.planner import Planner
+from rnnbench.harness.turns.planner import Planner, split
 from rnnbench.harness.turns.schedule import Progress, sweeps_in_turn
-from rnnbench.harness.turns.split import split
 from rnnbench.store.ceilings import Ceiling, best_of
 from rnnbench.store.folder import RunFolder
 from rnnbench.store.implementations import COMPILED

@@ -12,9 +12,8 @@ from rnnbench.harness.coordinator.runner import SIDE, Runner
 from rnnbench.harness.coordinator.start import read_earlier_run, refuse_other_machine, refuse_other_suite, started
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.store.folder import RunFolder, parts, read_info
-from rnnbench.store.notes import SHORTFALLS, Note, without_kinds
 from rnnbench.store.records import NOT_REACHED, Group
-from rnnbench.store.run_info import RunInfo, RunStatus
+from rnnbench.store.run_info import SHORTFALLS, Note, RunInfo, RunStatus, without_kinds
 from rnnbench.suite.file import Settings
 from rnnbench.suite.suites import Suite
 from rnnbench.text import plural

@@ -30,9 +30,9 @@ from rnnbench.harness.live.live_cases import (
     with_threads,
 )
 from rnnbench.harness.live.live_parity import compared_again, outputs, parity, uneven
-from rnnbench.harness.live.loop import LiveTurns, Precision, Stop, named
+from rnnbench.harness.live.loop import LiveTurns, named, quiet_core
 from rnnbench.harness.live.orders import in_order, unknown_orders
-from rnnbench.harness.live.quiet_core import quiet_core
+from rnnbench.harness.live.stops import Precision, Stop
 from rnnbench.harness.machine.variables import library_notes
 from rnnbench.harness.turns.kept_results import FEWEST_CALLS
 from rnnbench.harness.turns.schedule import Progress

@@ -5,15 +5,42 @@ A neighbour on the same physical core works for some seconds at a time, so the c
 
 import math
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from rnnbench.harness.machine.kept_pulse import KeptPulse
+from rnnbench.harness.machine.cores import processor
 from rnnbench.harness.machine.pulse import Pulses
+from rnnbench.store.user_cache import CacheFile
 
 MAX_CHOICES = 8  # cores that are looked at; each look takes some milliseconds
 LOOKING_SHARE = 0.05  # of the time of turns, for looking which core is quiet
+MAX_AGE_SECONDS = 7 * 86_400.0  # a machine may move to another host, which has other clock rates
+
+
+class KeptPulse:
+    """The best pulse of this machine for one Python, which the user's cache keeps from run to run.
+
+    A core that another hyperthread uses all the time never shows its best pulse, and would look quiet by its own.
+    Nothing is kept without a folder.
+    """
+
+    def __init__(self, folder: Path | None, python: str) -> None:
+        """`folder`: of the user's cache; `python`: its version."""
+        self._file = CacheFile(folder, "pulse", [processor().to_json(), platform.node(), python])
+
+    def best_seconds(self) -> float | None:
+        """Return the seconds of the best pulse of the last days; None if none is known."""
+        seconds = self._file.read(MAX_AGE_SECONDS).get("seconds")
+        return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+    def keep(self, seconds: float) -> None:
+        """Keep a pulse if it is better than the one that is known."""
+        best = self.best_seconds()
+        if best is None or seconds < best:
+            self._file.write({"seconds": seconds})
 
 
 class QuietCore:

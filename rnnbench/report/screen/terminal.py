@@ -1,5 +1,6 @@
 """What `rnnbench run` prints: where, the answer, and a table of medians or of all cases."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,13 +11,15 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
+from rnnbench.analysis.estimate import ALWAYS_QUIET
 from rnnbench.report import case_tables, environment, latency
+from rnnbench.report.environment import machine
 from rnnbench.report.facts import Headline, headline
-from rnnbench.report.screen.head_line import head_line
 from rnnbench.report.screen.medians import COLUMN_GAP, latency_table, median_table, medians
 from rnnbench.report.sentences import of_run, warning
 from rnnbench.report.table import Table
 from rnnbench.report.words.names import MAIN_SIZES, constants, one_line, say_all, with_short_cells
+from rnnbench.report.words.units import half_width, percent, wall_time
 from rnnbench.store.metrics import METRICS
 from rnnbench.store.run_info import RunInfo
 from rnnbench.text import plural
@@ -160,3 +163,30 @@ def _joined(table: Table, row: Sequence[str], places: Sequence[int]) -> str:
         header = table.headers[place]
         parts.append(row[place] if header == "phase" else f"{header} {row[place]}")
     return ", ".join(parts)
+
+
+def head_line(summary: pd.DataFrame, info: RunInfo, facts: Headline) -> str:
+    """Return `quick: AMD EPYC, 1 thread, float32; 166 cases in 75 s; quiet (±0.8%)`."""
+    numbers = summary["status"].value_counts()
+    measured = int(numbers.get("measured", 0))
+    tried = measured + int(numbers.get("failed", 0) + numbers.get("pending", 0))
+    cases = plural(tried, "case") if measured == tried else f"{measured:,} of {plural(tried, 'case')}"
+    took = "" if info.seconds is None else f" in {wall_time(info.seconds)}"
+    where = ": ".join(filter(None, [one_line(info.suite), machine(summary, info)]))
+    parts = [where, f"{cases}{took}", quietness(summary, facts)]
+    return "; ".join(filter(None, parts))
+
+
+def quietness(summary: pd.DataFrame, facts: Headline) -> str:
+    """Return `quiet (±0.8%)`, `74% quiet (±1.9%)` or `intervals ±1.9%`; empty if nothing is known.
+
+    The core is quiet while no other hyperthread uses it. The percentage in brackets is that of the typical interval.
+    """
+    share = summary.loc[summary["status"] == "measured", "quiet_share"].mean()
+    state = ""
+    if not math.isnan(share):
+        state = "quiet" if share >= ALWAYS_QUIET else f"{percent(share)} quiet"
+    if math.isnan(facts.half_width) or facts.is_noisy:  # the warning says how wide intervals are
+        return "" if state == "quiet" else state
+    width = half_width(facts.half_width)
+    return f"{state} ({width})" if state else f"intervals {width}"

@@ -45,8 +45,7 @@ from rnnbench.report.words.units import (
     verdict_cell,
 )
 from rnnbench.store.folder import read_info
-from rnnbench.store.notes import OF_SIDE, of_kinds
-from rnnbench.store.run_info import RunInfo
+from rnnbench.store.run_info import OF_SIDE, RunInfo, of_kinds
 
 MARKER_OF = {
     "regressed": "^",

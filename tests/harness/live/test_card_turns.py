@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from rnnbench import measure
-from rnnbench.analysis.card_turns import unlike_clocks
 from rnnbench.analysis.rounds import compare
+from rnnbench.analysis.summary import unlike_clocks
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Device
-from rnnbench.harness.live.loop import LiveTurns, Precision
+from rnnbench.harness.live.loop import LiveTurns
 from rnnbench.harness.live.measuring import compared
+from rnnbench.harness.live.stops import Precision
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall
 from tests.doubles.fake_cuda import FakeCuda, FakeLine, kernels

@@ -17,7 +17,8 @@ import pytest
 
 from rnnbench.analysis.rounds import FIRST_LOOK, MINE, THAN, Question, compare, wider_than
 from rnnbench.harness.devices import Cpu
-from rnnbench.harness.live.loop import LiveTurns, Precision, undisturbed
+from rnnbench.harness.live.loop import LiveTurns, undisturbed
+from rnnbench.harness.live.stops import Precision
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.suite.file import Settings
 from rnnbench.workloads.phases import TimedCall

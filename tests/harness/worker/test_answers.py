@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import rnnbench.profiling.in_worker  # noqa: F401 - as the start of a profiler's worker names it
+from rnnbench.cells import CellMissing, load
 from rnnbench.harness import devices
 from rnnbench.harness.devices import Cpu
 from rnnbench.harness.machine import global_state
 from rnnbench.harness.protocol import Building
 from rnnbench.harness.turns.schedule import Turns
-from rnnbench.harness.worker.answers import answer
-from rnnbench.harness.worker.failures import failure_reason
+from rnnbench.harness.worker.answers import answer, failed_imports, failure_reason
 from rnnbench.harness.worker.state import WorkerState
 from rnnbench.store.metrics import Readings
 from rnnbench.store.records import Case
@@ -352,3 +352,22 @@ def test_a_case_that_this_processor_can_not_run_is_skipped_and_the_worker_goes_o
     assert (reply["ok"], reply["status"]) == (False, "skipped")
     assert reply["reason"].startswith(REASON)
     assert prepare(worker, small.case("lstm"))["ok"]
+
+
+@pytest.mark.parametrize(
+    ("error", "arose", "lacks"),
+    [
+        ("import nothing_of_this_name", ["mine.py"], ["nothing_of_this_name"]),
+        ("from os import nothing_of_this_name", ["mine.py", "os.py"], []),
+        ("class Mine(:", ["mine.py"], []),
+        ("1 / 0", ["mine.py"], []),
+    ],
+)
+def test_where_a_failed_import_arose_is_told(tmp_path: Path, error: str, arose: list[str], lacks: list[str]) -> None:
+    (tmp_path / "mine.py").write_text(error)
+    with pytest.raises(CellMissing) as raised:
+        load("mine.py:Mine", tmp_path)
+    fields = failed_imports(raised.value)
+    assert [Path(file).name for file in fields["arose_in"] if file != __file__] == arose
+    assert fields["lacks"] == lacks
+    assert fields["is_lack"] == ("import" in error)

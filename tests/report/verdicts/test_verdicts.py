@@ -216,17 +216,17 @@ CHANGED_CODE = replace(
 )
 DOUBTFUL = replace(OPEN, cause="a process is started by cells.py:3")
 KEPT = replace(SAME, cause="it failed or looked changed in a pair of workers", is_kept=True)
-BY_CODE = Finding(case("deep"), "unchanged", 0.025, SAME_CODE, rule="same code")
+SAME_IN_BOTH = Finding(case("deep"), "unchanged", 0.025, SAME_CODE, rule="same code")
 
 
 @pytest.mark.parametrize(
     ("findings", "timed"),
     [
-        ([CHANGED_CODE, BY_CODE], "1 of 2 cases may run changed code: Cell.forward, scale and 1 more"),
+        ([CHANGED_CODE, SAME_IN_BOTH], "1 of 2 cases may run changed code: Cell.forward, scale and 1 more"),
         ([DOUBTFUL], "1 of 1 case may run changed code: a process is started by cells.py:3"),
-        ([BY_CODE], "0 of 1 case may run changed code"),
+        ([SAME_IN_BOTH], "0 of 1 case may run changed code"),
         (
-            [KEPT, BY_CODE],
+            [KEPT, SAME_IN_BOTH],
             "0 of 2 cases may run changed code; 1 case looks changed in a pair of workers, though no code is",
         ),
         ([SLOWER, SAME], ""),
@@ -242,7 +242,7 @@ def test_the_first_line_tells_how_many_cases_may_run_changed_code_and_which(
 
 
 def test_each_case_says_why_it_was_timed_or_not_in_every_output(tmp_path: Path) -> None:
-    now = kept(tmp_path, comparison(CHANGED_CODE, DOUBTFUL, BY_CODE))
+    now = kept(tmp_path, comparison(CHANGED_CODE, DOUBTFUL, SAME_IN_BOTH))
     texts = [explained(row) for row in now.findings]
     assert texts[0].endswith("timed because ltc.py: Cell.forward changed")
     assert texts[1].endswith("timed because a process is started by cells.py:3")

@@ -21,7 +21,7 @@ from rnnbench.analysis.estimate import Estimate
 from rnnbench.report import case_tables as cases
 from rnnbench.report.environment import reached
 from rnnbench.report.facts import headline
-from rnnbench.report.screen.head_line import head_line
+from rnnbench.report.screen.terminal import head_line
 from rnnbench.report.sentences import of_run, warning
 from rnnbench.report.verdicts import outputs, verdicts
 from rnnbench.report.verdicts.reasons import size_together, why

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from rnnbench.harness.live.loop import Fastest
+from rnnbench.harness.live.stops import Fastest
 from tests.analysis.test_quiet_rounds import round_of
 from tests.doubles.stored import steady
 

@@ -1,6 +1,6 @@
 """The notes of a run: a kind that code asks for, and words for the reader."""
 
-from rnnbench.store.notes import SHORTFALLS, Note, of_kinds, without_kinds
+from rnnbench.store.run_info import SHORTFALLS, Note, of_kinds, without_kinds
 
 
 def test_a_note_is_found_by_its_kind_and_others_stay() -> None:

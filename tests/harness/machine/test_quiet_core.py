@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from rnnbench.harness import devices
-from rnnbench.harness.live import quiet_core
-from rnnbench.harness.machine.kept_pulse import KeptPulse
+from rnnbench.harness.live import loop
 from rnnbench.harness.machine.pulse import Pulses
-from rnnbench.harness.machine.quiet_core import LOOKING_SHARE, QuietCore
+from rnnbench.harness.machine.quiet_core import LOOKING_SHARE, MAX_AGE_SECONDS, KeptPulse, QuietCore
 from rnnbench.harness.worker.prepared_case import pulses_tell
 from tests.doubles import workload as small
 
@@ -72,14 +71,14 @@ def test_a_single_core_is_left_to_the_system(asked: list[set[int]]) -> None:
 def test_the_best_pulse_is_kept_for_other_processes_and_known_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quiet_core, "private_folder", lambda: tmp_path)
+    monkeypatch.setattr(loop, "private_folder", lambda: tmp_path)
     for taken, kept in ((2 * BEST, 2 * BEST), (BEST, BEST), (3 * BEST, BEST)):
-        core = quiet_core.quiet_core("cpu", 1)
+        core = loop.quiet_core("cpu", 1)
         assert core is not None
         core.pulses.best = min(core.pulses.best, taken)
         with core.held():
             pass
-        again = quiet_core.quiet_core("cpu", 1)
+        again = loop.quiet_core("cpu", 1)
         assert again is not None
         assert again.pulses.best == kept
 
@@ -95,4 +94,35 @@ def test_pulses_that_were_never_taken_are_not_kept(tmp_path: Path) -> None:
 def test_pulses_tell_of_live_calls_where_they_tell_of_a_workers(device: str, threads: int, tell: bool) -> None:
     assert devices.pulses_tell(device, threads) == tell
     assert pulses_tell(small.workload(device=device, threads=threads)) == tell
-    assert (quiet_core.quiet_core(device, threads) is not None) == tell
+    assert (loop.quiet_core(device, threads) is not None) == tell
+
+
+def kept(folder: Path | None, python: str = "3.11.7") -> KeptPulse:
+    return KeptPulse(folder, python)
+
+
+def test_the_best_pulse_is_known_to_the_next_run_of_the_same_python(tmp_path: Path) -> None:
+    assert kept(tmp_path).best_seconds() is None
+    for seconds in (5e-6, 4e-6, 6e-6):
+        kept(tmp_path).keep(seconds)
+    assert kept(tmp_path).best_seconds() == 4e-6
+    assert kept(tmp_path, "3.12.1").best_seconds() is None
+
+
+def test_an_old_pulse_counts_no_more(tmp_path: Path) -> None:
+    kept(tmp_path).keep(4e-6)
+    [file] = tmp_path.iterdir()
+    os.utime(file, (0, file.stat().st_mtime - MAX_AGE_SECONDS - 60))
+    assert kept(tmp_path).best_seconds() is None
+    kept(tmp_path).keep(7e-6)
+    assert kept(tmp_path).best_seconds() == 7e-6
+
+
+@pytest.mark.parametrize("content", ["[]", '{"seconds": "quick"}', '{"seconds": -1}'])
+def test_a_damaged_file_tells_nothing_and_is_written_anew(tmp_path: Path, content: str) -> None:
+    kept(tmp_path).keep(4e-6)
+    [file] = tmp_path.iterdir()
+    file.write_text(content)
+    assert kept(tmp_path).best_seconds() is None
+    kept(tmp_path).keep(5e-6)
+    assert kept(tmp_path).best_seconds() == 5e-6
