@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
 from collections import Counter
@@ -136,6 +137,14 @@ def _short_looks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _pixel(figure: object) -> bytes:
     return PIXEL
+
+
+@pytest.fixture(autouse=True)
+def _own_layers() -> Iterator[None]:
+    """Forget the C code that a test's kept folder has brought into this process: other tests build their own."""
+    yield
+    if recurrence := sys.modules.get("rnnbench.kernels.recurrence"):
+        recurrence._given.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,7 +36,7 @@ FORWARD = struct.Struct("24q")
 BACKWARD = struct.Struct("21q")
 
 _thread = threading.local()
-_libraries: dict[str, Path] = {}  # the files that `use_library` has loaded, by the cell's name
+_given: dict[str, "Functions"] = {}  # those that `use_library` has loaded, by the cell's name
 
 
 @dataclass(frozen=True)
@@ -108,20 +108,25 @@ def library_file(cell: CellCode) -> Path:
 
 
 @cache
-def functions(cell: CellCode, library: Path | None = None) -> Functions | str:
-    """Return the functions of a cell, built into the user's cache unless they are there; or why they can't be had.
-
-    `library`: a file to load them from, in place of the user's cache.
-    """
+def functions(cell: CellCode) -> Functions | str:
+    """Return the functions of a cell, built into the user's cache unless they are there; or why they can't be had."""
     try:
-        file = library or library_file(cell)
+        file = library_file(cell)
         if not file.exists():
             build(cell.source, OPTIONS, file)
-        code = ctypes.CDLL(str(file))
+        return functions_in(file)
+    except (Unavailable, OSError) as fault:  # it can't be built, or not be loaded
+        return str(fault)
+
+
+def functions_in(library: Path) -> Functions:
+    """Load a file that was built from a cell's source. Raises OSError if it can't, or lacks a function."""
+    code = ctypes.CDLL(str(library))
+    try:
         calls = [code.rnnbench_layer_forward, code.rnnbench_layer_backward]
         sizes = [code.rnnbench_layer_scratch, code.rnnbench_layer_back_scratch]
-    except (Unavailable, OSError, AttributeError) as fault:  # it can't be built, or not be loaded
-        return str(fault)
+    except AttributeError as fault:
+        raise OSError(str(fault)) from fault
     for call in calls:
         call.argtypes = [ctypes.c_char_p]
         call.restype = None
@@ -179,14 +184,11 @@ def layer(
 
 def use_library(cell: CellCode, library: Path) -> None:
     """Load a cell's functions from a file that was built for a processor like this one. Raises OSError if it can't."""
-    code = functions(cell, library)
-    if isinstance(code, str):
-        raise OSError(code)
-    _libraries[cell.name] = library
+    _given[cell.name] = functions_in(library)
 
 
 def _loaded(cell: CellCode) -> Functions:
-    code = functions(cell, _libraries[cell.name]) if cell.name in _libraries else functions(cell)
+    code = _given.get(cell.name) or functions(cell)
     if isinstance(code, str):
         raise Unavailable(code)
     return code

@@ -194,6 +194,14 @@ def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, 
     recurrence.functions.cache_clear()
 
 
+def test_a_library_that_is_given_is_never_built(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"no\.so"):
+        recurrence.use_library(LSTM, tmp_path / "no.so")
+    with pytest.raises(OSError, match="rnnbench_layer_forward"):
+        recurrence.use_library(LSTM, Path(torch._C.__file__))
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the options are those of this family")
 @pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx", "-march=x86-64"])
