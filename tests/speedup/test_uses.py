@@ -226,6 +226,7 @@ def outcome(use: str, module: nn.Module) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=TracerWarning)  # of torch's own layers
             warnings.filterwarnings("ignore", "The tensor attributes")  # of theirs in an export
+            warnings.filterwarnings("ignore", "torch.compile is ignored")  # in an export, which says so
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # of its compiler
             result = USES[use](module)
     except Exception as error:
