@@ -254,7 +254,7 @@ def test_a_check_during_which_a_file_changes_ends_with_2_and_names_it(tmp_path: 
     (tmp_path / "README.md").write_text("more")
     (tmp_path / "beside.py").write_text("x = 2")
     done = rnnbench(
-        "check", "mine.toml", "--base", "HEAD", "--budget", "8s", "--on-undecided", "pass", cwd=tmp_path, code=code
+        "check", "mine.toml", "--base", "HEAD", "--budget", "3s", "--on-undecided", "pass", cwd=tmp_path, code=code
     )
     told = re.search(r"beside\.py changed while the check ran", done.stderr)
     assert bool(told) == (code == 2)

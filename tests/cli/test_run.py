@@ -236,7 +236,7 @@ def test_a_budget_that_can_not_fit_a_replicate_is_an_error_that_says_what_would(
 
 @pytest.mark.slow
 def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None:
-    precise = "run", "tiny.toml", "--precision", "0.01%", "--budget", "25s"
+    precise = "run", "tiny.toml", "--precision", "0.01%", "--budget", "15s"
     done = rnnbench(*precise, cwd=folder)
     assert "precision: ±0.01% was not reached in 2 of 2 groups; raise max_replicates, which is 2\n" in done.stdout
     (folder / "tiny.toml").write_text(SUITE.replace("max_replicates = 2", "max_replicates = 1_000"))
@@ -245,7 +245,7 @@ def test_a_run_that_lacks_something_ends_with_what_to_type(folder: Path) -> None
     assert re.fullmatch(r"precision: ±0\.01% was not reached in \d of \d groups?", note)
     assert re.fullmatch(rf"Continue: rnnbench run tiny.toml --resume {run} --budget \d+[smh]", to_continue)
     assert page == f"Page:     rnnbench report {run}"
-    rnnbench(*to_continue.split()[2:4], "--resume", run, "--budget", "26s", cwd=folder, code=0)
+    rnnbench(*to_continue.split()[2:4], "--resume", run, "--budget", "16s", cwd=folder, code=0)
 
 
 @pytest.mark.parametrize(

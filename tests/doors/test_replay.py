@@ -36,6 +36,7 @@ def test_the_loop_of_the_page_can_be_given_the_commits_of_the_example() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_the_loop_prints_a_line_for_each_commit_of_a_history_without_a_suite(tmp_path: Path) -> None:
     top = tmp_path / "there"
     repository.commit(top, {"mypkg/__init__.py": "from mypkg.inner import Mine\n", "mypkg/inner.py": cells()})

@@ -102,6 +102,7 @@ def test_resume_after_the_submitter_was_killed_waits_for_its_job_and_submits_non
 
 
 @real
+@pytest.mark.weekly
 def test_jobs_that_are_preempted_four_times_measure_all_parts_on_the_kind_of_node_that_is_named(
     slurm: Cluster, suite: Path
 ) -> None:

@@ -38,6 +38,8 @@ def test_a_long_sequence_runs_in_pieces_with_the_same_result(steps: int, expecte
     assert sorted(pieces, reverse=True) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.usefixtures("one_thread", "quick_compiler")
 def test_all_pieces_share_one_compiled_graph() -> None:
     from torch._dynamo.utils import counters

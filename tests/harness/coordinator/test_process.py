@@ -124,7 +124,8 @@ def test_a_cell_that_takes_over_the_process_harms_only_itself(worker: WorkerProc
     assert visit(worker, "Other")["printed"]
 
 
-NAMED = "time.sleep(0.2)"  # until a started program has its own command line, shortly after `Popen` returns
+# In the first call; a started program has its own command line shortly after `Popen` returns.
+STARTS = "if 'p' not in vars(self): self.p = subprocess.Popen({command}); time.sleep(0.2)"
 
 
 @pytest.mark.parametrize(
@@ -132,11 +133,11 @@ NAMED = "time.sleep(0.2)"  # until a started program has its own command line, s
     [
         ("os.close(2); raise ValueError('deaf')", r"(ValueError: deaf|OSError: .*descriptor) \(Mine.py:7\)"),
         (
-            f"self.p = subprocess.Popen(['sleep', '300']); {NAMED}",
+            STARTS.format(command=["sleep", "300"]),
             r"the call leaves processes running: \d+ \(sleep 300\)",
         ),
         (
-            f"self.p = subprocess.Popen(['setsid', 'sleep', '300']); {NAMED}",
+            STARTS.format(command=["setsid", "sleep", "300"]),
             r"the call leaves processes running: \d+ \(.*sleep 300\)",
         ),
     ],
