@@ -59,13 +59,16 @@ def check_signature(
         check_form(f"{name}: its final state", result[1], state)
     except Exception as error:
         if _fits_other(module, input, of_one, is_cell=is_cell):
-            form = "takes one step, as torch.nn.LSTMCell"
+            form = "takes one step, as torch.nn.LSTMCell does"
             right = "loop"
+            option = "leave out --sequence"
             if is_cell:
                 form = "runs the whole sequence, as torch.nn.LSTM does"
                 right = "sequence"
+                option = "give --sequence"
             raise CellError(
-                f'{name} {form}: its sweep needs implementation = "{right}", and this case has "{implementation}"'
+                f'{name} {form}, and this case has the implementation "{implementation}": {option}, or write '
+                f'implementation = "{right}" into its sweep'
             ) from None
         if why := refusal(module, call_input, state, is_cell=is_cell):
             raise CellError(why) from error

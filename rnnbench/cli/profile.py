@@ -19,7 +19,7 @@ from rnnbench.cli.options import (
 )
 from rnnbench.cli.run import refuse_missing
 from rnnbench.errors import UserError
-from rnnbench.text import as_budget, rounded_up
+from rnnbench.text import as_budget, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,10 +83,21 @@ def profile(
         profiles = profile_run(folder, suite.file.parent, settings, timed=timed, left=left, on_progress=on_progress)
     if budget is not None and all(profile.reason == NOT_REACHED for profile in profiles.values()):
         raise UserError(
-            f"{folder}: no case was profiled within the budget, since measuring alone took {rounded_up(took)}; "
-            f"at least --budget {as_budget(max(took, budget))} is needed"
+            f"{folder}: no case was profiled within the budget, of which measuring took {took:.0f} s; "
+            f"--budget {as_budget(enough_budget(took, len(profiles)))} is enough for {plural(len(profiles), 'case')}"
         )
     _print_profile(folder, run, profiles, as_json=as_json)
+
+
+def enough_budget(measuring_seconds: float, cases: int) -> float:
+    """Return a budget, in seconds, that leaves time for a profile of each case.
+
+    `measuring_seconds`: what measuring has taken; it takes its share of a larger budget.
+    """
+    from rnnbench.profiling.run import LEAST_PROFILE_SECONDS
+
+    profiles = cases * LEAST_PROFILE_SECONDS
+    return max(profiles / (1 - REPORT_SHARE - RUN_SHARE), (measuring_seconds + profiles) / (1 - REPORT_SHARE))
 
 
 def _print_profile(folder: Path, run: "RunTimes", profiles: "Mapping[str, Profile]", *, as_json: bool) -> None:

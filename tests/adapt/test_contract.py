@@ -110,10 +110,11 @@ def test_a_class_of_the_other_signature_is_told_apart(
         source = f"{HEAD}class Cell(nn.{kind}Cell):\n    pass\nclass Layer(nn.{kind}):\n    pass\n"
         (tmp_path / "mine.py").write_text(source)
     workload = small.workload(reference=reference, batch_size=batch_size)
-    with pytest.raises(CellError, match=rf'{names["layer"]} runs the whole sequence.* needs implementation = "seq'):
-        observe(build(Case(f"{where}:{names['layer']}", "loop", workload), tmp_path))
-    with pytest.raises(CellError, match=rf'{names["cell"]} takes one step.* needs implementation = "loop"'):
-        observe(build(Case(f"{where}:{names['cell']}", "sequence", workload), tmp_path))
+    layer, cell = names["layer"], names["cell"]
+    with pytest.raises(CellError, match=rf'{layer} runs the whole.* "loop": give --sequence, or .* = "sequence"'):
+        observe(build(Case(f"{where}:{layer}", "loop", workload), tmp_path))
+    with pytest.raises(CellError, match=rf'{cell} takes one step.* "sequence": leave out --sequence, or .* = "loop"'):
+        observe(build(Case(f"{where}:{cell}", "sequence", workload), tmp_path))
 
 
 INPUT = torch.randn(7, 3, 8, generator=torch.Generator().manual_seed(0)) * 2

@@ -2,16 +2,23 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import rnnbench
 from rnnbench.cli import cli
+from rnnbench.cli.profile import REPORT_SHARE, RUN_SHARE, enough_budget
+from rnnbench.errors import UserError
 from rnnbench.harness.live.measuring import LivePhase
+from rnnbench.profiling import run
+from rnnbench.profiling.run import LEAST_PROFILE_SECONDS
 from rnnbench.store.folder import read_info, read_profiles
 from tests.doubles.unable import REASON, Cast
 from tests.harness.live import INPUT, pair
@@ -51,6 +58,25 @@ def profile(*arguments: str | Path) -> str:
     done = CliRunner().invoke(cli, ["profile", *map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+@given(st.floats(0.0, 1e4), st.integers(1, 500))
+def test_the_budget_that_is_advised_leaves_time_for_each_profile(took: float, cases: int) -> None:
+    budget = enough_budget(took, cases)
+    left = (1 - REPORT_SHARE) * budget - max(RUN_SHARE * budget, took)
+    assert left >= cases * LEAST_PROFILE_SECONDS * (1 - 1e-9)
+
+
+def test_a_budget_without_time_for_a_profile_is_refused_with_a_larger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    (tmp_path / "mine.py").write_text(CELLS)
+    monkeypatch.setattr(run, "LEAST_PROFILE_SECONDS", 1e6)
+    options = ("--budget", "20s", "--out", tmp_path / "out", "--only", "implementation=loop")
+    words = r"no case was profiled within .* measuring took \d+ s; --budget \d+h is enough for 3 cases"
+    with pytest.raises(UserError, match=words):
+        profile(tmp_path / "tiny.toml", *options)
 
 
 @pytest.mark.slow
