@@ -136,7 +136,7 @@ class Compiler:
         """Say which budget probably has room for a way."""
         left = max(0.0, self._deadline - time.monotonic())
         more = max(2 * self._expected(name) * self._pace, 2 * (self._budget_seconds / self._shapes - left))
-        return f"give budget='{as_budget(self._budget_seconds + self._shapes * more)}'"
+        return f"give a budget of {as_budget(self._budget_seconds + self._shapes * more)}"
 
     def _expected(self, name: str) -> float:
         of_operators = OPERATOR_SECONDS[self._place.phase] * self._operators()

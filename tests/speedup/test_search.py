@@ -242,7 +242,7 @@ def test_a_way_whose_compilation_the_budget_does_not_hold_is_left_out_and_says_s
     assert table["is_chosen"]["fused"]
     assert not table["is_sure"]["fused"]
     assert table["reason"]["compiled"].startswith("compiling it takes about ")
-    assert "give budget='" in table["reason"]["prepacked"]
+    assert "give a budget of " in table["reason"]["prepacked"]
 
 
 @pytest.mark.usefixtures("seconds")
