@@ -87,9 +87,13 @@ def _other_states(cell: nn.Module, input: Tensor, h: Tensor) -> Iterator[Any]:
 
 
 def sizes_of(module: nn.Module) -> Iterator[int]:
-    """Yield the sizes that a state of a module may have: its hidden size, then all of its parameters, each once."""
+    """Yield the sizes that a state of a module may have, each once.
+
+    Its hidden size, then those of its parameters, then other whole numbers that it keeps, such as `units`.
+    """
     sizes = _hidden_sizes(module)
     sizes += [size for parameter in module.parameters() for size in reversed(parameter.shape)]
+    sizes += [value for value in vars(module).values() if type(value) is int and value > 0]
     yield from dict.fromkeys(sizes)
 
 

@@ -190,7 +190,7 @@ def sweep(
         points = each_point(
             modules, input, axes, reference, settings, lambda number, total: at_point(show, number, total)
         )
-        return swept(points, list(modules), settings, axes)
+        return swept(points, modules, settings, axes)
 
 
 @for_users

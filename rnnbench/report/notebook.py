@@ -238,7 +238,7 @@ def of_states(frame: pd.DataFrame) -> str:
 
 def swept(
     points: Iterable[tuple[Sizes, LiveComparison | Unmeasured]],
-    names: Sequence[str],
+    names: Iterable[str],
     settings: Settings,
     axes: Mapping[str, Sequence[Any]],
 ) -> SweepResult:

@@ -119,6 +119,22 @@ class Sized(Base):
         return self.out(h), torch.cat((h, state[:, : self.hidden_size]), dim=1)
 
 
+class Units(nn.Module):
+    """Says its size under a name of its own, which no parameter has."""
+
+    def __init__(self, n_in: int, n_units: int) -> None:
+        super().__init__()
+        self.n_units = n_units
+        self.gates = nn.Linear(n_in + n_units, 4 * n_units)
+
+    def forward(self, x: Tensor, carried: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h, c = carried
+        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return h, (h, c)
+
+
 class Four(Base):
     """Keeps a list of four tensors."""
 

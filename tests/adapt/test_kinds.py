@@ -365,6 +365,7 @@ BY_HAND: list[tuple[Callable[[], Any], Any]] = [
     (lambda: nn.GRUCell(5, 8), ZEROS),
     (lambda: awkward.Named(5, 8), {"h": ZEROS, "c": ZEROS}),
     (lambda: awkward.Sized(5, 8), torch.zeros(3, 16)),
+    (lambda: awkward.Units(5, 8), (ZEROS, ZEROS)),
     (lambda: awkward.Tutorial(5, 8, 3), ZEROS),
     (lambda: awkward.Spanned(5, 8), ZEROS),
     (lambda: awkward.Apart(5, 8), (ZEROS, ZEROS + 1)),

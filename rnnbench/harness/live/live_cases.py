@@ -81,13 +81,22 @@ def is_torchs(run: object) -> bool:
     return isinstance(run, nn.RNNBase | nn.RNNCellBase) and type(run).__module__.startswith("torch.nn.")
 
 
+def check_modules(modules: object) -> None:
+    """Raise ValueError unless this is a mapping from names to two modules or more."""
+    kind = f"a value of type {type(modules).__name__}"
+    if isinstance(modules, Mapping):
+        if len(modules) > 1 and all(isinstance(name, str) for name in modules):
+            return
+        kind = ", ".join(map(str, modules)) or "none"
+    raise ValueError(
+        "modules: expected a mapping from names to two or more modules, such as {'mine': mine, 'torch': "
+        f"nn.LSTM(...)}}; found {kind}"
+    )
+
+
 def cases_of(modules: Mapping[str, Callable[..., object]], input: object) -> dict[str, LiveCase]:
     """Return the cases by name; raises ValueError if names, modules and inputs do not fit together."""
-    if not isinstance(modules, Mapping) or len(modules) < 2 or not all(isinstance(name, str) for name in modules):
-        raise ValueError(
-            "modules: expected a mapping from names to two or more modules, such as {'mine': mine, 'torch': "
-            f"nn.LSTM(...)}}; found {', '.join(map(str, modules)) or 'none'}"
-        )
+    check_modules(modules)
     if isinstance(input, Mapping) and set(input) != set(modules):
         raise ValueError(
             f"input: a mapping has the modules' names ({', '.join(modules)}), found {', '.join(map(str, input))}; "

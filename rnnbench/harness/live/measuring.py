@@ -20,6 +20,7 @@ from rnnbench.harness import devices
 from rnnbench.harness.live.live_cases import (
     LiveCase,
     cases_of,
+    check_modules,
     check_phase,
     keep_process,
     keep_tensors,
@@ -245,6 +246,7 @@ def _checked(
     modules: Mapping[str, Any], input: Callable[..., object], axes: Mapping[str, Sequence[Any]]
 ) -> dict[str, set[str]]:
     """Return the sizes that each builder of a module needs; raises ValueError or TypeError for other arguments."""
+    check_modules(modules)
     if not callable(input):
         raise TypeError(
             f"input: expected a function that makes it from the sizes, such as lambda batch_size, seq_len: ...; "

@@ -116,9 +116,13 @@ def fine(x: Tensor) -> Tensor:
 
 
 LEAF = torch.ones(3, requires_grad=True)
+NO_MODULES = (
+    "modules: expected a mapping from names to two or more modules, such as {'mine': mine, 'torch': nn.LSTM(...)}"
+)
 ERRORS: list[tuple[Any, Any, dict[str, Any], str]] = [
     ({"one": fine}, LEAF, {}, "modules: expected a mapping from names to two or more modules, such as"),
-    ([fine], LEAF, {}, "modules: expected a mapping from names to two or more modules, such as"),
+    ([fine], LEAF, {}, f"{NO_MODULES}; found a value of type list"),
+    (fine, LEAF, {}, f"{NO_MODULES}; found a value of type function"),
     ({"a": fine, "b": 3}, LEAF, {}, "b: expected a module or a function, found int"),
     (
         {"a": fine, "b": fine},

@@ -161,6 +161,7 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [
+        ({"modules": [nn.LSTM(3, 4)]}, ValueError, "modules: expected a mapping .*; found a value of type list"),
         ({"input": torch.randn(4, 2, 3)}, TypeError, "input: expected a function that makes it from the sizes"),
         ({"input": lambda batch, length: batch}, RuntimeError, "failed; the first: .* missing .* argument: 'length'"),
         ({"batch": []}, TypeError, r"batch: expected a list of values, at least one, found \[\]"),
@@ -173,9 +174,10 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
     ],
 )
 def test_wrong_arguments_are_told(given: dict[str, Any], kind: type[Exception], words: str) -> None:
-    arguments: dict[str, Any] = {"input": inputs, **SIZES, **QUICK, **given}
+    modules = {"mine": loop, "torch": layer}
+    arguments: dict[str, Any] = {"modules": modules, "input": inputs, **SIZES, **QUICK, **given}
     with pytest.raises(kind, match=words):
-        rnnbench.sweep({"mine": loop, "torch": layer}, **arguments)
+        rnnbench.sweep(**arguments)
 
 
 def test_modules_as_they_are_and_functions_can_be_swept_too() -> None:
