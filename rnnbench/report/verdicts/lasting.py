@@ -21,6 +21,7 @@ UNKNOWN_BAR = "·"
 MAX_BARS = 40  # the newest checks
 LEAST_SPAN = math.log(1.1)  # from the lowest to the highest bar, so that noise looks small
 MAX_SUBJECT = 60  # characters of a commit's subject
+UNCOMMITTED = "uncommitted changes"  # the head of a check of a working tree, which has no commit
 UNTIMED_WITNESSES = ("counts", "instructions")  # what calls a change that the time does not show
 
 
@@ -49,6 +50,8 @@ class Commits:
 
     def name(self, sha: str) -> str:
         """Return `1a2b3c4 Add dropout`."""
+        if not sha:
+            return UNCOMMITTED
         subject = shortened(one_line(self.subjects.get(sha, "")), MAX_SUBJECT)
         return f"{sha[:7]} {subject}".rstrip()
 
@@ -152,7 +155,7 @@ def _parts(
         first = history.checks.iloc[int(case["creep_start"])]
         last = history.checks.iloc[int(case["creep_end"])]
         number = int(case["creep_end"] - case["creep_start"]) + 1
-        stretch = f"{str(first['base_commit'])[:7]} to {str(last['head_commit'])[:7]}"
+        stretch = f"{bases[int(case['creep_start'])][:7]} to {heads[int(case['creep_end'])][:7] or UNCOMMITTED}"
         reason = accepts(case["case"], first["base_commit"], last["head_commit"], case["creep_low"])
         words = f"crept by {change(case['creep'])} over {plural(number, 'check')}, {stretch}"
         yield LastingPart(words, first["base_commit"], last["head_commit"], math.log(case["creep"]), reason)

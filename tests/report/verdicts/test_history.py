@@ -22,6 +22,7 @@ from tests.doubles.commands import rnnbench
 from tests.doubles.pages import Page, shown
 from tests.report.verdicts import samples
 
+TO_A_TREE = [*((number, number + 1) for number in range(9)), (9, None)]  # of ten checks
 CASES = [small.case("gru", batch_size=size) for size in range(1, 16)]
 
 
@@ -31,11 +32,12 @@ def sha(number: int) -> str:
 
 
 def dated(
-    tmp_path: Path, *changes: dict[int, float], commits: list[tuple[int, int]] | None = None
+    tmp_path: Path, *changes: dict[int, float], commits: list[tuple[int, int | None]] | None = None
 ) -> list[pd.DataFrame]:
     """A check for each entry, which says by what factor some cases, by their index, became slower.
 
-    `commits`: those of base and head of each check, by their number; else all are of one working tree.
+    `commits`: those of base and head of each check, by their number, None for a working tree with changes; else all are
+    of one working tree.
     """
     folders = []
     for number, slower in enumerate(changes):
@@ -51,7 +53,7 @@ def dated(
                 file = folder / side / "run.json"
                 info = json.loads(file.read_text())
                 info["started"] = f"2026-01-{number % 28 + 1:02}T{number // 28:02}:00:00+00:00"
-                info["environment"]["git"] = {"commit": sha(commit), "dirty": False}
+                info["environment"]["git"] = {"commit": sha(commit or 0), "dirty": commit is None}
                 file.write_text(json.dumps(info))
             folder = folder.rename(folder.with_name(f"test-check-20260101T000000Z-{number:04x}"))
         folders.append(folder)
@@ -78,11 +80,15 @@ def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path:
         pytest.param([{3: 1.1, 4: 1.3}, {3: 1.2, 5: 0.7}, {}], [(0, 1), (1, 2), (2, 3)], id="some changed"),
         pytest.param([{}, {7: 1.01}], [(0, 1), (1, 2)], id="none changed"),
         pytest.param([{7: 1.02}] * 10, [(index, index + 1) for index in range(10)], id="one crept"),
+        pytest.param([{7: 1.02}] * 9 + [{3: 1.1, 4: 1.3, 7: 1.02}], TO_A_TREE, id="uncommitted changes"),
         pytest.param([{}, {}, {2: 1.04}, {2: 1.05}], [(0, 1), (1, 2), (9, 1), (9, 2)], id="a baseline"),
     ],
 )
 def test_the_words_say_what_became_slower_since_when(
-    tmp_path: Path, changes: list[dict[int, float]], commits: list[tuple[int, int]] | None, snapshot: SnapshotAssertion
+    tmp_path: Path,
+    changes: list[dict[int, float]],
+    commits: list[tuple[int, int | None]] | None,
+    snapshot: SnapshotAssertion,
 ) -> None:
     assert shown(section_of_checks(dated(tmp_path, *changes, commits=commits))) == snapshot
 
