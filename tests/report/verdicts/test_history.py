@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def sha(number: int) -> str:
 
 
 def dated(
-    tmp_path: Path, *changes: dict[int, float], commits: list[tuple[int, int | None]] | None = None
+    tmp_path: Path, *changes: dict[int, float], commits: Sequence[tuple[int, int | None]] | None = None
 ) -> list[pd.DataFrame]:
     """A check for each entry, which says by what factor some cases, by their index, became slower.
 
@@ -87,7 +88,7 @@ def test_cases_of_different_checks_that_each_call_alike_are_told_apart(tmp_path:
 def test_the_words_say_what_became_slower_since_when(
     tmp_path: Path,
     changes: list[dict[int, float]],
-    commits: list[tuple[int, int | None]] | None,
+    commits: Sequence[tuple[int, int | None]] | None,
     snapshot: SnapshotAssertion,
 ) -> None:
     assert shown(section_of_checks(dated(tmp_path, *changes, commits=commits))) == snapshot
