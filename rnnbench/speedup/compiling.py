@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -68,7 +68,7 @@ class Place:
 
 
 class Compiler:
-    """Compiles the ways of a module before a deadline: in a child where that can be, else as far as it seems to fit.
+    """Compiles the ways of a module before a deadline: in children where that can be, else as far as it seems to fit.
 
     How long a way is compiled on an idle machine is estimated by the operators of the piece that is compiled.
     """
@@ -100,24 +100,23 @@ class Compiler:
         self._pace = 1.0  # how many times as long as expected the last compilation took
         self._is_first = True
 
-    def refusal(self, name: str) -> Refusal:
-        """Return why a way can't be used, or can't be compiled before the deadline."""
-        begun = time.monotonic()
-        refusal = self._refused(name)
-        return refusal if refusal.reason else replace(refusal, compile_seconds=time.monotonic() - begun)
+    def refusals(self, names: Sequence[str]) -> dict[str, Refusal]:
+        """Return why each of these ways can't be used, or can't be compiled before the deadline; the first come first.
 
-    def _refused(self, name: str) -> Refusal:
-        check = partial(self._check, name)
+        In children they are compiled side by side, on as many cores as this process may use.
+        """
+        checks = {name: partial(self._check, name) for name in names}
         if not can_be_ended(self._place.device):
-            return self._refused_here(name, check)
+            return {name: self._refused_here(name, check) for name, check in checks.items()}
 
         def show(seconds: float) -> None:
-            self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
+            self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({', '.join(names)})"))
 
-        refusal = compiled_in_child(check, self._last_moment, show)
-        if not refusal.is_untried:
-            return refusal
-        return replace(refusal, reason=f"{refusal.reason}; {self._more(name)}")
+        refusals = compiled_in_children(checks, self._last_moment, show)
+        for name, refusal in refusals.items():
+            if refusal.is_untried:
+                refusals[name] = replace(refusal, reason=f"{refusal.reason}; {self._more(name)}")
+        return refusals
 
     def _refused_here(self, name: str, check: Callable[[], str]) -> Refusal:
         """Compile a way in this process, which can't be ended, unless it seems to take too long."""
@@ -128,9 +127,10 @@ class Compiler:
             return Refusal(f"{takes}, which the budget does not hold; {self._more(name)}", is_untried=True)
         self._on_progress(Progress(0, 0, 1, seconds, stage=f"compiling ({name})"))
         reason = check()
-        self._pace = (time.monotonic() - started) / expected
+        seconds = time.monotonic() - started
+        self._pace = seconds / expected
         self._is_first = False
-        return Refusal(reason)
+        return Refusal(reason) if reason else Refusal(compile_seconds=seconds)
 
     def _more(self, name: str) -> str:
         """Say which budget probably has room for a way."""
@@ -155,36 +155,68 @@ def can_be_ended(device: str) -> bool:
     return device == "cpu" and sys.platform == "linux" and bool(is_kept)
 
 
-def compiled_in_child(
-    check: Callable[[], str], deadline: float, on_wait: Callable[[float], None] = lambda seconds: None
-) -> Refusal:
-    """Check a way in a child, which compiles it, and then here; returns why the way can't be used, if it can't.
+def compiled_in_children(
+    checks: Mapping[str, Callable[[], str]], deadline: float, on_wait: Callable[[float], None] = lambda seconds: None
+) -> dict[str, Refusal]:
+    """Check ways in children, which compile them side by side, and then here; returns why each can't be used.
 
-    `check`: compiles and returns this reason. `deadline`, by `time.monotonic`: of both. `on_wait` gets the
-    seconds that are left for the child.
+    `checks`: by the name of a way, what compiles it and returns this reason; the first are begun first. `deadline`, by
+    `time.monotonic`: of all. `on_wait` gets the seconds that are left for the children.
     """
-    begun = time.monotonic()
-    left = (deadline - begun) / (1 + AGAIN_SHARE)
-    if left < LEAST_SECONDS:
-        return Refusal(f"there were only {max(0.0, left):.1f} s to compile it", is_untried=True)
+    now = time.monotonic()
+    end = now + (deadline - now) / (1 + AGAIN_SHARE * len(checks))
+    refusals = _in_children(checks, end, on_wait)
+    for name, refusal in refusals.items():
+        if not refusal.reason:
+            begun = time.monotonic()
+            reason = checks[name]()
+            seconds = refusal.compile_seconds + time.monotonic() - begun
+            refusals[name] = Refusal(reason) if reason else Refusal(compile_seconds=seconds)
+    return {name: refusals[name] for name in checks}
+
+
+def _in_children(
+    checks: Mapping[str, Callable[[], str]], end: float, on_wait: Callable[[float], None]
+) -> dict[str, Refusal]:
+    """Check ways in children until `end`, by `time.monotonic`: as many at once as this process has cores."""
     import_module("torch._inductor.compile_fx")  # once for all children
-    child = Child(check)
+    cores = len(os.sched_getaffinity(0))
+    waiting = list(checks)
+    children: dict[str, Child] = {}
+    refusals: dict[str, Refusal] = {}
     try:
-        while not child.wait(LOOK_SECONDS):
-            if (to_come := begun + left - time.monotonic()) <= 0:
-                return Refusal(f"compiling it did not end within {rounded_up(left)}", is_untried=True)
-            on_wait(to_come)
-        reason = child.result()
+        while waiting or children:
+            left = end - time.monotonic()
+            if left < LEAST_SECONDS:
+                few = f"there were only {max(0.0, left):.1f} s to compile it"
+                refusals |= {name: Refusal(few, is_untried=True) for name in waiting}
+                waiting = []
+            while waiting and len(children) < cores:
+                name = waiting.pop(0)
+                children[name] = Child(checks[name])
+            if left <= 0:
+                for name, child in children.items():
+                    late = f"compiling it did not end within {rounded_up(child.seconds)}"
+                    refusals[name] = Refusal(late, is_untried=True)
+                break
+            on_wait(left)
+            readable = connection.wait([child.output for child in children.values()], LOOK_SECONDS)
+            for name, child in list(children.items()):
+                if child.output in readable and child.read():
+                    refusals[name] = Refusal(child.result(), compile_seconds=child.seconds)
+                    children.pop(name).end()
     finally:
-        child.end()
-    return Refusal(reason or check())
+        for child in children.values():
+            child.end()
+    return refusals
 
 
 class Child:
     """A fork of this process that does one piece of work and returns its text."""
 
     def __init__(self, work: Callable[[], str]) -> None:
-        self._read, write = os.pipe()
+        self.output, write = os.pipe()
+        self._begun = time.monotonic()
         parent = os.getpid()
         with warnings.catch_warnings(action="ignore"):  # of processes with several threads: see `_in_child`
             self._pid = os.fork()
@@ -194,13 +226,16 @@ class Child:
         self._text = b""
         self._exit_code: int | None = None
 
-    def wait(self, seconds: float) -> bool:
-        """Wait so long for more of its text; returns whether it has ended."""
-        if connection.wait([self._read], seconds):
-            chunk = os.read(self._read, 1 << 16)
-            self._text += chunk
-            return not chunk
-        return False
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self._begun
+
+    def read(self) -> bool:
+        """Read more of its text, which must be there; returns whether it has ended."""
+        chunk = os.read(self.output, 1 << 16)
+        self._text += chunk
+        return not chunk
 
     def result(self) -> str:
         """Return its text, or how it has ended instead."""
@@ -215,7 +250,7 @@ class Child:
         if self._exit_code is None:
             end_family(self._pid)
             self._wait()
-        os.close(self._read)
+        os.close(self.output)
 
     def _wait(self) -> int:
         if self._exit_code is None:

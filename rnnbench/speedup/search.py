@@ -217,11 +217,15 @@ def _refusals(subject: RunSubject, compiler: Compiler) -> dict[WayName, Refusal]
     for name in ways:
         if name != AS_GIVEN and name not in COMPILED:
             refusals[name] = Refusal(why_not(subject, name))
+    to_compile = []
     # The last one first: it is usually the fastest, and the budget may hold only one.
     for name in reversed([name for name in ways if name in COMPILED]):
-        is_graphed = row_of(name).is_mode and subject.phase == "training"
-        refusals[name] = Refusal(GRAPHED_GRADIENTS) if is_graphed else compiler.refusal(name)
-    return refusals
+        if row_of(name).is_mode and subject.phase == "training":
+            refusals[name] = Refusal(GRAPHED_GRADIENTS)
+        else:
+            to_compile.append(name)
+    of_compiled = compiler.refusals(to_compile)
+    return refusals | {name: of_compiled[name] for name in to_compile}
 
 
 def wanted(cases: Iterable[Case]) -> tuple[dict[Case, list[tuple[int, int]]], str]:

@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from rnnbench.harness.turns.schedule import Progress
 from rnnbench.speedup import compiling
-from rnnbench.speedup.compiling import Child, Compiler, Place, Refusal, can_be_ended, compiled_in_child
+from rnnbench.speedup.compiling import Child, Compiler, Place, Refusal, can_be_ended, compiled_in_children
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked only on Linux")
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 def result_of(work: Callable[[], str]) -> str:
     child = Child(work)
     try:
-        while not child.wait(60.0):
+        while not child.read():
             pass
         return child.result()
     finally:
@@ -97,6 +100,11 @@ def test_a_child_may_use_several_threads_although_this_process_has_used_them() -
     assert float(found) == pytest.approx(float(expected), rel=1e-3, abs=1e-2)
 
 
+def alone(check: Callable[[], str], deadline: float) -> Refusal:
+    """Why a way can't be used that is compiled by itself, without the time that it took."""
+    return compiled_in_children({"way": check}, deadline)["way"]
+
+
 def test_a_compilation_is_ended_at_its_deadline_and_one_that_has_too_little_time_is_not_begun() -> None:
     here: list[int] = []
 
@@ -105,10 +113,11 @@ def test_a_compilation_is_ended_at_its_deadline_and_one_that_has_too_little_time
         while True:
             time.sleep(1.0)
 
-    late = compiled_in_child(endless, time.monotonic() + 2 * compiling.LEAST_SECONDS)
+    import_module("torch._inductor.compile_fx")  # which takes a second or two of the first compilation
+    late = alone(endless, time.monotonic() + 2 * compiling.LEAST_SECONDS)
     assert late.is_untried
     assert late.reason.startswith("compiling it did not end within ")
-    early = compiled_in_child(endless, time.monotonic() + compiling.LEAST_SECONDS)
+    early = alone(endless, time.monotonic() + compiling.LEAST_SECONDS)
     assert early.is_untried
     assert early.reason.startswith("there were only ")
     assert not here
@@ -121,11 +130,54 @@ def test_a_way_that_fails_in_the_child_is_not_tried_here() -> None:
         tried.append("")
         return "" if len(tried) > 1 else "it fails"
 
-    assert compiled_in_child(check, time.monotonic() + 600) == Refusal("it fails")
+    assert alone(check, time.monotonic() + 600) == Refusal("it fails")
     assert not tried
     tried.append("")
-    assert compiled_in_child(check, time.monotonic() + 600) == Refusal()
+    compiled = alone(check, time.monotonic() + 600)
+    assert compiled == Refusal()
+    assert compiled.compile_seconds > 0
     assert len(tried) == 2
+
+
+@pytest.mark.parametrize(("cores", "begun_first"), [({0, 1}, ["first", "second"]), ({0}, ["first"])])
+def test_ways_are_compiled_side_by_side_on_the_cores_that_there_are(
+    cores: set[int], begun_first: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first way ends as soon as those have begun that may be compiled beside it."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
+    parent = os.getpid()
+
+    def check(name: str) -> str:
+        if os.getpid() == parent:
+            return ""
+        begun = sorted(file.name for file in tmp_path.iterdir())
+        (tmp_path / name).touch()
+        while name == "first" and not all((tmp_path / each).exists() for each in begun_first):
+            time.sleep(0.01)
+        return "" if name == "first" else f"{begun}"
+
+    found = compiled_in_children({name: partial(check, name) for name in ("first", "second")}, time.monotonic() + 100)
+    assert [*found] == ["first", "second"]
+    assert found["first"] == Refusal()
+    assert found["second"].reason in (["[]", "['first']"] if len(cores) > 1 else ["['first']"])
+
+
+def test_what_is_not_compiled_in_time_does_not_hold_up_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = os.getpid()
+
+    def endless() -> str:
+        assert os.getpid() != parent, "only a child can be ended"
+        while True:
+            time.sleep(1.0)
+
+    import_module("torch._inductor.compile_fx")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    checks = {"endless": endless, "short": lambda: "", "never begun": endless}
+    seconds = 1.3 * compiling.LEAST_SECONDS * (1 + compiling.AGAIN_SHARE * len(checks))
+    found = compiled_in_children(checks, time.monotonic() + seconds)
+    assert found["short"] == Refusal()
+    assert "did not end" in found["endless"].reason
+    assert found["never begun"].is_untried
 
 
 @pytest.mark.usefixtures("quick_compiler", "one_thread")
@@ -145,28 +197,33 @@ def test_what_a_child_has_compiled_is_found_here() -> None:
             return ""
 
         counters.clear()
-        assert compiled_in_child(check, time.monotonic() + 900) == Refusal()
+        assert alone(check, time.monotonic() + 900) == Refusal()
         assert counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
         assert not counters["inductor"]["fxgraph_cache_miss"] + counters["aot_autograd"]["autograd_cache_miss"]
+
+
+Checks = Mapping[str, Callable[[], str]]
 
 
 @pytest.mark.parametrize("in_child", [True, False])
 def test_a_compilation_is_a_stage_of_its_own_before_the_first_round(
     monkeypatch: pytest.MonkeyPatch, in_child: bool
 ) -> None:
-    def compiled(check: Callable[[], str], deadline: float, show: Callable[[float], None]) -> Refusal:
+    def compiled(checks: Checks, deadline: float, show: Callable[[float], None]) -> dict[str, Refusal]:
         show(3.0)
-        return Refusal(check())
+        return {name: Refusal(check()) for name, check in checks.items()}
 
     steps = list[Progress]()
     monkeypatch.setattr(compiling, "can_be_ended", lambda device: in_child)
-    monkeypatch.setattr(compiling, "compiled_in_child", compiled)
+    monkeypatch.setattr(compiling, "compiled_in_children", compiled)
     limits: dict[str, Any] = {"deadline": time.monotonic() + 1e6, "budget_seconds": 1e6, "shapes": 1}
     compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), on_progress=steps.append, **limits)
-    assert not compiler.refusal("compiled").reason
-    [step] = steps
-    assert (step.replicate, step.visits_done, step.visits, step.stage) == (0, 0, 1, "compiling (compiled)")
-    assert step.seconds_left
+    assert not any(refusal.reason for refusal in compiler.refusals(["prepacked", "compiled"]).values())
+    stages = ["compiling (prepacked, compiled)"] if in_child else ["compiling (prepacked)", "compiling (compiled)"]
+    assert [(step.replicate, step.visits_done, step.visits, step.stage) for step in steps] == [
+        (0, 0, 1, stage) for stage in stages
+    ]
+    assert all(step.seconds_left for step in steps)
 
 
 @pytest.mark.parametrize(("budget", "last_moment"), [(60.0, 145.0), (400.0, 480.0)])
@@ -175,15 +232,14 @@ def test_all_ways_together_leave_a_quarter_of_the_time_for_the_clock_and_20_seco
 ) -> None:
     deadlines = list[float]()
 
-    def late(check: Callable[[], str], deadline: float, show: Callable[[float], None]) -> Refusal:
+    def late(checks: Checks, deadline: float, show: Callable[[float], None]) -> dict[str, Refusal]:
         deadlines.append(deadline)
-        return Refusal("compiling it did not end", is_untried=True)
+        return dict.fromkeys(checks, Refusal("compiling it did not end", is_untried=True))
 
-    monkeypatch.setattr(compiling, "compiled_in_child", late)
+    monkeypatch.setattr(compiling, "compiled_in_children", late)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     limits: dict[str, Any] = {"budget_seconds": budget, "shapes": 1, "on_progress": print}
     compiler = Compiler(lambda name: "", lambda: 10, Place("cpu", "inference"), deadline=100.0 + budget, **limits)
-    assert compiler.refusal("prepacked").is_untried
-    monkeypatch.setattr(time, "monotonic", lambda: 130.0)
-    assert compiler.refusal("compiled").is_untried
-    assert deadlines == [last_moment, last_moment]
+    found = compiler.refusals(["prepacked", "compiled"])
+    assert all("did not end; give a budget of" in refusal.reason for refusal in found.values())
+    assert deadlines == [last_moment]
