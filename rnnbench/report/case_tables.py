@@ -83,10 +83,10 @@ def fastest(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_of_fastest(summary: pd.DataFrame) -> Table | None:
-    """Return the table with one row for each cell and phase, or None if no case has a ratio."""
+    """Return the table with one row for each cell and phase, or None if no cell was timed in two ways or more."""
     best = fastest(summary)
     name = reference_name(summary)
-    if best.empty:
+    if not best["ways"].gt(1).any():
         return None
     keys = ["cell", "phase", *several(summary, CONTEXT)]
     marks = is_shared(best).nunique() > 1
