@@ -1,14 +1,73 @@
-"""Families: the cases of a check that share a changed definition, an outermost function or class of the tree."""
+"""What each case of a check may run, and families: the cases that share a changed definition.
 
+A definition is an outermost function or class of the tree.
+"""
+
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnbench.analysis.pairs import MIN_TOGETHER
+from rnnbench.harness.coordinator.visit import Visitor
 from rnnbench.store.records import Case
 from rnnbench.text import plural
 
 STATEMENTS_MARK = "<"  # begins the name of a part that has a file's statements outside of definitions
+
+
+def reach(
+    visitor: Visitor, trees: Mapping[str, str], cases: Sequence[Case], on_done: Callable[[int, int], None]
+) -> dict[str, dict[str, Any]]:
+    """Ask both sides at the same time what each case may run; returns the replies of the sides by the case's key.
+
+    `trees`: the folder of each side. Each case is asked in a fork, where that is possible. No other case is asked after
+    one has failed elsewhere, and of a side whose worker is lost, no more is known.
+    """
+    reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
+
+    def ask(name: str) -> None:
+        recorder = visitor.recorders[name]
+        for number, case in enumerate(cases):
+            if name == "head":
+                on_done(number, len(cases))
+            request = recorder.building.request("reach", case, tree=trees[name])
+            reached[case.key][name] = reply = recorder.ask(visitor.workers[name], request)
+            if is_lost(reply):
+                return  # the state of the worker is unknown
+
+    def is_lost(reply: Mapping[str, Any]) -> bool:
+        return not reply["ok"] and reply["status"] == "failed" and not reply.get("apart")
+
+    visitor.on_each(ask)
+    if any(is_lost(reply) for replies in reached.values() for reply in replies.values()):
+        visitor.close()  # so that no case is observed by a worker that is lost or in an unknown state
+    return reached
+
+
+def reach_in_halves(
+    visitor: Visitor, trees: Mapping[str, str], cases: Sequence[Case], on_done: Callable[[int, int], None]
+) -> dict[str, dict[str, Any]]:
+    """Ask each side about a half of the cases, as `reach` does, if the code of both sides is the same."""
+    reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
+    names = [*trees]
+    done = itertools.count(1)
+
+    def ask(name: str) -> None:
+        recorder = visitor.recorders[name]
+        for case in cases[names.index(name) :: len(names)]:
+            request = recorder.building.request("reach", case, tree=trees[name])
+            reply = recorder.ask(visitor.workers[name], request)
+            if not reply["ok"]:
+                return  # no more is known, so the other cases are timed
+            reached[case.key] = dict.fromkeys(names, reply)
+            on_done(next(done), len(cases))
+
+    on_done(0, len(cases))
+    visitor.on_each(ask)
+    if not all(reached.values()):
+        visitor.close()  # so that no case is observed by a worker in an unknown state
+    return reached
 
 
 def changed_definitions(replies: Mapping[str, Any]) -> frozenset[str]:

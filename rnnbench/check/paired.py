@@ -15,7 +15,7 @@ from typing import Any
 from rnnbench.analysis.pairs import PairRatio, pair_ratio
 from rnnbench.analysis.replicate_times import times_by_case
 from rnnbench.cells import file_of, is_own
-from rnnbench.check.families import changed_definitions, first_of_each
+from rnnbench.check.families import changed_definitions, first_of_each, reach, reach_in_halves
 from rnnbench.check.own_code import refuse_foreign
 from rnnbench.check.requirements import compared
 from rnnbench.check.same_code import (
@@ -283,7 +283,9 @@ class PairedRunner(Visitor):
         if {*changed.values()} - {"suite"}:
             is_code_equal = "python" not in changed.values() and are_on_both(changed, base, head)
             has_many = len(cases) >= MIN_TO_SHARE
-            reached = (self._reach_in_halves if is_code_equal and has_many else self._reach)(cases, on_done)
+            trees = {name: str(side.tree) for name, side in self.sides.items()}
+            ask = reach_in_halves if is_code_equal and has_many else reach
+            reached = ask(self, trees, cases, on_done)
             self.definitions = {key: changed_definitions(replies) for key, replies in reached.items()}
             self.only_lent = frozenset(
                 key for key, replies in reached.items() if runs_lent_code(replies.get("base", {}), base.lent)
@@ -311,55 +313,6 @@ class PairedRunner(Visitor):
         """Leave no case among the `same` if a pair has used a changed file since the cases were asked."""
         used = used_files(self.sides["base"], self.sides["head"], self.files())
         self.same = still_same(self.same, self._changed, self._used_at_first, used)
-
-    def _reach(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
-        """Ask both sides at the same time what each case may run; of a side whose worker is lost, no more is known.
-
-        Each case is asked in a fork, where that is possible, and no other case is asked after one has failed elsewhere.
-        """
-        reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
-
-        def ask(name: str) -> None:
-            recorder = self.recorders[name]
-            tree = str(self.sides[name].tree)
-            for number, case in enumerate(cases):
-                if name == "head":
-                    on_done(number, len(cases))
-                reached[case.key][name] = reply = recorder.ask(
-                    self.workers[name], recorder.building.request("reach", case, tree=tree)
-                )
-                if is_lost(reply):
-                    return  # the state of the worker is unknown
-
-        def is_lost(reply: Mapping[str, Any]) -> bool:
-            return not reply["ok"] and reply["status"] == "failed" and not reply.get("apart")
-
-        self.on_each(ask)
-        if any(is_lost(reply) for replies in reached.values() for reply in replies.values()):
-            self.close()  # so that no case is observed by a worker that is lost or in an unknown state
-        return reached
-
-    def _reach_in_halves(self, cases: Sequence[Case], on_done: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
-        """Ask each side about a half of the cases, as `_reach` does, if the code of both sides is the same."""
-        reached: dict[str, dict[str, Any]] = {case.key: {} for case in cases}
-        names = [*self.sides]
-        done = itertools.count(1)
-
-        def ask(name: str) -> None:
-            recorder = self.recorders[name]
-            tree = str(self.sides[name].tree)
-            for case in cases[names.index(name) :: len(names)]:
-                reply = recorder.ask(self.workers[name], recorder.building.request("reach", case, tree=tree))
-                if not reply["ok"]:
-                    return  # no more is known, so the other cases are timed
-                reached[case.key] = dict.fromkeys(names, reply)
-                on_done(next(done), len(cases))
-
-        on_done(0, len(cases))
-        self.on_each(ask)
-        if not all(reached.values()):
-            self.close()  # so that no case is observed by a worker in an unknown state
-        return reached
 
     def counters(self) -> dict[str, tuple[Callable[..., WorkerProcess], Building]]:
         """Return functions that start a worker which counts, on each side and in a new layout, and its requests."""
