@@ -61,11 +61,11 @@ def check_signature(
         if _fits_other(module, input, of_one, is_cell=is_cell):
             form = "takes one step, as torch.nn.LSTMCell does"
             right = "loop"
-            option = "leave out --sequence"
+            option = "give rnnbench run no --sequence"
             if is_cell:
                 form = "runs the whole sequence, as torch.nn.LSTM does"
                 right = "sequence"
-                option = "give --sequence"
+                option = "give rnnbench run --sequence"
             raise CellError(
                 f'{name} {form}, and this case has the implementation "{implementation}": {option}, or write '
                 f'implementation = "{right}" into its sweep'

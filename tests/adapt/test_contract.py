@@ -111,9 +111,13 @@ def test_a_class_of_the_other_signature_is_told_apart(
         (tmp_path / "mine.py").write_text(source)
     workload = small.workload(reference=reference, batch_size=batch_size)
     layer, cell = names["layer"], names["cell"]
-    with pytest.raises(CellError, match=rf'{layer} runs the whole.* "loop": give --sequence, or .* = "sequence"'):
+    with pytest.raises(
+        CellError, match=rf'{layer} runs the whole.* "loop": give rnnbench run --sequence, or .* = "sequence"'
+    ):
         observe(build(Case(f"{where}:{layer}", "loop", workload), tmp_path))
-    with pytest.raises(CellError, match=rf'{cell} takes one step.* "sequence": leave out --sequence, or .* = "loop"'):
+    with pytest.raises(
+        CellError, match=rf'{cell} takes one step.* "sequence": give rnnbench run no --sequence, or .* = "loop"'
+    ):
         observe(build(Case(f"{where}:{cell}", "sequence", workload), tmp_path))
 
 
