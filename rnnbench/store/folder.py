@@ -25,7 +25,7 @@ from rnnbench.store.stored_record import append_lines, read_lines
 
 TRACES = "traces"  # subfolder of the files of profiles
 # The names of the files that a run, a check or a bisection writes into its folder.
-OWN_FILES = re.compile(r"(run|measurements|windows|telemetry|profiles|machine|bisect|verdicts|junit|badge|visits)\b.*")
+OWN_FILES = re.compile(r"(run|measurements|windows|telemetry|profiles|machine|bisect|verdicts|junit)\b.*")
 
 
 def dated_folder(parent: Path, name: str) -> Path:
