@@ -64,9 +64,14 @@ class GroupRecord:
         return self.half_width_after(self.visits, self.spread)
 
     @property
+    def may_be_disturbed(self) -> bool:
+        """Return True if there are ratios and pulses beside them, and some ratio is not known to be undisturbed."""
+        return bool(self.log_ratios and self.quiet_shares) and not self.is_undisturbed
+
+    @property
     def is_shared(self) -> bool:
         """Return True if some ratio is known on a shared core alone."""
-        return bool(self.quiet_shares) and fmean(self.quiet_shares) < ALWAYS_QUIET and not self.is_undisturbed
+        return self.may_be_disturbed and fmean(self.quiet_shares) < ALWAYS_QUIET
 
     def half_width_after(self, visits: int, spread: float) -> float:
         """Return the largest half-width after so many visits, if they go on to take as many minutes each."""
@@ -289,7 +294,7 @@ class Planner:
         disturbed = {
             group.workload
             for group, record in self._records.items()
-            if record.quiet_shares and record.visits >= MIN_QUIET_REPLICATES and not record.is_undisturbed
+            if record.may_be_disturbed and record.visits >= MIN_QUIET_REPLICATES
         }
         return [group for group in self._groups if group.workload in disturbed]
 

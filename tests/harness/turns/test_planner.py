@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnbench.analysis.estimate import estimates_of
+from rnnbench.analysis.estimate import MIN_QUIET_REPLICATES, estimates_of
 from rnnbench.analysis.quiet import BINS, QuietBlocks
 from rnnbench.harness.turns.planner import (
     ENOUGH_REPLICATES,
@@ -98,12 +98,17 @@ def test_a_budget_goes_first_to_the_groups_that_it_can_make_precise() -> None:
     assert NOISY not in chosen.missed()
 
 
+@pytest.mark.parametrize("quiet_share", [None, 1.0, 0.3])
 @pytest.mark.parametrize("cases", [0, 1])
-def test_a_group_without_a_living_case_or_without_its_reference_gets_the_fewest_replicates(cases: int) -> None:
-    chosen = planner(replicates=1)
-    chosen.add_visit(WILD, 0.1, {case.key: steady(1.3) for case in WILD.cases[:cases]})
+def test_a_group_without_a_living_case_or_without_its_reference_gets_the_fewest_replicates(
+    cases: int, quiet_share: float | None
+) -> None:
+    chosen = planner(replicates=MIN_QUIET_REPLICATES)
+    for _ in range(MIN_QUIET_REPLICATES):
+        chosen.add_visit(WILD, 0.1, {case.key: steady(1.3) for case in WILD.cases[:cases]}, quiet_share)
     assert WILD not in chosen.next_visits()
     assert WILD not in chosen.missed()
+    assert WILD not in chosen.disturbed()
 
 
 def test_replicates_for_a_precision_that_nothing_reaches_are_known_at_once() -> None:
